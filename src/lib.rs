@@ -1,0 +1,12 @@
+//! Evergrant keeps OAuth refresh tokens alive: certbot for a collection of token documents.
+//!
+//! The modules stand in the order in which a token walks through them:
+//!
+//! ```text
+//! schedule ─▶ claim ─▶ gate ─▶ journal(intent) ─▶ grant ─▶ journal(answer) ─▶ read answer ─▶ write-back ─▶ report
+//! ```
+
+pub mod clock;
+pub mod sandbox;
+pub mod store;
+pub mod token;

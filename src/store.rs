@@ -1,0 +1,197 @@
+//! Where token documents live. One trait, two stores, the same conformance tests over both.
+//!
+//! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
+
+use crate::clock::Timestamp;
+use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
+use async_trait::async_trait;
+
+pub mod mapping;
+pub mod mongo;
+pub mod sqlite;
+
+/// A collection of token documents.
+///
+/// Every method must run to completion once polled; a caller that wants a bound spawns it and bounds the handle.
+/// A write whose acknowledgement was lost may be repeated: each is idempotent under its own `expect`.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Where this is, for people: `logins.tokens at db1:27017`; never credentials.
+    fn describe(&self) -> String;
+
+    /// Finds out before the first grant whether a pass can work: reachable, readable, writable, indexed.
+    ///
+    /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.
+    async fn prepare(&self) -> Result<Readiness, StoreError>;
+
+    /// Reads up to `query.limit` documents, soonest due first (with `force`: in `_id` order), from `query.after` on.
+    ///
+    /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
+    async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
+
+    /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.
+    ///
+    /// Sets `lease`, and `due_at = lease.until`, so that a claim whose owner died falls due again. Two processes never
+    /// get one document. The documents come back as they are after the lease was set, in no particular order.
+    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError>;
+
+    /// Moves the end of our lease on those of `ids` that still carry `lease.id`, and returns which these are.
+    async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError>;
+
+    /// Applies each change whose document still is as the change expects, each in one atomic update, in no order,
+    /// with majority and on-disk acknowledgement.
+    async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError>;
+
+    /// Reads documents by id, in no particular order; one that isn't there is left out.
+    async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError>;
+
+    /// Reads documents in `_id` order, whatever their state; for `tokens list` and `check`.
+    async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError>;
+}
+
+/// What [`Store::prepare`] found.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    /// Does the collection exist? A wrong name gives an empty pass, and a warning.
+    pub exists: bool,
+    /// Documents in the collection, an estimate from its metadata.
+    pub documents: u64,
+    /// The server or library and its version: `MongoDB 6.0.5 (replica set rs)`.
+    pub server: String,
+    /// The due index.
+    pub index: IndexState,
+}
+
+/// Is the due index there?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexState {
+    /// There, or made just now.
+    Ready,
+    /// Not there, and we may not create it: the command that somebody else must run. Passes work, with scans.
+    Missing {
+        /// Why the store refused.
+        reason: String,
+        /// A line to paste into `mongosh`.
+        command: String,
+    },
+}
+
+/// Which documents [`Store::due_page`] reads.
+#[derive(Debug, Clone)]
+pub struct DueQuery {
+    /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this.
+    pub due_by: Timestamp,
+    /// Every document, due or not; still none that is leased to somebody until after `now`.
+    pub force: bool,
+    /// Documents leased beyond this are not read.
+    pub now: Timestamp,
+    /// At most so many, at least 1.
+    pub limit: usize,
+    /// Go on behind this position of the same query.
+    pub after: Option<Position>,
+    /// Which providers' documents.
+    pub providers: ProviderFilter,
+}
+
+/// Which documents belong to a pass, by the value of the mapped provider field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderFilter {
+    /// All: one provider is configured, and no field is mapped.
+    Any,
+    /// Those whose provider field has this text.
+    Named(String),
+    /// Those whose provider field is absent or has any other value: nobody's, so that they can be named.
+    NoneOf(Vec<String>),
+}
+
+/// One page of documents.
+#[derive(Debug, Clone)]
+pub struct DuePage {
+    /// Decoded one by one; malformed ones among them.
+    pub documents: Vec<TokenDocument>,
+    /// Where to go on; `None` when this was the last page.
+    pub next: Option<Position>,
+}
+
+/// A place in a keyset-paged query; only the store that made it can read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Position(pub(crate) serde_json::Value);
+
+/// What [`Store::claim`] asks for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Which documents.
+    pub ids: Vec<TokenId>,
+    /// The lease to set.
+    pub lease: Lease,
+    /// Only if still due by then; `None` claims what isn't due too (`--force`).
+    pub due_by: Option<Timestamp>,
+    /// A lease of somebody else that ends later than this is respected.
+    pub now: Timestamp,
+}
+
+/// One atomic update of one document: a pair and the bookkeeping, or the bookkeeping alone.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which document.
+    pub id: TokenId,
+    /// Apply only if the document's refresh token is still this one.
+    pub expect_refresh_token: Option<RefreshToken>,
+    /// Apply only if the document still carries this lease id.
+    pub expect_lease: Option<String>,
+    /// The new pair.
+    pub pair: Option<PairChange>,
+    /// The whole new sub-document.
+    pub bookkeeping: Bookkeeping,
+}
+
+/// The token fields of a [`Change`].
+#[derive(Debug, Clone)]
+pub struct PairChange {
+    /// Goes into the refresh token field.
+    pub refresh_token: RefreshToken,
+    /// Goes into the access token field.
+    pub access_token: AccessToken,
+}
+
+/// What became of the changes of one [`Store::apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Did every change find its document as expected? Otherwise read again to see which did.
+    pub every_matched: bool,
+    /// Changes that the store refused for good (schema validation, document too large): index, and its reason, which
+    /// never holds a value of the document.
+    pub refused: Vec<(usize, String)>,
+}
+
+/// What a store can't do, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, failing over, or an acknowledgement that says "maybe": the same call may be repeated.
+    #[error("the store {at} is not available while trying to {action}")]
+    Unavailable {
+        /// [`Store::describe`].
+        at: String,
+        /// In words: `claim documents`.
+        action: &'static str,
+        /// The library's error; its text never holds credentials or document values.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store understood and refused; repeating won't help, a person must act.
+    #[error("the store {at} refuses to {action}")]
+    Denied {
+        /// [`Store::describe`].
+        at: String,
+        /// In words: `update documents`.
+        action: &'static str,
+        /// What to do about it.
+        hint: String,
+        /// The library's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The settings can't describe a store: URL, extra filter, field path.
+    #[error("{0}")]
+    Settings(String),
+}
