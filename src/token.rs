@@ -20,7 +20,7 @@ const MAX_SUBJECT_CHARS: usize = 120;
 
 /// The identity of a token document: its `_id` as canonical extended JSON (`{"$oid":"…"}`, `"abc"`, `{"$numberInt":"7"}`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String", into = "String")]
 pub struct TokenId(Arc<str>);
 
 impl TokenId {
@@ -47,7 +47,7 @@ impl fmt::Display for TokenId {
 ///
 /// Control characters are replaced and the length is cut when it is made, so that a document can't forge log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String", into = "String")]
 pub struct Subject(Arc<str>);
 
 impl Subject {
@@ -87,6 +87,30 @@ impl fmt::Display for Subject {
 /// Marks that reorder the text around them (Unicode Annex 9) and so could make one subject look like another.
 const fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+impl From<String> for TokenId {
+    fn from(json: String) -> Self {
+        Self(json.into())
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl From<String> for Subject {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0.as_ref().to_owned()
+    }
 }
 
 macro_rules! secret_token {
@@ -261,7 +285,8 @@ impl Serialize for Fingerprint {
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a fingerprint has 32 hexadecimal digits"))
+        Self::from_hex(&text)
+            .ok_or_else(|| serde::de::Error::custom("a fingerprint has 32 hexadecimal digits"))
     }
 }
 
@@ -295,7 +320,9 @@ impl State {
     /// Reads the word in the document; `None` for a word that isn't ours.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Live, Self::NeedsLogin, Self::LostInFlight, Self::Malformed].into_iter().find(|s| s.as_str() == word)
+        [Self::Live, Self::NeedsLogin, Self::LostInFlight, Self::Malformed]
+            .into_iter()
+            .find(|s| s.as_str() == word)
     }
 }
 
@@ -422,7 +449,8 @@ mod tests {
 
     #[test]
     fn tokens_print_a_fixed_word() {
-        let shown = format!("{:?} {:?}", RefreshToken::new("s3cret".into()), AccessToken::new("s3cret".into()));
+        let shown =
+            format!("{:?} {:?}", RefreshToken::new("s3cret".into()), AccessToken::new("s3cret".into()));
         assert_eq!(shown, "RefreshToken(redacted) AccessToken(redacted)");
     }
 }

@@ -37,7 +37,11 @@ impl FromStr for FieldPath {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let good = |name: &str| !name.is_empty() && !name.starts_with('$') && !name.contains('\0');
-        if text.split('.').all(good) { Ok(Self(text.to_owned())) } else { Err(FieldPathError(text.to_owned())) }
+        if text.split('.').all(good) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(FieldPathError(text.to_owned()))
+        }
     }
 }
 
@@ -129,9 +133,13 @@ impl Mapping {
             ("bookkeeping", Some(&self.bookkeeping)),
             ("provider", self.provider.as_ref()),
         ];
-        let present: Vec<_> = written.into_iter().filter_map(|(name, path)| path.map(|path| (name, path))).collect();
+        let present: Vec<_> =
+            written.into_iter().filter_map(|(name, path)| path.map(|path| (name, path))).collect();
         present.iter().enumerate().find_map(|(index, first)| {
-            present[index + 1..].iter().find(|second| first.1.overlaps(second.1)).map(|second| [*first, *second])
+            present[index + 1..]
+                .iter()
+                .find(|second| first.1.overlaps(second.1))
+                .map(|second| [*first, *second])
         })
     }
 }
