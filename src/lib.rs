@@ -7,6 +7,7 @@
 //! ```
 
 pub mod clock;
+pub mod provider;
 pub mod sandbox;
 pub mod store;
 pub mod token;

@@ -257,7 +257,7 @@ impl Fingerprint {
     /// Reads 32 hexadecimal digits; `None` for anything else.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        (text.len() == 32 && text.is_ascii())
+        (text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()))
             .then(|| u128::from_str_radix(text, 16).ok())
             .flatten()
             .map(|number| Self(number.to_be_bytes()))

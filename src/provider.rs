@@ -1,0 +1,150 @@
+//! OAuth providers as data: how to ask, how to read the answer, how long things live.
+//!
+//! A [`Profile`] is a TOML file; every value of it can be overridden in the configuration. What is specific to one
+//! provider stands in its profile and nowhere in the code.
+
+pub mod profile;
+pub mod rate;
+
+use rate::Rate;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use url::Url;
+
+/// How the client proves who it is at the token endpoint (RFC 6749 §2.3.1); never two ways at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 asks.
+    Basic,
+    /// `client_id` and `client_secret` in the form body.
+    Body,
+    /// A public client: `client_id` in the body, no secret.
+    None,
+}
+
+/// What the provider does with a refresh token that was redeemed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// A new one each time; the old one is dead at once.
+    SingleUse,
+    /// A new one each time; the old one works again for [`Profile::grace`], made for lost answers.
+    Grace,
+    /// The same refresh token stays good.
+    None,
+}
+
+/// How to ask one provider, how to read its answers, and how long its tokens live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// One line for people.
+    pub title: String,
+    /// Where the facts below come from.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What a person should know before using it.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// The token endpoint (RFC 6749 §3.2); `None` in a profile that leaves it to the configuration.
+    #[serde(default)]
+    pub token_url: Option<String>,
+    /// How the client authenticates.
+    pub client_auth: ClientAuth,
+    /// `scope` to send (RFC 6749 §6); absent asks for what was granted before.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// More form fields to send with each grant.
+    #[serde(default)]
+    pub extra_parameters: BTreeMap<String, String>,
+    /// Grants allowed in every sliding window; `none` for no limit.
+    #[serde(with = "rate::text")]
+    pub rate: Option<Rate>,
+    /// Grants in flight at once, at most.
+    pub concurrency: NonZeroUsize,
+    /// Longest wait for a whole answer; short ones make ambiguity.
+    #[serde(with = "profile::duration")]
+    pub request_timeout: Duration,
+    /// How long an access token lives when the answer doesn't say.
+    #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<Duration>,
+    /// How long a refresh token lives from its issue on; unknown means that every wake finds it due.
+    #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub refresh_token_lifetime: Option<Duration>,
+    /// What happens to a redeemed refresh token.
+    pub rotation: Rotation,
+    /// With `rotation = "grace"`: how long the old one works again.
+    #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
+    pub grace: Duration,
+    /// How to read an answer.
+    pub answer: AnswerShape,
+}
+
+/// Where an answer holds what, as JSON pointers (RFC 6901), and what its codes mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerShape {
+    /// Statuses of a success.
+    pub granted_status: Vec<u16>,
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token; absent in an answer means: keep the old one.
+    pub refresh_token: String,
+    /// Seconds until the access token ends.
+    pub expires_in: String,
+    /// Seconds until the refresh token ends, where the provider says so.
+    pub refresh_token_expires_in: String,
+    /// Where an error code may stand, most telling first.
+    pub error_code: Vec<String>,
+    /// Codes that say: this refresh token is dead.
+    pub refused: Vec<String>,
+    /// Codes that say: the client registration or our request is wrong; never about one user.
+    pub client_rejected: Vec<String>,
+    /// Codes that say: too many requests.
+    pub throttled: Vec<String>,
+    /// Codes that say: not processed, try later.
+    pub transient: Vec<String>,
+}
+
+/// A client secret (RFC 6749 §2.3.1).
+#[derive(Clone)]
+pub struct ClientSecret(SecretString);
+
+impl ClientSecret {
+    /// Wraps a secret; the memory is zeroised when it is dropped.
+    #[must_use]
+    pub fn new(secret: String) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, for the wire only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ClientSecret(redacted)")
+    }
+}
+
+/// One provider with one client registration, ready to be asked: a checked profile and its credentials.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// The name in the configuration and in the documents' provider field.
+    pub name: Arc<str>,
+    /// The profile's name: `autodesk`, `generic`.
+    pub profile_name: String,
+    /// The profile with the configuration's overrides in it.
+    pub profile: Profile,
+    /// The token endpoint, always there once the configuration is checked; https, or loopback.
+    pub token_url: Url,
+    /// The client id (RFC 6749 §2.2).
+    pub client_id: String,
+    /// The client secret; there unless the profile says [`ClientAuth::None`].
+    pub client_secret: Option<ClientSecret>,
+}

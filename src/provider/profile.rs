@@ -1,0 +1,127 @@
+//! The profiles that are compiled in, and how a profile file is read.
+
+use super::Profile;
+use std::time::Duration;
+
+/// Name and text of each compiled-in profile, sorted by name.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("autodesk", include_str!("profiles/autodesk.toml")),
+    ("generic", include_str!("profiles/generic.toml")),
+];
+
+/// A profile that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// No such compiled-in profile.
+    #[error("there is no provider profile `{name}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// A value of the wrong type or an unknown key.
+    #[error("the provider profile `{name}` can't be read")]
+    Invalid {
+        /// The profile's name.
+        name: String,
+        /// Where and what.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// Names of the compiled-in profiles, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// The TOML text of a compiled-in profile, with its comments.
+pub fn text(name: &str) -> Result<&'static str, ProfileError> {
+    BUILT_IN
+        .iter()
+        .find(|(built_in, _)| *built_in == name)
+        .map(|(_, text)| *text)
+        .ok_or_else(|| ProfileError::Unknown { name: name.to_owned() })
+}
+
+/// A compiled-in profile as a table, so that the configuration's overrides can be laid over it.
+pub fn table(name: &str) -> Result<toml::Table, ProfileError> {
+    text(name)?
+        .parse()
+        .map_err(|source| ProfileError::Invalid { name: name.to_owned(), source: Box::new(source) })
+}
+
+/// A compiled-in profile.
+pub fn load(name: &str) -> Result<Profile, ProfileError> {
+    toml::from_str(text(name)?)
+        .map_err(|source| ProfileError::Invalid { name: name.to_owned(), source: Box::new(source) })
+}
+
+/// Serde for a duration as people write it: `14d`, `60min`, `90s`.
+pub mod duration {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes `14days`.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    /// Reads `14d`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|error| {
+            serde::de::Error::custom(format!(
+                "`{text}` is not a duration ({error}): expected a number and a unit, like `90s`, `60min` or `14d`"
+            ))
+        })
+    }
+}
+
+/// Serde for a duration that may be absent or `unknown`.
+pub mod optional_duration {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes `14days` or `unknown`.
+    #[expect(clippy::ref_option, reason = "serde's `with` hands a reference to the field")]
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration::serialize(duration, serializer),
+            None => serializer.serialize_str("unknown"),
+        }
+    }
+
+    /// Reads `14d` or `unknown`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim() == "unknown" {
+            return Ok(None);
+        }
+        super::duration::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_is_valid_and_names_its_sources() {
+        for name in names() {
+            let profile = load(name).unwrap();
+            assert!(!profile.sources.is_empty(), "{name}");
+            assert!(!profile.answer.refused.is_empty(), "{name}");
+            assert!(profile.answer.error_code.iter().all(|pointer| pointer.starts_with('/')), "{name}");
+        }
+        assert!(names().is_sorted());
+    }
+
+    #[test]
+    fn autodesk_is_as_its_reference_says() {
+        let profile = load("autodesk").unwrap();
+        assert_eq!(profile.refresh_token_lifetime, Some(Duration::from_hours(14 * 24)));
+        assert_eq!(profile.access_token_lifetime, Some(Duration::from_mins(60)));
+        assert_eq!(profile.rate.map(|rate| rate.to_string()).as_deref(), Some("400/min"));
+        assert_eq!(profile.rotation, crate::provider::Rotation::SingleUse);
+    }
+}
