@@ -7,6 +7,7 @@
 //! ```
 
 pub mod clock;
+pub mod grant;
 pub mod provider;
 pub mod sandbox;
 pub mod store;

@@ -86,9 +86,7 @@ pub struct Profile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerShape {
-    /// Statuses of a success.
-    pub granted_status: Vec<u16>,
-    /// The access token.
+    /// The access token; any 2xx answer that holds one is a success.
     pub access_token: String,
     /// The refresh token; absent in an answer means: keep the old one.
     pub refresh_token: String,

@@ -83,7 +83,6 @@ pub mod optional_duration {
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes `14days` or `unknown`.
-    #[expect(clippy::ref_option, reason = "serde's `with` hands a reference to the field")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::duration::serialize(duration, serializer),
@@ -120,7 +119,7 @@ mod tests {
     fn autodesk_is_as_its_reference_says() {
         let profile = load("autodesk").unwrap();
         assert_eq!(profile.refresh_token_lifetime, Some(Duration::from_hours(14 * 24)));
-        assert_eq!(profile.access_token_lifetime, Some(Duration::from_mins(60)));
+        assert_eq!(profile.access_token_lifetime, Some(Duration::from_hours(1)));
         assert_eq!(profile.rate.map(|rate| rate.to_string()).as_deref(), Some("400/min"));
         assert_eq!(profile.rotation, crate::provider::Rotation::SingleUse);
     }

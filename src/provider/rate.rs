@@ -80,7 +80,6 @@ pub mod text {
     use super::{Deserialize, Deserializer, Rate, Serializer};
 
     /// Writes `400/min` or `none`.
-    #[expect(clippy::ref_option, reason = "serde's `with` hands a reference to the field")]
     pub fn serialize<S: Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S::Ok, S::Error> {
         match rate {
             Some(rate) => serializer.collect_str(rate),

@@ -1,0 +1,156 @@
+//! One `refresh_token` grant (RFC 6749 §6): the request, and what came back. No I/O here; that is [`http`].
+
+pub mod answer;
+pub mod http;
+
+use crate::clock::Timestamp;
+use crate::provider::{ClientAuth, Provider};
+use crate::token::RefreshToken;
+use bytes::Bytes;
+use std::fmt;
+
+/// The `application/x-www-form-urlencoded` fields of a request; holds secrets, so it has no `Debug`.
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The fields in the order in which they are sent.
+    #[must_use]
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+/// Id and secret for the `Authorization: Basic` header, form-encoded (RFC 6749 §2.3.1); holds a secret.
+pub struct BasicCredentials {
+    /// The form-encoded client id.
+    pub username: String,
+    /// The form-encoded client secret.
+    pub password: String,
+}
+
+/// What to send for one grant.
+pub struct GrantRequest {
+    /// The body.
+    pub form: Form,
+    /// The header, when the profile authenticates with Basic; then the body holds no credentials.
+    pub basic: Option<BasicCredentials>,
+}
+
+/// Builds the request for one refresh token.
+#[must_use]
+pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
+    let mut form = vec![
+        ("grant_type".to_owned(), "refresh_token".to_owned()),
+        ("refresh_token".to_owned(), token.expose().to_owned()),
+    ];
+    form.extend(provider.profile.scope.iter().map(|scope| ("scope".to_owned(), scope.clone())));
+    form.extend(provider.profile.extra_parameters.iter().map(|(key, value)| (key.clone(), value.clone())));
+    let secret = provider.client_secret.as_ref();
+    let basic = match provider.profile.client_auth {
+        ClientAuth::Basic => Some(BasicCredentials {
+            username: form_encoded(&provider.client_id),
+            password: form_encoded(secret.map_or("", |secret| secret.expose())),
+        }),
+        ClientAuth::Body => {
+            form.push(("client_id".to_owned(), provider.client_id.clone()));
+            form.extend(secret.map(|secret| ("client_secret".to_owned(), secret.expose().to_owned())));
+            None
+        }
+        ClientAuth::None => {
+            form.push(("client_id".to_owned(), provider.client_id.clone()));
+            None
+        }
+    };
+    GrantRequest { form: Form(form), basic }
+}
+
+fn form_encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// An HTTP answer as it came, before anybody parsed it. Holds tokens: `Debug` shows sizes only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `Retry-After` field, as it came.
+    pub retry_after: Option<String>,
+    /// The body, up to [`http::MAX_BODY_BYTES`].
+    pub body: Bytes,
+    /// Did the body come to its end? `false` when the line was cut or the body was too long.
+    pub complete: bool,
+    /// When the last byte came.
+    pub received_at: Timestamp,
+}
+
+impl fmt::Debug for RawAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RawAnswer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .field("complete", &self.complete)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How one POST ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// Status and headers came, and all or part of a body.
+    Answered(RawAnswer),
+    /// Provably not processed: no connection was made. The cause as a word: `dns`, `connect`, `tls`, `connect_timeout`.
+    NotSent(&'static str),
+    /// It may have been processed, and no answer came. The cause as a word: `timeout`, `reset`.
+    Lost(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{ClientSecret, profile};
+
+    fn provider(client_auth: ClientAuth) -> Provider {
+        let mut profile = profile::load("generic").unwrap();
+        profile.client_auth = client_auth;
+        profile.scope = Some("data:read".into());
+        Provider {
+            name: "p".into(),
+            profile_name: "generic".into(),
+            profile,
+            token_url: "https://example.com/token".parse().unwrap(),
+            client_id: "id:1".into(),
+            client_secret: (client_auth != ClientAuth::None).then(|| ClientSecret::new("s e&cret".into())),
+        }
+    }
+
+    #[test]
+    fn credentials_are_sent_in_one_place_only() {
+        let token = RefreshToken::new("rt".into());
+        for (auth, basic, body) in [
+            (ClientAuth::Basic, Some(("id%3A1", "s+e%26cret")), &[][..]),
+            (ClientAuth::Body, None, &[("client_id", "id:1"), ("client_secret", "s e&cret")][..]),
+            (ClientAuth::None, None, &[("client_id", "id:1")][..]),
+        ] {
+            let request = request(&provider(auth), &token);
+            let sent = request.basic.as_ref().map(|b| (b.username.as_str(), b.password.as_str()));
+            assert_eq!(sent, basic);
+            let fields: Vec<_> =
+                request.form.fields().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let grant = [("grant_type", "refresh_token"), ("refresh_token", "rt"), ("scope", "data:read")];
+            assert_eq!(fields, [&grant[..], body].concat());
+        }
+    }
+
+    #[test]
+    fn a_raw_answer_prints_no_body() {
+        let answer = RawAnswer {
+            status: 200,
+            retry_after: None,
+            body: Bytes::from_static(b"canary"),
+            complete: true,
+            received_at: Timestamp::UNIX_EPOCH,
+        };
+        assert!(!format!("{:?}", Sent::Answered(answer)).contains("canary"));
+    }
+}

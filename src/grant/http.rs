@@ -1,0 +1,118 @@
+//! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
+
+use super::{GrantRequest, RawAnswer, Sent};
+use crate::clock::Clock;
+use crate::provider::Provider;
+use bytes::{Bytes, BytesMut};
+use std::error::Error as _;
+use std::time::Duration;
+use url::Url;
+
+/// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Longest wait for a connection: DNS, TCP and TLS. Nothing is sent before it stands, so giving up is not ambiguous.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An idle connection is closed by us after this, before common servers close it (nginx: 75 s, AWS: 60 s, some: 20 s).
+///
+/// A connection that the peer closes while we write makes an ambiguous grant (hyper#2136).
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The connections to one provider's token endpoint.
+#[derive(Debug, Clone)]
+pub struct TokenEndpoint {
+    client: reqwest::Client,
+    url: Url,
+    clock: Clock,
+}
+
+/// The TLS stack can't be set up: no usable root certificates on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the HTTPS client can't be set up\nhint: are the system's root certificates installed (package `ca-certificates`)?"
+)]
+pub struct ClientError(#[source] reqwest::Error);
+
+impl TokenEndpoint {
+    /// Prepares connections to `provider`'s token endpoint; makes none yet.
+    pub fn new(provider: &Provider, clock: Clock) -> Result<Self, ClientError> {
+        // One crypto provider for the whole binary, the one that the MongoDB driver brings; an error says it is set.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(provider.profile.request_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(provider.profile.concurrency.get())
+            .tcp_nodelay(true)
+            .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(ClientError)?;
+        Ok(Self { client, url: provider.token_url.clone(), clock })
+    }
+
+    /// Sends one grant and waits for all of the answer, for at most the provider's request timeout.
+    ///
+    /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
+    pub async fn post(&self, request: &GrantRequest) -> Sent {
+        let mut post = self
+            .client
+            .post(self.url.clone())
+            .header(reqwest::header::ACCEPT, "application/json")
+            .form(request.form.fields());
+        if let Some(basic) = &request.basic {
+            post = post.basic_auth(&basic.username, Some(&basic.password));
+        }
+        match post.send().await {
+            Ok(response) => self.receive(response).await,
+            Err(error) => not_answered(&error),
+        }
+    }
+
+    async fn receive(&self, mut response: reqwest::Response) -> Sent {
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(reqwest::header::RETRY_AFTER)
+            .and_then(|field| field.to_str().ok())
+            .map(str::to_owned);
+        let mut body = BytesMut::new();
+        let complete = loop {
+            match response.chunk().await {
+                Ok(None) => break true,
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) | Err(_) => break false,
+            }
+        };
+        let body: Bytes = body.freeze();
+        Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
+    }
+}
+
+/// Was it sent? Only an error before the connection stood proves that it wasn't.
+fn not_answered(error: &reqwest::Error) -> Sent {
+    if !(error.is_connect() || error.is_builder()) {
+        return Sent::Lost(if error.is_timeout() { "timeout" } else { "reset" });
+    }
+    if error.is_timeout() {
+        return Sent::NotSent("connect_timeout");
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if cause.is::<rustls::Error>()
+            || wrapped.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        {
+            return Sent::NotSent("tls");
+        }
+        if cause.to_string().contains("dns error") {
+            return Sent::NotSent("dns");
+        }
+        source = cause.source();
+    }
+    Sent::NotSent("connect")
+}
