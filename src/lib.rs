@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod grant;
+pub mod journal;
 pub mod provider;
 pub mod sandbox;
 pub mod store;

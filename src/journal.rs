@@ -1,0 +1,339 @@
+//! The local durable record of what was sent and what came back.
+//!
+//! One row for each refresh token that is on its way: `intent` before the POST, `answer` with the raw body before
+//! anybody reads it, gone once the document holds the pair. Rows that are left after a crash are what recovery reads.
+//! The fingerprints of redeemed tokens stay, so that none is ever sent again.
+
+mod lock;
+mod owner;
+mod sqlite;
+
+use crate::clock::{Clock, Timestamp};
+use crate::grant::RawAnswer;
+use crate::token::{Fingerprint, Subject, TokenId};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+pub use lock::Holder;
+
+/// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
+const QUEUE: usize = owner::MAX_BATCH;
+
+/// The journal's file in the state directory.
+const FILE_NAME: &str = "journal.db";
+
+/// Free space below which no token is redeemed, in bytes: an answer that can't be kept must not be asked for.
+///
+/// 64 MiB hold more answers of the largest size than can be in flight at once.
+pub const FREE_SPACE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Names one row while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct EntryId(i64);
+
+impl std::fmt::Display for EntryId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What is about to be sent.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// To whom.
+    pub provider: Arc<str>,
+    /// For which document.
+    pub document: TokenId,
+    /// How people call it.
+    pub subject: Subject,
+    /// Which refresh token.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub sent_at: Timestamp,
+}
+
+/// May this refresh token be sent?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// Yes; the intent is recorded.
+    Send {
+        /// Its row.
+        entry: EntryId,
+        /// When the token was first sent without an answer that settled it; then a refusal means lost, not revoked.
+        unsettled_since: Option<Timestamp>,
+    },
+    /// No: this very token is on its way or its answer is being written back, for this document.
+    InFlight(TokenId),
+    /// No, never again: its successor went to this document.
+    AlreadyRedeemed(TokenId),
+}
+
+/// A value that the journal holds durably. Only the journal makes one, so whoever takes it can't be early.
+#[derive(Debug, Clone)]
+pub struct Journaled<T> {
+    entry: EntryId,
+    value: T,
+}
+
+impl<T> Journaled<T> {
+    /// The row that holds it.
+    #[must_use]
+    pub const fn entry(&self) -> EntryId {
+        self.entry
+    }
+
+    /// The value.
+    #[must_use]
+    pub const fn get(&self) -> &T {
+        &self.value
+    }
+
+    /// Reads the value into something else; it stays as durable as it was.
+    #[must_use]
+    pub fn map<U>(self, read: impl FnOnce(T) -> U) -> Journaled<U> {
+        Journaled { entry: self.entry, value: read(self.value) }
+    }
+
+    /// Gives the value up to its new owner, beside its row.
+    #[must_use]
+    pub fn into_parts(self) -> (EntryId, T) {
+        (self.entry, self.value)
+    }
+}
+
+/// An answer that came and couldn't be journaled: the disk failed under us.
+///
+/// It must still be written back at once, because the document is the only place left for it.
+#[derive(Debug)]
+pub struct Unjournaled {
+    /// What is wrong with the journal.
+    pub error: JournalError,
+    answer: Journaled<RawAnswer>,
+}
+
+impl Unjournaled {
+    /// Takes the answer for an immediate write-back, the last chance to keep it.
+    #[must_use]
+    pub fn rescue(self) -> Journaled<RawAnswer> {
+        self.answer
+    }
+}
+
+/// How a row ends, or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
+    Redeemed,
+    /// The answer settled what became of the token, and there is nothing to remember. The row goes.
+    Settled,
+    /// Provably not processed. A token that was unsettled before stays so; otherwise the row goes.
+    NotProcessed,
+    /// Nobody knows whether it was processed: why, in a word. The row stays.
+    Unsettled(String),
+    /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
+    Orphaned(String),
+}
+
+/// The state of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Sent or about to be; after a crash: nobody knows.
+    Intent,
+    /// Answered, not yet written back.
+    Answer,
+    /// Nobody knows whether the provider processed it.
+    Unsettled,
+    /// A good pair without a place.
+    Orphan,
+}
+
+/// A row of the journal, as recovery and `journal list` read it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number.
+    pub id: EntryId,
+    /// What it is waiting for.
+    pub state: EntryState,
+    /// What was sent.
+    pub intent: Intent,
+    /// When the token was first sent without an answer that settled it.
+    pub unsettled_since: Option<Timestamp>,
+    /// Why it is unsettled or an orphan.
+    pub why: Option<String>,
+    /// What came back.
+    pub answer: Option<Journaled<RawAnswer>>,
+}
+
+/// The journal can't do its work. None of these is retried: without a journal nothing is redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error(
+        "the journal in {} is in use by {holder}\nhint: one Evergrant per state directory; stop the other one, or set `state_dir` (`EVERGRANT_STATE_DIR`) for this one",
+        directory.display()
+    )]
+    Held {
+        /// The state directory.
+        directory: PathBuf,
+        /// Who.
+        holder: Holder,
+    },
+    /// The state directory can't be used.
+    #[error(
+        "the state directory {} can't be used: can't {action}\nhint: it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one",
+        directory.display()
+    )]
+    Directory {
+        /// The state directory.
+        directory: PathBuf,
+        /// In words: `create it`.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not enough free space to keep what would be redeemed.
+    #[error(
+        "the state directory {} has {free_bytes} bytes free, less than the {FREE_SPACE_FLOOR_BYTES} that are kept for answers\nhint: free some space; no token was redeemed",
+        directory.display()
+    )]
+    Full {
+        /// The state directory.
+        directory: PathBuf,
+        /// Free space.
+        free_bytes: u64,
+    },
+    /// SQLite failed: the disk, or a damaged file.
+    #[error("the journal {} failed to {action}\nhint: look at the disk; answers that it holds are recovered at the next start", file.display())]
+    Failed {
+        /// The file.
+        file: PathBuf,
+        /// In words: `commit`.
+        action: &'static str,
+        /// SQLite's reason.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// It failed before, and takes no more.
+    #[error("the journal has stopped after an earlier failure")]
+    Stopped,
+}
+
+/// A handle to the journal's owner thread; cheap to clone. The lock is given up when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    requests: mpsc::Sender<owner::Request>,
+    directory: Arc<Path>,
+    owner: Arc<owner::Owner>,
+}
+
+impl Journal {
+    /// Opens, or makes, the journal in `directory`, alone.
+    ///
+    /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nobody
+    /// waits for their answer any more. Blocks on the disk.
+    pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
+        lock::make_directory(directory)?;
+        let lock = lock::acquire(directory, clock.now())?;
+        check_free_space(directory)?;
+        let rows = sqlite::Rows::open(&directory.join(FILE_NAME), clock.now())?;
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let owner = owner::Owner::spawn(rows, queue, lock).map_err(|source| JournalError::Directory {
+            directory: directory.to_owned(),
+            action: "start the journal's thread for it",
+            source,
+        })?;
+        Ok(Self { requests, directory: directory.into(), owner: Arc::new(owner) })
+    }
+
+    /// Reads the open rows of a journal that somebody else may hold; an absent one has none. Blocks on the disk.
+    pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
+        sqlite::peek(&directory.join(FILE_NAME))
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Gives up this handle; when it was the last, waits until the file is closed and its lock is free.
+    pub async fn close(self) {
+        drop(self.requests);
+        if let Some(owner) = Arc::into_inner(self.owner) {
+            // A panic of the thread was shown when it happened, and every request since then got `Stopped`.
+            let _ = tokio::task::spawn_blocking(move || owner.join()).await;
+        }
+    }
+
+    /// Asks whether a token may be sent, and records that it is going to be. Cancel-safe.
+    ///
+    /// The row survives a crash of the process; a power cut may take it, which costs only the label of a loss.
+    pub async fn intent(&self, intent: Intent) -> Result<Permission, JournalError> {
+        self.ask(|reply| owner::Request::Intent(intent, reply)).await
+    }
+
+    /// Makes an answer durable; when this returns, no crash or power cut takes it any more.
+    ///
+    /// **Must run to completion.**
+    ///
+    /// # Errors
+    /// [`Unjournaled`] carries the answer: write it back at once, and stop.
+    pub async fn answer(
+        &self,
+        entry: EntryId,
+        answer: RawAnswer,
+    ) -> Result<Journaled<RawAnswer>, Unjournaled> {
+        let journaled = Journaled { entry, value: answer };
+        let kept = self.ask(|reply| owner::Request::Answer(journaled.clone(), reply)).await;
+        match kept {
+            Ok(()) => Ok(journaled),
+            Err(error) => Err(Unjournaled { error, answer: journaled }),
+        }
+    }
+
+    /// Ends or changes rows, in one commit. Repeating it after a crash is harmless.
+    pub async fn end(&self, endings: Vec<(EntryId, Ending)>, at: Timestamp) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::End(endings, at, reply)).await
+    }
+
+    /// All open rows, oldest first.
+    pub async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
+        self.ask(owner::Request::Entries).await
+    }
+
+    /// When the last scheduled wake was taken.
+    pub async fn last_wake(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.ask(owner::Request::LastWake).await
+    }
+
+    /// Remembers that the wake of `at` was taken.
+    pub async fn set_last_wake(&self, at: Timestamp) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(owner::Reply<T>) -> owner::Request,
+    ) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| JournalError::Stopped)?;
+        answer.await.map_err(|_| JournalError::Stopped)?
+    }
+}
+
+/// Refuses when the file system has less than [`FREE_SPACE_FLOOR_BYTES`] for us.
+pub fn check_free_space(directory: &Path) -> Result<(), JournalError> {
+    let free_bytes = lock::free_bytes(directory)?;
+    if free_bytes < FREE_SPACE_FLOOR_BYTES {
+        return Err(JournalError::Full { directory: directory.to_owned(), free_bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The state directory and its lock: who holds the journal, and is there room.
+
+use super::JournalError;
+use crate::clock::Timestamp;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// The file whose lock stands for the journal; it also says who holds it.
+const FILE_NAME: &str = "journal.lock";
+
+/// Who holds a journal, as it wrote into the lock file: `process 4711 on db-1 since 2026-11-21T03:00:00Z`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// `host:pid`, the owner of the leases that this process takes.
+#[must_use]
+pub(crate) fn process_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown-host".into())
+}
+
+/// Makes the state directory, 0700, with its parents; an existing one is left as it is.
+pub(super) fn make_directory(directory: &Path) -> Result<(), JournalError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
+        JournalError::Directory { directory: directory.to_owned(), action: "create it", source }
+    })
+}
+
+/// Takes the lock; it is held for as long as the file is open, and a crash gives it up.
+pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<File, JournalError> {
+    let failed =
+        |action| move |source| JournalError::Directory { directory: directory.to_owned(), action, source };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(FILE_NAME))
+        .map_err(failed("create the lock file in it"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = file.read_to_string(&mut holder);
+            let known = read.is_ok() && !holder.trim().is_empty();
+            let holder = Holder(if known { holder.trim().to_owned() } else { "another process".to_owned() });
+            return Err(JournalError::Held { directory: directory.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock the lock file in it")(source)),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "process {} on {} since {}", std::process::id(), host_name(), now.to_rfc3339())?;
+        file.sync_all()
+    };
+    write(&mut file).map_err(failed("write the lock file in it"))?;
+    Ok(file)
+}
+
+/// What the file system has left for an unprivileged user, in bytes.
+pub(super) fn free_bytes(directory: &Path) -> Result<u64, JournalError> {
+    let room = nix::sys::statvfs::statvfs(directory).map_err(|errno| JournalError::Directory {
+        directory: directory.to_owned(),
+        action: "ask for its free space",
+        source: io::Error::from(errno),
+    })?;
+    Ok(room.blocks_available().saturating_mul(room.fragment_size()))
+}

@@ -1,0 +1,327 @@
+//! The journal's rows in SQLite: WAL, one connection, statements cached.
+
+use super::{Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
+use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
+use crate::token::{Fingerprint, Subject, TokenId};
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How long the fingerprint of a redeemed token is remembered.
+///
+/// Longer than the longest-lived refresh token of any profile is worth restoring from a backup.
+const REMEMBER_REDEEMED: TimeDelta = TimeDelta::days(400);
+
+/// The tables' version, in `user_version`; a journal of a newer Evergrant is refused, not guessed at.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS entries (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  provider TEXT NOT NULL,
+  document TEXT NOT NULL,          -- _id, canonical extended JSON
+  subject TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,       -- of the refresh token that was sent
+  state TEXT NOT NULL,             -- intent | answer | unsettled | orphan
+  sent_at INTEGER NOT NULL,        -- milliseconds since 1970, as all times here
+  unsettled_since INTEGER,
+  why TEXT,
+  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (provider, fingerprint) WHERE state != 'orphan';
+CREATE TABLE IF NOT EXISTS redeemed (
+  provider TEXT NOT NULL, fingerprint TEXT NOT NULL, document TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (provider, fingerprint)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Why an unread success is parked when its token is tried again.
+const UNREADABLE: &str = "unreadable";
+
+/// The columns of an [`Entry`], in the order in which [`read_entry`] takes them.
+const ENTRY_COLUMNS: &str =
+    "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why,
+  status, retry_after, body, complete, received_at";
+
+#[derive(Debug)]
+pub(super) struct Rows {
+    connection: Connection,
+    file: PathBuf,
+    durable: bool,
+}
+
+impl Rows {
+    /// Opens or makes the file, proves that it can be written, and takes note of what a crash left.
+    pub(super) fn open(file: &Path, now: Timestamp) -> Result<Self, JournalError> {
+        let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
+        // Made before SQLite sees it, so that it and the files beside it are 0600 from the first byte on.
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).map_err(|source| {
+            JournalError::Directory {
+                directory: file.parent().unwrap_or(file).to_owned(),
+                action: "write the journal in it",
+                source,
+            }
+        })?;
+        let connection = Connection::open(file).map_err(failed("open"))?;
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
+            .map_err(failed("switch to write-ahead logging"))?;
+        let version: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(failed("read its version"))?;
+        if version > SCHEMA_VERSION {
+            return Err(failure(
+                file,
+                "be read: it was written by a newer Evergrant",
+                rusqlite::Error::InvalidQuery,
+            ));
+        }
+        connection.execute_batch(SCHEMA).map_err(failed("make its tables"))?;
+        connection
+            .pragma_update(None, "user_version", SCHEMA_VERSION)
+            .map_err(failed("write its version"))?;
+        connection
+            .execute(
+                "UPDATE entries SET state = 'unsettled', why = coalesce(why, 'stopped'),
+                   unsettled_since = coalesce(unsettled_since, sent_at) WHERE state = 'intent'",
+                [],
+            )
+            .map_err(failed("note what a crash left"))?;
+        let forget_before = (now - REMEMBER_REDEEMED).timestamp_millis();
+        connection
+            .execute("DELETE FROM redeemed WHERE at < ?1", [forget_before])
+            .map_err(failed("forget old fingerprints"))?;
+        Ok(Self { connection, file: file.to_owned(), durable: true })
+    }
+
+    /// Starts a transaction whose commit reaches the disk (`durable`), or at least the operating system.
+    pub(super) fn begin(&mut self, durable: bool) -> Result<(), JournalError> {
+        if durable != self.durable {
+            let level = if durable { "FULL" } else { "NORMAL" };
+            self.connection
+                .pragma_update(None, "synchronous", level)
+                .map_err(|source| failure(&self.file, "change its durability", source))?;
+            self.durable = durable;
+        }
+        self.run("begin a transaction", "BEGIN IMMEDIATE", [])
+    }
+
+    /// Commits; after an error the file must not be written again by this process.
+    pub(super) fn commit(&mut self) -> Result<(), JournalError> {
+        self.run("commit", "COMMIT", [])
+    }
+
+    pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {
+        let fingerprint = intent.fingerprint.to_string();
+        let key = params![&*intent.provider, fingerprint];
+        let redeemed: Option<String> = self.find(
+            "SELECT document FROM redeemed WHERE provider = ?1 AND fingerprint = ?2",
+            key,
+            |row| row.get(0),
+        )?;
+        if let Some(document) = redeemed {
+            return Ok(Permission::AlreadyRedeemed(TokenId::from(document)));
+        }
+        let open = self.find(
+            "SELECT id, document, state, unsettled_since FROM entries
+             WHERE provider = ?1 AND fingerprint = ?2 AND state != 'orphan'",
+            key,
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, Option<i64>>(3)?,
+                ))
+            },
+        )?;
+        let now = intent.sent_at.timestamp_millis();
+        match open {
+            None => {
+                self.run(
+                    "record an intent",
+                    "INSERT INTO entries (provider, document, subject, fingerprint, state, sent_at)
+                     VALUES (?1, ?2, ?3, ?4, 'intent', ?5)",
+                    params![
+                        &*intent.provider,
+                        intent.document.as_str(),
+                        intent.subject.as_str(),
+                        fingerprint,
+                        now
+                    ],
+                )?;
+                let entry = EntryId(self.connection.last_insert_rowid());
+                Ok(Permission::Send { entry, unsettled_since: None })
+            }
+            Some((id, _, state, since)) if state == "unsettled" => {
+                self.run(
+                    "record an intent",
+                    "UPDATE entries SET state = 'intent', sent_at = ?2, document = ?3, subject = ?4 WHERE id = ?1",
+                    params![id, now, intent.document.as_str(), intent.subject.as_str()],
+                )?;
+                Ok(Permission::Send { entry: EntryId(id), unsettled_since: since.and_then(from_millis) })
+            }
+            Some((_, document, _, _)) => Ok(Permission::InFlight(TokenId::from(document))),
+        }
+    }
+
+    pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
+        self.run(
+            "keep an answer",
+            "UPDATE entries SET state = 'answer', status = ?2, retry_after = ?3, body = ?4, complete = ?5,
+               received_at = ?6 WHERE id = ?1",
+            params![
+                entry.0,
+                answer.status,
+                answer.retry_after,
+                &answer.body[..],
+                answer.complete,
+                answer.received_at.timestamp_millis()
+            ],
+        )
+    }
+
+    pub(super) fn end(&mut self, entry: EntryId, ending: &Ending, at: Timestamp) -> Result<(), JournalError> {
+        let id = entry.0;
+        let remember = "INSERT OR REPLACE INTO redeemed (provider, fingerprint, document, at)
+                        SELECT provider, fingerprint, document, ?2 FROM entries WHERE id = ?1";
+        match ending {
+            Ending::Redeemed => {
+                self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+                self.run(
+                    "end what couldn't be read before",
+                    "DELETE FROM entries WHERE state = 'orphan' AND why = ?2 AND (provider, fingerprint) =
+                       (SELECT provider, fingerprint FROM entries WHERE id = ?1)",
+                    params![id, UNREADABLE],
+                )?;
+                self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
+            }
+            Ending::Settled => self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id]),
+            Ending::NotProcessed => {
+                self.run("end a row", "DELETE FROM entries WHERE id = ?1 AND unsettled_since IS NULL", [id])?;
+                self.run("end a row", "UPDATE entries SET state = 'unsettled' WHERE id = ?1", [id])
+            }
+            Ending::Unsettled(why) => self.run(
+                "leave a row unsettled",
+                "UPDATE entries SET state = 'unsettled', why = ?2, unsettled_since = coalesce(unsettled_since, sent_at)
+                 WHERE id = ?1",
+                params![id, why],
+            ),
+            Ending::Orphaned(why) => {
+                self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+                self.run(
+                    "park an orphan",
+                    "UPDATE entries SET state = 'orphan', why = ?2 WHERE id = ?1",
+                    params![id, why],
+                )
+            }
+        }
+    }
+
+    pub(super) fn entries(&mut self) -> Result<Vec<Entry>, JournalError> {
+        read_entries(&self.connection).map_err(|source| failure(&self.file, "read its rows", source))
+    }
+
+    pub(super) fn last_wake(&mut self) -> Result<Option<Timestamp>, JournalError> {
+        let millis: Option<i64> =
+            self.find("SELECT value FROM meta WHERE key = 'last_wake'", [], |row| row.get(0))?;
+        Ok(millis.and_then(from_millis))
+    }
+
+    pub(super) fn set_last_wake(&mut self, at: Timestamp) -> Result<(), JournalError> {
+        self.run(
+            "remember a wake",
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_wake', ?1)",
+            [at.timestamp_millis()],
+        )
+    }
+
+    fn run(
+        &self,
+        action: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<(), JournalError> {
+        let run = || self.connection.prepare_cached(sql)?.execute(params);
+        run().map(|_| ()).map_err(|source| failure(&self.file, action, source))
+    }
+
+    fn find<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, JournalError> {
+        let find = || self.connection.prepare_cached(sql)?.query_row(params, read).optional();
+        find().map_err(|source| failure(&self.file, "look up a token", source))
+    }
+}
+
+/// Reads the rows beside a process that may be writing them.
+pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|connection| read_entries(&connection))
+        .map_err(|source| failure(file, "be read", source))
+}
+
+fn read_entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    connection
+        .prepare(&format!("SELECT {ENTRY_COLUMNS} FROM entries ORDER BY id"))?
+        .query_map([], read_entry)?
+        .collect()
+}
+
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let id = EntryId(row.get(0)?);
+    let state = match row.get::<_, String>(5)?.as_str() {
+        "intent" => EntryState::Intent,
+        "answer" => EntryState::Answer,
+        "orphan" => EntryState::Orphan,
+        // A word of nobody's is the state that loses nothing.
+        _ => EntryState::Unsettled,
+    };
+    let answer = match row.get::<_, Option<u16>>(9)? {
+        None => None,
+        Some(status) => Some(Journaled {
+            entry: id,
+            value: RawAnswer {
+                status,
+                retry_after: row.get(10)?,
+                body: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default().into(),
+                complete: row.get::<_, Option<bool>>(12)?.unwrap_or_default(),
+                received_at: row.get::<_, Option<i64>>(13)?.and_then(from_millis).unwrap_or_default(),
+            },
+        }),
+    };
+    Ok(Entry {
+        id,
+        state,
+        intent: Intent {
+            provider: row.get::<_, String>(1)?.into(),
+            document: TokenId::from(row.get::<_, String>(2)?),
+            subject: Subject::new(&row.get::<_, String>(3)?),
+            fingerprint: Fingerprint::from_hex(&row.get::<_, String>(4)?).ok_or_else(|| {
+                rusqlite::Error::InvalidColumnType(4, "fingerprint".into(), rusqlite::types::Type::Text)
+            })?,
+            sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
+        },
+        unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
+        why: row.get(8)?,
+        answer,
+    })
+}
+
+fn from_millis(millis: i64) -> Option<Timestamp> {
+    DateTime::<Utc>::from_timestamp_millis(millis)
+}
+
+fn failure(file: &Path, action: &'static str, source: rusqlite::Error) -> JournalError {
+    JournalError::Failed { file: file.to_owned(), action, source: Arc::new(source) }
+}

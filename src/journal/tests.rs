@@ -1,0 +1,163 @@
+use super::*;
+use crate::token::RefreshToken;
+use bytes::Bytes;
+use std::os::unix::fs::PermissionsExt as _;
+
+fn open(directory: &Path) -> Result<Journal, JournalError> {
+    Journal::open(directory, &Clock::system())
+}
+
+fn intent(token: &str, document: &str) -> Intent {
+    Intent {
+        provider: "p".into(),
+        document: TokenId::from_extended_json(document),
+        subject: Subject::new("a@example.com"),
+        fingerprint: RefreshToken::new(token.into()).fingerprint(),
+        sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
+    }
+}
+
+fn answer(body: &'static str) -> RawAnswer {
+    RawAnswer {
+        status: 200,
+        retry_after: Some("7".into()),
+        body: Bytes::from_static(body.as_bytes()),
+        complete: true,
+        received_at: "2026-11-21T03:00:01Z".parse().unwrap(),
+    }
+}
+
+async fn sent(journal: &Journal, token: &str) -> (EntryId, Option<Timestamp>) {
+    match journal.intent(intent(token, "1")).await.unwrap() {
+        Permission::Send { entry, unsettled_since } => (entry, unsettled_since),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_there_after_the_process_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    journal.answer(entry, answer("pair")).await.unwrap();
+    journal.close().await;
+
+    let journal = open(directory.path()).unwrap();
+    let entries = journal.entries().await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].state, EntryState::Answer);
+    assert_eq!(entries[0].answer.as_ref().map(Journaled::get), Some(&answer("pair")));
+    assert_eq!(entries[0].intent.fingerprint, intent("old", "1").fingerprint);
+}
+
+#[tokio::test]
+async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    let first = TokenId::from_extended_json("1");
+    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
+    journal.answer(entry, answer("pair")).await.unwrap();
+    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
+    journal.end(vec![(entry, Ending::Redeemed)], Timestamp::default()).await.unwrap();
+    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::AlreadyRedeemed(first));
+    assert!(journal.entries().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_crash_leaves_an_intent_unsettled_until_it_is_settled() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    sent(&journal, "old").await;
+    journal.close().await;
+
+    let journal = open(directory.path()).unwrap();
+    assert_eq!(journal.entries().await.unwrap()[0].state, EntryState::Unsettled);
+    let (entry, since) = sent(&journal, "old").await;
+    assert_eq!(since, Some(intent("old", "1").sent_at));
+    journal.end(vec![(entry, Ending::NotProcessed)], Timestamp::default()).await.unwrap();
+    let (entry, since) = sent(&journal, "old").await;
+    assert!(since.is_some(), "a try that wasn't processed settles nothing");
+    journal.end(vec![(entry, Ending::Settled)], Timestamp::default()).await.unwrap();
+    assert_eq!(sent(&journal, "old").await.1, None);
+}
+
+#[tokio::test]
+async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    journal.answer(entry, answer("pair")).await.unwrap();
+    journal.end(vec![(entry, Ending::Orphaned("gone".into()))], Timestamp::default()).await.unwrap();
+    assert!(matches!(journal.intent(intent("old", "1")).await.unwrap(), Permission::AlreadyRedeemed(_)));
+    let entries = Journal::peek(directory.path()).unwrap();
+    assert_eq!((entries[0].state, entries[0].why.as_deref()), (EntryState::Orphan, Some("gone")));
+    assert!(entries[0].answer.is_some());
+}
+
+#[tokio::test]
+async fn an_unreadable_success_is_kept_beside_the_next_try() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    journal.answer(entry, answer("unreadable")).await.unwrap();
+    journal.end(vec![(entry, Ending::Unsettled("html".into()))], Timestamp::default()).await.unwrap();
+
+    let (again, since) = sent(&journal, "old").await;
+    assert!(since.is_some());
+    let entries = journal.entries().await.unwrap();
+    assert_eq!(
+        entries.iter().map(|entry| entry.state).collect::<Vec<_>>(),
+        [EntryState::Orphan, EntryState::Intent]
+    );
+    assert_eq!(entries[0].answer.as_ref().map(|kept| &kept.get().body[..]), Some(&b"unreadable"[..]));
+
+    journal.end(vec![(again, Ending::Redeemed)], Timestamp::default()).await.unwrap();
+    assert!(journal.entries().await.unwrap().is_empty(), "a pair in hand makes the unread one worthless");
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_by_the_name_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let refusal = open(directory.path()).unwrap_err();
+    assert!(matches!(refusal, JournalError::Held { .. }));
+    assert!(refusal.to_string().contains(&format!("process {}", std::process::id())), "{refusal}");
+    journal.close().await;
+    open(directory.path()).unwrap();
+}
+
+#[tokio::test]
+async fn what_it_makes_is_for_its_owner_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/state");
+    let journal = open(&directory).unwrap();
+    sent(&journal, "old").await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let mut files = 0;
+    for file in std::fs::read_dir(&directory).unwrap() {
+        files += 1;
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+    assert!(files >= 3, "journal, write-ahead log and lock");
+}
+
+#[tokio::test]
+async fn a_wake_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    assert_eq!(journal.last_wake().await.unwrap(), None);
+    let wake = "2026-11-22T03:00:00Z".parse().unwrap();
+    journal.set_last_wake(wake).await.unwrap();
+    assert_eq!(journal.last_wake().await.unwrap(), Some(wake));
+}
+
+#[test]
+fn a_directory_that_is_a_file_is_named_with_what_to_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = open(&file).unwrap_err().to_string();
+    assert!(error.contains("EVERGRANT_STATE_DIR") && error.contains("file"), "{error}");
+}
