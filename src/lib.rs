@@ -12,5 +12,6 @@ pub mod grant;
 pub mod journal;
 pub mod provider;
 pub mod sandbox;
+pub mod schedule;
 pub mod store;
 pub mod token;
