@@ -17,19 +17,25 @@
 //! - The lifetime of a refresh token counts from the last answer that contained it: a rotated token starts anew,
 //!   [`Rotation::Keep`] slides, [`Rotation::KeepAndOmit`] is fixed from the login on.
 //! - The rate limit counts every request to the token endpoint, whoever sent it, except those it refuses itself.
+//!
+//! # What it knows of a client that dies
+//! An answer counts as received once the client took all of it off its socket. One that the client died on, or hung
+//! up on, before that is [`Outcome::Untaken`], and its user `lost_in_flight`. What it can't see is a client that is
+//! killed after it took the answer and before it wrote anything down: that user is `lost_received`, and
+//! [`LostUser::redeemed_at`] tells how long before the kill it was.
 
-use crate::clock::Clock;
 use ledger::Ledger;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod answer;
 mod audit;
+mod config;
 mod connection;
 mod fault;
 mod ledger;
@@ -45,92 +51,11 @@ mod window;
 mod tests;
 
 pub use audit::{Audit, LostUser};
+pub use config::{Reuse, Rotation, SandboxConfig};
 pub use fault::{FaultScript, FaultScriptError};
 pub use record::{LedgerSummary, Outcome, Presentation, TokenRecord, UserRecord};
 pub use server::Serving;
 pub use window::{RateLimit, RateLimitError};
-
-/// Everything that describes a sandbox.
-///
-/// `Default` is strict: single use, no grace, no limit, no latency, no faults, and one user.
-#[derive(Debug, Clone)]
-pub struct SandboxConfig {
-    /// Where tokens, jitter and fault shares come from: the same seed and requests give the same run.
-    pub seed: u64,
-    /// The only client that is known here.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: String,
-    /// Users at the start: `user-000000` with `user-000000@example.com`, and so on.
-    pub users: usize,
-    /// The last so many of [`users`](Self::users) are refused with `invalid_grant` from the start.
-    pub dead_users: usize,
-    /// What a redemption does to the refresh token.
-    pub rotation: Rotation,
-    /// How long after its first redemption a rotated token is granted again.
-    pub grace: Duration,
-    /// What happens to a redeemed token that comes again after the grace.
-    pub reuse: Reuse,
-    /// The provider's limit; a request above it gets a 429 with `Retry-After` in whole seconds, rounded up.
-    pub rate_limit: Option<RateLimit>,
-    /// How long an answer takes; half of it passes before the commit, half after.
-    pub latency: Duration,
-    /// Longest addition to [`latency`](Self::latency), drawn for each request.
-    pub latency_jitter: Duration,
-    /// What `expires_in` announces. Nobody redeems access tokens here, so nothing enforces it.
-    pub access_token_lifetime: Duration,
-    /// How long a refresh token is accepted, by [`clock`](Self::clock); after that, `invalid_grant`.
-    pub refresh_token_lifetime: Duration,
-    /// Adds `refresh_token_expires_in` to the answers.
-    pub announce_refresh_lifetime: bool,
-    /// What goes wrong from the start.
-    pub faults: FaultScript,
-    /// What lifetimes, grace and rate limit are counted by; whole milliseconds.
-    pub clock: Clock,
-}
-
-impl Default for SandboxConfig {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            client_id: "sandbox-client".into(),
-            client_secret: "sandbox-secret".into(),
-            users: 1,
-            dead_users: 0,
-            rotation: Rotation::Rotate,
-            grace: Duration::ZERO,
-            reuse: Reuse::Refuse,
-            rate_limit: None,
-            latency: Duration::ZERO,
-            latency_jitter: Duration::ZERO,
-            access_token_lifetime: Duration::from_hours(1),
-            refresh_token_lifetime: Duration::from_hours(14 * 24),
-            announce_refresh_lifetime: false,
-            faults: FaultScript::default(),
-            clock: Clock::system(),
-        }
-    }
-}
-
-/// What a redemption does to the refresh token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
-    /// Single use: every answer has a new refresh token.
-    Rotate,
-    /// The refresh token stays, and every answer repeats it.
-    Keep,
-    /// The refresh token stays, and no answer contains one.
-    KeepAndOmit,
-}
-
-/// What happens to a redeemed token that comes again after the grace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// It is refused; the login lives on.
-    Refuse,
-    /// It is taken for theft: the whole login ends (RFC 9700 §4.14.2).
-    RevokeFamily,
-}
 
 /// A user of the sandbox with the newest pair that was handed out for them, received or not.
 ///
@@ -167,7 +92,7 @@ pub struct Sandbox {
 struct Shared {
     config: SandboxConfig,
     address: SocketAddr,
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
     in_flight: AtomicU64,
     /// Asks the serving task to end.
     stop: CancellationToken,
@@ -183,10 +108,19 @@ impl Sandbox {
     /// # Errors
     /// The address could not be bound.
     pub async fn bind(config: SandboxConfig, listen: SocketAddr) -> io::Result<(Self, Serving)> {
+        let ledger = Ledger::new(&config, config.clock.now().timestamp_millis());
+        Self::bind_with(config, Arc::new(Mutex::new(ledger)), listen).await
+    }
+
+    async fn bind_with(
+        config: SandboxConfig,
+        ledger: Arc<Mutex<Ledger>>,
+        listen: SocketAddr,
+    ) -> io::Result<(Self, Serving)> {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         let shared = Arc::new(Shared {
             address: listener.local_addr()?,
-            ledger: Mutex::new(Ledger::new(&config, config.clock.now().timestamp_millis())),
+            ledger,
             config,
             in_flight: AtomicU64::new(0),
             stop: CancellationToken::new(),
@@ -203,10 +137,25 @@ impl Sandbox {
     /// # Errors
     /// The address could not be bound.
     pub async fn start(config: SandboxConfig, listen: SocketAddr) -> io::Result<Self> {
-        let (mut sandbox, serving) = Self::bind(config, listen).await?;
+        Ok(Self::spawn(Self::bind(config, listen).await?))
+    }
+
+    /// Serves a [stopped](Sandbox::stop) sandbox again, at the same address and with the same ledger: the end of an
+    /// outage during which connections were refused.
+    ///
+    /// Must run to completion. Use the handle that it returns; older ones show the same ledger, and stop nothing.
+    ///
+    /// # Errors
+    /// The address could not be bound: somebody else has it, or the sandbox still runs.
+    pub async fn start_again(&self) -> io::Result<Self> {
+        let (config, ledger) = (self.shared.config.clone(), Arc::clone(&self.shared.ledger));
+        Ok(Self::spawn(Self::bind_with(config, ledger, self.shared.address).await?))
+    }
+
+    fn spawn((mut sandbox, serving): (Self, Serving)) -> Self {
         sandbox.owner = Some(Arc::new(sandbox.shared.stop.clone().drop_guard()));
         drop(tokio::spawn(serving.run(std::future::pending())));
-        Ok(sandbox)
+        sandbox
     }
 
     /// The address it listens on.
@@ -215,10 +164,16 @@ impl Sandbox {
         self.shared.address
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`; the loopback address also when it listens on all of them.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.shared.address)
+        let mut address = self.shared.address;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("http://{address}")
     }
 
     /// The token endpoint: `http://127.0.0.1:PORT/token`

@@ -12,74 +12,13 @@ use super::{Reuse, Rotation, SandboxConfig, millis};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
+mod entry;
 mod show;
 
-/// Position in one of the ledger's lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Index(NonZeroU32);
-
-impl Index {
-    fn new(position: usize) -> Self {
-        let number = u32::try_from(position).ok().and_then(|it| it.checked_add(1)).and_then(NonZeroU32::new);
-        Self(number.expect("memory ends long before four billion entries"))
-    }
-
-    pub(super) const fn position(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
-
-/// Why a login ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    DeadFromStart,
-    Revoked,
-    Reuse,
-    Expired,
-}
-
-/// A login: the chain, or with grace the tree, of refresh tokens that came from it.
-#[derive(Debug)]
-pub(super) struct Family {
-    pub(super) user: usize,
-    pub(super) ended: Option<Ended>,
-    /// The token that was handed out last.
-    pub(super) newest: Index,
-    /// The same user's login before this one.
-    earlier: Option<Index>,
-    rotations: u32,
-    lost_answers: u32,
-}
-
-#[derive(Debug)]
-pub(super) struct Token {
-    bytes: TokenBytes,
-    pub(super) family: Index,
-    issued_at: i64,
-    /// When an answer last contained it.
-    handed_at: i64,
-    first_redeemed_at: Option<i64>,
-    predecessor: Option<Index>,
-    successor: Option<Index>,
-    /// The latest entry of its presentations, which leads to the earlier ones.
-    last_presentation: Option<Index>,
-    /// How many answers contained it: each has its own access token.
-    answers: u32,
-}
-
-#[derive(Debug)]
-pub(super) struct Presented {
-    token: Index,
-    earlier: Option<Index>,
-    at: i64,
-    pub(super) outcome: Outcome,
-    reuse: bool,
-    in_grace: bool,
-    successor: Option<Index>,
-}
+pub(super) use entry::{Ended, Index};
+use entry::{Family, Presented, Token};
 
 /// What the sandbox decided to do with a request before it looked at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,8 +136,12 @@ impl Ledger {
             return Admission::Throttled { retry_after };
         }
         self.window.accept(now);
-        let user = token.map(|token| self.user_name_of(token));
-        let fault = self.faults.draw(number, user.as_deref());
+        let fault = if self.faults.script().is_empty() {
+            None
+        } else {
+            let user = token.map(|token| self.user_name_of(token));
+            self.faults.draw(number, user.as_deref())
+        };
         if let Some(fault) = fault {
             *self.totals.faults.entry(fault.name()).or_default() += 1;
             if fault.is_before_commit() {
@@ -352,12 +295,6 @@ impl Ledger {
         let mut bytes = [0; opaque::TOKEN_BYTES];
         StdRng::seed_from_u64(mix(answer) ^ self.seed).fill_bytes(&mut bytes);
         opaque::encode(&bytes)
-    }
-}
-
-impl Presented {
-    const fn nothing(token: Index, at: i64, outcome: Outcome, reuse: bool) -> Self {
-        Self { token, earlier: None, at, outcome, reuse, in_grace: false, successor: None }
     }
 }
 

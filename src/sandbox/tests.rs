@@ -1,14 +1,15 @@
 //! The oracle itself, put to the test over real connections.
 
 use super::*;
+use crate::clock::Clock;
 use chrono::TimeDelta;
-use std::net::Ipv4Addr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 mod audit;
 mod faults;
 mod protocol;
+mod throughput;
 
 /// What came back on a connection until it closed.
 struct Reply {

@@ -146,3 +146,28 @@ async fn faults_are_changed_while_it_runs() {
     sandbox.set_faults(FaultScript::default());
     assert_eq!(redeem(&sandbox, &seeded(&sandbox, 0)).await.status, Some(200));
 }
+
+#[tokio::test]
+async fn every_request_of_a_bad_day_is_counted_once() {
+    let day = "503:7%, 429:5%, drop-before:7%, drop-after:7%, truncate:7%, html:5%, html-after:7%, 500-after:7%, \
+               refuse:5%, redirect:5%, slow(0.001):5%";
+    let users = 200;
+    let sandbox = start_with(day, users).await;
+    let before: Vec<_> = sandbox.users().into_iter().map(|user| (user.user, user.refresh_token)).collect();
+    let asked = before.iter().map(|(_, token)| redeem(&sandbox, token));
+    let replies = futures::future::join_all(asked).await;
+    let ledger = sandbox.ledger();
+    assert_eq!(ledger.requests, users as u64);
+    assert_eq!(ledger.requests, ledger.granted + ledger.unprocessed);
+    assert_eq!(ledger.granted, ledger.delivered + ledger.answers_lost);
+    assert_eq!(ledger.faults.len(), 11, "{:?}", ledger.faults);
+    // Whoever writes down what arrives, and nothing else, loses exactly what the faults kept from it.
+    let held = before.into_iter().zip(&replies).map(|((user, token), reply)| {
+        let whole = reply.status == Some(200) && reply.body.starts_with('{') && reply.body.ends_with('}');
+        (user, if whole { reply.refresh_token() } else { token })
+    });
+    let audit = sandbox.audit(held);
+    assert_eq!((audit.lost_in_flight, audit.lost_received), (ledger.answers_lost, 0));
+    assert_eq!(audit.kept + audit.lost_in_flight, users as u64);
+    assert_eq!(audit.answers_lost_users, ledger.answers_lost);
+}

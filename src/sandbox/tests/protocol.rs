@@ -273,6 +273,62 @@ async fn a_stopped_sandbox_is_gone_and_its_ledger_stays() {
 }
 
 #[tokio::test]
+async fn after_an_outage_it_is_the_same_provider_at_the_same_address() {
+    let sandbox = start(SandboxConfig::default()).await;
+    let token = seeded(&sandbox, 0);
+    sandbox.clone().stop().await;
+    let again = sandbox.start_again().await.unwrap();
+    assert_eq!(again.token_url(), sandbox.token_url());
+    assert_eq!(redeem(&again, &token).await.status, Some(200));
+    assert_eq!(sandbox.ledger(), again.ledger());
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_stops_it() {
+    let sandbox = start(SandboxConfig::default()).await;
+    let stopped = sandbox.shared.stopped.clone();
+    drop(sandbox.clone());
+    assert_eq!(get(&sandbox, "/healthz").await.status, Some(200));
+    drop(sandbox);
+    stopped.cancelled().await;
+}
+
+#[test]
+fn credentials_are_known_plain_and_form_encoded() {
+    let headers = |pair: &str| {
+        let mut headers = axum::http::HeaderMap::new();
+        let form = "application/x-www-form-urlencoded".parse().unwrap();
+        headers.insert(axum::http::header::CONTENT_TYPE, form);
+        headers.insert(axum::http::header::AUTHORIZATION, format!("Basic {pair}").parse().unwrap());
+        headers
+    };
+    let config =
+        SandboxConfig { client_id: "me".into(), client_secret: "a+b/c:d".into(), ..SandboxConfig::default() };
+    let body = b"grant_type=refresh_token&refresh_token=x";
+    // `me:a+b/c:d`, `me:a%2Bb%2Fc%3Ad` and `me:wrong`
+    for (pair, known) in
+        [("bWU6YStiL2M6ZA==", true), ("bWU6YSUyQmIlMkZjJTNBZA==", true), ("bWU6d3Jvbmc=", false)]
+    {
+        assert_eq!(request::refresh_token(&config, &headers(pair), body).is_ok(), known, "{pair}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_token_survives_its_text(token: opaque::TokenBytes) {
+        let text = opaque::encode(&token);
+        proptest::prop_assert!(text.len() == 43 && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it)));
+        proptest::prop_assert_eq!(opaque::decode(&text), Some(token));
+    }
+
+    #[test]
+    fn no_text_upsets_the_reader_of_tokens(text: String) {
+        proptest::prop_assert!(opaque::decode(&text).is_none());
+        proptest::prop_assert!(opaque::basic_credentials(&text).is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_bound_sandbox_serves_until_its_shutdown() {
     let (sandbox, serving) =
         Sandbox::bind(SandboxConfig::default(), (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
