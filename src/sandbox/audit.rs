@@ -12,7 +12,8 @@ const MAX_LISTED: usize = 100;
 /// What the refresh tokens that somebody holds are worth.
 ///
 /// Every user is either dead (`dead_users`) or one of `kept`, `lost_in_flight` and `lost_received`. A user whose
-/// login ended because a token was reused counts as lost, not as dead: the holder did that.
+/// login ended because a token was reused counts as lost, not as dead: the holder did that. So does one whose newest
+/// refresh token expired while nobody held it: it was lost before it expired.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Pairs of user and refresh token that were presented.
@@ -25,7 +26,7 @@ pub struct Audit {
     pub held_crossed: u64,
     /// Those with a user or a refresh token that this sandbox never made.
     pub unknown: u64,
-    /// Users whose login ended for another reason than reuse: dead from the start, revoked, expired.
+    /// Users who were dead from the start or revoked, or whose newest refresh token expired while it was held.
     pub dead_users: u64,
     /// Users with a live login whose newest refresh token nobody presented.
     pub missing_users: u64,
@@ -112,16 +113,20 @@ pub(super) fn audit<U: AsRef<str>, T: AsRef<str>>(
 
 fn judge(audit: &mut Audit, ledger: &Ledger, user: usize, held: Option<Index>, now: i64) {
     let Some(current) = ledger.current_token(user) else { return };
-    let reuse = match ledger.ended(user, now) {
-        Some(Ended::DeadFromStart | Ended::Revoked | Ended::Expired) => {
-            audit.dead_users += 1;
-            return;
-        }
-        Some(Ended::Reuse) => true,
-        None => false,
+    let ended = ledger.ended(user, now);
+    let dead = match ended {
+        Some(Ended::DeadFromStart | Ended::Revoked) => true,
+        // A newer token that nobody held was lost long before it expired.
+        Some(Ended::Expired) => held == Some(current),
+        Some(Ended::Reuse) | None => false,
     };
+    if dead {
+        audit.dead_users += 1;
+        return;
+    }
+    let reuse = ended == Some(Ended::Reuse);
     audit.reuse_ended_users += u64::from(reuse);
-    if !reuse && held != Some(current) {
+    if ended.is_none() && held != Some(current) {
         audit.missing_users += 1;
         list(&mut audit.missing, || ledger.user_name_of(current));
     }

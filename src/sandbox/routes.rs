@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+/// Users that one request may add: enough for any rehearsal, and less than a typing error can do to the memory.
+const MAX_ADDED_USERS: usize = 1_000_000;
+
 /// Lines that are written while the ledger is locked once.
 const LINES_A_PAGE: usize = 256;
 
@@ -100,6 +103,10 @@ async fn users(State(shared): State<Arc<Shared>>, Query(query): Query<Format>) -
 }
 
 async fn add_users(State(shared): State<Arc<Shared>>, Query(query): Query<Count>) -> Response {
+    if query.count > MAX_ADDED_USERS {
+        let text = format!("at most {MAX_ADDED_USERS} users at once\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
     let now = shared.now();
     let first = {
         let mut ledger = shared.ledger();

@@ -65,6 +65,17 @@ async fn dead_users_are_nobodys_loss_unless_a_reuse_killed_them() {
 }
 
 #[tokio::test]
+async fn a_login_that_expired_in_hand_is_dead_and_one_that_was_lost_before_stays_lost() {
+    let clock = Clock::steppable();
+    let sandbox = start(SandboxConfig { users: 2, clock: clock.clone(), ..Default::default() }).await;
+    let before = held(&sandbox);
+    redeem(&sandbox, &before[0].1).await;
+    clock.step(TimeDelta::days(15));
+    let audit = sandbox.audit(before);
+    assert_eq!((audit.dead_users, audit.lost_received, audit.missing_users), (1, 1, 0));
+}
+
+#[tokio::test]
 async fn nobody_holding_anything_has_lost_everything() {
     let sandbox = start_with("", 2).await;
     let audit = sandbox.audit(Vec::<(String, String)>::new());

@@ -248,6 +248,7 @@ async fn users_come_as_documents_that_can_be_imported() {
     let sandbox = start(SandboxConfig { users: 300, ..Default::default() }).await;
     let reply = send(&sandbox, "POST", "/users?count=2", "", "").await;
     assert_eq!(reply.body.matches("\"_id\"").count(), 2);
+    assert_eq!(send(&sandbox, "POST", "/users?count=1000001", "", "").await.status, Some(400));
     let reply = get(&sandbox, "/users?format=json").await;
     for user in sandbox.users() {
         assert!(reply.body.contains(&user.refresh_token));
