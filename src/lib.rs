@@ -13,5 +13,7 @@ pub mod journal;
 pub mod provider;
 pub mod sandbox;
 pub mod schedule;
+pub mod select;
 pub mod store;
 pub mod token;
+pub mod write_back;
