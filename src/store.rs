@@ -47,7 +47,7 @@ impl std::fmt::Debug for StoreSettings {
 ///
 /// # Errors
 /// [`StoreError::Settings`] when the URL, the database, a field path or the extra filter can't be used.
-pub async fn connect(settings: &StoreSettings, _concurrency: usize) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Arc<dyn Store>, StoreError> {
     if let Some([first, second]) = settings.mapping.overlap() {
         return Err(StoreError::Settings(format!(
             "the mapped fields {} = `{}` and {} = `{}` would overwrite each other; name two separate fields",
@@ -58,6 +58,9 @@ pub async fn connect(settings: &StoreSettings, _concurrency: usize) -> Result<Ar
     if let Some(path) = sqlite_path(url) {
         let (path, mapping) = (path.to_owned(), settings.mapping.clone());
         return Ok(Arc::new(sqlite::SqliteStore::open(Path::new(&path), mapping).await?));
+    }
+    if url.starts_with("mongodb://") || url.starts_with("mongodb+srv://") {
+        return Ok(Arc::new(mongo::MongoStore::connect(settings, concurrency).await?));
     }
     Err(StoreError::Settings(
         "the store's URL starts with none of `mongodb://`, `mongodb+srv://` and `sqlite:`; set `store.url` or \
