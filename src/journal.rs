@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub use lock::Holder;
+pub(crate) use lock::process_name;
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -314,6 +315,17 @@ impl Journal {
     /// Remembers that the wake of `at` was taken.
     pub async fn set_last_wake(&self, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
+    }
+
+    /// Notes that a pass claims with this lease id; returns that of a pass that never finished, so that what it claimed
+    /// can be given back: its process is gone, because we hold its journal.
+    pub async fn begin_pass(&self, lease_id: &str) -> Result<Option<String>, JournalError> {
+        self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), reply)).await
+    }
+
+    /// Notes that the pass has given back what it claimed.
+    pub async fn finish_pass(&self) -> Result<(), JournalError> {
+        self.ask(owner::Request::FinishPass).await
     }
 
     async fn ask<T>(

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod grant;
 pub mod journal;
 pub mod provider;
+pub mod report;
 pub mod sandbox;
 pub mod schedule;
 pub mod select;

@@ -91,7 +91,7 @@ impl DuePolicy {
     pub fn retirement(&self, token: &DueToken, state: State, evidence: LastError) -> Change {
         let before = &token.bookkeeping;
         let since = if before.state == state { before.since } else { None };
-        self.mark(
+        Self::mark(
             token,
             Bookkeeping {
                 state,
@@ -111,7 +111,7 @@ impl DuePolicy {
         let failures = token.bookkeeping.failures.saturating_add(1);
         let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
         let due_at = evidence.at + TimeDelta::from_std(wait).unwrap_or_default();
-        self.mark(
+        Self::mark(
             token,
             Bookkeeping {
                 due_at: Some(self.after_this_pass(due_at)),
@@ -126,7 +126,7 @@ impl DuePolicy {
     #[must_use]
     pub fn release(&self, token: &DueToken, evidence: Option<LastError>) -> Change {
         let before = &token.bookkeeping;
-        self.mark(
+        Self::mark(
             token,
             Bookkeeping {
                 due_at: Some(self.after_this_pass(self.due_by)),
@@ -182,7 +182,7 @@ impl DuePolicy {
         })
     }
 
-    fn mark(&self, token: &DueToken, bookkeeping: Bookkeeping) -> Change {
+    fn mark(token: &DueToken, bookkeeping: Bookkeeping) -> Change {
         Change {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS redeemed (
   provider TEXT NOT NULL, fingerprint TEXT NOT NULL, document TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (provider, fingerprint)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// Why an unread success is parked when its token is tried again.

@@ -153,6 +153,18 @@ async fn a_wake_is_remembered() {
     assert_eq!(journal.last_wake().await.unwrap(), Some(wake));
 }
 
+#[tokio::test]
+async fn a_pass_that_never_finished_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    assert_eq!(journal.begin_pass("first").await.unwrap(), None);
+    journal.close().await;
+    let journal = open(directory.path()).unwrap();
+    assert_eq!(journal.begin_pass("second").await.unwrap().as_deref(), Some("first"));
+    journal.finish_pass().await.unwrap();
+    assert_eq!(journal.begin_pass("third").await.unwrap(), None);
+}
+
 #[test]
 fn a_directory_that_is_a_file_is_named_with_what_to_set() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,306 @@
+//! What became of every document: named outcomes, counts that add up, and the people who must log in again.
+
+pub mod progress;
+pub mod summary;
+
+use crate::clock::Timestamp;
+use crate::gate::Stopped;
+use crate::token::{LastError, State, Subject};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Most people named in one report; the others are counted, and `evergrant tokens list` names them all.
+///
+/// Memory must not grow with the collection.
+pub const MOST_NAMED: usize = 1000;
+
+/// Where a document ended in a pass; every one that a pass touched ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A new pair is in the document.
+    Refreshed,
+    /// It held the same refresh token as another document, and got that one's new pair.
+    Duplicate,
+    /// Somebody else wrote a newer token; theirs is kept.
+    Superseded,
+    /// It was deleted while we held the claim.
+    Gone,
+    /// The provider refuses the token: the person must log in again.
+    NeedsLogin,
+    /// The provider may have rotated the token in an answer that never came: the person must log in again.
+    LostInFlight,
+    /// It holds no refresh token that can be sent.
+    Malformed,
+    /// Not refreshed, still due: the next pass tries again.
+    StillDue,
+    /// A new pair is in the journal and couldn't be written into the document yet; the next start writes it.
+    Held,
+}
+
+impl Outcome {
+    /// All outcomes, in the order in which a report shows them.
+    pub const ALL: [Self; 9] = [
+        Self::Refreshed,
+        Self::Duplicate,
+        Self::Superseded,
+        Self::Gone,
+        Self::NeedsLogin,
+        Self::LostInFlight,
+        Self::Malformed,
+        Self::StillDue,
+        Self::Held,
+    ];
+
+    /// The word in logs, reports and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refreshed => "refreshed",
+            Self::Duplicate => "duplicate",
+            Self::Superseded => "superseded",
+            Self::Gone => "gone",
+            Self::NeedsLogin => "needs_login",
+            Self::LostInFlight => "lost_in_flight",
+            Self::Malformed => "malformed",
+            Self::StillDue => "still_due",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// Somebody, or a document, that a person has to look after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Named {
+    /// Who.
+    pub subject: Subject,
+    /// `needs_login`, `lost_in_flight` or `malformed`.
+    pub state: State,
+    /// The provider's code, or ours.
+    pub code: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Was it found in this pass, or known before?
+    pub new: bool,
+}
+
+/// What recovery found in the journal and did with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Recovery {
+    /// Answers that an earlier process had received and not yet written back.
+    pub answers: u64,
+    /// Pairs of these that are in their documents now.
+    pub written: u64,
+    /// Grants that were cut off: nobody knows whether the provider processed them. They are asked again first.
+    pub unsettled: u64,
+    /// Claims of an earlier process that were given back.
+    pub claims_released: u64,
+}
+
+impl Recovery {
+    /// Was there nothing to recover?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a pass couldn't do all of its work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Trouble {
+    /// A provider rejected our client.
+    ClientRejected {
+        /// Which.
+        provider: String,
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// A provider was out for longer than a pass waits.
+    Outage {
+        /// Which.
+        provider: String,
+    },
+    /// The store couldn't be used for longer than a pass waits.
+    Store {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// The journal failed.
+    Journal {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// Stopped before everything due was through.
+    Interrupted {
+        /// Grants whose answers were no longer waited for.
+        given_up: u64,
+    },
+}
+
+/// Collects the outcomes of one pass while it runs; shared by all of its tasks.
+#[derive(Debug)]
+pub struct Report {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inner {
+    outcomes: BTreeMap<Outcome, u64>,
+    newly_marked: u64,
+    named: Vec<Named>,
+    reasons: BTreeMap<String, u64>,
+    touched: u64,
+    grants: u64,
+    throttled: u64,
+    retries: u64,
+    orphans: u64,
+    troubles: Vec<Trouble>,
+    recovery: Recovery,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Report {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { inner: Mutex::new(Inner::default()) }
+    }
+
+    /// A document was touched: claimed, or read and found to be marked already.
+    pub fn touched(&self) {
+        self.lock().touched += 1;
+    }
+
+    /// A grant was sent.
+    pub fn sent(&self) {
+        self.lock().grants += 1;
+    }
+
+    /// A provider asked for a pause.
+    pub fn throttled(&self) {
+        self.lock().throttled += 1;
+    }
+
+    /// A token goes back to wait at the gate.
+    pub fn retried(&self) {
+        self.lock().retries += 1;
+    }
+
+    /// A good pair was parked in the journal.
+    pub fn orphaned(&self) {
+        self.lock().orphans += 1;
+    }
+
+    /// A document reached its end; `reason` says why it is still due, and counts by it.
+    pub fn ended(&self, outcome: Outcome, reason: Option<&str>) {
+        let mut inner = self.lock();
+        *inner.outcomes.entry(outcome).or_default() += 1;
+        if let Some(reason) = reason {
+            *inner.reasons.entry(reason.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// A person, or a document, that somebody has to look after.
+    pub fn named(
+        &self,
+        subject: &Subject,
+        state: State,
+        evidence: Option<&LastError>,
+        since: Option<Timestamp>,
+        new: bool,
+    ) {
+        let mut inner = self.lock();
+        inner.newly_marked += u64::from(new);
+        if inner.named.len() < MOST_NAMED {
+            let code = evidence.map_or_else(String::new, |evidence| evidence.code.clone());
+            inner.named.push(Named { subject: subject.clone(), state, code, since, new });
+        }
+    }
+
+    /// Something that keeps the pass from its work; each is kept once.
+    pub fn trouble(&self, trouble: Trouble) {
+        let mut inner = self.lock();
+        if !inner.troubles.contains(&trouble) {
+            inner.troubles.push(trouble);
+        }
+    }
+
+    /// A provider's gate let nothing through any more.
+    pub fn stopped(&self, provider: &str, why: &Stopped) {
+        match why {
+            Stopped::ClientRejected { code, http_status } => self.trouble(Trouble::ClientRejected {
+                provider: provider.to_owned(),
+                code: code.clone(),
+                http_status: *http_status,
+            }),
+            Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
+            // Whoever stopped the gate for it has told what happened.
+            Stopped::JournalFailed => {}
+        }
+    }
+
+    /// What recovery found, added to what it found so far.
+    pub fn recovered(&self, add: impl FnOnce(&mut Recovery)) {
+        add(&mut self.lock().recovery);
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn progress(&self) -> progress::Progress {
+        let inner = self.lock();
+        let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
+        progress::Progress {
+            done: inner.outcomes.values().sum(),
+            refreshed: count(Outcome::Refreshed),
+            needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
+            throttled: inner.throttled,
+        }
+    }
+
+    /// The finished report.
+    #[must_use]
+    pub fn summary(
+        &self,
+        collection: &str,
+        documents: u64,
+        started_at: Timestamp,
+        took: Duration,
+    ) -> summary::Summary {
+        let inner = self.lock().clone();
+        summary::Summary {
+            collection: collection.to_owned(),
+            documents,
+            started_at,
+            took,
+            touched: inner.touched,
+            outcomes: Outcome::ALL
+                .into_iter()
+                .map(|outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
+                .collect(),
+            newly_marked: inner.newly_marked,
+            named: inner.named,
+            still_due_reasons: inner.reasons,
+            grants: inner.grants,
+            throttled: inner.throttled,
+            retries: inner.retries,
+            orphans: inner.orphans,
+            recovery: inner.recovery,
+            troubles: inner.troubles,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Counts are whole after every statement: a panic elsewhere leaves none half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,307 @@
+//! The end of a pass, for people and for programs.
+
+use super::{MOST_NAMED, Named, Outcome, Recovery, Trouble};
+use crate::clock::Timestamp;
+use crate::token::State;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// People shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
+const MOST_SHOWN: usize = 20;
+
+/// What a pass did. Serializes as the one JSON object that `run --once --format json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Which collection, at which store.
+    pub collection: String,
+    /// Documents in the collection, an estimate.
+    pub documents: u64,
+    /// When the pass began.
+    pub started_at: Timestamp,
+    /// How long it took, in seconds.
+    #[serde(rename = "took_seconds", serialize_with = "seconds")]
+    pub took: Duration,
+    /// Documents that it touched; the outcomes add up to it.
+    pub touched: u64,
+    /// Where they ended.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// People and documents marked in this pass, not before.
+    pub newly_marked: u64,
+    /// People who must log in again, and malformed documents, known ones too; at most [`MOST_NAMED`].
+    pub named: Vec<Named>,
+    /// Why documents are still due: class or code, and how many.
+    pub still_due_reasons: BTreeMap<String, u64>,
+    /// Grants sent, retries among them.
+    pub grants: u64,
+    /// Answers that asked for a pause.
+    pub throttled: u64,
+    /// Grants sent once more for a token.
+    pub retries: u64,
+    /// Good pairs parked in the journal.
+    pub orphans: u64,
+    /// What an earlier process had left.
+    pub recovery: Recovery,
+    /// What kept the pass from its work.
+    pub troubles: Vec<Trouble>,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// How a command ended; the process' exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All well.
+    Well = 0,
+    /// An error of ours.
+    Internal = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// The pass finished; some users must log in again or were lost.
+    NeedsLogin = 3,
+    /// The pass finished; some are still due after transient failures, or it was interrupted.
+    StillDue = 4,
+    /// The provider rejected the client; nobody was marked for it.
+    ClientRejected = 5,
+    /// Another process holds the journal.
+    JournalHeld = 6,
+    /// Store or journal not available.
+    Unavailable = 7,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Summary {
+    /// How many documents ended so.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(&outcome).copied().unwrap_or_default()
+    }
+
+    /// Does every touched document have its outcome?
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.outcomes.values().sum::<u64>() == self.touched
+    }
+
+    /// The exit code, most urgent first: what stops everybody, then what stops some, then what cures itself.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let trouble = |wanted: fn(&Trouble) -> bool| self.troubles.iter().any(wanted);
+        if !self.adds_up() && !trouble(|trouble| matches!(trouble, Trouble::Interrupted { .. })) {
+            Exit::Internal
+        } else if trouble(|trouble| matches!(trouble, Trouble::Store { .. } | Trouble::Journal { .. }))
+            || self.count(Outcome::Held) > 0
+        {
+            Exit::Unavailable
+        } else if trouble(|trouble| matches!(trouble, Trouble::ClientRejected { .. })) {
+            Exit::ClientRejected
+        } else if self.count(Outcome::NeedsLogin) + self.count(Outcome::LostInFlight) > 0 {
+            Exit::NeedsLogin
+        } else if self.count(Outcome::StillDue) > 0 || !self.troubles.is_empty() {
+            Exit::StillDue
+        } else {
+            Exit::Well
+        }
+    }
+}
+
+/// What to tell about a trouble, and what to do next.
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientRejected { provider, code, http_status } => {
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                write!(
+                    formatter,
+                    "the provider `{provider}` rejected our client ({code}{status}); no user was marked\nhint: "
+                )?;
+                formatter.write_str(match (code.as_str(), http_status) {
+                    (_, Some(300..400)) => "the token URL answers with a redirect; set `token_url` to the final address",
+                    (_, Some(404 | 405 | 410)) => "nothing redeems tokens at the token URL; check `token_url`",
+                    ("http_403", _) => "a firewall or proxy may be in the way: open the token URL with `curl` from this machine; else check `client_id` and `client_secret`",
+                    ("invalid_scope", _) => "check `scope`: it may ask for no more than the user granted",
+                    _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
+                })
+            }
+            Self::Outage { provider } => write!(
+                formatter,
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: the next pass tries again; `still due` below names what was seen"
+            ),
+            Self::Store { message } => write!(
+                formatter,
+                "{message}\nhint: pairs that were received are in the journal, and the next start writes them; check `store.url` and the server, then run again"
+            ),
+            Self::Journal { message } => write!(
+                formatter,
+                "{message}\nhint: nothing is redeemed without a journal; look at the disk of `state_dir`, then run again"
+            ),
+            Self::Interrupted { given_up: 0 } => {
+                formatter.write_str("stopped before everything due was through; nothing was cut off")
+            }
+            Self::Interrupted { given_up } => write!(
+                formatter,
+                "stopped with {given_up} grant(s) unanswered\nhint: the journal remembers them; the next start asks again before anything else"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write_text(&mut text)?;
+        formatter.write_str(text.trim_end())
+    }
+}
+
+impl Summary {
+    fn write_text(&self, text: &mut String) -> fmt::Result {
+        let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
+        writeln!(text, "{} documents in {}", self.documents, self.collection)?;
+        writeln!(
+            text,
+            "{} due, {} grants in {}",
+            self.touched,
+            self.grants,
+            humantime::format_duration(took)
+        )?;
+        if !self.recovery.is_empty() {
+            let Recovery { answers, written, unsettled, claims_released } = self.recovery;
+            writeln!(
+                text,
+                "recovered from an earlier process: {answers} answers ({written} written back), {unsettled} cut-off grants, {claims_released} claims given back"
+            )?;
+        }
+        writeln!(text)?;
+        for (outcome, count) in
+            self.outcomes.iter().filter(|(outcome, count)| **count > 0 || **outcome == Outcome::Refreshed)
+        {
+            writeln!(text, "  {:<15} {count:>8}{}", outcome.word(), self.note(*outcome))?;
+        }
+        if self.orphans > 0 {
+            writeln!(
+                text,
+                "  {:<15} {:>8}  good pairs parked: `evergrant journal list`",
+                "orphans", self.orphans
+            )?;
+        }
+        if self.throttled + self.retries > 0 {
+            writeln!(
+                text,
+                "\n  {} pauses asked for by the provider, {} grants repeated",
+                self.throttled, self.retries
+            )?;
+        }
+        self.write_named(text)?;
+        for trouble in &self.troubles {
+            writeln!(text, "\n{trouble}")?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::StillDue if !self.still_due_reasons.is_empty() => {
+                let reasons: Vec<_> =
+                    self.still_due_reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
+                format!("  ({})", reasons.join(", "))
+            }
+            Outcome::Held => "  in the journal, written at the next start".to_owned(),
+            Outcome::Superseded => "  somebody else's newer token was kept".to_owned(),
+            Outcome::Gone => "  deleted while we held the claim".to_owned(),
+            Outcome::Duplicate => "  got the pair of the document with the same refresh token".to_owned(),
+            Outcome::Refreshed
+            | Outcome::NeedsLogin
+            | Outcome::LostInFlight
+            | Outcome::Malformed
+            | Outcome::StillDue => String::new(),
+        }
+    }
+
+    fn write_named(&self, text: &mut String) -> fmt::Result {
+        let groups = [
+            (State::NeedsLogin, "must log in again"),
+            (State::LostInFlight, "must log in again: the answer with the new token never arrived"),
+            (State::Malformed, "hold no refresh token that can be sent"),
+        ];
+        for (state, title) in groups {
+            let of_state: Vec<_> = self.named.iter().filter(|named| named.state == state).collect();
+            if of_state.is_empty() {
+                continue;
+            }
+            writeln!(text, "\n{title}:")?;
+            for named in of_state.iter().take(MOST_SHOWN) {
+                let since = named.since.map_or_else(String::new, |since| {
+                    format!(" since {}", since.format("%Y-%m-%d %H:%M UTC"))
+                });
+                let new = if named.new { "" } else { ", known before" };
+                writeln!(text, "  {}  ({}{since}{new})", named.subject, named.code)?;
+            }
+            let rest = of_state.len().saturating_sub(MOST_SHOWN);
+            if rest > 0 || self.named.len() >= MOST_NAMED {
+                writeln!(text, "  … all of them: `evergrant tokens list --state {}`", state.as_str())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Report;
+
+    fn summary(outcomes: &[Outcome], troubles: &[Trouble]) -> Summary {
+        let report = Report::new();
+        for outcome in outcomes {
+            report.touched();
+            report.ended(*outcome, (*outcome == Outcome::StillDue).then_some("http_503"));
+        }
+        for trouble in troubles {
+            report.trouble(trouble.clone());
+        }
+        report.summary("logins.tokens", 3, Timestamp::default(), Duration::from_millis(1500))
+    }
+
+    #[test]
+    fn the_exit_code_names_the_most_urgent() {
+        let store = Trouble::Store { message: "m".into() };
+        let client = Trouble::ClientRejected {
+            provider: "p".into(),
+            code: "invalid_client".into(),
+            http_status: Some(401),
+        };
+        let outage = Trouble::Outage { provider: "p".into() };
+        let stopped = Trouble::Interrupted { given_up: 0 };
+        for (outcomes, troubles, exit) in [
+            (&[][..], &[][..], Exit::Well),
+            (&[Outcome::Refreshed, Outcome::Malformed, Outcome::Superseded], &[], Exit::Well),
+            (&[Outcome::StillDue], &[], Exit::StillDue),
+            (&[], &[outage], Exit::StillDue),
+            (&[Outcome::Refreshed], &[stopped], Exit::StillDue),
+            (&[Outcome::StillDue, Outcome::NeedsLogin], &[], Exit::NeedsLogin),
+            (&[Outcome::LostInFlight], &[], Exit::NeedsLogin),
+            (&[Outcome::NeedsLogin], std::slice::from_ref(&client), Exit::ClientRejected),
+            (&[Outcome::Held], &[], Exit::Unavailable),
+            (&[Outcome::NeedsLogin], &[client, store], Exit::Unavailable),
+        ] {
+            assert_eq!(summary(outcomes, troubles).exit(), exit, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn counts_that_do_not_add_up_are_our_error() {
+        let report = Report::new();
+        report.touched();
+        assert_eq!(report.summary("c", 1, Timestamp::default(), Duration::ZERO).exit(), Exit::Internal);
+    }
+}
