@@ -67,8 +67,8 @@ pub enum Stopped {
     },
     /// It failed for longer than a pass waits.
     Outage,
-    /// The journal can keep no more answers.
-    JournalFailed,
+    /// The journal or the store can keep no more answers.
+    CannotKeep,
 }
 
 /// What [`Gate::enter`] gave.
@@ -166,7 +166,7 @@ impl Gate {
                             gate: self.clone(),
                             number,
                             sent: now,
-                            signalled: false,
+                            answered: false,
                         });
                     }
                     Err(wait) => wait,
@@ -235,26 +235,30 @@ pub struct Permit {
     gate: Arc<Gate>,
     number: u64,
     sent: Instant,
-    signalled: bool,
+    answered: bool,
 }
 
 impl Permit {
+    /// Notes that the POST is over: the request can't reach the provider any later.
+    pub fn answered(&mut self) {
+        if !self.answered {
+            self.answered = true;
+            self.gate.lock().pace.answered(self.number, Instant::now());
+        }
+    }
+
     /// Reports what the provider answered.
     pub fn signal(&mut self, signal: Signal) {
-        self.signalled = true;
-        self.gate.lock().signal(signal, self.number, self.sent, Instant::now());
+        self.answered();
+        self.gate.lock().signal(signal, self.sent, Instant::now());
         self.gate.changed.notify_one();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
-        if !self.signalled {
-            state.pace.answered(self.number, Instant::now());
-        }
-        state.in_flight -= 1;
-        drop(state);
+        self.answered();
+        self.gate.lock().in_flight -= 1;
         self.gate.changed.notify_one();
     }
 }
@@ -290,8 +294,7 @@ impl State {
         share.max(1)
     }
 
-    fn signal(&mut self, signal: Signal, number: u64, sent: Instant, now: Instant) {
-        self.pace.answered(number, now);
+    fn signal(&mut self, signal: Signal, sent: Instant, now: Instant) {
         match signal {
             Signal::Works { granted } => {
                 self.failures = 0;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod gate;
 pub mod grant;
 pub mod journal;
+pub mod pass;
 pub mod provider;
 pub mod report;
 pub mod sandbox;

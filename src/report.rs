@@ -245,7 +245,7 @@ impl Report {
             }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
             // Whoever stopped the gate for it has told what happened.
-            Stopped::JournalFailed => {}
+            Stopped::CannotKeep => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Timestamp};
 use crate::provider::rate::Rate;
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
-use crate::token::{DueToken, Lease, State, TokenDocument};
+use crate::token::{DueToken, Lease, Malformed, State, Subject, TokenDocument};
 use chrono::TimeDelta;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -160,7 +160,8 @@ impl Claims {
     }
 
     /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.
-    pub async fn into_rest(mut self) -> Vec<Pulled> {
+    pub async fn rest(&mut self) -> Vec<Pulled> {
+        self.exhausted = true;
         let mut rest: Vec<_> = self.ready.drain(..).collect();
         if let Some(handle) = self.next_page.take()
             && let Ok(Ok(page)) = handle.await
@@ -191,7 +192,7 @@ impl Source {
         };
         let page = self.store.due_page(&query).await?;
         let (mut pulled, mut ids) = (Vec::new(), Vec::new());
-        for document in page.documents {
+        for document in page.documents.into_iter().map(|document| self.whose(document)) {
             match select(&document, self.terms.force) {
                 Selected::Known => pulled.push(Pulled::Known(document)),
                 Selected::Claim => ids.push(document.id),
@@ -202,7 +203,8 @@ impl Source {
             let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
             // Read back after the lease is set: the token as it is now, not as it was on the page.
             let claimed = self.store.claim(&claim).await?;
-            pulled.extend(claimed.into_iter().map(|document| match document.refresh_token {
+            let claimed = claimed.into_iter().map(|document| self.whose(document));
+            pulled.extend(claimed.map(|document| match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
                     subject: document.subject,
@@ -214,12 +216,23 @@ impl Source {
         }
         Ok(Page { pulled, next: page.next })
     }
+
+    /// A document of a provider that nobody configured has no token that can be sent.
+    fn whose(&self, mut document: TokenDocument) -> TokenDocument {
+        if matches!(self.providers, ProviderFilter::NoneOf(_)) {
+            document.refresh_token = Err(match &document.provider {
+                Some(name) => Malformed::UnknownProvider(Subject::new(name)),
+                None => Malformed::NoProvider,
+            });
+        }
+        document
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{Bookkeeping, Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
+    use crate::token::{Bookkeeping, Fingerprint, LastError, RefreshToken, TokenId};
 
     fn document(
         token: Result<&str, Malformed>,

@@ -122,18 +122,35 @@ impl DuePolicy {
         )
     }
 
-    /// The change that gives a claim back: due again at once for the next pass, with the evidence if there is any.
+    /// The change that gives a claim back: due again for the next pass.
     #[must_use]
-    pub fn release(&self, token: &DueToken, evidence: Option<LastError>) -> Change {
-        let before = &token.bookkeeping;
-        Self::mark(
-            token,
-            Bookkeeping {
+    pub fn release(&self, token: &DueToken) -> Change {
+        let due_at = Some(self.after_this_pass(self.due_by));
+        Self::mark(token, Bookkeeping { due_at, ..token.bookkeeping.clone() })
+    }
+
+    /// The change for a document that somebody else gave a newer token while we held the claim: live, and due for the
+    /// next pass, because nobody knows how old that token is.
+    #[must_use]
+    pub fn overtaken(&self, document: &TokenDocument, now: Timestamp) -> Change {
+        let before = &document.bookkeeping;
+        let token = document.refresh_token.as_ref().ok();
+        Change {
+            id: document.id.clone(),
+            expect_refresh_token: token.cloned(),
+            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            pair: None,
+            bookkeeping: Bookkeeping {
+                state: State::Live,
+                since: if before.state == State::Live { before.since } else { None }.or(Some(now)),
+                fingerprint: token.map(RefreshToken::fingerprint),
                 due_at: Some(self.after_this_pass(self.due_by)),
-                last_error: evidence.or_else(|| before.last_error.clone()),
+                failures: 0,
+                last_error: None,
+                lease: None,
                 ..before.clone()
             },
-        )
+        }
     }
 
     /// The change that names a document without a usable token as malformed.
@@ -256,7 +273,7 @@ mod tests {
     }
 
     fn pair_change(new: &str) -> Change {
-        let mut change = policy().release(&token(), None);
+        let mut change = policy().release(&token());
         change.pair = Some(PairChange {
             refresh_token: RefreshToken::new(new.into()),
             access_token: AccessToken::new("a2".into()),
@@ -280,7 +297,7 @@ mod tests {
         ] {
             assert_eq!(settle(change, found.as_ref()), expected);
         }
-        let mark = policy().release(&token(), None);
+        let mark = policy().release(&token());
         assert_eq!(settle(&mark, Some(&document("old", mark.bookkeeping.clone()))), Found::Ours);
         assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default()))), Found::Theirs);
     }
@@ -293,7 +310,7 @@ mod tests {
         for change in [
             policy.retirement(&token, State::NeedsLogin, error.clone()),
             policy.deferral(&token, error, 0.5),
-            policy.release(&token, None),
+            policy.release(&token),
             policy.malformed(&document("old", Bookkeeping::default()), &Malformed::Null, long_ago),
         ] {
             assert!(change.bookkeeping.due_at > Some(policy.due_by));

@@ -246,6 +246,16 @@ impl Rows {
         )
     }
 
+    pub(super) fn begin_pass(&mut self, lease_id: &str) -> Result<Option<String>, JournalError> {
+        let unfinished = self.find("SELECT value FROM meta WHERE key = 'pass'", [], |row| row.get(0))?;
+        self.run("note a pass", "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass', ?1)", [lease_id])?;
+        Ok(unfinished)
+    }
+
+    pub(super) fn finish_pass(&mut self) -> Result<(), JournalError> {
+        self.run("end a pass", "DELETE FROM meta WHERE key = 'pass'", [])
+    }
+
     fn run(
         &self,
         action: &'static str,

@@ -292,7 +292,7 @@ mod tests {
             (&[Outcome::LostInFlight], &[], Exit::NeedsLogin),
             (&[Outcome::NeedsLogin], std::slice::from_ref(&client), Exit::ClientRejected),
             (&[Outcome::Held], &[], Exit::Unavailable),
-            (&[Outcome::NeedsLogin], &[client, store], Exit::Unavailable),
+            (&[Outcome::NeedsLogin], &[client.clone(), store], Exit::Unavailable),
         ] {
             assert_eq!(summary(outcomes, troubles).exit(), exit, "{outcomes:?}");
         }

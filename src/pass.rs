@@ -1,0 +1,337 @@
+//! One pass over everything that is due: the only module that knows the whole way.
+//!
+//! ```text
+//! recover ─▶ a lane for each provider: pull ─▶ gate ─▶ intent ─▶ (a task each: grant ─▶ answer ─▶ read) ─▶ sink: write-back
+//! ```
+//!
+//! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
+//! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
+
+mod lane;
+mod recover;
+mod redeem;
+mod sink;
+
+use crate::clock::Clock;
+use crate::gate::Gate;
+use crate::grant::http::{ClientError, TokenEndpoint};
+use crate::journal::{Journal, JournalError, process_name};
+use crate::provider::Provider;
+use crate::report::summary::Summary;
+use crate::report::{Report, Trouble};
+use crate::schedule::RenewAfter;
+use crate::select::{ClaimTerms, Claims, page_limit};
+use crate::store::{ProviderFilter, Readiness, Store, StoreError};
+use crate::write_back::DuePolicy;
+use sink::Sink;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
+const SINK_QUEUE: usize = sink::MAX_BATCH;
+
+/// Longest time that a pass waits for a store that went away, before it ends with what it has in the journal.
+const STORE_PATIENCE: Duration = Duration::from_mins(10);
+
+/// The two stages of a stop; an argument of everything that waits.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take no more; finish what was sent.
+    pub take_no_more: CancellationToken,
+    /// Wait for nothing any more; say what is left.
+    pub give_up: CancellationToken,
+}
+
+/// What stays the same from pass to pass.
+#[derive(Debug, Clone)]
+pub struct PassSettings {
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// Share of a refresh token's life after which it is due.
+    pub renew_after: RenewAfter,
+    /// First wait of a document after a failure; it doubles.
+    pub first_backoff: Duration,
+    /// Longest wait of a document after a failure.
+    pub longest_backoff: Duration,
+    /// How often a token is asked for in one pass after throttled or transient answers.
+    pub attempts: u32,
+    /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
+    pub documents_name_provider: bool,
+}
+
+/// What this pass is to do.
+#[derive(Debug, Clone, Default)]
+pub struct PassRequest {
+    /// Redeem everything, due or not.
+    pub force: bool,
+    /// At most so many tokens.
+    pub limit: Option<NonZeroU64>,
+    /// Only this provider's documents.
+    pub provider: Option<String>,
+}
+
+/// Everything that a pass works with.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// Where the documents are.
+    pub store: Arc<dyn Store>,
+    /// Where answers are kept until they are written back.
+    pub journal: Journal,
+    /// Who is asked; at least one.
+    pub providers: Vec<Arc<Provider>>,
+    /// Settings.
+    pub settings: PassSettings,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// A pass that couldn't begin; nothing was redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The store isn't ready.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal isn't ready.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// No HTTPS client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// `--provider` names nobody.
+    #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
+    NoSuchProvider(String, String),
+}
+
+/// What the lanes, their tasks and the sink of one pass share.
+#[derive(Debug)]
+struct Line {
+    store: Arc<dyn Store>,
+    journal: Journal,
+    clock: Clock,
+    settings: PassSettings,
+    terms: ClaimTerms,
+    policy: DuePolicy,
+    report: Arc<Report>,
+    stop: Stop,
+    gates: Vec<Arc<Gate>>,
+    /// Tokens that may still be taken, for `--limit`.
+    left: AtomicU64,
+}
+
+impl Line {
+    /// Takes the right to one more token of this pass.
+    fn take_one(&self) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// The journal has failed: nothing more may be redeemed, by anybody.
+    fn journal_failed(&self, error: &JournalError) {
+        tracing::error!(error = %error_chain(error), "the journal failed, so nothing more is redeemed");
+        self.report.trouble(Trouble::Journal { message: error_chain(error) });
+        self.cannot_keep();
+    }
+
+    fn cannot_keep(&self) {
+        self.gates.iter().for_each(|gate| gate.stop(crate::gate::Stopped::CannotKeep));
+    }
+
+    /// Repeats a store call while the store is away; closes the gates meanwhile: we do not redeem what we cannot keep.
+    ///
+    /// Gives up after [`STORE_PATIENCE`], at once when the store refuses or when nothing is waited for any more.
+    async fn insist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        const FIRST_WAIT: Duration = Duration::from_millis(100);
+        const LONGEST_WAIT: Duration = Duration::from_secs(5);
+        let (mut wait, mut since) = (FIRST_WAIT, None);
+        loop {
+            let error = match call().await {
+                Ok(value) => {
+                    if since.is_some() {
+                        info!(store = self.store.describe(), "the store is back");
+                        self.gates.iter().for_each(|gate| gate.open());
+                    }
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let began = *since.get_or_insert_with(Instant::now);
+            let gone_for = began.elapsed();
+            let again = matches!(error, StoreError::Unavailable { .. })
+                && gone_for < STORE_PATIENCE
+                && !self.stop.give_up.is_cancelled();
+            if !again {
+                return Err(error);
+            }
+            self.gates.iter().for_each(|gate| gate.close());
+            warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
+            if self.stop.give_up.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return Err(error);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+/// An error with all its causes in one line; hints stay on lines of their own.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            match text.find("\nhint: ") {
+                Some(hint) => text.insert_str(hint, &format!(": {cause_text}")),
+                None => text.push_str(&format!(": {cause_text}")),
+            }
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl Pass {
+    /// Runs one pass to its end, or to the end that `stop` asks for. `report` can be watched meanwhile.
+    ///
+    /// **Must run to completion**; stop it with `stop`.
+    ///
+    /// # Errors
+    /// [`PassError`] when it couldn't begin. What goes wrong later is in the summary.
+    pub async fn run(
+        &self,
+        request: &PassRequest,
+        stop: &Stop,
+        report: Arc<Report>,
+    ) -> Result<Summary, PassError> {
+        let (started_at, began) = (self.clock.now(), Instant::now());
+        let providers = self.chosen(request)?;
+        let readiness = self.store.prepare().await?;
+        let endpoints: Vec<_> = providers
+            .iter()
+            .map(|provider| TokenEndpoint::new(provider, self.clock.clone()))
+            .collect::<Result<_, _>>()?;
+        let line = self.line(request, &providers, stop, report.clone(), started_at);
+        let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
+
+        let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
+        let mut sink = Sink::new(line.clone());
+        recover::recover(&line, &mut sink, &self.providers, unfinished.as_deref()).await?;
+        let sink = tokio::spawn(sink.run(sink_queue));
+
+        let lanes = providers.iter().zip(endpoints).enumerate().map(|(index, (provider, endpoint))| {
+            let claims = self.claims(&line, provider, self.filter(provider));
+            lane::Lane::new(
+                line.clone(),
+                provider.clone(),
+                line.gates[index].clone(),
+                endpoint,
+                claims,
+                landed.clone(),
+            )
+            .run()
+        });
+        let mut lanes: Vec<_> = lanes.map(|lane| tokio::spawn(lane)).collect();
+        if self.settings.documents_name_provider && request.provider.is_none() {
+            let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
+            let strangers = self.claims(&line, &providers[0], ProviderFilter::NoneOf(names));
+            lanes.push(tokio::spawn(lane::name_strangers(line.clone(), strangers, landed.clone())));
+        }
+        drop(landed);
+        let mut given_up = 0;
+        for lane in lanes {
+            match lane.await {
+                Ok(left_out) => given_up += left_out,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        if let Err(panic) = sink.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+        for (provider, gate) in providers.iter().zip(&line.gates) {
+            if let Some(why) = gate.stopped() {
+                report.stopped(&provider.name, &why);
+            }
+        }
+        if given_up > 0 || stop.take_no_more.is_cancelled() {
+            report.trouble(Trouble::Interrupted { given_up });
+        }
+        if given_up == 0
+            && let Err(error) = self.journal.finish_pass().await
+        {
+            line.journal_failed(&error);
+        }
+        Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+    }
+
+    /// Prepares the store for a pass and says what it found.
+    pub async fn prepare(&self) -> Result<Readiness, StoreError> {
+        self.store.prepare().await
+    }
+
+    fn chosen(&self, request: &PassRequest) -> Result<Vec<Arc<Provider>>, PassError> {
+        let Some(name) = &request.provider else { return Ok(self.providers.clone()) };
+        let chosen: Vec<_> =
+            self.providers.iter().filter(|provider| &*provider.name == name).cloned().collect();
+        if chosen.is_empty() {
+            let names: Vec<_> = self.providers.iter().map(|provider| &*provider.name).collect();
+            return Err(PassError::NoSuchProvider(name.clone(), names.join(", ")));
+        }
+        Ok(chosen)
+    }
+
+    fn filter(&self, provider: &Provider) -> ProviderFilter {
+        if self.settings.documents_name_provider {
+            ProviderFilter::Named(provider.name.to_string())
+        } else {
+            ProviderFilter::Any
+        }
+    }
+
+    fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter) -> Claims {
+        let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
+        Claims::new(self.store.clone(), ClaimTerms { page, ..line.terms.clone() }, filter, self.clock.clone())
+    }
+
+    fn line(
+        &self,
+        request: &PassRequest,
+        providers: &[Arc<Provider>],
+        stop: &Stop,
+        report: Arc<Report>,
+        due_by: crate::clock::Timestamp,
+    ) -> Arc<Line> {
+        let settings = self.settings.clone();
+        Arc::new(Line {
+            store: self.store.clone(),
+            journal: self.journal.clone(),
+            clock: self.clock.clone(),
+            terms: ClaimTerms {
+                lease_id: format!("{:032x}", rand::random::<u128>()),
+                owner: process_name(),
+                lease: settings.lease,
+                due_by,
+                force: request.force,
+                page: 1,
+            },
+            policy: DuePolicy {
+                renew_after: settings.renew_after,
+                first_backoff: settings.first_backoff,
+                longest_backoff: settings.longest_backoff,
+                due_by,
+            },
+            settings,
+            report,
+            stop: stop.clone(),
+            gates: providers.iter().map(|p| Gate::new(p.profile.rate, p.profile.concurrency)).collect(),
+            left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
+        })
+    }
+}

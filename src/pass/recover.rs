@@ -1,0 +1,200 @@
+//! Recovery, before the first grant of a pass: answers that an earlier process had are written back, its claims are
+//! given back, and the tokens whose answers were cut off fall due first.
+
+use super::sink::{Landed, Next, Sink};
+use super::{Line, PassError};
+use crate::clock::Timestamp;
+use crate::grant::answer::{Class, Granted, read_answer};
+use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
+use crate::provider::Provider;
+use crate::store::{Change, DueQuery, ProviderFilter};
+use crate::token::{Bookkeeping, DueToken};
+use chrono::TimeDelta;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// Documents read or changed at once.
+const BATCH: usize = 500;
+
+/// Clocks of an earlier process may have been ahead of ours by as much; its claims are looked for so much later.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
+
+/// A pair that an earlier process received, and what the journal knows of it.
+struct Found {
+    entry: Entry,
+    granted: Journaled<Granted>,
+    received_at: Timestamp,
+    provider: Arc<Provider>,
+}
+
+/// Settles what an earlier process left. `unfinished` is the lease id of its pass.
+pub(super) async fn recover(
+    line: &Arc<Line>,
+    sink: &mut Sink,
+    providers: &[Arc<Provider>],
+    unfinished: Option<&str>,
+) -> Result<(), PassError> {
+    let entries = line.journal.entries().await?;
+    let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
+    let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
+    line.report.recovered(|recovery| {
+        recovery.answers += answers;
+        recovery.unsettled += unsettled;
+    });
+    if answers + unsettled > 0 || unfinished.is_some() {
+        info!(
+            answers,
+            unsettled,
+            "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
+        );
+    }
+    let (found, endings) = read_entries(line, entries, providers);
+    end(line, endings).await?;
+    let mut found = found.into_iter().peekable();
+    while found.peek().is_some() {
+        let batch: Vec<_> = found.by_ref().take(BATCH).collect();
+        write_back(line, sink, batch).await?;
+    }
+    if let Some(lease_id) = unfinished {
+        release_claims(line, lease_id).await?;
+    }
+    Ok(())
+}
+
+/// Reads the answers: pairs to write back, and rows whose answers say something else.
+fn read_entries(
+    line: &Line,
+    entries: Vec<Entry>,
+    providers: &[Arc<Provider>],
+) -> (Vec<Found>, Vec<(EntryId, Ending)>) {
+    let (mut found, mut endings) = (Vec::new(), Vec::new());
+    for mut entry in entries {
+        // An orphan whose pair was read waits for a person; one that couldn't be read may be readable by now.
+        let unread = entry.state == EntryState::Orphan && entry.why.as_deref() == Some("unreadable");
+        let waits = matches!(entry.state, EntryState::Answer | EntryState::Unsettled) || unread;
+        let Some(answer) = entry.answer.take().filter(|_| waits) else { continue };
+        let Some(provider) = providers.iter().find(|provider| *provider.name == *entry.intent.provider)
+        else {
+            let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
+            warn!(%subject, "the journal holds an answer of the provider `{name}`, which is not configured any more; it is kept");
+            continue;
+        };
+        let received_at = answer.get().received_at;
+        let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, line.clock.now()));
+        let class = answer.get().class.clone();
+        match class {
+            Class::Granted(granted) => found.push(Found {
+                granted: answer.map(|_| granted),
+                received_at,
+                provider: provider.clone(),
+                entry,
+            }),
+            Class::Ambiguous | Class::Unreadable if entry.state == EntryState::Answer => {
+                endings.push((entry.id, Ending::Unsettled(answer.get().code.clone())));
+            }
+            // Whatever was said of the token then, the provider says again when it is asked again.
+            Class::Refused | Class::ClientRejected | Class::Throttled(_) | Class::Transient
+                if entry.state == EntryState::Answer =>
+            {
+                endings.push((entry.id, Ending::NotProcessed));
+            }
+            Class::Ambiguous
+            | Class::Unreadable
+            | Class::Refused
+            | Class::ClientRejected
+            | Class::Throttled(_)
+            | Class::Transient => {}
+        }
+    }
+    (found, endings)
+}
+
+/// Brings pairs into their documents, or parks them.
+async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Result<(), PassError> {
+    let ids: Vec<_> = batch.iter().map(|found| found.entry.intent.document.clone()).collect();
+    let documents = line.store.read(&ids).await?;
+    let mut documents: HashMap<_, _> =
+        documents.into_iter().map(|document| (document.id.clone(), document)).collect();
+    let (mut landed, mut endings) = (Vec::new(), Vec::new());
+    for Found { entry, granted, received_at, provider } in batch {
+        let Some(document) = documents.remove(&entry.intent.document) else {
+            line.report.orphaned();
+            endings.push((entry.id, Ending::Orphaned("gone".into())));
+            continue;
+        };
+        let now_there = document.refresh_token.as_ref().ok();
+        if now_there.is_some() && now_there == granted.get().refresh_token.as_ref() {
+            line.report.recovered(|recovery| recovery.written += 1);
+            endings.push((entry.id, Ending::Redeemed));
+            continue;
+        }
+        match document.refresh_token {
+            Ok(token) if token.fingerprint() == entry.intent.fingerprint => {
+                line.report.touched();
+                let token = DueToken {
+                    id: document.id,
+                    subject: document.subject,
+                    refresh_token: token,
+                    bookkeeping: document.bookkeeping,
+                };
+                let next = Next::WriteBack { granted, received_at, recovered: true };
+                landed.push(Landed::Token { token, provider, next });
+            }
+            _ => {
+                line.report.orphaned();
+                endings.push((entry.id, Ending::Orphaned("superseded".into())));
+            }
+        }
+    }
+    sink.settle(landed).await;
+    end(line, endings).await
+}
+
+async fn end(line: &Line, endings: Vec<(EntryId, Ending)>) -> Result<(), PassError> {
+    if !endings.is_empty() {
+        line.journal.end(endings, line.clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// Gives back what a pass that never finished had claimed: due again in this one.
+async fn release_claims(line: &Line, lease_id: &str) -> Result<(), PassError> {
+    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
+    let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
+    let mut query = DueQuery {
+        due_by: horizon,
+        force: false,
+        now: horizon,
+        limit: BATCH,
+        after: None,
+        providers: ProviderFilter::Any,
+    };
+    loop {
+        let page = line.store.due_page(&query).await?;
+        let changes: Vec<_> = page
+            .documents
+            .into_iter()
+            .filter(|document| document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == lease_id))
+            .map(|document| Change {
+                id: document.id,
+                expect_refresh_token: None,
+                expect_lease: Some(lease_id.to_owned()),
+                pair: None,
+                bookkeeping: Bookkeeping {
+                    lease: None,
+                    due_at: Some(line.policy.due_by),
+                    ..document.bookkeeping
+                },
+            })
+            .collect();
+        if !changes.is_empty() {
+            line.store.apply(&changes).await?;
+            line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}
