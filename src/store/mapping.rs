@@ -88,7 +88,7 @@ pub struct Mapping {
     pub refresh_token: FieldPath,
     /// The access token.
     pub access_token: FieldPath,
-    /// How a person recognises the document: the first of these that is there (a string, a number or an ObjectId).
+    /// How a person recognises the document: the first of these that is there (a string, a number or an `ObjectId`).
     pub subject: Vec<FieldPath>,
     /// Whose token it is, when more than one provider is configured.
     pub provider: Option<FieldPath>,
