@@ -28,7 +28,7 @@ pub(super) trait Fields {
     /// What is at the path.
     fn value(&self, path: &FieldPath) -> FieldValue<'_>;
 
-    /// What is at the path as a person would write it: a string, a number or an ObjectId; `None` for anything else.
+    /// What is at the path as a person would write it: a string, a number or an `ObjectId`; `None` for anything else.
     fn shown(&self, path: &FieldPath) -> Option<String>;
 }
 

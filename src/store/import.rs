@@ -79,6 +79,9 @@ pub fn read_documents<'a>(
     documents.take_while(move |read| !std::mem::replace(&mut failed, read.is_err()))
 }
 
+/// A document, and the line on which it begins.
+type Located = Result<(u64, Map<String, Value>), ImportError>;
+
 type Documents<'a> = Box<dyn Iterator<Item = Result<Map<String, Value>, ImportError>> + 'a>;
 
 /// Skips a byte order mark and white space; the format that the next byte tells, and the line it is in.

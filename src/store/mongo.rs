@@ -211,7 +211,8 @@ impl MongoStore {
         let one = |id: &Bson| update::claim(&self.mapping, claim, std::slice::from_ref(id));
         let reply = self.update("claim documents", ids.iter().map(one).collect()).await?;
         for (index, code) in reply.refused {
-            let id = claim.ids.get(index).map(TokenId::as_str);
+            let id = ids.get(index).cloned().map(token_id);
+            let id = id.as_ref().map(TokenId::as_str);
             let reason = failure::code_name(code);
             tracing::warn!(
                 id,

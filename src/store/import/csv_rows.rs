@@ -1,6 +1,6 @@
 //! CSV: a document a row.
 
-use super::ImportError;
+use super::{ImportError, Located};
 use bson::oid::ObjectId;
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value, json};
@@ -9,10 +9,7 @@ use std::io::BufRead;
 const HEADERS: &str = "a row of headers, none twice, none empty, none leading through another";
 
 /// The documents of the rows, each with its line; `before` lines were read already.
-pub(super) fn rows<'a>(
-    reader: impl BufRead + 'a,
-    before: u64,
-) -> Box<dyn Iterator<Item = Result<(u64, Map<String, Value>), ImportError>> + 'a> {
+pub(super) fn rows<'a>(reader: impl BufRead + 'a, before: u64) -> Box<dyn Iterator<Item = Located> + 'a> {
     let mut reader = ReaderBuilder::new().from_reader(reader);
     let headers = match headers(&mut reader, before) {
         Ok(headers) => headers,
@@ -60,7 +57,7 @@ fn document(headers: &[Vec<String>], record: &StringRecord) -> Map<String, Value
     document
 }
 
-/// `mongoexport` writes an ObjectId into CSV as `ObjectId(…)`.
+/// `mongoexport` writes an `ObjectId` into CSV as `ObjectId(…)`.
 fn id(text: &str) -> Value {
     let hex = text.strip_prefix("ObjectId(").and_then(|rest| rest.strip_suffix(')'));
     match hex.and_then(|hex| ObjectId::parse_str(hex).ok()) {

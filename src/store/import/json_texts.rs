@@ -1,7 +1,6 @@
 //! Cuts a stream into JSON objects: one behind the other, or within one array.
 
-use super::{ImportError, MAX_DOCUMENT_BYTES};
-use serde_json::{Map, Value};
+use super::{ImportError, Located, MAX_DOCUMENT_BYTES};
 use std::io::BufRead;
 
 /// The objects of a stream, each with the line on which it begins.
@@ -30,13 +29,21 @@ impl<R: BufRead> Objects<R> {
         Self { reader, line, place: Place::Start }
     }
 
-    fn next_object(&mut self) -> Result<Option<(u64, Map<String, Value>)>, ImportError> {
+    fn next_object(&mut self) -> Option<Located> {
         loop {
-            let Some(byte) = self.peek_past_space()? else {
+            let peeked = match self.peek_past_space() {
+                Ok(peeked) => peeked,
+                Err(error) => return Some(Err(error)),
+            };
+            let Some(byte) = peeked else {
                 return match self.place {
-                    Place::Start | Place::Plain | Place::ArrayEnd => Ok(None),
-                    Place::ArrayItem { .. } => Err(self.syntax("the text ends within the array", "`{`")),
-                    Place::ArrayComma => Err(self.syntax("the text ends within the array", "`,` or `]`")),
+                    Place::Start | Place::Plain | Place::ArrayEnd => None,
+                    Place::ArrayItem { .. } => {
+                        Some(Err(self.syntax("the text ends within the array", "`{`")))
+                    }
+                    Place::ArrayComma => {
+                        Some(Err(self.syntax("the text ends within the array", "`,` or `]`")))
+                    }
                 };
             };
             self.place = match (self.place, byte) {
@@ -45,16 +52,18 @@ impl<R: BufRead> Objects<R> {
                 (Place::ArrayComma, b',') => Place::ArrayItem { first: false },
                 (Place::Start | Place::Plain, b'{') => {
                     self.place = Place::Plain;
-                    return self.object().map(Some);
+                    return Some(self.object());
                 }
                 (Place::ArrayItem { .. }, b'{') => {
                     self.place = Place::ArrayComma;
-                    return self.object().map(Some);
+                    return Some(self.object());
                 }
-                (Place::ArrayComma, _) => return Err(self.syntax("something else", "`,` or `]`")),
-                (Place::ArrayEnd, _) => return Err(self.syntax("something else", "nothing behind the `]`")),
+                (Place::ArrayComma, _) => return Some(Err(self.syntax("something else", "`,` or `]`"))),
+                (Place::ArrayEnd, _) => {
+                    return Some(Err(self.syntax("something else", "nothing behind the `]`")));
+                }
                 (Place::Start | Place::Plain | Place::ArrayItem { .. }, _) => {
-                    return Err(self.syntax("no object begins here", "`{`"));
+                    return Some(Err(self.syntax("no object begins here", "`{`")));
                 }
             };
             self.reader.consume(1);
@@ -78,7 +87,7 @@ impl<R: BufRead> Objects<R> {
     }
 
     /// Reads from a `{` to its `}` and parses what is between.
-    fn object(&mut self) -> Result<(u64, Map<String, Value>), ImportError> {
+    fn object(&mut self) -> Located {
         let begins = self.line;
         let mut text = Vec::new();
         let mut nesting = Nesting::default();
@@ -145,9 +154,9 @@ impl Nesting {
 }
 
 impl<R: BufRead> Iterator for Objects<R> {
-    type Item = Result<(u64, Map<String, Value>), ImportError>;
+    type Item = Located;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_object().transpose()
+        self.next_object()
     }
 }

@@ -224,7 +224,8 @@ pub(super) fn due(
     Some(reading)
 }
 
-/// Documents in `_id` order.
+/// Documents in `_id` order. Bounds end before `MaxKey`: a document whose `_id` that is (nobody has one) is only read
+/// when it is on the first page.
 pub(super) fn all(
     mapping: &Mapping,
     extra: Option<&Document>,

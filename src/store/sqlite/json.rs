@@ -49,7 +49,7 @@ pub(super) fn get<'a>(object: &'a Object, path: &FieldPath) -> Option<&'a Value>
     found
 }
 
-/// A JSON object that stands for a document, and not for an ObjectId, a date, … (`{"$oid": …}`).
+/// A JSON object that stands for a document, and not for an `ObjectId`, a date, … (`{"$oid": …}`).
 fn sub_document(value: &Value) -> Option<&Object> {
     value.as_object().filter(|object| object.keys().next().is_none_or(|name| !name.starts_with('$')))
 }
@@ -136,8 +136,9 @@ mod tests {
 
     #[test]
     fn types_are_named_as_mongodb_names_them() {
-        let document =
-            object(json!({ "a": [], "b": { "$numberLong": "5" }, "c": {}, "d": { "$date": 5 }, "e": 1 }));
+        let document = object(
+            json!({ "a": [], "b": { "$numberLong": "5" }, "c": {}, "d": { "$date": "soon" }, "e": 1 }),
+        );
         for (name, kind) in [("a", "array"), ("b", "long"), ("c", "object"), ("d", "object"), ("e", "int")] {
             assert!(
                 matches!(document.value(&path(name)), FieldValue::Other(found) if found == kind),

@@ -54,7 +54,7 @@ impl SqliteStore {
     /// Puts a batch of documents into the file, all or none; a batch may be repeated if all have an `_id`.
     ///
     /// A document that is there already, by `_id`, gets the new fields and keeps its bookkeeping, unless the new one
-    /// brings its own. One without `_id` gets an ObjectId. Must run to completion.
+    /// brings its own. One without `_id` gets an `ObjectId`. Must run to completion.
     ///
     /// # Errors
     /// [`StoreError::Settings`] when an `_id` isn't extended JSON; nothing is written then.

@@ -1,0 +1,5 @@
+//! The integration tests: one binary, a file per subject.
+#![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
+
+mod store;
+mod support;

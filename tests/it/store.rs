@@ -1,0 +1,8 @@
+//! The store's contract, over both stores; and what only one of them has.
+
+mod backend;
+mod claims;
+mod imports;
+mod mongo_only;
+mod pages;
+mod updates;

@@ -1,0 +1,177 @@
+//! Both stores behind one face, and the words that the tests use.
+
+use crate::support::mongod;
+use bson::{Bson, Document, doc};
+use chrono::DateTime;
+use evergrant::clock::Timestamp;
+use evergrant::store::{
+    Claim, DueQuery, ProviderFilter, Store, StoreSettings, connect,
+    mapping::{FieldPath, Mapping},
+    sqlite::SqliteStore,
+};
+use evergrant::token::{Lease, TokenDocument, TokenId};
+use mongodb::{Client, Collection};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The collection of every test.
+pub(crate) const COLLECTION: &str = "tokens";
+
+/// A store with nothing in it, and a way around it.
+pub(crate) struct Backend {
+    pub(crate) store: Arc<dyn Store>,
+    behind: Behind,
+}
+
+enum Behind {
+    Mongo(Collection<Document>),
+    Sqlite { store: SqliteStore, _folder: tempfile::TempDir },
+}
+
+/// Both stores, or the one where there is no MongoDB; the due index is there.
+pub(crate) async fn both(test: &str, mapping: Mapping) -> Vec<Backend> {
+    let mut all = vec![sqlite(mapping.clone()).await];
+    all.extend(mongo(test, mapping).await);
+    all
+}
+
+pub(crate) async fn sqlite(mapping: Mapping) -> Backend {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.db");
+    let store = SqliteStore::open(&path, mapping).await.unwrap();
+    Backend { store: Arc::new(store.clone()), behind: Behind::Sqlite { store, _folder: folder } }
+}
+
+pub(crate) async fn mongo(test: &str, mapping: Mapping) -> Option<Backend> {
+    mongo_at(&mongod::uri_as(test)?, test, mapping).await
+}
+
+pub(crate) async fn mongo_at(uri: &str, test: &str, mapping: Mapping) -> Option<Backend> {
+    let name = mongod::database_name(test);
+    let database = Client::with_uri_str(mongod::uri()?).await.unwrap().database(&name);
+    database.create_collection(COLLECTION).await.unwrap();
+    let store = connect(&settings(uri, Some(&name), mapping), 8).await.unwrap();
+    store.prepare().await.unwrap();
+    Some(Backend { store, behind: Behind::Mongo(database.collection(COLLECTION)) })
+}
+
+pub(crate) fn settings(url: &str, database: Option<&str>, mapping: Mapping) -> StoreSettings {
+    StoreSettings {
+        url: url.to_owned().into(),
+        database: database.map(str::to_owned),
+        collection: COLLECTION.to_owned(),
+        mapping,
+    }
+}
+
+impl Backend {
+    pub(crate) fn is_mongo(&self) -> bool {
+        matches!(self.behind, Behind::Mongo(_))
+    }
+
+    pub(crate) fn collection(&self) -> &Collection<Document> {
+        match &self.behind {
+            Behind::Mongo(collection) => collection,
+            Behind::Sqlite { .. } => panic!("a MongoDB"),
+        }
+    }
+
+    /// Puts documents in, as extended JSON.
+    pub(crate) async fn insert(&self, documents: impl IntoIterator<Item = Value>) {
+        let documents = documents.into_iter().map(|document| match document {
+            Value::Object(document) => document,
+            other => panic!("an object, not {other}"),
+        });
+        match &self.behind {
+            Behind::Sqlite { store, .. } => drop(store.import(documents.collect()).await.unwrap()),
+            Behind::Mongo(collection) => {
+                let documents: Vec<Document> = documents.map(|one| one.try_into().unwrap()).collect();
+                collection.insert_many(documents).await.unwrap();
+            }
+        }
+    }
+
+    /// The whole document, as relaxed extended JSON.
+    pub(crate) async fn whole(&self, id: &TokenId) -> Option<Value> {
+        let wanted: Value = serde_json::from_str(id.as_str()).unwrap();
+        let wanted = Bson::try_from(wanted).unwrap();
+        match &self.behind {
+            Behind::Mongo(collection) => {
+                let found = collection.find_one(doc! { "_id": wanted }).await.unwrap();
+                found.map(|document| Bson::Document(document).into_relaxed_extjson())
+            }
+            Behind::Sqlite { store, .. } => {
+                let all = store.export(None, 10_000).await.unwrap().documents;
+                let is_wanted =
+                    |one: &Map<String, Value>| Bson::try_from(one["_id"].clone()).unwrap() == wanted;
+                all.into_iter().find(is_wanted).map(Value::Object)
+            }
+        }
+    }
+
+    pub(crate) async fn read(&self, id: &TokenId) -> TokenDocument {
+        self.store.read(std::slice::from_ref(id)).await.unwrap().pop().unwrap()
+    }
+
+    /// Every page of the query, `limit` at a time.
+    pub(crate) async fn drain(&self, query: &DueQuery) -> Vec<TokenDocument> {
+        let (mut query, mut all) = (query.clone(), Vec::new());
+        loop {
+            let page = self.store.due_page(&query).await.unwrap();
+            assert!(page.documents.len() <= query.limit);
+            all.extend(page.documents);
+            assert!(all.len() < 10_000, "the pages never end");
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return all,
+            }
+        }
+    }
+
+    /// The ids of every due document, in order.
+    pub(crate) async fn due(&self, query: &DueQuery) -> Vec<TokenId> {
+        self.drain(query).await.into_iter().map(|document| document.id).collect()
+    }
+}
+
+/// So many seconds after the tests' epoch, which is the "now" of most of them.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+/// [`at`] as extended JSON.
+pub(crate) fn date(seconds: i64) -> Value {
+    json!({ "$date": at(seconds).to_rfc3339_opts(chrono::SecondsFormat::Secs, true) })
+}
+
+pub(crate) fn id(extended: &Value) -> TokenId {
+    let value = Bson::try_from(extended.clone()).unwrap();
+    TokenId::from_extended_json(value.into_canonical_extjson().to_string())
+}
+
+pub(crate) fn path(text: &str) -> FieldPath {
+    text.parse().unwrap()
+}
+
+/// Everything due at [`at`]`(0)`.
+pub(crate) fn due_now(limit: usize) -> DueQuery {
+    DueQuery { due_by: at(0), force: false, now: at(0), limit, after: None, providers: ProviderFilter::Any }
+}
+
+pub(crate) fn lease(id: &str, until: i64) -> Lease {
+    Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until) }
+}
+
+/// A claim at `now` of what is due then.
+pub(crate) fn claim(ids: &[TokenId], lease: Lease, now: i64) -> Claim {
+    Claim { ids: ids.to_vec(), lease, due_by: Some(at(now)), now: at(now) }
+}
+
+/// A token document with this `_id` and these further fields.
+pub(crate) fn login(id: &Value, more: Value) -> Value {
+    let mut document = json!({ "_id": id, "email": "a@b", "refresh_token": "old", "access_token": "a" });
+    if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}

@@ -1,0 +1,147 @@
+//! Two processes never hold one document.
+
+use super::backend::{at, both, claim, date, due_now, id, lease, login, path};
+use evergrant::store::{Claim, Store, mapping::Mapping};
+use evergrant::token::{State, TokenId};
+use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_eight_claimers_each_document_has_exactly_one() {
+    for backend in both("eight_claimers", Mapping::default()).await {
+        let count = 300;
+        backend.insert((0..count).map(|n| login(&json!(n), json!({})))).await;
+        let claimers = (0..8).map(|number| {
+            let store = Arc::clone(&backend.store);
+            tokio::spawn(async move {
+                let (mut ours, mut query) = (Vec::new(), due_now(20));
+                loop {
+                    let page = store.due_page(&query).await.unwrap();
+                    let ids: Vec<TokenId> = page.documents.into_iter().map(|one| one.id).collect();
+                    let claimed =
+                        store.claim(&claim(&ids, lease(&format!("l{number}"), 60), 0)).await.unwrap();
+                    ours.extend(claimed.into_iter().map(|one| one.id));
+                    match page.next {
+                        Some(next) => query.after = Some(next),
+                        None => return ours,
+                    }
+                }
+            })
+        });
+        let mut owners: BTreeMap<TokenId, usize> = BTreeMap::new();
+        for claimer in claimers.collect::<Vec<_>>() {
+            for id in claimer.await.unwrap() {
+                *owners.entry(id).or_default() += 1;
+            }
+        }
+        assert_eq!(owners.len(), count);
+        assert!(owners.values().all(|owners| *owners == 1));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_respected_until_it_ends_and_then_the_document_is_due_again() {
+    for backend in both("lease_ends", Mapping::default()).await {
+        let one = id(&json!("one"));
+        let mine = std::slice::from_ref(&one);
+        backend
+            .insert([login(&json!("one"), json!({ "evergrant": { "failures": 3, "theirs": "kept" } }))])
+            .await;
+        let claimed = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap();
+        assert_eq!(claimed[0].bookkeeping.lease, Some(lease("first", 60)));
+        assert_eq!(claimed[0].bookkeeping.due_at, Some(at(60)));
+        assert_eq!(claimed[0].bookkeeping.failures, 3);
+        assert_eq!(backend.whole(&one).await.unwrap()["evergrant"]["theirs"], "kept");
+        assert!(backend.store.claim(&claim(mine, lease("second", 90), 0)).await.unwrap().is_empty());
+        let forced = Claim { due_by: None, ..claim(mine, lease("second", 90), 59) };
+        assert!(backend.store.claim(&forced).await.unwrap().is_empty(), "force respects a lease too");
+        let again = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap();
+        assert_eq!(again.len(), 1, "a claim whose acknowledgement was lost may be repeated");
+        let second = backend.store.claim(&claim(mine, lease("second", 90), 60)).await.unwrap();
+        assert_eq!(second[0].bookkeeping.lease, Some(lease("second", 90)));
+        assert!(
+            backend.store.renew(mine, &lease("first", 120)).await.unwrap().is_empty(),
+            "the first is fenced out"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_claim_takes_only_what_is_still_due() {
+    for backend in both("still_due", Mapping::default()).await {
+        let names = ["due", "exactly", "later", "gone"];
+        backend
+            .insert([
+                login(&json!("due"), json!({ "evergrant": { "due_at": date(-1) } })),
+                login(&json!("exactly"), json!({ "evergrant": { "due_at": date(0) } })),
+                login(&json!("later"), json!({ "evergrant": { "due_at": date(1) } })),
+            ])
+            .await;
+        let ids: Vec<TokenId> = names.iter().map(|name| id(&json!(name))).collect();
+        let mut claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        claimed.sort_by(|one, other| one.id.cmp(&other.id));
+        assert_eq!(claimed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..2]);
+        let forced = Claim { due_by: None, ..claim(&ids, lease("m", 60), 0) };
+        assert_eq!(backend.store.claim(&forced).await.unwrap().len(), 1, "only the one that nobody has");
+        assert!(backend.store.claim(&claim(&[], lease("n", 60), 0)).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn renewing_moves_our_own_leases_only() {
+    for backend in both("renew", Mapping::default()).await {
+        let ids: Vec<TokenId> = ["a", "b", "c"].iter().map(|name| id(&json!(name))).collect();
+        backend.insert(["a", "b", "c"].iter().map(|name| login(&json!(name), json!({})))).await;
+        backend.store.claim(&claim(&ids[..1], lease("ours", 60), 0)).await.unwrap();
+        backend.store.claim(&claim(&ids[1..2], lease("theirs", 60), 0)).await.unwrap();
+        let renewed = backend.store.renew(&ids, &lease("ours", 120)).await.unwrap();
+        assert_eq!(renewed, ids[..1]);
+        let ours = backend.read(&ids[0]).await.bookkeeping;
+        assert_eq!((ours.lease, ours.due_at), (Some(lease("ours", 120)), Some(at(120))));
+        assert_eq!(backend.read(&ids[1]).await.bookkeeping.lease, Some(lease("theirs", 60)));
+        assert_eq!(backend.read(&ids[2]).await.bookkeeping.lease, None);
+        assert!(backend.store.renew(&[], &lease("ours", 120)).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn strange_bookkeeping_is_replaced_by_a_claim_and_holds_nobody_back() {
+    let mapping = Mapping { bookkeeping: path("meta.evergrant"), ..Mapping::default() };
+    for backend in both("strange_bookkeeping", mapping).await {
+        let documents = [
+            json!({}),
+            json!({ "meta": {} }),
+            json!({ "meta": { "theirs": 1, "evergrant": null } }),
+            json!({ "meta": { "evergrant": "text", "theirs": 1 } }),
+            json!({ "meta": { "evergrant": [1, { "due_at": 5 }] } }),
+            json!({ "meta": { "evergrant": { "state": 5, "lease": "mine", "due_at": "soon" } } }),
+            json!({ "meta": { "evergrant": { "lease": { "until": "never", "id": 5 } } } }),
+        ];
+        let count = documents.len();
+        backend.insert(documents.into_iter().enumerate().map(|(n, more)| login(&json!(n), more))).await;
+        let ids: Vec<TokenId> = (0..count).map(|n| id(&json!(n))).collect();
+        assert_eq!(backend.due(&due_now(2)).await.len(), count);
+        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        assert_eq!(claimed.len(), count);
+        for document in claimed {
+            assert_eq!(document.bookkeeping.lease, Some(lease("l", 60)));
+            assert_eq!(document.bookkeeping.state, State::Live);
+        }
+        for kept in &ids[2..4] {
+            assert_eq!(backend.whole(kept).await.unwrap()["meta"]["theirs"], 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_opened_twice_sees_one_collection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.db");
+    let one = evergrant::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
+    let other = evergrant::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
+    let serde_json::Value::Object(document) = login(&json!("a"), json!({})) else { unreachable!() };
+    one.import(vec![document]).await.unwrap();
+    let ids = [id(&json!("a"))];
+    assert_eq!(one.claim(&claim(&ids, lease("one", 60), 0)).await.unwrap().len(), 1);
+    assert!(other.claim(&claim(&ids, lease("other", 60), 0)).await.unwrap().is_empty());
+}

@@ -1,0 +1,238 @@
+//! Writing back: compare and swap, whole or not at all.
+
+use super::backend::{Backend, at, both, claim, date, id, lease, login, path};
+use evergrant::store::{
+    Applied, Change, PairChange,
+    mapping::{ExpiryFormat, Mapping},
+};
+use evergrant::token::{AccessToken, Bookkeeping, LastError, RefreshToken, State, TokenId};
+use serde_json::{Value, json};
+
+fn change(id: &TokenId, old: Option<&str>, new: Option<&str>) -> Change {
+    Change {
+        id: id.clone(),
+        expect_refresh_token: old.map(|old| RefreshToken::new(old.to_owned())),
+        expect_lease: None,
+        pair: new.map(|new| PairChange {
+            refresh_token: RefreshToken::new(new.to_owned()),
+            access_token: AccessToken::new(format!("{new}-access")),
+        }),
+        bookkeeping: Bookkeeping { due_at: Some(at(500)), ..Bookkeeping::default() },
+    }
+}
+
+async fn apply(backend: &Backend, changes: &[Change]) -> bool {
+    let Applied { every_matched, refused } = backend.store.apply(changes).await.unwrap();
+    assert_eq!(refused, []);
+    every_matched
+}
+
+fn pair(document: &Value) -> (&str, &str) {
+    (document["refresh_token"].as_str().unwrap(), document["access_token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_pair_is_written_only_over_the_token_that_it_replaces() {
+    for backend in both("compare_and_swap", Mapping::default()).await {
+        let more = json!({ "nested": { "z": 1, "a": [1, 2] }, "evergrant": { "failures": 4, "theirs": 1 } });
+        let ids: Vec<TokenId> = ["a", "b", "c"].iter().map(|name| id(&json!(name))).collect();
+        backend.insert(["a", "b", "c"].iter().map(|name| login(&json!(name), more.clone()))).await;
+        assert!(apply(&backend, &[change(&ids[0], Some("old"), Some("new"))]).await);
+        let written = backend.whole(&ids[0]).await.unwrap();
+        let expected = login(
+            &json!("a"),
+            json!({
+                "refresh_token": "new", "access_token": "new-access", "nested": { "z": 1, "a": [1, 2] },
+                "evergrant": { "state": "live", "due_at": date(500), "failures": 0 },
+            }),
+        );
+        assert_eq!(
+            written, expected,
+            "our fields are new, the bookkeeping is whole, the others are as they were"
+        );
+
+        let repeated = change(&ids[0], Some("old"), Some("new"));
+        assert!(!apply(&backend, &[repeated]).await, "repeating finds another token, and changes nothing");
+        let mixed = [
+            change(&ids[0], Some("old"), Some("newer")),
+            change(&ids[1], Some("old"), Some("new")),
+            change(&id(&json!("gone")), Some("old"), Some("new")),
+            change(&ids[2], None, None),
+        ];
+        assert!(!apply(&backend, &mixed).await);
+        assert_eq!(backend.whole(&ids[0]).await.unwrap(), expected);
+        assert_eq!(pair(&backend.whole(&ids[1]).await.unwrap()), ("new", "new-access"));
+        assert_eq!(pair(&backend.whole(&ids[2]).await.unwrap()), ("old", "a"));
+        assert_eq!(backend.read(&ids[2]).await.bookkeeping.failures, 0);
+        assert_eq!(backend.whole(&id(&json!("gone"))).await, None, "nothing is ever inserted");
+        assert!(apply(&backend, &[]).await);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_the_refresh_token_is_no_conflict() {
+    for backend in both("same_token", Mapping::default()).await {
+        let one = id(&json!("a"));
+        backend.insert([login(&json!("a"), json!({}))]).await;
+        assert!(apply(&backend, &[change(&one, Some("old"), Some("old"))]).await);
+        assert!(apply(&backend, &[change(&one, Some("old"), Some("old"))]).await, "and may be repeated");
+        assert_eq!(pair(&backend.whole(&one).await.unwrap()), ("old", "old-access"));
+    }
+}
+
+#[tokio::test]
+async fn the_token_must_be_the_very_same_text() {
+    for backend in both("very_same", Mapping::default()).await {
+        for (n, token) in
+            [json!("Old"), json!("old "), json!("older"), json!(["old"]), json!(5), json!(null), json!("")]
+                .into_iter()
+                .enumerate()
+        {
+            backend.insert([login(&json!(n), json!({ "refresh_token": token }))]).await;
+            let before = backend.whole(&id(&json!(n))).await;
+            assert!(!apply(&backend, &[change(&id(&json!(n)), Some("old"), Some("new"))]).await, "{n}");
+            assert_eq!(backend.whole(&id(&json!(n))).await, before);
+        }
+        backend.insert([login(&json!("dollar"), json!({ "refresh_token": "$refresh_token" }))]).await;
+        assert!(
+            apply(&backend, &[change(&id(&json!("dollar")), Some("$refresh_token"), Some("$new"))]).await
+        );
+        assert_eq!(pair(&backend.whole(&id(&json!("dollar"))).await.unwrap()), ("$new", "$new-access"));
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_fenced_by_its_lease() {
+    for backend in both("fenced", Mapping::default()).await {
+        let one = id(&json!("a"));
+        let mine = std::slice::from_ref(&one);
+        backend.insert([login(&json!("a"), json!({}))]).await;
+        backend.store.claim(&claim(mine, lease("first", 10), 0)).await.unwrap();
+        backend.store.claim(&claim(mine, lease("second", 60), 10)).await.unwrap();
+        let of = |lease: &str| Change {
+            expect_lease: Some(lease.into()),
+            ..change(&one, Some("old"), Some("new"))
+        };
+        assert!(!apply(&backend, &[of("first")]).await);
+        assert_eq!(pair(&backend.whole(&one).await.unwrap()), ("old", "a"));
+        assert!(apply(&backend, &[of("second")]).await);
+        assert_eq!(
+            backend.read(&one).await.bookkeeping.lease,
+            None,
+            "the lease went with the old bookkeeping"
+        );
+        assert!(!apply(&backend, &[of("second")]).await);
+    }
+}
+
+#[tokio::test]
+async fn paths_may_be_dotted_and_expiries_are_written_as_mapped() {
+    let formats = [
+        (ExpiryFormat::Date, date(60)),
+        (ExpiryFormat::UnixSeconds, json!(at(60).timestamp())),
+        (ExpiryFormat::UnixMillis, json!(at(60).timestamp_millis())),
+        (ExpiryFormat::Rfc3339, date(60)["$date"].clone()),
+    ];
+    for (format, expected) in formats {
+        let mapping = Mapping {
+            refresh_token: path("oauth.tokens.refresh"),
+            access_token: path("oauth.tokens.access"),
+            bookkeeping: path("oauth.care"),
+            access_expires_at: Some(path("oauth.ends.access")),
+            refresh_expires_at: Some(path("refresh_ends")),
+            expires_format: format,
+            ..Mapping::default()
+        };
+        for backend in both("dotted", mapping).await {
+            let oauth =
+                json!({ "tokens": { "refresh": "old", "more": 1 }, "ends": { "access": 5 }, "more": 2 });
+            backend.insert([json!({ "_id": "a", "oauth": oauth, "refresh_ends": 7, "more": 3 })]).await;
+            let one = id(&json!("a"));
+            let mut first = change(&one, Some("old"), Some("new"));
+            first.bookkeeping.access_expires_at = Some(at(60));
+            assert!(apply(&backend, std::slice::from_ref(&first)).await);
+            let care =
+                json!({ "state": "live", "due_at": date(500), "access_expires_at": date(60), "failures": 0 });
+            let expected = json!({
+                "_id": "a",
+                "oauth": {
+                    "tokens": { "refresh": "new", "more": 1, "access": "new-access" },
+                    "ends": { "access": expected }, "more": 2, "care": care,
+                },
+                "more": 3,
+            });
+            let written = backend.whole(&one).await.unwrap();
+            assert_eq!(written, expected, "an expiry that isn't known is taken out: it was the old token's");
+            let read = backend.read(&one).await;
+            assert_eq!(read.refresh_token.unwrap().expose(), "new");
+            assert_eq!(read.access_token.unwrap().expose(), "new-access");
+            assert_eq!(read.bookkeeping, first.bookkeeping);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bookkeeping_is_written_whole_over_anything() {
+    for backend in both("whole_bookkeeping", Mapping::default()).await {
+        let strange = [json!(null), json!("text"), json!([1]), json!({ "a": 1 })];
+        backend
+            .insert(strange.iter().enumerate().map(|(n, old)| login(&json!(n), json!({ "evergrant": old }))))
+            .await;
+        let bookkeeping = Bookkeeping {
+            state: State::NeedsLogin,
+            since: Some(at(1)),
+            fingerprint: Some(RefreshToken::new("old".into()).fingerprint()),
+            due_at: Some(at(2)),
+            refreshed_at: Some(at(3)),
+            access_expires_at: Some(at(4)),
+            refresh_expires_at: Some(at(5)),
+            failures: 6,
+            last_error: Some(LastError {
+                class: "refused".into(),
+                code: "invalid_grant".into(),
+                http_status: Some(400),
+                at: at(7),
+            }),
+            lease: Some(lease("l", 8)),
+        };
+        for n in 0..strange.len() {
+            let one = id(&json!(n));
+            let whole = Change { bookkeeping: bookkeeping.clone(), ..change(&one, Some("old"), None) };
+            assert!(apply(&backend, &[whole]).await);
+            let read = backend.read(&one).await;
+            assert_eq!(read.bookkeeping, bookkeeping);
+            assert_eq!(read.refresh_token.unwrap().expose(), "old");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_the_document_has_no_room_for_is_refused_and_blocks_no_other() {
+    let mapping = Mapping { access_token: path("oauth.access"), ..Mapping::default() };
+    for backend in both("refused", mapping).await {
+        backend.insert([json!({ "_id": "a", "refresh_token": "old", "oauth": "s3cret" })]).await;
+        backend.insert([json!({ "_id": "b", "refresh_token": "old" })]).await;
+        let ids = [id(&json!("a")), id(&json!("b"))];
+        let before = backend.whole(&ids[0]).await;
+        let changes = ids.each_ref().map(|id| change(id, Some("old"), Some("new")));
+        let applied = backend.store.apply(&changes).await.unwrap();
+        assert!(!applied.every_matched);
+        assert_eq!(applied.refused.len(), 1);
+        assert_eq!(applied.refused[0].0, 0);
+        assert!(!applied.refused[0].1.contains("s3cret"));
+        assert_eq!(backend.whole(&ids[0]).await, before, "not even a half of the pair");
+        assert_eq!(backend.read(&ids[1]).await.refresh_token.unwrap().expose(), "new");
+    }
+}
+
+#[tokio::test]
+async fn many_changes_are_one_call() {
+    for backend in both("many", Mapping::default()).await {
+        let ids: Vec<TokenId> = (0..2300).map(|n| id(&json!(n))).collect();
+        backend.insert((0..2300).map(|n| login(&json!(n), json!({})))).await;
+        let changes: Vec<Change> = ids.iter().map(|id| change(id, Some("old"), Some("new"))).collect();
+        assert!(apply(&backend, &changes).await);
+        assert_eq!(pair(&backend.whole(&ids[2299]).await.unwrap()), ("new", "new-access"));
+        assert_eq!(backend.store.read(&ids).await.unwrap().len(), ids.len());
+    }
+}
