@@ -5,10 +5,37 @@
 use crate::clock::Timestamp;
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
+use mapping::Mapping;
+use secrecy::SecretString;
 
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
+
+/// Where the documents are and how they look.
+#[derive(Clone)]
+pub struct StoreSettings {
+    /// `mongodb://…`, `mongodb+srv://…` or `sqlite:PATH`; it may hold credentials.
+    pub url: SecretString,
+    /// The MongoDB database; `None` takes the one that the URL names. SQLite has none.
+    pub database: Option<String>,
+    /// The MongoDB collection. A SQLite file has one table of documents, whatever this says.
+    pub collection: String,
+    /// Which fields hold what.
+    pub mapping: Mapping,
+}
+
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("StoreSettings")
+            .field("url", &"redacted")
+            .field("database", &self.database)
+            .field("collection", &self.collection)
+            .field("mapping", &self.mapping)
+            .finish()
+    }
+}
 
 /// A collection of token documents.
 ///
