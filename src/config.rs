@@ -155,13 +155,12 @@ impl Config {
         let state_dir = state_dir(&layers, inputs)?;
         let store = store::build(&layers, &state_dir, credentials.as_deref(), &mut warnings)?;
         let schedule = schedule(&layers, now)?;
-        let renew_after: String = layers.defaulted("renew_after");
         let config = Self {
             store,
             providers: Vec::new(),
             schedule,
             state_dir,
-            renew_after: renew_after.parse().unwrap_or(RenewAfter::THIRD),
+            renew_after: layers.share("renew_after"),
             lease: layers.duration("lease"),
             stop_grace: layers.duration("stop_grace"),
             retry_after_failure: layers.duration("retry_after_failure"),

@@ -209,31 +209,25 @@ impl Kind {
 
 /// Takes `https`, and `http` to this machine only; no credentials and no fragment (RFC 6749 §3.2).
 fn check_token_url(text: &str) -> Result<Value, Misfit> {
-    let misfit =
-        |found: &str, expected: &str| Misfit { found: found.to_owned(), expected: expected.to_owned() };
-    let Ok(url) = Url::parse(text) else {
-        // An `@` may stand behind a password.
-        let found = if text.contains('@') { "no URL".to_owned() } else { format!("the text `{text}`") };
-        return Err(Misfit { found, expected: Kind::TokenUrl.expected() });
-    };
+    // An `@` may stand behind a password, in what is no URL too: then nothing of it is shown.
+    let shown = if text.contains('@') { "a text with an `@`".to_owned() } else { format!("`{text}`") };
+    let misfit = |expected: &str| Err(Misfit { found: shown.clone(), expected: expected.to_owned() });
+    let Ok(url) = Url::parse(text) else { return misfit(&Kind::TokenUrl.expected()) };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(misfit(
-            "a URL with a user name or password in it",
-            "a URL without: `client_id` and `client_secret` are keys of their own",
-        ));
-    }
-    if url.fragment().is_some() {
-        return Err(misfit(&format!("`{text}`"), "a URL without `#` (RFC 6749 §3.2)"));
+        return Err(Misfit {
+            found: "a URL with a user name or password in it".to_owned(),
+            expected: "a URL without: `client_id` and `client_secret` are keys of their own".to_owned(),
+        });
     }
     match url.scheme() {
+        _ if url.fragment().is_some() => misfit("a URL without `#` (RFC 6749 §3.2)"),
         "https" => Ok(text.to_owned().into()),
         "http" if is_loopback(&url) => Ok(text.to_owned().into()),
-        "http" => Err(misfit(
-            &format!("`{text}`"),
+        "http" => misfit(
             "`https://`: tokens would cross the network in the clear; `http://` is for this machine only \
              (localhost, 127.0.0.0/8, [::1])",
-        )),
-        _ => Err(misfit(&format!("`{text}`"), &Kind::TokenUrl.expected())),
+        ),
+        _ => misfit(&Kind::TokenUrl.expected()),
     }
 }
 

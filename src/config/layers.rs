@@ -8,6 +8,7 @@ use super::{
     keys::{self, DefaultValue, KEYS, Key, PROVIDERS},
     kind::Raw,
 };
+use crate::schedule::RenewAfter;
 use figment::{
     Figment, Metadata, Profile,
     error::Error,
@@ -16,6 +17,7 @@ use figment::{
 };
 use serde::de::DeserializeOwned;
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -90,6 +92,8 @@ pub(super) struct Origin {
 /// All layers, one over the other. Never shown: it holds secrets.
 pub(super) struct Layers {
     figment: Figment,
+    /// Where each named provider was named first; the layers would say where its last key stands.
+    introduced: BTreeMap<String, String>,
     /// Where relative paths start that no file names.
     working_directory: PathBuf,
 }
@@ -103,7 +107,11 @@ impl fmt::Debug for Layers {
 impl Layers {
     /// The defaults alone.
     pub(super) fn of_defaults(working_directory: &Path) -> Result<Self, ConfigError> {
-        let mut layers = Self { figment: Figment::new(), working_directory: working_directory.to_owned() };
+        let mut layers = Self {
+            figment: Figment::new(),
+            introduced: BTreeMap::new(),
+            working_directory: working_directory.to_owned(),
+        };
         for key in KEYS {
             if let DefaultValue::Is(text) = key.default {
                 layers.lay_text(key.name, key, text, Layer::Default, "default")?;
@@ -149,6 +157,7 @@ impl Layers {
     /// Makes a named provider known although none of its keys is set yet.
     pub(super) fn introduce(&mut self, name: &str, layer: Layer, at: &str) {
         let dotted = format!("{PROVIDERS}.{name}");
+        self.introduced.entry(name.to_owned()).or_insert_with(|| at.to_owned());
         self.merge(&Setting { dotted: &dotted, value: Dict::new().into(), layer, at });
     }
 
@@ -160,6 +169,12 @@ impl Layers {
     pub(super) fn provider_names(&self) -> Vec<String> {
         let providers = self.figment.find_value(PROVIDERS).ok().and_then(Value::into_dict);
         providers.map_or_else(Vec::new, |providers| providers.into_keys().collect())
+    }
+
+    /// `[providers.NAME]` and where it was named first, for a message.
+    pub(super) fn quoted_provider(&self, name: &str) -> String {
+        let at = self.introduced.get(name).map_or("command line", String::as_str);
+        format!("`[{PROVIDERS}.{name}]` ({at})")
     }
 
     /// The value that holds, `None` where nobody set one and there is no default.
@@ -205,6 +220,11 @@ impl Layers {
     /// A duration that has a default.
     pub(super) fn duration(&self, dotted: &str) -> Duration {
         humantime::parse_duration(&self.defaulted::<String>(dotted)).expect(CHECKED)
+    }
+
+    /// A share that has a default.
+    pub(super) fn share(&self, dotted: &str) -> RenewAfter {
+        self.defaulted::<String>(dotted).parse().expect(CHECKED)
     }
 
     /// `lease = "10min" (default)`, for a message that shows two settings.

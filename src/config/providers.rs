@@ -1,6 +1,7 @@
 //! From settings to providers that can be asked: profile, overrides, credentials.
 
 use super::{
+    checks::words,
     error::ConfigError,
     keys::{self, KEYS, PROVIDERS, Place},
     layers::Layers,
@@ -98,10 +99,7 @@ fn named_scope(layers: &Layers, name: &str) -> Result<Scope, ConfigError> {
         None if profile::names().any(|known| known == name) => name.to_owned(),
         None => {
             return Err(ConfigError::Missing {
-                problem: format!(
-                    "the provider `{name}` ({}) has no profile, and its name isn't one",
-                    layers.at(prefix.trim_end_matches('.'))
-                ),
+                problem: format!("{} has no profile, and its name isn't one", layers.quoted_provider(name)),
                 variable: keys::variable(&key),
                 key,
                 what: format!("one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
@@ -130,10 +128,7 @@ fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), Conf
 
 /// Refuses keys at the top beside named providers, names that share a variable, and documents that can't choose.
 fn check_names(layers: &Layers, names: &[String]) -> Result<(), ConfigError> {
-    let table = |name: &String| {
-        let dotted = format!("{PROVIDERS}.{name}");
-        format!("`[{dotted}]` ({})", layers.at(&dotted))
-    };
+    let table = |name: &String| layers.quoted_provider(name);
     let mut at_top = KEYS.iter().filter(|key| key.place == Place::Provider || key.name == "provider");
     if let Some(key) = at_top.find(|key| layers.is_set(key.name)) {
         let moved =
@@ -199,7 +194,8 @@ fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
         KEYS.iter().filter(|key| key.place == Place::Provider && !CREDENTIALS.contains(&key.name));
     for key in overrides {
         let Some(value) = layers.value(&scope.dotted(key.name)) else { continue };
-        let Ok(value) = value.deserialize::<toml::Value>() else { continue };
+        let value: toml::Value =
+            value.deserialize().expect("a checked value is a text, a number, a list or a table");
         match key.name.split_once('.') {
             Some((outer, inner)) => {
                 if let Some(toml::Value::Table(shape)) = table.get_mut(outer) {
@@ -224,7 +220,7 @@ fn check_profile(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<()
         Rotation::Grace => "grace",
         Rotation::None => "none",
     };
-    let grace = humantime::format_duration(profile.grace).to_string();
+    let grace = words(profile.grace);
     if (profile.rotation == Rotation::Grace) == profile.grace.is_zero() {
         return Err(ConfigError::Contradiction {
             first: scope.quoted(layers, "rotation", rotation),
