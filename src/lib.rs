@@ -8,10 +8,13 @@
 
 pub mod clock;
 pub mod config;
+pub mod gate;
 pub mod grant;
 pub mod journal;
 pub mod provider;
 pub mod sandbox;
 pub mod schedule;
+pub mod select;
 pub mod store;
 pub mod token;
+pub mod write_back;

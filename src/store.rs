@@ -6,8 +6,11 @@ use crate::clock::Timestamp;
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
 use mapping::Mapping;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use std::{path::Path, sync::Arc};
 
+mod document;
+pub mod import;
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
@@ -35,6 +38,42 @@ impl std::fmt::Debug for StoreSettings {
             .field("mapping", &self.mapping)
             .finish()
     }
+}
+
+/// Opens the store that the URL names; `concurrency` is how many grants may be in flight, and sizes the pool.
+///
+/// MongoDB is not contacted yet (but the DNS of a `mongodb+srv` URL is): [`Store::prepare`] does that. A SQLite file
+/// is created when it isn't there.
+///
+/// # Errors
+/// [`StoreError::Settings`] when the URL, the database, a field path or the extra filter can't be used.
+pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some([first, second]) = settings.mapping.overlap() {
+        return Err(StoreError::Settings(format!(
+            "the mapped fields {} = `{}` and {} = `{}` would overwrite each other; name two separate fields",
+            first.0, first.1, second.0, second.1
+        )));
+    }
+    let url = settings.url.expose_secret();
+    if let Some(path) = sqlite_path(url) {
+        let (path, mapping) = (path.to_owned(), settings.mapping.clone());
+        return Ok(Arc::new(sqlite::SqliteStore::open(Path::new(&path), mapping).await?));
+    }
+    if url.starts_with("mongodb://") || url.starts_with("mongodb+srv://") {
+        return Ok(Arc::new(mongo::MongoStore::connect(settings, concurrency).await?));
+    }
+    Err(StoreError::Settings(
+        "the store's URL starts with none of `mongodb://`, `mongodb+srv://` and `sqlite:`; set `store.url` or \
+         `EVERGRANT_STORE_URL`"
+            .to_owned(),
+    ))
+}
+
+/// The file that a `sqlite:PATH` URL names (`sqlite://PATH` is the same); `None` for any other URL.
+#[must_use]
+pub fn sqlite_path(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(path.strip_prefix("//").unwrap_or(path))
 }
 
 /// A collection of token documents.

@@ -127,46 +127,52 @@ impl Rows {
             return Ok(Permission::AlreadyRedeemed(TokenId::from(document)));
         }
         let open = self.find(
-            "SELECT id, document, state, unsettled_since FROM entries
+            "SELECT id, document, state, unsettled_since, body IS NOT NULL FROM entries
              WHERE provider = ?1 AND fingerprint = ?2 AND state != 'orphan'",
             key,
             |row| {
+                let [document, state] = [row.get::<_, String>(1)?, row.get(2)?];
                 Ok((
-                    row.get(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, String>(2)?,
+                    row.get::<_, i64>(0)?,
+                    document,
+                    state,
                     row.get::<_, Option<i64>>(3)?,
+                    row.get::<_, bool>(4)?,
                 ))
             },
         )?;
-        let now = intent.sent_at.timestamp_millis();
-        match open {
-            None => {
-                self.run(
-                    "record an intent",
-                    "INSERT INTO entries (provider, document, subject, fingerprint, state, sent_at)
-                     VALUES (?1, ?2, ?3, ?4, 'intent', ?5)",
-                    params![
-                        &*intent.provider,
-                        intent.document.as_str(),
-                        intent.subject.as_str(),
-                        fingerprint,
-                        now
-                    ],
-                )?;
-                let entry = EntryId(self.connection.last_insert_rowid());
-                Ok(Permission::Send { entry, unsettled_since: None })
+        let unsettled_since = match open {
+            None => None,
+            Some((id, _, state, since, has_body)) if state == "unsettled" => {
+                if has_body {
+                    // A success that nobody could read stays for a person to look at, beside the next try.
+                    self.run(
+                        "keep an unreadable answer",
+                        "UPDATE entries SET state = 'orphan', why = ?2 WHERE id = ?1",
+                        params![id, UNREADABLE],
+                    )?;
+                } else {
+                    self.run("record an intent", "DELETE FROM entries WHERE id = ?1", [id])?;
+                }
+                since
             }
-            Some((id, _, state, since)) if state == "unsettled" => {
-                self.run(
-                    "record an intent",
-                    "UPDATE entries SET state = 'intent', sent_at = ?2, document = ?3, subject = ?4 WHERE id = ?1",
-                    params![id, now, intent.document.as_str(), intent.subject.as_str()],
-                )?;
-                Ok(Permission::Send { entry: EntryId(id), unsettled_since: since.and_then(from_millis) })
-            }
-            Some((_, document, _, _)) => Ok(Permission::InFlight(TokenId::from(document))),
-        }
+            Some((_, document, ..)) => return Ok(Permission::InFlight(TokenId::from(document))),
+        };
+        self.run(
+            "record an intent",
+            "INSERT INTO entries (provider, document, subject, fingerprint, state, sent_at, unsettled_since)
+             VALUES (?1, ?2, ?3, ?4, 'intent', ?5, ?6)",
+            params![
+                &*intent.provider,
+                intent.document.as_str(),
+                intent.subject.as_str(),
+                fingerprint,
+                intent.sent_at.timestamp_millis(),
+                unsettled_since
+            ],
+        )?;
+        let entry = EntryId(self.connection.last_insert_rowid());
+        Ok(Permission::Send { entry, unsettled_since: unsettled_since.and_then(from_millis) })
     }
 
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {

@@ -1,1 +1,339 @@
-//! MongoDB.
+//! The real thing: a MongoDB collection, on servers 4.4 and newer, standalone, replica set or sharded.
+//!
+//! Every driver future is spawned, and only the wait for it is bounded: dropping one midway can leave the driver's
+//! connection in an undefined state. Writes say `w: majority, j: true` themselves, because the implicit default isn't
+//! one on every topology, and go through `run_command`, because the driver's own bulk write needs a server 8.0.
+
+use super::document::{date, id_value, token_document, token_id};
+use super::{
+    Applied, Change, Claim, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store, StoreError,
+    StoreSettings,
+};
+use crate::token::{Lease, TokenDocument, TokenId};
+use async_trait::async_trait;
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use failure::Cause;
+use futures::TryStreamExt;
+use mongodb::{Client, Collection, Database, options::FindOptions};
+use query::{Range, Reading};
+use raw::Raw;
+use std::{
+    collections::HashSet,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+mod connect;
+mod failure;
+mod prepare;
+mod query;
+mod raw;
+mod update;
+
+/// Longest wait for an answer to a read.
+///
+/// Without the due index a page is a scan of the collection; the server is told to give up a little earlier.
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Longest wait for an answer to a write; longer than [`update::MAJORITY_TIMEOUT`], so that the server answers first.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A MongoDB collection of token documents.
+pub struct MongoStore {
+    at: String,
+    database: Database,
+    collection: Collection<RawDocumentBuf>,
+    mapping: Arc<Mapping>,
+    /// The extra filter, read from its extended JSON.
+    filter: Option<Document>,
+    /// The name of the due index, once [`Store::prepare`] has found it; without it pages are sorted scans.
+    due_index: RwLock<Option<String>>,
+}
+
+impl std::fmt::Debug for MongoStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MongoStore").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl MongoStore {
+    /// Opens a pool of connections; the first is made by the first call. Must run to completion.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when the URL, the database or the extra filter can't be used.
+    pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Self, StoreError> {
+        let filter = settings.mapping.filter.as_deref().map(connect::extra_filter).transpose()?;
+        let (options, at) = connect::options(settings, concurrency).await?;
+        let name = settings.database.clone().or_else(|| options.default_database.clone());
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return Err(StoreError::Settings(
+                "neither the store's URL nor `store.database` names a database; set `store.database` or \
+                 `EVERGRANT_STORE_DATABASE`"
+                    .to_owned(),
+            ));
+        };
+        let at = format!("{name}.{} at {at}", settings.collection);
+        let client = Client::with_options(options).map_err(|error| failure::sort(&at, "connect", &error))?;
+        let database = client.database(&name);
+        Ok(Self {
+            at,
+            collection: database.collection(&settings.collection),
+            database,
+            mapping: Arc::new(settings.mapping.clone()),
+            filter,
+            due_index: RwLock::new(None),
+        })
+    }
+
+    /// Spawns a driver future and waits for it within `bound`; when the wait ends first, the future runs on.
+    async fn call<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        bound: Duration,
+        future: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let unavailable = |cause: String| StoreError::Unavailable {
+            at: self.at.clone(),
+            action,
+            source: Box::new(Cause::new(cause)),
+        };
+        match tokio::time::timeout(bound, tokio::spawn(future)).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error)),
+            Ok(Err(_)) => Err(unavailable("the driver's task ended without an answer".to_owned())),
+            Err(_) => Err(unavailable(format!("no answer within {} s", bound.as_secs()))),
+        }
+    }
+
+    async fn command(
+        &self,
+        action: &'static str,
+        bound: Duration,
+        command: Document,
+    ) -> Result<Document, StoreError> {
+        let database = self.database.clone();
+        self.call(action, bound, async move { database.run_command(command).await }).await
+    }
+
+    /// Runs update statements, each on its own; fails when any of them may be repeated with a better end.
+    async fn update(
+        &self,
+        action: &'static str,
+        statements: Vec<Document>,
+    ) -> Result<update::Reply, StoreError> {
+        let command = update::command(self.collection.name(), statements);
+        let reply = self.command(action, WRITE_TIMEOUT, command).await?;
+        failure::read_update(&self.at, action, &reply)
+    }
+
+    async fn find(&self, action: &'static str, reading: Reading) -> Result<Vec<RawDocumentBuf>, StoreError> {
+        let collection = self.collection.clone();
+        let (filter, options): (Document, FindOptions) = reading.into_options(READ_TIMEOUT);
+        self.call(action, READ_TIMEOUT, async move {
+            collection.find(filter).with_options(options).await?.try_collect().await
+        })
+        .await
+    }
+
+    /// Reads up to `limit` documents of one range, and falls back to a scan when the index has gone.
+    async fn find_due(
+        &self,
+        query: &DueQuery,
+        range: Range,
+        after: Option<&query::Place>,
+        limit: usize,
+    ) -> Result<Vec<RawDocumentBuf>, StoreError> {
+        let index = self.due_index.read().ok().and_then(|name| name.clone());
+        let plan = |index: Option<&str>| {
+            query::due(&self.mapping, self.filter.as_ref(), query, range, index, after, limit)
+        };
+        let Some(index) = index.filter(|_| !query.force) else {
+            return match plan(None) {
+                Some(reading) => self.find("read due documents", reading).await,
+                None => Ok(Vec::new()),
+            };
+        };
+        let Some(reading) = plan(Some(&index)) else { return Ok(Vec::new()) };
+        match self.find("read due documents", reading).await {
+            // Somebody dropped the index since `prepare`: the hint is refused, the scan is not.
+            Err(error) if failure::is_code(&error, failure::BAD_VALUE) => {
+                self.remember_index(None);
+                match plan(None) {
+                    Some(reading) => self.find("read due documents", reading).await,
+                    None => Ok(Vec::new()),
+                }
+            }
+            found => found,
+        }
+    }
+
+    fn remember_index(&self, name: Option<String>) {
+        if let Ok(mut index) = self.due_index.write() {
+            *index = name;
+        }
+    }
+
+    fn decode(&self, raw: &RawDocumentBuf) -> Option<TokenDocument> {
+        let fields = Raw(raw);
+        let id = fields.id()?;
+        Some(token_document(
+            token_id(id),
+            &fields,
+            fields.bookkeeping(&self.mapping.bookkeeping),
+            &self.mapping,
+        ))
+    }
+
+    fn position(&self, position: Option<&Position>) -> Result<Option<query::Place>, StoreError> {
+        let place = position.map(|position| query::Place::read(position).ok_or(()));
+        place.transpose().map_err(|()| {
+            StoreError::Settings(format!(
+                "a page position of another store was handed to {}; start over",
+                self.at
+            ))
+        })
+    }
+
+    fn ids(&self, ids: &[TokenId]) -> Result<Vec<Bson>, StoreError> {
+        let value = |id: &TokenId| {
+            id_value(id).ok_or_else(|| {
+                StoreError::Settings(format!(
+                    "`{id}` is no `_id` of {}: expected canonical extended JSON",
+                    self.at
+                ))
+            })
+        };
+        ids.iter().map(value).collect()
+    }
+
+    /// Sets the lease on each of `ids` by itself, so that one which the server refuses doesn't hold back the others.
+    async fn claim_one_by_one(&self, claim: &Claim, ids: &[Bson]) -> Result<(), StoreError> {
+        let one = |id: &Bson| update::claim(&self.mapping, claim, std::slice::from_ref(id));
+        let reply = self.update("claim documents", ids.iter().map(one).collect()).await?;
+        for (index, code) in reply.refused {
+            let id = claim.ids.get(index).map(TokenId::as_str);
+            let reason = failure::code_name(code);
+            tracing::warn!(
+                id,
+                reason,
+                "the store refuses to write a lease into this document; it is left out"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Must run to completion, each of them: see [`Store`].
+#[async_trait]
+impl Store for MongoStore {
+    fn describe(&self) -> String {
+        self.at.clone()
+    }
+
+    async fn prepare(&self) -> Result<Readiness, StoreError> {
+        let server = self.server().await?;
+        let exists = self.exists().await?;
+        let documents = self.estimate().await?;
+        self.probe_write().await?;
+        let index = if exists { self.ensure_index().await? } else { IndexState::Ready };
+        Ok(Readiness { exists, documents, server, index })
+    }
+
+    async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        let limit = query.limit.max(1);
+        let start = self.position(query.after.as_ref())?;
+        let first = start.as_ref().map_or_else(|| Range::first(query.force), |place| place.range);
+        let mut page = query::Page::new(limit);
+        for range in first.rest() {
+            let after = start.as_ref().filter(|place| place.range == range);
+            // One more than is missing tells whether there is another page.
+            let found = self.find_due(query, range, after, page.missing() + 1).await?;
+            for raw in &found {
+                let Some(document) = self.decode(raw) else { continue };
+                if after.is_some_and(|place| place.is_at(&document.id)) {
+                    continue;
+                }
+                page.push(document, || query::Place::of(range, raw, &self.mapping.bookkeeping));
+            }
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.finish())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+        let ids = self.ids(&claim.ids)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        for ids in ids.chunks(update::MAX_STATEMENTS) {
+            let reply =
+                self.update("claim documents", vec![update::claim(&self.mapping, claim, ids)]).await?;
+            if !reply.refused.is_empty() {
+                self.claim_one_by_one(claim, ids).await?;
+            }
+        }
+        let reading = query::leased(&self.mapping, ids, &claim.lease.id, None);
+        let found = self.find("read claimed documents", reading).await?;
+        Ok(found.iter().filter_map(|raw| self.decode(raw)).collect())
+    }
+
+    async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
+        let ids = self.ids(ids)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        for ids in ids.chunks(update::MAX_STATEMENTS) {
+            let one = |id: &Bson| update::renew(&self.mapping, id, lease);
+            self.update("renew leases", ids.iter().map(one).collect()).await?;
+        }
+        let until = Some(date(lease.until));
+        let found = self.find("read leases", query::leased(&self.mapping, ids, &lease.id, until)).await?;
+        Ok(found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect())
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
+        let ids = self.ids(&changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>())?;
+        let statements = ids.into_iter().zip(changes);
+        let statements = statements.map(|(id, change)| update::apply(&self.mapping, id, change));
+        let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
+        for batch in update::batches(statements) {
+            let count = batch.len();
+            let reply = self.update("update documents", batch).await?;
+            matched += reply.matched;
+            refused.extend(
+                reply.refused.into_iter().map(|(index, code)| (sent + index, failure::code_name(code))),
+            );
+            sent += count;
+        }
+        Ok(Applied { every_matched: matched == changes.len(), refused })
+    }
+
+    async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The same `_id` as a text and as another number type is one document, and is read once.
+        let wanted: HashSet<&TokenId> = ids.iter().collect();
+        let wanted: Vec<TokenId> = wanted.into_iter().cloned().collect();
+        let reading = query::by_ids(&self.mapping, self.ids(&wanted)?);
+        let found = self.find("read documents", reading).await?;
+        Ok(found.iter().filter_map(|raw| self.decode(raw)).collect())
+    }
+
+    async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        let limit = limit.max(1);
+        let start = self.position(after)?;
+        let found =
+            self.find("list documents", query::all(&self.mapping, None, start.as_ref(), limit + 1)).await?;
+        let mut page = query::Page::new(limit);
+        for raw in &found {
+            let Some(document) = self.decode(raw) else { continue };
+            if !start.as_ref().is_some_and(|place| place.is_at(&document.id)) {
+                page.push(document, || query::Place::of(Range::ById, raw, &self.mapping.bookkeeping));
+            }
+        }
+        Ok(page.finish())
+    }
+}

@@ -1,1 +1,205 @@
-//! SQLite.
+//! The embedded store: one SQLite file, so that a small installation needs no server.
+//!
+//! WAL with `synchronous=FULL`: what [`Store::apply`] has acknowledged is on disk. Each call is one transaction on the
+//! one connection, on a blocking thread; dropping its future midway doesn't stop it.
+
+use super::{
+    Applied, Change, Claim, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store, StoreError,
+};
+use crate::token::{Lease, TokenDocument, TokenId};
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+mod json;
+mod open;
+mod rows;
+mod transfer;
+
+pub use transfer::{ExportPage, ImportSummary};
+
+/// How long a statement waits for another process that holds the file's write lock.
+///
+/// Writers hold it for one transaction of milliseconds; a backup or a person's shell may hold it for seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A SQLite file of token documents.
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: PathBuf,
+    mapping: Arc<Mapping>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it (0600, in directories of 0700) and its tables when they aren't there.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when the path is empty or the mapping has an extra filter; [`StoreError::Denied`] when
+    /// the file can't be opened or holds something else.
+    pub async fn open(path: &Path, mapping: Mapping) -> Result<Self, StoreError> {
+        if path.as_os_str().is_empty() {
+            return Err(StoreError::Settings(
+                "the store's URL `sqlite:` names no file; write `sqlite:PATH`".to_owned(),
+            ));
+        }
+        if mapping.filter.is_some() {
+            return Err(StoreError::Settings(
+                "`store.mapping.filter` is a MongoDB condition, and a SQLite store has none; remove it"
+                    .to_owned(),
+            ));
+        }
+        let file = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open::open(&file)).await;
+        let connection = match opened {
+            Ok(opened) => opened.map_err(|error| failure(&describe(path), "open the file", error))?,
+            Err(panic) => return Err(interrupted(&describe(path), "open the file", panic)),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            mapping: Arc::new(mapping),
+            connection: Arc::new(Mutex::new(connection)),
+        })
+    }
+
+    /// Runs `work` in one transaction, committed when it succeeds; it runs to the end even if the caller goes away.
+    async fn transact<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (connection, mapping) = (Arc::clone(&self.connection), Arc::clone(&self.mapping));
+        let done = tokio::task::spawn_blocking(move || {
+            // A panic below rolled its transaction back, so the connection behind a poisoned lock is whole.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let value = work(&transaction, &mapping)?;
+            transaction.commit()?;
+            Ok(value)
+        });
+        match done.await {
+            Ok(done) => done.map_err(|error| failure(&self.describe(), action, error)),
+            Err(panic) => Err(interrupted(&self.describe(), action, panic)),
+        }
+    }
+
+    async fn reading<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.transact(action, TransactionBehavior::Deferred, work).await
+    }
+
+    async fn writing<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.transact(action, TransactionBehavior::Immediate, work).await
+    }
+}
+
+fn describe(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+fn interrupted(at: &str, action: &'static str, error: tokio::task::JoinError) -> StoreError {
+    StoreError::Unavailable { at: at.to_owned(), action, source: Box::new(error) }
+}
+
+/// Sorts an error of the library by what the caller does next. Its texts name tables and columns, never values.
+fn failure(at: &str, action: &'static str, error: rusqlite::Error) -> StoreError {
+    let at = at.to_owned();
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "let this user read and write the file and its folder, and look whether the disk is mounted read-only"
+        }
+        Some(ErrorCode::NotADatabase) => "name a SQLite file, or one that isn't there yet",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "restore the file from a backup; `.recover` of `sqlite3` may save the rest"
+        }
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::OperationAborted
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged,
+        ) => return StoreError::Unavailable { at, action, source: Box::new(error) },
+        _ => "this is no state that Evergrant makes; look at the cause",
+    };
+    StoreError::Denied { at, action, hint: hint.to_owned(), source: Box::new(error) }
+}
+
+/// Must run to completion, each of them: see [`Store`].
+#[async_trait]
+impl Store for SqliteStore {
+    fn describe(&self) -> String {
+        describe(&self.path)
+    }
+
+    async fn prepare(&self) -> Result<Readiness, StoreError> {
+        let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
+        Ok(Readiness {
+            exists: true,
+            documents,
+            server: format!("SQLite {}", rusqlite::version()),
+            index: IndexState::Ready,
+        })
+    }
+
+    async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        let query = query.clone();
+        self.reading("read due documents", move |connection, mapping| {
+            rows::due_page(connection, mapping, &query)
+        })
+        .await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+        let claim = claim.clone();
+        self.writing("claim documents", move |connection, mapping| rows::claim(connection, mapping, &claim))
+            .await
+    }
+
+    async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
+        let (ids, lease) = (ids.to_vec(), lease.clone());
+        self.writing("renew leases", move |connection, _| rows::renew(connection, ids, &lease)).await
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
+        let changes = changes.to_vec();
+        self.writing("update documents", move |connection, mapping| {
+            rows::apply(connection, mapping, &changes)
+        })
+        .await
+    }
+
+    async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
+        let ids = ids.to_vec();
+        self.reading("read documents", move |connection, mapping| rows::read(connection, mapping, &ids)).await
+    }
+
+    async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        let after = after.cloned();
+        self.reading("list documents", move |connection, mapping| {
+            rows::list(connection, mapping, after.as_ref(), limit)
+        })
+        .await
+    }
+}

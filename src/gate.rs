@@ -1,0 +1,449 @@
+//! The gate of one provider: rate, in-flight limit, `Retry-After` pause, canary, breaker, and the door to the sink.
+//!
+//! One dispatcher waits at the gate; the tasks that it lets through report what the provider answered. Policy is in the
+//! constants, state in [`State`], waiting in [`Gate::enter`].
+
+mod pace;
+
+use crate::provider::rate::Rate;
+use pace::Pace;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Pause after a throttled answer that names no time.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Failures in a row that make an outage: fewer are bad luck with a provider that fails now and then.
+const OUTAGE_FAILURES: u32 = 8;
+
+/// First wait of an outage; it doubles with each failed probe.
+const FIRST_OUTAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest wait between two probes of an outage.
+const LONGEST_OUTAGE_WAIT: Duration = Duration::from_mins(1);
+
+/// An outage that lasts longer ends the pass: what is due stays due, and the next wake tries again.
+const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
+
+/// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
+/// user after user.
+const CLIENT_REJECTIONS: u32 = 3;
+
+/// What an answer says about the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// It works, and knows our client: a grant, or a well-formed refusal of one token.
+    Works {
+        /// Was it a grant? Only a grant ends the canary.
+        granted: bool,
+    },
+    /// It asks for a pause, for so long if it said.
+    Throttled(Option<Duration>),
+    /// No use was to be had: not reached, failed, or nobody knows.
+    Failed,
+    /// It doesn't accept our client.
+    ClientRejected {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// It wasn't asked.
+    NotAsked,
+}
+
+/// Why a provider gets no more grants in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// It rejected the client so often in a row that it is our fault.
+    ClientRejected {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// It failed for longer than a pass waits.
+    Outage,
+    /// The journal can keep no more answers.
+    JournalFailed,
+}
+
+/// What [`Gate::enter`] gave.
+#[derive(Debug)]
+pub enum Entered {
+    /// Send one grant.
+    Go(Permit),
+    /// Send none any more.
+    Stopped(Stopped),
+}
+
+/// What a person may want to know of a gate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    /// Grants out now.
+    pub in_flight: usize,
+    /// How long the provider still pauses us.
+    pub paused_for: Option<Duration>,
+    /// Share of the full rate.
+    pub factor: f64,
+    /// Is the sink full or the store down?
+    pub closed: bool,
+}
+
+/// The gate of one provider in one pass.
+#[derive(Debug)]
+pub struct Gate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    pace: Pace,
+    concurrency: NonZeroUsize,
+    limited: bool,
+    in_flight: usize,
+    /// No grant yet: one at a time, so that a mistake of ours costs one token and not a pool of them.
+    canary: bool,
+    paused_until: Option<Instant>,
+    closed: bool,
+    failures: u32,
+    outage: Option<Outage>,
+    client_rejections: u32,
+    stopped: Option<Stopped>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    wait: Duration,
+    last_probe: Instant,
+}
+
+/// What stands between a token and the provider.
+#[derive(Debug)]
+enum Wait {
+    Until(Instant),
+    Change,
+}
+
+impl Gate {
+    /// A gate for `rate` and at most `concurrency` grants at once, with the canary still to come.
+    #[must_use]
+    pub fn new(rate: Option<Rate>, concurrency: NonZeroUsize) -> Arc<Self> {
+        let state = State {
+            pace: Pace::new(rate, Instant::now()),
+            concurrency,
+            limited: rate.is_some(),
+            in_flight: 0,
+            canary: true,
+            paused_until: None,
+            closed: false,
+            failures: 0,
+            outage: None,
+            client_rejections: 0,
+            stopped: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
+    }
+
+    /// Waits until one grant may be sent. Cancel-safe: a wait that is dropped has taken nothing.
+    pub async fn enter(self: &Arc<Self>) -> Entered {
+        loop {
+            let changed = self.changed.notified();
+            let now = Instant::now();
+            let wait = {
+                let mut state = self.lock();
+                if let Some(stopped) = &state.stopped {
+                    return Entered::Stopped(stopped.clone());
+                }
+                match state.take(now) {
+                    Ok(number) => {
+                        return Entered::Go(Permit {
+                            gate: self.clone(),
+                            number,
+                            sent: now,
+                            signalled: false,
+                        });
+                    }
+                    Err(wait) => wait,
+                }
+            };
+            match wait {
+                Wait::Until(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => {}
+                        () = changed => {}
+                    }
+                }
+                Wait::Change => changed.await,
+            }
+        }
+    }
+
+    /// Closes the door while the sink can't keep what would be redeemed.
+    pub fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Opens the door again.
+    pub fn open(&self) {
+        self.lock().closed = false;
+        self.changed.notify_one();
+    }
+
+    /// Lets nothing through any more in this pass.
+    pub fn stop(&self, why: Stopped) {
+        self.lock().stopped.get_or_insert(why);
+        self.changed.notify_one();
+    }
+
+    /// Why nothing goes through any more, if so.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.lock().stopped.clone()
+    }
+
+    /// How it stands, for people.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.lock();
+        let now = Instant::now();
+        Status {
+            in_flight: state.in_flight,
+            paused_for: state
+                .paused_until
+                .map(|until| until.saturating_duration_since(now))
+                .filter(|p| !p.is_zero()),
+            factor: state.pace.factor(),
+            closed: state.closed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is plain data: a panic elsewhere while it was held leaves nothing half done that matters.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to send one grant; given back when it is dropped, after its outcome is in the sink's hands.
+#[derive(Debug)]
+pub struct Permit {
+    gate: Arc<Gate>,
+    number: u64,
+    sent: Instant,
+    signalled: bool,
+}
+
+impl Permit {
+    /// Reports what the provider answered.
+    pub fn signal(&mut self, signal: Signal) {
+        self.signalled = true;
+        self.gate.lock().signal(signal, self.number, self.sent, Instant::now());
+        self.gate.changed.notify_one();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        if !self.signalled {
+            state.pace.answered(self.number, Instant::now());
+        }
+        state.in_flight -= 1;
+        drop(state);
+        self.gate.changed.notify_one();
+    }
+}
+
+impl State {
+    fn take(&mut self, now: Instant) -> Result<u64, Wait> {
+        if self.closed || self.in_flight >= self.most_in_flight() {
+            return Err(Wait::Change);
+        }
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return Err(Wait::Until(until));
+        }
+        let number = self.pace.take(now).map_err(Wait::Until)?;
+        self.in_flight += 1;
+        Ok(number)
+    }
+
+    fn most_in_flight(&self) -> usize {
+        if self.canary || self.outage.is_some() {
+            return 1;
+        }
+        if self.limited {
+            return self.concurrency.get();
+        }
+        // Without a rate to slow down, a throttled provider gets fewer at once.
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a pool size, rounded up"
+        )]
+        let share = (self.concurrency.get() as f64 * self.pace.factor()).ceil() as usize;
+        share.max(1)
+    }
+
+    fn signal(&mut self, signal: Signal, number: u64, sent: Instant, now: Instant) {
+        self.pace.answered(number, now);
+        match signal {
+            Signal::Works { granted } => {
+                self.failures = 0;
+                self.client_rejections = 0;
+                self.outage = None;
+                self.canary &= !granted;
+                self.pace.clean(now);
+            }
+            Signal::Throttled(wait) => {
+                self.pace.throttled(sent, now);
+                self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
+            }
+            Signal::Failed => self.failed(sent, now),
+            Signal::ClientRejected { code, http_status } => {
+                self.client_rejections += 1;
+                if self.client_rejections >= CLIENT_REJECTIONS {
+                    self.stopped.get_or_insert(Stopped::ClientRejected { code, http_status });
+                }
+            }
+            Signal::NotAsked => {}
+        }
+    }
+
+    fn failed(&mut self, sent: Instant, now: Instant) {
+        self.failures += 1;
+        let wait = match &mut self.outage {
+            // Grants that were out when the outage was noticed say nothing new.
+            Some(outage) if sent < outage.last_probe => return,
+            Some(outage) => {
+                if now.saturating_duration_since(outage.since) >= OUTAGE_PATIENCE {
+                    self.stopped.get_or_insert(Stopped::Outage);
+                }
+                outage.wait = (outage.wait * 2).min(LONGEST_OUTAGE_WAIT);
+                outage.last_probe = now;
+                outage.wait
+            }
+            None if self.failures >= OUTAGE_FAILURES => {
+                self.outage = Some(Outage { since: now, wait: FIRST_OUTAGE_WAIT, last_probe: now });
+                FIRST_OUTAGE_WAIT
+            }
+            None => return,
+        };
+        self.pause(now + wait);
+    }
+
+    fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(self.paused_until.map_or(until, |earlier| earlier.max(until)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(rate: Option<&str>, concurrency: usize) -> Arc<Gate> {
+        Gate::new(rate.map(|rate| rate.parse().unwrap()), concurrency.try_into().unwrap())
+    }
+
+    async fn go(gate: &Arc<Gate>) -> Permit {
+        match gate.enter().await {
+            Entered::Go(permit) => permit,
+            Entered::Stopped(why) => panic!("{why:?}"),
+        }
+    }
+
+    async fn answered(gate: &Arc<Gate>, signal: Signal) {
+        go(gate).await.signal(signal);
+    }
+
+    const GRANTED: Signal = Signal::Works { granted: true };
+
+    async fn is_waiting(gate: &Arc<Gate>) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), gate.enter()).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pool_opens_after_the_first_grant() {
+        let gate = gate(None, 3);
+        let mut first = go(&gate).await;
+        assert!(is_waiting(&gate).await, "one canary at a time");
+        first.signal(Signal::Works { granted: false });
+        drop(first);
+        let mut second = go(&gate).await;
+        assert!(is_waiting(&gate).await, "a refusal is no proof");
+        second.signal(GRANTED);
+        let pool = [go(&gate).await, go(&gate).await];
+        assert!(is_waiting(&gate).await, "three are in flight");
+        drop(second);
+        let third = go(&gate).await;
+        assert_eq!(gate.status().in_flight, pool.len() + 1);
+        drop(third);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_pauses_the_whole_provider() {
+        let gate = gate(None, 8);
+        answered(&gate, GRANTED).await;
+        let start = Instant::now();
+        answered(&gate, Signal::Throttled(Some(Duration::from_secs(7)))).await;
+        answered(&gate, GRANTED).await;
+        assert!(start.elapsed() >= Duration::from_secs(7));
+        assert!(gate.status().factor < 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_client_rejections_in_a_row_stop_the_provider() {
+        let gate = gate(None, 8);
+        let rejected = Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401) };
+        for signal in
+            [&rejected, &rejected, &Signal::Works { granted: false }, &rejected, &rejected, &rejected]
+        {
+            answered(&gate, signal.clone()).await;
+        }
+        let Entered::Stopped(why) = gate.enter().await else { panic!("stopped") };
+        assert_eq!(why, Stopped::ClientRejected { code: "invalid_client".into(), http_status: Some(401) });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_probed_ever_more_rarely_and_then_given_up() {
+        let gate = gate(None, 8);
+        answered(&gate, GRANTED).await;
+        let start = Instant::now();
+        let mut probes = 0;
+        while let Entered::Go(mut permit) = gate.enter().await {
+            permit.signal(Signal::Failed);
+            probes += 1;
+        }
+        assert_eq!(gate.stopped(), Some(Stopped::Outage));
+        assert!(start.elapsed() >= OUTAGE_PATIENCE);
+        assert!((OUTAGE_FAILURES..OUTAGE_FAILURES + 20).contains(&probes), "{probes}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_ends_opens_the_pool_again() {
+        let gate = gate(None, 8);
+        answered(&gate, GRANTED).await;
+        for _ in 0..OUTAGE_FAILURES + 2 {
+            answered(&gate, Signal::Failed).await;
+        }
+        let probe = go(&gate).await;
+        assert!(is_waiting(&gate).await);
+        drop(probe);
+        answered(&gate, GRANTED).await;
+        let _pool = [go(&gate).await, go(&gate).await];
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_waits_for_the_sink() {
+        let gate = gate(None, 8);
+        gate.close();
+        assert!(is_waiting(&gate).await);
+        gate.open();
+        drop(go(&gate).await);
+    }
+}

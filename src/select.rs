@@ -1,0 +1,276 @@
+//! What is due, in which order: the pull side. Pages are read and claimed only as fast as the gate takes tokens.
+
+use crate::clock::{Clock, Timestamp};
+use crate::provider::rate::Rate;
+use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
+use crate::token::{DueToken, Lease, State, TokenDocument};
+use chrono::TimeDelta;
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Largest page, in documents: a few MiB at most with the fields that we read.
+const LARGEST_PAGE: usize = 500;
+
+/// Pages in hand when one is in use and the next is being read.
+const PAGES_IN_HAND: u32 = 2;
+
+/// Share of the lease in which the pages in hand must have passed the gate.
+const LEASE_SHARE: u32 = 4;
+
+/// What a document asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selected {
+    /// Claim it, and redeem its token (or name it as malformed).
+    Claim,
+    /// Nothing has changed since it was marked; it is only counted, and named again.
+    Known,
+}
+
+/// Decides what a document asks for. With `force` every token is asked for again, dead or not.
+#[must_use]
+pub fn select(document: &TokenDocument, force: bool) -> Selected {
+    let bookkeeping = &document.bookkeeping;
+    let known = match (&document.refresh_token, bookkeeping.state) {
+        (Ok(token), State::NeedsLogin | State::LostInFlight) => {
+            !force && bookkeeping.fingerprint == Some(token.fingerprint())
+        }
+        (Err(malformed), State::Malformed) => {
+            bookkeeping.last_error.as_ref().is_some_and(|error| error.code == malformed.code())
+        }
+        (Ok(_), State::Live | State::Malformed)
+        | (Err(_), State::Live | State::NeedsLogin | State::LostInFlight) => false,
+    };
+    if known { Selected::Known } else { Selected::Claim }
+}
+
+/// How many documents to claim at once: what passes the gate in a part of the lease, and fills the pool.
+#[must_use]
+pub fn page_limit(rate: Option<Rate>, concurrency: NonZeroUsize, lease: Duration) -> usize {
+    let Some(rate) = rate else { return LARGEST_PAGE };
+    let share = lease / LEASE_SHARE / PAGES_IN_HAND;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to a page right away"
+    )]
+    let passes = (rate.per_second() * share.as_secs_f64()) as usize;
+    passes.clamp(1, LARGEST_PAGE.min((8 * concurrency.get()).max(64)))
+}
+
+/// What comes out of the store for the pipeline.
+#[derive(Debug)]
+pub enum Pulled {
+    /// Claimed; its token goes to the gate.
+    Token(DueToken),
+    /// Claimed; it holds no token that can be sent.
+    Malformed(TokenDocument),
+    /// Not claimed: marked before, and nothing changed.
+    Known(TokenDocument),
+}
+
+/// What a pass claims with.
+#[derive(Debug, Clone)]
+pub struct ClaimTerms {
+    /// The fence of this pass.
+    pub lease_id: String,
+    /// `host:pid`.
+    pub owner: String,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// Due by then.
+    pub due_by: Timestamp,
+    /// Everything, due or not.
+    pub force: bool,
+    /// Documents a page.
+    pub page: usize,
+}
+
+impl ClaimTerms {
+    /// A lease from `now` on.
+    #[must_use]
+    pub fn lease_from(&self, now: Timestamp) -> Lease {
+        let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
+        let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
+        Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until }
+    }
+}
+
+/// The claimed stream: keyset pages, one in use and one on the way.
+#[derive(Debug)]
+pub struct Claims {
+    source: Arc<Source>,
+    ready: VecDeque<Pulled>,
+    next_page: Option<JoinHandle<Result<Page, StoreError>>>,
+    after: Option<Position>,
+    exhausted: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    store: Arc<dyn Store>,
+    terms: ClaimTerms,
+    providers: ProviderFilter,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Page {
+    pulled: Vec<Pulled>,
+    next: Option<Position>,
+}
+
+impl Claims {
+    /// A stream over the documents of `providers`; reads nothing yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, terms: ClaimTerms, providers: ProviderFilter, clock: Clock) -> Self {
+        let source = Arc::new(Source { store, terms, providers, clock });
+        Self { source, ready: VecDeque::new(), next_page: None, after: None, exhausted: false }
+    }
+
+    /// The next document, or `None` when there are no more. Cancel-safe.
+    ///
+    /// # Errors
+    /// After an error the same page is read again by the next call.
+    pub async fn next(&mut self) -> Result<Option<Pulled>, StoreError> {
+        loop {
+            if let Some(pulled) = self.ready.pop_front() {
+                return Ok(Some(pulled));
+            }
+            if self.exhausted {
+                return Ok(None);
+            }
+            self.start_page();
+            let Some(handle) = &mut self.next_page else { return Ok(None) };
+            let page = handle.await;
+            self.next_page = None;
+            let page = match page {
+                Ok(page) => page?,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            self.ready = page.pulled.into();
+            self.exhausted = page.next.is_none();
+            self.after = page.next;
+            if !self.exhausted {
+                self.start_page();
+            }
+        }
+    }
+
+    /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.
+    pub async fn into_rest(mut self) -> Vec<Pulled> {
+        let mut rest: Vec<_> = self.ready.drain(..).collect();
+        if let Some(handle) = self.next_page.take()
+            && let Ok(Ok(page)) = handle.await
+        {
+            rest.extend(page.pulled);
+        }
+        rest
+    }
+
+    fn start_page(&mut self) {
+        if self.next_page.is_none() {
+            let (source, after) = (self.source.clone(), self.after.clone());
+            self.next_page = Some(tokio::spawn(async move { source.page(after).await }));
+        }
+    }
+}
+
+impl Source {
+    async fn page(&self, after: Option<Position>) -> Result<Page, StoreError> {
+        let now = self.clock.now();
+        let query = DueQuery {
+            due_by: self.terms.due_by,
+            force: self.terms.force,
+            now,
+            limit: self.terms.page,
+            after,
+            providers: self.providers.clone(),
+        };
+        let page = self.store.due_page(&query).await?;
+        let (mut pulled, mut ids) = (Vec::new(), Vec::new());
+        for document in page.documents {
+            match select(&document, self.terms.force) {
+                Selected::Known => pulled.push(Pulled::Known(document)),
+                Selected::Claim => ids.push(document.id),
+            }
+        }
+        if !ids.is_empty() {
+            let due_by = (!self.terms.force).then_some(self.terms.due_by);
+            let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
+            // Read back after the lease is set: the token as it is now, not as it was on the page.
+            let claimed = self.store.claim(&claim).await?;
+            pulled.extend(claimed.into_iter().map(|document| match document.refresh_token {
+                Ok(refresh_token) => Pulled::Token(DueToken {
+                    id: document.id,
+                    subject: document.subject,
+                    refresh_token,
+                    bookkeeping: document.bookkeeping,
+                }),
+                Err(_) => Pulled::Malformed(document),
+            }));
+        }
+        Ok(Page { pulled, next: page.next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{Bookkeeping, Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
+
+    fn document(
+        token: Result<&str, Malformed>,
+        state: State,
+        fingerprint: Option<Fingerprint>,
+        code: &str,
+    ) -> TokenDocument {
+        let last_error = Some(LastError {
+            class: "c".into(),
+            code: code.into(),
+            http_status: None,
+            at: Timestamp::default(),
+        });
+        TokenDocument {
+            id: TokenId::from_extended_json("1"),
+            subject: Subject::new("a"),
+            provider: None,
+            refresh_token: token.map(|token| RefreshToken::new(token.into())),
+            access_token: None,
+            bookkeeping: Bookkeeping { state, fingerprint, last_error, ..Bookkeeping::default() },
+        }
+    }
+
+    #[test]
+    fn a_dead_token_is_asked_for_again_only_when_it_changed_or_by_force() {
+        let dead = Some(RefreshToken::new("dead".into()).fingerprint());
+        for (token, state, fingerprint, force, expected) in [
+            (Ok("dead"), State::NeedsLogin, dead, false, Selected::Known),
+            (Ok("dead"), State::LostInFlight, dead, false, Selected::Known),
+            (Ok("dead"), State::NeedsLogin, dead, true, Selected::Claim),
+            (Ok("new login"), State::NeedsLogin, dead, false, Selected::Claim),
+            (Ok("dead"), State::NeedsLogin, None, false, Selected::Claim),
+            (Ok("dead"), State::Live, dead, false, Selected::Claim),
+            (Ok("mended"), State::Malformed, None, false, Selected::Claim),
+            (Err(Malformed::Null), State::Malformed, None, false, Selected::Known),
+            (Err(Malformed::Empty), State::Malformed, None, false, Selected::Claim),
+            (Err(Malformed::Null), State::Live, None, false, Selected::Claim),
+        ] {
+            let document = document(token.clone(), state, fingerprint, "null");
+            assert_eq!(select(&document, force), expected, "{token:?} {state:?} {force}");
+        }
+    }
+
+    #[test]
+    fn a_page_passes_the_gate_well_within_its_lease() {
+        let lease = Duration::from_mins(10);
+        let rate = |text: &str| Some(text.parse::<Rate>().unwrap());
+        let concurrency = NonZeroUsize::new(16).unwrap();
+        assert_eq!(page_limit(None, concurrency, lease), LARGEST_PAGE);
+        assert_eq!(page_limit(rate("400/min"), concurrency, lease), 128);
+        assert_eq!(page_limit(rate("30/min"), concurrency, lease), 37);
+        assert_eq!(page_limit(rate("1/h"), concurrency, lease), 1);
+    }
+}

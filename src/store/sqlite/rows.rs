@@ -1,0 +1,296 @@
+//! The statements behind [`crate::store::Store`], each run within one transaction.
+
+use super::json::{self, Object};
+use crate::clock::Timestamp;
+use crate::store::document::{self, token_document};
+use crate::store::{
+    Applied, Change, Claim, DuePage, DueQuery, Mapping, Position, ProviderFilter,
+    mapping::{ExpiryFormat, FieldPath},
+};
+use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
+use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
+use serde_json::Value;
+
+/// The `due_at` column of a document that has none, or one that can't be read: before every date.
+pub(super) const DUE_NOW: i64 = i64::MIN;
+
+/// Documents in the table. Run in a writing transaction, it tells as well that the file can be written.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM documents", [], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// See [`crate::store::Store::due_page`].
+pub(super) fn due_page(
+    connection: &Connection,
+    mapping: &Mapping,
+    query: &DueQuery,
+) -> rusqlite::Result<DuePage> {
+    let (due_at, id) = query.after.as_ref().map_or((DUE_NOW, String::new()), position);
+    let now = query.now.timestamp_millis();
+    let belongs = |document: &TokenDocument| belongs(document, &query.providers);
+    if query.force {
+        let statement = "SELECT id, fields, bookkeeping, due_at FROM documents
+            WHERE id > ?1 AND (lease_until IS NULL OR lease_until <= ?2) ORDER BY id";
+        return page(connection, mapping, statement, params![id, now], query.limit, belongs);
+    }
+    let statement = "SELECT id, fields, bookkeeping, due_at FROM documents
+        WHERE due_at <= ?1 AND (due_at, id) > (?2, ?3) AND (lease_until IS NULL OR lease_until <= ?4)
+        ORDER BY due_at, id";
+    let values = params![query.due_by.timestamp_millis(), due_at, id, now];
+    page(connection, mapping, statement, values, query.limit, belongs)
+}
+
+/// See [`crate::store::Store::list`].
+pub(super) fn list(
+    connection: &Connection,
+    mapping: &Mapping,
+    after: Option<&Position>,
+    limit: usize,
+) -> rusqlite::Result<DuePage> {
+    let (_, id) = after.map_or((DUE_NOW, String::new()), position);
+    let statement = "SELECT id, fields, bookkeeping, due_at FROM documents WHERE id > ?1 ORDER BY id";
+    page(connection, mapping, statement, params![id], limit, |_| true)
+}
+
+fn page(
+    connection: &Connection,
+    mapping: &Mapping,
+    statement: &str,
+    values: impl Params,
+    limit: usize,
+    wanted: impl Fn(&TokenDocument) -> bool,
+) -> rusqlite::Result<DuePage> {
+    let limit = limit.max(1);
+    let mut statement = connection.prepare_cached(statement)?;
+    let mut rows = statement.query(values)?;
+    let (mut documents, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        let document = read_row(row, mapping)?;
+        if !wanted(&document) {
+            continue;
+        }
+        if documents.len() == limit {
+            return Ok(DuePage { documents, next: last });
+        }
+        let due_at: i64 = row.get(3)?;
+        last = Some(Position(serde_json::json!([due_at, document.id])));
+        documents.push(document);
+    }
+    Ok(DuePage { documents, next: None })
+}
+
+fn position(position: &Position) -> (i64, String) {
+    serde_json::from_value(position.0.clone()).unwrap_or((DUE_NOW, String::new()))
+}
+
+fn belongs(document: &TokenDocument, providers: &ProviderFilter) -> bool {
+    match providers {
+        ProviderFilter::Any => true,
+        ProviderFilter::Named(name) => document.provider.as_ref() == Some(name),
+        ProviderFilter::NoneOf(names) => {
+            document.provider.as_ref().is_none_or(|found| !names.contains(found))
+        }
+    }
+}
+
+/// Decodes `id, fields, bookkeeping`; fields that aren't JSON any more read as a document without any.
+fn read_row(row: &Row<'_>, mapping: &Mapping) -> rusqlite::Result<TokenDocument> {
+    let id = TokenId::from_extended_json(row.get::<_, String>(0)?);
+    let fields: Object = serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
+    let bookkeeping = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref());
+    Ok(token_document(id, &fields, bookkeeping, mapping))
+}
+
+fn bookkeeping_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.and_then(|text| serde_json::from_str(text).ok()))
+}
+
+/// See [`crate::store::Store::read`].
+pub(super) fn read(
+    connection: &Connection,
+    mapping: &Mapping,
+    ids: &[TokenId],
+) -> rusqlite::Result<Vec<TokenDocument>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, fields, bookkeeping FROM documents WHERE id = ?1")?;
+    let mut documents = Vec::with_capacity(ids.len());
+    for id in ids {
+        documents.extend(statement.query_row([id.as_str()], |row| read_row(row, mapping)).optional()?);
+    }
+    Ok(documents)
+}
+
+/// See [`crate::store::Store::claim`].
+pub(super) fn claim(
+    connection: &Connection,
+    mapping: &Mapping,
+    claim: &Claim,
+) -> rusqlite::Result<Vec<TokenDocument>> {
+    let mut unclaimed = connection.prepare_cached(
+        "SELECT bookkeeping FROM documents WHERE id = :id AND (lease_id IS :lease
+            OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)))",
+    )?;
+    let mut ours = Vec::with_capacity(claim.ids.len());
+    for id in &claim.ids {
+        let values = named_params! {
+            ":id": id.as_str(),
+            ":lease": claim.lease.id,
+            ":due_by": claim.due_by.as_ref().map(Timestamp::timestamp_millis),
+            ":now": claim.now.timestamp_millis(),
+        };
+        let found = unclaimed.query_row(values, |row| bookkeeping_column(row, 0)).optional()?;
+        if let Some(bookkeeping) = found {
+            set_lease(connection, id, bookkeeping, &claim.lease)?;
+            ours.push(id.clone());
+        }
+    }
+    read(connection, mapping, &ours)
+}
+
+/// See [`crate::store::Store::renew`].
+pub(super) fn renew(
+    connection: &Connection,
+    ids: Vec<TokenId>,
+    lease: &Lease,
+) -> rusqlite::Result<Vec<TokenId>> {
+    let mut leased =
+        connection.prepare_cached("SELECT bookkeeping FROM documents WHERE id = ?1 AND lease_id = ?2")?;
+    let mut ours = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = leased
+            .query_row([id.as_str(), lease.id.as_str()], |row| bookkeeping_column(row, 0))
+            .optional()?;
+        if let Some(bookkeeping) = found {
+            set_lease(connection, &id, bookkeeping, lease)?;
+            ours.push(id);
+        }
+    }
+    Ok(ours)
+}
+
+/// Sets the lease, and the `due_at` that goes with it, and keeps the rest of the bookkeeping as it is.
+fn set_lease(
+    connection: &Connection,
+    id: &TokenId,
+    old: Option<Value>,
+    lease: &Lease,
+) -> rusqlite::Result<()> {
+    let mut whole = match old {
+        Some(Value::Object(whole)) => whole,
+        _ => Object::new(),
+    };
+    let ours =
+        Bookkeeping { due_at: Some(lease.until), lease: Some(lease.clone()), ..Bookkeeping::default() };
+    if let Value::Object(ours) = json::bookkeeping_value(&ours) {
+        whole.extend(ours.into_iter().filter(|(name, _)| matches!(name.as_str(), "due_at" | "lease")));
+    }
+    write_bookkeeping(connection, id, &Value::Object(whole))
+}
+
+/// Writes the bookkeeping and the columns that are read out of it.
+fn write_bookkeeping(connection: &Connection, id: &TokenId, whole: &Value) -> rusqlite::Result<()> {
+    let columns = Columns::of(Some(whole));
+    connection
+        .prepare_cached(
+            "UPDATE documents SET bookkeeping = ?2, due_at = ?3, lease_id = ?4, lease_until = ?5 WHERE id = ?1",
+        )?
+        .execute(params![id.as_str(), whole.to_string(), columns.due_at, columns.lease_id, columns.lease_until])
+        .map(drop)
+}
+
+/// What the table holds of the bookkeeping in columns of their own.
+pub(super) struct Columns {
+    /// Milliseconds since 1970, or [`DUE_NOW`].
+    pub(super) due_at: i64,
+    /// The lease's id.
+    pub(super) lease_id: Option<String>,
+    /// Milliseconds since 1970.
+    pub(super) lease_until: Option<i64>,
+}
+
+impl Columns {
+    /// Reads them out of the bookkeeping.
+    pub(super) fn of(bookkeeping: Option<&Value>) -> Self {
+        let Bookkeeping { due_at, lease, .. } = json::bookkeeping(bookkeeping);
+        Self {
+            due_at: due_at.map_or(DUE_NOW, |at| at.timestamp_millis()),
+            lease_until: lease.as_ref().map(|lease| lease.until.timestamp_millis()),
+            lease_id: lease.map(|lease| lease.id),
+        }
+    }
+}
+
+/// See [`crate::store::Store::apply`].
+pub(super) fn apply(
+    connection: &Connection,
+    mapping: &Mapping,
+    changes: &[Change],
+) -> rusqlite::Result<Applied> {
+    let mut applied = Applied { every_matched: true, refused: Vec::new() };
+    for (index, change) in changes.iter().enumerate() {
+        let found = connection
+            .prepare_cached("SELECT fields, lease_id FROM documents WHERE id = ?1")?
+            .query_row([change.id.as_str()], |row| {
+                Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get::<_, Option<String>>(1)?))
+            })
+            .optional()?;
+        let matching = found.and_then(|(fields, lease)| {
+            let fields: Object = serde_json::from_str(&fields).ok()?;
+            is_as_expected(&fields, lease.as_deref(), mapping, change).then_some(fields)
+        });
+        let Some(mut fields) = matching else {
+            applied.every_matched = false;
+            continue;
+        };
+        match write_pair(&mut fields, mapping, change) {
+            Ok(()) => {
+                if change.pair.is_some() {
+                    connection
+                        .prepare_cached("UPDATE documents SET fields = ?2 WHERE id = ?1")?
+                        .execute(params![change.id.as_str(), Value::Object(fields).to_string()])?;
+                }
+                write_bookkeeping(connection, &change.id, &json::bookkeeping_value(&change.bookkeeping))?;
+            }
+            Err(path) => {
+                applied.every_matched = false;
+                applied.refused.push((index, format!("what `{path}` leads through is not a sub-document")));
+            }
+        }
+    }
+    Ok(applied)
+}
+
+fn is_as_expected(fields: &Object, lease: Option<&str>, mapping: &Mapping, change: &Change) -> bool {
+    let token = json::get(fields, &mapping.refresh_token).and_then(Value::as_str);
+    change.expect_refresh_token.as_ref().is_none_or(|expected| token == Some(expected.expose()))
+        && change.expect_lease.as_deref().is_none_or(|expected| lease == Some(expected))
+}
+
+/// Puts the pair and the mapped expiries into the fields; fails with the path that can't be written.
+fn write_pair<'a>(fields: &mut Object, mapping: &'a Mapping, change: &Change) -> Result<(), &'a FieldPath> {
+    let Some(pair) = &change.pair else { return Ok(()) };
+    put(fields, &mapping.refresh_token, pair.refresh_token.expose().into())?;
+    put(fields, &mapping.access_token, pair.access_token.expose().into())?;
+    let ends = [
+        (&mapping.access_expires_at, change.bookkeeping.access_expires_at),
+        (&mapping.refresh_expires_at, change.bookkeeping.refresh_expires_at),
+    ];
+    for (path, at) in ends {
+        let Some(path) = path else { continue };
+        match at {
+            Some(at) => put(fields, path, expiry(at, mapping.expires_format))?,
+            // The end of the old token would be wrong for the new one.
+            None => drop(json::remove(fields, path)),
+        }
+    }
+    Ok(())
+}
+
+fn expiry(at: Timestamp, format: ExpiryFormat) -> Value {
+    document::expiry(at, format).into_relaxed_extjson()
+}
+
+fn put<'a>(fields: &mut Object, path: &'a FieldPath, value: Value) -> Result<(), &'a FieldPath> {
+    if json::set(fields, path, value) { Ok(()) } else { Err(path) }
+}

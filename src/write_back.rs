@@ -1,0 +1,314 @@
+//! The write-back: a pair that the journal holds goes into its document, by compare-and-swap on the old refresh token.
+//!
+//! Pure: what to write, and what it means when the document wasn't as expected.
+
+use crate::clock::Timestamp;
+use crate::grant::answer::{Granted, Reading};
+use crate::journal::Journaled;
+use crate::provider::Profile;
+use crate::schedule::{RenewAfter, backoff, due_at_after_success};
+use crate::store::{Change, PairChange};
+use crate::token::{Bookkeeping, DueToken, LastError, Malformed, RefreshToken, State, TokenDocument};
+use chrono::TimeDelta;
+use std::time::Duration;
+
+/// When things fall due again.
+#[derive(Debug, Clone)]
+pub struct DuePolicy {
+    /// Share of the refresh token's life after which it is due.
+    pub renew_after: RenewAfter,
+    /// First wait after a failure; it doubles.
+    pub first_backoff: Duration,
+    /// Longest wait after a failure.
+    pub longest_backoff: Duration,
+    /// What this pass calls due; whatever it writes is due later, so that it meets no document twice.
+    pub due_by: Timestamp,
+}
+
+/// What [`settle`] found in the document of a change that didn't match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It holds what we wanted to write: an acknowledgement was lost, not the write.
+    Ours,
+    /// It holds somebody else's newer token.
+    Theirs,
+    /// It is as it was: the write never arrived, or somebody else has claimed it.
+    Unchanged,
+    /// It isn't there any more.
+    Gone,
+}
+
+impl DuePolicy {
+    fn after_this_pass(&self, due_at: Timestamp) -> Timestamp {
+        due_at.max(self.due_by + TimeDelta::milliseconds(1))
+    }
+
+    /// The change that puts a new pair into its document, with everything that follows from it.
+    ///
+    /// `jitter_unit` in `[0, 1)` spreads the due times.
+    #[must_use]
+    pub fn renewal(
+        &self,
+        granted: &Journaled<Granted>,
+        token: &DueToken,
+        profile: &Profile,
+        received_at: Timestamp,
+        jitter_unit: f64,
+    ) -> Change {
+        let granted = granted.get();
+        let refresh_token = granted.refresh_token.clone().unwrap_or_else(|| token.refresh_token.clone());
+        let lifetime = granted.refresh_expires_in.or(profile.refresh_token_lifetime);
+        let end =
+            |lifetime: Option<Duration>| received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?);
+        let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
+        let live_since = match token.bookkeeping.state {
+            State::Live => token.bookkeeping.since,
+            State::NeedsLogin | State::LostInFlight | State::Malformed => None,
+        };
+        Change {
+            id: token.id.clone(),
+            expect_refresh_token: Some(token.refresh_token.clone()),
+            // A write-back after losing the claim still follows the compare-and-swap: the pair is good.
+            expect_lease: None,
+            bookkeeping: Bookkeeping {
+                state: State::Live,
+                since: live_since.or(Some(received_at)),
+                fingerprint: Some(refresh_token.fingerprint()),
+                due_at: Some(self.after_this_pass(due_at)),
+                refreshed_at: Some(received_at),
+                access_expires_at: end(granted.expires_in.or(profile.access_token_lifetime)),
+                refresh_expires_at: end(lifetime),
+                failures: 0,
+                last_error: None,
+                lease: None,
+            },
+            pair: Some(PairChange { refresh_token, access_token: granted.access_token.clone() }),
+        }
+    }
+
+    /// The change that marks a document whose token the provider refused; void when the token or the claim changed.
+    #[must_use]
+    pub fn retirement(&self, token: &DueToken, state: State, evidence: LastError) -> Change {
+        let before = &token.bookkeeping;
+        let since = if before.state == state { before.since } else { None };
+        self.mark(
+            token,
+            Bookkeeping {
+                state,
+                since: since.or(Some(evidence.at)),
+                fingerprint: Some(token.refresh_token.fingerprint()),
+                due_at: Some(self.after_this_pass(evidence.at)),
+                failures: before.failures.saturating_add(1),
+                last_error: Some(evidence),
+                ..before.clone()
+            },
+        )
+    }
+
+    /// The change that tries a document again later, and later each time.
+    #[must_use]
+    pub fn deferral(&self, token: &DueToken, evidence: LastError, jitter_unit: f64) -> Change {
+        let failures = token.bookkeeping.failures.saturating_add(1);
+        let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
+        let due_at = evidence.at + TimeDelta::from_std(wait).unwrap_or_default();
+        self.mark(
+            token,
+            Bookkeeping {
+                due_at: Some(self.after_this_pass(due_at)),
+                failures,
+                last_error: Some(evidence),
+                ..token.bookkeeping.clone()
+            },
+        )
+    }
+
+    /// The change that gives a claim back: due again at once for the next pass, with the evidence if there is any.
+    #[must_use]
+    pub fn release(&self, token: &DueToken, evidence: Option<LastError>) -> Change {
+        let before = &token.bookkeeping;
+        self.mark(
+            token,
+            Bookkeeping {
+                due_at: Some(self.after_this_pass(self.due_by)),
+                last_error: evidence.or_else(|| before.last_error.clone()),
+                ..before.clone()
+            },
+        )
+    }
+
+    /// The change that names a document without a usable token as malformed.
+    #[must_use]
+    pub fn malformed(&self, document: &TokenDocument, malformed: &Malformed, now: Timestamp) -> Change {
+        let before = &document.bookkeeping;
+        let evidence = LastError {
+            class: "malformed".into(),
+            code: malformed.code().into(),
+            http_status: None,
+            at: now,
+        };
+        Change {
+            id: document.id.clone(),
+            expect_refresh_token: None,
+            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            pair: None,
+            bookkeeping: Bookkeeping {
+                state: State::Malformed,
+                since: if before.state == State::Malformed { before.since } else { None }.or(Some(now)),
+                fingerprint: None,
+                due_at: Some(self.after_this_pass(now)),
+                last_error: Some(evidence),
+                lease: None,
+                ..before.clone()
+            },
+        }
+    }
+
+    /// The change that gives a second document with the same refresh token the pair that the first one holds now.
+    #[must_use]
+    pub fn copy(&self, token: &DueToken, first: &TokenDocument) -> Option<Change> {
+        let refresh_token = first.refresh_token.clone().ok()?;
+        let access_token = first.access_token.clone()?;
+        let theirs = &first.bookkeeping;
+        (refresh_token != token.refresh_token && theirs.state == State::Live).then(|| Change {
+            id: token.id.clone(),
+            expect_refresh_token: Some(token.refresh_token.clone()),
+            expect_lease: token.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+            pair: Some(PairChange { refresh_token, access_token }),
+            bookkeeping: Bookkeeping {
+                due_at: theirs.due_at.map(|due_at| self.after_this_pass(due_at)),
+                lease: None,
+                ..theirs.clone()
+            },
+        })
+    }
+
+    fn mark(&self, token: &DueToken, bookkeeping: Bookkeeping) -> Change {
+        Change {
+            id: token.id.clone(),
+            expect_refresh_token: Some(token.refresh_token.clone()),
+            expect_lease: token.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+            pair: None,
+            bookkeeping: Bookkeeping { lease: None, ..bookkeeping },
+        }
+    }
+}
+
+/// The evidence of a reading, for the document.
+#[must_use]
+pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
+    LastError {
+        class: reading.class.word().to_owned(),
+        code: reading.code.clone(),
+        http_status: reading.http_status,
+        at,
+    }
+}
+
+/// Says what became of a change that didn't match, from the document as it is now.
+#[must_use]
+pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
+    let Some(document) = document else { return Found::Gone };
+    let now: Option<&RefreshToken> = document.refresh_token.as_ref().ok();
+    let wanted = change.pair.as_ref().map(|pair| &pair.refresh_token);
+    let written = document.bookkeeping == change.bookkeeping;
+    // Where the provider keeps the refresh token, only the bookkeeping tells a write that arrived from one that didn't.
+    if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
+        return Found::Ours;
+    }
+    if wanted.is_none() && written {
+        return Found::Ours;
+    }
+    if now == change.expect_refresh_token.as_ref() { Found::Unchanged } else { Found::Theirs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{AccessToken, Subject, TokenId};
+
+    fn policy() -> DuePolicy {
+        DuePolicy {
+            renew_after: "1/3".parse().unwrap(),
+            first_backoff: Duration::from_mins(15),
+            longest_backoff: Duration::from_hours(24),
+            due_by: "2026-11-21T03:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn token() -> DueToken {
+        DueToken {
+            id: TokenId::from_extended_json("1"),
+            subject: Subject::new("a@example.com"),
+            refresh_token: RefreshToken::new("old".into()),
+            bookkeeping: Bookkeeping::default(),
+        }
+    }
+
+    fn document(refresh_token: &str, bookkeeping: Bookkeeping) -> TokenDocument {
+        TokenDocument {
+            id: TokenId::from_extended_json("1"),
+            subject: Subject::new("a@example.com"),
+            provider: None,
+            refresh_token: Ok(RefreshToken::new(refresh_token.into())),
+            access_token: Some(AccessToken::new("a".into())),
+            bookkeeping,
+        }
+    }
+
+    fn pair_change(new: &str) -> Change {
+        let mut change = policy().release(&token(), None);
+        change.pair = Some(PairChange {
+            refresh_token: RefreshToken::new(new.into()),
+            access_token: AccessToken::new("a2".into()),
+        });
+        change
+    }
+
+    #[test]
+    fn a_change_that_did_not_match_is_ours_theirs_unchanged_or_gone() {
+        let rotated = pair_change("new");
+        let kept = pair_change("old");
+        let written = kept.bookkeeping.clone();
+        for (change, found, expected) in [
+            (&rotated, None, Found::Gone),
+            (&rotated, Some(document("new", Bookkeeping::default())), Found::Ours),
+            (&rotated, Some(document("theirs", Bookkeeping::default())), Found::Theirs),
+            (&rotated, Some(document("old", Bookkeeping::default())), Found::Unchanged),
+            (&kept, Some(document("old", written)), Found::Ours),
+            (&kept, Some(document("old", Bookkeeping::default())), Found::Unchanged),
+            (&kept, Some(document("theirs", Bookkeeping::default())), Found::Theirs),
+        ] {
+            assert_eq!(settle(change, found.as_ref()), expected);
+        }
+        let mark = policy().release(&token(), None);
+        assert_eq!(settle(&mark, Some(&document("old", mark.bookkeeping.clone()))), Found::Ours);
+        assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default()))), Found::Theirs);
+    }
+
+    #[test]
+    fn nothing_that_a_pass_writes_is_due_in_the_same_pass() {
+        let (policy, token) = (policy(), token());
+        let long_ago: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+        let error = LastError { class: "c".into(), code: "c".into(), http_status: None, at: long_ago };
+        for change in [
+            policy.retirement(&token, State::NeedsLogin, error.clone()),
+            policy.deferral(&token, error, 0.5),
+            policy.release(&token, None),
+            policy.malformed(&document("old", Bookkeeping::default()), &Malformed::Null, long_ago),
+        ] {
+            assert!(change.bookkeeping.due_at > Some(policy.due_by));
+            assert_eq!(change.bookkeeping.lease, None);
+        }
+    }
+
+    #[test]
+    fn a_second_document_gets_a_live_pair_or_none() {
+        let (policy, token) = (policy(), token());
+        let live = document("new", Bookkeeping::default());
+        let copied = policy.copy(&token, &live).unwrap();
+        assert_eq!(copied.pair.unwrap().refresh_token.expose(), "new");
+        assert!(policy.copy(&token, &document("old", Bookkeeping::default())).is_none());
+        let dead = Bookkeeping { state: State::NeedsLogin, ..Bookkeeping::default() };
+        assert!(policy.copy(&token, &document("new", dead)).is_none());
+    }
+}
