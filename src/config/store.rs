@@ -6,7 +6,7 @@ use super::{
     layers::Layers,
     secret::{self, Places},
 };
-use crate::store::{StoreSettings, mapping::Mapping};
+use crate::store::{StoreSettings, mapping::Mapping, sqlite_path};
 use std::path::Path;
 
 /// The file of the embedded store, in the state directory.
@@ -27,8 +27,8 @@ pub(super) fn build(
     };
     let database = layers.text("store.database");
     let mapping = mapping(layers)?;
-    if url.starts_with("sqlite:") {
-        check_sqlite(layers, &url, &at, &mapping)?;
+    if let Some(path) = sqlite_path(&url) {
+        check_sqlite(layers, path, &at, &mapping)?;
         if database.is_some() {
             warnings.push(format!(
                 "{} has no meaning: the store is a SQLite file",
@@ -41,8 +41,8 @@ pub(super) fn build(
     Ok(StoreSettings { url: url.into(), database, collection: layers.defaulted("store.collection"), mapping })
 }
 
-fn check_sqlite(layers: &Layers, url: &str, at: &str, mapping: &Mapping) -> Result<(), ConfigError> {
-    if url.trim_start_matches("sqlite:").trim_start_matches('/').is_empty() {
+fn check_sqlite(layers: &Layers, path: &str, at: &str, mapping: &Mapping) -> Result<(), ConfigError> {
+    if path.is_empty() {
         return Err(refused_url(at, "`sqlite:` without a path"));
     }
     if mapping.filter.is_some() {
