@@ -7,6 +7,7 @@
 //! ```
 
 pub mod clock;
+pub mod config;
 pub mod gate;
 pub mod grant;
 pub mod journal;

@@ -182,7 +182,7 @@ impl Schedule {
     }
 
     /// The longest distance between two wakes after `from`, over a year and a month; of schedules that wake more
-    /// often than hourly, over their first [`MAX_WAKES`] wakes.
+    /// often than hourly, over as many as tell.
     #[must_use]
     pub fn longest_gap(&self, from: Timestamp) -> TimeDelta {
         let wakes = self.sample(from, GAP_HORIZON);

@@ -1,0 +1,196 @@
+//! Settings held against each other: what can't work is refused, what is risky is a warning with its arithmetic.
+
+use super::{error::ConfigError, layers::Layers, providers::Registration};
+use crate::{
+    clock::Timestamp,
+    provider::Provider,
+    schedule::{self, RenewAfter, Schedule},
+};
+use std::time::Duration;
+
+/// How much longer than a request a lease must be.
+///
+/// Time for what stands around the request: the wait at the journal, the answer's fsync and the write-back.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// How much longer than a request the grace of a stop should be: time to keep the last answers.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+/// Fewer wakes than this between due and death are worth a warning: one failed pass would cost logins.
+const ENOUGH_CHANCES: usize = 2;
+
+/// Refuses a lease that may end before its answer comes.
+pub(super) fn check_lease(
+    layers: &Layers,
+    lease: Duration,
+    registration: &Registration,
+) -> Result<(), ConfigError> {
+    let timeout = registration.provider.profile.request_timeout;
+    let minimum = timeout + LEASE_MARGIN;
+    if lease > minimum {
+        return Ok(());
+    }
+    Err(ConfigError::Contradiction {
+        first: layers.quoted("lease"),
+        second: registration.scope.quoted(layers, "request_timeout", &words(timeout)),
+        reason: format!(
+            "a lease that ends before the answer is kept lets another process send the same refresh token; it must be \
+             longer than the timeout and {}",
+            words(LEASE_MARGIN)
+        ),
+        hint: format!("set `lease` to more than {}", words(minimum)),
+    })
+}
+
+/// Warns of a stop that gives up grants which may still be answered.
+pub(super) fn stop_warning(
+    layers: &Layers,
+    stop_grace: Duration,
+    registration: &Registration,
+) -> Option<String> {
+    let timeout = registration.provider.profile.request_timeout;
+    let least = timeout + STOP_MARGIN;
+    (stop_grace < least).then(|| {
+        format!(
+            "{} is short beside {}: a stop may give up a grant that was sent, and the next start has to settle it\n\
+             hint: set `stop_grace` to {} or more",
+            layers.quoted("stop_grace"),
+            registration.scope.quoted(layers, "request_timeout", &words(timeout)),
+            words(least)
+        )
+    })
+}
+
+/// Refuses a schedule that may not meet a token between due and death; warns where it meets it once only.
+pub(super) fn check_chances(
+    layers: &Layers,
+    schedule: &Schedule,
+    renew_after: RenewAfter,
+    registration: &Registration,
+    now: Timestamp,
+) -> Result<Option<String>, ConfigError> {
+    let provider = &registration.provider;
+    let Some(lifetime) = provider.profile.refresh_token_lifetime else { return Ok(None) };
+    let chances = schedule::chances(schedule, lifetime, renew_after, now);
+    if chances >= ENOUGH_CHANCES {
+        return Ok(None);
+    }
+    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+    let arithmetic = format!(
+        "a refresh token that lives {} is due after {} and then has {} left; two wakes lie up to {} apart",
+        words(lifetime),
+        words(renew_after.of(lifetime)),
+        words(renew_after.rest_of(lifetime)),
+        words(gap)
+    );
+    if chances == 0 {
+        return Err(ConfigError::Contradiction {
+            first: layers.quoted("schedule"),
+            second: registration.scope.quoted(layers, "refresh_token_lifetime", &words(lifetime)),
+            reason: format!("tokens would die between two wakes: {arithmetic}"),
+            hint: "wake more often, or set a smaller `renew_after`".to_owned(),
+        });
+    }
+    Ok(Some(format!(
+        "each token of `{}` gets {chances} chance before it dies, so one pass that fails costs logins: {arithmetic}\n\
+         hint: wake more often, like `schedule = \"0 3 * * *\"`; what isn't due is left alone",
+        provider.name
+    )))
+}
+
+/// Warns, with the arithmetic, of a rate that can't refresh the whole collection within a token's life.
+///
+/// At the worst all `documents` fall due in one pass, and the one whose turn comes last fell due just after the wake
+/// before: what is left of its life is all the time there is.
+#[must_use]
+pub fn drain_warning(
+    documents: u64,
+    provider: &Provider,
+    schedule: &Schedule,
+    renew_after: RenewAfter,
+    now: Timestamp,
+) -> Option<String> {
+    let (rate, lifetime) = provider.profile.rate.zip(provider.profile.refresh_token_lifetime)?;
+    let (needed, bound) =
+        (rate.time_for(documents), schedule::drain_bound(schedule, lifetime, renew_after, now));
+    (needed > bound).then(|| {
+        format!(
+            "a pass over all {documents} documents at {rate} takes {}, and a token of `{}` may have only {} left when \
+             the pass starts: it lives {}, is due after {}, and waits up to {} for a wake\n\
+             hint: raise `rate` if the provider allows it, or wake more often",
+            words(needed),
+            provider.name,
+            words(bound),
+            words(lifetime),
+            words(renew_after.of(lifetime)),
+            words(schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX)),
+        )
+    })
+}
+
+/// Refuses a log level that would be read as the name of a module that logs nothing.
+pub(super) fn check_log_level(layers: &Layers, level: &str) -> Result<(), ConfigError> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let lower = level.to_lowercase();
+    let one_word = level.chars().all(char::is_alphabetic);
+    let readable = tracing_subscriber::EnvFilter::try_new(level).is_ok();
+    if readable && (!one_word || LEVELS.contains(&lower.as_str())) {
+        return Ok(());
+    }
+    let nearest = super::keys::nearest_of(&lower, LEVELS.into_iter());
+    Err(ConfigError::Value {
+        at: layers.at("log.level"),
+        key: "log.level".to_owned(),
+        found: format!("the text `{level}`"),
+        expected:
+            "`error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter like `info,evergrant=debug`"
+                .to_owned(),
+        hint: nearest.map(|near| format!("did you mean `{near}`?")),
+    })
+}
+
+/// A duration for people and for the file, in its two largest units: `4d 16h`, `1min 30s`.
+pub(super) fn words(duration: Duration) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    let seconds = duration.as_secs_f64().round();
+    let largest =
+        UNITS.iter().position(|(_, length)| duration.as_secs() >= *length).unwrap_or(UNITS.len() - 1);
+    let shown = &UNITS[largest..UNITS.len().min(largest + 2)];
+    // Rounded to the smaller of the two, so that 4 d 15 h 59 min 59.9 s is 4 d 16 h.
+    let smallest = shown.last().map_or(1, |(_, length)| *length);
+    let mut rest = Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |whole| whole.as_secs());
+    rest = rest.saturating_add(smallest / 2) / smallest * smallest;
+    let mut parts = Vec::new();
+    for (name, length) in shown {
+        if rest >= *length {
+            parts.push(format!("{}{name}", rest / length));
+            rest %= length;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_shown_in_its_two_largest_units() {
+        for (millis, shown) in [
+            (0, "0s"),
+            (400, "0s"),
+            (1500, "2s"),
+            (60_000, "1min"),
+            (90_000, "1min 30s"),
+            (3_599_000, "59min 59s"),
+            (3_630_000, "1h 1min"),
+            (86_400_000 * 14, "14d"),
+            (86_400_000 * 14 / 3 - 1, "4d 16h"),
+            (86_400_000 * 31 - 1, "31d"),
+        ] {
+            assert_eq!(words(Duration::from_millis(millis)), shown, "{millis}");
+            assert!(millis == 0 || humantime::parse_duration(shown).is_ok());
+        }
+        assert!(words(Duration::MAX).contains('d'));
+    }
+}

@@ -1,0 +1,116 @@
+//! What can be wrong with a configuration, in words for the person who wrote it.
+
+use std::path::PathBuf;
+
+/// A configuration that can't be used; the process ends before it touches anything.
+///
+/// Each message says what is wrong, which key, where it came from and what to do. None holds a secret's value.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--config` names a file that isn't there.
+    #[error(
+        "there is no configuration file `{}`\nhint: check the path after `--config`, or leave it out to use the \
+         environment alone", .path.display()
+    )]
+    FileMissing {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// A file is there and can't be read.
+    #[error("`{}` can't be read", .path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file isn't TOML, or `.env` isn't made of `NAME=value` lines.
+    #[error("{at}: {problem}{}", hint_line(.hint.as_deref()))]
+    Syntax {
+        /// File and line.
+        at: String,
+        /// What is wrong there; never the line itself, which may hold a secret.
+        problem: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A key or variable that we don't know.
+    #[error("{at}: there is no {what} `{name}`{}", hint_line(.nearest.as_ref().map(|near| format!("did you mean `{near}`?")).as_deref()))]
+    UnknownKey {
+        /// Where it stands.
+        at: String,
+        /// `key` or `variable`.
+        what: &'static str,
+        /// The key or variable.
+        name: String,
+        /// The known one that it may have been meant for.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type, or outside of what its key takes.
+    #[error("{at}: `{key}` is {found}; expected {expected}{}", hint_line(.hint.as_deref()))]
+    Value {
+        /// Where it stands.
+        at: String,
+        /// The key.
+        key: String,
+        /// What it is; of a secret, only its type.
+        found: String,
+        /// What it should be.
+        expected: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A schedule or a zone that can't be used.
+    #[error("{at}: `{key}`: {problem}{}", hint_line(.hint.as_deref()))]
+    Schedule {
+        /// Where it stands.
+        at: String,
+        /// `schedule` or `timezone`.
+        key: &'static str,
+        /// What to do.
+        hint: Option<String>,
+        /// What is wrong with it.
+        problem: crate::schedule::ScheduleError,
+    },
+    /// A profile with the configuration's overrides in it can't be used.
+    #[error("the profile of the provider `{provider}` can't be used")]
+    Profile {
+        /// The provider's name.
+        provider: String,
+        /// What is wrong with it.
+        #[source]
+        source: crate::provider::profile::ProfileError,
+    },
+    /// Something without which the command can't work is set nowhere.
+    #[error(
+        "{problem}: nobody sets `{key}`\nhint: set `{key}` in evergrant.toml, or the environment variable `{variable}`, to {what}"
+    )]
+    Missing {
+        /// What is missing, in words.
+        problem: String,
+        /// The key.
+        key: String,
+        /// Its environment variable.
+        variable: String,
+        /// What to set it to, in words.
+        what: String,
+    },
+    /// Two settings that can't both hold.
+    #[error("{first} contradicts {second}: {reason}\nhint: {hint}")]
+    Contradiction {
+        /// One of them: key, value and where it stands.
+        first: String,
+        /// The other.
+        second: String,
+        /// Why not both.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+/// A line of its own for what to do.
+fn hint_line(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!("\nhint: {text}"))
+}

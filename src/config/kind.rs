@@ -1,0 +1,242 @@
+//! What a value may look like: one check for the file, the environment and the command line.
+
+use crate::{provider::rate::Rate, schedule::RenewAfter, store::mapping::FieldPath};
+use figment::value::{Dict, Value};
+use std::{path::Path, time::Duration};
+use url::{Host, Url};
+
+/// Longest duration that a setting may have; longer ones are slips, and arithmetic with them would overflow.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// What a key's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text but an empty one.
+    Text,
+    /// A text that is never shown.
+    Secret,
+    /// A path; a relative one starts at the file that names it, else at the working directory.
+    Path,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A whole number, 0 allowed.
+    Count,
+    /// A whole number above 0.
+    Positive,
+    /// `90s`, `60min`, `14d`.
+    Duration,
+    /// A duration, or `unknown`.
+    Lifetime,
+    /// `400/min`, or `none`.
+    Rate,
+    /// `1/3`, `0.33` or `33%`.
+    Share,
+    /// The URL of a token endpoint.
+    TokenUrl,
+    /// A dotted path into a document.
+    FieldPath,
+    /// A list of those.
+    FieldPaths,
+    /// A JSON pointer (RFC 6901).
+    Pointer,
+    /// A list of those.
+    Pointers,
+    /// A list of texts.
+    Texts,
+    /// A table of texts.
+    Parameters,
+}
+
+/// A value as it came, before it is checked.
+#[derive(Clone)]
+pub(super) enum Raw {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// What no key of ours takes, in words: `a date`.
+    Other(&'static str),
+    /// A list.
+    List(Vec<Raw>),
+    /// A table.
+    Table(Vec<(String, Raw)>),
+}
+
+/// A value that doesn't fit its key; never holds a secret.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    /// What it is, in words: ``the text `many` ``.
+    pub(super) found: String,
+    /// What it should be, in words.
+    pub(super) expected: String,
+}
+
+impl Raw {
+    /// What it is, in words; the text itself only where it is no secret.
+    pub(super) fn describe(&self, secret: bool) -> String {
+        match self {
+            Self::Text(text) if text.trim().is_empty() => "empty".to_owned(),
+            Self::Text(_) if secret => "a text".to_owned(),
+            Self::Text(text) => format!("the text `{text}`"),
+            Self::Integer(_) | Self::Float(_) if secret => "a number".to_owned(),
+            Self::Integer(number) => format!("the number {number}"),
+            Self::Float(number) => format!("the number {number}"),
+            Self::Other(words) => (*words).to_owned(),
+            Self::List(_) => "a list".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
+impl Kind {
+    /// What is expected, in words.
+    #[must_use]
+    pub fn expected(self) -> String {
+        match self {
+            Self::Text | Self::Secret => "a text".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::OneOf(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                format!("one of {}", quoted.join(", "))
+            }
+            Self::Count => "a whole number".to_owned(),
+            Self::Positive => "a whole number above 0".to_owned(),
+            Self::Duration => "a duration above 0: a number and a unit, like `90s`, `60min` or `14d`".to_owned(),
+            Self::Lifetime => "a duration like `60min` or `14d`, or `unknown`".to_owned(),
+            Self::Rate => {
+                "a whole number above 0 and a unit, like `400/min`, `50/s` or `1000/h`, or `none`".to_owned()
+            }
+            Self::Share => "more than 0 and less than 1, like `1/3`, `0.33` or `33%`".to_owned(),
+            Self::TokenUrl => "a URL that starts with `https://`, like `https://login.example.com/oauth/token`".to_owned(),
+            Self::FieldPath => "a field: names joined by dots, none empty, none starting with `$`".to_owned(),
+            Self::FieldPaths => "a list of fields, like `[\"email\", \"userId\"]`, or `email,userId` in the environment".to_owned(),
+            Self::Pointer => "a JSON pointer, like `/data/access_token`".to_owned(),
+            Self::Pointers => "a list of JSON pointers, like `[\"/error\", \"/code\"]`, or `/error,/code` in the environment".to_owned(),
+            Self::Texts => "a list of texts, like `[\"one\", \"two\"]`, or `one,two` in the environment".to_owned(),
+            Self::Parameters => "a table of texts, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
+        }
+    }
+
+    /// Is its value never to be shown?
+    #[must_use]
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Secret)
+    }
+
+    /// Reads a text of the environment or the command line; what can't be read stays a text for [`Kind::check`].
+    pub(super) fn read(self, text: &str) -> Raw {
+        let list = || text.split(',').map(|item| Raw::Text(item.trim().to_owned())).collect();
+        let untouched = || Raw::Text(text.to_owned());
+        match self {
+            _ if text.trim().is_empty() => untouched(),
+            Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
+            Self::FieldPaths | Self::Pointers | Self::Texts => Raw::List(list()),
+            Self::Parameters => {
+                let pair = |item: &str| {
+                    let (name, value) = item.split_once('=')?;
+                    Some((name.trim().to_owned(), Raw::Text(value.trim().to_owned())))
+                };
+                text.split(',').map(pair).collect::<Option<_>>().map_or_else(untouched, Raw::Table)
+            }
+            _ => untouched(),
+        }
+    }
+
+    /// Checks a value, and gives the form in which the layers keep it. A relative path starts at `base`.
+    pub(super) fn check(self, raw: &Raw, base: &Path) -> Result<Value, Misfit> {
+        let misfit = || Misfit { found: raw.describe(self.is_secret()), expected: self.expected() };
+        match (self, raw) {
+            (_, Raw::Text(text)) if text.trim().is_empty() => Err(misfit()),
+            (Self::Count | Self::Positive, Raw::Integer(number)) => {
+                let least = u32::from(self == Self::Positive);
+                u32::try_from(*number)
+                    .ok()
+                    .filter(|number| *number >= least)
+                    .map(Value::from)
+                    .ok_or_else(misfit)
+            }
+            (Self::Share, Raw::Float(share)) => self.check(&Raw::Text(share.to_string()), base),
+            (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
+            (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
+            (Self::Texts, Raw::List(items)) => Self::Text.check_each(items, base),
+            (Self::Parameters, Raw::Table(entries)) => {
+                let entry =
+                    |(name, value): &(String, Raw)| Ok((name.clone(), Self::Text.check(value, base)?));
+                entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
+            }
+            (Self::Path, Raw::Text(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
+            (Self::TokenUrl, Raw::Text(text)) => check_token_url(text.trim()),
+            (_, Raw::Text(text)) if self.takes(text.trim()) => {
+                let kept = if self.is_secret() { text } else { text.trim() };
+                Ok(kept.to_owned().into())
+            }
+            _ => Err(misfit()),
+        }
+    }
+
+    fn check_each(self, items: &[Raw], base: &Path) -> Result<Value, Misfit> {
+        let checked: Vec<Value> =
+            items.iter().map(|item| self.check(item, base)).collect::<Result<_, _>>()?;
+        Ok(checked.into())
+    }
+
+    /// Is this text one of its values?
+    fn takes(self, text: &str) -> bool {
+        let duration = || {
+            humantime::parse_duration(text).is_ok_and(|duration| !duration.is_zero() && duration <= LONGEST)
+        };
+        match self {
+            Self::Text | Self::Secret | Self::Path => true,
+            Self::OneOf(words) => words.contains(&text),
+            Self::Duration => duration(),
+            Self::Lifetime => text == "unknown" || duration(),
+            Self::Rate => text == "none" || text.parse::<Rate>().is_ok(),
+            Self::Share => text.parse::<RenewAfter>().is_ok(),
+            Self::FieldPath => text.parse::<FieldPath>().is_ok(),
+            Self::Pointer => text.starts_with('/'),
+            Self::TokenUrl
+            | Self::Count
+            | Self::Positive
+            | Self::FieldPaths
+            | Self::Pointers
+            | Self::Texts
+            | Self::Parameters => false,
+        }
+    }
+}
+
+/// Takes `https`, and `http` to this machine only; no credentials and no fragment (RFC 6749 §3.2).
+fn check_token_url(text: &str) -> Result<Value, Misfit> {
+    // An `@` may stand behind a password, in what is no URL too: then nothing of it is shown.
+    let shown = if text.contains('@') { "a text with an `@`".to_owned() } else { format!("`{text}`") };
+    let misfit = |expected: &str| Err(Misfit { found: shown.clone(), expected: expected.to_owned() });
+    let Ok(url) = Url::parse(text) else { return misfit(&Kind::TokenUrl.expected()) };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Misfit {
+            found: "a URL with a user name or password in it".to_owned(),
+            expected: "a URL without: `client_id` and `client_secret` are keys of their own".to_owned(),
+        });
+    }
+    match url.scheme() {
+        _ if url.fragment().is_some() => misfit("a URL without `#` (RFC 6749 §3.2)"),
+        "https" => Ok(text.to_owned().into()),
+        "http" if is_loopback(&url) => Ok(text.to_owned().into()),
+        "http" => misfit(
+            "`https://`: tokens would cross the network in the clear; `http://` is for this machine only \
+             (localhost, 127.0.0.0/8, [::1])",
+        ),
+        _ => misfit(&Kind::TokenUrl.expected()),
+    }
+}
+
+/// Does this URL never leave the machine?
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

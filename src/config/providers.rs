@@ -1,0 +1,291 @@
+//! From settings to providers that can be asked: profile, overrides, credentials.
+
+use super::{
+    checks::words,
+    error::ConfigError,
+    keys::{self, KEYS, PROVIDERS, Place},
+    layers::Layers,
+    secret::{self, Places},
+};
+use crate::provider::{
+    ClientAuth, ClientSecret, Profile, Provider, Rotation,
+    profile::{self, ProfileError},
+};
+use serde::Deserialize;
+use std::{path::Path, sync::Arc};
+use url::Url;
+
+/// Keys of a provider that aren't part of its profile.
+const CREDENTIALS: [&str; 3] = ["client_id", "client_secret", "client_secret_file"];
+
+/// Form fields of a grant that have a setting of their own, or none (RFC 6749 §6, §2.3.1).
+const RESERVED_PARAMETERS: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
+
+/// One provider's settings: where they stand, and what came of them.
+pub(super) struct Registration {
+    /// The provider, ready to be asked.
+    pub(super) provider: Arc<Provider>,
+    /// Where its keys stand.
+    pub(super) scope: Scope,
+}
+
+/// Where one provider's keys stand: at the top, or in `[providers.NAME]`.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// The provider's name.
+    pub(super) name: String,
+    /// Empty, or `providers.NAME.`.
+    prefix: String,
+    /// The name of its profile.
+    profile_name: String,
+}
+
+impl Scope {
+    /// The dotted name of one of its keys.
+    pub(super) fn dotted(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// A setting with its value and its place, which may be the profile.
+    pub(super) fn quoted(&self, layers: &Layers, key: &str, value: &str) -> String {
+        let dotted = self.dotted(key);
+        let at = layers.origin(&dotted).map(|origin| origin.at);
+        let at = at.unwrap_or_else(|| format!("the profile `{}`", self.profile_name));
+        format!("`{dotted} = \"{value}\"` ({at})")
+    }
+
+    fn missing(&self, problem: &str, key: &str, what: &str) -> ConfigError {
+        let dotted = self.dotted(key);
+        ConfigError::Missing {
+            problem: format!("the provider `{}` has no {problem}", self.name),
+            variable: keys::variable(&dotted),
+            key: dotted,
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// Every provider of the configuration; `credentials` is systemd's directory.
+pub(super) fn build(layers: &Layers, credentials: Option<&Path>) -> Result<Vec<Registration>, ConfigError> {
+    let names = layers.provider_names();
+    if names.is_empty() {
+        return Ok(vec![build_one(layers, only_scope(layers)?, credentials)?]);
+    }
+    check_names(layers, &names)?;
+    names.iter().map(|name| build_one(layers, named_scope(layers, name)?, credentials)).collect()
+}
+
+/// The only provider, from the keys at the top.
+fn only_scope(layers: &Layers) -> Result<Scope, ConfigError> {
+    let name = layers.text("provider").ok_or_else(|| ConfigError::Missing {
+        problem: "no provider is configured".to_owned(),
+        key: "provider".to_owned(),
+        variable: keys::variable("provider"),
+        what: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+    })?;
+    check_profile_name(layers, "provider", &name)?;
+    Ok(Scope { prefix: String::new(), profile_name: name.clone(), name })
+}
+
+/// A provider of `[providers.NAME]`; its profile is the one of its own name where it sets none.
+fn named_scope(layers: &Layers, name: &str) -> Result<Scope, ConfigError> {
+    let prefix = format!("{PROVIDERS}.{name}.");
+    let key = format!("{prefix}profile");
+    let profile_name = match layers.text(&key) {
+        Some(profile_name) => {
+            check_profile_name(layers, &key, &profile_name)?;
+            profile_name
+        }
+        None if profile::names().any(|known| known == name) => name.to_owned(),
+        None => {
+            return Err(ConfigError::Missing {
+                problem: format!("{} has no profile, and its name isn't one", layers.quoted_provider(name)),
+                variable: keys::variable(&key),
+                key,
+                what: format!("one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+            });
+        }
+    };
+    Ok(Scope { name: name.to_owned(), prefix, profile_name })
+}
+
+fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), ConfigError> {
+    if profile::names().any(|known| known == name) {
+        return Ok(());
+    }
+    let nearest = keys::nearest_of(name, profile::names());
+    Err(ConfigError::Value {
+        at: layers.at(key),
+        key: key.to_owned(),
+        found: format!("the text `{name}`"),
+        expected: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+        hint: Some(nearest.map_or_else(
+            || "a provider of your own takes the profile `generic` and a `token_url`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        )),
+    })
+}
+
+/// Refuses keys at the top beside named providers, names that share a variable, and documents that can't choose.
+fn check_names(layers: &Layers, names: &[String]) -> Result<(), ConfigError> {
+    let table = |name: &String| layers.quoted_provider(name);
+    let mut at_top = KEYS.iter().filter(|key| key.place == Place::Provider || key.name == "provider");
+    if let Some(key) = at_top.find(|key| layers.is_set(key.name)) {
+        let moved =
+            format!("{PROVIDERS}.{}.{}", names[0], if key.name == "provider" { "profile" } else { key.name });
+        return Err(ConfigError::Contradiction {
+            first: layers.quoted(key.name),
+            second: table(&names[0]),
+            reason: "a key at the top is about the only provider".to_owned(),
+            hint: format!("use `{moved}`, or `{}` in the environment", keys::variable(&moved)),
+        });
+    }
+    for (index, name) in names.iter().enumerate() {
+        if let Some(other) = names[index + 1..].iter().find(|other| keys::upper(other) == keys::upper(name)) {
+            return Err(ConfigError::Contradiction {
+                first: table(name),
+                second: table(other),
+                reason: format!("both would be `{}` in the environment", keys::upper(name)),
+                hint: "rename one of them".to_owned(),
+            });
+        }
+    }
+    if names.len() > 1 && layers.text("documents.provider").is_none() {
+        return Err(ConfigError::Missing {
+            problem: format!(
+                "there are {} providers ({}), and documents can't choose",
+                names.len(),
+                names.join(", ")
+            ),
+            key: "documents.provider".to_owned(),
+            variable: keys::variable("documents.provider"),
+            what: "the field that holds a provider's name".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Result<Registration, ConfigError> {
+    let profile = overridden(layers, &scope)
+        .map_err(|source| ConfigError::Profile { provider: scope.name.clone(), source })?;
+    check_profile(layers, &scope, &profile)?;
+    let token_url = profile.token_url.as_deref().and_then(|url| Url::parse(url).ok()).ok_or_else(|| {
+        scope.missing("token endpoint", "token_url", "its URL, from the provider's documentation")
+    })?;
+    let client_id = layers
+        .text(&scope.dotted("client_id"))
+        .ok_or_else(|| scope.missing("client id", "client_id", "the id of your client registration"))?;
+    let client_secret = client_secret(layers, &scope, &profile, credentials)?;
+    let provider = Provider {
+        name: scope.name.as_str().into(),
+        profile_name: scope.profile_name.clone(),
+        profile,
+        token_url,
+        client_id,
+        client_secret,
+    };
+    Ok(Registration { provider: Arc::new(provider), scope })
+}
+
+/// The compiled-in profile with the configuration's values laid over it.
+fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
+    let mut table = profile::table(&scope.profile_name)?;
+    let overrides =
+        KEYS.iter().filter(|key| key.place == Place::Provider && !CREDENTIALS.contains(&key.name));
+    for key in overrides {
+        let Some(value) = layers.value(&scope.dotted(key.name)) else { continue };
+        let value: toml::Value =
+            value.deserialize().expect("a checked value is a text, a number, a list or a table");
+        match key.name.split_once('.') {
+            Some((outer, inner)) => {
+                if let Some(toml::Value::Table(shape)) = table.get_mut(outer) {
+                    shape.insert(inner.to_owned(), value);
+                }
+            }
+            None => {
+                table.insert(key.name.to_owned(), value);
+            }
+        }
+    }
+    Profile::deserialize(table).map_err(|source| ProfileError::Invalid {
+        name: scope.profile_name.clone(),
+        source: Box::new(source),
+    })
+}
+
+/// Refuses a grace without rotation of that kind, the other way round, and form fields that are sent anyway.
+fn check_profile(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<(), ConfigError> {
+    let rotation = match profile.rotation {
+        Rotation::SingleUse => "single_use",
+        Rotation::Grace => "grace",
+        Rotation::None => "none",
+    };
+    let grace = words(profile.grace);
+    if (profile.rotation == Rotation::Grace) == profile.grace.is_zero() {
+        return Err(ConfigError::Contradiction {
+            first: scope.quoted(layers, "rotation", rotation),
+            second: scope.quoted(layers, "grace", &grace),
+            reason:
+                "a grace is how long a redeemed refresh token works again, with `rotation = \"grace\"` only"
+                    .to_owned(),
+            hint: format!(
+                "set both `{}` and `{}`, or neither",
+                scope.dotted("rotation"),
+                scope.dotted("grace")
+            ),
+        });
+    }
+    if let Some(name) =
+        profile.extra_parameters.keys().find(|name| RESERVED_PARAMETERS.contains(&name.as_str()))
+    {
+        let key = scope.dotted("extra_parameters");
+        return Err(ConfigError::Contradiction {
+            first: format!("`{key}.{name}` ({})", layers.at(&format!("{key}.{name}"))),
+            second: format!("the form field `{name}` of every grant"),
+            reason: "a field is sent once".to_owned(),
+            hint: format!(
+                "remove it from `{key}`; `client_id`, `client_secret` and `scope` are keys of their own"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// The secret that the profile's client authentication asks for.
+fn client_secret(
+    layers: &Layers,
+    scope: &Scope,
+    profile: &Profile,
+    credentials: Option<&Path>,
+) -> Result<Option<ClientSecret>, ConfigError> {
+    let (key, file_key) = (scope.dotted("client_secret"), scope.dotted("client_secret_file"));
+    let file = if scope.prefix.is_empty() {
+        "client_secret".to_owned()
+    } else {
+        format!("client_secret.{}", scope.name)
+    };
+    let places = Places {
+        key: &key,
+        file_key: &file_key,
+        credential: credentials.map(|directory| directory.join(file)),
+    };
+    let auth = match profile.client_auth {
+        ClientAuth::Basic => "basic",
+        ClientAuth::Body => "body",
+        ClientAuth::None => "none",
+    };
+    match (secret::find(layers, &places)?, profile.client_auth) {
+        (Some(secret), ClientAuth::None) => Err(ConfigError::Contradiction {
+            first: scope.quoted(layers, "client_auth", auth),
+            second: format!("`{key}` ({})", secret.at),
+            reason: "a public client has no secret, and a secret that is given must be used".to_owned(),
+            hint: format!("remove the secret, or set `{}` to `basic` or `body`", scope.dotted("client_auth")),
+        }),
+        (None, ClientAuth::Basic | ClientAuth::Body) => Err(scope.missing(
+            "client secret",
+            "client_secret",
+            &format!("the secret of your client registration (or name a file with `{file_key}`)"),
+        )),
+        (secret, _) => Ok(secret.map(|secret| ClientSecret::new(secret.text))),
+    }
+}

@@ -1,0 +1,115 @@
+use super::*;
+
+#[test]
+fn contradictions_are_refused_with_both_values() {
+    for (file, parts) in [
+        (
+            "schedule = \"0 3 1 * *\"",
+            &[
+                "`schedule = \"0 3 1 * *\"` (evergrant.toml line 1)",
+                "`refresh_token_lifetime = \"14d\"` (the profile `autodesk`)",
+                "31d",
+                "9d 8h",
+            ][..],
+        ),
+        (
+            "refresh_token_lifetime = \"7d\"",
+            &[
+                "`schedule = \"0 3 * * SUN\"` (default)",
+                "`refresh_token_lifetime = \"7d\"` (evergrant.toml line 1)",
+            ],
+        ),
+        (
+            "lease = \"60s\"",
+            &[
+                "`lease = \"60s\"` (evergrant.toml line 1)",
+                "`request_timeout = \"1min\"` (the profile `autodesk`)",
+                "more than 1min 30s",
+            ],
+        ),
+        ("lease = \"90s\"", &["`lease = \"90s\"`"]),
+        (
+            "request_timeout = \"10min\"",
+            &["`lease = \"10min\"` (default)", "`request_timeout = \"10min\"` (evergrant.toml line 1)"],
+        ),
+        (
+            "rotation = \"grace\"",
+            &["`rotation = \"grace\"` (evergrant.toml line 1)", "`grace = \"0s\"` (the profile `autodesk`)"],
+        ),
+        (
+            "grace = \"30min\"",
+            &["`rotation = \"single_use\"` (the profile `autodesk`)", "`grace = \"30min\"`"],
+        ),
+        (
+            "extra_parameters = { refresh_token = \"x\" }",
+            &["`extra_parameters.refresh_token` (evergrant.toml line 1)", "every grant"],
+        ),
+        (
+            "documents.bookkeeping = \"refresh_token\"",
+            &[
+                "`documents.refresh_token = \"refresh_token\"` (default)",
+                "`documents.bookkeeping = \"refresh_token\"` (evergrant.toml line 1)",
+            ],
+        ),
+        (
+            "documents.access_token = \"evergrant.token\"",
+            &["`documents.access_token", "`documents.bookkeeping"],
+        ),
+    ] {
+        assert_tells(&Setup::minimal().file(file).refused(), parts);
+    }
+    let filter = Setup::minimal()
+        .variable("EVERGRANT_STORE_URL", "sqlite:tokens.db")
+        .file("documents.filter = '{\"a\": 1}'")
+        .refused();
+    assert_tells(
+        &filter,
+        &[
+            "`documents.filter = \"{\"a\": 1}\"` (evergrant.toml line 1)",
+            "`store.url` (environment variable `EVERGRANT_STORE_URL`), a SQLite file",
+        ],
+    );
+}
+
+#[test]
+fn what_is_risky_is_warned_of_with_the_arithmetic() {
+    let warnings = Setup::minimal().load().warnings;
+    let [chances] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_tells(
+        chances,
+        &["gets 1 chance", "lives 14d", "due after 4d 16h", "9d 8h left", "7d apart", "hint: "],
+    );
+    let calm = Setup::minimal().variable("EVERGRANT_SCHEDULE", "0 3 * * *");
+    assert_eq!(calm.load().warnings, Vec::<String>::new());
+    let hasty = calm.variable("EVERGRANT_STOP_GRACE", "60s").load().warnings;
+    assert_tells(
+        &hasty.join("\n"),
+        &["`stop_grace = \"60s\"`", "`request_timeout = \"1min\"`", "1min 5s or more"],
+    );
+    let unknown = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "unknown").load();
+    assert_eq!(unknown.warnings, Vec::<String>::new(), "every wake finds every token due");
+    let sqlite = Setup::minimal()
+        .variable("EVERGRANT_STORE_URL", "sqlite:tokens.db")
+        .variable("EVERGRANT_STORE_DATABASE", "app")
+        .load();
+    assert_tells(&sqlite.warnings.join("\n"), &["`store.database = \"app\"`", "SQLite"]);
+}
+
+#[test]
+fn a_rate_that_cannot_drain_the_collection_is_warned_of() {
+    let setup = Setup::minimal();
+    let warning = |setup: &Setup, documents: u64| {
+        let config = setup.load();
+        let now = "2026-11-21T06:00:00Z".parse().unwrap();
+        drain_warning(documents, &config.providers[0], &config.schedule, config.renew_after, now)
+    };
+    // 9 d 8 h less 7 d are 56 h; 400 a minute are 24,000 an hour.
+    assert_eq!(warning(&setup, 1_344_000), None);
+    let told = warning(&setup, 2_000_000).unwrap();
+    assert_tells(
+        &told,
+        &["2000000 documents at 400/min takes 3d 11h", "2d 8h left", "lives 14d", "7d", "hint: "],
+    );
+    let unlimited = Setup::minimal().variable("EVERGRANT_RATE", "none");
+    assert_eq!(warning(&unlimited, u64::MAX), None);
+}

@@ -1,0 +1,206 @@
+use super::*;
+use crate::provider::Rotation;
+use secrecy::ExposeSecret;
+
+#[test]
+fn four_variables_are_a_complete_configuration() {
+    let config = Setup::minimal().load();
+    let [provider] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    assert_eq!(
+        (&*provider.name, provider.profile_name.as_str(), provider.client_id.as_str()),
+        ("autodesk", "autodesk", "an-id")
+    );
+    assert_eq!(provider.client_secret.as_ref().unwrap().expose(), CANARY);
+    assert_eq!(provider.token_url.as_str(), "https://developer.api.autodesk.com/authentication/v2/token");
+    assert_eq!(provider.profile.rate.unwrap().to_string(), "400/min");
+    assert_eq!(config.store.collection, "tokens");
+    assert_eq!(config.store.mapping, crate::store::mapping::Mapping::default());
+    assert_eq!(config.schedule.to_string(), "0 3 * * SUN (UTC)");
+    assert_eq!(config.renew_after.to_string(), "33.3%");
+    assert_eq!(config.lease, Duration::from_mins(10));
+    assert_eq!(config.stop_grace, Duration::from_secs(75));
+    assert_eq!(config.retry_after_failure, Duration::from_mins(15));
+    assert_eq!(config.max_retries_per_pass, 3);
+    assert_eq!(config.log, LogSettings { format: LogFormat::Text, level: "info".to_owned() });
+    assert_eq!(config.state_dir, PathBuf::from("/home/somebody/.local/state/evergrant"));
+    assert!(config.sources.is_empty());
+}
+
+/// Lays one more layer into a setup.
+type Lay = fn(Setup) -> Setup;
+
+#[test]
+fn a_stronger_layer_wins_over_each_weaker_one() {
+    let layers: [(&str, Lay); 5] = [
+        ("tokens", |setup| setup),
+        ("from_file", |setup| setup.file("[store]\ncollection = \"from_file\"\n")),
+        ("from_env_file", |setup| setup.env_file("EVERGRANT_STORE_COLLECTION=from_env_file\n")),
+        ("from_environment", |setup| setup.variable("EVERGRANT_STORE_COLLECTION", "from_environment")),
+        ("from_flag", |setup| setup.flag("store.collection", "from_flag")),
+    ];
+    let mut setup = Setup::minimal();
+    for (expected, lay) in layers {
+        setup = lay(setup);
+        assert_eq!(setup.load().store.collection, expected);
+    }
+    assert_eq!(setup.load().sources, [".env", "evergrant.toml"]);
+    assert_eq!(setup.flag("store.collection", "the_last_flag").load().store.collection, "the_last_flag");
+}
+
+#[test]
+fn a_file_alone_is_a_complete_configuration() {
+    let setup = Setup::bare().file(
+        r#"
+        provider = "generic"
+        client_id = "an-id"
+        client_auth = "none"
+        token_url = "http://127.0.0.1:8080/token"
+        scope = "offline_access"
+        rate = "50/s"
+        concurrency = 64
+        request_timeout = "20s"
+        refresh_token_lifetime = "unknown"
+        rotation = "grace"
+        grace = "30min"
+        schedule = "0 30 4 * * *"
+        timezone = "Europe/Berlin"
+        renew_after = 0.5
+        state_dir = "state"
+        extra_parameters = { audience = "api" }
+
+        [answer]
+        refused = ["invalid_grant", "bad_refresh_token"]
+        access_token = "/data/access_token"
+
+        [documents]
+        refresh_token = "oauth.refresh"
+        subject = ["name", "userId"]
+        expires_format = "unix_millis"
+
+        [log]
+        format = "json"
+        level = "info,evergrant=debug"
+        "#,
+    );
+    let config = setup.load();
+    let provider = &config.providers[0];
+    let profile = &provider.profile;
+    assert!(provider.client_secret.is_none());
+    assert_eq!(profile.scope.as_deref(), Some("offline_access"));
+    assert_eq!(profile.rate.unwrap().to_string(), "50/s");
+    assert_eq!((profile.concurrency.get(), profile.request_timeout), (64, Duration::from_secs(20)));
+    assert_eq!((profile.rotation, profile.grace), (Rotation::Grace, Duration::from_mins(30)));
+    assert_eq!(profile.refresh_token_lifetime, None);
+    assert_eq!(profile.extra_parameters["audience"], "api");
+    assert_eq!(profile.answer.refused, ["invalid_grant", "bad_refresh_token"]);
+    assert_eq!(profile.answer.access_token, "/data/access_token");
+    assert_eq!(profile.answer.refresh_token, "/refresh_token", "the profile's own");
+    assert_eq!(config.store.mapping.refresh_token.as_str(), "oauth.refresh");
+    assert_eq!(config.store.mapping.subject.len(), 2);
+    assert_eq!(config.state_dir, setup.path("state"));
+    assert_eq!(
+        config.store.url.expose_secret(),
+        format!("sqlite:{}", setup.path("state/tokens.db").display())
+    );
+    assert_eq!(config.renew_after.to_string(), "50%");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.sources, ["evergrant.toml"]);
+}
+
+#[test]
+fn lists_tables_and_numbers_come_from_the_environment_too() {
+    let config = Setup::minimal()
+        .variable("EVERGRANT_CONCURRENCY", " 8 ")
+        .variable("EVERGRANT_DOCUMENTS_SUBJECT", "name, userId")
+        .variable("EVERGRANT_EXTRA_PARAMETERS", "audience=api, resource=a=b")
+        .variable("EVERGRANT_ANSWER_REFUSED", "invalid_grant,expired")
+        .variable("EVERGRANT_RENEW_AFTER", "20%")
+        .load();
+    let profile = &config.providers[0].profile;
+    assert_eq!(profile.concurrency.get(), 8);
+    assert_eq!(profile.extra_parameters["audience"], "api");
+    assert_eq!(profile.extra_parameters["resource"], "a=b");
+    assert_eq!(profile.answer.refused, ["invalid_grant", "expired"]);
+    let subject: Vec<_> =
+        config.store.mapping.subject.iter().map(crate::store::mapping::FieldPath::as_str).collect();
+    assert_eq!(subject, ["name", "userId"]);
+}
+
+#[test]
+fn the_file_is_the_named_one_or_the_one_here_or_the_machines() {
+    let collection = |name: &str| format!("store.collection = \"{name}\"\n");
+    let mut setup = Setup::minimal().write("etc/evergrant.toml", &collection("the_machines"));
+    assert_eq!(setup.load().store.collection, "the_machines");
+    setup = setup.file(&collection("here"));
+    assert_eq!(setup.load().store.collection, "here");
+    setup = setup.write("other/named.toml", &collection("named"));
+    setup.inputs.file = Some("other/named.toml".into());
+    assert_eq!(setup.load().store.collection, "named");
+    assert_eq!(setup.load().sources, ["other/named.toml"]);
+    setup.inputs.file = Some("gone.toml".into());
+    assert_tells(&setup.refused(), &["there is no configuration file `gone.toml`", "hint: "]);
+}
+
+#[test]
+fn quotes_in_an_env_file_are_the_shells() {
+    for (text, expected) in [
+        ("EVERGRANT_CLIENT_ID=plain", "plain"),
+        ("export EVERGRANT_CLIENT_ID=exported # a comment", "exported"),
+        ("EVERGRANT_CLIENT_ID='single $quoted #1'", "single $quoted #1"),
+        ("EVERGRANT_CLIENT_ID=\"double \\\"quoted\\\"\"", "double \"quoted\""),
+        ("\u{feff}# first\n\nOTHER=1\nEVERGRANT_CLIENT_ID = spaced", "spaced"),
+        ("NAME=a\nEVERGRANT_CLIENT_ID=${NAME}-b", "a-b"),
+    ] {
+        let setup = Setup::minimal().without("EVERGRANT_CLIENT_ID").env_file(text);
+        assert_eq!(setup.load().providers[0].client_id, expected, "{text}");
+    }
+    let setup =
+        Setup::minimal().without("EVERGRANT_CLIENT_SECRET").env_file("EVERGRANT_CLIENT_SECRET='p$ss'\n");
+    assert_eq!(setup.load().providers[0].client_secret.as_ref().unwrap().expose(), "p$ss");
+}
+
+#[test]
+fn the_state_directory_follows_systemd_then_xdg_then_home() {
+    let setup = Setup::minimal();
+    let setup = setup.variable("XDG_STATE_HOME", "/xdg");
+    assert_eq!(setup.load().state_dir, PathBuf::from("/xdg/evergrant"));
+    let setup = setup.variable("STATE_DIRECTORY", "/var/lib/evergrant:/var/lib/second");
+    assert_eq!(setup.load().state_dir, PathBuf::from("/var/lib/evergrant"));
+    let setup = setup.variable("EVERGRANT_STATE_DIR", "/mine");
+    assert_eq!(setup.load().state_dir, PathBuf::from("/mine"));
+    let homeless = Setup::minimal().without("HOME");
+    assert_tells(&homeless.refused(), &["nobody sets `state_dir`", "`EVERGRANT_STATE_DIR`"]);
+}
+
+#[test]
+fn variables_that_are_not_settings_are_left_alone() {
+    Setup::minimal()
+        .variable("EVERGRANT_TEST_MONGODB_URI", "mongodb://localhost")
+        .variable("EVERGRANT_SERVICE_HOST", "10.0.0.1")
+        .variable("EVERGRANT_SERVICE_PORT_METRICS", "9090")
+        .variable("EVERGRANT_PORT", "tcp://10.0.0.1:9090")
+        .variable("EVERGRANT_PORT_9090_TCP_ADDR", "10.0.0.1")
+        .variable("EVERGRANTED", "x")
+        .raw_variable("OTHER".into(), not_text())
+        .load();
+}
+
+#[test]
+fn a_command_that_needs_no_provider_works_without_one() {
+    let config = Setup::bare().needing(Need::Store).load();
+    assert!(config.providers.is_empty());
+    assert_eq!(config.store.url.expose_secret(), "sqlite:/home/somebody/.local/state/evergrant/tokens.db");
+}
+
+#[test]
+fn no_secret_is_shown_by_debug() {
+    let setup = Setup::minimal().flag("client_secret", CANARY);
+    let shown = format!("{:?} {:#?} {:?}", setup.load(), setup.load(), setup.inputs);
+    assert!(!shown.contains(CANARY), "{shown}");
+}
+
+#[cfg(unix)]
+pub(super) fn not_text() -> OsString {
+    use std::os::unix::ffi::OsStringExt;
+    OsString::from_vec(vec![0xff, 0xfe])
+}

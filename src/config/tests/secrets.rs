@@ -1,0 +1,107 @@
+use super::*;
+use secrecy::ExposeSecret;
+
+fn secret_of(setup: &Setup) -> String {
+    setup.load().providers[0].client_secret.as_ref().unwrap().expose().to_owned()
+}
+
+#[test]
+fn a_secret_comes_from_a_value_a_file_or_a_credential() {
+    let open = || Setup::minimal().without("EVERGRANT_CLIENT_SECRET");
+    let in_env_file = open().env_file("EVERGRANT_CLIENT_SECRET=from-env-file\n");
+    assert_eq!(secret_of(&in_env_file), "from-env-file");
+    let in_file = open().file("client_secret = \"from file\"");
+    assert_eq!(secret_of(&in_file), "from file");
+    let mounted =
+        open().write("mounted", "from mount\r\n").variable("EVERGRANT_CLIENT_SECRET_FILE", "mounted");
+    assert_eq!(secret_of(&mounted), "from mount");
+    let credentials = |setup: Setup| {
+        let directory = setup.path("credentials").display().to_string();
+        setup
+            .write("credentials/client_secret", "from systemd\n")
+            .variable("CREDENTIALS_DIRECTORY", &directory)
+    };
+    assert_eq!(secret_of(&credentials(open())), "from systemd");
+    assert_eq!(secret_of(&credentials(Setup::minimal())), CANARY, "a key that is set is meant");
+}
+
+#[test]
+fn a_path_in_a_file_starts_at_the_file() {
+    let mut setup = Setup::minimal()
+        .without("EVERGRANT_CLIENT_SECRET")
+        .write("conf/secret", "beside the file")
+        .write("conf/evergrant.toml", "client_secret_file = \"secret\"");
+    setup.inputs.file = Some("conf/evergrant.toml".into());
+    assert_eq!(secret_of(&setup), "beside the file");
+}
+
+#[test]
+fn of_value_and_file_the_stronger_layer_holds() {
+    let setup = Setup::minimal().write("mounted", "from mount").file("client_secret_file = \"mounted\"");
+    assert_eq!(secret_of(&setup), CANARY);
+    let setup = setup.flag("client_secret_file", "mounted");
+    assert_eq!(secret_of(&setup), "from mount");
+}
+
+#[test]
+fn the_stores_url_is_a_secret_too() {
+    let url = |setup: &Setup| setup.load().store.url.expose_secret().to_owned();
+    let open = || Setup::minimal().without("EVERGRANT_STORE_URL");
+    let mounted =
+        open().write("url", "mongodb://db/from_mount\n").variable("EVERGRANT_STORE_URL_FILE", "url");
+    assert_eq!(url(&mounted), "mongodb://db/from_mount");
+    let setup = open().write("credentials/store_url", "mongodb://db/from_systemd\n");
+    let directory = setup.path("credentials").display().to_string();
+    assert_eq!(url(&setup.variable("CREDENTIALS_DIRECTORY", &directory)), "mongodb://db/from_systemd");
+}
+
+#[test]
+fn two_sources_of_one_layer_an_empty_one_and_a_missing_file_are_refused() {
+    let twice = Setup::minimal().variable("EVERGRANT_CLIENT_SECRET_FILE", "/run/secret").refused();
+    assert_tells(
+        &twice,
+        &[
+            "(environment variable `EVERGRANT_CLIENT_SECRET`)",
+            "(environment variable `EVERGRANT_CLIENT_SECRET_FILE`)",
+            "one source",
+        ],
+    );
+    let twice = Setup::minimal().variable("EVERGRANT_STORE_URL_FILE", "/run/url").refused();
+    assert_tells(&twice, &["`store.url` (", "`store.url_file = "]);
+    let empty = Setup::minimal().variable("EVERGRANT_CLIENT_SECRET", "").refused();
+    assert_tells(&empty, &["environment variable `EVERGRANT_CLIENT_SECRET`: `client_secret` is empty"]);
+    let open = || Setup::minimal().without("EVERGRANT_CLIENT_SECRET");
+    let empty = open().write("mounted", "\n\n").variable("EVERGRANT_CLIENT_SECRET_FILE", "mounted").refused();
+    assert_tells(
+        &empty,
+        &["mounted`, named by environment variable `EVERGRANT_CLIENT_SECRET_FILE`", "is empty"],
+    );
+    let gone = open().variable("EVERGRANT_CLIENT_SECRET_FILE", "gone").refused();
+    assert_tells(&gone, &["gone` can't be read"]);
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_warned_of() {
+    let config = Setup::minimal().flag("client_secret", CANARY).load();
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("on the command line")),
+        "{:?}",
+        config.warnings
+    );
+    assert!(!config.warnings.iter().any(|warning| warning.contains(CANARY)));
+}
+
+#[test]
+fn client_authentication_and_secret_must_agree() {
+    let contradiction = Setup::minimal().variable("EVERGRANT_CLIENT_AUTH", "none").refused();
+    assert_tells(
+        &contradiction,
+        &[
+            "`client_auth = \"none\"` (environment variable `EVERGRANT_CLIENT_AUTH`)",
+            "`client_secret` (environment variable `EVERGRANT_CLIENT_SECRET`)",
+        ],
+    );
+    let public =
+        Setup::minimal().without("EVERGRANT_CLIENT_SECRET").variable("EVERGRANT_CLIENT_AUTH", "none");
+    assert!(public.load().providers[0].client_secret.is_none());
+}
