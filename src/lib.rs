@@ -6,7 +6,9 @@
 //! schedule ─▶ claim ─▶ gate ─▶ journal(intent) ─▶ grant ─▶ journal(answer) ─▶ read answer ─▶ write-back ─▶ report
 //! ```
 
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod gate;
 pub mod grant;

@@ -190,7 +190,7 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
         if !text.contains(&cause_text) {
             match text.find("\nhint: ") {
                 Some(hint) => text.insert_str(hint, &format!(": {cause_text}")),
-                None => text.push_str(&format!(": {cause_text}")),
+                None => text.extend([": ", &cause_text]),
             }
         }
         source = cause.source();

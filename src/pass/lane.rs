@@ -51,7 +51,7 @@ pub(super) struct Lane {
 
 /// What the lane found to do.
 enum Work {
-    Token(Attempt),
+    Token(Box<Attempt>),
     Nothing,
     Stop,
 }
@@ -87,7 +87,7 @@ impl Lane {
     pub(super) async fn run(mut self) -> u64 {
         let reason = loop {
             let attempt = match self.next_work().await {
-                Work::Token(attempt) => attempt,
+                Work::Token(attempt) => *attempt,
                 Work::Nothing => break "",
                 Work::Stop => break "stopped",
             };
@@ -111,7 +111,7 @@ impl Lane {
     async fn next_work(&mut self) -> Work {
         loop {
             if let Some(attempt) = self.ready_again() {
-                return Work::Token(attempt);
+                return Work::Token(Box::new(attempt));
             }
             let room = self.again.len() < RETRIES_A_PLACE * self.redeemer.provider.profile.concurrency.get();
             let may_pull = !self.exhausted && room;
@@ -126,7 +126,7 @@ impl Lane {
                 () = tokio::time::sleep_until(next_again.unwrap_or_else(Instant::now)), if next_again.is_some() => {}
                 pulled = self.claims.next(), if may_pull => {
                     if let Some(attempt) = self.pulled(pulled).await {
-                        return Work::Token(attempt);
+                        return Work::Token(Box::new(attempt));
                     }
                 }
             }
@@ -143,7 +143,7 @@ impl Lane {
         self.out -= 1;
         if let Returned::Again(attempt, at) = returned {
             self.line.report.retried();
-            self.again.push_back((attempt, at));
+            self.again.push_back((*attempt, at));
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) enum Returned {
     /// Its outcome is with the sink.
     Done,
     /// The same token again, not before this.
-    Again(Attempt, Instant),
+    Again(Box<Attempt>, Instant),
 }
 
 /// What a task works with.
@@ -121,7 +121,7 @@ impl Redeemer {
                 }
                 if attempt.put_off < line.settings.attempts {
                     let wait = FIRST_RETRY_WAIT * 2_u32.saturating_pow(attempt.put_off - 1);
-                    return Returned::Again(attempt, Instant::now() + wait);
+                    return Returned::Again(Box::new(attempt), Instant::now() + wait);
                 }
                 Next::Defer(proof)
             }
@@ -130,7 +130,7 @@ impl Redeemer {
                 self.end(entry, Ending::Unsettled(reading.code.clone())).await;
                 attempt.unanswered += 1;
                 if attempt.unanswered <= ASK_AGAIN {
-                    return Returned::Again(attempt, Instant::now() + UNANSWERED_WAIT);
+                    return Returned::Again(Box::new(attempt), Instant::now() + UNANSWERED_WAIT);
                 }
                 Next::Defer(proof)
             }

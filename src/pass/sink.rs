@@ -102,7 +102,7 @@ impl Sink {
         // Still as expected, and still not matching: somebody else holds the claim now, or the store says one thing and
         // does another. A pair stays in the journal; a mark is theirs to make.
         for left in planned {
-            self.keep(left, "claim_lost");
+            self.keep(&left, "claim_lost");
         }
         if !endings.is_empty()
             && let Err(error) = self.line.journal.end(endings, self.line.clock.now()).await
@@ -277,7 +277,7 @@ impl Sink {
             if let Some(reason) = refused.get(&at) {
                 let subject = &plan.subject;
                 error!(%subject, reason, "the store refuses to write the document of `{subject}`");
-                self.keep(plan, "refused_by_store");
+                self.keep(&plan, "refused_by_store");
             } else if every_matched {
                 self.end(plan, endings);
             } else if let Some(documents) = &unsure {
@@ -288,7 +288,7 @@ impl Sink {
                     Found::Gone => self.lose(plan, Outcome::Gone, endings),
                 }
             } else {
-                self.keep(plan, "store");
+                self.keep(&plan, "store");
             }
         }
         again
@@ -329,7 +329,7 @@ impl Sink {
     }
 
     /// Nothing was written: a pair stays in the journal, anything else is found out again by the next pass.
-    fn keep(&self, plan: Planned, reason: &str) {
+    fn keep(&self, plan: &Planned, reason: &str) {
         let held = plan.is_pair_of_ours();
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {

@@ -1,0 +1,290 @@
+//! The command line: clap types only, no logic.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+/// Certbot for OAuth refresh tokens: refreshes a whole collection of token documents, and loses none.
+#[derive(Debug, Parser)]
+#[command(
+    name = "evergrant",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all well · 1 internal error · 2 usage or configuration · 3 some users must log in again or \
+                  were lost · 4 some are still due after transient failures · 5 the provider rejected the client, nobody \
+                  was marked · 6 another process holds the journal · 7 store or journal not available\n\n\
+                  Try it without any configuration:\n  evergrant demo"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Settings file [default: `evergrant.toml` here, else `/etc/evergrant/evergrant.toml`].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// One setting, stronger than environment and file: `--set rate=50/s`; may be repeated.
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Global options")]
+    pub set: Vec<(String, String)>,
+    /// What stdout is: text for people, or one JSON object.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Global options")]
+    pub format: Format,
+    /// Say less: warnings and errors (-q), errors only (-qq).
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: u8,
+    /// Say more: each grant (-v), everything of ours (-vv).
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Colours on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Global options")]
+    pub color: Color,
+}
+
+/// What stdout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Wake on the schedule and refresh what is due; with --once, refresh what is due now and end.
+    #[command(after_help = "Example:\n  evergrant run --once --limit 10")]
+    Run(RunArgs),
+    /// Look at everything a pass needs, and change nothing but the due index.
+    #[command(after_help = "Example:\n  evergrant check --probe-client")]
+    Check(CheckArgs),
+    /// Bring documents into the embedded store, out of it, or list who is in which state.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Look at what is on its way, or write back what an earlier process left.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// The provider profiles that are built in.
+    #[command(subcommand)]
+    Providers(ProvidersCommand),
+    /// Run a local OAuth provider for rehearsals, with rotation, limits and faults.
+    #[command(
+        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s"
+    )]
+    Sandbox(SandboxArgs),
+    /// Refresh 1,000 made-up users at a local provider, and check the result against its ledger.
+    #[command(after_help = "Example:\n  evergrant demo --crash")]
+    Demo(DemoArgs),
+}
+
+/// `evergrant run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// One pass over what is due, then end.
+    #[arg(long)]
+    pub once: bool,
+    /// Only the documents of this provider.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Redeem at most so many tokens (with --once).
+    #[arg(long, value_name = "N", requires = "once")]
+    pub limit: Option<NonZeroU64>,
+    /// Redeem every token, due or not, dead or not; none that another process has claimed (with --once).
+    #[arg(long, requires = "once")]
+    pub force: bool,
+}
+
+/// `evergrant check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Ask each provider with a made-up refresh token whether it knows our client; no real token is sent.
+    #[arg(long)]
+    pub probe_client: bool,
+}
+
+/// `evergrant tokens …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokensCommand {
+    /// Bring documents into the embedded store: mongoexport's JSON lines, a JSON array, or CSV.
+    #[command(
+        after_help = "Example:\n  mongoexport --uri \"$URI\" --collection tokens | evergrant tokens import -"
+    )]
+    Import {
+        /// The file, or `-` for stdin.
+        file: PathBuf,
+        /// What the file is [default: by its ending, else by its first character].
+        #[arg(long, value_enum)]
+        input: Option<InputFormat>,
+    },
+    /// Give the embedded store's documents back as JSON lines.
+    #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
+    Export,
+    /// List documents with their state; never their tokens.
+    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login")]
+    List {
+        /// Only those in this state.
+        #[arg(long, value_enum)]
+        state: Option<StateArg>,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<NonZeroU64>,
+    },
+}
+
+/// What an imported file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// JSON lines, or a JSON array.
+    Json,
+    /// CSV with a header row.
+    Csv,
+}
+
+/// A document's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum StateArg {
+    /// The login works, as far as we know.
+    Live,
+    /// The person must log in again.
+    NeedsLogin,
+    /// The person must log in again: an answer was lost.
+    LostInFlight,
+    /// No refresh token that can be sent.
+    Malformed,
+}
+
+/// `evergrant journal …`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum JournalCommand {
+    /// List what is on its way: answers not yet written back, cut-off grants, orphans.
+    #[command(after_help = "Example:\n  evergrant journal list")]
+    List,
+    /// Write back what an earlier process left, and redeem nothing.
+    #[command(after_help = "Example:\n  evergrant journal recover")]
+    Recover,
+}
+
+/// `evergrant providers …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ProvidersCommand {
+    /// List the profiles.
+    #[command(after_help = "Example:\n  evergrant providers list")]
+    List,
+    /// Print one profile with its sources.
+    #[command(after_help = "Example:\n  evergrant providers show autodesk")]
+    Show {
+        /// The profile's name.
+        name: String,
+    },
+}
+
+/// `evergrant sandbox`.
+#[derive(Debug, Clone, Args)]
+pub struct SandboxArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Users to make at the start.
+    #[arg(long, default_value_t = 1000)]
+    pub users: usize,
+    /// So many of them have a dead refresh token.
+    #[arg(long, default_value_t = 0)]
+    pub dead: usize,
+    /// Seed of tokens and faults: the same seed and the same requests give the same answers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What happens to a redeemed refresh token.
+    #[arg(long, value_enum, default_value_t = RotationArg::Rotate)]
+    pub rotation: RotationArg,
+    /// How long a redeemed token works again.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub grace: std::time::Duration,
+    /// A redeemed token that comes again ends the whole login, not only the request.
+    #[arg(long)]
+    pub revoke_family: bool,
+    /// Grants allowed in every sliding window; more are answered with 429.
+    #[arg(long, value_name = "RATE")]
+    pub rate_limit: Option<crate::sandbox::RateLimit>,
+    /// How long an answer takes.
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub latency: std::time::Duration,
+    /// And up to so much longer.
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub latency_jitter: std::time::Duration,
+    /// Faults by script: `503:2%,drop-after:1%,429(2)@10..20`.
+    #[arg(long, default_value = "", value_name = "SCRIPT")]
+    pub fault: crate::sandbox::FaultScript,
+    /// The client id that it knows.
+    #[arg(long, default_value = "sandbox-client", value_name = "ID")]
+    pub client_id: String,
+    /// That client's secret; a rehearsal secret, not a real one.
+    #[arg(long, default_value = "sandbox-secret", value_name = "SECRET")]
+    pub client_secret: String,
+}
+
+/// What a sandbox does with a redeemed refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RotationArg {
+    /// A new one each time.
+    Rotate,
+    /// The same one stays good, and is in each answer.
+    Keep,
+    /// The same one stays good, and is in no answer.
+    KeepAndOmit,
+}
+
+/// `evergrant demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Kill the process in the middle of the pass with SIGKILL, start it again, and show what recovery found.
+    #[arg(long)]
+    pub crash: bool,
+    /// Give the provider no grace period: an answer that the crash cut off is then a login lost in flight.
+    #[arg(long)]
+    pub strict: bool,
+    /// Made-up users.
+    #[arg(long, default_value_t = 1000)]
+    pub users: usize,
+    /// Grants a window.
+    #[arg(long, default_value = "120/s", value_name = "RATE")]
+    pub rate: crate::provider::rate::Rate,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, like `rate=50/s`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

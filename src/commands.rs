@@ -1,0 +1,136 @@
+//! The commands: each takes its arguments and the surroundings, prints data to stdout, and ends with an exit code.
+
+pub mod check;
+pub mod journal;
+pub mod providers;
+pub mod sandbox;
+pub mod tokens;
+
+use crate::cli::{Format, Global};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Inputs, Need};
+use crate::journal::JournalError;
+use crate::pass::{PassError, error_chain};
+use crate::provider::profile::ProfileError;
+use crate::report::summary::Exit;
+use crate::store::{Store, StoreError};
+use serde::Serialize;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+/// A command that couldn't do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A pass couldn't begin.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// A provider profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// What was asked for can't be done: what, and what to do instead.
+    #[error("{0}")]
+    Usage(String),
+    /// Reading or writing something else than the store or the journal.
+    #[error("can't {action}")]
+    Io {
+        /// In words: `read tokens.json`.
+        action: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// An error of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl CommandError {
+    /// Wraps an I/O error with what was being done.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Profile(_) | Self::Usage(_) => Exit::Usage,
+            Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
+                StoreError::Settings(_) => Exit::Usage,
+                StoreError::Unavailable { .. } | StoreError::Denied { .. } => Exit::Unavailable,
+            },
+            Self::Journal(error) | Self::Pass(PassError::Journal(error)) => match error {
+                JournalError::Held { .. } => Exit::JournalHeld,
+                JournalError::Directory { .. }
+                | JournalError::Full { .. }
+                | JournalError::Failed { .. }
+                | JournalError::Stopped => Exit::Unavailable,
+            },
+            Self::Pass(PassError::NoSuchProvider(..)) => Exit::Usage,
+            Self::Pass(PassError::Client(_)) | Self::Io { .. } | Self::Internal(_) => Exit::Internal,
+        }
+    }
+
+    /// For people: what happened with its causes, and the hint on a line of its own.
+    #[must_use]
+    pub fn text(&self) -> String {
+        error_chain(self)
+    }
+}
+
+/// What every command is given.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The options of every command.
+    pub global: Global,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+impl Surroundings {
+    /// Reads the settings that the command needs.
+    pub fn config(&self, need: Need) -> Result<Config, CommandError> {
+        let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
+        Ok(Config::load(&inputs, need, self.clock.now())?)
+    }
+
+    /// Prints a command's result to stdout: `text` for people, or `data` as one JSON object.
+    pub fn print(&self, text: &str, data: &impl Serialize) -> Result<(), CommandError> {
+        match self.global.format {
+            Format::Text => print(text),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(data).map_err(|error| {
+                    CommandError::Internal(format!("the result can't be written as JSON: {error}"))
+                })?;
+                print(&json)
+            }
+        }
+    }
+}
+
+/// Prints a line to stdout. A reader that has gone away (`| head`) isn't an error.
+pub fn print(text: &str) -> Result<(), CommandError> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::io("write to stdout")(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Connects to the store with as many connections as the providers may want.
+pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
+    let concurrency =
+        config.providers.iter().map(|provider| provider.profile.concurrency.get()).sum::<usize>();
+    Ok(crate::store::connect(&config.store, concurrency.max(1)).await?)
+}

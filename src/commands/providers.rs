@@ -1,0 +1,1 @@
+//! `evergrant providers`.
