@@ -1,3 +1,5 @@
 //! What several subjects need.
 
+pub(crate) mod meddler;
 pub(crate) mod mongod;
+pub(crate) mod rehearsal;
