@@ -1,6 +1,8 @@
 //! The integration tests: one binary, a file per subject.
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
 
+mod architecture;
+mod crash;
 mod pass;
 mod store;
 mod support;

@@ -2,4 +2,5 @@
 
 pub(crate) mod meddler;
 pub(crate) mod mongod;
+pub(crate) mod process;
 pub(crate) mod rehearsal;

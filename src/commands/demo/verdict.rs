@@ -70,12 +70,14 @@ impl Verdict {
             for document in page.documents {
                 let bookkeeping = &document.bookkeeping;
                 *states.entry(bookkeeping.state.as_str()).or_default() += 1;
-                if matches!(bookkeeping.state, State::NeedsLogin | State::LostInFlight) {
-                    let code = bookkeeping.last_error.as_ref().map_or("unknown", |error| &error.code);
-                    *must_log_in.entry(code.to_owned()).or_default() += 1;
-                }
-                if bookkeeping.state == State::LostInFlight {
-                    named_lost.push(document.subject.as_str().to_owned());
+                let code = bookkeeping.last_error.as_ref().map_or("unknown", |error| &error.code);
+                match bookkeeping.state {
+                    State::NeedsLogin => *must_log_in.entry(code.to_owned()).or_default() += 1,
+                    State::LostInFlight => {
+                        *must_log_in.entry("lost in flight".to_owned()).or_default() += 1;
+                        named_lost.push(document.subject.as_str().to_owned());
+                    }
+                    State::Live | State::Malformed => {}
                 }
                 if let Ok(token) = document.refresh_token {
                     held.push((document.subject.as_str().to_owned(), token));
