@@ -1,11 +1,11 @@
 //! A pass in which nothing goes wrong.
 
-use crate::support::rehearsal::{LIFETIME, Plan, on_both};
+use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, on_both};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::{Rotation, SandboxConfig};
 use evergrant::token::State;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::num::NonZeroU64;
 
 #[tokio::test]
@@ -70,13 +70,30 @@ async fn force_redeems_all_again_and_limit_only_so_many() {
         let rest = rehearsal.run().await;
         assert_eq!((rest.touched, rest.grants), (33, 33));
 
+        let due_before: Vec<Value> = due_times(&rehearsal).await;
+        let forced = PassRequest { force: true, ..limit(5) };
+        assert_eq!(rehearsal.run_with(&forced, &Stop::default()).await.grants, 5);
+        let changed = due_times(&rehearsal).await.iter().zip(&due_before).filter(|(a, b)| a != b).count();
+        assert_eq!(changed, 5, "what was claimed and not taken is as due as it was before");
+        assert_eq!(rehearsal.run().await.touched, 0);
+
         let forced = PassRequest { force: true, ..PassRequest::default() };
         assert_eq!(rehearsal.run_with(&forced, &Stop::default()).await.grants, 40);
         let ledger = rehearsal.sandbox.ledger();
-        assert_eq!((ledger.granted, ledger.reuses), (80, 0));
+        assert_eq!((ledger.granted, ledger.reuses), (85, 0));
         rehearsal.assert_kept(40).await;
     })
     .await;
+}
+
+async fn due_times(rehearsal: &Rehearsal) -> Vec<Value> {
+    rehearsal
+        .backend
+        .all()
+        .await
+        .into_iter()
+        .map(|document| document["evergrant"]["due_at"].clone())
+        .collect()
 }
 
 #[tokio::test]
