@@ -3,5 +3,6 @@
 
 mod architecture;
 mod crash;
+mod run;
 mod store;
 mod support;
