@@ -3,6 +3,7 @@
 
 mod architecture;
 mod crash;
+mod readme;
 mod run;
 mod store;
 mod support;
