@@ -4,6 +4,7 @@ pub mod check;
 pub mod journal;
 pub mod providers;
 pub mod sandbox;
+mod shown;
 pub mod tokens;
 
 use crate::cli::{Format, Global};
