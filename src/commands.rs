@@ -1,8 +1,10 @@
 //! The commands: each takes its arguments and the surroundings, prints data to stdout, and ends with an exit code.
 
 pub mod check;
+pub mod demo;
 pub mod journal;
 pub mod providers;
+pub mod run;
 pub mod sandbox;
 mod shown;
 pub mod tokens;
@@ -15,6 +17,8 @@ use crate::pass::{PassError, error_chain};
 use crate::provider::profile::ProfileError;
 use crate::report::summary::Exit;
 use crate::store::{Store, StoreError};
+use crate::telemetry;
+use indicatif::MultiProgress;
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -65,7 +69,10 @@ impl CommandError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Profile(_) | Self::Usage(_) => Exit::Usage,
+            Self::Config(_)
+            | Self::Profile(_)
+            | Self::Usage(_)
+            | Self::Pass(PassError::NoSuchProvider(..)) => Exit::Usage,
             Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
                 StoreError::Settings(_) => Exit::Usage,
                 StoreError::Unavailable { .. } | StoreError::Denied { .. } => Exit::Unavailable,
@@ -77,7 +84,6 @@ impl CommandError {
                 | JournalError::Failed { .. }
                 | JournalError::Stopped => Exit::Unavailable,
             },
-            Self::Pass(PassError::NoSuchProvider(..)) => Exit::Usage,
             Self::Pass(PassError::Client(_)) | Self::Io { .. } | Self::Internal(_) => Exit::Internal,
         }
     }
@@ -96,13 +102,32 @@ pub struct Surroundings {
     pub global: Global,
     /// The wall clock.
     pub clock: Clock,
+    /// Stderr, shared by log lines and the progress bar.
+    pub talk: MultiProgress,
 }
 
 impl Surroundings {
-    /// Reads the settings that the command needs.
+    /// Reads the settings that the command needs, and starts logging as they say.
     pub fn config(&self, need: Need) -> Result<Config, CommandError> {
         let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
-        Ok(Config::load(&inputs, need, self.clock.now())?)
+        let config = Config::load(&inputs, need, self.clock.now())?;
+        telemetry::start(&self.global, Some(&config.log), &self.talk);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+
+    /// Starts logging for a command that has no settings.
+    pub fn start_logging(&self) {
+        telemetry::start(&self.global, None, &self.talk);
+    }
+
+    /// Tells a person on stderr why the command couldn't do its work.
+    pub fn complain(&self, error: &CommandError) {
+        let text = format!("evergrant: {}", error.text());
+        // Nobody to tell it to is no reason to fail twice.
+        let _ = self.talk.suspend(|| writeln!(io::stderr().lock(), "{text}"));
     }
 
     /// Prints a command's result to stdout: `text` for people, or `data` as one JSON object.

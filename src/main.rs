@@ -1,2 +1,34 @@
-//! The binary.
-fn main() {}
+//! The binary: parse → runtime → dispatch → exit code; no logic.
+
+use clap::Parser as _;
+use evergrant::cli::{Cli, Command};
+use evergrant::clock::Clock;
+use evergrant::commands::{self, CommandError, Surroundings};
+use evergrant::report::summary::Exit;
+use evergrant::telemetry;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
+    let exit = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::io("start the runtime"))
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command, &surroundings)));
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            surroundings.complain(&error);
+            error.exit().into()
+        }
+    }
+}
+
+async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    match command {
+        Command::Run(args) => commands::run::run(args, surroundings).await,
+        Command::Demo(args) => commands::demo::run(args, surroundings).await,
+        _ => Err(CommandError::Usage("not there yet".into())),
+    }
+}

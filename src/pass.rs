@@ -21,7 +21,7 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, page_limit};
-use crate::store::{ProviderFilter, Readiness, Store, StoreError};
+use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
 use crate::write_back::DuePolicy;
 use sink::Sink;
 use std::num::NonZeroU64;
@@ -219,6 +219,7 @@ impl Pass {
             .map(|provider| TokenEndpoint::new(provider, self.clock.clone()))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
+        report.watch(&line.gates);
         let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
@@ -274,6 +275,24 @@ impl Pass {
     /// Prepares the store for a pass and says what it found.
     pub async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.store.prepare().await
+    }
+
+    /// How many documents a pass would find now; for the progress bar.
+    pub async fn count_due(&self, request: &PassRequest) -> Option<u64> {
+        let now = self.clock.now();
+        let query = DueQuery {
+            due_by: now,
+            force: request.force,
+            now,
+            limit: 1,
+            after: None,
+            providers: match &request.provider {
+                Some(name) if self.settings.documents_name_provider => ProviderFilter::Named(name.clone()),
+                Some(_) | None => ProviderFilter::Any,
+            },
+        };
+        let due = self.store.count_due(&query).await.ok()?;
+        Some(request.limit.map_or(due, |limit| due.min(limit.get())))
     }
 
     fn chosen(&self, request: &PassRequest) -> Result<Vec<Arc<Provider>>, PassError> {

@@ -4,11 +4,11 @@ pub mod progress;
 pub mod summary;
 
 use crate::clock::Timestamp;
-use crate::gate::Stopped;
+use crate::gate::{Gate, Stopped};
 use crate::token::{LastError, State, Subject};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most people named in one report; the others are counted, and `evergrant tokens list` names them all.
@@ -146,6 +146,7 @@ pub enum Trouble {
 #[derive(Debug)]
 pub struct Report {
     inner: Mutex<Inner>,
+    gates: Mutex<Vec<Arc<Gate>>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -173,7 +174,12 @@ impl Report {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner::default()) }
+        Self { inner: Mutex::new(Inner::default()), gates: Mutex::new(Vec::new()) }
+    }
+
+    /// The gates of the pass, whose pauses are shown.
+    pub fn watch(&self, gates: &[Arc<Gate>]) {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(gates);
     }
 
     /// A document was touched: claimed, or read and found to be marked already.
@@ -257,6 +263,8 @@ impl Report {
     /// The counts so far.
     #[must_use]
     pub fn progress(&self) -> progress::Progress {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let gates: Vec<_> = gates.iter().map(|gate| gate.status()).collect();
         let inner = self.lock();
         let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
         progress::Progress {
@@ -264,6 +272,8 @@ impl Report {
             refreshed: count(Outcome::Refreshed),
             needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
             throttled: inner.throttled,
+            paused_for: gates.iter().filter_map(|gate| gate.paused_for).max(),
+            closed: gates.iter().any(|gate| gate.closed),
         }
     }
 

@@ -95,6 +95,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
 
+    /// How many documents [`Store::due_page`] would read in all its pages; for the progress bar.
+    async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError>;
+
     /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.
     ///
     /// Sets `lease`, and `due_at = lease.until`, so that a claim whose owner died falls due again. Two processes never

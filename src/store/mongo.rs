@@ -323,6 +323,14 @@ impl Store for MongoStore {
         Ok(found.iter().filter_map(|raw| self.decode(raw)).collect())
     }
 
+    async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
+        let collection = self.collection.clone();
+        let conditions = query::due_conditions(&self.mapping, self.filter.as_ref(), query);
+        let count =
+            async move { collection.count_documents(conditions).max_time(READ_TIMEOUT * 9 / 10).await };
+        self.call("count due documents", READ_TIMEOUT, count).await
+    }
+
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
         let limit = limit.max(1);
         let start = self.position(after)?;

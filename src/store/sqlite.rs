@@ -195,6 +195,11 @@ impl Store for SqliteStore {
         self.reading("read documents", move |connection, mapping| rows::read(connection, mapping, &ids)).await
     }
 
+    async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
+        let query = query.clone();
+        self.reading("count due documents", move |connection, _| rows::count_due(connection, &query)).await
+    }
+
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
         let after = after.cloned();
         self.reading("list documents", move |connection, mapping| {

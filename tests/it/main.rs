@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a file per subject.
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
 
+mod architecture;
+mod crash;
 mod store;
 mod support;

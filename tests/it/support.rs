@@ -1,3 +1,4 @@
 //! What several subjects need.
 
 pub(crate) mod mongod;
+pub(crate) mod process;

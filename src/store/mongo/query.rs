@@ -224,6 +224,17 @@ pub(super) fn due(
     Some(reading)
 }
 
+/// What is due, as conditions alone.
+pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query: &DueQuery) -> Document {
+    let mut conditions = vec![lease_is_free(&mapping.bookkeeping, query.now)];
+    conditions.extend(of_providers(mapping, &query.providers));
+    conditions.extend(extra.cloned());
+    if !query.force {
+        conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
+    }
+    and(conditions)
+}
+
 /// Documents in `_id` order. Bounds end before `MaxKey`: a document whose `_id` that is (nobody has one) is only read
 /// when it is on the first page.
 pub(super) fn all(

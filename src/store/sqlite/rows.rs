@@ -41,6 +41,16 @@ pub(super) fn due_page(
     page(connection, mapping, statement, values, query.limit, belongs)
 }
 
+/// See [`crate::store::Store::count_due`]; documents of other providers are counted too.
+pub(super) fn count_due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<u64> {
+    let due_by = if query.force { i64::MAX } else { query.due_by.timestamp_millis() };
+    let statement =
+        "SELECT count(*) FROM documents WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2)";
+    let values = params![due_by, query.now.timestamp_millis()];
+    let count: i64 = connection.query_row(statement, values, |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 /// See [`crate::store::Store::list`].
 pub(super) fn list(
     connection: &Connection,

@@ -1,0 +1,134 @@
+//! `evergrant run`: one pass, or passes on the schedule.
+
+use super::{CommandError, Surroundings, connect};
+use crate::cli::RunArgs;
+use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
+use crate::daemon::{Daemon, DaemonError, stop_on_signals};
+use crate::journal::Journal;
+use crate::pass::{Pass, PassRequest, PassSettings, Stop};
+use crate::report::summary::Exit;
+use crate::report::{Report, progress};
+use crate::store::{IndexState, Readiness};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// Runs until the pass is through, or until a signal.
+pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Provider)?;
+    let pass = pass(&config, surroundings).await?;
+    let stop = Stop::default();
+    stop_on_signals(stop.clone(), config.stop_grace).map_err(internal)?;
+    let request = PassRequest { force: args.force, limit: args.limit, provider: args.provider };
+    let exit = if args.once {
+        once(&pass, &request, &stop, surroundings).await?
+    } else {
+        if request.provider.is_some() {
+            return Err(CommandError::Usage(
+                "`--provider` chooses the documents of one pass\nhint: use it with `--once`".to_owned(),
+            ));
+        }
+        let readiness = pass.prepare().await?;
+        tell_readiness(&config, &pass, &readiness, surroundings);
+        let daemon = Daemon {
+            pass: pass.clone(),
+            schedule: config.schedule.clone(),
+            first_backoff: config.retry_after_failure,
+            longest_backoff: MAX_RETRY_AFTER_FAILURE,
+        };
+        let exit = daemon.run(&stop).await.map_err(internal)?;
+        drop(daemon);
+        exit
+    };
+    pass.journal.close().await;
+    Ok(exit)
+}
+
+/// Opens everything that a pass works with; the journal first, so that a second process is told so at once.
+pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, CommandError> {
+    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
+    let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &clock))
+        .await
+        .map_err(|panic| CommandError::Internal(format!("opening the journal panicked: {panic}")))??;
+    Ok(Pass {
+        store: connect(config).await?,
+        journal,
+        providers: config.providers.clone(),
+        settings: PassSettings {
+            lease: config.lease,
+            renew_after: config.renew_after,
+            first_backoff: config.retry_after_failure,
+            longest_backoff: MAX_RETRY_AFTER_FAILURE,
+            attempts: config.max_retries_per_pass.saturating_add(1),
+            documents_name_provider: config.store.mapping.provider.is_some(),
+        },
+        clock: surroundings.clock.clone(),
+    })
+}
+
+async fn once(
+    pass: &Pass,
+    request: &PassRequest,
+    stop: &Stop,
+    surroundings: &Surroundings,
+) -> Result<Exit, CommandError> {
+    let report = Arc::new(Report::new());
+    let done = tokio_util::sync::CancellationToken::new();
+    let bar = {
+        let (pass, request) = (pass.clone(), request.clone());
+        let total = async move { pass.count_due(&request).await };
+        tokio::spawn(progress::draw(surroundings.talk.clone(), report.clone(), total, done.clone()))
+    };
+    info!("one pass over {}", pass.store.describe());
+    let summary = pass.run(request, stop, report).await;
+    done.cancel();
+    // A bar that can't be drawn is no reason to fail.
+    let _ = bar.await;
+    let summary = summary?;
+    if summary.documents == 0 {
+        warn!(
+            "0 documents in {}\nhint: is this the database and collection that you meant?",
+            summary.collection
+        );
+    }
+    surroundings.print(&summary.to_string(), &summary)?;
+    Ok(summary.exit())
+}
+
+/// Says at the start what would surprise later.
+fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundings: &Surroundings) {
+    info!(
+        documents = readiness.documents,
+        server = readiness.server,
+        "{} documents in {}",
+        readiness.documents,
+        pass.store.describe()
+    );
+    if !readiness.exists {
+        warn!(
+            "{} does not exist\nhint: is this the database and collection that you meant?",
+            pass.store.describe()
+        );
+    }
+    if let IndexState::Missing { reason, command } = &readiness.index {
+        warn!(
+            "the due index is missing ({reason}), so every pass scans the collection\nhint: let somebody run: {command}"
+        );
+    }
+    for provider in &config.providers {
+        let now = surroundings.clock.now();
+        if let Some(warning) =
+            drain_warning(readiness.documents, provider, &config.schedule, config.renew_after, now)
+        {
+            warn!("{warning}");
+        }
+    }
+}
+
+fn internal(error: DaemonError) -> CommandError {
+    match error {
+        DaemonError::Journal(error) => CommandError::Journal(error),
+        DaemonError::Scheduler(_) | DaemonError::Signals(_) => {
+            CommandError::Internal(crate::pass::error_chain(&error))
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Schedule × pass × signals × drain deadline.
+//!
+//! tokio-cron-scheduler is the alarm clock: it pokes. The supervisor decides: no overlap, a wake missed while down or
+//! during a pass is caught up once, clock steps are survived, and a stop has two stages.
+
+use crate::clock::Timestamp;
+use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
+use crate::report::summary::{Exit, Summary};
+use crate::report::{Outcome as Is, Report};
+use crate::schedule::{Schedule, backoff};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tracing::{error, info, warn};
+
+/// When the alarm clock pokes: every second. Whether it is time is decided here, in the schedule's real zone.
+const POKE: &str = "* * * * * *";
+
+/// The supervisor looks at the clock itself, too: the alarm clock sleeps on when the wall clock steps back.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(20);
+
+/// The wakes that are announced.
+const ANNOUNCED_WAKES: usize = 3;
+
+/// Runs passes on the schedule until it is stopped.
+#[derive(Debug)]
+pub struct Daemon {
+    /// What a wake does.
+    pub pass: Pass,
+    /// When it wakes.
+    pub schedule: Schedule,
+    /// First wait before a pass that left something due, or couldn't begin, is followed by another; it doubles.
+    pub first_backoff: Duration,
+    /// Longest such wait.
+    pub longest_backoff: Duration,
+}
+
+/// The alarm clock or the signals can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The alarm clock.
+    #[error("the scheduler can't be started")]
+    Scheduler(#[from] JobSchedulerError),
+    /// Signals.
+    #[error("signals can't be listened to")]
+    Signals(#[source] std::io::Error),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+}
+
+/// Listens for SIGINT and SIGTERM: the first takes no more and waits `grace` for what was sent, the second gives up.
+///
+/// # Errors
+/// When the handlers can't be installed.
+pub fn stop_on_signals(stop: Stop, grace: Duration) -> Result<(), DaemonError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    tokio::spawn(async move {
+        let mut asked = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        asked().await;
+        let wait = humantime::format_duration(grace);
+        warn!(
+            "stopping: no more tokens are taken; up to {wait} for what was sent (once more to give that up)"
+        );
+        stop.take_no_more.cancel();
+        if tokio::time::timeout(grace, asked()).await.is_ok() {
+            warn!("stopping at once, as asked again");
+        } else {
+            warn!("the grace period of {wait} is over");
+        }
+        stop.give_up.cancel();
+    });
+    Ok(())
+}
+
+impl Daemon {
+    /// Sleeps and runs passes until `stop`; returns how the process should exit.
+    ///
+    /// # Errors
+    /// When the alarm clock or the journal can't be used at the start; what goes wrong in a pass is logged.
+    pub async fn run(&self, stop: &Stop) -> Result<Exit, DaemonError> {
+        let (poke, mut poked) = mpsc::channel(1);
+        let mut alarm = JobScheduler::new().await?;
+        alarm
+            .add(Job::new(POKE, move |_, _| {
+                // A poke that is still waiting to be heard is as good as two.
+                let _ = poke.try_send(());
+            })?)
+            .await?;
+        alarm.start().await?;
+
+        let mut last_wake = self.pass.journal.last_wake().await?;
+        self.announce();
+        let mut exit = Exit::Well;
+        let mut failures = 0;
+        let mut again_at: Option<Instant> = None;
+        while !stop.take_no_more.is_cancelled() {
+            let now = self.pass.clock.now();
+            let wake = self.wake(&mut last_wake, now);
+            let retry = again_at.is_some_and(|at| Instant::now() >= at);
+            if wake.is_none() && !retry {
+                tokio::select! {
+                    () = stop.take_no_more.cancelled() => {}
+                    _ = poked.recv() => {}
+                    () = tokio::time::sleep(LOOK_AT_THE_CLOCK) => {}
+                }
+                continue;
+            }
+            if let Some(wake) = wake {
+                let late = (now - wake).num_seconds();
+                info!(scheduled = %wake, late_seconds = late, "waking for the pass of {}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
+            } else {
+                info!("trying again what the last pass left due");
+            }
+            let ended = self.pass.run(&PassRequest::default(), stop, Arc::new(Report::new())).await;
+            let (ended, began) = match ended {
+                Ok(summary) => {
+                    tell(&summary);
+                    (summary.exit(), true)
+                }
+                Err(error) => {
+                    self.tell_failure(&error);
+                    (Exit::Unavailable, false)
+                }
+            };
+            if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {
+                last_wake = Some(wake);
+                self.remember(wake).await;
+            } else if let Some(wake) = wake {
+                // Not remembered on disk: the next start catches it up. Not repeated at once here.
+                last_wake = Some(wake);
+            }
+            let left_due = matches!(ended, Exit::StillDue | Exit::Unavailable | Exit::Internal);
+            failures = if left_due { failures + 1 } else { 0 };
+            again_at = left_due.then(|| {
+                let wait = backoff(failures, self.first_backoff, self.longest_backoff, rand::random());
+                info!(
+                    "trying again what is still due in {}",
+                    humantime::format_duration(Duration::from_secs(wait.as_secs()))
+                );
+                Instant::now() + wait
+            });
+            if stop.give_up.is_cancelled() {
+                exit = ended;
+            }
+            self.announce();
+        }
+        // It returns at once, and one more poke may come: nobody listens any more.
+        alarm.shutdown().await?;
+        info!("stopped");
+        Ok(exit)
+    }
+
+    /// The wake to answer now, if there is one. A clock that stepped back must not make us wait until it has caught up.
+    fn wake(&self, last_wake: &mut Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let last = *last_wake.get_or_insert(now);
+        if last > now {
+            warn!(last_wake = %last, "the clock stepped back behind the last wake; going on from now");
+            *last_wake = Some(now);
+        }
+        self.schedule.missed_since(*last_wake, now)
+    }
+
+    async fn remember(&self, wake: Timestamp) {
+        if let Err(error) = self.pass.journal.set_last_wake(wake).await {
+            error!(
+                error = error_chain(&error),
+                "the wake can't be remembered: after a restart it is caught up once more"
+            );
+        }
+    }
+
+    fn announce(&self) {
+        let wakes: Vec<_> = self
+            .schedule
+            .next_wakes(self.pass.clock.now(), ANNOUNCED_WAKES)
+            .iter()
+            .map(std::string::ToString::to_string)
+            .collect();
+        info!(zone = %self.schedule.zone(), "next wakes: {}", wakes.join(", "));
+    }
+
+    fn tell_failure(&self, error: &PassError) {
+        error!(
+            error = error_chain(error),
+            store = self.pass.store.describe(),
+            "the pass couldn't begin; no token was redeemed"
+        );
+    }
+}
+
+/// Logs the end of a pass: counts for programs, the people as the report shows them.
+pub fn tell(summary: &Summary) {
+    let count = |outcome| summary.count(outcome);
+    info!(
+        refreshed = count(Is::Refreshed),
+        duplicate = count(Is::Duplicate),
+        superseded = count(Is::Superseded),
+        gone = count(Is::Gone),
+        needs_login = count(Is::NeedsLogin),
+        lost_in_flight = count(Is::LostInFlight),
+        malformed = count(Is::Malformed),
+        still_due = count(Is::StillDue),
+        held = count(Is::Held),
+        orphans = summary.orphans,
+        "pass over {} ended: {} of {} due documents refreshed",
+        summary.collection,
+        count(Is::Refreshed),
+        summary.touched,
+    );
+    for named in summary.named.iter().filter(|named| named.new) {
+        let (subject, state, code) = (&named.subject, named.state.as_str(), &named.code);
+        warn!(%subject, state, code, "`{subject}` is now {state} ({code})");
+    }
+    for trouble in &summary.troubles {
+        error!("{trouble}");
+    }
+}

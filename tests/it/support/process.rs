@@ -1,0 +1,191 @@
+//! The built binary against a sandbox and a store of a test's own.
+
+use super::mongod;
+use evergrant::sandbox::{Sandbox, SandboxConfig, SeededUser};
+use evergrant::store::mapping::Mapping;
+use evergrant::store::{self, Store, StoreSettings};
+use evergrant::token::TokenDocument;
+use serde_json::{Map, Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Longest that a process of a test may run: far beyond what any needs, so that a hang is a failure and not a wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Which store a scene plays in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Mongo,
+}
+
+/// A provider, a store full of its users, and the settings that lead the binary to both.
+pub(crate) struct Scene {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Scene {
+    /// `None` where no mongod is to be had; that was said loudly.
+    pub(crate) async fn new(name: &str, kind: Kind, config: SandboxConfig) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, database) = match kind {
+            Kind::Sqlite => (format!("sqlite:{}", folder.path().join("tokens.db").display()), None),
+            Kind::Mongo => (mongod::uri()?.to_owned(), Some(mongod::database_name(name))),
+        };
+        let sandbox = Sandbox::start(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+        let settings = StoreSettings {
+            url: url.clone().into(),
+            database: database.clone(),
+            collection: "tokens".to_owned(),
+            mapping: Mapping::default(),
+        };
+        fill(kind, &settings, &sandbox.users()).await;
+        let store = store::connect(&settings, 4).await.unwrap();
+        let mut scene = Self { sandbox, store, folder, settings: Vec::new() };
+        scene.set("store.url", &url);
+        if let Some(database) = database {
+            scene.set("store.database", &database);
+        }
+        let token_url = scene.sandbox.token_url();
+        for (key, value) in [
+            ("provider", "generic"),
+            ("token_url", &token_url),
+            ("client_id", "sandbox-client"),
+            ("client_secret", "sandbox-secret"),
+            ("refresh_token_lifetime", "14d"),
+            ("state_dir", scene.folder.path().join("state").to_str().unwrap()),
+        ] {
+            scene.settings.push((key.to_owned(), value.to_owned()));
+        }
+        Some(scene)
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// The binary with this scene's settings in the environment, and nothing else there.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
+        command.env_clear().current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
+        for (key, value) in &self.settings {
+            command.env(format!("EVERGRANT_{}", key.replace('.', "_").to_uppercase()), value);
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.start(arguments)).await
+    }
+
+    pub(crate) async fn documents(&self) -> Vec<TokenDocument> {
+        let (mut documents, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.list(after.as_ref(), 500).await.unwrap();
+            documents.extend(page.documents);
+            after = page.next;
+            if after.is_none() {
+                return documents;
+            }
+        }
+    }
+
+    /// What the ledger says of what we hold.
+    pub(crate) async fn audit(&self) -> evergrant::sandbox::Audit {
+        let documents = self.documents().await;
+        let held = documents.iter().filter_map(|document| {
+            let token = document.refresh_token.as_ref().ok()?;
+            Some((document.subject.as_str(), token.expose()))
+        });
+        self.sandbox.audit(held)
+    }
+
+    pub(crate) fn state_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Waits until the ledger is as `wanted`, or the process has ended.
+    pub(crate) async fn until(&self, child: &mut Child, wanted: impl Fn(&Sandbox) -> bool) {
+        let mut tick = tokio::time::interval(TICK);
+        let look = async {
+            while !wanted(&self.sandbox) && child.try_wait().unwrap().is_none() {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("the ledger gets there");
+    }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) async fn of(child: Child) -> Self {
+        let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, child.wait_with_output())
+            .await
+            .expect("it ends by itself")
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Writes documents as a team that never heard of us has them.
+async fn fill(kind: Kind, settings: &StoreSettings, users: &[SeededUser]) {
+    let document = |index: usize, user: &SeededUser| {
+        json!({
+            "_id": { "$oid": format!("{index:024x}") },
+            "userId": user.user,
+            "email": user.email,
+            "access_token": user.access_token,
+            "refresh_token": user.refresh_token,
+        })
+    };
+    let documents: Vec<Value> = users.iter().enumerate().map(|(index, user)| document(index, user)).collect();
+    match kind {
+        Kind::Sqlite => {
+            use secrecy::ExposeSecret as _;
+            let path = store::sqlite_path(settings.url.expose_secret()).unwrap().to_owned();
+            let store = store::sqlite::SqliteStore::open(path.as_ref(), Mapping::default()).await.unwrap();
+            let fields = |value: Value| if let Value::Object(fields) = value { fields } else { Map::new() };
+            store.import(documents.into_iter().map(fields).collect()).await.unwrap();
+        }
+        Kind::Mongo => {
+            use secrecy::ExposeSecret as _;
+            let client = mongodb::Client::with_uri_str(settings.url.expose_secret()).await.unwrap();
+            let database = client.database(settings.database.as_deref().unwrap());
+            let documents = documents.into_iter().map(|value| {
+                let bson::Bson::Document(document) = bson::Bson::try_from(value).unwrap() else {
+                    panic!("a document")
+                };
+                document
+            });
+            database.collection::<bson::Document>("tokens").insert_many(documents).await.unwrap();
+        }
+    }
+}
