@@ -1,11 +1,10 @@
 //! `evergrant journal`: what is on its way, and what to do about it.
 
-use super::{CommandError, Surroundings, connect, shown};
+use super::{CommandError, Surroundings, shown};
 use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
-use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need};
+use crate::config::Need;
 use crate::journal::{Entry, EntryId, EntryState, Holder, Journal};
-use crate::pass::{Pass, PassSettings};
 use crate::report::summary::{Exit, Summary};
 use crate::report::{Outcome, Recovery, Trouble};
 use crate::token::{Subject, TokenId};
@@ -78,7 +77,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         }
         JournalCommand::Recover => {
             let config = surroundings.config(Need::Provider)?;
-            let pass = pass(&config, surroundings).await?;
+            let pass = super::run::pass(&config, surroundings).await?;
             let summary = pass.recover().await?;
             let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
             pass.journal.close().await;
@@ -148,7 +147,7 @@ impl EntryState {
     const ALL: [Self; 4] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Orphan];
 
     /// The word in the journal and in lists.
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Intent => "intent",
             Self::Answer => "answer",
@@ -165,7 +164,9 @@ impl EntryState {
                 "sent by a process that is gone: nobody knows whether the provider processed it",
                 "`evergrant run --once` asks again, before anything else",
             ],
-            (Self::Answer, true) => ["answered; the new pair is on its way into the document", "nothing to do"],
+            (Self::Answer, true) => {
+                ["answered; the new pair is on its way into the document", "nothing to do"]
+            }
             (Self::Answer, false) => [
                 "answered; the new pair is kept here and not yet in its document",
                 "`evergrant journal recover` writes it back, and so does the next `evergrant run`",
@@ -189,8 +190,7 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
     if list.entries.is_empty() {
         return format!("nothing is on its way: the journal in {directory} has no open entries{held}");
     }
-    let mut text =
-        format!("{} in {directory}{held}\n\n", shown::entries(list.entries.len() as u64));
+    let mut text = format!("{} in {directory}{held}\n\n", shown::entries(list.entries.len() as u64));
     let headers = ["ID", "STATE", "SENT (UTC)", "AGE", "UNSETTLED SINCE", "WHY", "PROVIDER", "SUBJECT"];
     let rows = list.entries.iter().map(|entry| {
         [
@@ -250,28 +250,6 @@ fn recovered_text(recovered: &Recovered) -> String {
     lines.join("\n")
 }
 
-/// Opens everything that recovery works with; the journal first, so that a second process is told so at once.
-async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, CommandError> {
-    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
-    let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &clock))
-        .await
-        .map_err(|panic| CommandError::Internal(format!("opening the journal panicked: {panic}")))??;
-    Ok(Pass {
-        store: connect(config).await?,
-        journal,
-        providers: config.providers.clone(),
-        settings: PassSettings {
-            lease: config.lease,
-            renew_after: config.renew_after,
-            first_backoff: config.retry_after_failure,
-            longest_backoff: MAX_RETRY_AFTER_FAILURE,
-            attempts: config.max_retries_per_pass.saturating_add(1),
-            documents_name_provider: config.store.mapping.provider.is_some(),
-        },
-        clock: surroundings.clock.clone(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +299,10 @@ mod tests {
     #[test]
     fn what_is_in_flight_at_a_running_process_is_nobodys_trouble() {
         let text = list(vec![entry("7", EntryState::Intent, None)], Some("process 7 on db-1"));
-        assert!(text.contains("intent: sent, and its answer is being waited for\n  next: nothing to do"), "{text}");
+        assert!(
+            text.contains("intent: sent, and its answer is being waited for\n  next: nothing to do"),
+            "{text}"
+        );
         let text = list(vec![entry("7", EntryState::Intent, None)], None);
         assert!(text.contains("next: `evergrant run --once` asks again"), "{text}");
     }

@@ -51,6 +51,7 @@ pub struct ShownProfile {
 /// Lists the profiles, or prints one of them.
 #[expect(clippy::unused_async, reason = "every command is called alike")]
 pub async fn run(command: ProvidersCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    surroundings.start_logging();
     match command {
         ProvidersCommand::List => {
             let list = list()?;
@@ -141,8 +142,7 @@ mod tests {
 
     #[test]
     fn a_shown_profile_is_one_object_with_the_keys_of_its_file() {
-        let shown =
-            ShownProfile { name: "autodesk".to_owned(), profile: profile::load("autodesk").unwrap() };
+        let shown = ShownProfile { name: "autodesk".to_owned(), profile: profile::load("autodesk").unwrap() };
         let json = serde_json::to_value(&shown).unwrap();
         assert_eq!(json["name"], "autodesk");
         assert_eq!(json["rate"], "400/min");

@@ -35,6 +35,7 @@ pub struct Listening {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    surroundings.start_logging();
     let listen = args.listen;
     let config = sandbox_config(args, surroundings.clock.clone())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::io("listen to signals"))?;
@@ -142,14 +143,23 @@ fn environment(config: &SandboxConfig, token_url: &str) -> BTreeMap<String, Stri
 
 /// The sandbox's limit as the client's rate; a window that the client has no unit for is left to the 429s.
 fn client_rate(limit: RateLimit) -> Option<String> {
-    let units = [("s", Duration::from_secs(1)), ("min", Duration::from_mins(1)), ("h", Duration::from_hours(1))];
+    let units =
+        [("s", Duration::from_secs(1)), ("min", Duration::from_mins(1)), ("h", Duration::from_hours(1))];
     let (unit, _) = units.into_iter().find(|(_, window)| *window == limit.window)?;
     Some(format!("{}/{unit}", limit.grants))
 }
 
 fn listening_text(listening: &Listening, sandbox: &Sandbox) -> String {
-    let Listening { base_url, token_url, users_url, ledger_url, client_id, client_secret, users, environment } =
-        listening;
+    let Listening {
+        base_url,
+        token_url,
+        users_url,
+        ledger_url,
+        client_id,
+        client_secret,
+        users,
+        environment,
+    } = listening;
     let dead = sandbox.config().dead_users;
     let mut text = format!(
         "sandbox at {base_url} until Ctrl-C\n\
@@ -210,7 +220,8 @@ fn ledger_text(ledger: &LedgerSummary) -> String {
         ("users dead", ledger.dead_users, ""),
     ];
     let always = ["granted", "users alive"];
-    for (what, count, note) in answers.into_iter().filter(|(what, count, _)| *count > 0 || always.contains(what))
+    for (what, count, note) in
+        answers.into_iter().filter(|(what, count, _)| *count > 0 || always.contains(what))
     {
         // Writing into a text can't fail.
         let _ = write!(text, "\n  {:<40}", format!("{what:<20}{count:>8}  {note}"));

@@ -122,9 +122,9 @@ fn open(file: &Path, shown: &str) -> Result<File, CommandError> {
     let opened = File::open(file).and_then(|open| Ok((open.metadata()?.is_dir(), open)));
     match opened {
         Ok((false, open)) => Ok(open),
-        Ok((true, _)) => Err(CommandError::Usage(format!(
-            "`{shown}` is a directory\nhint: name a file, or `-` for stdin"
-        ))),
+        Ok((true, _)) => {
+            Err(CommandError::Usage(format!("`{shown}` is a directory\nhint: name a file, or `-` for stdin")))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CommandError::Usage(format!(
             "there is no file `{shown}`\nhint: name a file of JSON or CSV, or `-` for stdin"
         ))),
@@ -328,8 +328,9 @@ mod tests {
         let store = SqliteStore::open(&directory.path().join("t.db"), Mapping::default()).await.unwrap();
         let (mut summary, mut malformed) = (ImportSummary::default(), MalformedDocuments::default());
         let mut end = None;
-        for chunk in chunks("{\"_id\":1,\"refresh_token\":\"a\"}\n{\"refresh_token\":null}\n{\"_id\":s3cret}\n{}")
-            .await
+        for chunk in
+            chunks("{\"_id\":1,\"refresh_token\":\"a\"}\n{\"refresh_token\":null}\n{\"_id\":s3cret}\n{}")
+                .await
         {
             end = write(&store, chunk, &mut summary, &mut malformed).await.unwrap();
         }
@@ -368,11 +369,8 @@ mod tests {
             "10 documents imported into sqlite:tokens.db\n  inserted          9\n  replaced          1"
         );
         imported.generated_ids = 3;
-        imported.malformed = MalformedDocuments {
-            count: 6,
-            reasons: [("empty", 6)].into(),
-            first: first.collect(),
-        };
+        imported.malformed =
+            MalformedDocuments { count: 6, reasons: [("empty", 6)].into(), first: first.collect() };
         insta::assert_snapshot!(imported_text(&imported));
     }
 }

@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn pages_make_one_json_object() {
         let page = [ListedDocument::from(document(Ok("a"), Bookkeeping::default()))];
-        for (pages, documents) in [(&[&page[..], &page[..]][..], 2), (&[&[][..]], 0), (&[&page[..], &[]], 1)] {
+        for (pages, documents) in [(&[&page[..], &page[..]][..], 2), (&[&[][..]], 0), (&[&page[..], &[]], 1)]
+        {
             let mut writer = Writer::new(Format::Json, at("2026-11-21T03:00:00Z"));
             let mut text = String::new();
             for (index, page) in pages.iter().enumerate() {
