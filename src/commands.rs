@@ -6,6 +6,7 @@ pub mod journal;
 pub mod providers;
 pub mod run;
 pub mod sandbox;
+mod shown;
 pub mod tokens;
 
 use crate::cli::{Format, Global};
@@ -106,14 +107,21 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads the settings that the command needs, and starts logging as they say.
+    /// Reads the settings that the command needs, starts logging as they say, and says what they warn of.
     pub fn config(&self, need: Need) -> Result<Config, CommandError> {
-        let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
-        let config = Config::load(&inputs, need, self.clock.now())?;
-        telemetry::start(&self.global, Some(&config.log), &self.talk);
+        let config = self.config_in_silence(need)?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        Ok(config)
+    }
+
+    /// Reads the settings that the command needs, and starts logging as they say; their warnings are the command's to
+    /// tell.
+    pub fn config_in_silence(&self, need: Need) -> Result<Config, CommandError> {
+        let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
+        let config = Config::load(&inputs, need, self.clock.now())?;
+        telemetry::start(&self.global, Some(&config.log), &self.talk);
         Ok(config)
     }
 

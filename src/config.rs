@@ -17,6 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use checks::words;
 pub use checks::{LEASE_MARGIN, drain_warning};
 pub use error::ConfigError;
 

@@ -1,7 +1,7 @@
 //! The gate of one provider: rate, in-flight limit, `Retry-After` pause, canary, breaker, and the door to the sink.
 //!
 //! One dispatcher waits at the gate; the tasks that it lets through report what the provider answered. Policy is in the
-//! constants, state in [`State`], waiting in [`Gate::enter`].
+//! constants, state in one struct behind a lock, waiting in [`Gate::enter`].
 
 mod pace;
 

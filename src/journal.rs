@@ -32,6 +32,7 @@ pub const FREE_SPACE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Names one row while it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(transparent)]
 pub struct EntryId(i64);
 
@@ -139,7 +140,7 @@ pub enum Ending {
 }
 
 /// The state of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
     /// Sent or about to be; after a crash: nobody knows.
@@ -254,6 +255,11 @@ impl Journal {
     /// Reads the open rows of a journal that somebody else may hold; an absent one has none. Blocks on the disk.
     pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
         sqlite::peek(&directory.join(FILE_NAME))
+    }
+
+    /// Who holds the journal in `directory` now, if anybody; takes nothing, and changes nothing. Blocks on the disk.
+    pub fn holder(directory: &Path) -> Result<Option<Holder>, JournalError> {
+        lock::holder(directory)
     }
 
     /// The state directory.

@@ -28,7 +28,11 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     match command {
         Command::Run(args) => commands::run::run(args, surroundings).await,
+        Command::Check(args) => commands::check::run(&args, surroundings).await,
+        Command::Tokens(command) => commands::tokens::run(command, surroundings).await,
+        Command::Journal(command) => commands::journal::run(command, surroundings).await,
+        Command::Providers(command) => commands::providers::run(command, surroundings).await,
+        Command::Sandbox(args) => commands::sandbox::run(args, surroundings).await,
         Command::Demo(args) => commands::demo::run(args, surroundings).await,
-        _ => Err(CommandError::Usage("not there yet".into())),
     }
 }

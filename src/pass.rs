@@ -232,7 +232,8 @@ impl Pass {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
         recover::recover(&line, &mut sink, &self.providers, unfinished.as_deref()).await?;
-        let sink = tokio::spawn(sink.run(sink_queue));
+        let lanes_ended = CancellationToken::new();
+        let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
 
         let lanes = providers.iter().zip(endpoints).enumerate().map(|(index, (provider, endpoint))| {
             let claims = self.claims(&line, provider, self.filter(provider));
@@ -260,6 +261,7 @@ impl Pass {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
+        lanes_ended.cancel();
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }

@@ -1,1 +1,66 @@
-//! `evergrant check`.
+//! `evergrant check`: everything that a pass needs, looked at before one is needed. Changes nothing but the due index.
+
+mod collection;
+mod endpoint;
+mod finding;
+mod state;
+
+use super::{CommandError, Surroundings};
+use crate::cli::CheckArgs;
+use crate::clock::Timestamp;
+use crate::config::{Config, Need};
+use crate::report::summary::Exit;
+
+pub use finding::{Check, CheckReport, Status};
+
+/// The wakes that are shown.
+const SHOWN_WAKES: usize = 3;
+
+/// Looks at everything, prints what it found, and ends with the code of the first check that failed.
+///
+/// # Errors
+/// Settings that can't be used: then there is nothing to check.
+pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config_in_silence(Need::Provider)?;
+    let clock = &surroundings.clock;
+    let mut checks = settings(&config);
+    checks.extend(state::checks(&config.state_dir, clock.now()).await);
+    let looked = collection::checks(&config, clock.now()).await;
+    checks.extend(looked.checks);
+    checks.push(wakes(&config, clock.now()));
+    for provider in &config.providers {
+        checks.extend(endpoint::checks(provider, &config, looked.documents, args.probe_client, clock).await);
+    }
+    let report = CheckReport { checks };
+    surroundings.print(&report.text(), &report)?;
+    Ok(report.exit())
+}
+
+fn settings(config: &Config) -> Vec<Check> {
+    let from = match config.sources.as_slice() {
+        [] => "from environment, command line and defaults; no settings file was found".to_owned(),
+        sources => format!("from {}, beside environment and command line", sources.join(", ")),
+    };
+    let names: Vec<_> = config
+        .providers
+        .iter()
+        .map(|provider| {
+            let profile = &provider.profile_name;
+            if *provider.name == **profile {
+                profile.clone()
+            } else {
+                format!("{} (profile `{profile}`)", provider.name)
+            }
+        })
+        .collect();
+    let word = if names.len() == 1 { "provider" } else { "providers" };
+    let mut checks = vec![Check::ok("settings", &format!("{from}; {word}: {}", names.join(", ")))];
+    checks.extend(endpoint::other_warnings(config).map(|warning| Check::warning("settings", warning)));
+    checks
+}
+
+fn wakes(config: &Config, now: Timestamp) -> Check {
+    let wakes = config.schedule.next_wakes(now, SHOWN_WAKES);
+    let wakes: Vec<_> = wakes.iter().map(ToString::to_string).collect();
+    Check::ok("schedule", &format!("{}; next: {}", config.schedule, wakes.join(", ")))
+}

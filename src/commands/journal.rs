@@ -1,1 +1,326 @@
-//! `evergrant journal`.
+//! `evergrant journal`: what is on its way, and what to do about it.
+
+use super::{CommandError, Surroundings, shown};
+use crate::cli::JournalCommand;
+use crate::clock::Timestamp;
+use crate::config::Need;
+use crate::journal::{Entry, EntryId, EntryState, Holder, Journal};
+use crate::report::summary::{Exit, Summary};
+use crate::report::{Outcome, Recovery, Trouble};
+use crate::token::{Subject, TokenId};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// What `journal list --format json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct JournalList {
+    /// The directory that the journal is in.
+    pub state_dir: PathBuf,
+    /// The process that holds it now, in words; `null` when nobody does.
+    pub held_by: Option<String>,
+    /// The open entries, oldest first. Their tokens aren't shown.
+    pub entries: Vec<ListedEntry>,
+}
+
+/// An open entry of the journal: one refresh token that is on its way.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListedEntry {
+    /// Its number.
+    pub id: EntryId,
+    /// `intent`, `answer`, `unsettled` or `orphan`.
+    pub state: EntryState,
+    /// Whose token.
+    pub subject: Subject,
+    /// The document's `_id`, as extended JSON.
+    pub document: TokenId,
+    /// At which provider.
+    pub provider: String,
+    /// When the token was sent.
+    pub sent_at: Timestamp,
+    /// How long ago that was, in seconds.
+    pub age_seconds: i64,
+    /// When the token was first sent without an answer that settled it.
+    pub unsettled_since: Option<Timestamp>,
+    /// Why it is unsettled or an orphan, in a word.
+    pub why: Option<String>,
+    /// Does the journal hold an answer for it?
+    pub has_answer: bool,
+}
+
+/// What `journal recover --format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recovered {
+    /// Which collection, at which store.
+    pub collection: String,
+    /// What was found, and what of it is settled.
+    pub recovery: Recovery,
+    /// Pairs that are in the journal still, because the store couldn't take them.
+    pub held: u64,
+    /// Pairs that were parked, because their document is gone or holds a newer token of somebody else.
+    pub parked: u64,
+    /// Entries that are open now, by state.
+    pub open: BTreeMap<EntryState, u64>,
+    /// What kept recovery from its work.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Lists the open entries, or settles what an earlier process left.
+pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    match command {
+        JournalCommand::List => {
+            let config = surroundings.config(Need::Store)?;
+            let list = list(config.state_dir, surroundings.clock.now()).await?;
+            surroundings.print(&list_text(&list, surroundings.clock.now()), &list)?;
+            Ok(Exit::Well)
+        }
+        JournalCommand::Recover => {
+            let config = surroundings.config(Need::Provider)?;
+            let pass = super::run::pass(&config, surroundings).await?;
+            let summary = pass.recover().await?;
+            let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
+            pass.journal.close().await;
+            let exit = summary.exit();
+            let recovered = Recovered::new(summary, open);
+            surroundings.print(&recovered_text(&recovered), &recovered)?;
+            Ok(exit)
+        }
+    }
+}
+
+/// Reads the journal in `directory`, whoever holds it.
+pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalList, CommandError> {
+    let read = move || {
+        let (held_by, entries) = (Journal::holder(&directory)?, Journal::peek(&directory)?);
+        Ok::<_, CommandError>(JournalList {
+            state_dir: directory,
+            held_by: held_by.as_ref().map(Holder::to_string),
+            entries: entries.into_iter().map(|entry| ListedEntry::new(entry, now)).collect(),
+        })
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|panic| CommandError::Internal(format!("reading the journal panicked: {panic}")))?
+}
+
+pub(super) fn by_state(states: impl Iterator<Item = EntryState>) -> BTreeMap<EntryState, u64> {
+    let mut counts = BTreeMap::new();
+    for state in states {
+        *counts.entry(state).or_default() += 1;
+    }
+    counts
+}
+
+impl ListedEntry {
+    fn new(entry: Entry, now: Timestamp) -> Self {
+        Self {
+            id: entry.id,
+            state: entry.state,
+            subject: entry.intent.subject,
+            document: entry.intent.document,
+            provider: entry.intent.provider.to_string(),
+            sent_at: entry.intent.sent_at,
+            age_seconds: (now - entry.intent.sent_at).num_seconds().max(0),
+            unsettled_since: entry.unsettled_since,
+            why: entry.why,
+            has_answer: entry.answer.is_some(),
+        }
+    }
+}
+
+impl Recovered {
+    fn new(summary: Summary, open: BTreeMap<EntryState, u64>) -> Self {
+        Self {
+            held: summary.count(Outcome::Held),
+            collection: summary.collection,
+            recovery: summary.recovery,
+            parked: summary.orphans,
+            open,
+            troubles: summary.troubles,
+        }
+    }
+}
+
+impl EntryState {
+    /// All states, in the order in which they are explained.
+    const ALL: [Self; 4] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Orphan];
+
+    /// The word in the journal and in lists.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Answer => "answer",
+            Self::Unsettled => "unsettled",
+            Self::Orphan => "orphan",
+        }
+    }
+
+    /// What the state means, and what to do about it; `held` when a process has the journal open.
+    const fn explained(self, held: bool) -> [&'static str; 2] {
+        match (self, held) {
+            (Self::Intent, true) => ["sent, and its answer is being waited for", "nothing to do"],
+            (Self::Intent, false) => [
+                "sent by a process that is gone: nobody knows whether the provider processed it",
+                "`evergrant run --once` asks again, before anything else",
+            ],
+            (Self::Answer, true) => {
+                ["answered; the new pair is on its way into the document", "nothing to do"]
+            }
+            (Self::Answer, false) => [
+                "answered; the new pair is kept here and not yet in its document",
+                "`evergrant journal recover` writes it back, and so does the next `evergrant run`",
+            ],
+            (Self::Unsettled, _) => [
+                "no answer came, or none that can be read: the provider may have rotated the token",
+                "nothing to do: the next pass asks again first; if the provider then refuses, the person must log in",
+            ],
+            (Self::Orphan, _) => [
+                "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \
+                 (the document was deleted), `unreadable` (a success without a readable pair)",
+                "nothing is overwritten and nothing thrown away; ask the person to log in if their login doesn't work",
+            ],
+        }
+    }
+}
+
+fn list_text(list: &JournalList, now: Timestamp) -> String {
+    let held = list.held_by.as_ref().map_or_else(String::new, |holder| format!(", in use by {holder}"));
+    let directory = list.state_dir.display();
+    if list.entries.is_empty() {
+        return format!("nothing is on its way: the journal in {directory} has no open entries{held}");
+    }
+    let mut text = format!("{} in {directory}{held}\n\n", shown::entries(list.entries.len() as u64));
+    let headers = ["ID", "STATE", "SENT (UTC)", "AGE", "UNSETTLED SINCE", "WHY", "PROVIDER", "SUBJECT"];
+    let rows = list.entries.iter().map(|entry| {
+        [
+            entry.id.to_string(),
+            entry.state.word().to_owned(),
+            shown::instant(Some(entry.sent_at)),
+            shown::age(entry.sent_at, now),
+            shown::instant(entry.unsettled_since),
+            entry.why.clone().unwrap_or_else(|| shown::NOTHING.to_owned()),
+            entry.provider.clone(),
+            entry.subject.to_string(),
+        ]
+    });
+    text.push_str(&shown::columns(headers, rows));
+    text.push('\n');
+    for state in EntryState::ALL {
+        if list.entries.iter().any(|entry| entry.state == state) {
+            let [meaning, next] = state.explained(list.held_by.is_some());
+            // Writing into a text can't fail.
+            let _ = write!(text, "\n{}: {meaning}\n  next: {next}", state.word());
+        }
+    }
+    text
+}
+
+fn recovered_text(recovered: &Recovered) -> String {
+    let Recovery { answers, written, unsettled, claims_released } = recovered.recovery;
+    let open: u64 = recovered.open.values().sum();
+    let mut lines = Vec::new();
+    if recovered.recovery.is_empty() && recovered.parked == 0 {
+        lines.push(format!("nothing to recover for {}", recovered.collection));
+    } else {
+        lines.push(format!("recovered for {}:", recovered.collection));
+        lines.push(format!("  answers found          {answers:>8}"));
+        lines.push(format!("  pairs written back     {written:>8}"));
+    }
+    for (what, count) in [
+        ("pairs parked         ", recovered.parked),
+        ("pairs not yet written", recovered.held),
+        ("claims given back    ", claims_released),
+        ("grants cut off       ", unsettled),
+    ] {
+        if count > 0 {
+            lines.push(format!("  {what}  {count:>8}"));
+        }
+    }
+    if open > 0 {
+        let states: Vec<_> =
+            recovered.open.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+        lines.push(format!(
+            "{} left in the journal ({}): `evergrant journal list`",
+            shown::entries(open),
+            states.join(", ")
+        ));
+    }
+    lines.extend(recovered.troubles.iter().map(|trouble| format!("\n{trouble}")));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, state: EntryState, why: Option<&str>) -> ListedEntry {
+        ListedEntry {
+            id: serde_json::from_str(id).unwrap(),
+            state,
+            subject: Subject::new("ann@example.com"),
+            document: TokenId::from_extended_json("1"),
+            provider: "autodesk".into(),
+            sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
+            age_seconds: 5400,
+            unsettled_since: None,
+            why: why.map(str::to_owned),
+            has_answer: false,
+        }
+    }
+
+    fn list(entries: Vec<ListedEntry>, held_by: Option<&str>) -> String {
+        let list = JournalList {
+            state_dir: "/var/lib/evergrant".into(),
+            held_by: held_by.map(str::to_owned),
+            entries,
+        };
+        list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn an_empty_journal_says_so() {
+        assert_eq!(
+            list(vec![], Some("process 7 on db-1")),
+            "nothing is on its way: the journal in /var/lib/evergrant has no open entries, in use by process 7 on db-1"
+        );
+    }
+
+    #[test]
+    fn each_state_in_the_list_is_explained_once_with_what_to_do() {
+        let entries = vec![
+            entry("7", EntryState::Answer, None),
+            entry("8", EntryState::Answer, None),
+            entry("9", EntryState::Orphan, Some("superseded")),
+        ];
+        insta::assert_snapshot!(list(entries, None));
+    }
+
+    #[test]
+    fn what_is_in_flight_at_a_running_process_is_nobodys_trouble() {
+        let text = list(vec![entry("7", EntryState::Intent, None)], Some("process 7 on db-1"));
+        assert!(
+            text.contains("intent: sent, and its answer is being waited for\n  next: nothing to do"),
+            "{text}"
+        );
+        let text = list(vec![entry("7", EntryState::Intent, None)], None);
+        assert!(text.contains("next: `evergrant run --once` asks again"), "{text}");
+    }
+
+    #[test]
+    fn recovery_says_what_it_did_and_what_is_left() {
+        let mut recovered = Recovered {
+            collection: "logins.tokens".into(),
+            recovery: Recovery::default(),
+            held: 0,
+            parked: 0,
+            open: BTreeMap::new(),
+            troubles: vec![],
+        };
+        assert_eq!(recovered_text(&recovered), "nothing to recover for logins.tokens");
+        recovered.recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 40 };
+        recovered.parked = 1;
+        recovered.open = by_state([EntryState::Orphan, EntryState::Unsettled].into_iter());
+        insta::assert_snapshot!(recovered_text(&recovered));
+    }
+}

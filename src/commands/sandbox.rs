@@ -1,1 +1,297 @@
-//! `evergrant sandbox`.
+//! `evergrant sandbox`: a local OAuth provider, with the lines to try it by.
+
+use super::{CommandError, Surroundings};
+use crate::cli::{Format, RotationArg, SandboxArgs};
+use crate::clock::Clock;
+use crate::report::summary::Exit;
+use crate::sandbox::{LedgerSummary, RateLimit, Reuse, Rotation, Sandbox, SandboxConfig};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `sandbox --format json` prints once it listens; the ledger is at `ledger_url`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listening {
+    /// `http://127.0.0.1:8089`
+    pub base_url: String,
+    /// The token endpoint.
+    pub token_url: String,
+    /// The users as token documents, a line each, as `tokens import` reads them.
+    pub users_url: String,
+    /// What happened so far, in numbers.
+    pub ledger_url: String,
+    /// The client id that it knows.
+    pub client_id: String,
+    /// That client's secret; a rehearsal secret, not a real one.
+    pub client_secret: String,
+    /// Users at the start.
+    pub users: usize,
+    /// The variables that make Evergrant refresh at this sandbox, in a store of its own.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    surroundings.start_logging();
+    let listen = args.listen;
+    let config = sandbox_config(args, surroundings.clock.clone())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::io("listen to signals"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::io("listen to signals"))?;
+    let (sandbox, serving) = Sandbox::bind(config, listen).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => CommandError::Usage(format!(
+            "somebody else listens on {listen}\nhint: `--listen 127.0.0.1:0` takes a free port"
+        )),
+        _ => CommandError::io(format!("listen on {listen}"))(error),
+    })?;
+    let listening = Listening::new(&sandbox);
+    surroundings.print(&listening_text(&listening, &sandbox), &listening)?;
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    serving.run(stop).await;
+    let ledger = sandbox.ledger();
+    match surroundings.global.format {
+        Format::Text => super::print(&format!("\n{}", ledger_text(&ledger)))?,
+        // stdout has its one object.
+        Format::Json => tracing::info!("{}", ledger_text(&ledger)),
+    }
+    Ok(Exit::Well)
+}
+
+fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, CommandError> {
+    if args.dead > args.users {
+        return Err(CommandError::Usage(format!(
+            "`--dead {}` contradicts `--users {}`: the dead ones are some of the users\nhint: make more users",
+            args.dead, args.users
+        )));
+    }
+    let rotation = match args.rotation {
+        RotationArg::Rotate => Rotation::Rotate,
+        RotationArg::Keep => Rotation::Keep,
+        RotationArg::KeepAndOmit => Rotation::KeepAndOmit,
+    };
+    if rotation != Rotation::Rotate && (!args.grace.is_zero() || args.revoke_family) {
+        return Err(CommandError::Usage(
+            "`--grace` and `--revoke-family` are about a token that was rotated, and `--rotation` keeps it\nhint: \
+             leave them out, or use `--rotation rotate`"
+                .to_owned(),
+        ));
+    }
+    Ok(SandboxConfig {
+        seed: args.seed,
+        client_id: args.client_id,
+        client_secret: args.client_secret,
+        users: args.users,
+        dead_users: args.dead,
+        rotation,
+        grace: args.grace,
+        reuse: if args.revoke_family { Reuse::RevokeFamily } else { Reuse::Refuse },
+        rate_limit: args.rate_limit,
+        latency: args.latency,
+        latency_jitter: args.latency_jitter,
+        faults: args.fault,
+        clock,
+        ..SandboxConfig::default()
+    })
+}
+
+impl Listening {
+    fn new(sandbox: &Sandbox) -> Self {
+        let config = sandbox.config();
+        let base_url = sandbox.base_url();
+        Self {
+            token_url: sandbox.token_url(),
+            users_url: format!("{base_url}/users"),
+            ledger_url: format!("{base_url}/ledger"),
+            client_id: config.client_id.clone(),
+            client_secret: config.client_secret.clone(),
+            users: config.users,
+            environment: environment(config, &sandbox.token_url()),
+            base_url,
+        }
+    }
+}
+
+/// The settings of a client that knows how this sandbox behaves; state directory and store are the caller's to choose.
+fn environment(config: &SandboxConfig, token_url: &str) -> BTreeMap<String, String> {
+    let set = |name: &str, value: &str| (format!("EVERGRANT_{name}"), value.to_owned());
+    let mut variables = BTreeMap::from([
+        set("PROVIDER", "generic"),
+        set("TOKEN_URL", token_url),
+        set("CLIENT_ID", &config.client_id),
+        set("CLIENT_SECRET", &config.client_secret),
+    ]);
+    variables.extend(config.rate_limit.and_then(client_rate).map(|rate| set("RATE", &rate)));
+    match config.rotation {
+        Rotation::Rotate if !config.grace.is_zero() => {
+            variables.extend([
+                set("ROTATION", "grace"),
+                set("GRACE", &humantime::format_duration(config.grace).to_string()),
+            ]);
+        }
+        Rotation::Rotate => {}
+        Rotation::Keep | Rotation::KeepAndOmit => variables.extend([set("ROTATION", "none")]),
+    }
+    variables
+}
+
+/// The sandbox's limit as the client's rate; a window that the client has no unit for is left to the 429s.
+fn client_rate(limit: RateLimit) -> Option<String> {
+    let units =
+        [("s", Duration::from_secs(1)), ("min", Duration::from_mins(1)), ("h", Duration::from_hours(1))];
+    let (unit, _) = units.into_iter().find(|(_, window)| *window == limit.window)?;
+    Some(format!("{}/{unit}", limit.grants))
+}
+
+fn listening_text(listening: &Listening, sandbox: &Sandbox) -> String {
+    let Listening {
+        base_url,
+        token_url,
+        users_url,
+        ledger_url,
+        client_id,
+        client_secret,
+        users,
+        environment,
+    } = listening;
+    let dead = sandbox.config().dead_users;
+    let mut text = format!(
+        "sandbox at {base_url} until Ctrl-C\n\
+         \x20 token URL      {token_url}\n\
+         \x20 client id      {client_id}\n\
+         \x20 client secret  {client_secret}\n\
+         \x20 users          {users} ({dead} of them must log in again)\n\
+         \n\
+         To try it, paste into another terminal:\n\
+         \x20 export EVERGRANT_STATE_DIR=\"$(mktemp -d)\"\n\
+         \x20 export EVERGRANT_STORE_URL=\"sqlite:$EVERGRANT_STATE_DIR/tokens.db\"\n"
+    );
+    // Writing into a text can't fail.
+    for (name, value) in environment {
+        let _ = writeln!(text, "  export {name}={}", quoted(value));
+    }
+    let _ = write!(
+        text,
+        "  curl -s {users_url} > \"$EVERGRANT_STATE_DIR/users.json\"\n\
+         \x20 evergrant tokens import \"$EVERGRANT_STATE_DIR/users.json\"\n\
+         \x20 evergrant run --once\n\
+         \x20 curl -s {ledger_url}"
+    );
+    if !sandbox.address().ip().is_loopback() && !sandbox.address().ip().is_unspecified() {
+        let _ = write!(
+            text,
+            "\n\nEvergrant sends secrets over `http://` to its own machine only: for this address put a proxy with \
+             https in front, or listen on 127.0.0.1."
+        );
+    }
+    text
+}
+
+/// A text as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn ledger_text(ledger: &LedgerSummary) -> String {
+    let mut text = format!("{} requests to the token endpoint", ledger.requests);
+    let answers = [
+        ("granted", ledger.granted, ""),
+        ("  delivered", ledger.delivered, ""),
+        ("  answer lost", ledger.answers_lost, "by a fault"),
+        ("  answer not taken", ledger.answers_untaken, "the client hung up"),
+        ("refused", ledger.refused, "invalid_grant"),
+        ("throttled", ledger.throttled, "429 by the rate limit"),
+        ("client rejected", ledger.client_rejected, "invalid_client"),
+        ("invalid requests", ledger.invalid_requests, ""),
+        ("not processed", ledger.unprocessed, "by a fault"),
+        ("reuses", ledger.reuses, "of a redeemed token"),
+        ("users alive", ledger.alive_users, ""),
+        ("users dead", ledger.dead_users, ""),
+    ];
+    let always = ["granted", "users alive"];
+    for (what, count, note) in
+        answers.into_iter().filter(|(what, count, _)| *count > 0 || always.contains(what))
+    {
+        // Writing into a text can't fail.
+        let _ = write!(text, "\n  {:<40}", format!("{what:<20}{count:>8}  {note}"));
+        text.truncate(text.trim_end().len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::config::keys::KEYS;
+    use crate::provider::rate::Rate;
+    use clap::Parser as _;
+
+    fn args(line: &str) -> SandboxArgs {
+        let line = format!("evergrant sandbox {line}");
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Sandbox(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_variable_of_the_block_is_a_key() {
+        for line in ["--rate-limit 50/s --grace 30s", "--rotation keep", "--rate-limit 10/10s"] {
+            let config = sandbox_config(args(line), Clock::system()).unwrap();
+            for (name, value) in environment(&config, "http://127.0.0.1:8089/token") {
+                assert!(KEYS.iter().any(|key| key.variable() == name), "{name}");
+                assert!(name != "EVERGRANT_RATE" || value.parse::<Rate>().is_ok(), "{value}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_block_can_be_pasted() {
+        let mut config =
+            sandbox_config(args("--users 3 --dead 1 --rate-limit 50/s"), Clock::system()).unwrap();
+        config.client_secret = "it's a secret".to_owned();
+        let (sandbox, _serving) = Sandbox::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let text = listening_text(&Listening::new(&sandbox), &sandbox);
+        insta::assert_snapshot!(text.replace(&sandbox.address().port().to_string(), "PORT"));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (line, part) in [
+            ("--users 3 --dead 4", "`--dead 4` contradicts `--users 3`"),
+            ("--rotation keep --grace 1s", "`--grace` and `--revoke-family`"),
+            ("--rotation keep-and-omit --revoke-family", "`--grace` and `--revoke-family`"),
+        ] {
+            let error = sandbox_config(args(line), Clock::system()).unwrap_err();
+            assert!(error.text().starts_with(part), "{}", error.text());
+            assert_eq!(error.exit(), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn the_last_words_are_those_counts_that_say_something() {
+        let ledger = LedgerSummary {
+            requests: 9,
+            granted: 6,
+            delivered: 5,
+            answers_lost: 1,
+            refused: 3,
+            alive_users: 6,
+            dead_users: 3,
+            ..LedgerSummary::default()
+        };
+        insta::assert_snapshot!(ledger_text(&ledger));
+    }
+}

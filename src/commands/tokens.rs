@@ -1,1 +1,52 @@
-//! `evergrant tokens`.
+//! `evergrant tokens`: documents into the embedded store, out of it, and who is in which state.
+
+mod export;
+mod import;
+pub(super) mod list;
+
+use super::{CommandError, Surroundings};
+use crate::cli::TokensCommand;
+use crate::config::{Config, Need};
+use crate::report::summary::Exit;
+use crate::store::sqlite_path;
+use secrecy::ExposeSecret as _;
+use std::path::Path;
+
+pub use import::{Imported, MalformedDocument, MalformedDocuments};
+pub use list::{ListedDocument, TokenList};
+
+/// Imports, exports or lists.
+pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Store)?;
+    match command {
+        TokensCommand::Import { file, input } => import::run(&file, input, &config, surroundings).await,
+        TokensCommand::Export => export::run(&config).await,
+        TokensCommand::List { state, limit } => list::run(state, limit, &config, surroundings).await,
+    }
+}
+
+/// The embedded store's file; `None` when the documents are in a MongoDB.
+pub(super) fn embedded_file(config: &Config) -> Option<&Path> {
+    sqlite_path(config.store.url.expose_secret()).map(Path::new)
+}
+
+/// The embedded store's file, or what to do where the documents are in a MongoDB (`instead`).
+fn only_embedded<'a>(config: &'a Config, what: &str, instead: &str) -> Result<&'a Path, CommandError> {
+    embedded_file(config).ok_or_else(|| {
+        CommandError::Usage(format!(
+            "`{what}` works on the embedded store (`sqlite:PATH`), and `store.url` names a MongoDB\nhint: {instead}"
+        ))
+    })
+}
+
+/// Refuses to read an embedded store that nobody has filled yet: to open it would be to make it.
+pub(super) fn check_embedded_file(config: &Config) -> Result<(), CommandError> {
+    match embedded_file(config) {
+        Some(file) if !file.exists() => Err(CommandError::Usage(format!(
+            "there is no store at `sqlite:{}` yet\nhint: `evergrant tokens import FILE` makes it; for a MongoDB set \
+             `store.url` (`EVERGRANT_STORE_URL`)",
+            file.display()
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -150,7 +150,7 @@ pub(super) fn check_log_level(layers: &Layers, level: &str) -> Result<(), Config
 }
 
 /// A duration for people and for the file, in its two largest units: `4d 16h`, `1min 30s`.
-pub(super) fn words(duration: Duration) -> String {
+pub(crate) fn words(duration: Duration) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let seconds = duration.as_secs_f64().round();
     let largest =

@@ -105,7 +105,7 @@ pub(super) fn nearest_variable(name: &str) -> Option<String> {
 }
 
 /// The candidate that is so like `given` that a slip of the keyboard explains it.
-pub(super) fn nearest_of<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest_of<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Two names of which this share is alike are taken for one name and a slip.
     const ALIKE: f64 = 0.6;
     let likeness = |candidate: &str| {

@@ -19,6 +19,23 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that the peer closes while we write makes an ambiguous grant (hyper#2136).
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Longest wait of [`TokenEndpoint::reach`]: nothing depends on its answer.
+const REACH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What came of looking at a token endpoint without sending anything to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Something answered, with this status; what it says to a request without a grant means nothing.
+    Answered(u16),
+    /// Nothing did.
+    NotReached {
+        /// The cause as a word: `dns`, `connect`, `tls`, `connect_timeout`, `timeout`, `reset`.
+        cause: &'static str,
+        /// The library's error with its causes; no secret is in it.
+        detail: String,
+    },
+}
+
 /// The connections to one provider's token endpoint.
 #[derive(Debug, Clone)]
 pub struct TokenEndpoint {
@@ -71,6 +88,22 @@ impl TokenEndpoint {
         }
     }
 
+    /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
+    ///
+    /// Cancel-safe.
+    pub async fn reach(&self) -> Reach {
+        match self.client.get(self.url.clone()).timeout(REACH_TIMEOUT).send().await {
+            Ok(response) => Reach::Answered(response.status().as_u16()),
+            Err(error) => {
+                let cause = match not_answered(&error) {
+                    Sent::NotSent(cause) | Sent::Lost(cause) => cause,
+                    Sent::Answered(answer) => return Reach::Answered(answer.status),
+                };
+                Reach::NotReached { cause, detail: causes(&error.without_url()) }
+            }
+        }
+    }
+
     async fn receive(&self, mut response: reqwest::Response) -> Sent {
         let status = response.status().as_u16();
         let retry_after = response
@@ -91,6 +124,20 @@ impl TokenEndpoint {
         let body: Bytes = body.freeze();
         Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
     }
+}
+
+/// The causes of an error, without the layers above them that only say that there was one.
+fn causes(error: &reqwest::Error) -> String {
+    let mut texts = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    // `client error (Connect)` and the like say nothing that the next one doesn't.
+    texts.retain(|text| !text.starts_with("client error"));
+    texts.dedup();
+    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
 }
 
 /// Was it sent? Only an error before the connection stood proves that it wasn't.

@@ -2,16 +2,19 @@
 //! given back, and the tokens whose answers were cut off fall due first.
 
 use super::sink::{Landed, Next, Sink};
-use super::{Line, PassError};
+use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::provider::Provider;
+use crate::report::Report;
+use crate::report::summary::Summary;
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, DueToken};
 use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// Documents read or changed at once.
@@ -26,6 +29,34 @@ struct Found {
     granted: Journaled<Granted>,
     received_at: Timestamp,
     provider: Arc<Provider>,
+}
+
+impl Pass {
+    /// Settles what an earlier process left, and redeems nothing: pairs go into their documents or are parked, claims
+    /// are given back. The summary's outcomes are those of the pairs; cut-off grants stay for the next pass.
+    ///
+    /// **Must run to completion**; killed midway, it does the rest when it is run again.
+    ///
+    /// # Errors
+    /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the summary.
+    pub async fn recover(&self) -> Result<Summary, PassError> {
+        let (started_at, began) = (self.clock.now(), Instant::now());
+        let readiness = self.store.prepare().await?;
+        let report = Arc::new(Report::new());
+        let line =
+            self.line(&PassRequest::default(), &self.providers, &Stop::default(), report.clone(), started_at);
+        let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
+        let mut sink = Sink::new(line.clone());
+        if let Err(error) = recover(&line, &mut sink, &self.providers, unfinished.as_deref()).await {
+            // Nothing was claimed here: whoever comes next has to give back what the earlier pass claimed.
+            if let Some(unfinished) = unfinished {
+                self.journal.begin_pass(&unfinished).await?;
+            }
+            return Err(error);
+        }
+        self.journal.finish_pass().await?;
+        Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+    }
 }
 
 /// Settles what an earlier process left. `unfinished` is the lease id of its pass.

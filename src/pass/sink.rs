@@ -14,6 +14,7 @@ use crate::write_back::{Found, settle};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 /// Most outcomes in one bulk write: the store's own limits are far above, and a page is not larger.
@@ -78,12 +79,24 @@ impl Sink {
         Self { line, broken: false }
     }
 
-    /// Takes what lands until the last sender is gone.
+    /// Takes what lands until the last sender is gone, or until the lanes have ended, waiting for no answer any more:
+    /// what lands later is in the journal.
     ///
     /// **Must run to completion**; `give_up` ends its waiting for the store.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Landed>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Landed>, lanes_ended: CancellationToken) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = queue.recv_many(&mut batch, MAX_BATCH) => taken,
+                () = lanes_ended.cancelled(), if !queue.is_closed() => {
+                    queue.close();
+                    continue;
+                }
+            };
+            if taken == 0 {
+                return;
+            }
             self.settle(std::mem::take(&mut batch)).await;
         }
     }

@@ -1,5 +1,7 @@
 //! Reads documents for `tokens import`: what `mongoexport` writes, a JSON array, or CSV. Memory for one document at a time.
 
+use super::{document::Fields as _, mapping::Mapping};
+use crate::token::{Malformed, RefreshToken};
 use bson::Bson;
 use serde_json::{Map, Value};
 use std::{io::BufRead, path::Path};
@@ -57,32 +59,34 @@ pub enum ImportError {
     },
 }
 
-/// The documents of `reader`, in order; ends at the first error. Without a format the first character tells it: `{` or
-/// `[` begins JSON, anything else CSV. A byte order mark is skipped.
+/// The documents of `reader`, in order, each with the line on which it begins; ends at the first error.
+///
+/// Without a format the first character tells it: `{` or `[` begins JSON, anything else CSV. A byte order mark is
+/// skipped.
 pub fn read_documents<'a>(
     mut reader: impl BufRead + 'a,
     format: Option<ImportFormat>,
-) -> impl Iterator<Item = Result<Map<String, Value>, ImportError>> + 'a {
+) -> impl Iterator<Item = Located> + 'a {
     let documents: Documents<'a> =
         match prologue(&mut reader).map(|found| (format.unwrap_or(found.0), found.1)) {
             Err(source) => Box::new(std::iter::once(Err(ImportError::Read { line: 1, source }))),
-            Ok((ImportFormat::Json, line)) => Box::new(json_texts::Objects::new(reader, line).map(|read| {
-                let (line, object) = read?;
-                check_id(object, line)
-            })),
-            Ok((ImportFormat::Csv, line)) => Box::new(csv_rows::rows(reader, line).map(|read| {
-                let (line, object) = read?;
-                check_id(object, line)
-            })),
+            Ok((ImportFormat::Json, line)) => Box::new(json_texts::Objects::new(reader, line).map(check_id)),
+            Ok((ImportFormat::Csv, line)) => Box::new(csv_rows::rows(reader, line).map(check_id)),
         };
     let mut failed = false;
     documents.take_while(move |read| !std::mem::replace(&mut failed, read.is_err()))
 }
 
-/// A document, and the line on which it begins.
-type Located = Result<(u64, Map<String, Value>), ImportError>;
+/// A document behind the line on which it begins, counted from 1.
+pub type Located = Result<(u64, Map<String, Value>), ImportError>;
 
-type Documents<'a> = Box<dyn Iterator<Item = Result<Map<String, Value>, ImportError>> + 'a>;
+type Documents<'a> = Box<dyn Iterator<Item = Located> + 'a>;
+
+/// What is wrong with the refresh token of a document that was read, if anything.
+#[must_use]
+pub fn malformed(document: &Map<String, Value>, mapping: &Mapping) -> Option<Malformed> {
+    RefreshToken::from_field(document.value(&mapping.refresh_token)).err()
+}
 
 /// Skips a byte order mark and white space; the format that the next byte tells, and the line it is in.
 fn prologue(reader: &mut impl BufRead) -> std::io::Result<(ImportFormat, u64)> {
@@ -102,9 +106,10 @@ fn prologue(reader: &mut impl BufRead) -> std::io::Result<(ImportFormat, u64)> {
     }
 }
 
-fn check_id(object: Map<String, Value>, line: u64) -> Result<Map<String, Value>, ImportError> {
+fn check_id(read: Located) -> Located {
+    let (line, object) = read?;
     match object.get("_id").map(|id| Bson::try_from(id.clone())) {
-        None | Some(Ok(_)) => Ok(object),
+        None | Some(Ok(_)) => Ok((line, object)),
         Some(Err(_)) => Err(ImportError::Syntax {
             line,
             problem: "the `_id` is not extended JSON".to_owned(),
@@ -122,7 +127,7 @@ mod tests {
         // A buffer of one byte: every boundary lies somewhere between two reads.
         let reader = std::io::BufReader::with_capacity(4, text.as_bytes());
         read_documents(reader, None)
-            .map(|read| read.map(Value::Object).map_err(|error| error.to_string()))
+            .map(|read| read.map(|(_, object)| Value::Object(object)).map_err(|error| error.to_string()))
             .collect()
     }
 

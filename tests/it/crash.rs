@@ -17,6 +17,7 @@ const KILLS: usize = 13;
 /// Users, few enough for a short pass and many enough for a full pool.
 const USERS: usize = 60;
 
+#[expect(clippy::disallowed_methods, reason = "a knob of the tests, not a setting")]
 fn kills() -> usize {
     std::env::var("EVERGRANT_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
 }

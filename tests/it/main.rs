@@ -4,5 +4,7 @@
 mod architecture;
 mod crash;
 mod pass;
+mod readme;
+mod run;
 mod store;
 mod support;

@@ -12,7 +12,7 @@ async fn open(folder: &tempfile::TempDir) -> SqliteStore {
 }
 
 fn documents(text: &str) -> Vec<Map<String, Value>> {
-    read_documents(text.as_bytes(), None).map(Result::unwrap).collect()
+    read_documents(text.as_bytes(), None).map(|read| read.unwrap().1).collect()
 }
 
 #[tokio::test]

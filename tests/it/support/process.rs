@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// Longest that a process of a test may run: far beyond what any needs, so that a hang is a failure and not a wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a condition is looked at.
 const TICK: Duration = Duration::from_millis(2);

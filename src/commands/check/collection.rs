@@ -1,0 +1,275 @@
+//! The store, and a sample of the documents in it.
+
+use super::finding::Check;
+use crate::clock::Timestamp;
+use crate::commands::tokens::list::state_now;
+use crate::commands::{CommandError, connect, shown, tokens};
+use crate::config::Config;
+use crate::report::summary::Exit;
+use crate::store::mapping::Mapping;
+use crate::store::{IndexState, Readiness, StoreError};
+use crate::token::{Malformed, State, Subject, TokenDocument};
+use std::collections::BTreeMap;
+
+/// Documents that are looked into: enough to see a wrong field name, few enough for any server.
+const SAMPLE: usize = 100;
+
+/// What is known of the store after its checks.
+pub(super) struct Looked {
+    pub(super) checks: Vec<Check>,
+    /// Documents in the collection, where it could be asked.
+    pub(super) documents: Option<u64>,
+}
+
+/// Connects, prepares (which may make the due index and nothing else), and reads a sample.
+pub(super) async fn checks(config: &Config, now: Timestamp) -> Looked {
+    let mut looked = Looked { checks: Vec::new(), documents: None };
+    if let Err(error) = look(config, now, &mut looked).await {
+        looked.checks.push(Check::error("store", error));
+    }
+    looked
+}
+
+async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<(), CommandError> {
+    if let Some(file) = tokens::embedded_file(config)
+        && !file.exists()
+    {
+        let text = format!(
+            "there is no store at `sqlite:{}` yet\nhint: `evergrant tokens import FILE` makes and fills it; for a \
+             MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
+            file.display()
+        );
+        looked.checks.push(Check::warning("store", &text));
+        return Ok(());
+    }
+    let store = connect(config).await?;
+    let readiness = store.prepare().await?;
+    looked.documents = Some(readiness.documents);
+    looked.checks.push(check_readiness(&store.describe(), &readiness));
+    looked.checks.extend(check_index(&readiness.index));
+    if readiness.exists && readiness.documents > 0 {
+        let read = store.list(None, SAMPLE).await;
+        match read {
+            Ok(page) => {
+                let sample = Sample::of(&page.documents, &configured(config), now);
+                looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
+            }
+            Err(error @ StoreError::Settings(_)) => return Err(error.into()),
+            Err(error @ (StoreError::Unavailable { .. } | StoreError::Denied { .. })) => {
+                looked.checks.push(Check::error("documents", error));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names that documents may hold in their provider field; none where no field is mapped.
+fn configured(config: &Config) -> Option<Vec<String>> {
+    let names = || config.providers.iter().map(|provider| provider.name.to_string()).collect();
+    config.store.mapping.provider.is_some().then(names)
+}
+
+fn check_readiness(at: &str, readiness: &Readiness) -> Check {
+    let Readiness { exists, documents, server, .. } = readiness;
+    if !exists {
+        return Check::warning(
+            "store",
+            &format!(
+                "{at} doesn't exist, on {server}\nhint: is this the database and collection that you meant? \
+                 `store.database` and `store.collection` name them"
+            ),
+        );
+    }
+    let text = format!("{} in {at}, writable, {server}", shown::count(*documents, "document"));
+    if *documents == 0 {
+        let hint = "a pass finds nothing to do: is this the collection that you meant?";
+        return Check::warning("store", &format!("{text}\nhint: {hint}"));
+    }
+    Check::ok("store", &text)
+}
+
+fn check_index(index: &IndexState) -> Option<Check> {
+    match index {
+        IndexState::Ready => None,
+        IndexState::Missing { reason, command } => Some(Check::warning(
+            "due index",
+            &format!(
+                "not there, and we may not make it ({reason}): every pass reads the whole collection\n\
+                 hint: let somebody who may run this in `mongosh`: {command}"
+            ),
+        )),
+    }
+}
+
+/// What is in some documents.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sample {
+    documents: u64,
+    due: u64,
+    usable: u64,
+    with_access_token: u64,
+    with_subject: u64,
+    malformed: BTreeMap<&'static str, u64>,
+    states: BTreeMap<&'static str, u64>,
+    without_provider: u64,
+    strange_providers: BTreeMap<Subject, u64>,
+}
+
+impl Sample {
+    fn of(documents: &[TokenDocument], configured: &Option<Vec<String>>, now: Timestamp) -> Self {
+        let mut sample = Self::default();
+        for document in documents {
+            sample.documents += 1;
+            sample.due += u64::from(document.bookkeeping.due_at.is_none_or(|due_at| due_at <= now));
+            sample.with_access_token += u64::from(document.access_token.is_some());
+            sample.with_subject += u64::from(document.subject != Subject::from_id(&document.id));
+            match &document.refresh_token {
+                Ok(_) => sample.usable += 1,
+                Err(malformed) => *sample.malformed.entry(malformed.code()).or_default() += 1,
+            }
+            *sample.states.entry(state_now(document).as_str()).or_default() += 1;
+            match (configured, &document.provider) {
+                (None, _) => {}
+                (Some(_), None) => sample.without_provider += 1,
+                (Some(names), Some(name)) if !names.contains(name) => {
+                    *sample.strange_providers.entry(Subject::new(name)).or_default() += 1;
+                }
+                (Some(_), Some(_)) => {}
+            }
+        }
+        sample
+    }
+
+    fn checks(&self, mapping: &Mapping, all: bool) -> Vec<Check> {
+        let name = "documents";
+        let of = if all { "all" } else { "the first" };
+        let text = format!(
+            "of {of} {}: {} with a refresh token that can be sent, {} with an access token, {} with a subject; {} due \
+             now; {}",
+            self.documents,
+            self.usable,
+            self.with_access_token,
+            self.with_subject,
+            self.due,
+            listed(&self.states)
+        );
+        let mut checks = vec![Check::ok(name, &text)];
+        let missing = self.malformed.get(Malformed::Missing.code()).copied().unwrap_or_default();
+        if missing == self.documents {
+            let text = format!(
+                "none of them has the field `{}`\nhint: `documents.refresh_token` names the field that holds the \
+                 refresh token; dots go deeper",
+                mapping.refresh_token
+            );
+            checks.push(Check::failed(name, Exit::Usage, &text));
+        } else if !self.malformed.is_empty() {
+            let text = format!(
+                "{} of them hold no refresh token that can be sent ({}); they are marked and left alone\nhint: \
+                 `evergrant tokens list --state {}` names them",
+                self.malformed.values().sum::<u64>(),
+                listed(&self.malformed),
+                State::Malformed.as_str()
+            );
+            checks.push(Check::warning(name, &text));
+        }
+        if self.with_subject == 0 {
+            let fields: Vec<_> = mapping.subject.iter().map(|path| format!("`{path}`")).collect();
+            let text = format!(
+                "none of them has {}, so people are named by `_id`\nhint: set `documents.subject` to a field by which \
+                 you know them",
+                fields.join(" or ")
+            );
+            checks.push(Check::warning(name, &text));
+        }
+        let field = mapping.provider.as_ref().map_or("", |path| path.as_str());
+        if self.without_provider > 0 {
+            let text = format!(
+                "{} of them have no provider in `{field}`, and are left alone\nhint: write a configured provider's \
+                 name into that field, or name another field in `documents.provider`",
+                self.without_provider
+            );
+            checks.push(Check::warning(name, &text));
+        }
+        if !self.strange_providers.is_empty() {
+            let text = format!(
+                "`{field}` names providers that aren't configured: {}\nhint: configure each as `[providers.NAME]`; \
+                 their documents are left alone",
+                listed(&self.strange_providers)
+            );
+            checks.push(Check::warning(name, &text));
+        }
+        checks
+    }
+}
+
+/// `live 95, needs_login 3`.
+fn listed(counts: &BTreeMap<impl std::fmt::Display, u64>) -> String {
+    let parts: Vec<_> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::{CheckReport, Status};
+    use super::*;
+    use crate::token::{Bookkeeping, RefreshToken, TokenId};
+
+    fn document(
+        token: Result<&str, Malformed>,
+        subject: Option<&str>,
+        provider: Option<&str>,
+    ) -> TokenDocument {
+        let id = TokenId::from_extended_json("1");
+        TokenDocument {
+            subject: subject.map_or_else(|| Subject::from_id(&id), Subject::new),
+            provider: provider.map(str::to_owned),
+            refresh_token: token.map(|token| RefreshToken::new(token.to_owned())),
+            access_token: None,
+            bookkeeping: Bookkeeping::default(),
+            id,
+        }
+    }
+
+    fn mapping() -> Mapping {
+        Mapping { provider: Some("provider".parse().unwrap()), ..Mapping::default() }
+    }
+
+    #[test]
+    fn a_sample_says_what_a_pass_would_meet() {
+        let documents = [
+            document(Ok("a"), Some("ann@example.com"), Some("box")),
+            document(Err(Malformed::Null), None, Some("acme")),
+            document(Err(Malformed::Missing), None, None),
+        ];
+        let sample = Sample::of(&documents, &Some(vec!["box".to_owned()]), Timestamp::UNIX_EPOCH);
+        insta::assert_snapshot!(CheckReport { checks: sample.checks(&mapping(), true) }.text());
+    }
+
+    #[test]
+    fn a_field_that_nobody_has_fails_before_everybody_is_marked_as_malformed() {
+        let documents = [document(Err(Malformed::Missing), Some("ann@example.com"), None)];
+        let checks = Sample::of(&documents, &None, Timestamp::UNIX_EPOCH).checks(&mapping(), false);
+        assert_eq!(checks.len(), 2, "{checks:?}");
+        assert_eq!((checks[1].status, checks[1].exit()), (Status::Failed, Exit::Usage));
+        assert!(checks[1].detail.contains("`refresh_token`"), "{checks:?}");
+    }
+
+    #[test]
+    fn a_wrong_name_gives_a_warning_and_a_missing_index_its_command() {
+        let mut readiness = Readiness {
+            exists: false,
+            documents: 0,
+            server: "MongoDB 6.0.5 (standalone)".to_owned(),
+            index: IndexState::Missing { reason: "not authorized".to_owned(), command: "db.x()".to_owned() },
+        };
+        assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
+        readiness.exists = true;
+        assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
+        readiness.documents = 1;
+        let check = check_readiness("a.b at db1", &readiness);
+        assert_eq!(check.detail, "1 document in a.b at db1, writable, MongoDB 6.0.5 (standalone)");
+        let index = check_index(&readiness.index).unwrap();
+        assert!(index.hint.unwrap().ends_with("`mongosh`: db.x()"));
+        assert_eq!(check_index(&IndexState::Ready), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Each provider: what the schedule means for its tokens, and whether anybody is there.
+
+use super::finding::Check;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, drain_warning, words};
+use crate::grant::answer::{self, Class, Reading};
+use crate::grant::http::{Reach, TokenEndpoint};
+use crate::grant::request;
+use crate::pass::PassError;
+use crate::provider::Provider;
+use crate::report::Trouble;
+use crate::report::summary::Exit;
+use crate::schedule;
+use crate::token::RefreshToken;
+
+/// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
+const PROBE: &str = "evergrant-probe-";
+
+/// All checks of one provider; `documents` is how many there are, where that is known.
+pub(super) async fn checks(
+    provider: &Provider,
+    config: &Config,
+    documents: Option<u64>,
+    probe: bool,
+    clock: &Clock,
+) -> Vec<Check> {
+    let mut checks: Vec<_> = chances(provider, config, clock.now()).into_iter().collect();
+    checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
+    let endpoint = match TokenEndpoint::new(provider, clock.clone()) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            checks.push(Check::error(endpoint_name(provider), PassError::from(error)));
+            return checks;
+        }
+    };
+    let reach = endpoint.reach().await;
+    checks.push(check_reach(provider, &reach));
+    if probe && matches!(reach, Reach::Answered(_)) {
+        let token = RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
+        let sent = endpoint.post(&request(provider, &token)).await;
+        let reading = answer::read(&sent, &provider.profile.answer, clock.now());
+        checks.push(check_client(provider, &reading));
+    }
+    checks
+}
+
+fn endpoint_name(provider: &Provider) -> String {
+    format!("{}: token endpoint", provider.name)
+}
+
+/// How the warning of too few chances begins; the configuration has it with its arithmetic, so it isn't made twice.
+fn chances_warning(provider: &Provider) -> String {
+    format!("each token of `{}` gets ", provider.name)
+}
+
+/// The warnings of the settings that aren't told with a provider.
+pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &String> {
+    let of_provider: Vec<_> = config.providers.iter().map(|provider| chances_warning(provider)).collect();
+    config.warnings.iter().filter(move |warning| !of_provider.iter().any(|start| warning.starts_with(start)))
+}
+
+fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Option<Check> {
+    let name = format!("{}: chances", provider.name);
+    let start = chances_warning(provider);
+    if let Some(warning) = config.warnings.iter().find(|warning| warning.starts_with(&start)) {
+        return Some(Check::warning(name, warning));
+    }
+    let Some(lifetime) = provider.profile.refresh_token_lifetime else {
+        return Some(Check::ok(
+            name,
+            "how long a refresh token lives isn't known, so every wake refreshes every token\nhint: set \
+             `refresh_token_lifetime` if the provider documents it",
+        ));
+    };
+    let count = schedule::chances(&config.schedule, lifetime, config.renew_after, now);
+    let text = format!(
+        "each token gets {count} chances before it dies: it lives {}, is due after {} and then has {} left, and wakes \
+         lie up to {} apart",
+        words(lifetime),
+        words(config.renew_after.of(lifetime)),
+        words(config.renew_after.rest_of(lifetime)),
+        words(config.schedule.longest_gap(now).to_std().unwrap_or_default()),
+    );
+    Some(Check::ok(name, &text))
+}
+
+fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -> Check {
+    let name = format!("{}: rate", provider.name);
+    let warning = drain_warning(documents, provider, &config.schedule, config.renew_after, now);
+    if let Some(warning) = warning {
+        return Check::warning(name, &warning);
+    }
+    let in_flight = provider.profile.concurrency;
+    match provider.profile.rate {
+        Some(rate) => Check::ok(
+            name,
+            &format!(
+                "a pass over all documents ({documents}) takes {} at {rate}, {in_flight} in flight at most",
+                words(rate.time_for(documents))
+            ),
+        ),
+        None => Check::ok(name, &format!("no limit, {in_flight} in flight at most")),
+    }
+}
+
+fn check_reach(provider: &Provider, reach: &Reach) -> Check {
+    let (name, url) = (endpoint_name(provider), &provider.token_url);
+    let (cause, detail) = match reach {
+        Reach::Answered(status) => {
+            return Check::ok(name, &format!("{url} answers (HTTP {status} to a request without a grant)"));
+        }
+        Reach::NotReached { cause, detail } => (*cause, detail),
+    };
+    let hint = match cause {
+        "dns" => "is the host in `token_url` spelled right, and does this machine resolve names?",
+        "tls" => {
+            "is `token_url` the right host, and are the root certificates of this machine (`ca-certificates`) and its \
+             clock right? A proxy that opens TLS has to be trusted by the machine"
+        }
+        "connect_timeout" | "timeout" => {
+            "does a firewall let this machine out? No proxy is used, also not one of `HTTPS_PROXY`"
+        }
+        _ => "is the port in `token_url` right, and does a firewall let this machine out? No proxy is used",
+    };
+    Check::failed(name, Exit::Usage, &format!("{url} can't be reached ({cause}): {detail}\nhint: {hint}"))
+}
+
+fn check_client(provider: &Provider, reading: &Reading) -> Check {
+    let name = format!("{}: client", provider.name);
+    let Reading { class, code, http_status } = reading;
+    let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+    let unclear = |what: &str| {
+        Check::warning(name.clone(), &format!("not known: {what} ({code}{status})\nhint: try again later"))
+    };
+    match class {
+        Class::Refused => Check::ok(
+            name,
+            &format!("the provider knows it: only the made-up refresh token was refused ({code}{status})"),
+        ),
+        Class::ClientRejected => {
+            let trouble = Trouble::ClientRejected {
+                provider: provider.name.to_string(),
+                code: code.clone(),
+                http_status: *http_status,
+            };
+            Check::failed(name, Exit::ClientRejected, &trouble.to_string())
+        }
+        Class::Throttled(_) => unclear("the provider asked for a pause"),
+        Class::Transient => unclear("the provider didn't process the request"),
+        Class::Ambiguous => unclear("no usable answer came"),
+        Class::Unreadable => Check::warning(
+            name,
+            &format!(
+                "not known: the answer is no token answer ({code}{status})\nhint: is `token_url` the token endpoint, \
+                 and nothing between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
+                provider.token_url
+            ),
+        ),
+        Class::Granted(_) => Check::warning(
+            name,
+            "the provider granted a made-up refresh token\nhint: whatever is at `token_url`, it doesn't check tokens",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Status;
+    use super::*;
+    use crate::config::{Inputs, Need};
+    use crate::sandbox::{Sandbox, SandboxConfig};
+    use std::path::PathBuf;
+
+    fn config(flags: &[(&str, &str)]) -> Config {
+        let mut all = vec![("provider", "autodesk"), ("client_id", "sandbox-client"), ("state_dir", "/s")];
+        all.push(("client_secret", "sandbox-secret"));
+        all.extend(flags);
+        let inputs = Inputs {
+            flags: all.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            variables: Vec::new(),
+            working_directory: PathBuf::from("/nowhere"),
+            file: None,
+            system_file: PathBuf::from("/nowhere/evergrant.toml"),
+        };
+        Config::load(&inputs, Need::Provider, now()).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T03:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn chances_are_told_once_and_with_their_arithmetic() {
+        let weekly = config(&[]);
+        let check = chances(&weekly.providers[0], &weekly, now()).unwrap();
+        assert_eq!(check.status, Status::Warning);
+        assert!(check.detail.contains("gets 1 chance before it dies"), "{check:?}");
+        assert!(!other_warnings(&weekly).any(|warning| warning.contains("before it dies")));
+        let daily = config(&[("schedule", "0 3 * * *")]);
+        let check = chances(&daily.providers[0], &daily, now()).unwrap();
+        assert_eq!(
+            check.detail,
+            "each token gets 9 chances before it dies: it lives 14d, is due after 4d 16h and then has 9d 8h left, and \
+             wakes lie up to 1d apart"
+        );
+        let unknown = config(&[("refresh_token_lifetime", "unknown")]);
+        assert!(chances(&unknown.providers[0], &unknown, now()).unwrap().hint.is_some());
+    }
+
+    #[test]
+    fn the_time_of_a_whole_pass_is_told() {
+        let config = config(&[]);
+        let check = drain(&config.providers[0], &config, 12_000, now());
+        assert_eq!(
+            check.detail,
+            "a pass over all documents (12000) takes 30min at 400/min, 16 in flight at most"
+        );
+        assert_eq!(drain(&config.providers[0], &config, 40_000_000, now()).status, Status::Warning);
+    }
+
+    #[test]
+    fn what_the_provider_says_of_the_client_is_never_guessed() {
+        let config = config(&[]);
+        let check = |class, code: &str| {
+            let reading = Reading { class, code: code.to_owned(), http_status: Some(400) };
+            check_client(&config.providers[0], &reading)
+        };
+        for (class, status) in [
+            (Class::Refused, Status::Ok),
+            (Class::ClientRejected, Status::Failed),
+            (Class::Throttled(None), Status::Warning),
+            (Class::Transient, Status::Warning),
+            (Class::Ambiguous, Status::Warning),
+            (Class::Unreadable, Status::Warning),
+        ] {
+            assert_eq!(check(class.clone(), "c").status, status, "{class:?}");
+        }
+        let rejected = check(Class::ClientRejected, "invalid_client");
+        assert_eq!(rejected.exit(), Exit::ClientRejected);
+        assert!(rejected.hint.unwrap().contains("`client_secret`"));
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_knows_its_client_and_no_other() {
+        let sandbox = Sandbox::start(SandboxConfig::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = sandbox.token_url();
+        for (secret, status) in [("sandbox-secret", Status::Ok), ("wrong", Status::Failed)] {
+            let config = config(&[("token_url", &url), ("client_secret", secret)]);
+            let found = checks(&config.providers[0], &config, None, true, &Clock::system()).await;
+            let statuses: Vec<_> = found.iter().skip(1).map(|check| check.status).collect();
+            assert_eq!(statuses, [Status::Ok, status], "{found:?}");
+        }
+        assert_eq!(sandbox.ledger().granted, 0);
+        sandbox.stop().await;
+        let config = config(&[("token_url", &url)]);
+        let found = checks(&config.providers[0], &config, None, true, &Clock::system()).await;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((found[1].status, found[1].exit()), (Status::Failed, Exit::Usage));
+        assert!(found[1].detail.contains("can't be reached (connect)"), "{found:?}");
+    }
+}

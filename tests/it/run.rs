@@ -1,0 +1,234 @@
+//! `evergrant run` as a person meets it: exit codes, signals, wrong settings, silence.
+
+use crate::support::process::{Ended, Kind, Scene};
+use evergrant::sandbox::{FaultScript, SandboxConfig};
+use evergrant::token::State;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::time::Duration;
+use tokio::process::Child;
+
+async fn scene(name: &str, config: SandboxConfig) -> Scene {
+    Scene::new(name, Kind::Sqlite, config).await.unwrap()
+}
+
+fn users(users: usize) -> SandboxConfig {
+    SandboxConfig { users, ..SandboxConfig::default() }
+}
+
+fn faults(script: &str) -> FaultScript {
+    script.parse().unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let id = child.id().expect("it is still running");
+    kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+}
+
+const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_over_plain_documents_refreshes_everybody_and_a_second_one_finds_nothing_due() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let Some(scene) = Scene::new("plain", kind, users(30)).await else { continue };
+        let ended = scene.run(&ONCE).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let report = ended.json();
+        assert_eq!(
+            (&report["touched"], &report["outcomes"]["refreshed"], &report["documents"]),
+            (&30.into(), &30.into(), &30.into())
+        );
+        assert_eq!(scene.audit().await.kept, 30);
+        let again = scene.run(&ONCE).await;
+        assert_eq!((again.code, &again.json()["touched"]), (Some(0), &0.into()), "{again:?}");
+        assert_eq!(scene.sandbox.ledger().granted, 30);
+        let forced = scene.run(&["run", "--once", "--force", "--limit", "7", "--format", "json"]).await;
+        assert_eq!((forced.code, scene.sandbox.ledger().granted), (Some(0), 37), "{forced:?}");
+        assert_eq!(scene.audit().await.kept, 30);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_says_what_a_person_must_do() {
+    let dead = scene("dead", SandboxConfig { dead_users: 2, ..users(5) }).await;
+    let ended = dead.run(&["run", "--once"]).await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(
+        ended.stdout.contains("must log in again") && ended.stdout.contains("user-000004@example.com"),
+        "{ended:?}"
+    );
+
+    let mut failing = scene("failing", SandboxConfig { faults: faults("503"), ..users(2) }).await;
+    failing.set("max_retries_per_pass", "0");
+    let ended = failing.run(&["run", "--once"]).await;
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stdout.contains("still_due") && ended.stdout.contains("http_503"), "{ended:?}");
+
+    let mut rejected = scene("rejected", users(20)).await;
+    rejected.set("client_secret", "wrong-secret-canary");
+    let ended = rejected.run(&["run", "--once"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(
+        ended.stdout.contains("invalid_client") && ended.stdout.contains("hint: check `client_id`"),
+        "{ended:?}"
+    );
+    assert!(!format!("{ended:?}").contains("wrong-secret-canary"), "{ended:?}");
+    assert!(rejected.documents().await.iter().all(|document| document.bookkeeping.state == State::Live));
+
+    let mut nowhere = scene("nowhere", users(1)).await;
+    nowhere.set("store.url", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300");
+    nowhere.set("store.database", "logins");
+    let ended = nowhere.run(&["run", "--once"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(7), ""), "{ended:?}");
+    assert!(ended.stderr.contains("127.0.0.1:1"), "{ended:?}");
+
+    let mut nodir = scene("nodir", users(1)).await;
+    std::fs::write(nodir.folder.path().join("file"), "").unwrap();
+    nodir.set("state_dir", nodir.folder.path().join("file/state").to_str().unwrap());
+    let ended = nodir.run(&["run", "--once"]).await;
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(ended.stderr.contains("EVERGRANT_STATE_DIR"), "{ended:?}");
+    assert_eq!(nodir.sandbox.ledger().requests, 0, "nothing is redeemed that can't be kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_collection_is_no_error_and_is_said() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let Some(mut scene) = Scene::new("empty", kind, users(1)).await else { continue };
+        scene.set("store.collection", "nobody");
+        if kind == Kind::Sqlite {
+            scene.set("store.url", &format!("sqlite:{}", scene.folder.path().join("other.db").display()));
+        }
+        let ended = scene.run(&["run", "--once"]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("0 documents in"), "{ended:?}");
+        assert!(ended.stderr.contains("the database and collection that you meant"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_end_with_2_and_name_the_variable_and_the_fix() {
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("rate", "400", &["EVERGRANT_RATE", "400/min"]),
+        ("concurrency", "0", &["EVERGRANT_CONCURRENCY"]),
+        ("schedule", "0 3 * *", &["EVERGRANT_SCHEDULE", "fields"]),
+        ("schedule", "0 3 31 2 *", &["never wakes"]),
+        ("timezone", "Europe/Berln", &["EVERGRANT_TIMEZONE", "Europe/Berlin"]),
+        ("token_url", "http://example.com/token", &["EVERGRANT_TOKEN_URL", "https"]),
+        ("provider", "autodsk", &["autodesk"]),
+        ("conccurency", "3", &["EVERGRANT_CONCCURENCY", "did you mean `EVERGRANT_CONCURRENCY`"]),
+        ("lease", "30s", &["lease", "request_timeout"]),
+    ];
+    for (key, value, expected) in cases {
+        let mut scene = scene("settings", users(1)).await;
+        scene.set(key, value);
+        let ended = scene.run(&["run", "--once"]).await;
+        assert_eq!(ended.code, Some(2), "{key}={value}: {ended:?}");
+        for word in expected {
+            assert!(ended.stderr.contains(word), "{key}={value} doesn't say {word}: {}", ended.stderr);
+        }
+    }
+    let unknown = scene("usage", users(1)).await.run(&["run", "--onec"]).await;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_takes_no_more_and_finishes_what_was_sent() {
+    let mut scene = scene("stop", SandboxConfig { latency: Duration::from_millis(30), ..users(300) }).await;
+    scene.set("concurrency", "4");
+    let mut child = scene.start(&ONCE);
+    scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 20).await;
+    signal(&child, Signal::SIGINT);
+    let ended = Ended::of(child).await;
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("no more tokens are taken"), "{ended:?}");
+    let (ledger, audit) = (scene.sandbox.ledger(), scene.audit().await);
+    assert!(ledger.granted < 300, "it stopped in the middle");
+    assert_eq!((audit.kept, ledger.answers_untaken), (300, 0), "nothing was cut off");
+    let again = scene.run(&ONCE).await;
+    assert_eq!((again.code, scene.sandbox.ledger().granted), (Some(0), 300), "each exactly once: {again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_ctrl_c_gives_up_the_answers_and_the_next_start_asks_again() {
+    let config =
+        SandboxConfig { grace: Duration::from_mins(1), faults: faults("delay(600)@5..7"), ..users(30) };
+    let mut scene = scene("give_up", config).await;
+    scene.set("concurrency", "2");
+    let mut child = scene.start(&ONCE);
+    scene.until(&mut child, |sandbox| sandbox.ledger().requests >= 6).await;
+    signal(&child, Signal::SIGTERM);
+    let mut stderr = tokio::io::BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("finishing 2 grants") {
+        assert_ne!(tokio::io::AsyncBufReadExt::read_line(&mut stderr, &mut said).await.unwrap(), 0, "{said}");
+    }
+    signal(&child, Signal::SIGTERM);
+    let ended = Ended::of(child).await;
+    assert_eq!(ended.code, Some(4), "{ended:?} {said}");
+    assert!(ended.stdout.contains("\"given_up\": 2"), "{ended:?}");
+    scene.sandbox.set_faults(FaultScript::default());
+    let again = scene.run(&ONCE).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(again.json()["recovery"]["unsettled"], 2, "{again:?}");
+    assert_eq!(scene.audit().await.kept, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_journal_is_refused_by_the_name_of_the_first() {
+    let mut scene = scene("held", SandboxConfig { faults: faults("delay(600)"), ..users(2) }).await;
+    scene.set("stop_grace", "75s");
+    let mut first = scene.start(&ONCE);
+    scene.until(&mut first, |sandbox| sandbox.ledger().requests >= 1).await;
+    let second = scene.run(&ONCE).await;
+    assert_eq!(second.code, Some(6), "{second:?}");
+    assert!(second.stderr.contains(&format!("process {}", first.id().unwrap())), "{second:?}");
+    first.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_wakes_on_its_schedule_and_ends_well_when_asked() {
+    let mut scene = scene("daemon", users(10)).await;
+    scene.set("schedule", "* * * * * *");
+    scene.set("refresh_token_lifetime", "unknown");
+    let mut child = scene.start(&["run"]);
+    scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 20).await;
+    signal(&child, Signal::SIGTERM);
+    let ended = Ended::of(child).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("next wakes") && ended.stderr.contains("stopped"), "{ended:?}");
+    assert_eq!(scene.audit().await.kept, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_at_any_level_holds_a_token_or_a_secret() {
+    let config = SandboxConfig {
+        dead_users: 2,
+        client_secret: "canary-secret".into(),
+        faults: faults("503@3, 429(1)@5, html@7, drop-after@9, truncate@11, 500@13, redirect@15"),
+        ..users(24)
+    };
+    let mut scene = scene("silence", config).await;
+    scene.set("client_secret", "canary-secret");
+    for format in ["text", "json"] {
+        scene.set("log.format", format);
+        let mut said = String::new();
+        for arguments in [
+            &["run", "--once", "-vv", "--force"][..],
+            &["run", "--once", "-vv", "--force", "--format", "json"],
+        ] {
+            let ended = scene.run(arguments).await;
+            assert!(matches!(ended.code, Some(3 | 4)), "{ended:?}");
+            said.extend([ended.stdout, ended.stderr]);
+        }
+        assert!(said.contains("user-000003@example.com"), "the log is there: {said}");
+        assert!(!said.contains("canary-secret"));
+        for user in scene.sandbox.users() {
+            assert!(!said.contains(&user.refresh_token) && !said.contains(&user.access_token));
+        }
+        for document in scene.documents().await {
+            let token = document.refresh_token.unwrap();
+            assert!(!said.contains(token.expose()), "{}", document.subject);
+        }
+    }
+}
