@@ -26,7 +26,7 @@ use crate::write_back::DuePolicy;
 use sink::Sink;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -122,12 +122,19 @@ struct Line {
     gates: Vec<Arc<Gate>>,
     /// Tokens that may still be taken, for `--limit`.
     left: AtomicU64,
+    /// Has a document kept our claim, because the store couldn't be told otherwise?
+    left_claimed: AtomicBool,
 }
 
 impl Line {
     /// Takes the right to one more token of this pass.
     fn take_one(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
+    fn left_claimed(&self) {
+        self.left_claimed.store(true, Ordering::Relaxed);
     }
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
@@ -267,6 +274,7 @@ impl Pass {
             report.trouble(Trouble::Interrupted { given_up });
         }
         if given_up == 0
+            && !line.left_claimed.load(Ordering::Relaxed)
             && let Err(error) = self.journal.finish_pass().await
         {
             line.journal_failed(&error);
@@ -353,6 +361,7 @@ impl Pass {
             stop: stop.clone(),
             gates: providers.iter().map(|p| Gate::new(p.profile.rate, p.profile.concurrency)).collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
+            left_claimed: AtomicBool::new(false),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::provider::rate::Rate;
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, State, Subject, TokenDocument};
 use chrono::TimeDelta;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,9 +103,20 @@ impl ClaimTerms {
 pub struct Claims {
     source: Arc<Source>,
     ready: VecDeque<Pulled>,
-    next_page: Option<JoinHandle<Result<Page, StoreError>>>,
+    next_page: Option<JoinHandle<Result<Page, Interrupted>>>,
+    /// A page that was read and couldn't be claimed, or nobody knows.
+    unclaimed: Option<Unclaimed>,
     after: Option<Position>,
     exhausted: bool,
+}
+
+/// What [`Claims::rest`] hands out.
+#[derive(Debug)]
+pub struct Rest {
+    /// Claimed and not taken.
+    pub pulled: Vec<Pulled>,
+    /// Is that all? Otherwise the store went away during a claim, and more may carry our lease.
+    pub complete: bool,
 }
 
 #[derive(Debug)]
@@ -116,10 +127,25 @@ struct Source {
     clock: Clock,
 }
 
+/// A page that was read; of its documents only `wanted` are to be claimed.
+#[derive(Debug)]
+struct Unclaimed {
+    known: Vec<Pulled>,
+    wanted: Vec<TokenDocument>,
+    next: Option<Position>,
+}
+
 #[derive(Debug)]
 struct Page {
     pulled: Vec<Pulled>,
     next: Option<Position>,
+}
+
+/// The store failed; what was read is kept, because a claim may have happened all the same.
+#[derive(Debug)]
+struct Interrupted {
+    error: StoreError,
+    unclaimed: Option<Unclaimed>,
 }
 
 impl Claims {
@@ -127,13 +153,20 @@ impl Claims {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, terms: ClaimTerms, providers: ProviderFilter, clock: Clock) -> Self {
         let source = Arc::new(Source { store, terms, providers, clock });
-        Self { source, ready: VecDeque::new(), next_page: None, after: None, exhausted: false }
+        Self {
+            source,
+            ready: VecDeque::new(),
+            next_page: None,
+            unclaimed: None,
+            after: None,
+            exhausted: false,
+        }
     }
 
     /// The next document, or `None` when there are no more. Cancel-safe.
     ///
     /// # Errors
-    /// After an error the same page is read again by the next call.
+    /// After an error the same page is read, or claimed, again by the next call.
     pub async fn next(&mut self) -> Result<Option<Pulled>, StoreError> {
         loop {
             if let Some(pulled) = self.ready.pop_front() {
@@ -147,7 +180,11 @@ impl Claims {
             let page = handle.await;
             self.next_page = None;
             let page = match page {
-                Ok(page) => page?,
+                Ok(Ok(page)) => page,
+                Ok(Err(Interrupted { error, unclaimed })) => {
+                    self.unclaimed = unclaimed;
+                    return Err(error);
+                }
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
             self.ready = page.pulled.into();
@@ -160,51 +197,82 @@ impl Claims {
     }
 
     /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.
-    pub async fn rest(&mut self) -> Vec<Pulled> {
+    pub async fn rest(&mut self) -> Rest {
         self.exhausted = true;
-        let mut rest: Vec<_> = self.ready.drain(..).collect();
-        if let Some(handle) = self.next_page.take()
-            && let Ok(Ok(page)) = handle.await
-        {
-            rest.extend(page.pulled);
+        let mut rest = Rest { pulled: self.ready.drain(..).collect(), complete: true };
+        if self.unclaimed.is_some() {
+            self.start_page();
+        }
+        if let Some(handle) = self.next_page.take() {
+            match handle.await {
+                Ok(Ok(page)) => rest.pulled.extend(page.pulled),
+                Ok(Err(interrupted)) => rest.complete = interrupted.unclaimed.is_none(),
+                Err(_) => rest.complete = false,
+            }
         }
         rest
     }
 
     fn start_page(&mut self) {
         if self.next_page.is_none() {
-            let (source, after) = (self.source.clone(), self.after.clone());
-            self.next_page = Some(tokio::spawn(async move { source.page(after).await }));
+            let (source, unclaimed, after) = (self.source.clone(), self.unclaimed.take(), self.after.clone());
+            self.next_page = Some(tokio::spawn(async move { source.page(unclaimed, after).await }));
         }
     }
 }
 
 impl Source {
-    async fn page(&self, after: Option<Position>) -> Result<Page, StoreError> {
-        let now = self.clock.now();
+    async fn page(&self, unclaimed: Option<Unclaimed>, after: Option<Position>) -> Result<Page, Interrupted> {
+        let unclaimed = match unclaimed {
+            Some(unclaimed) => unclaimed,
+            None => self.read(after).await.map_err(|error| Interrupted { error, unclaimed: None })?,
+        };
+        match self.claim(&unclaimed.wanted).await {
+            Ok(claimed) => {
+                let pulled = unclaimed.known.into_iter().chain(claimed).collect();
+                Ok(Page { pulled, next: unclaimed.next })
+            }
+            Err(error) => Err(Interrupted { error, unclaimed: Some(unclaimed) }),
+        }
+    }
+
+    async fn read(&self, after: Option<Position>) -> Result<Unclaimed, StoreError> {
         let query = DueQuery {
             due_by: self.terms.due_by,
             force: self.terms.force,
-            now,
+            now: self.clock.now(),
             limit: self.terms.page,
             after,
             providers: self.providers.clone(),
         };
         let page = self.store.due_page(&query).await?;
-        let (mut pulled, mut ids) = (Vec::new(), Vec::new());
+        let (mut known, mut wanted) = (Vec::new(), Vec::new());
         for document in page.documents.into_iter().map(|document| self.whose(document)) {
             match select(&document, self.terms.force) {
-                Selected::Known => pulled.push(Pulled::Known(document)),
-                Selected::Claim => ids.push(document.id),
+                Selected::Known => known.push(Pulled::Known(document)),
+                Selected::Claim => wanted.push(document),
             }
         }
-        if !ids.is_empty() {
-            let due_by = (!self.terms.force).then_some(self.terms.due_by);
-            let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
-            // Read back after the lease is set: the token as it is now, not as it was on the page.
-            let claimed = self.store.claim(&claim).await?;
-            let claimed = claimed.into_iter().map(|document| self.whose(document));
-            pulled.extend(claimed.map(|document| match document.refresh_token {
+        Ok(Unclaimed { known, wanted, next: page.next })
+    }
+
+    /// Claims what was read. May be repeated: what carries our lease already is handed out again.
+    async fn claim(&self, wanted: &[TokenDocument]) -> Result<Vec<Pulled>, StoreError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let due_by = (!self.terms.force).then_some(self.terms.due_by);
+        let ids = wanted.iter().map(|document| document.id.clone()).collect();
+        let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
+        // Read back after the lease is set: the token as it is now, not as it was on the page.
+        let claimed = self.store.claim(&claim).await?;
+        let due_at: HashMap<_, _> =
+            wanted.iter().map(|document| (&document.id, document.bookkeeping.due_at)).collect();
+        let pulled = claimed.into_iter().map(|document| self.whose(document)).map(|mut document| {
+            // The claim moved it; what isn't taken gets it back.
+            document.bookkeeping.due_at = due_at.get(&document.id).copied().flatten();
+            match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
                     subject: document.subject,
@@ -212,9 +280,9 @@ impl Source {
                     bookkeeping: document.bookkeeping,
                 }),
                 Err(_) => Pulled::Malformed(document),
-            }));
-        }
-        Ok(Page { pulled, next: page.next })
+            }
+        });
+        Ok(pulled.collect())
     }
 
     /// A document of a provider that nobody configured has no token that can be sent.

@@ -129,6 +129,12 @@ impl DuePolicy {
         Self::mark(token, Bookkeeping { due_at, ..token.bookkeeping.clone() })
     }
 
+    /// The change that gives a claim back as if it had never been taken: as due as it was before.
+    #[must_use]
+    pub fn not_taken(&self, token: &DueToken) -> Change {
+        Self::mark(token, token.bookkeeping.clone())
+    }
+
     /// The change for a document that somebody else gave a newer token while we held the claim: live, and due for the
     /// next pass, because nobody knows how old that token is.
     #[must_use]

@@ -280,7 +280,11 @@ impl Lane {
         while let Some((attempt, _)) = self.again.pop_front() {
             self.release(attempt, reason).await;
         }
-        for pulled in self.claims.rest().await {
+        let rest = self.claims.rest().await;
+        if !rest.complete {
+            self.line.left_claimed();
+        }
+        for pulled in rest.pulled {
             match pulled {
                 Pulled::Token(token) => self.land(Attempt::new(token), Next::NotTaken).await,
                 Pulled::Malformed(document) => {
@@ -370,7 +374,11 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
             }
         }
     }
-    for pulled in claims.rest().await {
+    let rest = claims.rest().await;
+    if !rest.complete {
+        line.left_claimed();
+    }
+    for pulled in rest.pulled {
         name(pulled).await;
     }
     0

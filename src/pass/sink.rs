@@ -216,7 +216,7 @@ impl Sink {
                 ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
             },
             Next::NotTaken => {
-                Planned { outcome: None, ..plan(subject, Some(policy.release(&token)), Outcome::StillDue) }
+                Planned { outcome: None, ..plan(subject, Some(policy.not_taken(&token)), Outcome::StillDue) }
             }
             Next::Overtaken => match read.map(|read| read.get(&token.id)) {
                 Some(None) => plan(subject, None, Outcome::Gone),

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod crash;
+mod pass;
 mod readme;
 mod run;
 mod store;

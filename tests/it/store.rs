@@ -1,6 +1,6 @@
 //! The store's contract, over both stores; and what only one of them has.
 
-mod backend;
+pub(crate) mod backend;
 mod claims;
 mod imports;
 mod mongo_only;

@@ -1,4 +1,6 @@
 //! What several subjects need.
 
+pub(crate) mod meddler;
 pub(crate) mod mongod;
 pub(crate) mod process;
+pub(crate) mod rehearsal;

@@ -10,7 +10,9 @@ use evergrant::store::{
     sqlite::SqliteStore,
 };
 use evergrant::token::{Lease, TokenDocument, TokenId};
+use futures::TryStreamExt as _;
 use mongodb::{Client, Collection};
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ pub(crate) const COLLECTION: &str = "tokens";
 /// A store with nothing in it, and a way around it.
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn Store>,
+    settings: StoreSettings,
     behind: Behind,
 }
 
@@ -38,8 +41,9 @@ pub(crate) async fn both(test: &str, mapping: Mapping) -> Vec<Backend> {
 pub(crate) async fn sqlite(mapping: Mapping) -> Backend {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.db");
+    let settings = settings(&format!("sqlite:{}", path.display()), None, mapping.clone());
     let store = SqliteStore::open(&path, mapping).await.unwrap();
-    Backend { store: Arc::new(store.clone()), behind: Behind::Sqlite { store, _folder: folder } }
+    Backend { store: Arc::new(store.clone()), settings, behind: Behind::Sqlite { store, _folder: folder } }
 }
 
 pub(crate) async fn mongo(test: &str, mapping: Mapping) -> Option<Backend> {
@@ -50,9 +54,10 @@ pub(crate) async fn mongo_at(uri: &str, test: &str, mapping: Mapping) -> Option<
     let name = mongod::database_name(test);
     let database = Client::with_uri_str(mongod::uri()?).await.unwrap().database(&name);
     database.create_collection(COLLECTION).await.unwrap();
-    let store = connect(&settings(uri, Some(&name), mapping), 8).await.unwrap();
+    let settings = settings(uri, Some(&name), mapping);
+    let store = connect(&settings, 8).await.unwrap();
     store.prepare().await.unwrap();
-    Some(Backend { store, behind: Behind::Mongo(database.collection(COLLECTION)) })
+    Some(Backend { store, settings, behind: Behind::Mongo(database.collection(COLLECTION)) })
 }
 
 pub(crate) fn settings(url: &str, database: Option<&str>, mapping: Mapping) -> StoreSettings {
@@ -73,6 +78,66 @@ impl Backend {
         match &self.behind {
             Behind::Mongo(collection) => collection,
             Behind::Sqlite { .. } => panic!("a MongoDB"),
+        }
+    }
+
+    /// Opens the same store once more, as another process does.
+    pub(crate) async fn open_again(&self) -> Arc<dyn Store> {
+        connect(&self.settings, 8).await.unwrap()
+    }
+
+    /// What [`connect`] needs for it.
+    pub(crate) fn settings(&self) -> &StoreSettings {
+        &self.settings
+    }
+
+    /// Sets top-level fields, as the application does: none of our own.
+    pub(crate) async fn set(&self, id: &TokenId, fields: Value) {
+        let Value::Object(fields) = fields else { panic!("an object") };
+        match &self.behind {
+            Behind::Mongo(collection) => {
+                let fields: Document = fields.try_into().unwrap();
+                let done = collection.update_one(by_id(id), doc! { "$set": fields }).await.unwrap();
+                assert_eq!(done.matched_count, 1);
+            }
+            Behind::Sqlite { .. } => {
+                for (name, value) in fields {
+                    let sql = "UPDATE documents SET fields = json_set(fields, ?2, json(?3)) WHERE id = ?1";
+                    self.execute(sql, [id.as_str(), &format!("$.{name}"), &value.to_string()]);
+                }
+            }
+        }
+    }
+
+    /// Deletes a document, as the application does.
+    pub(crate) async fn delete(&self, id: &TokenId) {
+        match &self.behind {
+            Behind::Mongo(collection) => {
+                assert_eq!(collection.delete_one(by_id(id)).await.unwrap().deleted_count, 1);
+            }
+            Behind::Sqlite { .. } => self.execute("DELETE FROM documents WHERE id = ?1", [id.as_str()]),
+        }
+    }
+
+    fn execute<const N: usize>(&self, sql: &str, parameters: [&str; N]) {
+        let path = evergrant::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert_eq!(connection.execute(sql, rusqlite::params_from_iter(parameters)).unwrap(), 1);
+    }
+
+    /// Every whole document, as relaxed extended JSON, in `_id` order.
+    pub(crate) async fn all(&self) -> Vec<Value> {
+        match &self.behind {
+            Behind::Mongo(collection) => {
+                let found = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+                let found: Vec<Document> = found.try_collect().await.unwrap();
+                found.into_iter().map(|document| Bson::Document(document).into_relaxed_extjson()).collect()
+            }
+            Behind::Sqlite { store, .. } => {
+                let all = store.export(None, 10_000).await.unwrap().documents;
+                all.into_iter().map(Value::Object).collect()
+            }
         }
     }
 
@@ -132,6 +197,11 @@ impl Backend {
     pub(crate) async fn due(&self, query: &DueQuery) -> Vec<TokenId> {
         self.drain(query).await.into_iter().map(|document| document.id).collect()
     }
+}
+
+fn by_id(id: &TokenId) -> Document {
+    let id: Value = serde_json::from_str(id.as_str()).unwrap();
+    doc! { "_id": Bson::try_from(id).unwrap() }
 }
 
 /// So many seconds after the tests' epoch, which is the "now" of most of them.

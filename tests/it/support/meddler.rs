@@ -1,0 +1,144 @@
+//! A store between the pass and the real one, where things go wrong at the moment that a test names.
+
+use async_trait::async_trait;
+use evergrant::store::{Applied, Change, Claim, DuePage, DueQuery, Position, Readiness, Store, StoreError};
+use evergrant::token::{Lease, TokenDocument, TokenId};
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex};
+
+/// What the pass is about to ask of the store.
+pub(crate) enum Call {
+    Prepare,
+    DuePage,
+    Claim,
+    Renew,
+    Apply(Vec<Change>),
+    Read(Vec<TokenId>),
+}
+
+impl Call {
+    /// Does it write a new pair into this document?
+    pub(crate) fn writes_pair_of(&self, id: &TokenId) -> bool {
+        matches!(self, Self::Apply(changes) if changes.iter().any(|change| change.pair.is_some() && change.id == *id))
+    }
+
+    /// Does it write any new pair?
+    pub(crate) fn writes_a_pair(&self) -> bool {
+        matches!(self, Self::Apply(changes) if changes.iter().any(|change| change.pair.is_some()))
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    None,
+    /// The store isn't there; nothing happens.
+    Away,
+    /// It happens, and nobody is told.
+    LostAcknowledgement,
+    /// The store is there and refuses.
+    Denied,
+}
+
+type Hook = dyn Fn(Call) -> BoxFuture<'static, Mishap> + Send + Sync;
+
+/// The store in between.
+pub(crate) struct Meddler {
+    inner: Arc<dyn Store>,
+    hook: Mutex<Option<Arc<Hook>>>,
+}
+
+impl std::fmt::Debug for Meddler {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(formatter)
+    }
+}
+
+impl Meddler {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { inner, hook: Mutex::new(None) })
+    }
+
+    /// Decides about every call from now on.
+    pub(crate) fn decide(&self, hook: impl Fn(&Call) -> Mishap + Send + Sync + 'static) {
+        self.meddle(move |call| {
+            let mishap = hook(&call);
+            Box::pin(async move { mishap })
+        });
+    }
+
+    /// Does something before every call from now on, and decides about it.
+    pub(crate) fn meddle(&self, hook: impl Fn(Call) -> BoxFuture<'static, Mishap> + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Leaves the store alone again.
+    pub(crate) fn leave(&self) {
+        *self.hook.lock().unwrap() = None;
+    }
+
+    async fn call<T, F>(&self, call: Call, inner: F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let hook = self.hook.lock().unwrap().clone();
+        let mishap = match hook {
+            Some(hook) => hook(call).await,
+            None => Mishap::None,
+        };
+        let (at, source) = (self.describe(), "a test meddles");
+        match mishap {
+            Mishap::None => inner.await,
+            Mishap::Away => Err(StoreError::Unavailable { at, action: "be asked", source: source.into() }),
+            Mishap::LostAcknowledgement => {
+                inner.await?;
+                Err(StoreError::Unavailable { at, action: "answer", source: source.into() })
+            }
+            Mishap::Denied => Err(StoreError::Denied {
+                at,
+                action: "be asked",
+                hint: "leave it alone".into(),
+                source: source.into(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Meddler {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn prepare(&self) -> Result<Readiness, StoreError> {
+        self.call(Call::Prepare, self.inner.prepare()).await
+    }
+
+    async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        self.call(Call::DuePage, self.inner.due_page(query)).await
+    }
+
+    async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
+        self.inner.count_due(query).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+        self.call(Call::Claim, self.inner.claim(claim)).await
+    }
+
+    async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
+        self.call(Call::Renew, self.inner.renew(ids, lease)).await
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
+        self.call(Call::Apply(changes.to_vec()), self.inner.apply(changes)).await
+    }
+
+    async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
+        self.call(Call::Read(ids.to_vec()), self.inner.read(ids)).await
+    }
+
+    async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        self.inner.list(after, limit).await
+    }
+}
