@@ -66,8 +66,20 @@ impl Drop for Scratch {
 }
 
 /// Runs the demo; a ledger that disagrees with us exits with [`Exit::Internal`].
+///
+/// Ctrl-C ends it; the folder with the made-up tokens goes in any case.
 pub async fn run(args: DemoArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     surroundings.start_logging();
+    tokio::select! {
+        ended = play(args, surroundings) => ended,
+        _ = tokio::signal::ctrl_c() => {
+            tracing::warn!("the demo was interrupted");
+            Ok(Exit::StillDue)
+        }
+    }
+}
+
+async fn play(args: DemoArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let scratch = Scratch::new()?;
     let sandbox = provider(&args, surroundings).await?;
     let store_file = scratch.0.join("tokens.db");
