@@ -197,8 +197,7 @@ impl Sink {
                     None => Planned { ending, ..plan(subject, None, Outcome::Gone) },
                     // The loser of a race marks nobody: the refused token isn't theirs any more.
                     Some(document) if document.refresh_token.as_ref() != Ok(&token.refresh_token) => {
-                        let change = policy.overtaken(document, now);
-                        Planned { ending, ..plan(subject, Some(change), Outcome::Superseded) }
+                        Planned { ending, ..plan(subject, self.overtaken(document), Outcome::Superseded) }
                     }
                     Some(_) => {
                         let change = policy.retirement(&token, state, evidence);
@@ -220,9 +219,7 @@ impl Sink {
             }
             Next::Overtaken => match read.map(|read| read.get(&token.id)) {
                 Some(None) => plan(subject, None, Outcome::Gone),
-                Some(Some(document)) => {
-                    plan(subject, Some(policy.overtaken(document, now)), Outcome::Superseded)
-                }
+                Some(Some(document)) => plan(subject, self.overtaken(document), Outcome::Superseded),
                 None => Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) },
             },
             Next::Copy { first } => self.plan_copy(&token, &first, read),
@@ -297,7 +294,10 @@ impl Sink {
                 match settle(change, documents.get(&change.id)) {
                     Found::Ours => self.end(plan, endings),
                     Found::Unchanged => again.push(plan),
-                    Found::Theirs => self.lose(plan, Outcome::Superseded, endings),
+                    Found::Theirs => {
+                        again.extend(documents.get(&change.id).and_then(|theirs| self.give_back(theirs)));
+                        self.lose(plan, Outcome::Superseded, endings);
+                    }
                     Found::Gone => self.lose(plan, Outcome::Gone, endings),
                 }
             } else {
@@ -339,6 +339,20 @@ impl Sink {
         if plan.outcome.is_some() {
             self.line.report.ended(outcome, None);
         }
+    }
+
+    /// Gives back our claim on a document that holds somebody else's token now.
+    fn give_back(&self, theirs: &TokenDocument) -> Option<Planned> {
+        let change = self.overtaken(theirs)?;
+        Some(Planned { outcome: None, ..plan(&theirs.subject, Some(change), Outcome::Superseded) })
+    }
+
+    /// The change for a document that holds somebody else's token, if it still carries our claim: another process' claim
+    /// isn't ours to give back.
+    fn overtaken(&self, theirs: &TokenDocument) -> Option<Change> {
+        let lease = theirs.bookkeeping.lease.as_ref()?;
+        let ours = lease.id == self.line.terms.lease_id;
+        ours.then(|| self.line.policy.overtaken(theirs, self.line.clock.now()))
     }
 
     /// Nothing was written: a pair stays in the journal, anything else is found out again by the next pass.
