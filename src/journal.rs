@@ -323,15 +323,15 @@ impl Journal {
         self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
     }
 
-    /// Notes that a pass claims with this lease id; returns that of a pass that never finished, so that what it claimed
-    /// can be given back: its process is gone, because we hold its journal.
-    pub async fn begin_pass(&self, lease_id: &str) -> Result<Option<String>, JournalError> {
+    /// Notes that a pass claims with this lease id; returns those of passes that never finished, so that what they
+    /// claimed can be given back: their process is gone, or they couldn't, because we hold their journal.
+    pub async fn begin_pass(&self, lease_id: &str) -> Result<Vec<String>, JournalError> {
         self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), reply)).await
     }
 
-    /// Notes that the pass has given back what it claimed.
-    pub async fn finish_pass(&self) -> Result<(), JournalError> {
-        self.ask(owner::Request::FinishPass).await
+    /// Notes that what was claimed with this lease id has been given back.
+    pub async fn finish_pass(&self, lease_id: &str) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::FinishPass(lease_id.to_owned(), reply)).await
     }
 
     async fn ask<T>(

@@ -231,7 +231,7 @@ impl Pass {
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
-        recover::recover(&line, &mut sink, &self.providers, unfinished.as_deref()).await?;
+        recover::recover(&line, &mut sink, &self.providers, &unfinished).await?;
         let lanes_ended = CancellationToken::new();
         let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
 
@@ -275,7 +275,7 @@ impl Pass {
         }
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
-            && let Err(error) = self.journal.finish_pass().await
+            && let Err(error) = self.journal.finish_pass(&line.terms.lease_id).await
         {
             line.journal_failed(&error);
         }
@@ -326,6 +326,8 @@ impl Pass {
 
     fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter) -> Claims {
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
+        let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let page = page.min(most);
         Claims::new(self.store.clone(), ClaimTerms { page, ..line.terms.clone() }, filter, self.clock.clone())
     }
 

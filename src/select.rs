@@ -266,12 +266,16 @@ impl Source {
         let ids = wanted.iter().map(|document| document.id.clone()).collect();
         let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
         // Read back after the lease is set: the token as it is now, not as it was on the page.
-        let claimed = self.store.claim(&claim).await?;
-        let due_at: HashMap<_, _> =
-            wanted.iter().map(|document| (&document.id, document.bookkeeping.due_at)).collect();
+        let mut claimed = self.store.claim(&claim).await?;
+        let read: HashMap<_, _> = wanted
+            .iter()
+            .enumerate()
+            .map(|(place, document)| (&document.id, (place, document.bookkeeping.due_at)))
+            .collect();
+        claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
         let pulled = claimed.into_iter().map(|document| self.whose(document)).map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
-            document.bookkeeping.due_at = due_at.get(&document.id).copied().flatten();
+            document.bookkeeping.due_at = read.get(&document.id).and_then(|(_, due_at)| *due_at);
             match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,

@@ -22,8 +22,8 @@ pub(super) enum Request {
     Entries(Reply<Vec<Entry>>),
     LastWake(Reply<Option<Timestamp>>),
     SetLastWake(Timestamp, Reply<()>),
-    BeginPass(String, Reply<Option<String>>),
-    FinishPass(Reply<()>),
+    BeginPass(String, Reply<Vec<String>>),
+    FinishPass(String, Reply<()>),
 }
 
 /// A reply that waits for the commit.
@@ -110,7 +110,7 @@ fn perform(rows: &mut Rows, request: Request, held: &mut Vec<Held>) -> Result<()
         Request::LastWake(reply) => hold(held, rows.last_wake(), reply),
         Request::SetLastWake(at, reply) => hold(held, rows.set_last_wake(at), reply),
         Request::BeginPass(lease_id, reply) => hold(held, rows.begin_pass(&lease_id), reply),
-        Request::FinishPass(reply) => hold(held, rows.finish_pass(), reply),
+        Request::FinishPass(lease_id, reply) => hold(held, rows.finish_pass(&lease_id), reply),
     }
 }
 

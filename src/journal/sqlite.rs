@@ -246,14 +246,24 @@ impl Rows {
         )
     }
 
-    pub(super) fn begin_pass(&mut self, lease_id: &str) -> Result<Option<String>, JournalError> {
-        let unfinished = self.find("SELECT value FROM meta WHERE key = 'pass'", [], |row| row.get(0))?;
-        self.run("note a pass", "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass', ?1)", [lease_id])?;
+    pub(super) fn begin_pass(&mut self, lease_id: &str) -> Result<Vec<String>, JournalError> {
+        let unfinished = || {
+            self.connection
+                .prepare_cached("SELECT value FROM meta WHERE key LIKE 'pass %'")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let unfinished = unfinished().map_err(|source| failure(&self.file, "look up a pass", source))?;
+        self.run(
+            "note a pass",
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass ' || ?1, ?1)",
+            [lease_id],
+        )?;
         Ok(unfinished)
     }
 
-    pub(super) fn finish_pass(&mut self) -> Result<(), JournalError> {
-        self.run("end a pass", "DELETE FROM meta WHERE key = 'pass'", [])
+    pub(super) fn finish_pass(&mut self, lease_id: &str) -> Result<(), JournalError> {
+        self.run("end a pass", "DELETE FROM meta WHERE key = 'pass ' || ?1", [lease_id])
     }
 
     fn run(

@@ -157,12 +157,14 @@ async fn a_wake_is_remembered() {
 async fn a_pass_that_never_finished_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
-    assert_eq!(journal.begin_pass("first").await.unwrap(), None);
+    assert!(journal.begin_pass("first").await.unwrap().is_empty());
     journal.close().await;
     let journal = open(directory.path()).unwrap();
-    assert_eq!(journal.begin_pass("second").await.unwrap().as_deref(), Some("first"));
-    journal.finish_pass().await.unwrap();
-    assert_eq!(journal.begin_pass("third").await.unwrap(), None);
+    assert_eq!(journal.begin_pass("second").await.unwrap(), ["first"]);
+    assert_eq!(journal.begin_pass("third").await.unwrap(), ["first", "second"], "until it is given back");
+    journal.finish_pass("first").await.unwrap();
+    journal.finish_pass("third").await.unwrap();
+    assert_eq!(journal.begin_pass("fourth").await.unwrap(), ["second"]);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::provider::Provider;
 use crate::report::Report;
 use crate::report::summary::Summary;
 use crate::store::{Change, DueQuery, ProviderFilter};
-use crate::token::{Bookkeeping, DueToken};
+use crate::token::{Bookkeeping, DueToken, TokenId};
 use chrono::TimeDelta;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -47,24 +47,18 @@ impl Pass {
             self.line(&PassRequest::default(), &self.providers, &Stop::default(), report.clone(), started_at);
         let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
         let mut sink = Sink::new(line.clone());
-        if let Err(error) = recover(&line, &mut sink, &self.providers, unfinished.as_deref()).await {
-            // Nothing was claimed here: whoever comes next has to give back what the earlier pass claimed.
-            if let Some(unfinished) = unfinished {
-                self.journal.begin_pass(&unfinished).await?;
-            }
-            return Err(error);
-        }
-        self.journal.finish_pass().await?;
+        recover(&line, &mut sink, &self.providers, &unfinished).await?;
+        self.journal.finish_pass(&line.terms.lease_id).await?;
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
 }
 
-/// Settles what an earlier process left. `unfinished` is the lease id of its pass.
+/// Settles what an earlier process left. `unfinished` are the lease ids of its passes.
 pub(super) async fn recover(
     line: &Arc<Line>,
     sink: &mut Sink,
     providers: &[Arc<Provider>],
-    unfinished: Option<&str>,
+    unfinished: &[String],
 ) -> Result<(), PassError> {
     let entries = line.journal.entries().await?;
     let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
@@ -73,13 +67,15 @@ pub(super) async fn recover(
         recovery.answers += answers;
         recovery.unsettled += unsettled;
     });
-    if answers + unsettled > 0 || unfinished.is_some() {
+    if answers + unsettled > 0 || !unfinished.is_empty() {
         info!(
             answers,
             unsettled,
             "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
         );
     }
+    let cut_off = entries.iter().filter(|entry| entry.state != EntryState::Orphan);
+    let cut_off: HashSet<_> = cut_off.map(|entry| entry.intent.document.clone()).collect();
     let (found, endings) = read_entries(line, entries, providers);
     end(line, endings).await?;
     let mut found = found.into_iter().peekable();
@@ -87,8 +83,11 @@ pub(super) async fn recover(
         let batch: Vec<_> = found.by_ref().take(BATCH).collect();
         write_back(line, sink, batch).await?;
     }
-    if let Some(lease_id) = unfinished {
-        release_claims(line, lease_id).await?;
+    if !unfinished.is_empty() {
+        release_claims(line, unfinished, &cut_off).await?;
+    }
+    for lease_id in unfinished {
+        line.journal.finish_pass(lease_id).await?;
     }
     Ok(())
 }
@@ -145,23 +144,31 @@ fn read_entries(
 async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Result<(), PassError> {
     let ids: Vec<_> = batch.iter().map(|found| found.entry.intent.document.clone()).collect();
     let documents = line.store.read(&ids).await?;
-    let mut documents: HashMap<_, _> =
+    let documents: HashMap<_, _> =
         documents.into_iter().map(|document| (document.id.clone(), document)).collect();
     let (mut landed, mut endings) = (Vec::new(), Vec::new());
     for Found { entry, granted, received_at, provider } in batch {
-        let Some(document) = documents.remove(&entry.intent.document) else {
-            line.report.orphaned();
-            endings.push((entry.id, Ending::Orphaned("gone".into())));
+        let old = entry.intent.fingerprint;
+        let new = granted.get().refresh_token.as_ref().filter(|new| new.fingerprint() != old);
+        let mut park = |why: &str| {
+            // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
+            let ending = if new.is_some() { Ending::Orphaned(why.to_owned()) } else { Ending::Settled };
+            if new.is_some() {
+                line.report.orphaned();
+            }
+            endings.push((entry.id, ending));
+        };
+        let Some(document) = documents.get(&entry.intent.document).cloned() else {
+            park("gone");
             continue;
         };
-        let now_there = document.refresh_token.as_ref().ok();
-        if now_there.is_some() && now_there == granted.get().refresh_token.as_ref() {
+        if new.is_some() && new == document.refresh_token.as_ref().ok() {
             line.report.recovered(|recovery| recovery.written += 1);
             endings.push((entry.id, Ending::Redeemed));
             continue;
         }
         match document.refresh_token {
-            Ok(token) if token.fingerprint() == entry.intent.fingerprint => {
+            Ok(token) if token.fingerprint() == old => {
                 line.report.touched();
                 let token = DueToken {
                     id: document.id,
@@ -172,10 +179,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
                 let next = Next::WriteBack { granted, received_at, recovered: true };
                 landed.push(Landed::Token { token, provider, next });
             }
-            _ => {
-                line.report.orphaned();
-                endings.push((entry.id, Ending::Orphaned("superseded".into())));
-            }
+            _ => park("superseded"),
         }
     }
     sink.settle(landed).await;
@@ -189,8 +193,13 @@ async fn end(line: &Line, endings: Vec<(EntryId, Ending)>) -> Result<(), PassErr
     Ok(())
 }
 
-/// Gives back what a pass that never finished had claimed: due again in this one.
-async fn release_claims(line: &Line, lease_id: &str) -> Result<(), PassError> {
+/// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
+/// because a provider that forgives a lost answer doesn't do so for long.
+async fn release_claims(
+    line: &Line,
+    unfinished: &[String],
+    cut_off: &HashSet<TokenId>,
+) -> Result<(), PassError> {
     let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
     let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
     let mut query = DueQuery {
@@ -206,17 +215,19 @@ async fn release_claims(line: &Line, lease_id: &str) -> Result<(), PassError> {
         let changes: Vec<_> = page
             .documents
             .into_iter()
-            .filter(|document| document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == lease_id))
-            .map(|document| Change {
-                id: document.id,
-                expect_refresh_token: None,
-                expect_lease: Some(lease_id.to_owned()),
-                pair: None,
-                bookkeeping: Bookkeeping {
-                    lease: None,
-                    due_at: Some(line.policy.due_by),
-                    ..document.bookkeeping
-                },
+            .filter_map(|document| {
+                let lease_id = document.bookkeeping.lease.as_ref().map(|lease| lease.id.clone())?;
+                unfinished.contains(&lease_id).then(|| Change {
+                    expect_refresh_token: None,
+                    expect_lease: Some(lease_id),
+                    pair: None,
+                    bookkeeping: Bookkeeping {
+                        lease: None,
+                        due_at: (!cut_off.contains(&document.id)).then_some(line.policy.due_by),
+                        ..document.bookkeeping
+                    },
+                    id: document.id,
+                })
             })
             .collect();
         if !changes.is_empty() {

@@ -344,6 +344,9 @@ impl Sink {
     /// Nothing was written: a pair stays in the journal, anything else is found out again by the next pass.
     fn keep(&self, plan: &Planned, reason: &str) {
         let held = plan.is_pair_of_ours();
+        if plan.change.is_some() {
+            self.line.left_claimed();
+        }
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {
             (true, _) => self.line.report.ended(Outcome::Held, None),

@@ -1,0 +1,247 @@
+//! What a process leaves behind, and what the next one makes of it.
+
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
+use bytes::Bytes;
+use chrono::TimeDelta;
+use evergrant::grant::http::TokenEndpoint;
+use evergrant::grant::{self, RawAnswer, Sent};
+use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
+use evergrant::store::Claim;
+use evergrant::token::{Lease, RefreshToken, State, Subject};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// A process up to the moment at which it dies.
+struct Doomed<'a> {
+    rehearsal: &'a Rehearsal,
+    journal: Journal,
+}
+
+impl<'a> Doomed<'a> {
+    /// It began a pass and claimed these.
+    async fn claims(rehearsal: &'a Rehearsal, positions: &[usize]) -> Self {
+        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+        journal.begin_pass("doomed").await.unwrap();
+        let now = rehearsal.clock.now();
+        let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
+        let claim = Claim {
+            ids: positions.iter().map(|position| document_id(*position)).collect(),
+            lease: Lease { id: "doomed".into(), owner: "host:1".into(), until },
+            due_by: None,
+            now,
+        };
+        rehearsal.backend.store.claim(&claim).await.unwrap();
+        Self { rehearsal, journal }
+    }
+
+    async fn intends(&self, position: usize) -> EntryId {
+        let user = &self.rehearsal.users[position];
+        let intent = Intent {
+            provider: "sandbox".into(),
+            document: document_id(position),
+            subject: Subject::new(&user.email),
+            fingerprint: RefreshToken::new(user.refresh_token.clone()).fingerprint(),
+            sent_at: self.rehearsal.clock.now(),
+        };
+        match self.journal.intent(intent).await.unwrap() {
+            Permission::Send { entry, .. } => entry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The provider processes the grant of this user's token.
+    async fn sends(&self, position: usize) -> RawAnswer {
+        let provider = &self.rehearsal.providers[0];
+        let token = RefreshToken::new(self.rehearsal.users[position].refresh_token.clone());
+        let endpoint = TokenEndpoint::new(provider, self.rehearsal.clock.clone()).unwrap();
+        match endpoint.post(&grant::request(provider, &token)).await {
+            Sent::Answered(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn keeps(&self, entry: EntryId, answer: RawAnswer) {
+        self.journal.answer(entry, answer).await.unwrap();
+    }
+
+    async fn dies(self) {
+        self.journal.close().await;
+    }
+}
+
+fn answer(status: u16, body: &'static str) -> RawAnswer {
+    RawAnswer {
+        status,
+        retry_after: None,
+        body: Bytes::from_static(body.as_bytes()),
+        complete: true,
+        received_at: "2026-11-21T03:00:00Z".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_settled_before_anything_else() {
+    on_both("crash_left", Plan::users(10), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2, 3, 4, 5]).await;
+        // 0: answered. 1: rotated, and the answer never journaled. 2: intended, never sent. 3: refused. 4: a page.
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.intends(1).await;
+        doomed.sends(1).await;
+        doomed.intends(2).await;
+        rehearsal.sandbox.revoke("user-000003");
+        let entry = doomed.intends(3).await;
+        doomed.keeps(entry, doomed.sends(3).await).await;
+        let entry = doomed.intends(4).await;
+        doomed.keeps(entry, answer(200, "<html>")).await;
+        doomed.dies().await;
+
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.exit(), Exit::NeedsLogin);
+        assert_eq!((summary.touched, summary.count(Outcome::Refreshed)), (10, 8));
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 1));
+        assert_eq!((summary.recovery.answers, summary.recovery.written), (3, 1));
+        assert_eq!((summary.recovery.unsettled, summary.recovery.claims_released), (2, 5));
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!(ledger.reuses, 1, "only the token whose answer was lost may be shown twice");
+        assert_eq!(rehearsal.bookkeeping(1).await.state, State::LostInFlight);
+        assert_eq!(rehearsal.bookkeeping(3).await.state, State::NeedsLogin);
+        rehearsal.assert_nothing_claimed().await;
+        let audit = rehearsal.audit().await;
+        assert_eq!((audit.kept, audit.dead_users), (8, 1), "{audit:?}");
+        // The doomed process took the answer off its socket, and wrote nothing down.
+        assert_eq!(audit.lost_received, 1, "{audit:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_kept_the_refresh_token_is_written_and_the_token_redeemed_again() {
+    for (rotation, test) in [(Rotation::Keep, "recover_keep"), (Rotation::KeepAndOmit, "recover_omit")] {
+        let mut plan = Plan::users(2);
+        plan.sandbox.rotation = rotation;
+        plan.profile.rotation = evergrant::provider::Rotation::None;
+        on_both(test, plan, async |rehearsal| {
+            let doomed = Doomed::claims(&rehearsal, &[0]).await;
+            let entry = doomed.intends(0).await;
+            doomed.keeps(entry, doomed.sends(0).await).await;
+            doomed.dies().await;
+            for pass in 0..2 {
+                let forced = PassRequest { force: true, ..PassRequest::default() };
+                let summary = rehearsal.run_with(&forced, &Stop::default()).await;
+                assert_eq!(summary.exit(), Exit::Well, "{summary:?}");
+                assert_eq!(summary.recovery.written, u64::from(pass == 0));
+            }
+            rehearsal.assert_kept(2).await;
+            assert_ne!(rehearsal.document(0).await["access_token"], rehearsal.users[0].access_token);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_off_grant_is_asked_again_before_anybody_else() {
+    let mut plan = Plan::users(30);
+    plan.sandbox.grace = Duration::from_mins(1);
+    plan.profile.concurrency = 1.try_into().unwrap();
+    on_both("asked_first", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2, 3, 4]).await;
+        doomed.intends(4).await;
+        doomed.sends(4).await;
+        doomed.dies().await;
+        let one = PassRequest { limit: NonZeroU64::new(1), ..PassRequest::default() };
+        let summary = rehearsal.run_with(&one, &Stop::default()).await;
+        assert_eq!(summary.grants, 1);
+        let history = rehearsal.sandbox.token_history(&rehearsal.users[4].refresh_token).unwrap();
+        assert_eq!(
+            history.presentations.len(),
+            2,
+            "the grace of a lost answer doesn't last for a whole pass"
+        );
+        assert_eq!(rehearsal.run().await.touched, 29);
+        rehearsal.assert_kept(30).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_whose_document_has_gone_or_changed_is_parked() {
+    on_both("parked_in_recovery", Plan::users(4), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1]).await;
+        for position in [0, 1] {
+            let entry = doomed.intends(position).await;
+            doomed.keeps(entry, doomed.sends(position).await).await;
+        }
+        doomed.dies().await;
+        rehearsal.backend.delete(&document_id(0)).await;
+        let login = login(&rehearsal.sandbox, 1);
+        rehearsal.write_login(1, &login).await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.orphans), (Exit::Well, 2));
+        assert_eq!((summary.touched, summary.count(Outcome::Refreshed)), (3, 3));
+        let entries = rehearsal.entries().await;
+        assert!(entries.iter().all(|entry| entry.state == EntryState::Orphan && entry.answer.is_some()));
+        assert_eq!(
+            entries.iter().filter_map(|entry| entry.why.as_deref()).collect::<Vec<_>>(),
+            ["gone", "superseded"]
+        );
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        let again = rehearsal.run().await;
+        assert_eq!((again.orphans, again.touched), (0, 0), "parked once");
+        assert_eq!(rehearsal.entries().await.len(), 2);
+    })
+    .await;
+}
+
+fn login(sandbox: &Sandbox, position: usize) -> SeededUser {
+    sandbox.login(&format!("user-{position:06}")).unwrap()
+}
+
+#[tokio::test]
+async fn claims_of_a_pass_that_never_finished_are_found_through_a_second_one_that_did_not_either() {
+    on_both("two_unfinished", Plan::users(6), async |rehearsal| {
+        Doomed::claims(&rehearsal, &[0, 1, 2]).await.dies().await;
+        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+        journal.begin_pass("second").await.unwrap();
+        journal.close().await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.touched), (Exit::Well, 6));
+        rehearsal.assert_kept(6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recovery_that_finds_the_store_away_loses_nothing() {
+    use crate::support::meddler::{Call, Mishap};
+    on_both("recovery_away", Plan::users(6), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        for denied in [
+            |call: &Call| matches!(call, Call::Read(_)),
+            |call: &Call| matches!(call, Call::Apply(_)),
+            |call: &Call| matches!(call, Call::DuePage),
+        ] {
+            rehearsal.meddler.decide(move |call| if denied(call) { Mishap::Denied } else { Mishap::None });
+            let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
+            let report = std::sync::Arc::new(evergrant::report::Report::new());
+            match pass.run(&PassRequest::default(), &Stop::default(), report).await {
+                Ok(summary) => assert_eq!(summary.exit(), Exit::Unavailable),
+                Err(error) => assert!(matches!(error, evergrant::pass::PassError::Store(_))),
+            }
+            pass.journal.close().await;
+        }
+        rehearsal.meddler.leave();
+        assert_eq!(rehearsal.sandbox.ledger().requests, 1, "nothing is redeemed that can't be kept");
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.grants), (Exit::Well, 5));
+        rehearsal.assert_kept(6).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
