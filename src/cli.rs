@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 /// Certbot for OAuth refresh tokens: refreshes a whole collection of token documents, and loses none.
@@ -264,8 +264,8 @@ pub struct DemoArgs {
     #[arg(long)]
     pub strict: bool,
     /// Made-up users.
-    #[arg(long, default_value_t = 1000)]
-    pub users: usize,
+    #[arg(long, default_value = "1000")]
+    pub users: NonZeroUsize,
     /// Grants a window.
     #[arg(long, default_value = "120/s", value_name = "RATE")]
     pub rate: crate::provider::rate::Rate,

@@ -91,7 +91,17 @@ impl CommandError {
     /// For people: what happened with its causes, and the hint on a line of its own.
     #[must_use]
     pub fn text(&self) -> String {
-        error_chain(self)
+        let mut text = error_chain(self);
+        if let Self::Store(StoreError::Unavailable { at, .. })
+        | Self::Pass(PassError::Store(StoreError::Unavailable { at, .. })) = self
+        {
+            text.push_str(if at.starts_with("sqlite:") {
+                "\nhint: does another program hold the file, or is the disk full?"
+            } else {
+                "\nhint: does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where"
+            });
+        }
+        text
     }
 }
 
@@ -167,3 +177,6 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
         config.providers.iter().map(|provider| provider.profile.concurrency.get()).sum::<usize>();
     Ok(crate::store::connect(&config.store, concurrency.max(1)).await?)
 }
+
+#[cfg(test)]
+mod tests;

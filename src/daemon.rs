@@ -99,6 +99,10 @@ impl Daemon {
         alarm.start().await?;
 
         let mut last_wake = self.pass.journal.last_wake().await?;
+        if last_wake.is_none() {
+            // The first start of all: a wake that is missed while down is one after now.
+            self.remember(self.pass.clock.now()).await;
+        }
         self.announce();
         let mut exit = Exit::Well;
         let mut failures = 0;

@@ -326,6 +326,8 @@ impl Pass {
 
     fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter) -> Claims {
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
+        let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let page = page.min(most);
         Claims::new(self.store.clone(), ClaimTerms { page, ..line.terms.clone() }, filter, self.clock.clone())
     }
 

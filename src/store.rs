@@ -248,7 +248,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store understood and refused; repeating won't help, a person must act.
-    #[error("the store {at} refuses to {action}")]
+    #[error("the store {at} refuses to {action}\nhint: {hint}")]
     Denied {
         /// [`Store::describe`].
         at: String,

@@ -6,6 +6,7 @@ mod verdict;
 
 use super::{CommandError, Surroundings, print};
 use crate::cli::{DemoArgs, Format};
+use crate::config::FILE_NAME;
 use crate::journal::{EntryState, Journal};
 use crate::report::summary::Exit;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -30,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// A quiet moment in which a few answers are 429 with `Retry-After: 1`, and one answer in 200 that is a 503.
 fn faults(users: usize) -> String {
-    let late = users * 3 / 5;
+    let late = (users * 3 / 5).max(1);
     format!("429(1)@{late}..{}, 503:0.5%", late + 3)
 }
 
@@ -49,7 +50,11 @@ impl Scratch {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)
             .map_err(CommandError::io(format!("make the folder {}", path.display())))?;
-        Ok(Self(path))
+        let scratch = Self(path);
+        // An empty settings file, so that the machine's own isn't read.
+        let file = scratch.0.join(FILE_NAME);
+        std::fs::write(&file, "").map_err(CommandError::io(format!("write {}", file.display())))?;
+        Ok(scratch)
     }
 }
 
@@ -61,8 +66,20 @@ impl Drop for Scratch {
 }
 
 /// Runs the demo; a ledger that disagrees with us exits with [`Exit::Internal`].
+///
+/// Ctrl-C ends it; the folder with the made-up tokens goes in any case.
 pub async fn run(args: DemoArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     surroundings.start_logging();
+    tokio::select! {
+        ended = play(args, surroundings) => ended,
+        _ = tokio::signal::ctrl_c() => {
+            tracing::warn!("the demo was interrupted");
+            Ok(Exit::StillDue)
+        }
+    }
+}
+
+async fn play(args: DemoArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let scratch = Scratch::new()?;
     let sandbox = provider(&args, surroundings).await?;
     let store_file = scratch.0.join("tokens.db");
@@ -87,12 +104,14 @@ pub async fn run(args: DemoArgs, surroundings: &Surroundings) -> Result<Exit, Co
 
 async fn provider(args: &DemoArgs, surroundings: &Surroundings) -> Result<Sandbox, CommandError> {
     let config = SandboxConfig {
-        users: args.users,
-        dead_users: args.users.div_ceil(DEAD_SHARE),
+        users: args.users.get(),
+        dead_users: args.users.get().div_ceil(DEAD_SHARE),
         grace: if args.strict { Duration::ZERO } else { GRACE },
         latency: Duration::from_millis(20),
         latency_jitter: Duration::from_millis(60),
-        faults: faults(args.users).parse().map_err(|error| CommandError::Internal(format!("{error}")))?,
+        faults: faults(args.users.get())
+            .parse()
+            .map_err(|error| CommandError::Internal(format!("{error}")))?,
         clock: surroundings.clock.clone(),
         ..SandboxConfig::default()
     };
@@ -125,7 +144,7 @@ async fn fill(store_file: &Path, sandbox: &Sandbox) -> Result<SqliteStore, Comma
 /// Starts the pass, kills it in the middle, and looks at what is left.
 async fn crash(pass: &PassProcess<'_>, surroundings: &Surroundings) -> Result<Crash, CommandError> {
     let mut child = pass.start(surroundings)?;
-    let enough = pass.args.users as u64 * CRASH_AT_PERCENT / 100;
+    let enough = pass.args.users.get() as u64 * CRASH_AT_PERCENT / 100;
     while pass.sandbox.ledger().granted < enough {
         if child.try_wait().map_err(CommandError::io("watch the pass"))?.is_some() {
             return Err(CommandError::Internal("the pass ended before it could be killed".to_owned()));

@@ -172,7 +172,8 @@ impl EntryState {
                 "`evergrant journal recover` writes it back, and so does the next `evergrant run`",
             ],
             (Self::Unsettled, _) => [
-                "no answer came, or none that can be read: the provider may have rotated the token",
+                "no answer came (`stopped`: the process ended before), or none that can be read: the provider may have \
+                 rotated the token",
                 "nothing to do: the next pass asks again first; if the provider then refuses, the person must log in",
             ],
             (Self::Orphan, _) => [

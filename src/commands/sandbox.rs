@@ -169,8 +169,9 @@ fn listening_text(listening: &Listening, sandbox: &Sandbox) -> String {
          \x20 users          {users} ({dead} of them must log in again)\n\
          \n\
          To try it, paste into another terminal:\n\
-         \x20 export EVERGRANT_STATE_DIR=\"$(mktemp -d)\"\n\
-         \x20 export EVERGRANT_STORE_URL=\"sqlite:$EVERGRANT_STATE_DIR/tokens.db\"\n"
+         \x20 cd \"$(mktemp -d)\"\n\
+         \x20 export EVERGRANT_STATE_DIR=\"$PWD\"\n\
+         \x20 export EVERGRANT_STORE_URL=\"sqlite:$PWD/tokens.db\"\n"
     );
     // Writing into a text can't fail.
     for (name, value) in environment {
@@ -178,8 +179,8 @@ fn listening_text(listening: &Listening, sandbox: &Sandbox) -> String {
     }
     let _ = write!(
         text,
-        "  curl -s {users_url} > \"$EVERGRANT_STATE_DIR/users.json\"\n\
-         \x20 evergrant tokens import \"$EVERGRANT_STATE_DIR/users.json\"\n\
+        "  curl -s {users_url} > users.json\n\
+         \x20 evergrant tokens import users.json\n\
          \x20 evergrant run --once\n\
          \x20 curl -s {ledger_url}"
     );

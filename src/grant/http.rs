@@ -150,10 +150,7 @@ fn not_answered(error: &reqwest::Error) -> Sent {
     }
     let mut source = error.source();
     while let Some(cause) = source {
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>()
-            || wrapped.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
+        if is_tls(cause) {
             return Sent::NotSent("tls");
         }
         if cause.to_string().contains("dns error") {
@@ -162,4 +159,27 @@ fn not_answered(error: &reqwest::Error) -> Sent {
         source = cause.source();
     }
     Sent::NotSent("connect")
+}
+
+/// Is it an error of TLS, within as many I/O errors as the layers between have wrapped around it?
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut inner = error;
+    while let Some(wrapped) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        inner = wrapped;
+    }
+    inner.is::<rustls::Error>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Error;
+
+    #[test]
+    fn an_error_of_tls_is_found_within_others() {
+        let wrapped = Error::other(Error::other(rustls::Error::DecryptError));
+        assert!(is_tls(&wrapped));
+        assert!(!is_tls(&Error::other("tls")));
+        assert!(!is_tls(&Error::from(std::io::ErrorKind::ConnectionRefused)));
+    }
 }

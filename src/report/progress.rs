@@ -1,7 +1,8 @@
 //! A pass while it runs: counts, and a bar on a terminal.
 
 use super::Report;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ pub async fn draw(
                 known = true;
                 if let Some(total) = total {
                     bar.set_length(total);
-                    bar.set_style(style("{bar:30} {pos}/{len} · {per_sec} · {eta} left · {msg}"));
+                    bar.set_style(style("{bar:30} {pos}/{len} · {rate} · {eta} left · {msg}"));
                 }
             }
             () = tokio::time::sleep(REDRAW) => {}
@@ -61,7 +62,11 @@ pub async fn draw(
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, writer: &mut dyn fmt::Write| {
+        // A bar that can't be written is drawn again in a moment.
+        let _ = write!(writer, "{:.1}/s", state.per_sec());
+    })
 }
 
 impl Progress {

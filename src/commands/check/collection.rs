@@ -51,7 +51,7 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
-                let sample = Sample::of(&page.documents, &configured(config), now);
+                let sample = Sample::of(&page.documents, configured(config).as_deref(), now);
                 looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
             }
             Err(error @ StoreError::Settings(_)) => return Err(error.into()),
@@ -116,7 +116,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn of(documents: &[TokenDocument], configured: &Option<Vec<String>>, now: Timestamp) -> Self {
+    fn of(documents: &[TokenDocument], configured: Option<&[String]>, now: Timestamp) -> Self {
         let mut sample = Self::default();
         for document in documents {
             sample.documents += 1;
@@ -128,13 +128,11 @@ impl Sample {
                 Err(malformed) => *sample.malformed.entry(malformed.code()).or_default() += 1,
             }
             *sample.states.entry(state_now(document).as_str()).or_default() += 1;
-            match (configured, &document.provider) {
-                (None, _) => {}
-                (Some(_), None) => sample.without_provider += 1,
-                (Some(names), Some(name)) if !names.contains(name) => {
-                    *sample.strange_providers.entry(Subject::new(name)).or_default() += 1;
-                }
-                (Some(_), Some(_)) => {}
+            let Some(names) = configured else { continue };
+            match &document.provider {
+                None => sample.without_provider += 1,
+                Some(name) if names.contains(name) => {}
+                Some(name) => *sample.strange_providers.entry(Subject::new(name)).or_default() += 1,
             }
         }
         sample
@@ -164,7 +162,7 @@ impl Sample {
             checks.push(Check::failed(name, Exit::Usage, &text));
         } else if !self.malformed.is_empty() {
             let text = format!(
-                "{} of them hold no refresh token that can be sent ({}); they are marked and left alone\nhint: \
+                "{} of them hold no refresh token that can be sent ({}); a pass marks them `malformed`, and sends nothing\nhint: \
                  `evergrant tokens list --state {}` names them",
                 self.malformed.values().sum::<u64>(),
                 listed(&self.malformed),
@@ -184,7 +182,7 @@ impl Sample {
         let field = mapping.provider.as_ref().map_or("", |path| path.as_str());
         if self.without_provider > 0 {
             let text = format!(
-                "{} of them have no provider in `{field}`, and are left alone\nhint: write a configured provider's \
+                "{} of them have no provider in `{field}`; a pass marks them `malformed`, and sends nothing\nhint: write a configured provider's \
                  name into that field, or name another field in `documents.provider`",
                 self.without_provider
             );
@@ -193,7 +191,7 @@ impl Sample {
         if !self.strange_providers.is_empty() {
             let text = format!(
                 "`{field}` names providers that aren't configured: {}\nhint: configure each as `[providers.NAME]`; \
-                 their documents are left alone",
+                 until then a pass marks their documents `malformed`, and sends nothing",
                 listed(&self.strange_providers)
             );
             checks.push(Check::warning(name, &text));
@@ -241,14 +239,14 @@ mod tests {
             document(Err(Malformed::Null), None, Some("acme")),
             document(Err(Malformed::Missing), None, None),
         ];
-        let sample = Sample::of(&documents, &Some(vec!["box".to_owned()]), Timestamp::UNIX_EPOCH);
+        let sample = Sample::of(&documents, Some(&["box".to_owned()]), Timestamp::UNIX_EPOCH);
         insta::assert_snapshot!(CheckReport { checks: sample.checks(&mapping(), true) }.text());
     }
 
     #[test]
     fn a_field_that_nobody_has_fails_before_everybody_is_marked_as_malformed() {
         let documents = [document(Err(Malformed::Missing), Some("ann@example.com"), None)];
-        let checks = Sample::of(&documents, &None, Timestamp::UNIX_EPOCH).checks(&mapping(), false);
+        let checks = Sample::of(&documents, None, Timestamp::UNIX_EPOCH).checks(&mapping(), false);
         assert_eq!(checks.len(), 2, "{checks:?}");
         assert_eq!((checks[1].status, checks[1].exit()), (Status::Failed, Exit::Usage));
         assert!(checks[1].detail.contains("`refresh_token`"), "{checks:?}");

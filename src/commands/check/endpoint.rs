@@ -24,7 +24,7 @@ pub(super) async fn checks(
     probe: bool,
     clock: &Clock,
 ) -> Vec<Check> {
-    let mut checks: Vec<_> = chances(provider, config, clock.now()).into_iter().collect();
+    let mut checks = vec![chances(provider, config, clock.now())];
     checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
     let endpoint = match TokenEndpoint::new(provider, clock.clone()) {
         Ok(endpoint) => endpoint,
@@ -59,18 +59,18 @@ pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &String> {
     config.warnings.iter().filter(move |warning| !of_provider.iter().any(|start| warning.starts_with(start)))
 }
 
-fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Option<Check> {
+fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
     let name = format!("{}: chances", provider.name);
     let start = chances_warning(provider);
     if let Some(warning) = config.warnings.iter().find(|warning| warning.starts_with(&start)) {
-        return Some(Check::warning(name, warning));
+        return Check::warning(name, warning);
     }
     let Some(lifetime) = provider.profile.refresh_token_lifetime else {
-        return Some(Check::ok(
+        return Check::ok(
             name,
             "how long a refresh token lives isn't known, so every wake refreshes every token\nhint: set \
              `refresh_token_lifetime` if the provider documents it",
-        ));
+        );
     };
     let count = schedule::chances(&config.schedule, lifetime, config.renew_after, now);
     let text = format!(
@@ -81,7 +81,7 @@ fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Option<Check
         words(config.renew_after.rest_of(lifetime)),
         words(config.schedule.longest_gap(now).to_std().unwrap_or_default()),
     );
-    Some(Check::ok(name, &text))
+    Check::ok(name, &text)
 }
 
 fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -> Check {
@@ -147,12 +147,12 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
-        Class::Ambiguous => unclear("no usable answer came"),
-        Class::Unreadable => Check::warning(
+        Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
+        Class::Ambiguous | Class::Unreadable => Check::warning(
             name,
             &format!(
-                "not known: the answer is no token answer ({code}{status})\nhint: is `token_url` the token endpoint, \
-                 and nothing between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
+                "not known: this is no answer of a token endpoint ({code}{status})\nhint: is `token_url` right, and \
+                 nothing between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
                 provider.token_url
             ),
         ),
@@ -192,19 +192,19 @@ mod tests {
     #[test]
     fn chances_are_told_once_and_with_their_arithmetic() {
         let weekly = config(&[]);
-        let check = chances(&weekly.providers[0], &weekly, now()).unwrap();
+        let check = chances(&weekly.providers[0], &weekly, now());
         assert_eq!(check.status, Status::Warning);
         assert!(check.detail.contains("gets 1 chance before it dies"), "{check:?}");
         assert!(!other_warnings(&weekly).any(|warning| warning.contains("before it dies")));
         let daily = config(&[("schedule", "0 3 * * *")]);
-        let check = chances(&daily.providers[0], &daily, now()).unwrap();
+        let check = chances(&daily.providers[0], &daily, now());
         assert_eq!(
             check.detail,
             "each token gets 9 chances before it dies: it lives 14d, is due after 4d 16h and then has 9d 8h left, and \
              wakes lie up to 1d apart"
         );
         let unknown = config(&[("refresh_token_lifetime", "unknown")]);
-        assert!(chances(&unknown.providers[0], &unknown, now()).unwrap().hint.is_some());
+        assert!(chances(&unknown.providers[0], &unknown, now()).hint.is_some());
     }
 
     #[test]
