@@ -5,4 +5,5 @@ mod marks;
 mod plain;
 mod races;
 mod recovery;
+mod stops;
 mod store_away;
