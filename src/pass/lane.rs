@@ -349,7 +349,7 @@ impl Lane {
     }
 
     async fn land(&self, attempt: Attempt, next: Next) {
-        // The sink outlives all lanes: it ends when the last sender is gone.
+        // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
         let landed = Landed::Token { token: attempt.token, provider: self.redeemer.provider.clone(), next };
         let _ = self.redeemer.landed.send(landed).await;
     }

@@ -175,8 +175,11 @@ impl Redeemer {
 
     async fn land(&self, token: DueToken, next: Next) {
         let landed = Landed::Token { token, provider: self.provider.clone(), next };
-        // The sink outlives all tasks: it ends when the last sender is gone.
-        let _ = self.landed.send(landed).await;
+        // The sink outlives all tasks that somebody waits for. Without it the answers are in the journal, and the next
+        // pass writes them: there is no reason to ask for more.
+        if self.landed.send(landed).await.is_err() {
+            self.line.cannot_keep();
+        }
     }
 }
 
