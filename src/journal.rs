@@ -129,6 +129,8 @@ impl Unjournaled {
 pub enum Ending {
     /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
     Redeemed,
+    /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
+    Renewed,
     /// The answer settled what became of the token, and there is nothing to remember. The row goes.
     Settled,
     /// Provably not processed. A token that was unsettled before stays so; otherwise the row goes.

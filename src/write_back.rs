@@ -9,7 +9,7 @@ use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
 use crate::token::{Bookkeeping, DueToken, LastError, Malformed, RefreshToken, State, TokenDocument};
-use chrono::TimeDelta;
+use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
 
 /// When things fall due again.
@@ -58,8 +58,9 @@ impl DuePolicy {
         let granted = granted.get();
         let refresh_token = granted.refresh_token.clone().unwrap_or_else(|| token.refresh_token.clone());
         let lifetime = granted.refresh_expires_in.or(profile.refresh_token_lifetime);
-        let end =
-            |lifetime: Option<Duration>| received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?);
+        let end = |lifetime: Option<Duration>| {
+            Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
+        };
         let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
         let live_since = match token.bookkeeping.state {
             State::Live => token.bookkeeping.since,
@@ -110,7 +111,8 @@ impl DuePolicy {
     pub fn deferral(&self, token: &DueToken, evidence: LastError, jitter_unit: f64) -> Change {
         let failures = token.bookkeeping.failures.saturating_add(1);
         let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
-        let due_at = evidence.at + TimeDelta::from_std(wait).unwrap_or_default();
+        // In whole milliseconds, as the store keeps it: what is read back must be what was written.
+        let due_at = (evidence.at + TimeDelta::from_std(wait).unwrap_or_default()).trunc_subsecs(3);
         Self::mark(
             token,
             Bookkeeping {
@@ -321,6 +323,16 @@ mod tests {
         ] {
             assert!(change.bookkeeping.due_at > Some(policy.due_by));
             assert_eq!(change.bookkeeping.lease, None);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_in_whole_milliseconds_and_so_reads_back_the_same() {
+        let error = LastError { class: "c".into(), code: "c".into(), http_status: None, at: policy().due_by };
+        for thousandth in 0..1000 {
+            let change = policy().deferral(&token(), error.clone(), f64::from(thousandth) / 1000.0);
+            let due_at = change.bookkeeping.due_at.unwrap();
+            assert_eq!(due_at, due_at.trunc_subsecs(3));
         }
     }
 

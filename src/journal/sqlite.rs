@@ -127,7 +127,7 @@ impl Rows {
             return Ok(Permission::AlreadyRedeemed(TokenId::from(document)));
         }
         let open = self.find(
-            "SELECT id, document, state, unsettled_since, body IS NOT NULL FROM entries
+            "SELECT id, document, state, unsettled_since, coalesce(status BETWEEN 200 AND 299, 0) FROM entries
              WHERE provider = ?1 AND fingerprint = ?2 AND state != 'orphan'",
             key,
             |row| {
@@ -143,8 +143,8 @@ impl Rows {
         )?;
         let unsettled_since = match open {
             None => None,
-            Some((id, _, state, since, has_body)) if state == "unsettled" => {
-                if has_body {
+            Some((id, _, state, since, unread)) if state == "unsettled" => {
+                if unread {
                     // A success that nobody could read stays for a person to look at, beside the next try.
                     self.run(
                         "keep an unreadable answer",
@@ -196,8 +196,10 @@ impl Rows {
         let remember = "INSERT OR REPLACE INTO redeemed (provider, fingerprint, document, at)
                         SELECT provider, fingerprint, document, ?2 FROM entries WHERE id = ?1";
         match ending {
-            Ending::Redeemed => {
-                self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+            Ending::Redeemed | Ending::Renewed => {
+                if *ending == Ending::Redeemed {
+                    self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+                }
                 self.run(
                     "end what couldn't be read before",
                     "DELETE FROM entries WHERE state = 'orphan' AND why = ?2 AND (provider, fingerprint) =

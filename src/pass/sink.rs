@@ -62,8 +62,8 @@ struct Planned {
 }
 
 impl Planned {
-    fn is_pair_of_ours(&self) -> bool {
-        self.ending.is_some() && self.change.as_ref().is_some_and(|change| change.pair.is_some())
+    fn has_pair_of_ours(&self) -> bool {
+        matches!(self.ending, Some((_, Ending::Redeemed | Ending::Renewed)))
     }
 }
 
@@ -173,7 +173,7 @@ impl Sink {
                 let change = policy.renewal(&granted, &token, &provider.profile, received_at, rand::random());
                 let rotated =
                     granted.get().refresh_token.as_ref().is_some_and(|new| *new != token.refresh_token);
-                let ending = if rotated { Ending::Redeemed } else { Ending::Settled };
+                let ending = if rotated { Ending::Redeemed } else { Ending::Renewed };
                 Planned {
                     ending: Some((granted.entry(), ending)),
                     recovered,
@@ -328,14 +328,17 @@ impl Sink {
     /// The document isn't ours to write any more: theirs is kept, and a good pair of ours is parked, never dropped.
     fn lose(&self, plan: Planned, outcome: Outcome, endings: &mut Vec<(EntryId, Ending)>) {
         let subject = &plan.subject;
-        if plan.is_pair_of_ours() {
-            let why = outcome.word();
-            warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
-            self.line.report.orphaned();
-            endings.extend(plan.ending.map(|(entry, _)| (entry, Ending::Orphaned(why.to_owned()))));
-        } else {
-            endings.extend(plan.ending);
-        }
+        endings.extend(plan.ending.map(|(entry, ending)| match ending {
+            Ending::Redeemed => {
+                let why = outcome.word();
+                warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
+                self.line.report.orphaned();
+                (entry, Ending::Orphaned(why.to_owned()))
+            }
+            // The refresh token is the one that the document had: nothing is lost with the answer.
+            Ending::Renewed => (entry, Ending::Settled),
+            Ending::Settled | Ending::NotProcessed | Ending::Unsettled(_) | Ending::Orphaned(_) => (entry, ending),
+        }));
         if plan.outcome.is_some() {
             self.line.report.ended(outcome, None);
         }
@@ -357,7 +360,7 @@ impl Sink {
 
     /// Nothing was written: a pair stays in the journal, anything else is found out again by the next pass.
     fn keep(&self, plan: &Planned, reason: &str) {
-        let held = plan.is_pair_of_ours();
+        let held = plan.has_pair_of_ours();
         if plan.change.is_some() {
             self.line.left_claimed();
         }

@@ -1,7 +1,11 @@
 //! The whole way of a token, over both stores, with the sandbox as provider and its ledger as oracle.
 
+mod clock;
+mod faults;
 mod marks;
 mod plain;
+mod providers;
 mod races;
 mod recovery;
+mod stops;
 mod store_away;

@@ -38,9 +38,9 @@ async fn refresh_token(backend: &Backend, id: &TokenId) -> String {
     backend.read(id).await.refresh_token.unwrap().expose().to_owned()
 }
 
-/// One test, because a fail point is one for the whole server.
 #[tokio::test]
 async fn a_lost_acknowledgement_is_unavailable_and_the_same_call_may_be_repeated() {
+    let _mine = mongod::FAIL_POINTS.lock().await;
     let test = "lost_acknowledgement";
     let Some(uri) = mongod::uri_as(test) else { return };
     // The server doesn't know that it is said not to be the primary, so the driver finds out at its next heartbeat only.

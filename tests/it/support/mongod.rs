@@ -250,6 +250,9 @@ pub(crate) fn say_skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
 }
 
+/// Held by a test for as long as it sets fail points: there is one of each name for the whole server.
+pub(crate) static FAIL_POINTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Runs a command on the `admin` database of a server.
 pub(crate) async fn admin(uri: &str, command: Document) -> mongodb::error::Result<Document> {
     mongodb::Client::with_uri_str(uri).await?.database("admin").run_command(command).await

@@ -1,0 +1,82 @@
+//! The clock is stepped by hours in the middle of a pass.
+
+use crate::support::rehearsal::{Plan, on_both, until};
+use chrono::TimeDelta;
+use evergrant::clock::Clock;
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::token::State;
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_clock_stepped_by_hours_redeems_nobody_twice_and_skips_nobody_for_ever() {
+    for (hours, known, force) in [(5, true, false), (-5, true, false), (5, false, true), (-5, false, false)] {
+        let mut plan = Plan::users(90);
+        if !known {
+            plan.profile.refresh_token_lifetime = None;
+        }
+        plan.sandbox.latency = Duration::from_millis(4);
+        // Pages of 64: one that is claimed before the step, and one after it.
+        plan.profile.rate = Some("1000/s".parse().unwrap());
+        let test = format!("clock_{}{known}", if hours < 0 { "back" } else { "forward" });
+        // A clock for each store: both are stepped once.
+        on_both(&test, plan, async |mut rehearsal| {
+            rehearsal.clock = Clock::steppable();
+            let (sandbox, clock) = (rehearsal.sandbox.clone(), rehearsal.clock.clone());
+            let step = async move {
+                until("a third is granted", || sandbox.ledger().granted >= 30).await;
+                clock.step(TimeDelta::hours(hours));
+            };
+            let (request, stop) = (PassRequest { force, ..PassRequest::default() }, Stop::default());
+            let (summary, ()) = tokio::join!(rehearsal.run_with(&request, &stop), step);
+            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 90), "{summary:?}");
+            let ledger = rehearsal.sandbox.ledger();
+            assert_eq!((ledger.requests, ledger.granted), (90, 90), "once each, {hours} h");
+            rehearsal.assert_kept(90).await;
+            rehearsal.assert_nothing_claimed().await;
+            // After the longest interval everybody is due again, wherever the clock stood.
+            rehearsal.clock.step(TimeDelta::days(5));
+            let next = rehearsal.run().await;
+            assert_eq!((next.exit(), next.count(Outcome::Refreshed)), (Exit::Well, 90), "{hours} h");
+            assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn claims_that_lapsed_under_a_stepped_clock_are_taken_over_once_and_the_loser_marks_nobody() {
+    let mut plan = Plan::users(60);
+    plan.sandbox.latency = Duration::from_millis(20);
+    plan.profile.concurrency = 2.try_into().unwrap();
+    plan.profile.rate = Some("500/s".parse().unwrap());
+    on_both("lapsed", plan, async |mut rehearsal| {
+        let state = tempfile::tempdir().unwrap();
+        // The other process' clock is ahead: every claim of ours has ended for it.
+        let mut other = rehearsal.another_process(state.path()).await;
+        other.clock = Clock::steppable();
+        other.clock.step(TimeDelta::hours(5));
+        rehearsal.clock = Clock::steppable();
+        let (request, stop) = (PassRequest::default(), Stop::default());
+        let sandbox = rehearsal.sandbox.clone();
+        let clock = rehearsal.clock.clone();
+        let second = async {
+            until("ten are granted", || sandbox.ledger().granted >= 10).await;
+            let running = crate::support::rehearsal::run(&other, &request, &stop);
+            // Ours finds out when it looks at its own clock.
+            clock.step(TimeDelta::hours(5));
+            running.await
+        };
+        let (ours, theirs) = tokio::join!(rehearsal.run_with(&request, &stop), second);
+        let audit = rehearsal.audit().await;
+        assert_eq!((audit.kept, audit.lost_received), (60, 0), "{audit:?}");
+        assert!(theirs.touched > 0, "{ours:?} {theirs:?}");
+        for position in 0..60 {
+            assert_eq!(rehearsal.bookkeeping(position).await.state, State::Live, "{ours:?} {theirs:?}");
+        }
+        rehearsal.clock.step(TimeDelta::days(5));
+        assert_eq!(rehearsal.run().await.exit(), Exit::Well);
+        rehearsal.assert_kept(60).await;
+    })
+    .await;
+}

@@ -1,0 +1,197 @@
+//! More than one provider, and a provider that is configured wrong.
+
+use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both, provider_of};
+use axum::http::StatusCode;
+use axum::response::Html;
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::provider::{ClientSecret, Provider};
+use evergrant::report::summary::Exit;
+use evergrant::report::{Outcome, Trouble};
+use evergrant::sandbox::{Sandbox, SandboxConfig};
+use evergrant::store::mapping::Mapping;
+use evergrant::token::State;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the application has in its documents.
+async fn theirs(rehearsal: &Rehearsal) -> Vec<Value> {
+    let mut all = rehearsal.backend.all().await;
+    for document in &mut all {
+        document.as_object_mut().unwrap().remove("evergrant");
+    }
+    all
+}
+
+async fn is_our_fault(rehearsal: &Rehearsal, expected_code: &str, expected_status: u16) {
+    let before = theirs(rehearsal).await;
+    let summary = rehearsal.run().await;
+    assert_eq!(summary.exit(), Exit::ClientRejected, "{summary:?}");
+    assert!(summary.grants <= 3, "{} grants", summary.grants);
+    assert_eq!((summary.newly_marked, summary.named.len()), (0, 0));
+    assert_eq!(summary.count(Outcome::StillDue), summary.touched);
+    match &summary.troubles[..] {
+        [Trouble::ClientRejected { code, http_status, .. }] => {
+            assert_eq!((code.as_str(), *http_status), (expected_code, Some(expected_status)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(summary.to_string().contains("\nhint: "), "{summary}");
+    assert_eq!(theirs(rehearsal).await, before, "not a byte of theirs has changed");
+    for position in 0..rehearsal.users.len() {
+        let bookkeeping = rehearsal.bookkeeping(position).await;
+        assert_eq!((bookkeeping.state, bookkeeping.failures), (State::Live, 0));
+        assert_eq!((bookkeeping.last_error, bookkeeping.lease), (None, None));
+    }
+    assert_eq!(rehearsal.sandbox.ledger().granted, 0);
+    assert!(rehearsal.entries().await.is_empty());
+}
+
+/// Everybody is refreshed once the mistake is mended.
+async fn goes_on(rehearsal: &Rehearsal) {
+    let summary = rehearsal.run().await;
+    assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 12));
+    rehearsal.assert_kept(12).await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_our_fault() {
+    on_both("wrong_secret", Plan::users(12), async |mut rehearsal| {
+        rehearsal
+            .change_provider(|provider| provider.client_secret = Some(ClientSecret::new("wrong".into())));
+        is_our_fault(&rehearsal, "invalid_client", 401).await;
+        assert!(rehearsal.sandbox.ledger().requests <= 3);
+        let right = rehearsal.sandbox.config().client_secret.clone();
+        rehearsal.change_provider(|provider| provider.client_secret = Some(ClientSecret::new(right)));
+        goes_on(&rehearsal).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_our_fault() {
+    on_both("wrong_address", Plan::users(12), async |mut rehearsal| {
+        rehearsal.change_provider(|provider| provider.token_url.set_path("/oauth/nothing/here"));
+        is_our_fault(&rehearsal, "http_404", 404).await;
+        let right = rehearsal.sandbox.token_url().parse().unwrap();
+        rehearsal.change_provider(|provider| provider.token_url = right);
+        goes_on(&rehearsal).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_redirects_is_our_fault_and_is_not_followed() {
+    on_both("redirects", Plan::users(12).faults("redirect"), async |rehearsal| {
+        is_our_fault(&rehearsal, "http_302", 302).await;
+        rehearsal.sandbox.set_faults("".parse().unwrap());
+        goes_on(&rehearsal).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_firewall_is_our_fault() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let page = || async { (StatusCode::FORBIDDEN, Html("<html>Access denied. invalid_grant</html>")) };
+    let firewall = axum::Router::new().fallback(page);
+    tokio::spawn(async move { axum::serve(listener, firewall).await });
+    on_both("firewall", Plan::users(12), async |mut rehearsal| {
+        let right = rehearsal.providers[0].token_url.clone();
+        rehearsal.change_provider(|provider| provider.token_url.set_port(Some(address.port())).unwrap());
+        is_our_fault(&rehearsal, "http_403", 403).await;
+        rehearsal.change_provider(|provider| provider.token_url = right);
+        goes_on(&rehearsal).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_rejected_in_the_middle_stops_what_was_not_sent() {
+    let mut plan = Plan::users(80).faults("401@20..");
+    plan.profile.concurrency = 4.try_into().unwrap();
+    on_both("rejected_in_the_middle", plan, async |rehearsal| {
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.exit(), Exit::ClientRejected);
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!(ledger.granted, 19);
+        assert!(ledger.requests <= 19 + 3 + 4, "{ledger:?}");
+        assert_eq!(summary.newly_marked, 0);
+        rehearsal.assert_nothing_claimed().await;
+        rehearsal.sandbox.set_faults("".parse().unwrap());
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 61);
+        rehearsal.assert_kept(80).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_document_goes_to_its_own_provider_and_strangers_are_named() {
+    let mapping = Mapping { provider: Some("account.provider".parse().unwrap()), ..Mapping::default() };
+    let plan = Plan { mapping, ..Plan::users(20) };
+    on_both("mapped_providers", plan, async |mut rehearsal| {
+        let config = SandboxConfig {
+            seed: 7,
+            users: 10,
+            client_id: "other".into(),
+            client_secret: "another".into(),
+            ..SandboxConfig::default()
+        };
+        let other = Sandbox::start(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
+        for position in 0..18 {
+            let account = json!({ "account": { "provider": "sandbox", "plan": "free" } });
+            rehearsal.backend.set(&document_id(position), account).await;
+        }
+        rehearsal.backend.set(&document_id(18), json!({ "account": { "provider": "elsewhere" } })).await;
+        let others = other.users();
+        rehearsal
+            .backend
+            .insert(others.iter().enumerate().map(|(position, user)| {
+                let mut document = document(100 + position, user);
+                document["email"] = json!(format!("other-{}", user.email));
+                document["account"] = json!({ "provider": "other" });
+                document
+            }))
+            .await;
+        let profile = rehearsal.providers[0].profile.clone();
+        rehearsal.providers.push(Arc::new(provider_of(&other, "other", profile)));
+        rehearsal.settings.documents_name_provider = true;
+
+        // One of them rejects our client: the other goes on.
+        let wrong = ClientSecret::new("wrong".into());
+        let right = rehearsal.providers[1].clone();
+        rehearsal.providers[1] = Arc::new(Provider { client_secret: Some(wrong), ..(*right).clone() });
+        let first = rehearsal.run().await;
+        assert_eq!(first.exit(), Exit::ClientRejected);
+        assert_eq!((first.count(Outcome::Refreshed), first.count(Outcome::Malformed)), (18, 2), "{first:?}");
+        let mut strangers: Vec<_> = first.named.iter().map(|named| named.code.as_str()).collect();
+        strangers.sort_unstable();
+        assert_eq!(strangers, ["no_provider", "unknown_provider"]);
+        assert_eq!((other.ledger().granted, rehearsal.sandbox.ledger().requests), (0, 18));
+        assert!(other.ledger().requests <= 3);
+
+        rehearsal.providers[1] = right;
+        let only = PassRequest { provider: Some("other".into()), ..PassRequest::default() };
+        let second = rehearsal.run_with(&only, &Stop::default()).await;
+        assert_eq!((second.exit(), second.touched, second.count(Outcome::Refreshed)), (Exit::Well, 10, 10));
+        assert_eq!(rehearsal.sandbox.ledger().requests, 18, "tokens go to their own provider only");
+
+        // The strangers' provider is configured, and one gets a name: they live.
+        rehearsal.backend.set(&document_id(18), json!({ "account": { "provider": "sandbox" } })).await;
+        rehearsal.backend.set(&document_id(19), json!({ "account": { "provider": "sandbox" } })).await;
+        let third = rehearsal.run().await;
+        assert_eq!((third.exit(), third.count(Outcome::Refreshed)), (Exit::Well, 2), "{third:?}");
+        assert_eq!(rehearsal.bookkeeping(19).await.state, State::Live);
+        assert_eq!(rehearsal.run().await.touched, 0);
+        let held: Vec<_> = rehearsal.backend.all().await;
+        let text = |document: &Value, name: &str| document[name].as_str().unwrap().to_owned();
+        let of = |name: &str| {
+            let mine = held.iter().filter(|document| document["account"]["provider"] == name);
+            let pair = |document: &Value| (text(document, "userId"), text(document, "refresh_token"));
+            mine.map(pair).collect::<Vec<_>>()
+        };
+        assert_eq!(rehearsal.sandbox.audit(of("sandbox")).kept, 20);
+        assert_eq!(other.audit(of("other")).kept, 10);
+    })
+    .await;
+}

@@ -1,0 +1,118 @@
+//! Stops: what was sent is finished, what wasn't is given back, and nobody is waited for for ever.
+
+use crate::support::rehearsal::{Plan, on_both, open_journal, until};
+use evergrant::journal::EntryState;
+use evergrant::pass::{Pass, PassRequest, Stop};
+use evergrant::report::{Outcome, Report, Trouble, summary::Exit};
+use evergrant::store::connect;
+use evergrant::token::State;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_stop_in_the_middle_cuts_nothing_and_gives_back_what_was_not_sent() {
+    let mut plan = Plan::users(200);
+    plan.sandbox.latency = Duration::from_millis(30);
+    on_both("stop_in_the_middle", plan, async |rehearsal| {
+        let stop = Stop::default();
+        let sandbox = rehearsal.sandbox.clone();
+        let told = stop.clone();
+        let tell = async move {
+            until("twenty are granted", || sandbox.ledger().granted >= 20).await;
+            told.take_no_more.cancel();
+        };
+        let request = PassRequest::default();
+        let (summary, ()) = tokio::join!(rehearsal.run_with(&request, &stop), tell);
+        assert_eq!(summary.exit(), Exit::StillDue);
+        let ledger = rehearsal.sandbox.ledger();
+        assert!(ledger.granted < 200, "it stopped");
+        assert_eq!((ledger.granted, ledger.answers_untaken), (ledger.delivered, 0), "nothing was cut");
+        assert_eq!(summary.count(Outcome::Refreshed), ledger.delivered);
+        rehearsal.assert_kept(200).await;
+        rehearsal.assert_nothing_claimed().await;
+        assert!(rehearsal.entries().await.is_empty());
+        let next = rehearsal.run().await;
+        assert_eq!((next.exit(), next.touched), (Exit::Well, 200 - ledger.delivered), "due at once");
+        assert!(next.recovery.is_empty());
+        rehearsal.assert_kept(200).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_while_the_provider_pauses_us_and_while_a_lost_answer_waits() {
+    for (test, script) in [("stop_in_a_pause", "429(60)@3"), ("stop_in_a_wait", "500@3")] {
+        on_both(test, Plan::users(12).faults(script), async |rehearsal| {
+            let stop = Stop::default();
+            let (sandbox, told) = (rehearsal.sandbox.clone(), stop.clone());
+            let tell = async move {
+                until("the third was answered", || sandbox.ledger().requests >= 3).await;
+                told.take_no_more.cancel();
+            };
+            let began = Instant::now();
+            let request = PassRequest::default();
+            let (summary, ()) = tokio::join!(rehearsal.run_with(&request, &stop), tell);
+            assert!(began.elapsed() < Duration::from_secs(10));
+            assert_eq!(summary.exit(), Exit::StillDue);
+            rehearsal.assert_nothing_claimed().await;
+            rehearsal.sandbox.set_faults("".parse().unwrap());
+            assert_eq!(rehearsal.run().await.exit(), Exit::Well);
+            rehearsal.assert_kept(12).await;
+            assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn giving_up_on_a_provider_that_hangs_ends_the_pass_and_the_next_one_settles_it() {
+    let script = "delay(30) user=user-000003, slow(30) user=user-000004";
+    on_both("hanging", Plan::users(10).faults(script), async |rehearsal| {
+        let (stop, report) = (Stop::default(), Arc::new(Report::new()));
+        // A runtime of its own: what hangs ends with it, as with a process.
+        let process =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let running = process.spawn({
+            let store = rehearsal.backend.settings().clone();
+            let (state, clock) = (rehearsal.state().to_owned(), rehearsal.clock.clone());
+            let (providers, settings) = (rehearsal.providers.clone(), rehearsal.settings.clone());
+            let (stop, report) = (stop.clone(), report.clone());
+            async move {
+                let store = connect(&store, 8).await.unwrap();
+                let journal = open_journal(&state, &clock).await;
+                let pass = Pass { store, journal, providers, settings, clock };
+                pass.run(&PassRequest::default(), &stop, report).await.unwrap()
+            }
+        });
+        let ledger = || rehearsal.sandbox.ledger();
+        let two_are_left =
+            || report.progress().refreshed == 8 && ledger().requests == 10 && ledger().granted == 9;
+        until("two are left", two_are_left).await;
+        stop.take_no_more.cancel();
+        stop.give_up.cancel();
+        let summary = tokio::time::timeout(Duration::from_secs(10), running).await.expect("it ends").unwrap();
+        process.shutdown_background();
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::StillDue, 8));
+        assert_eq!(summary.troubles, [Trouble::Interrupted { given_up: 2 }]);
+        let entries = rehearsal.entries().await;
+        assert_eq!(entries.len(), 2);
+        assert!(entries.iter().all(|entry| entry.state == EntryState::Unsettled));
+
+        rehearsal.sandbox.set_faults("".parse().unwrap());
+        let next = rehearsal.run().await;
+        assert_eq!((next.exit(), next.touched), (Exit::NeedsLogin, 2), "{next:?}");
+        assert_eq!((next.count(Outcome::Refreshed), next.count(Outcome::LostInFlight)), (1, 1));
+        assert_eq!(next.recovery.unsettled, 2);
+        assert_eq!(
+            rehearsal.bookkeeping(4).await.state,
+            State::LostInFlight,
+            "it was rotated, and nobody heard"
+        );
+        rehearsal.assert_nothing_claimed().await;
+        let audit = rehearsal.audit().await;
+        assert_eq!((audit.kept, audit.lost_in_flight, audit.lost_received), (9, 1, 0), "{audit:?}");
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
