@@ -1,7 +1,7 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::sink::{Landed, Next};
+use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::{Line, STORE_PATIENCE, error_chain};
 use crate::gate::{Entered, Gate, Permit, Signal, Stopped};
 use crate::grant::http::TokenEndpoint;
@@ -10,7 +10,7 @@ use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{State, TokenDocument};
+use crate::token::{LastError, State, TokenDocument, TokenId};
 use chrono::TimeDelta;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,11 +25,16 @@ use tracing::{info, warn};
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
-/// Wait for another document's grant of the same refresh token.
+/// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
+/// the rate.
 const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
 
-/// How often a token waits for another document's grant of the same token; then the next pass takes it.
-const MOST_IN_THE_WAY: u32 = 150;
+/// How often that wait doubles: up to 3.2 s.
+const IN_THE_WAY_DOUBLINGS: u32 = 4;
+
+/// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
+/// pass takes it.
+const MOST_IN_THE_WAY: u32 = 30;
 
 /// Tokens that wait for another try, for each that may be in flight; beyond it no new ones are pulled.
 const RETRIES_A_PLACE: usize = 2;
@@ -154,18 +159,22 @@ impl Lane {
                 match pulled {
                     Some(Pulled::Token(token)) => {
                         let attempt = Attempt::new(token);
-                        if self.line.take_one() {
+                        if self.line.holds(&attempt.token.id) {
+                            self.land(attempt, Next::NotTaken).await;
+                        } else if self.line.take_one() {
                             self.line.report.touched();
                             return Some(attempt);
+                        } else {
+                            self.exhausted = true;
+                            self.land(attempt, Next::NotTaken).await;
                         }
-                        self.exhausted = true;
-                        self.land(attempt, Next::NotTaken).await;
                     }
                     Some(Pulled::Malformed(document)) => {
                         self.line.report.touched();
                         self.land_malformed(document).await;
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
+                    Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
                     None => self.exhausted = true,
                 }
             }
@@ -215,16 +224,15 @@ impl Lane {
             }
             Ok(Permission::InFlight(_)) => {
                 permit.signal(Signal::NotAsked);
-                attempt.in_the_way += 1;
-                if attempt.in_the_way > MOST_IN_THE_WAY {
-                    self.release(attempt, "same_token_in_flight").await;
-                } else {
-                    self.again.push_back((attempt, Instant::now() + IN_THE_WAY_WAIT));
-                }
+                self.step_aside(attempt).await;
             }
             Ok(Permission::AlreadyRedeemed(first)) => {
                 permit.signal(Signal::NotAsked);
-                self.land(attempt, Next::Copy { first }).await;
+                if first != attempt.token.id && self.is_claimed(&first).await {
+                    self.step_aside(attempt).await;
+                } else {
+                    self.land(attempt, Next::Copy { first }).await;
+                }
             }
             Err(error) => {
                 permit.signal(Signal::NotAsked);
@@ -232,6 +240,24 @@ impl Lane {
                 self.release(attempt, "journal").await;
             }
         }
+    }
+
+    /// Lets the other document's grant of this token pass.
+    async fn step_aside(&mut self, mut attempt: Attempt) {
+        attempt.in_the_way += 1;
+        if attempt.in_the_way > MOST_IN_THE_WAY {
+            self.release(attempt, SAME_TOKEN_IN_FLIGHT).await;
+        } else {
+            let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
+            self.again.push_back((attempt, Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings)));
+        }
+    }
+
+    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
+    async fn is_claimed(&self, first: &TokenId) -> bool {
+        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
+        let now = self.line.clock.now();
+        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
     }
 
     /// Renews a lease that could end before the answer is written back, and re-reads a token whose answer was lost.
@@ -292,6 +318,7 @@ impl Lane {
                     self.land_malformed(document).await;
                 }
                 Pulled::Known(document) => known(&self.line, &document),
+                Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
         }
         if self.out > 0 {
@@ -351,10 +378,22 @@ fn known(line: &Line, document: &TokenDocument) {
     line.report.ended(outcome, None);
 }
 
+/// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
+fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
+    let subject = &document.subject;
+    warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    let at = line.clock.now();
+    let evidence = LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at };
+    line.report.touched();
+    line.report.named(subject, State::Malformed, Some(&evidence), None, false);
+    line.report.ended(Outcome::Malformed, None);
+}
+
 /// Names the documents whose provider nobody configured; they are malformed until somebody does.
 pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
     let name = async |pulled| match pulled {
         Pulled::Known(document) => known(&line, &document),
+        Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
         Pulled::Malformed(document) => {
             line.report.touched();
             if let Err(malformed) = document.refresh_token.clone() {
