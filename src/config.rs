@@ -29,6 +29,7 @@ use crate::{
 };
 use environment::Variables;
 use layers::{Layer, Layers};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use std::{
     io::ErrorKind,
@@ -192,7 +193,9 @@ impl Config {
             self.warnings
                 .extend(secret::command_line_warning(layers, &registration.scope.dotted("client_secret")));
         }
-        self.warnings.extend(secret::command_line_warning(layers, "store.url"));
+        if crate::store::sqlite_path(self.store.url.expose_secret()).is_none() {
+            self.warnings.extend(secret::command_line_warning(layers, "store.url"));
+        }
         self.providers = registrations.into_iter().map(|registration| registration.provider).collect();
         Ok(self)
     }

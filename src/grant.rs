@@ -64,8 +64,12 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
     GrantRequest { form: Form(form), basic }
 }
 
+/// Form-encoded (RFC 6749 §2.3.1), with a space as `%20`.
+///
+/// Whoever decodes forms reads both spellings of a space; some servers decode percent signs only and leave a `+` as it
+/// is. A `+` of the text itself is `%2B`, so each `+` left is a space.
 fn form_encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// An HTTP answer as it came, before anybody parsed it. Holds tokens: `Debug` shows sizes only.
@@ -120,7 +124,7 @@ mod tests {
             profile,
             token_url: "https://example.com/token".parse().unwrap(),
             client_id: "id:1".into(),
-            client_secret: (client_auth != ClientAuth::None).then(|| ClientSecret::new("s e&cret".into())),
+            client_secret: (client_auth != ClientAuth::None).then(|| ClientSecret::new("s e&c+ret%".into())),
         }
     }
 
@@ -128,8 +132,8 @@ mod tests {
     fn credentials_are_sent_in_one_place_only() {
         let token = RefreshToken::new("rt".into());
         for (auth, basic, body) in [
-            (ClientAuth::Basic, Some(("id%3A1", "s+e%26cret")), &[][..]),
-            (ClientAuth::Body, None, &[("client_id", "id:1"), ("client_secret", "s e&cret")][..]),
+            (ClientAuth::Basic, Some(("id%3A1", "s%20e%26c%2Bret%25")), &[][..]),
+            (ClientAuth::Body, None, &[("client_id", "id:1"), ("client_secret", "s e&c+ret%")][..]),
             (ClientAuth::None, None, &[("client_id", "id:1")][..]),
         ] {
             let request = request(&provider(auth), &token);

@@ -6,7 +6,7 @@ mod verdict;
 
 use super::{CommandError, Surroundings, print};
 use crate::cli::{DemoArgs, Format};
-use crate::config::FILE_NAME;
+use crate::config::{FILE_NAME, keys::PREFIX};
 use crate::journal::{EntryState, Journal};
 use crate::report::summary::Exit;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -210,7 +210,7 @@ impl PassProcess<'_> {
             ("concurrency", "32".to_owned()),
         ];
         for (key, value) in settings.into_iter().chain(grace) {
-            command.args(["--set", &format!("{key}={value}")]);
+            command.env(format!("{PREFIX}{}", key.replace('.', "_").to_uppercase()), value);
         }
         command
             .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 
 use crate::collection::Collection;
 use crate::provider::ProviderProcess;
-use crate::{Figure, median, per_second, say, setup, timed};
+use crate::{Measured, median, per_second, say, setup, timed};
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use evergrant::clock::Clock;
 use evergrant::grant::http::TokenEndpoint;
@@ -43,14 +43,14 @@ impl Floor {
     }
 }
 
-pub(crate) async fn measure() -> Vec<Figure> {
+pub(crate) async fn measure() -> Vec<Measured> {
     let target = "no limit: throughput, of the floor's";
     say(&format!("the throughput without a limit, and its floor: {ROUNDS} rounds of {DOCUMENTS} documents"));
     let provider = ProviderProcess::start("none", Duration::ZERO);
     let (mut shares, mut floors, mut passes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let Some(floor) = floor(&provider).await else { return vec![Figure::skipped(target)] };
-        let Some(took) = pass(&provider).await else { return vec![Figure::skipped(target)] };
+        let Some(floor) = floor(&provider).await else { return vec![Measured::skipped(target)] };
+        let Some(took) = pass(&provider).await else { return vec![Measured::skipped(target)] };
         say(&format!(
             "floor {:.2} s (read {:.2}, ask {:.2}, write {:.2}), pass {:.2} s",
             floor.sum().as_secs_f64(),
@@ -65,8 +65,8 @@ pub(crate) async fn measure() -> Vec<Figure> {
     }
     let share = median(shares);
     vec![
-        Figure::required(target, format!("{share:.2}"), "≥ 0.5", share >= LEAST_SHARE),
-        Figure::noted(
+        Measured::required(target, format!("{share:.2}"), "≥ 0.5", share >= LEAST_SHARE),
+        Measured::noted(
             "no limit: the pass, the floor",
             format!("{:.0}/s, {:.0}/s", median(passes), median(floors)),
         ),

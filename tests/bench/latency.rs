@@ -2,7 +2,7 @@
 
 use crate::collection::Collection;
 use crate::provider::ProviderProcess;
-use crate::{Figure, per_second, say, setup, timed};
+use crate::{Measured, per_second, say, setup, timed};
 use bson::{Bson, doc};
 use evergrant::clock::Clock;
 use evergrant::grant::http::TokenEndpoint;
@@ -26,15 +26,15 @@ const IN_A_ROW: usize = 48;
 /// The pass' throughput, in those of the loop.
 const LEAST_TIMES: f64 = 40.0;
 
-pub(crate) async fn measure() -> Vec<Figure> {
+pub(crate) async fn measure() -> Vec<Measured> {
     let target = "200 ms, 64 in flight: throughput, of one after the other";
     say(&format!("a pass of {DOCUMENTS} documents at 200 ms, and a loop over {IN_A_ROW}"));
     let process = ProviderProcess::start("none", LATENCY);
-    let Some(in_a_row) = one_after_the_other(&process).await else { return vec![Figure::skipped(target)] };
-    let Some(pass) = pass(&process).await else { return vec![Figure::skipped(target)] };
+    let Some(in_a_row) = one_after_the_other(&process).await else { return vec![Measured::skipped(target)] };
+    let Some(pass) = pass(&process).await else { return vec![Measured::skipped(target)] };
     let times = pass / in_a_row;
     let figure = format!("{times:.1} × ({pass:.0}/s, {in_a_row:.2}/s)");
-    vec![Figure::required(target, figure, "≥ 40 ×", times >= LEAST_TIMES)]
+    vec![Measured::required(target, figure, "≥ 40 ×", times >= LEAST_TIMES)]
 }
 
 async fn pass(process: &ProviderProcess) -> Option<f64> {

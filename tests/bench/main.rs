@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const PARTS: [&str; 4] = ["rate", "throughput", "latency", "scale"];
 
 /// A target with what was measured.
-struct Figure {
+struct Measured {
     target: String,
     figure: String,
     requirement: String,
@@ -44,7 +44,7 @@ enum Verdict {
     Skipped,
 }
 
-impl Figure {
+impl Measured {
     fn required(target: impl Into<String>, figure: String, requirement: &str, holds: bool) -> Self {
         let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
         Self { target: target.into(), figure, requirement: requirement.to_owned(), verdict }
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Figure> {
+async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Measured> {
     let mut figures = Vec::new();
     if wanted("rate") {
         figures.extend(rate::measure().await);
@@ -108,10 +108,10 @@ async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Figure> {
     figures
 }
 
-fn table(figures: &[Figure]) -> Table {
+fn table(figures: &[Measured]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["target", "figure", "required", ""]);
-    for Figure { target, figure, requirement, verdict } in figures {
+    for Measured { target, figure, requirement, verdict } in figures {
         let (word, color) = match verdict {
             Verdict::Holds => ("holds", Color::Green),
             Verdict::Fails => ("FAILS", Color::Red),

@@ -2,7 +2,7 @@
 
 use crate::collection::Collection;
 use crate::provider::ProviderProcess;
-use crate::{Figure, say, setup};
+use crate::{Measured, say, setup};
 use evergrant::pass::Stop;
 use evergrant::provider::rate::Rate;
 use std::time::Duration;
@@ -16,14 +16,14 @@ const CONCURRENCY: usize = 16;
 /// How often the ledger is asked whether the first grant has come.
 const LOOK: Duration = Duration::from_millis(5);
 
-pub(crate) async fn measure() -> Vec<Figure> {
+pub(crate) async fn measure() -> Vec<Measured> {
     say("the rate at 400/min (75 s) and at 50/s (20 s), side by side");
     let (a_minute, a_second) =
         tokio::join!(kept("400/min", Duration::from_secs(75)), kept("50/s", Duration::from_secs(20)));
     a_minute.into_iter().chain(a_second).collect()
 }
 
-async fn kept(limit: &str, run: Duration) -> [Figure; 2] {
+async fn kept(limit: &str, run: Duration) -> [Measured; 2] {
     let folder = tempfile::tempdir().unwrap();
     let provider = ProviderProcess::start(limit, Duration::ZERO);
     let rate: Rate = limit.parse().unwrap();
@@ -51,13 +51,13 @@ async fn kept(limit: &str, run: Duration) -> [Figure; 2] {
     let share = accepted as f64 / allowed;
     let most = ledger.max_grants_in_window;
     [
-        Figure::required(
+        Measured::required(
             format!("{limit}: accepted, of what the limit allows"),
             format!("{:.1} % ({accepted} of {allowed:.0})", share * 100.0),
             "≥ 98 %",
             share >= LEAST_SHARE,
         ),
-        Figure::required(
+        Measured::required(
             format!("{limit}: answers 429"),
             format!("{} (at most {most} in a window)", ledger.throttled),
             "0",

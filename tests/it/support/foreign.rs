@@ -1,0 +1,268 @@
+//! Authorization servers that nobody here wrote, each a process of its own, and an installation that is their client.
+//!
+//! What they run on is pinned by version and hash and fetched once into `target/`. A server listens on a port that the
+//! system chose, is told what to do through its standard input, and ends when that closes: with this process, however it
+//! ends.
+
+use super::mongod::{say_skipped, scratch, skip};
+use super::process::{Ended, command};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use tempfile::TempDir;
+
+/// Where requirements and glue stand.
+const GLUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign");
+
+/// An implementation of the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Make {
+    /// Authlib on Flask and Werkzeug, in Python; CI must have it.
+    Authlib,
+    /// oidc-provider, in JavaScript; where there is Node.js.
+    OidcProvider,
+}
+
+/// The implementations that are to be had here; what isn't was said loudly.
+pub(crate) fn servers() -> impl Iterator<Item = &'static Server> {
+    static AUTHLIB: OnceLock<Option<Server>> = OnceLock::new();
+    static OIDC_PROVIDER: OnceLock<Option<Server>> = OnceLock::new();
+    let authlib = AUTHLIB.get_or_init(|| {
+        let server = Server::start(Make::Authlib);
+        if server.is_none() {
+            skip("Authlib as provider", "no Authlib: let `python3 -m pip` (3.10 or newer) fetch it");
+        }
+        server
+    });
+    let oidc_provider = OIDC_PROVIDER.get_or_init(|| {
+        let server = Server::start(Make::OidcProvider);
+        if server.is_none() {
+            say_skipped(
+                "oidc-provider as provider",
+                "no `node` and `npm` that fetch it; it is never required",
+            );
+        }
+        server
+    });
+    authlib.iter().chain(oidc_provider)
+}
+
+/// A client registration.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    /// `basic` or `body`; the server takes no other.
+    pub(crate) auth: &'static str,
+    /// Does a refresh token work only once?
+    pub(crate) rotates: bool,
+}
+
+impl Client {
+    /// A client whose refresh tokens work once.
+    pub(crate) fn new(id: &str, secret: &str, auth: &'static str) -> Self {
+        Self { id: id.to_owned(), secret: secret.to_owned(), auth, rotates: true }
+    }
+}
+
+/// What a server's store, or ours, holds for one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) access_token: String,
+    /// `None` when the server would take none.
+    #[serde(default)]
+    pub(crate) refresh_token: Option<String>,
+}
+
+/// Logins by user.
+pub(crate) type Logins = BTreeMap<String, Login>;
+
+/// A running server, shared by the tests of this process; each test has a client of its own.
+pub(crate) struct Server {
+    pub(crate) make: Make,
+    port: u16,
+    line: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
+}
+
+impl Server {
+    /// `None` where what it runs on can't be had, or can't run here.
+    fn start(make: Make) -> Option<Self> {
+        let packages = make.packages()?;
+        let mut process = match make {
+            Make::Authlib => {
+                let mut python = Command::new("python3");
+                python.env("PYTHONPATH", packages).arg(Path::new(GLUE).join("authlib_server.py"));
+                python
+            }
+            Make::OidcProvider => {
+                let mut node = Command::new("node");
+                node.arg("oidc_provider.mjs").current_dir(packages);
+                node
+            }
+        };
+        let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        let stdin = process.stdin.take().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        // None comes from an interpreter that is too old; it has said so on stderr.
+        let Some(first) = lines.next() else {
+            process.wait().unwrap();
+            return None;
+        };
+        let first: Value = serde_json::from_str(&first.unwrap()).unwrap();
+        let port = first["port"].as_u64().unwrap().try_into().unwrap();
+        Some(Self { make, port, line: Mutex::new((stdin, lines)) })
+    }
+
+    fn ask<T: DeserializeOwned>(&self, command: &str, arguments: &Value) -> T {
+        let mut line = self.line.lock().unwrap();
+        writeln!(line.0, "{}", json!([command, arguments])).unwrap();
+        let answer = line.1.next().expect("it answers").unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// Registers a client, to which so many users have given a login.
+    pub(crate) fn register(&self, client: &Client, users: usize) -> Logins {
+        let users: Vec<_> = (0..users).map(|index| format!("user-{index}@example.com")).collect();
+        let mut arguments = serde_json::to_value(client).unwrap();
+        arguments["users"] = json!(users);
+        self.ask::<()>("register", &arguments);
+        self.logins(client)
+    }
+
+    /// Ends the logins of these users, as an administrator would.
+    pub(crate) fn revoke(&self, client: &Client, users: &[&str]) {
+        self.ask::<()>("revoke", &json!({ "id": client.id, "users": users }));
+    }
+
+    /// What the server's store holds.
+    pub(crate) fn logins(&self, client: &Client) -> Logins {
+        self.ask("logins", &json!({ "id": client.id }))
+    }
+}
+
+impl Make {
+    /// The folder with what it runs on, fetched if it isn't there. Another process may do the same: the last step is a
+    /// rename. `None` where it can't be had.
+    fn packages(self) -> Option<PathBuf> {
+        let (name, files): (_, &[_]) = match self {
+            Self::Authlib => ("authlib", &["requirements.txt"]),
+            Self::OidcProvider => {
+                ("oidc-provider", &["package.json", "package-lock.json", "oidc_provider.mjs"])
+            }
+        };
+        let mut pinned = Sha256::new();
+        for file in files {
+            pinned.update(fs::read(Path::new(GLUE).join(file)).unwrap());
+        }
+        let folder = pinned.finalize().iter().take(6).fold(format!("{name}-"), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        });
+        let folder = scratch().join(folder);
+        if folder.is_dir() {
+            return Some(folder);
+        }
+        let work = tempfile::Builder::new().prefix("fetch.").tempdir_in(scratch()).unwrap();
+        for file in files {
+            fs::copy(Path::new(GLUE).join(file), work.path().join(file)).unwrap();
+        }
+        let mut fetch = match self {
+            Self::Authlib => {
+                let mut pip = Command::new("python3");
+                pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                    .args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--target=."])
+                    .arg("--requirement=requirements.txt")
+                    .env("PIP_ROOT_USER_ACTION", "ignore"); // an option that older ones don't know
+                pip
+            }
+            Self::OidcProvider => {
+                let mut npm = Command::new("npm");
+                npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]);
+                npm
+            }
+        };
+        if !fetch.current_dir(work.path()).status().is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let fetched = work.keep();
+        if fs::rename(&fetched, &folder).is_err() {
+            assert!(folder.is_dir(), "another process was faster");
+            fs::remove_dir_all(&fetched).unwrap();
+        }
+        Some(folder)
+    }
+}
+
+/// Evergrant as one installs it: settings, an embedded store filled with `tokens import`, a state directory.
+pub(crate) struct Installation {
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Installation {
+    /// A new one, for a client of `server` that holds these logins.
+    pub(crate) async fn new(server: &Server, client: &Client, logins: &Logins) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = [
+            ("provider", "generic"),
+            ("token_url", &format!("http://127.0.0.1:{}/token", server.port)),
+            ("client_id", &client.id),
+            ("client_secret", &client.secret),
+            ("client_auth", client.auth),
+            ("rotation", if client.rotates { "single_use" } else { "none" }),
+            ("refresh_token_lifetime", "14d"),
+            ("state_dir", folder.path().join("state").to_str().unwrap()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .to_vec();
+        let installation = Self { folder, settings };
+        let mut lines = String::new();
+        for (user, Login { access_token, refresh_token }) in logins {
+            let document = json!({ "_id": user, "email": user, "access_token": access_token, "refresh_token": refresh_token });
+            writeln!(lines, "{document}").unwrap();
+        }
+        fs::write(installation.folder.path().join("tokens.json"), lines).unwrap();
+        let ended = installation.run(&["tokens", "import", "tokens.json"]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        installation
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(command(self.folder.path(), &self.settings, arguments).spawn().unwrap()).await
+    }
+
+    /// One pass over what is due, or over everything.
+    pub(crate) async fn pass(&self, arguments: &[&str]) -> Ended {
+        self.run(&[&["run", "--once", "--format", "json"], arguments].concat()).await
+    }
+
+    /// Every document as `tokens export` gives it, by user.
+    pub(crate) async fn documents(&self) -> BTreeMap<String, Value> {
+        let ended = self.run(&["tokens", "export"]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let document = |line| {
+            let document: Value = serde_json::from_str(line).unwrap();
+            (document["email"].as_str().unwrap().to_owned(), document)
+        };
+        ended.stdout.lines().map(document).collect()
+    }
+
+    /// The logins in our documents.
+    pub(crate) async fn logins(&self) -> Logins {
+        let login = |(user, document)| (user, serde_json::from_value(document).unwrap());
+        self.documents().await.into_iter().map(login).collect()
+    }
+}
