@@ -203,7 +203,7 @@ impl Lane {
 
     /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
     async fn dispatch(&mut self, attempt: Attempt, mut permit: Permit) {
-        let Some(mut attempt) = self.still_ours(attempt, &mut permit).await else { return };
+        let Some(attempt) = self.still_ours(attempt, &mut permit).await else { return };
         let token = &attempt.token;
         let intent = Intent {
             provider: self.redeemer.provider.name.clone(),

@@ -153,12 +153,11 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             })
             .optional()?;
         let Some((bookkeeping, fields)) = found else { continue };
-        match mapping.written().find(|path| !json::has_room(&fields, path)) {
-            Some(path) => refused.push((id.clone(), no_room(path))),
-            None => {
-                set_lease(connection, id, bookkeeping, &claim.lease)?;
-                ours.push(id.clone());
-            }
+        if let Some(path) = mapping.written().find(|path| !json::has_room(&fields, path)) {
+            refused.push((id.clone(), no_room(path)));
+        } else {
+            set_lease(connection, id, bookkeeping, &claim.lease)?;
+            ours.push(id.clone());
         }
     }
     Ok(Claimed { documents: read(connection, mapping, &ours)?, refused })
