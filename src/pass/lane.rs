@@ -25,6 +25,11 @@ use tracing::{info, warn};
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
+/// Age of a claim from which on its token is read again before it is sent.
+///
+/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
+const STALE_CLAIM: Duration = Duration::from_secs(45);
+
 /// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
 /// the rate.
 const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
@@ -226,12 +231,16 @@ impl Lane {
                 permit.signal(Signal::NotAsked);
                 self.step_aside(attempt).await;
             }
-            Ok(Permission::AlreadyRedeemed(first)) => {
+            Ok(Permission::Unread) => {
+                permit.signal(Signal::NotAsked);
+                self.land(attempt, Next::Later("unread_answer")).await;
+            }
+            Ok(Permission::AlreadyRedeemed { first, successor }) => {
                 permit.signal(Signal::NotAsked);
                 if first != attempt.token.id && self.is_claimed(&first).await {
                     self.step_aside(attempt).await;
                 } else {
-                    self.land(attempt, Next::Copy { first }).await;
+                    self.land(attempt, Next::Copy { first, successor }).await;
                 }
             }
             Err(error) => {
@@ -260,14 +269,18 @@ impl Lane {
         read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
     }
 
-    /// Renews a lease that could end before the answer is written back, and re-reads a token whose answer was lost.
+    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
+    /// whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt, permit: &mut Permit) -> Option<Attempt> {
         let now = self.line.clock.now();
         let needed = self.redeemer.provider.profile.request_timeout + LEASE_MARGIN;
         let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        let lasts =
-            until.is_some_and(|until| until - now >= TimeDelta::from_std(needed).unwrap_or(TimeDelta::MAX));
-        if lasts && attempt.unanswered == 0 {
+        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        let lasts = until.is_some_and(|until| until - now >= delta(needed));
+        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
+        let fresh = until
+            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
+        if lasts && fresh && attempt.unanswered == 0 {
             return Some(attempt);
         }
         let id = std::slice::from_ref(&attempt.token.id);
@@ -351,7 +364,9 @@ impl Lane {
     async fn land(&self, attempt: Attempt, next: Next) {
         // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
         let landed = Landed::Token { token: attempt.token, provider: self.redeemer.provider.clone(), next };
-        let _ = self.redeemer.landed.send(landed).await;
+        if self.redeemer.landed.send(landed).await.is_err() {
+            self.line.cannot_keep();
+        }
     }
 }
 

@@ -125,7 +125,17 @@ impl Redeemer {
                 }
                 Next::Defer(proof)
             }
-            Class::Ambiguous | Class::Unreadable => {
+            Class::Unlisted => {
+                self.end(entry, Ending::NotProcessed).await;
+                Next::Defer(proof)
+            }
+            Class::Unreadable => {
+                // The provider's own success: to send the token again would most likely be to send a spent one.
+                error!(%subject, "the answer for `{subject}` is a success without a pair that can be read ({code}); it is kept in the journal, and the token is not sent again");
+                self.end(entry, Ending::Unread(reading.code.clone())).await;
+                Next::Defer(proof)
+            }
+            Class::Ambiguous => {
                 warn!(%subject, "no usable answer for `{subject}` ({code}): it is asked for once more");
                 self.end(entry, Ending::Unsettled(reading.code.clone())).await;
                 attempt.unanswered += 1;
@@ -142,7 +152,7 @@ impl Redeemer {
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
-                Next::Release("client_rejected")
+                Next::Later("client_rejected")
             }
         };
         self.land(attempt.token, next).await;
@@ -189,8 +199,11 @@ fn signal(reading: &Reading) -> Signal {
         Class::Granted(_) => Signal::Works { granted: true },
         Class::Refused => Signal::Works { granted: false },
         Class::Throttled(wait) => Signal::Throttled(*wait),
-        Class::Transient | Class::Ambiguous | Class::Unreadable => Signal::Failed,
-        Class::ClientRejected => {
+        Class::Transient | Class::Ambiguous => Signal::Failed,
+        // It answered, and said nothing about itself.
+        Class::Unlisted => Signal::NotAsked,
+        // An unreadable success is the profile's fault, like a rejected client: it must not be repeated with everybody.
+        Class::ClientRejected | Class::Unreadable => {
             Signal::ClientRejected { code: reading.code.clone(), http_status: reading.http_status }
         }
     }
