@@ -264,6 +264,12 @@ impl Journal {
         lock::holder(directory)
     }
 
+    /// Has it failed, so that it takes nothing any more?
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// The state directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -272,6 +278,9 @@ impl Journal {
 
     /// Gives up this handle; when it was the last, waits until the file is closed and its lock is free.
     pub async fn close(self) {
+        // Behind whatever others have asked: an answer that is on its way to the disk gets there, even when the task
+        // that brought it isn't waited for. A journal that has failed has nothing to wait for.
+        let _ = self.last_wake().await;
         drop(self.requests);
         if let Some(owner) = Arc::into_inner(self.owner) {
             // A panic of the thread was shown when it happened, and every request since then got `Stopped`.

@@ -92,6 +92,15 @@ impl Summary {
         self.outcomes.values().sum::<u64>() == self.touched
     }
 
+    /// Should another pass follow before the next scheduled wake? People who must log in again are no reason.
+    #[must_use]
+    pub fn leaves_something_due(&self) -> bool {
+        let interrupted = |trouble: &Trouble| matches!(trouble, Trouble::Interrupted { .. });
+        self.count(Outcome::StillDue) + self.count(Outcome::Held) > 0
+            || self.troubles.iter().any(|trouble| !interrupted(trouble))
+            || !self.adds_up()
+    }
+
     /// The exit code, most urgent first: what stops everybody, then what stops some, then what cures itself.
     #[must_use]
     pub fn exit(&self) -> Exit {
