@@ -235,12 +235,12 @@ impl Lane {
                 permit.signal(Signal::NotAsked);
                 self.land(attempt, Next::Later("unread_answer")).await;
             }
-            Ok(Permission::AlreadyRedeemed { first, successor }) => {
+            Ok(Permission::AlreadyRedeemed { first, .. }) => {
                 permit.signal(Signal::NotAsked);
                 if first != attempt.token.id && self.is_claimed(&first).await {
                     self.step_aside(attempt).await;
                 } else {
-                    self.land(attempt, Next::Copy { first, successor }).await;
+                    self.land(attempt, Next::Copy { first }).await;
                 }
             }
             Err(error) => {
