@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS entries (
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (provider, fingerprint) WHERE state != 'orphan';
+CREATE INDEX IF NOT EXISTS orphans ON entries (provider, fingerprint) WHERE state = 'orphan';
 CREATE TABLE IF NOT EXISTS redeemed (
   provider TEXT NOT NULL, fingerprint TEXT NOT NULL, document TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (provider, fingerprint)
