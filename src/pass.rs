@@ -22,11 +22,13 @@ use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, page_limit};
 use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
+use crate::token::TokenId;
 use crate::write_back::DuePolicy;
 use sink::Sink;
+use std::collections::HashSet;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -122,6 +124,8 @@ struct Line {
     gates: Vec<Arc<Gate>>,
     /// Tokens that may still be taken, for `--limit`.
     left: AtomicU64,
+    /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
+    held: Mutex<HashSet<TokenId>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     left_claimed: AtomicBool,
 }
@@ -135,6 +139,20 @@ impl Line {
     /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
     fn left_claimed(&self) {
         self.left_claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// A new pair stays in the journal.
+    fn hold(&self, id: &TokenId) {
+        self.held().insert(id.clone());
+    }
+
+    fn holds(&self, id: &TokenId) -> bool {
+        self.held().contains(id)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<TokenId>> {
+        // A set of ids is whole after every call: a panic elsewhere leaves none half done.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
@@ -363,6 +381,7 @@ impl Pass {
             stop: stop.clone(),
             gates: providers.iter().map(|p| Gate::new(p.profile.rate, p.profile.concurrency)).collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
+            held: Mutex::default(),
             left_claimed: AtomicBool::new(false),
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::rate::Rate;
-use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
+use crate::store::{Claim, Claimed, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, State, Subject, TokenDocument};
 use chrono::TimeDelta;
 use std::collections::{HashMap, VecDeque};
@@ -69,6 +69,8 @@ pub enum Pulled {
     Malformed(TokenDocument),
     /// Not claimed: marked before, and nothing changed.
     Known(TokenDocument),
+    /// Not claimed: the store can't write into it; why.
+    NoRoom(TokenDocument, String),
 }
 
 /// What a pass claims with.
@@ -266,16 +268,14 @@ impl Source {
         let ids = wanted.iter().map(|document| document.id.clone()).collect();
         let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
         // Read back after the lease is set: the token as it is now, not as it was on the page.
-        let mut claimed = self.store.claim(&claim).await?;
-        let read: HashMap<_, _> = wanted
-            .iter()
-            .enumerate()
-            .map(|(place, document)| (&document.id, (place, document.bookkeeping.due_at)))
-            .collect();
+        let Claimed { documents: mut claimed, refused } = self.store.claim(&claim).await?;
+        let read: HashMap<_, _> =
+            wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
         let pulled = claimed.into_iter().map(|document| self.whose(document)).map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
-            document.bookkeeping.due_at = read.get(&document.id).and_then(|(_, due_at)| *due_at);
+            document.bookkeeping.due_at =
+                read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
             match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
@@ -286,7 +286,11 @@ impl Source {
                 Err(_) => Pulled::Malformed(document),
             }
         });
-        Ok(pulled.collect())
+        let refused = refused.into_iter().filter_map(|(id, reason)| {
+            let (_, document) = read.get(&id)?;
+            Some(Pulled::NoRoom((*document).clone(), reason))
+        });
+        Ok(pulled.chain(refused).collect())
     }
 
     /// A document of a provider that nobody configured has no token that can be sent.

@@ -102,7 +102,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ///
     /// Sets `lease`, and `due_at = lease.until`, so that a claim whose owner died falls due again. Two processes never
     /// get one document. The documents come back as they are after the lease was set, in no particular order.
-    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError>;
+    ///
+    /// A document into which a pair or the bookkeeping couldn't be written is refused: nothing may be redeemed for it.
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
 
     /// Moves the end of our lease on those of `ids` that still carry `lease.id`, and returns which these are.
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError>;
@@ -197,6 +199,15 @@ pub struct Claim {
     pub due_by: Option<Timestamp>,
     /// A lease of somebody else that ends later than this is respected.
     pub now: Timestamp,
+}
+
+/// What [`Store::claim`] gave.
+#[derive(Debug, Clone, Default)]
+pub struct Claimed {
+    /// Ours now; what is in neither list is somebody else's, not due any more, or gone.
+    pub documents: Vec<TokenDocument>,
+    /// What can't be written: which document, and why, without a value of it.
+    pub refused: Vec<(TokenId, String)>,
 }
 
 /// One atomic update of one document: a pair and the bookkeeping, or the bookkeeping alone.

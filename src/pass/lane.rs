@@ -9,7 +9,7 @@ use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{State, TokenDocument};
+use crate::token::{LastError, State, TokenDocument};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,18 +140,22 @@ impl Lane {
                 match pulled {
                     Some(Pulled::Token(token)) => {
                         let attempt = Attempt::new(token);
-                        if self.line.take_one() {
+                        if self.line.holds(&attempt.token.id) {
+                            self.land(attempt, Next::NotTaken).await;
+                        } else if self.line.take_one() {
                             self.line.report.touched();
                             return Some(attempt);
+                        } else {
+                            self.exhausted = true;
+                            self.land(attempt, Next::NotTaken).await;
                         }
-                        self.exhausted = true;
-                        self.land(attempt, Next::NotTaken).await;
                     }
                     Some(Pulled::Malformed(document)) => {
                         self.line.report.touched();
                         self.land_malformed(document).await;
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
+                    Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
                     None => self.exhausted = true,
                 }
             }
@@ -207,6 +211,7 @@ impl Lane {
                     self.land_malformed(document).await;
                 }
                 Pulled::Known(document) => known(&self.line, &document),
+                Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
         }
         if self.out > 0 {
@@ -237,7 +242,7 @@ impl Lane {
     }
 
     async fn land(&self, attempt: Attempt, next: Next) {
-        // The sink outlives all lanes: it ends when the last sender is gone.
+        // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
         let landed = Landed::Token { token: attempt.token, provider: self.redeemer.provider.clone(), next };
         let _ = self.redeemer.landed.send(landed).await;
     }
@@ -266,10 +271,22 @@ fn known(line: &Line, document: &TokenDocument) {
     line.report.ended(outcome, None);
 }
 
+/// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
+fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
+    let subject = &document.subject;
+    warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    let at = line.clock.now();
+    let evidence = LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at };
+    line.report.touched();
+    line.report.named(subject, State::Malformed, Some(&evidence), None, false);
+    line.report.ended(Outcome::Malformed, None);
+}
+
 /// Names the documents whose provider nobody configured; they are malformed until somebody does.
 pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
     let name = async |pulled| match pulled {
         Pulled::Known(document) => known(&line, &document),
+        Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
         Pulled::Malformed(document) => {
             line.report.touched();
             if let Err(malformed) = document.refresh_token.clone() {

@@ -9,6 +9,7 @@ use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::provider::Provider;
 use crate::report::Report;
 use crate::report::summary::Summary;
+use crate::select::{Selected, select};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, DueToken, TokenId};
 use chrono::TimeDelta;
@@ -60,7 +61,7 @@ pub(super) async fn recover(
     providers: &[Arc<Provider>],
     unfinished: &[String],
 ) -> Result<(), PassError> {
-    let entries = line.journal.entries().await?;
+    let entries = forget(line, line.journal.entries().await?).await?;
     let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
     let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
     line.report.recovered(|recovery| {
@@ -90,6 +91,31 @@ pub(super) async fn recover(
         line.journal.finish_pass(lease_id).await?;
     }
     Ok(())
+}
+
+/// Ends the cut-off grants that nobody asks again, because their document has gone, holds another token or is marked
+/// already; returns the others. Without this they would be found by every pass for ever.
+async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassError> {
+    let success =
+        |entry: &Entry| entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status));
+    let is_cut_off = |entry: &&Entry| entry.state == EntryState::Unsettled && !success(entry);
+    let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
+    let mut over = HashSet::new();
+    for batch in cut_off.chunks(BATCH) {
+        let ids: Vec<_> = batch.iter().map(|entry| entry.intent.document.clone()).collect();
+        let documents = line.store.read(&ids).await?;
+        let waits = |entry: &Entry| {
+            documents.iter().any(|document| {
+                let token = document.refresh_token.as_ref();
+                document.id == entry.intent.document
+                    && token.is_ok_and(|token| token.fingerprint() == entry.intent.fingerprint)
+                    && select(document, false) == Selected::Claim
+            })
+        };
+        over.extend(batch.iter().filter(|entry| !waits(entry)).map(|entry| entry.id));
+    }
+    end(line, over.iter().map(|id| (*id, Ending::Settled)).collect()).await?;
+    Ok(entries.into_iter().filter(|entry| !over.contains(&entry.id)).collect())
 }
 
 /// Reads the answers: pairs to write back, and rows whose answers say something else.

@@ -1,6 +1,6 @@
 //! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
-use super::sink::{Landed, Next};
+use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::{Line, error_chain};
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
@@ -11,7 +11,7 @@ use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
 use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
 use crate::store::StoreError;
-use crate::token::{DueToken, State};
+use crate::token::{DueToken, State, TokenId};
 use crate::write_back::evidence;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -38,11 +38,16 @@ const ASK_AGAIN: u32 = 1;
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
-/// Wait for another document's grant of the same refresh token.
+/// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
+/// the rate.
 const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
 
-/// How often a token waits for another document's grant of the same token; then the next pass takes it.
-const MOST_IN_THE_WAY: u32 = 150;
+/// How often that wait doubles: up to 3.2 s.
+const IN_THE_WAY_DOUBLINGS: u32 = 4;
+
+/// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
+/// pass takes it.
+const MOST_IN_THE_WAY: u32 = 30;
 
 /// A token on its way through a lane, with what this pass has already tried.
 #[derive(Debug)]
@@ -108,7 +113,7 @@ impl Redeemer {
         attempt: Attempt,
         permit: &mut Permit,
     ) -> Result<(Attempt, EntryId, bool), Returned> {
-        let mut attempt = match self.still_ours(attempt).await {
+        let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,
             Err((token, next)) => {
                 permit.signal(Signal::NotAsked);
@@ -129,14 +134,16 @@ impl Redeemer {
                 return Ok((attempt, entry, unsettled_since.is_some()));
             }
             Ok(Permission::InFlight(_)) => {
-                attempt.in_the_way += 1;
-                if attempt.in_the_way <= MOST_IN_THE_WAY {
-                    permit.signal(Signal::NotAsked);
-                    return Err(Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT));
-                }
-                Next::Release("same_token_in_flight")
+                permit.signal(Signal::NotAsked);
+                return Err(self.step_aside(attempt).await);
             }
-            Ok(Permission::AlreadyRedeemed(first)) => Next::Copy { first },
+            Ok(Permission::AlreadyRedeemed(first)) => {
+                if first != attempt.token.id && self.is_claimed(&first).await {
+                    permit.signal(Signal::NotAsked);
+                    return Err(self.step_aside(attempt).await);
+                }
+                Next::Copy { first }
+            }
             Err(error) => {
                 self.line.journal_failed(&error);
                 Next::Release("journal")
@@ -145,6 +152,24 @@ impl Redeemer {
         permit.signal(Signal::NotAsked);
         self.land(attempt.token, next).await;
         Err(Returned::Done)
+    }
+
+    /// Lets the other document's grant of this token pass.
+    async fn step_aside(&self, mut attempt: Attempt) -> Returned {
+        attempt.in_the_way += 1;
+        if attempt.in_the_way > MOST_IN_THE_WAY {
+            self.land(attempt.token, Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
+            return Returned::Done;
+        }
+        let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
+        Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings))
+    }
+
+    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
+    async fn is_claimed(&self, first: &TokenId) -> bool {
+        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
+        let now = self.line.clock.now();
+        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
     }
 
     /// Renews a lease that could end before the answer is written back, and re-reads a token whose answer was lost.
@@ -277,8 +302,11 @@ impl Redeemer {
 
     async fn land(&self, token: DueToken, next: Next) {
         let landed = Landed::Token { token, provider: self.provider.clone(), next };
-        // The sink outlives all tasks: it ends when the last sender is gone.
-        let _ = self.landed.send(landed).await;
+        // The sink outlives all tasks that somebody waits for. Without it the answers are in the journal, and the next
+        // pass writes them: there is no reason to ask for more.
+        if self.landed.send(landed).await.is_err() {
+            self.line.cannot_keep();
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use tracing::{error, warn};
 /// Most outcomes in one bulk write: the store's own limits are far above, and a page is not larger.
 pub(super) const MAX_BATCH: usize = 500;
 
+/// Why a document waits whose token is on its way for another one.
+pub(super) const SAME_TOKEN_IN_FLIGHT: &str = "same_token_in_flight";
+
 /// How often a change that found its document as expected, and yet didn't match, is tried again.
 const TRIES: usize = 3;
 
@@ -236,6 +239,12 @@ impl Sink {
         let Some(read) = read else {
             return Planned { reason: Some("store".into()), ..plan(&token.subject, None, Outcome::StillDue) };
         };
+        let now = self.line.clock.now();
+        if *first != token.id && read.get(first).is_some_and(|first| is_claimed(first, now)) {
+            let change = self.line.policy.release(token);
+            let reason = Some(SAME_TOKEN_IN_FLIGHT.to_owned());
+            return Planned { reason, ..plan(&token.subject, Some(change), Outcome::StillDue) };
+        }
         if let Some(change) = read.get(first).and_then(|first| self.line.policy.copy(token, first)) {
             return plan(&token.subject, Some(change), Outcome::Duplicate);
         }
@@ -243,7 +252,7 @@ impl Sink {
             class: "refused".into(),
             code: "already_redeemed".into(),
             http_status: None,
-            at: self.line.clock.now(),
+            at: now,
         };
         let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
         plan(&token.subject, Some(change), Outcome::NeedsLogin)
@@ -366,7 +375,10 @@ impl Sink {
         }
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {
-            (true, _) => self.line.report.ended(Outcome::Held, None),
+            (true, _) => {
+                plan.change.iter().for_each(|change| self.line.hold(&change.id));
+                self.line.report.ended(Outcome::Held, None);
+            }
             (false, Outcome::StillDue) => self.line.report.ended(outcome, plan.reason.as_deref()),
             (false, _) => self.line.report.ended(Outcome::StillDue, Some(reason)),
         }
@@ -382,6 +394,11 @@ impl Sink {
         self.line.report.trouble(Trouble::Store { message });
         self.line.cannot_keep();
     }
+}
+
+/// May the token in this document be on its way, so that its pair isn't to be copied?
+pub(super) fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
+    document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
 }
 
 fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) -> Planned {

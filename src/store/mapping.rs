@@ -65,6 +65,12 @@ impl fmt::Display for FieldPath {
     }
 }
 
+/// Why a document can't take what belongs at the path.
+#[must_use]
+pub fn no_room(path: &FieldPath) -> String {
+    format!("what `{path}` leads through is not a sub-document")
+}
+
 /// How an expiry is written into a mapped field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -122,6 +128,13 @@ impl Default for Mapping {
 }
 
 impl Mapping {
+    /// The fields of the application that a write-back writes, and our bookkeeping.
+    pub fn written(&self) -> impl Iterator<Item = &FieldPath> {
+        let expiries = [&self.access_expires_at, &self.refresh_expires_at];
+        let tokens = [&self.refresh_token, &self.access_token, &self.bookkeeping];
+        tokens.into_iter().chain(expiries.into_iter().flatten())
+    }
+
     /// Two written fields of which one would overwrite the other, with the name of each setting.
     #[must_use]
     pub fn overlap(&self) -> Option<[(&'static str, &FieldPath); 2]> {

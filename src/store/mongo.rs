@@ -5,9 +5,10 @@
 //! one on every topology, and go through `run_command`, because the driver's own bulk write needs a server 8.0.
 
 use super::document::{date, id_value, token_document, token_id};
+use super::mapping::no_room;
 use super::{
-    Applied, Change, Claim, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store, StoreError,
-    StoreSettings,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
+    StoreError, StoreSettings,
 };
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use mongodb::{Client, Collection, Database, options::FindOptions};
 use query::{Range, Reading};
 use raw::Raw;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -241,20 +242,28 @@ impl MongoStore {
     }
 
     /// Sets the lease on each of `ids` by itself, so that one which the server refuses doesn't hold back the others.
-    async fn claim_one_by_one(&self, claim: &Claim, ids: &[Bson]) -> Result<(), StoreError> {
+    async fn claim_one_by_one(
+        &self,
+        claim: &Claim,
+        ids: &[Bson],
+    ) -> Result<Vec<(TokenId, String)>, StoreError> {
         let one = |id: &Bson| update::claim(&self.mapping, claim, std::slice::from_ref(id));
         let reply = self.update("claim documents", ids.iter().map(one).collect()).await?;
-        for (index, code) in reply.refused {
-            let id = ids.get(index).cloned().map(token_id);
-            let id = id.as_ref().map(TokenId::as_str);
-            let reason = failure::code_name(code);
-            tracing::warn!(
-                id,
-                reason,
-                "the store refuses to write a lease into this document; it is left out"
-            );
+        let refused = reply.refused.into_iter();
+        Ok(refused
+            .filter_map(|(index, code)| Some((token_id(ids.get(index)?.clone()), failure::code_name(code))))
+            .collect())
+    }
+
+    /// Those of `ids` that have no room for what a pass writes.
+    async fn without_room(&self, ids: Vec<Bson>) -> Result<Vec<(TokenId, String)>, StoreError> {
+        let mut refused = HashMap::new();
+        for (path, reading) in query::without_room(&self.mapping, &ids) {
+            let found = self.find("look at unclaimed documents", reading).await?;
+            let found = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id);
+            refused.extend(found.map(|id| (id, no_room(path))));
         }
-        Ok(())
+        Ok(refused.into_iter().collect())
     }
 }
 
@@ -297,21 +306,30 @@ impl Store for MongoStore {
         Ok(page.finish())
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let ids = self.ids(&claim.ids)?;
+        let mut refused = Vec::new();
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Claimed::default());
         }
         for ids in ids.chunks(update::MAX_STATEMENTS) {
             let reply =
                 self.update("claim documents", vec![update::claim(&self.mapping, claim, ids)]).await?;
             if !reply.refused.is_empty() {
-                self.claim_one_by_one(claim, ids).await?;
+                refused.extend(self.claim_one_by_one(claim, ids).await?);
             }
         }
         let reading = query::leased(&self.mapping, ids, &claim.lease.id, None);
         let found = self.find("read claimed documents", reading).await?;
-        Ok(found.iter().filter_map(|raw| self.decode(raw)).collect())
+        let documents: Vec<_> = found.iter().filter_map(|raw| self.decode(raw)).collect();
+        if documents.len() < claim.ids.len() {
+            let known: HashSet<_> = documents.iter().map(|document| &document.id).collect();
+            let known: HashSet<_> = known.into_iter().chain(refused.iter().map(|(id, _)| id)).collect();
+            let rest: Vec<_> = claim.ids.iter().filter(|id| !known.contains(id)).cloned().collect();
+            let without_room = self.without_room(self.ids(&rest)?).await?;
+            refused.extend(without_room);
+        }
+        Ok(Claimed { documents, refused })
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {

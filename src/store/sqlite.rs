@@ -4,7 +4,8 @@
 //! one connection, on a blocking thread; dropping its future midway doesn't stop it.
 
 use super::{
-    Applied, Change, Claim, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store, StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
+    StoreError,
 };
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -171,7 +172,7 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let claim = claim.clone();
         self.writing("claim documents", move |connection, mapping| rows::claim(connection, mapping, &claim))
             .await

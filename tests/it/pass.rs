@@ -7,5 +7,6 @@ mod plain;
 mod providers;
 mod races;
 mod recovery;
+mod silence;
 mod stops;
 mod store_away;

@@ -273,6 +273,28 @@ pub(super) fn leased(mapping: &Mapping, ids: Vec<Bson>, lease: &str, until: Opti
     reading
 }
 
+/// For each written path with parents, those of the documents in which a parent isn't a sub-document.
+pub(super) fn without_room<'a>(
+    mapping: &'a Mapping,
+    ids: &'a [Bson],
+) -> impl Iterator<Item = (&'a FieldPath, Reading)> {
+    let nested = mapping.written().filter(|path| path.segments().count() > 1 && !ids.is_empty());
+    nested.map(move |path| {
+        let conditions = vec![doc! { "_id": { "$in": ids } }, doc! { "$nor": [has_room(path)] }];
+        (path, Reading { conditions, projection: doc! { "_id": 1 }, ..Reading::default() })
+    })
+}
+
+/// Can something be written at the path? Every parent must be a sub-document or absent.
+pub(super) fn has_room(path: &FieldPath) -> Document {
+    let names: Vec<&str> = path.segments().collect();
+    let parents = (1..names.len()).map(|depth| {
+        let parent = format!("${}", names[..depth].join("."));
+        doc! { "$expr": { "$in": [{ "$type": parent }, ["object", "missing"]] } }
+    });
+    and(parents.collect())
+}
+
 /// Joins conditions.
 pub(super) fn and(mut conditions: Vec<Document>) -> Document {
     match conditions.len() {

@@ -1,6 +1,6 @@
 //! Update statements, pure: what is demanded of a document, and what is set in it.
 
-use super::query::{and, due_by, field, lease_is_free};
+use super::query::{and, due_by, field, has_room, lease_is_free};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Mapping};
@@ -74,7 +74,8 @@ pub(super) fn batches(statements: impl IntoIterator<Item = Document>) -> Vec<Vec
 /// Sets the lease on those of `ids` that are ours to take; on those that already carry it, again.
 ///
 /// A pipeline, because bookkeeping that isn't a sub-document would make a dotted `$set` fail for the whole command.
-/// What stands above the bookkeeping must be a sub-document or absent: a pipeline would overwrite anything else.
+/// What stands above it must be a sub-document or absent, because a pipeline would overwrite anything else; and what
+/// stands above the tokens too, because a pair that can't be written must not be asked for.
 pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document {
     let path = &mapping.bookkeeping;
     let mut free = vec![lease_is_free(path, claim.now)];
@@ -83,11 +84,7 @@ pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document 
         doc! { "_id": { "$in": ids } },
         doc! { "$or": [{ format!("{path}.lease.id"): &claim.lease.id }, and(free)] },
     ];
-    let names: Vec<&str> = path.segments().collect();
-    conditions.extend((1..names.len()).map(|depth| {
-        let above = format!("${}", names[..depth].join("."));
-        doc! { "$expr": { "$in": [{ "$type": above }, ["object", "missing"]] } }
-    }));
+    conditions.extend(mapping.written().filter(|path| path.segments().count() > 1).map(has_room));
     let old = format!("${path}");
     let kept = doc! { "$cond": [{ "$eq": [{ "$type": &old }, "object"] }, &old, {}] };
     let set =

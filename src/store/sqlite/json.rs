@@ -54,17 +54,25 @@ fn sub_document(value: &Value) -> Option<&Object> {
     value.as_object().filter(|object| object.keys().next().is_none_or(|name| !name.starts_with('$')))
 }
 
+/// Can something be written at the path? Every parent must be a document or absent.
+pub(super) fn has_room(object: &Object, path: &FieldPath) -> bool {
+    let names: Vec<&str> = path.segments().collect();
+    let Some((_, parents)) = names.split_last() else { return false };
+    let mut parent = object;
+    for name in parents {
+        let Some(child) = parent.get(*name) else { return true };
+        let Some(document) = sub_document(child) else { return false };
+        parent = document;
+    }
+    true
+}
+
 /// Writes a value at the path, making absent parents; `false`, and nothing written, if a parent isn't a document.
 pub(super) fn set(object: &mut Object, path: &FieldPath, value: Value) -> bool {
     let names: Vec<&str> = path.segments().collect();
     let Some((last, parents)) = names.split_last() else { return false };
-    let mut seen = Some(&*object);
-    for name in parents {
-        seen = match seen.and_then(|parent| parent.get(*name)) {
-            None => break,
-            Some(child) if sub_document(child).is_none() => return false,
-            Some(child) => sub_document(child),
-        };
+    if !has_room(object, path) {
+        return false;
     }
     let mut parent = object;
     for name in parents {

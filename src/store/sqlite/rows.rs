@@ -4,8 +4,8 @@ use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::document::{self, token_document};
 use crate::store::{
-    Applied, Change, Claim, DuePage, DueQuery, Mapping, Position, ProviderFilter,
-    mapping::{ExpiryFormat, FieldPath},
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter,
+    mapping::{ExpiryFormat, FieldPath, no_room},
 };
 use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
@@ -132,16 +132,13 @@ pub(super) fn read(
 }
 
 /// See [`crate::store::Store::claim`].
-pub(super) fn claim(
-    connection: &Connection,
-    mapping: &Mapping,
-    claim: &Claim,
-) -> rusqlite::Result<Vec<TokenDocument>> {
+pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -> rusqlite::Result<Claimed> {
     let mut unclaimed = connection.prepare_cached(
-        "SELECT bookkeeping FROM documents WHERE id = :id AND (lease_id IS :lease
+        "SELECT bookkeeping, fields FROM documents WHERE id = :id AND (lease_id IS :lease
             OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)))",
     )?;
     let mut ours = Vec::with_capacity(claim.ids.len());
+    let mut refused = Vec::new();
     for id in &claim.ids {
         let values = named_params! {
             ":id": id.as_str(),
@@ -149,13 +146,21 @@ pub(super) fn claim(
             ":due_by": claim.due_by.as_ref().map(Timestamp::timestamp_millis),
             ":now": claim.now.timestamp_millis(),
         };
-        let found = unclaimed.query_row(values, |row| bookkeeping_column(row, 0)).optional()?;
-        if let Some(bookkeeping) = found {
+        let found = unclaimed
+            .query_row(values, |row| {
+                let fields: Object = serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
+                Ok((bookkeeping_column(row, 0)?, fields))
+            })
+            .optional()?;
+        let Some((bookkeeping, fields)) = found else { continue };
+        if let Some(path) = mapping.written().find(|path| !json::has_room(&fields, path)) {
+            refused.push((id.clone(), no_room(path)));
+        } else {
             set_lease(connection, id, bookkeeping, &claim.lease)?;
             ours.push(id.clone());
         }
     }
-    read(connection, mapping, &ours)
+    Ok(Claimed { documents: read(connection, mapping, &ours)?, refused })
 }
 
 /// See [`crate::store::Store::renew`].
@@ -264,7 +269,7 @@ pub(super) fn apply(
             }
             Err(path) => {
                 applied.every_matched = false;
-                applied.refused.push((index, format!("what `{path}` leads through is not a sub-document")));
+                applied.refused.push((index, no_room(path)));
             }
         }
     }

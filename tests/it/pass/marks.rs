@@ -1,9 +1,13 @@
 //! Who is marked, as what, and how they live again.
 
+use crate::store::backend::{COLLECTION, mongo};
+use crate::support::mongod;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use bson::{Document, doc};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::summary::{Exit, Summary};
 use evergrant::report::{Named, Outcome};
+use evergrant::store::mapping::Mapping;
 use evergrant::token::State;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -182,4 +186,79 @@ async fn a_token_out_of_a_backup_is_never_sent_again() {
         rehearsal.assert_kept(4).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_written_costs_no_token_and_holds_nobody_back() {
+    let mapping = Mapping {
+        access_token: "oauth.access".parse().unwrap(),
+        bookkeeping: "meta.evergrant".parse().unwrap(),
+        ..Mapping::default()
+    };
+    let plan = Plan { mapping, ..Plan::users(8) };
+    on_both("no_room_pass", plan, async |rehearsal| {
+        rehearsal.backend.set(&document_id(2), json!({ "oauth": "text" })).await;
+        rehearsal.backend.set(&document_id(5), json!({ "oauth": { "access": "old" } })).await;
+        rehearsal.backend.set(&document_id(6), json!({ "meta": "text" })).await;
+        let without_room = 2;
+        for _ in 0..2 {
+            let forced = PassRequest { force: true, ..PassRequest::default() };
+            let summary = rehearsal.run_with(&forced, &Stop::default()).await;
+            assert_eq!((summary.exit(), summary.touched), (Exit::Well, 8));
+            assert_eq!(summary.count(Outcome::Malformed), without_room);
+            assert_eq!(summary.count(Outcome::Refreshed), 8 - without_room);
+            let codes: Vec<_> = summary.named.iter().map(|named| named.code.as_str()).collect();
+            assert_eq!(codes, vec!["no_room"; usize::try_from(without_room).unwrap()]);
+        }
+        assert_eq!(rehearsal.token(2).await, rehearsal.users[2].refresh_token);
+        assert_eq!(rehearsal.sandbox.ledger().granted, 2 * (8 - without_room));
+        let audit = rehearsal.audit().await;
+        assert_eq!((audit.kept, audit.held_stale), (8, 0), "{audit:?}");
+        rehearsal.backend.set(&document_id(2), json!({ "oauth": {}, "meta": {} })).await;
+        rehearsal.backend.set(&document_id(6), json!({ "meta": {} })).await;
+        let mended = rehearsal.run().await;
+        assert_eq!((mended.touched, mended.count(Outcome::Refreshed)), (without_room, without_room));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_a_validator_protects_costs_no_token_and_holds_nobody_back() {
+    let plan = Plan::users(6);
+    let Some(backend) = mongo("validator_pass", plan.mapping.clone()).await else { return };
+    let rehearsal = Rehearsal::over(backend, &plan).await;
+    let validator = |rule: Document| {
+        let command = doc! { "collMod": COLLECTION, "validator": rule };
+        let database = rehearsal.backend.collection().namespace().db;
+        async move {
+            let client = mongodb::Client::with_uri_str(mongod::uri().unwrap()).await.unwrap();
+            client.database(&database).run_command(command).await.unwrap();
+        }
+    };
+    validator(doc! { "userId": { "$ne": "user-000002" } }).await;
+    let summary = rehearsal.run().await;
+    assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 5), "{summary:?}");
+    assert_eq!(names(&summary), [("user-000002@example.com", "no_room", false)]);
+    assert_eq!(rehearsal.sandbox.ledger().requests, 5);
+
+    // One that takes a claim, and no new pair: what was redeemed is held, once, and written when it can be.
+    let old = rehearsal.token(3).await;
+    validator(
+        doc! { "$or": [{ "userId": { "$nin": ["user-000002", "user-000003"] } }, { "refresh_token": &old }] },
+    )
+    .await;
+    let forced = PassRequest { force: true, ..PassRequest::default() };
+    for _ in 0..2 {
+        let began = std::time::Instant::now();
+        let summary = rehearsal.run_with(&forced, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.touched), (Exit::Unavailable, 6), "{summary:?}");
+        assert_eq!(summary.count(Outcome::Held), 1, "{summary:?}");
+        assert_eq!(summary.count(Outcome::Malformed), 1);
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody waits for what isn't coming");
+    }
+    validator(doc! {}).await;
+    let summary = rehearsal.run().await;
+    assert_eq!((summary.exit(), summary.recovery.written), (Exit::Well, 1), "{summary:?}");
+    rehearsal.assert_kept(6).await;
+    assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
 }

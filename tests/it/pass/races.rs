@@ -127,7 +127,7 @@ async fn a_claim_of_another_process_is_not_given_back_by_the_one_that_lost_it() 
             Box::pin(async move {
                 if now {
                     write_login(&backend, 1, &login).await;
-                    assert_eq!(backend.store.claim(&claim).await.unwrap().len(), 1);
+                    assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
                 }
                 Mishap::None
             })

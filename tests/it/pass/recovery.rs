@@ -245,3 +245,57 @@ async fn a_recovery_that_finds_the_store_away_loses_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_cut_off_grant_whose_document_has_moved_on_is_not_found_for_ever() {
+    on_both("moved_on", Plan::users(5), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
+        for position in [0, 1, 2] {
+            doomed.intends(position).await;
+        }
+        doomed.dies().await;
+        rehearsal.backend.delete(&document_id(0)).await;
+        let login = login(&rehearsal.sandbox, 1);
+        rehearsal.write_login(1, &login).await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.recovery.unsettled), (Exit::Well, 1), "{summary:?}");
+        assert!(rehearsal.entries().await.is_empty());
+        rehearsal.assert_whole().await;
+        assert_eq!(rehearsal.audit().await.kept, 4);
+        assert!(rehearsal.run().await.recovery.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_of_a_journal_that_fails_are_written_at_once_and_nothing_more_is_redeemed() {
+    use crate::support::meddler::{Call, Mishap};
+    let mut plan = Plan::users(80);
+    plan.sandbox.latency = Duration::from_millis(10);
+    on_both("journal_fails", plan, async |rehearsal| {
+        let file = rehearsal.state().join("journal.db");
+        let broken = std::sync::atomic::AtomicU32::new(0);
+        rehearsal.meddler.decide(move |call| {
+            if matches!(call, Call::Apply(_)) && broken.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 3
+            {
+                let connection = rusqlite::Connection::open(&file).unwrap();
+                connection.busy_timeout(Duration::from_secs(5)).unwrap();
+                connection.execute_batch("DROP TABLE entries").unwrap();
+            }
+            Mishap::None
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        let ledger = rehearsal.sandbox.ledger();
+        assert!(ledger.granted < 80, "{ledger:?}");
+        assert_eq!(summary.count(Outcome::Refreshed), ledger.granted);
+        rehearsal.assert_kept(80).await;
+        rehearsal.meddler.leave();
+        let next = rehearsal.run().await;
+        assert_eq!(next.exit(), Exit::Well, "{next:?}");
+        assert_eq!(rehearsal.sandbox.ledger().granted, 80);
+        rehearsal.assert_kept(80).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}

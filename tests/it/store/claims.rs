@@ -18,8 +18,11 @@ async fn of_eight_claimers_each_document_has_exactly_one() {
                 loop {
                     let page = store.due_page(&query).await.unwrap();
                     let ids: Vec<TokenId> = page.documents.into_iter().map(|one| one.id).collect();
-                    let claimed =
-                        store.claim(&claim(&ids, lease(&format!("l{number}"), 60), 0)).await.unwrap();
+                    let claimed = store
+                        .claim(&claim(&ids, lease(&format!("l{number}"), 60), 0))
+                        .await
+                        .unwrap()
+                        .documents;
                     ours.extend(claimed.into_iter().map(|one| one.id));
                     match page.next {
                         Some(next) => query.after = Some(next),
@@ -47,17 +50,22 @@ async fn a_lease_is_respected_until_it_ends_and_then_the_document_is_due_again()
         backend
             .insert([login(&json!("one"), json!({ "evergrant": { "failures": 3, "theirs": "kept" } }))])
             .await;
-        let claimed = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap();
+        let claimed = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap().documents;
         assert_eq!(claimed[0].bookkeeping.lease, Some(lease("first", 60)));
         assert_eq!(claimed[0].bookkeeping.due_at, Some(at(60)));
         assert_eq!(claimed[0].bookkeeping.failures, 3);
         assert_eq!(backend.whole(&one).await.unwrap()["evergrant"]["theirs"], "kept");
-        assert!(backend.store.claim(&claim(mine, lease("second", 90), 0)).await.unwrap().is_empty());
+        assert!(
+            backend.store.claim(&claim(mine, lease("second", 90), 0)).await.unwrap().documents.is_empty()
+        );
         let forced = Claim { due_by: None, ..claim(mine, lease("second", 90), 59) };
-        assert!(backend.store.claim(&forced).await.unwrap().is_empty(), "force respects a lease too");
-        let again = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap();
+        assert!(
+            backend.store.claim(&forced).await.unwrap().documents.is_empty(),
+            "force respects a lease too"
+        );
+        let again = backend.store.claim(&claim(mine, lease("first", 60), 0)).await.unwrap().documents;
         assert_eq!(again.len(), 1, "a claim whose acknowledgement was lost may be repeated");
-        let second = backend.store.claim(&claim(mine, lease("second", 90), 60)).await.unwrap();
+        let second = backend.store.claim(&claim(mine, lease("second", 90), 60)).await.unwrap().documents;
         assert_eq!(second[0].bookkeeping.lease, Some(lease("second", 90)));
         assert!(
             backend.store.renew(mine, &lease("first", 120)).await.unwrap().is_empty(),
@@ -78,12 +86,16 @@ async fn a_claim_takes_only_what_is_still_due() {
             ])
             .await;
         let ids: Vec<TokenId> = names.iter().map(|name| id(&json!(name))).collect();
-        let mut claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        let mut claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents;
         claimed.sort_by(|one, other| one.id.cmp(&other.id));
         assert_eq!(claimed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..2]);
         let forced = Claim { due_by: None, ..claim(&ids, lease("m", 60), 0) };
-        assert_eq!(backend.store.claim(&forced).await.unwrap().len(), 1, "only the one that nobody has");
-        assert!(backend.store.claim(&claim(&[], lease("n", 60), 0)).await.unwrap().is_empty());
+        assert_eq!(
+            backend.store.claim(&forced).await.unwrap().documents.len(),
+            1,
+            "only the one that nobody has"
+        );
+        assert!(backend.store.claim(&claim(&[], lease("n", 60), 0)).await.unwrap().documents.is_empty());
     }
 }
 
@@ -121,7 +133,7 @@ async fn strange_bookkeeping_is_replaced_by_a_claim_and_holds_nobody_back() {
         backend.insert(documents.into_iter().enumerate().map(|(n, more)| login(&json!(n), more))).await;
         let ids: Vec<TokenId> = (0..count).map(|n| id(&json!(n))).collect();
         assert_eq!(backend.due(&due_now(2)).await.len(), count);
-        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents;
         assert_eq!(claimed.len(), count);
         for document in claimed {
             assert_eq!(document.bookkeeping.lease, Some(lease("l", 60)));
@@ -142,6 +154,41 @@ async fn a_store_opened_twice_sees_one_collection() {
     let serde_json::Value::Object(document) = login(&json!("a"), json!({})) else { unreachable!() };
     one.import(vec![document]).await.unwrap();
     let ids = [id(&json!("a"))];
-    assert_eq!(one.claim(&claim(&ids, lease("one", 60), 0)).await.unwrap().len(), 1);
-    assert!(other.claim(&claim(&ids, lease("other", 60), 0)).await.unwrap().is_empty());
+    assert_eq!(one.claim(&claim(&ids, lease("one", 60), 0)).await.unwrap().documents.len(), 1);
+    assert!(other.claim(&claim(&ids, lease("other", 60), 0)).await.unwrap().documents.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_before_anything_is_redeemed_for_it() {
+    let mapping = Mapping {
+        access_token: path("oauth.access.token"),
+        access_expires_at: Some(path("oauth.ends.at")),
+        ..Mapping::default()
+    };
+    for backend in both("no_room", mapping).await {
+        let documents = [
+            json!({}),
+            json!({ "oauth": { "access": {} } }),
+            json!({ "oauth": { "access": { "token": [] }, "ends": { "at": 5 } } }),
+            json!({ "oauth": "text" }),
+            json!({ "oauth": null }),
+            json!({ "oauth": [{ "access": {} }] }),
+            json!({ "oauth": { "access": 5, "ends": [] } }),
+            json!({ "oauth": { "ends": { "$date": "2026-01-01T00:00:00Z" } } }),
+        ];
+        let count = documents.len();
+        backend.insert(documents.into_iter().enumerate().map(|(n, more)| login(&json!(n), more))).await;
+        let ids: Vec<TokenId> = (0..count).map(|n| id(&json!(n))).collect();
+        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        let mut ours: Vec<_> = claimed.documents.into_iter().map(|one| one.id).collect();
+        ours.sort();
+        assert_eq!(ours, ids[..3]);
+        let mut refused = claimed.refused;
+        refused.sort();
+        assert_eq!(refused.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), ids[3..]);
+        assert!(refused.iter().all(|(_, why)| why.contains("`oauth.")), "{refused:?}");
+        for unclaimed in &ids[3..] {
+            assert!(backend.whole(unclaimed).await.unwrap().get("evergrant").is_none());
+        }
+    }
 }

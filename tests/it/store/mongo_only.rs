@@ -61,7 +61,7 @@ async fn a_lost_acknowledgement_is_unavailable_and_the_same_call_may_be_repeated
         fail_update(test, data.clone()).await;
         let error = backend.store.claim(&claim(mine, lease("l", 60), 0)).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{data}: {error:?}");
-        let again = backend.store.claim(&claim(mine, lease("l", 60), 0)).await.unwrap();
+        let again = backend.store.claim(&claim(mine, lease("l", 60), 0)).await.unwrap().documents;
         assert_eq!(again.len(), 1, "{data}: ours, whether or not the first one happened");
 
         fail_update(test, data.clone()).await;
@@ -89,7 +89,8 @@ async fn a_validator_refuses_one_document_and_blocks_no_other() {
     database.database(&backend.collection().namespace().db).run_command(command).await.unwrap();
     let ids: Vec<TokenId> = ["a", "b", "c"].iter().map(|name| id(&json!(name))).collect();
     let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
-    assert_eq!(claimed.len(), 2, "the document that can't be written is left out");
+    assert_eq!(claimed.documents.len(), 2, "the document that can't be written is left out");
+    assert_eq!(claimed.refused, [(ids[1].clone(), "DocumentValidationFailure (121)".to_owned())]);
     let changes: Vec<Change> = ids.iter().map(change).collect();
     let applied = backend.store.apply(&changes).await.unwrap();
     assert!(!applied.every_matched);
@@ -270,7 +271,7 @@ async fn a_standalone_server_works_and_each_missing_role_is_named() {
     assert!(readiness.server.ends_with("(standalone)"), "{}", readiness.server);
     assert_eq!((readiness.exists, readiness.documents, readiness.index), (true, 1, IndexState::Ready));
     let ids = [id(&json!("a"))];
-    assert_eq!(writer.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().len(), 1);
+    assert_eq!(writer.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents.len(), 1);
     assert_eq!(writer.renew(&ids, &lease("l", 90)).await.unwrap(), ids);
     assert!(writer.apply(&[change(&ids[0])]).await.unwrap().every_matched);
 }

@@ -120,7 +120,7 @@ async fn a_due_at_that_is_no_date_means_due() {
             backend.store.prepare().await.unwrap();
         }
         let ids: Vec<TokenId> = expected.iter().cloned().collect();
-        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents;
         assert_eq!(claimed.len(), count, "each can be claimed, and is mended by it");
         assert!(claimed.iter().all(|document| document.bookkeeping.due_at == Some(at(60))));
         assert_eq!(backend.due(&due_now(1000)).await, []);

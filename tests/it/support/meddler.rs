@@ -1,7 +1,9 @@
 //! A store between the pass and the real one, where things go wrong at the moment that a test names.
 
 use async_trait::async_trait;
-use evergrant::store::{Applied, Change, Claim, DuePage, DueQuery, Position, Readiness, Store, StoreError};
+use evergrant::store::{
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Position, Readiness, Store, StoreError,
+};
 use evergrant::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
@@ -122,7 +124,7 @@ impl Store for Meddler {
         self.inner.count_due(query).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Vec<TokenDocument>, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         self.call(Call::Claim, self.inner.claim(claim)).await
     }
 
