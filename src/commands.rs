@@ -72,7 +72,7 @@ impl CommandError {
             Self::Config(_)
             | Self::Profile(_)
             | Self::Usage(_)
-            | Self::Pass(PassError::NoSuchProvider(..)) => Exit::Usage,
+            | Self::Pass(PassError::NoSuchProvider(..) | PassError::OtherStore { .. }) => Exit::Usage,
             Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
                 StoreError::Settings(_) => Exit::Usage,
                 StoreError::Unavailable { .. } | StoreError::Denied { .. } => Exit::Unavailable,

@@ -52,26 +52,29 @@ pub enum DaemonError {
     Journal(#[from] crate::journal::JournalError),
 }
 
-/// Listens for SIGINT and SIGTERM: the first takes no more and waits `grace` for what was sent, the second gives up.
+/// Listens for SIGINT, SIGTERM and SIGHUP: the first takes no more and waits `grace` for what was sent, the second gives up.
 ///
 /// # Errors
 /// When the handlers can't be installed.
 pub fn stop_on_signals(stop: Stop, grace: Duration) -> Result<(), DaemonError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    // A terminal that is closed must not cut off what was sent.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     tokio::spawn(async move {
         let mut asked = async || {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
         };
         asked().await;
+        stop.take_no_more.cancel();
         let wait = humantime::format_duration(grace);
         warn!(
             "stopping: no more tokens are taken; up to {wait} for what was sent (once more to give that up)"
         );
-        stop.take_no_more.cancel();
         if tokio::time::timeout(grace, asked()).await.is_ok() {
             warn!("stopping at once, as asked again");
         } else {
@@ -126,16 +129,21 @@ impl Daemon {
                 info!("trying again what the last pass left due");
             }
             let ended = self.pass.run(&PassRequest::default(), stop, Arc::new(Report::new())).await;
-            let (ended, began) = match ended {
+            let (ended, began, left_due) = match ended {
                 Ok(summary) => {
                     tell(&summary);
-                    (summary.exit(), true)
+                    (summary.exit(), true, summary.leaves_something_due())
                 }
                 Err(error) => {
                     self.tell_failure(&error);
-                    (Exit::Unavailable, false)
+                    (Exit::Unavailable, false, true)
                 }
             };
+            if self.pass.journal.is_broken() {
+                // A journal that failed stays closed in this process: whoever started us starts us again.
+                exit = Exit::Unavailable;
+                break;
+            }
             if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {
                 last_wake = Some(wake);
                 self.remember(wake).await;
@@ -143,7 +151,6 @@ impl Daemon {
                 // Not remembered on disk: the next start catches it up. Not repeated at once here.
                 last_wake = Some(wake);
             }
-            let left_due = matches!(ended, Exit::StillDue | Exit::Unavailable | Exit::Internal);
             failures = if left_due { failures + 1 } else { 0 };
             again_at = left_due.then(|| {
                 let wait = backoff(failures, self.first_backoff, self.longest_backoff, rand::random());

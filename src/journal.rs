@@ -69,8 +69,33 @@ pub enum Permission {
     },
     /// No: this very token is on its way or its answer is being written back, for this document.
     InFlight(TokenId),
-    /// No, never again: its successor went to this document.
-    AlreadyRedeemed(TokenId),
+    /// No, never again: it was redeemed.
+    AlreadyRedeemed {
+        /// For this document.
+        first: TokenId,
+        /// The newest refresh token that is known to have come out of it; none when the pair has no document.
+        successor: Option<Fingerprint>,
+    },
+    /// No: the provider has answered it with a success that can't be read. The answer is kept, and read again at each
+    /// start: once the profile says where the tokens stand, the pair is written.
+    Unread,
+}
+
+/// What [`Journal::begin_pass`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// The pass may begin; these are the lease ids of passes that never finished.
+    Alone {
+        /// Their claims can be given back: their process is gone, because we hold its journal.
+        unfinished: Vec<String>,
+    },
+    /// The pass must not begin: open rows belong to the documents of another store.
+    OtherStore {
+        /// Which.
+        store: String,
+        /// How many rows.
+        open: u64,
+    },
 }
 
 /// A value that the journal holds durably. Only the journal makes one, so whoever takes it can't be early.
@@ -128,7 +153,10 @@ impl Unjournaled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
-    Redeemed,
+    Redeemed {
+        /// The new refresh token.
+        successor: Fingerprint,
+    },
     /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
     Renewed,
     /// The answer settled what became of the token, and there is nothing to remember. The row goes.
@@ -137,6 +165,9 @@ pub enum Ending {
     NotProcessed,
     /// Nobody knows whether it was processed: why, in a word. The row stays.
     Unsettled(String),
+    /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
+    /// not sent again: it may be spent.
+    Unread(String),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
     Orphaned(String),
 }
@@ -151,6 +182,8 @@ pub enum EntryState {
     Answer,
     /// Nobody knows whether the provider processed it.
     Unsettled,
+    /// A success that nobody could read yet; the token isn't sent again.
+    Unread,
     /// A good pair without a place.
     Orphan,
 }
@@ -264,6 +297,12 @@ impl Journal {
         lock::holder(directory)
     }
 
+    /// Has it failed, so that it takes nothing any more?
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// The state directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -272,6 +311,9 @@ impl Journal {
 
     /// Gives up this handle; when it was the last, waits until the file is closed and its lock is free.
     pub async fn close(self) {
+        // Behind whatever others have asked: an answer that is on its way to the disk gets there, even when the task
+        // that brought it isn't waited for. A journal that has failed has nothing to wait for.
+        let _ = self.last_wake().await;
         drop(self.requests);
         if let Some(owner) = Arc::into_inner(self.owner) {
             // A panic of the thread was shown when it happened, and every request since then got `Stopped`.
@@ -325,10 +367,11 @@ impl Journal {
         self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
     }
 
-    /// Notes that a pass claims with this lease id; returns those of passes that never finished, so that what they
-    /// claimed can be given back: their process is gone, or they couldn't, because we hold their journal.
-    pub async fn begin_pass(&self, lease_id: &str) -> Result<Vec<String>, JournalError> {
-        self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), reply)).await
+    /// Notes that a pass over `store` claims with this lease id.
+    ///
+    /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
+    pub async fn begin_pass(&self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {
+        self.ask(|reply| owner::Request::BeginPass([lease_id.to_owned(), store.to_owned()], reply)).await
     }
 
     /// Notes that what was claimed with this lease id has been given back.

@@ -15,7 +15,7 @@ mod sink;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::grant::http::{ClientError, TokenEndpoint};
-use crate::journal::{Journal, JournalError, process_name};
+use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -27,6 +27,7 @@ use crate::write_back::DuePolicy;
 use sink::Sink;
 use std::collections::HashSet;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,6 +106,21 @@ pub enum PassError {
     /// No HTTPS client.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The journal holds rows of other documents.
+    #[error(
+        "the journal in {} holds {open} open entries of another store ({store}), not of {here}\nhint: run once more with the settings of that store, or set `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own for this one",
+        directory.display()
+    )]
+    OtherStore {
+        /// The state directory.
+        directory: PathBuf,
+        /// Whose rows they are.
+        store: String,
+        /// How many.
+        open: u64,
+        /// The store of this pass.
+        here: String,
+    },
     /// `--provider` names nobody.
     #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
     NoSuchProvider(String, String),
@@ -245,7 +261,7 @@ impl Pass {
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
         report.watch(&line.gates);
-        let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
+        let unfinished = self.begin(&line).await?;
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
@@ -321,6 +337,19 @@ impl Pass {
         };
         let due = self.store.count_due(&query).await.ok()?;
         Some(request.limit.map_or(due, |limit| due.min(limit.get())))
+    }
+
+    /// Notes the pass in the journal; returns the lease ids of passes that never finished.
+    async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
+        check_free_space(self.journal.directory())?;
+        let here = self.store.identity();
+        match self.journal.begin_pass(&line.terms.lease_id, &here).await? {
+            Begun::Alone { unfinished } => Ok(unfinished),
+            Begun::OtherStore { store, open } => {
+                let directory = self.journal.directory().to_owned();
+                Err(PassError::OtherStore { directory, store, open, here })
+            }
+        }
     }
 
     fn chosen(&self, request: &PassRequest) -> Result<Vec<Arc<Provider>>, PassError> {

@@ -272,7 +272,9 @@ impl Source {
         let read: HashMap<_, _> =
             wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
-        let pulled = claimed.into_iter().map(|document| self.whose(document)).map(|mut document| {
+        // A document that went to another provider between the page and the claim: its lease ends by itself.
+        let claimed = claimed.into_iter().filter(|document| self.is_of_this_lane(document));
+        let pulled = claimed.map(|document| self.whose(document)).map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
             document.bookkeeping.due_at =
                 read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
@@ -291,6 +293,16 @@ impl Source {
             Some(Pulled::NoRoom((*document).clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
+    }
+
+    fn is_of_this_lane(&self, document: &TokenDocument) -> bool {
+        match &self.providers {
+            ProviderFilter::Any => true,
+            ProviderFilter::Named(name) => document.provider.as_ref() == Some(name),
+            ProviderFilter::NoneOf(names) => {
+                document.provider.as_ref().is_none_or(|found| !names.contains(found))
+            }
+        }
     }
 
     /// A document of a provider that nobody configured has no token that can be sent.

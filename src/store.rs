@@ -85,6 +85,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Where this is, for people: `logins.tokens at db1:27017`; never credentials.
     fn describe(&self) -> String;
 
+    /// Which documents these are, wherever the server stands: the journal's rows belong to them.
+    fn identity(&self) -> String;
+
     /// Finds out before the first grant whether a pass can work: reachable, readable, writable, indexed.
     ///
     /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.

@@ -40,6 +40,7 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(BesideTheBar(talk.clone()))
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(ansi);
     let started = match log.map(|log| log.format) {
@@ -64,11 +65,13 @@ impl<'a> MakeWriter<'a> for BesideTheBar {
 
 impl Write for BesideTheBar {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().lock().write_all(line))?;
+        // A reader that has gone away must not stop a pass, nor a stop: what can't be told is not told.
+        let _ = self.0.suspend(|| io::stderr().lock().write_all(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }

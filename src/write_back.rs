@@ -137,6 +137,16 @@ impl DuePolicy {
         Self::mark(token, token.bookkeeping.clone())
     }
 
+    /// The change that gives a claim back after the first wait, so that others come first in the next pass.
+    #[must_use]
+    pub fn later(&self, token: &DueToken, now: Timestamp) -> Change {
+        let due_at = now + TimeDelta::from_std(self.first_backoff).unwrap_or_default();
+        Self::mark(
+            token,
+            Bookkeeping { due_at: Some(self.after_this_pass(due_at)), ..token.bookkeeping.clone() },
+        )
+    }
+
     /// The change for a document that somebody else gave a newer token while we held the claim: live, and due for the
     /// next pass, because nobody knows how old that token is.
     #[must_use]

@@ -144,7 +144,7 @@ impl Recovered {
 
 impl EntryState {
     /// All states, in the order in which they are explained.
-    const ALL: [Self; 4] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Orphan];
+    const ALL: [Self; 5] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Unread, Self::Orphan];
 
     /// The word in the journal and in lists.
     pub(super) const fn word(self) -> &'static str {
@@ -152,6 +152,7 @@ impl EntryState {
             Self::Intent => "intent",
             Self::Answer => "answer",
             Self::Unsettled => "unsettled",
+            Self::Unread => "unread",
             Self::Orphan => "orphan",
         }
     }
@@ -175,6 +176,11 @@ impl EntryState {
                 "no answer came (`stopped`: the process ended before), or none that can be read: the provider may have \
                  rotated the token",
                 "nothing to do: the next pass asks again first; if the provider then refuses, the person must log in",
+            ],
+            (Self::Unread, _) => [
+                "the provider answered with a success in which no pair could be found; the answer is kept, and the \
+                 token is not sent again",
+                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again",
             ],
             (Self::Orphan, _) => [
                 "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \

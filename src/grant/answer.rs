@@ -48,7 +48,10 @@ pub enum Class {
     Refused,
     /// The client registration or our request is wrong: our fault, never one user's.
     ClientRejected,
-    /// A success whose pair can't be read: like ambiguous, with a body to look into.
+    /// The provider answered, neither with a pair nor with a code that the profile lists: asked again in a later pass.
+    Unlisted,
+    /// The provider's own success, in which no pair can be found: very likely rotated, so not sent again; the body is
+    /// kept until the profile can read it.
     Unreadable,
 }
 
@@ -63,6 +66,7 @@ impl Class {
             Self::Ambiguous => "ambiguous",
             Self::Refused => "refused",
             Self::ClientRejected => "client_rejected",
+            Self::Unlisted => "unlisted",
             Self::Unreadable => "unreadable",
         }
     }
@@ -111,7 +115,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     }
     if !answer.complete {
         return reading(
-            if success { Class::Unreadable } else { by_status(answer.status, None).0 },
+            if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
             "cut_body",
         );
     }
@@ -136,10 +140,13 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         }
     }
     if success {
-        return reading(
-            Class::Unreadable,
-            found.map_or_else(|| unreadable_code(answer, body.as_ref()), shown_code),
-        );
+        return match (found, &body) {
+            // An error in the clothes of a success: nothing was rotated.
+            (Some(code), _) => reading(Class::Unlisted, shown_code(code)),
+            (None, Some(Value::Object(_))) => reading(Class::Unreadable, "no_tokens"),
+            // A page of somebody in between, or nothing: nobody knows what the provider did.
+            (None, _) => reading(Class::Ambiguous, unreadable_code(answer)),
+        };
     }
     let (class, code) = by_status(answer.status, retry_after());
     match found {
@@ -157,7 +164,8 @@ fn by_status(status: u16, retry_after: Option<Duration>) -> (Class, String) {
             Some(wait) => Class::Throttled(Some(wait)),
             None => Class::Transient,
         },
-        400..500 => Class::Transient,
+        408 | 421 | 425 => Class::Transient,
+        400..500 => Class::Unlisted,
         // 500, 502, 504, a CDN's 52x, and what no RFC knows: it may have been processed.
         _ => Class::Ambiguous,
     };
@@ -207,13 +215,11 @@ fn shown_code(code: &str) -> &str {
 }
 
 /// Why a success couldn't be read, in a word.
-fn unreadable_code(answer: &RawAnswer, body: Option<&Value>) -> &'static str {
-    let first = answer.body.iter().find(|byte| !byte.is_ascii_whitespace());
-    match (body, first) {
-        (Some(_), _) => "no_tokens",
-        (None, None) => "empty_body",
-        (None, Some(b'<')) => "html",
-        (None, Some(_)) => "not_json",
+fn unreadable_code(answer: &RawAnswer) -> &'static str {
+    match answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => "empty_body",
+        Some(b'<') => "html",
+        Some(_) => "no_object",
     }
 }
 
@@ -265,13 +271,13 @@ mod tests {
             (200, r#"{"access_token":"a","refresh_token":7}"#, "unreadable", "no_tokens"),
             (200, r#"{"access_token":""}"#, "unreadable", "no_tokens"),
             (200, r#"{"refresh_token":"r"}"#, "unreadable", "no_tokens"),
-            (200, "<html>Sign in to the Wi-Fi</html>", "unreadable", "html"),
-            (200, "", "unreadable", "empty_body"),
-            (204, "", "unreadable", "empty_body"),
-            (200, "OK", "unreadable", "not_json"),
-            (200, "[1]", "unreadable", "no_tokens"),
+            (200, "<html>Sign in to the Wi-Fi</html>", "ambiguous", "html"),
+            (200, "", "ambiguous", "empty_body"),
+            (204, "", "ambiguous", "empty_body"),
+            (200, "OK", "ambiguous", "no_object"),
+            (200, "[1]", "ambiguous", "no_object"),
             (200, r#"{"error":"invalid_grant"}"#, "refused", "invalid_grant"),
-            (200, r#"{"error":"odd"}"#, "unreadable", "odd"),
+            (200, r#"{"error":"odd"}"#, "unlisted", "odd"),
             (400, r#"{"error":"invalid_grant","error_description":"dead"}"#, "refused", "invalid_grant"),
             (403, r#"{"error":"invalid_grant"}"#, "refused", "invalid_grant"),
             (401, r#"{"error":"invalid_client"}"#, "client_rejected", "invalid_client"),
@@ -280,11 +286,11 @@ mod tests {
             (403, "<html>blocked by the firewall</html>", "client_rejected", "http_403"),
             (302, "", "client_rejected", "http_302"),
             (404, "<html>", "client_rejected", "http_404"),
-            (400, r#"{"error":"brand_new_error"}"#, "transient", "brand_new_error"),
-            (400, r#"{"error":"a sentence with a secret in it"}"#, "transient", "unlisted_code"),
-            (400, r#"{"error":["invalid_grant"]}"#, "transient", "http_400"),
-            (400, r#"{"developerMessage":"invalid_grant"}"#, "transient", "http_400"),
-            (400, "invalid_grant", "transient", "http_400"),
+            (400, r#"{"error":"brand_new_error"}"#, "unlisted", "brand_new_error"),
+            (400, r#"{"error":"a sentence with a secret in it"}"#, "unlisted", "unlisted_code"),
+            (400, r#"{"error":["invalid_grant"]}"#, "unlisted", "http_400"),
+            (400, r#"{"developerMessage":"invalid_grant"}"#, "unlisted", "http_400"),
+            (400, "invalid_grant", "unlisted", "http_400"),
             (429, r#"{"developerMessage":"Quota limit exceeded."}"#, "throttled", "http_429"),
             (429, r#"{"error":"invalid_grant"}"#, "throttled", "http_429"),
             (500, "", "ambiguous", "http_500"),
@@ -313,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_success_is_unreadable_unless_the_pair_is_whole() {
+    fn a_cut_success_is_ambiguous_unless_the_pair_is_whole() {
         let shape = profile::load("generic").unwrap().answer;
         let mut cut = answer(200, r#"{"access_token":"a","refresh_tok"#);
         cut.complete = false;
-        assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class, Class::Unreadable);
+        assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class, Class::Ambiguous);
         cut.body = Bytes::from_static(br#"{"access_token":"a","refresh_token":"r"}"#);
         assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted");
         let refusal = RawAnswer { complete: false, ..answer(400, r#"{"error":"invalid_grant"}"#) };
-        assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Transient);
+        assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Unlisted);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
-use super::{Ending, Entry, EntryId, Intent, JournalError, Journaled, Permission, sqlite::Rows};
+use super::{Begun, Ending, Entry, EntryId, Intent, JournalError, Journaled, Permission, sqlite::Rows};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use std::fs::File;
@@ -22,7 +22,7 @@ pub(super) enum Request {
     Entries(Reply<Vec<Entry>>),
     LastWake(Reply<Option<Timestamp>>),
     SetLastWake(Timestamp, Reply<()>),
-    BeginPass(String, Reply<Vec<String>>),
+    BeginPass([String; 2], Reply<Begun>),
     FinishPass(String, Reply<()>),
 }
 
@@ -109,7 +109,7 @@ fn perform(rows: &mut Rows, request: Request, held: &mut Vec<Held>) -> Result<()
         Request::Entries(reply) => hold(held, rows.entries(), reply),
         Request::LastWake(reply) => hold(held, rows.last_wake(), reply),
         Request::SetLastWake(at, reply) => hold(held, rows.set_last_wake(at), reply),
-        Request::BeginPass(lease_id, reply) => hold(held, rows.begin_pass(&lease_id), reply),
+        Request::BeginPass([lease_id, store], reply) => hold(held, rows.begin_pass(&lease_id, &store), reply),
         Request::FinishPass(lease_id, reply) => hold(held, rows.finish_pass(&lease_id), reply),
     }
 }

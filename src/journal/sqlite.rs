@@ -1,6 +1,6 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
-use super::{Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
+use super::{Begun, Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::token::{Fingerprint, Subject, TokenId};
@@ -25,17 +25,20 @@ CREATE TABLE IF NOT EXISTS entries (
   document TEXT NOT NULL,          -- _id, canonical extended JSON
   subject TEXT NOT NULL,
   fingerprint TEXT NOT NULL,       -- of the refresh token that was sent
-  state TEXT NOT NULL,             -- intent | answer | unsettled | orphan
+  state TEXT NOT NULL,             -- intent | answer | unsettled | unread | orphan
   sent_at INTEGER NOT NULL,        -- milliseconds since 1970, as all times here
   unsettled_since INTEGER,
   why TEXT,
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (provider, fingerprint) WHERE state != 'orphan';
-CREATE INDEX IF NOT EXISTS orphans ON entries (provider, fingerprint) WHERE state = 'orphan';
+-- By fingerprint alone: a token is the same token when its provider is called another name.
+CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
+CREATE INDEX IF NOT EXISTS orphans ON entries (fingerprint) WHERE state = 'orphan';
 CREATE TABLE IF NOT EXISTS redeemed (
-  provider TEXT NOT NULL, fingerprint TEXT NOT NULL, document TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (provider, fingerprint)
+  fingerprint TEXT PRIMARY KEY,
+  document TEXT NOT NULL,
+  successor TEXT,                  -- fingerprint of the refresh token that came for it, if the document has it
+  at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 ";
@@ -118,19 +121,24 @@ impl Rows {
 
     pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {
         let fingerprint = intent.fingerprint.to_string();
-        let key = params![&*intent.provider, fingerprint];
-        let redeemed: Option<String> = self.find(
-            "SELECT document FROM redeemed WHERE provider = ?1 AND fingerprint = ?2",
-            key,
-            |row| row.get(0),
+        let redeemed: Option<(String, Option<String>)> = self.find(
+            "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
+               SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
+               UNION ALL
+               SELECT next.fingerprint, next.document, next.successor, depth + 1
+               FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
+             ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
+            [&fingerprint],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        if let Some(document) = redeemed {
-            return Ok(Permission::AlreadyRedeemed(TokenId::from(document)));
+        if let Some((document, successor)) = redeemed {
+            let successor = successor.as_deref().and_then(Fingerprint::from_hex);
+            return Ok(Permission::AlreadyRedeemed { first: TokenId::from(document), successor });
         }
         let open = self.find(
             "SELECT id, document, state, unsettled_since, coalesce(status BETWEEN 200 AND 299, 0) FROM entries
-             WHERE provider = ?1 AND fingerprint = ?2 AND state != 'orphan'",
-            key,
+             WHERE fingerprint = ?1 AND state != 'orphan'",
+            [&fingerprint],
             |row| {
                 let [document, state] = [row.get::<_, String>(1)?, row.get(2)?];
                 Ok((
@@ -157,6 +165,7 @@ impl Rows {
                 }
                 since
             }
+            Some((_, _, state, ..)) if state == "unread" => return Ok(Permission::Unread),
             Some((_, document, ..)) => return Ok(Permission::InFlight(TokenId::from(document))),
         };
         self.run(
@@ -194,17 +203,18 @@ impl Rows {
 
     pub(super) fn end(&mut self, entry: EntryId, ending: &Ending, at: Timestamp) -> Result<(), JournalError> {
         let id = entry.0;
-        let remember = "INSERT OR REPLACE INTO redeemed (provider, fingerprint, document, at)
-                        SELECT provider, fingerprint, document, ?2 FROM entries WHERE id = ?1";
+        let remember = "INSERT OR REPLACE INTO redeemed (fingerprint, document, successor, at)
+                        SELECT fingerprint, document, ?3, ?2 FROM entries WHERE id = ?1";
+        let at = at.timestamp_millis();
         match ending {
-            Ending::Redeemed | Ending::Renewed => {
-                if *ending == Ending::Redeemed {
-                    self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+            Ending::Redeemed { .. } | Ending::Renewed => {
+                if let Ending::Redeemed { successor } = ending {
+                    self.run("remember a redeemed token", remember, params![id, at, successor.to_string()])?;
                 }
                 self.run(
                     "end what couldn't be read before",
-                    "DELETE FROM entries WHERE state = 'orphan' AND why = ?2 AND (provider, fingerprint) =
-                       (SELECT provider, fingerprint FROM entries WHERE id = ?1)",
+                    "DELETE FROM entries WHERE state = 'orphan' AND why = ?2 AND fingerprint =
+                       (SELECT fingerprint FROM entries WHERE id = ?1)",
                     params![id, UNREADABLE],
                 )?;
                 self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
@@ -220,8 +230,13 @@ impl Rows {
                  WHERE id = ?1",
                 params![id, why],
             ),
+            Ending::Unread(why) => self.run(
+                "keep an unread answer",
+                "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
+                params![id, why],
+            ),
             Ending::Orphaned(why) => {
-                self.run("remember a redeemed token", remember, params![id, at.timestamp_millis()])?;
+                self.run("remember a redeemed token", remember, params![id, at, None::<String>])?;
                 self.run(
                     "park an orphan",
                     "UPDATE entries SET state = 'orphan', why = ?2 WHERE id = ?1",
@@ -249,7 +264,16 @@ impl Rows {
         )
     }
 
-    pub(super) fn begin_pass(&mut self, lease_id: &str) -> Result<Vec<String>, JournalError> {
+    pub(super) fn begin_pass(&mut self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {
+        let known: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'store'", [], |row| row.get(0))?;
+        let open: u64 = self
+            .find("SELECT count(*) FROM entries", [], |row| row.get(0))?
+            .map_or(0, |count: i64| count.unsigned_abs());
+        if let Some(other) = known.filter(|known| known != store && open > 0) {
+            return Ok(Begun::OtherStore { store: other, open });
+        }
+        self.run("note the store", "INSERT OR REPLACE INTO meta (key, value) VALUES ('store', ?1)", [store])?;
         let unfinished = || {
             self.connection
                 .prepare_cached("SELECT value FROM meta WHERE key LIKE 'pass %'")?
@@ -262,7 +286,7 @@ impl Rows {
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass ' || ?1, ?1)",
             [lease_id],
         )?;
-        Ok(unfinished)
+        Ok(Begun::Alone { unfinished })
     }
 
     pub(super) fn finish_pass(&mut self, lease_id: &str) -> Result<(), JournalError> {
@@ -312,6 +336,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let state = match row.get::<_, String>(5)?.as_str() {
         "intent" => EntryState::Intent,
         "answer" => EntryState::Answer,
+        "unread" => EntryState::Unread,
         "orphan" => EntryState::Orphan,
         // A word of nobody's is the state that loses nothing.
         _ => EntryState::Unsettled,

@@ -27,6 +27,17 @@ fn answer(body: &'static str) -> RawAnswer {
     }
 }
 
+fn redeemed(successor: &str) -> Ending {
+    Ending::Redeemed { successor: intent(successor, "1").fingerprint }
+}
+
+async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
+    match journal.begin_pass(lease_id, "db.tokens").await.unwrap() {
+        Begun::Alone { unfinished } => unfinished,
+        other @ Begun::OtherStore { .. } => panic!("{other:?}"),
+    }
+}
+
 async fn sent(journal: &Journal, token: &str) -> (EntryId, Option<Timestamp>) {
     match journal.intent(intent(token, "1")).await.unwrap() {
         Permission::Send { entry, unsettled_since } => (entry, unsettled_since),
@@ -59,8 +70,19 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
     journal.answer(entry, answer("pair")).await.unwrap();
     assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
-    journal.end(vec![(entry, Ending::Redeemed)], Timestamp::default()).await.unwrap();
-    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::AlreadyRedeemed(first));
+    journal.end(vec![(entry, redeemed("new"))], Timestamp::default()).await.unwrap();
+    let known = |successor: &str| Permission::AlreadyRedeemed {
+        first: first.clone(),
+        successor: Some(intent(successor, "1").fingerprint),
+    };
+    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), known("new"));
+    let mut renamed = intent("old", "2");
+    renamed.provider = "another name".into();
+    assert_eq!(journal.intent(renamed).await.unwrap(), known("new"));
+    // And so on: whoever holds the first token of a chain is led to the newest.
+    let (entry, _) = sent(&journal, "new").await;
+    journal.end(vec![(entry, redeemed("newer"))], Timestamp::default()).await.unwrap();
+    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), known("newer"));
     assert!(journal.entries().await.unwrap().is_empty());
 }
 
@@ -89,7 +111,10 @@ async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("pair")).await.unwrap();
     journal.end(vec![(entry, Ending::Orphaned("gone".into()))], Timestamp::default()).await.unwrap();
-    assert!(matches!(journal.intent(intent("old", "1")).await.unwrap(), Permission::AlreadyRedeemed(_)));
+    assert!(matches!(
+        journal.intent(intent("old", "1")).await.unwrap(),
+        Permission::AlreadyRedeemed { successor: None, .. }
+    ));
     let entries = Journal::peek(directory.path()).unwrap();
     assert_eq!((entries[0].state, entries[0].why.as_deref()), (EntryState::Orphan, Some("gone")));
     assert!(entries[0].answer.is_some());
@@ -112,7 +137,7 @@ async fn an_unreadable_success_is_kept_beside_the_next_try() {
     );
     assert_eq!(entries[0].answer.as_ref().map(|kept| &kept.get().body[..]), Some(&b"unreadable"[..]));
 
-    journal.end(vec![(again, Ending::Redeemed)], Timestamp::default()).await.unwrap();
+    journal.end(vec![(again, redeemed("new"))], Timestamp::default()).await.unwrap();
     assert!(journal.entries().await.unwrap().is_empty(), "a pair in hand makes the unread one worthless");
 }
 
@@ -154,17 +179,39 @@ async fn a_wake_is_remembered() {
 }
 
 #[tokio::test]
+async fn rows_of_another_store_keep_a_pass_from_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    begin(&journal, "first").await;
+    let (entry, _) = sent(&journal, "old").await;
+    let other = journal.begin_pass("second", "db.other").await.unwrap();
+    assert_eq!(other, Begun::OtherStore { store: "db.tokens".into(), open: 1 });
+    journal.end(vec![(entry, Ending::Settled)], Timestamp::default()).await.unwrap();
+    assert!(matches!(journal.begin_pass("second", "db.other").await.unwrap(), Begun::Alone { .. }));
+}
+
+#[tokio::test]
+async fn an_unread_success_is_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    journal.answer(entry, answer("{}")).await.unwrap();
+    journal.end(vec![(entry, Ending::Unread("no_tokens".into()))], Timestamp::default()).await.unwrap();
+    assert_eq!(journal.intent(intent("old", "1")).await.unwrap(), Permission::Unread);
+}
+
+#[tokio::test]
 async fn a_pass_that_never_finished_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
-    assert!(journal.begin_pass("first").await.unwrap().is_empty());
+    assert!(begin(&journal, "first").await.is_empty());
     journal.close().await;
     let journal = open(directory.path()).unwrap();
-    assert_eq!(journal.begin_pass("second").await.unwrap(), ["first"]);
-    assert_eq!(journal.begin_pass("third").await.unwrap(), ["first", "second"], "until it is given back");
+    assert_eq!(begin(&journal, "second").await, ["first"]);
+    assert_eq!(begin(&journal, "third").await, ["first", "second"], "until it is given back");
     journal.finish_pass("first").await.unwrap();
     journal.finish_pass("third").await.unwrap();
-    assert_eq!(journal.begin_pass("fourth").await.unwrap(), ["second"]);
+    assert_eq!(begin(&journal, "fourth").await, ["second"]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Pass {
         let report = Arc::new(Report::new());
         let line =
             self.line(&PassRequest::default(), &self.providers, &Stop::default(), report.clone(), started_at);
-        let unfinished = self.journal.begin_pass(&line.terms.lease_id).await?;
+        let unfinished = self.begin(&line).await?;
         let mut sink = Sink::new(line.clone());
         recover(&line, &mut sink, &self.providers, &unfinished).await?;
         self.journal.finish_pass(&line.terms.lease_id).await?;
@@ -126,10 +126,8 @@ fn read_entries(
 ) -> (Vec<Found>, Vec<(EntryId, Ending)>) {
     let (mut found, mut endings) = (Vec::new(), Vec::new());
     for mut entry in entries {
-        // An orphan whose pair was read waits for a person; one that couldn't be read may be readable by now.
-        let unread = entry.state == EntryState::Orphan && entry.why.as_deref() == Some("unreadable");
-        let waits = matches!(entry.state, EntryState::Answer | EntryState::Unsettled) || unread;
-        let Some(answer) = entry.answer.take().filter(|_| waits) else { continue };
+        // What couldn't be read may be readable by now, and the place of an orphan may be free again.
+        let Some(answer) = entry.answer.take() else { continue };
         let Some(provider) = providers.iter().find(|provider| *provider.name == *entry.intent.provider)
         else {
             let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
@@ -146,11 +144,18 @@ fn read_entries(
                 provider: provider.clone(),
                 entry,
             }),
-            Class::Ambiguous | Class::Unreadable if entry.state == EntryState::Answer => {
+            Class::Ambiguous if entry.state == EntryState::Answer => {
                 endings.push((entry.id, Ending::Unsettled(answer.get().code.clone())));
             }
+            Class::Unreadable if entry.state == EntryState::Answer => {
+                endings.push((entry.id, Ending::Unread(answer.get().code.clone())));
+            }
             // Whatever was said of the token then, the provider says again when it is asked again.
-            Class::Refused | Class::ClientRejected | Class::Throttled(_) | Class::Transient
+            Class::Refused
+            | Class::ClientRejected
+            | Class::Throttled(_)
+            | Class::Transient
+            | Class::Unlisted
                 if entry.state == EntryState::Answer =>
             {
                 endings.push((entry.id, Ending::NotProcessed));
@@ -160,7 +165,8 @@ fn read_entries(
             | Class::Refused
             | Class::ClientRejected
             | Class::Throttled(_)
-            | Class::Transient => {}
+            | Class::Transient
+            | Class::Unlisted => {}
         }
     }
     (found, endings)
@@ -177,6 +183,9 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
         let old = entry.intent.fingerprint;
         let new = granted.get().refresh_token.as_ref().filter(|new| new.fingerprint() != old);
         let mut park = |why: &str| {
+            if entry.state == EntryState::Orphan {
+                return;
+            }
             // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
             let ending = if new.is_some() { Ending::Orphaned(why.to_owned()) } else { Ending::Settled };
             if new.is_some() {
@@ -188,9 +197,11 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
             park("gone");
             continue;
         };
-        if new.is_some() && new == document.refresh_token.as_ref().ok() {
+        if let Some(new) = new
+            && document.refresh_token.as_ref() == Ok(new)
+        {
             line.report.recovered(|recovery| recovery.written += 1);
-            endings.push((entry.id, Ending::Redeemed));
+            endings.push((entry.id, Ending::Redeemed { successor: new.fingerprint() }));
             continue;
         }
         match document.refresh_token {

@@ -38,6 +38,11 @@ const ASK_AGAIN: u32 = 1;
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
+/// Age of a claim from which on its token is read again before it is sent.
+///
+/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
+const STALE_CLAIM: Duration = Duration::from_secs(45);
+
 /// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
 /// the rate.
 const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
@@ -137,12 +142,13 @@ impl Redeemer {
                 permit.signal(Signal::NotAsked);
                 return Err(self.step_aside(attempt).await);
             }
-            Ok(Permission::AlreadyRedeemed(first)) => {
+            Ok(Permission::Unread) => Next::Later("unread_answer"),
+            Ok(Permission::AlreadyRedeemed { first, successor }) => {
                 if first != attempt.token.id && self.is_claimed(&first).await {
                     permit.signal(Signal::NotAsked);
                     return Err(self.step_aside(attempt).await);
                 }
-                Next::Copy { first }
+                Next::Copy { first, successor }
             }
             Err(error) => {
                 self.line.journal_failed(&error);
@@ -172,14 +178,18 @@ impl Redeemer {
         read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
     }
 
-    /// Renews a lease that could end before the answer is written back, and re-reads a token whose answer was lost.
+    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
+    /// whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
         let now = self.line.clock.now();
         let needed = self.provider.profile.request_timeout + LEASE_MARGIN;
         let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        let lasts =
-            until.is_some_and(|until| until - now >= TimeDelta::from_std(needed).unwrap_or(TimeDelta::MAX));
-        if lasts && attempt.unanswered == 0 {
+        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        let lasts = until.is_some_and(|until| until - now >= delta(needed));
+        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
+        let fresh = until
+            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
+        if lasts && fresh && attempt.unanswered == 0 {
             return Ok(attempt);
         }
         let id = std::slice::from_ref(&attempt.token.id);
@@ -251,7 +261,17 @@ impl Redeemer {
                 }
                 Next::Defer(proof)
             }
-            Class::Ambiguous | Class::Unreadable => {
+            Class::Unlisted => {
+                self.end(entry, Ending::NotProcessed).await;
+                Next::Defer(proof)
+            }
+            Class::Unreadable => {
+                // The provider's own success: to send the token again would most likely be to send a spent one.
+                error!(%subject, "the answer for `{subject}` is a success without a pair that can be read ({code}); it is kept in the journal, and the token is not sent again");
+                self.end(entry, Ending::Unread(reading.code.clone())).await;
+                Next::Defer(proof)
+            }
+            Class::Ambiguous => {
                 warn!(%subject, "no usable answer for `{subject}` ({code}): it is asked for once more");
                 self.end(entry, Ending::Unsettled(reading.code.clone())).await;
                 attempt.unanswered += 1;
@@ -269,7 +289,7 @@ impl Redeemer {
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
-                Next::Release("client_rejected")
+                Next::Later("client_rejected")
             }
         };
         self.land(attempt.token, next).await;
@@ -316,8 +336,11 @@ fn signal(reading: &Reading) -> Signal {
         Class::Granted(_) => Signal::Works { granted: true },
         Class::Refused => Signal::Works { granted: false },
         Class::Throttled(wait) => Signal::Throttled(*wait),
-        Class::Transient | Class::Ambiguous | Class::Unreadable => Signal::Failed,
-        Class::ClientRejected => {
+        Class::Transient | Class::Ambiguous => Signal::Failed,
+        // It answered, and said nothing about itself.
+        Class::Unlisted => Signal::NotAsked,
+        // An unreadable success is the profile's fault, like a rejected client: it must not be repeated with everybody.
+        Class::ClientRejected | Class::Unreadable => {
             Signal::ClientRejected { code: reading.code.clone(), http_status: reading.http_status }
         }
     }

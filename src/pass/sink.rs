@@ -9,7 +9,9 @@ use crate::journal::{Ending, EntryId, Journaled};
 use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::store::{Change, StoreError};
-use crate::token::{DueToken, LastError, Malformed, State, Subject, TokenDocument, TokenId};
+use crate::token::{
+    DueToken, Fingerprint, LastError, Malformed, RefreshToken, State, Subject, TokenDocument, TokenId,
+};
 use crate::write_back::{Found, settle};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,12 +48,14 @@ pub(super) enum Next {
     Defer(LastError),
     /// Give the claim back: why it is still due.
     Release(&'static str),
+    /// Give the claim back, behind those that nobody has asked for yet: why it is still due.
+    Later(&'static str),
     /// Give the claim back, as if it had never been taken.
     NotTaken,
     /// Somebody else wrote another token: keep theirs.
     Overtaken,
     /// Its token was redeemed for this document: take the pair from there.
-    Copy { first: TokenId },
+    Copy { first: TokenId, successor: Option<Fingerprint> },
 }
 
 /// One document with what is to be written, and what its end will be if the write matches.
@@ -66,7 +70,7 @@ struct Planned {
 
 impl Planned {
     fn has_pair_of_ours(&self) -> bool {
-        matches!(self.ending, Some((_, Ending::Redeemed | Ending::Renewed)))
+        matches!(self.ending, Some((_, Ending::Redeemed { .. } | Ending::Renewed)))
     }
 }
 
@@ -135,7 +139,7 @@ impl Sink {
                 Landed::Token { token, next: Next::Retire { .. } | Next::Overtaken, .. } => {
                     vec![token.id.clone()]
                 }
-                Landed::Token { next: Next::Copy { first }, .. } => vec![first.clone()],
+                Landed::Token { next: Next::Copy { first, .. }, .. } => vec![first.clone()],
                 Landed::Token { .. } | Landed::Malformed { .. } => Vec::new(),
             })
             .collect();
@@ -174,9 +178,9 @@ impl Sink {
         match next {
             Next::WriteBack { granted, received_at, recovered } => {
                 let change = policy.renewal(&granted, &token, &provider.profile, received_at, rand::random());
-                let rotated =
-                    granted.get().refresh_token.as_ref().is_some_and(|new| *new != token.refresh_token);
-                let ending = if rotated { Ending::Redeemed } else { Ending::Renewed };
+                let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
+                let ending =
+                    new.map_or(Ending::Renewed, |new| Ending::Redeemed { successor: new.fingerprint() });
                 Planned {
                     ending: Some((granted.entry(), ending)),
                     recovered,
@@ -217,6 +221,10 @@ impl Sink {
                 reason: Some(reason.to_owned()),
                 ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
             },
+            Next::Later(reason) => Planned {
+                reason: Some(reason.to_owned()),
+                ..plan(subject, Some(policy.later(&token, now)), Outcome::StillDue)
+            },
             Next::NotTaken => {
                 Planned { outcome: None, ..plan(subject, Some(policy.not_taken(&token)), Outcome::StillDue) }
             }
@@ -225,7 +233,7 @@ impl Sink {
                 Some(Some(document)) => plan(subject, self.overtaken(document), Outcome::Superseded),
                 None => Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) },
             },
-            Next::Copy { first } => self.plan_copy(&token, &first, read),
+            Next::Copy { first, successor } => self.plan_copy(&token, &first, successor, read),
         }
     }
 
@@ -234,6 +242,7 @@ impl Sink {
         &self,
         token: &DueToken,
         first: &TokenId,
+        successor: Option<Fingerprint>,
         read: Option<&HashMap<TokenId, TokenDocument>>,
     ) -> Planned {
         let Some(read) = read else {
@@ -245,7 +254,13 @@ impl Sink {
             let reason = Some(SAME_TOKEN_IN_FLIGHT.to_owned());
             return Planned { reason, ..plan(&token.subject, Some(change), Outcome::StillDue) };
         }
-        if let Some(change) = read.get(first).and_then(|first| self.line.policy.copy(token, first)) {
+        // Only what came out of this very token: the first document may belong to another login by now.
+        let is_successor = |first: &&TokenDocument| {
+            let now_there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+            successor.is_some() && now_there == successor
+        };
+        let pair_of = |first: &TokenDocument| self.line.policy.copy(token, first);
+        if let Some(change) = read.get(first).filter(is_successor).and_then(pair_of) {
             return plan(&token.subject, Some(change), Outcome::Duplicate);
         }
         let evidence = LastError {
@@ -338,7 +353,7 @@ impl Sink {
     fn lose(&self, plan: Planned, outcome: Outcome, endings: &mut Vec<(EntryId, Ending)>) {
         let subject = &plan.subject;
         endings.extend(plan.ending.map(|(entry, ending)| match ending {
-            Ending::Redeemed => {
+            Ending::Redeemed { .. } => {
                 let why = outcome.word();
                 warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
                 self.line.report.orphaned();
@@ -346,7 +361,11 @@ impl Sink {
             }
             // The refresh token is the one that the document had: nothing is lost with the answer.
             Ending::Renewed => (entry, Ending::Settled),
-            Ending::Settled | Ending::NotProcessed | Ending::Unsettled(_) | Ending::Orphaned(_) => (entry, ending),
+            Ending::Settled
+            | Ending::NotProcessed
+            | Ending::Unsettled(_)
+            | Ending::Unread(_)
+            | Ending::Orphaned(_) => (entry, ending),
         }));
         if plan.outcome.is_some() {
             self.line.report.ended(outcome, None);

@@ -92,6 +92,15 @@ impl Summary {
         self.outcomes.values().sum::<u64>() == self.touched
     }
 
+    /// Should another pass follow before the next scheduled wake? People who must log in again are no reason.
+    #[must_use]
+    pub fn leaves_something_due(&self) -> bool {
+        let interrupted = |trouble: &Trouble| matches!(trouble, Trouble::Interrupted { .. });
+        self.count(Outcome::StillDue) + self.count(Outcome::Held) > 0
+            || self.troubles.iter().any(|trouble| !interrupted(trouble))
+            || !self.adds_up()
+    }
+
     /// The exit code, most urgent first: what stops everybody, then what stops some, then what cures itself.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -128,6 +137,7 @@ impl fmt::Display for Trouble {
                     (_, Some(300..400)) => "the token URL answers with a redirect; set `token_url` to the final address",
                     (_, Some(404 | 405 | 410)) => "nothing redeems tokens at the token URL; check `token_url`",
                     ("http_403", _) => "a firewall or proxy may be in the way: open the token URL with `curl` from this machine; else check `client_id` and `client_secret`",
+                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`; the answers are in the journal, and the next start reads them again",
                     ("invalid_scope", _) => "check `scope`: it may ask for no more than the user granted",
                     _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
                 })

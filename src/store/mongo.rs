@@ -274,6 +274,10 @@ impl Store for MongoStore {
         self.at.clone()
     }
 
+    fn identity(&self) -> String {
+        format!("mongodb {}", self.collection.namespace())
+    }
+
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let server = self.server().await?;
         let exists = self.exists().await?;

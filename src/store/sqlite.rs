@@ -154,6 +154,11 @@ impl Store for SqliteStore {
         describe(&self.path)
     }
 
+    fn identity(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        format!("sqlite {}", path.canonicalize().unwrap_or(path).display())
+    }
+
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
         Ok(Readiness {

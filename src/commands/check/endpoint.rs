@@ -147,6 +147,7 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
+        Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list"),
         Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
         Class::Ambiguous | Class::Unreadable => Check::warning(
             name,

@@ -2,11 +2,13 @@
 
 use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, on_both};
 use evergrant::pass::{PassRequest, Stop};
+use evergrant::provider::rate::Rate;
 use evergrant::report::{Outcome, summary::Exit};
-use evergrant::sandbox::{Rotation, SandboxConfig};
+use evergrant::sandbox::{RateLimit, Rotation, SandboxConfig};
 use evergrant::token::State;
 use serde_json::{Value, json};
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_pass_refreshes_everybody_and_the_next_one_finds_nothing_due() {
@@ -108,14 +110,17 @@ async fn an_empty_collection_is_all_well() {
 #[tokio::test]
 async fn the_rate_is_kept_over_several_hundred_grants() {
     let mut plan = Plan::users(260);
-    plan.sandbox.rate_limit = Some("50/s".parse().unwrap());
-    plan.profile.rate = Some("50/s".parse().unwrap());
+    // A request may be late by a twentieth of the window, on its way or on a machine that has no time for it: in a
+    // window of one second that would be 50 ms, too little beside the other tests.
+    let window = Duration::from_secs(4);
+    plan.sandbox.rate_limit = Some(RateLimit { grants: 200, window });
+    plan.profile.rate = Some(Rate { grants: 200.try_into().unwrap(), window });
     on_both("rate_kept", plan, async |rehearsal| {
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 260));
         let ledger = rehearsal.sandbox.ledger();
         assert_eq!((ledger.throttled, ledger.delivered), (0, 260));
-        assert!(ledger.max_grants_in_window <= 50, "{ledger:?}");
+        assert!(ledger.max_grants_in_window <= 200, "{ledger:?}");
     })
     .await;
 }

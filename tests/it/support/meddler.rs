@@ -112,6 +112,10 @@ impl Store for Meddler {
         self.inner.describe()
     }
 
+    fn identity(&self) -> String {
+        self.inner.identity()
+    }
+
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call(Call::Prepare, self.inner.prepare()).await
     }
