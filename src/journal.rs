@@ -73,7 +73,7 @@ pub enum Permission {
     AlreadyRedeemed {
         /// For this document.
         first: TokenId,
-        /// The newest refresh token that is known to have come out of it; none when the pair has no document.
+        /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
         successor: Option<Fingerprint>,
     },
     /// No: the provider has answered it with a success that can't be read. The answer is kept, and read again at each
@@ -350,6 +350,12 @@ impl Journal {
     /// Ends or changes rows, in one commit. Repeating it after a crash is harmless.
     pub async fn end(&self, endings: Vec<(EntryId, Ending)>, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::End(endings, at, reply)).await
+    }
+
+    /// The newest refresh token that is known to have come out of a redeemed one.
+    pub async fn successor(&self, redeemed: Fingerprint) -> Result<Option<Fingerprint>, JournalError> {
+        let newest = self.ask(|reply| owner::Request::Newest(redeemed, reply)).await?;
+        Ok(newest.and_then(|(_, successor)| successor))
     }
 
     /// All open rows, oldest first.

@@ -3,6 +3,7 @@
 use super::{Begun, Ending, Entry, EntryId, Intent, JournalError, Journaled, Permission, sqlite::Rows};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
+use crate::token::{Fingerprint, TokenId};
 use std::fs::File;
 use std::io;
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ pub(super) enum Request {
     Answer(Journaled<RawAnswer>, Reply<()>),
     End(Vec<(EntryId, Ending)>, Timestamp, Reply<()>),
     Entries(Reply<Vec<Entry>>),
+    Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     LastWake(Reply<Option<Timestamp>>),
     SetLastWake(Timestamp, Reply<()>),
     BeginPass([String; 2], Reply<Begun>),
@@ -106,6 +108,7 @@ fn perform(rows: &mut Rows, request: Request, held: &mut Vec<Held>) -> Result<()
             let done = endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, at));
             hold(held, done, reply)
         }
+        Request::Newest(fingerprint, reply) => hold(held, rows.newest(fingerprint), reply),
         Request::Entries(reply) => hold(held, rows.entries(), reply),
         Request::LastWake(reply) => hold(held, rows.last_wake(), reply),
         Request::SetLastWake(at, reply) => hold(held, rows.set_last_wake(at), reply),

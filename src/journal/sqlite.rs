@@ -121,19 +121,8 @@ impl Rows {
 
     pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {
         let fingerprint = intent.fingerprint.to_string();
-        let redeemed: Option<(String, Option<String>)> = self.find(
-            "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
-               SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
-               UNION ALL
-               SELECT next.fingerprint, next.document, next.successor, depth + 1
-               FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
-             ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
-            [&fingerprint],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        if let Some((document, successor)) = redeemed {
-            let successor = successor.as_deref().and_then(Fingerprint::from_hex);
-            return Ok(Permission::AlreadyRedeemed { first: TokenId::from(document), successor });
+        if let Some((first, successor)) = self.newest(intent.fingerprint)? {
+            return Ok(Permission::AlreadyRedeemed { first, successor });
         }
         let open = self.find(
             "SELECT id, document, state, unsettled_since, coalesce(status BETWEEN 200 AND 299, 0) FROM entries
@@ -183,6 +172,26 @@ impl Rows {
         )?;
         let entry = EntryId(self.connection.last_insert_rowid());
         Ok(Permission::Send { entry, unsettled_since: unsettled_since.and_then(from_millis) })
+    }
+
+    /// For which document a token was redeemed, and the newest token that came out of it.
+    pub(super) fn newest(
+        &mut self,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<(TokenId, Option<Fingerprint>)>, JournalError> {
+        let redeemed: Option<(String, Option<String>)> = self.find(
+            "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
+               SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
+               UNION ALL
+               SELECT next.fingerprint, next.document, next.successor, depth + 1
+               FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
+             ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
+            [fingerprint.to_string()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(redeemed.map(|(document, successor)| {
+            (TokenId::from(document), successor.as_deref().and_then(Fingerprint::from_hex))
+        }))
     }
 
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {

@@ -143,12 +143,12 @@ impl Redeemer {
                 return Err(self.step_aside(attempt).await);
             }
             Ok(Permission::Unread) => Next::Later("unread_answer"),
-            Ok(Permission::AlreadyRedeemed { first, successor }) => {
+            Ok(Permission::AlreadyRedeemed { first, .. }) => {
                 if first != attempt.token.id && self.is_claimed(&first).await {
                     permit.signal(Signal::NotAsked);
                     return Err(self.step_aside(attempt).await);
                 }
-                Next::Copy { first, successor }
+                Next::Copy { first }
             }
             Err(error) => {
                 self.line.journal_failed(&error);

@@ -55,7 +55,7 @@ pub(super) enum Next {
     /// Somebody else wrote another token: keep theirs.
     Overtaken,
     /// Its token was redeemed for this document: take the pair from there.
-    Copy { first: TokenId, successor: Option<Fingerprint> },
+    Copy { first: TokenId },
 }
 
 /// One document with what is to be written, and what its end will be if the write matches.
@@ -111,7 +111,10 @@ impl Sink {
     /// Writes one batch and brings every document in it to its end.
     pub(super) async fn settle(&mut self, batch: Vec<Landed>) {
         let read = self.read_again(&batch).await;
-        let mut planned: Vec<_> = batch.into_iter().map(|landed| self.plan(landed, read.as_ref())).collect();
+        // After the documents: whatever this sink has written into them by then, the journal knows.
+        let successors = self.successors(&batch).await;
+        let plan = |landed| self.plan(landed, read.as_ref(), &successors);
+        let mut planned: Vec<_> = batch.into_iter().map(plan).collect();
         let mut endings = Vec::new();
         for _ in 0..TRIES {
             if planned.is_empty() {
@@ -139,7 +142,7 @@ impl Sink {
                 Landed::Token { token, next: Next::Retire { .. } | Next::Overtaken, .. } => {
                     vec![token.id.clone()]
                 }
-                Landed::Token { next: Next::Copy { first, .. }, .. } => vec![first.clone()],
+                Landed::Token { next: Next::Copy { first }, .. } => vec![first.clone()],
                 Landed::Token { .. } | Landed::Malformed { .. } => Vec::new(),
             })
             .collect();
@@ -164,7 +167,26 @@ impl Sink {
         }
     }
 
-    fn plan(&self, landed: Landed, read: Option<&HashMap<TokenId, TokenDocument>>) -> Planned {
+    /// What has become of the tokens that were redeemed for another document.
+    async fn successors(&self, batch: &[Landed]) -> HashMap<Fingerprint, Fingerprint> {
+        let mut successors = HashMap::new();
+        for landed in batch {
+            let Landed::Token { token, next: Next::Copy { .. }, .. } = landed else { continue };
+            let redeemed = token.refresh_token.fingerprint();
+            match self.line.journal.successor(redeemed).await {
+                Ok(successor) => successors.extend(successor.map(|successor| (redeemed, successor))),
+                Err(error) => self.line.journal_failed(&error),
+            }
+        }
+        successors
+    }
+
+    fn plan(
+        &self,
+        landed: Landed,
+        read: Option<&HashMap<TokenId, TokenDocument>>,
+        successors: &HashMap<Fingerprint, Fingerprint>,
+    ) -> Planned {
         let policy = &self.line.policy;
         let now = self.line.clock.now();
         let (token, provider, next) = match landed {
@@ -233,7 +255,7 @@ impl Sink {
                 Some(Some(document)) => plan(subject, self.overtaken(document), Outcome::Superseded),
                 None => Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) },
             },
-            Next::Copy { first, successor } => self.plan_copy(&token, &first, successor, read),
+            Next::Copy { first } => self.plan_copy(&token, &first, read, successors),
         }
     }
 
@@ -242,8 +264,8 @@ impl Sink {
         &self,
         token: &DueToken,
         first: &TokenId,
-        successor: Option<Fingerprint>,
         read: Option<&HashMap<TokenId, TokenDocument>>,
+        successors: &HashMap<Fingerprint, Fingerprint>,
     ) -> Planned {
         let Some(read) = read else {
             return Planned { reason: Some("store".into()), ..plan(&token.subject, None, Outcome::StillDue) };
@@ -257,7 +279,7 @@ impl Sink {
         // Only what came out of this very token: the first document may belong to another login by now.
         let is_successor = |first: &&TokenDocument| {
             let now_there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
-            successor.is_some() && now_there == successor
+            now_there.is_some() && now_there.as_ref() == successors.get(&token.refresh_token.fingerprint())
         };
         let pair_of = |first: &TokenDocument| self.line.policy.copy(token, first);
         if let Some(change) = read.get(first).filter(is_successor).and_then(pair_of) {
