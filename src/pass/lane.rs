@@ -1,17 +1,15 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::sink::{Landed, Next};
 use super::{Line, STORE_PATIENCE, error_chain};
-use crate::gate::{Entered, Gate, Permit, Signal, Stopped};
+use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::http::TokenEndpoint;
-use crate::journal::{Intent, Permission};
 use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{LastError, State, TokenDocument, TokenId};
-use chrono::TimeDelta;
+use crate::token::{LastError, State, TokenDocument};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,29 +18,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// What a lease must still last when a grant is sent, beyond the longest wait for its answer: time for the write-back.
-///
-/// Clocks of different machines may be apart by as much.
-pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
-
 /// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
 const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
-
-/// Age of a claim from which on its token is read again before it is sent.
-///
-/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
-const STALE_CLAIM: Duration = Duration::from_secs(45);
-
-/// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
-/// the rate.
-const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
-
-/// How often that wait doubles: up to 3.2 s.
-const IN_THE_WAY_DOUBLINGS: u32 = 4;
-
-/// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
-/// pass takes it.
-const MOST_IN_THE_WAY: u32 = 30;
 
 /// Tokens that wait for another try, for each that may be in flight; beyond it no new ones are pulled.
 const RETRIES_A_PLACE: usize = 2;
@@ -107,7 +84,7 @@ impl Lane {
             };
             let stop = self.line.stop.take_no_more.clone();
             match stop.run_until_cancelled(self.gate.enter()).await {
-                Some(Entered::Go(permit)) => self.dispatch(attempt, permit).await,
+                Some(Entered::Go(permit)) => self.dispatch(attempt, permit),
                 Some(Entered::Stopped(why)) => {
                     self.release(attempt, reason_of(&why)).await;
                     break reason_of(&why);
@@ -159,7 +136,6 @@ impl Lane {
     fn take_back(&mut self, returned: Returned) {
         self.out -= 1;
         if let Returned::Again(attempt, at) = returned {
-            self.line.report.retried();
             self.again.push_back((*attempt, at));
         }
     }
@@ -218,112 +194,16 @@ impl Lane {
         }
     }
 
-    /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
-    async fn dispatch(&mut self, attempt: Attempt, mut permit: Permit) {
-        let Some(attempt) = self.still_ours(attempt, &mut permit).await else { return };
-        let token = &attempt.token;
-        let intent = Intent {
-            provider: self.redeemer.provider.name.clone(),
-            document: token.id.clone(),
-            subject: token.subject.clone(),
-            fingerprint: token.refresh_token.fingerprint(),
-            sent_at: self.line.clock.now(),
-        };
-        match self.line.journal.intent(intent).await {
-            Ok(Permission::Send { entry, unsettled_since }) => {
-                let (redeemer, give_back) = (self.redeemer.clone(), self.give_back.clone());
-                self.out += 1;
-                self.tasks.spawn(async move {
-                    let returned = redeemer.redeem(attempt, entry, unsettled_since.is_some(), permit).await;
-                    // The lane may have given up waiting; the outcome is in the journal all the same.
-                    let _ = give_back.send(returned);
-                });
-            }
-            Ok(Permission::InFlight(_)) => {
-                permit.signal(Signal::NotAsked);
-                self.step_aside(attempt).await;
-            }
-            Ok(Permission::Unread) => {
-                permit.signal(Signal::NotAsked);
-                self.land(attempt, Next::Later("unread_answer")).await;
-            }
-            Ok(Permission::AlreadyRedeemed { first, .. }) => {
-                permit.signal(Signal::NotAsked);
-                if first != attempt.token.id && self.is_claimed(&first).await {
-                    self.step_aside(attempt).await;
-                } else {
-                    self.land(attempt, Next::Copy { first }).await;
-                }
-            }
-            Err(error) => {
-                permit.signal(Signal::NotAsked);
-                self.line.journal_failed(&error);
-                self.release(attempt, "journal").await;
-            }
-        }
-    }
-
-    /// Lets the other document's grant of this token pass.
-    async fn step_aside(&mut self, mut attempt: Attempt) {
-        attempt.in_the_way += 1;
-        if attempt.in_the_way > MOST_IN_THE_WAY {
-            self.release(attempt, SAME_TOKEN_IN_FLIGHT).await;
-        } else {
-            let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
-            self.again.push_back((attempt, Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings)));
-        }
-    }
-
-    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
-    async fn is_claimed(&self, first: &TokenId) -> bool {
-        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
-        let now = self.line.clock.now();
-        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
-    }
-
-    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
-    /// whose answer was lost.
-    async fn still_ours(&self, mut attempt: Attempt, permit: &mut Permit) -> Option<Attempt> {
-        let now = self.line.clock.now();
-        let needed = self.redeemer.provider.profile.request_timeout + LEASE_MARGIN;
-        let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-        let lasts = until.is_some_and(|until| until - now >= delta(needed));
-        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
-        let fresh = until
-            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
-        if lasts && fresh && attempt.unanswered == 0 {
-            return Some(attempt);
-        }
-        let id = std::slice::from_ref(&attempt.token.id);
-        let lease = self.line.terms.lease_from(now);
-        let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
-            Ok(held) if held.is_empty() => "claim_lost",
-            Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
-                Ok(documents) => {
-                    let now_there =
-                        documents.first().and_then(|document| document.refresh_token.as_ref().ok());
-                    if now_there == Some(&attempt.token.refresh_token) {
-                        attempt.token.bookkeeping.lease = Some(lease);
-                        return Some(attempt);
-                    }
-                    permit.signal(Signal::NotAsked);
-                    self.land(attempt, Next::Overtaken).await;
-                    return None;
-                }
-                Err(error) => self.store_failed(&error),
-            },
-            Err(error) => self.store_failed(&error),
-        };
-        permit.signal(Signal::NotAsked);
-        self.release(attempt, reason).await;
-        None
-    }
-
-    fn store_failed(&self, error: &StoreError) -> &'static str {
-        self.line.report.trouble(Trouble::Store { message: error_chain(error) });
-        self.line.cannot_keep();
-        "store"
+    /// Sends a task on its way with the token and the permit. Everything from here on happens in the task, the wait for
+    /// the journal too: many intents and answers share a commit, and the next token need not wait for it.
+    fn dispatch(&mut self, attempt: Attempt, permit: Permit) {
+        let (redeemer, give_back) = (self.redeemer.clone(), self.give_back.clone());
+        self.out += 1;
+        self.tasks.spawn(async move {
+            let returned = redeemer.redeem(attempt, permit).await;
+            // The lane may have given up waiting; the outcome is in the journal all the same.
+            let _ = give_back.send(returned);
+        });
     }
 
     /// Gives back what was claimed and not sent, then waits for what was sent.

@@ -1,20 +1,22 @@
-//! One grant, from the POST to the next step. Runs in a task of its own that nobody cancels.
+//! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
-use super::Line;
-use super::sink::{Landed, Next};
+use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::{Line, error_chain};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::answer::{Class, Reading};
 use crate::grant::http::TokenEndpoint;
 use crate::grant::{self, Sent};
-use crate::journal::{Ending, EntryId, Journaled};
+use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
 use crate::provider::{Provider, Rotation};
-use crate::report::Outcome;
-use crate::token::{DueToken, State};
+use crate::report::{Outcome, Trouble};
+use crate::store::StoreError;
+use crate::token::{DueToken, State, TokenId};
 use crate::write_back::evidence;
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -30,6 +32,27 @@ const UNANSWERED_WAIT: Duration = Duration::from_secs(2);
 ///
 /// Once: granted means that it had not been processed, refused means that it had been.
 const ASK_AGAIN: u32 = 1;
+
+/// What a lease must still last when a grant is sent, beyond the longest wait for its answer: time for the write-back.
+///
+/// Clocks of different machines may be apart by as much.
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// Age of a claim from which on its token is read again before it is sent.
+///
+/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
+const STALE_CLAIM: Duration = Duration::from_secs(45);
+
+/// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
+/// the rate.
+const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
+
+/// How often that wait doubles: up to 3.2 s.
+const IN_THE_WAY_DOUBLINGS: u32 = 4;
+
+/// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
+/// pass takes it.
+const MOST_IN_THE_WAY: u32 = 30;
 
 /// A token on its way through a lane, with what this pass has already tried.
 #[derive(Debug)]
@@ -68,34 +91,146 @@ pub(super) struct Redeemer {
 }
 
 impl Redeemer {
-    /// Sends one grant and brings its outcome to the sink or the token back to the lane.
+    /// Sends one grant, if it still may be sent, and brings its outcome to the sink or the token back to the lane.
     ///
     /// **Must run to completion.** A panic is an outcome too: the intent stays unsettled in the journal.
-    pub(super) async fn redeem(
-        &self,
-        attempt: Attempt,
-        entry: EntryId,
-        unsettled: bool,
-        permit: Permit,
-    ) -> Returned {
+    pub(super) async fn redeem(&self, attempt: Attempt, permit: Permit) -> Returned {
         let subject = attempt.token.subject.clone();
-        let redeem = AssertUnwindSafe(self.redeem_once(attempt, entry, unsettled, permit));
+        let recorded = OnceLock::new();
+        let redeem = AssertUnwindSafe(self.redeem_once(attempt, permit, &recorded));
         if let Ok(returned) = redeem.catch_unwind().await {
             return returned;
         }
-        error!(%subject, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
-        self.end(entry, Ending::Unsettled("panic".into())).await;
+        if let Some(entry) = recorded.get() {
+            error!(%subject, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
+            self.end(*entry, Ending::Unsettled("panic".into())).await;
+        } else {
+            error!(%subject, "a grant of `{subject}` panicked before it was sent");
+        }
         self.line.report.ended(Outcome::StillDue, Some("panic"));
         Returned::Done
     }
 
+    /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
+    ///
+    /// Records the intent. Without a permission the token goes where it belongs now, and nothing is sent.
+    async fn permission(
+        &self,
+        attempt: Attempt,
+        permit: &mut Permit,
+    ) -> Result<(Attempt, EntryId, bool), Returned> {
+        let attempt = match self.still_ours(attempt).await {
+            Ok(attempt) => attempt,
+            Err((token, next)) => {
+                permit.signal(Signal::NotAsked);
+                self.land(token, next).await;
+                return Err(Returned::Done);
+            }
+        };
+        let token = &attempt.token;
+        let intent = Intent {
+            provider: self.provider.name.clone(),
+            document: token.id.clone(),
+            subject: token.subject.clone(),
+            fingerprint: token.refresh_token.fingerprint(),
+            sent_at: self.line.clock.now(),
+        };
+        let next = match self.line.journal.intent(intent).await {
+            Ok(Permission::Send { entry, unsettled_since }) => {
+                return Ok((attempt, entry, unsettled_since.is_some()));
+            }
+            Ok(Permission::InFlight(_)) => {
+                permit.signal(Signal::NotAsked);
+                return Err(self.step_aside(attempt).await);
+            }
+            Ok(Permission::Unread) => Next::Later("unread_answer"),
+            Ok(Permission::AlreadyRedeemed { first, .. }) => {
+                if first != attempt.token.id && self.is_claimed(&first).await {
+                    permit.signal(Signal::NotAsked);
+                    return Err(self.step_aside(attempt).await);
+                }
+                Next::Copy { first }
+            }
+            Err(error) => {
+                self.line.journal_failed(&error);
+                Next::Release("journal")
+            }
+        };
+        permit.signal(Signal::NotAsked);
+        self.land(attempt.token, next).await;
+        Err(Returned::Done)
+    }
+
+    /// Lets the other document's grant of this token pass.
+    async fn step_aside(&self, mut attempt: Attempt) -> Returned {
+        attempt.in_the_way += 1;
+        if attempt.in_the_way > MOST_IN_THE_WAY {
+            self.land(attempt.token, Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
+            return Returned::Done;
+        }
+        let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
+        Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings))
+    }
+
+    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
+    async fn is_claimed(&self, first: &TokenId) -> bool {
+        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
+        let now = self.line.clock.now();
+        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
+    }
+
+    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
+    /// whose answer was lost.
+    async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
+        let now = self.line.clock.now();
+        let needed = self.provider.profile.request_timeout + LEASE_MARGIN;
+        let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
+        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        let lasts = until.is_some_and(|until| until - now >= delta(needed));
+        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
+        let fresh = until
+            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
+        if lasts && fresh && attempt.unanswered == 0 {
+            return Ok(attempt);
+        }
+        let id = std::slice::from_ref(&attempt.token.id);
+        let lease = self.line.terms.lease_from(now);
+        let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
+            Ok(held) if held.is_empty() => "claim_lost",
+            Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
+                Ok(documents) => {
+                    let now_there =
+                        documents.first().and_then(|document| document.refresh_token.as_ref().ok());
+                    if now_there == Some(&attempt.token.refresh_token) {
+                        attempt.token.bookkeeping.lease = Some(lease);
+                        return Ok(attempt);
+                    }
+                    return Err((attempt.token, Next::Overtaken));
+                }
+                Err(error) => self.store_failed(&error),
+            },
+            Err(error) => self.store_failed(&error),
+        };
+        Err((attempt.token, Next::Release(reason)))
+    }
+
+    fn store_failed(&self, error: &StoreError) -> &'static str {
+        self.line.report.trouble(Trouble::Store { message: error_chain(error) });
+        self.line.cannot_keep();
+        "store"
+    }
+
     async fn redeem_once(
         &self,
-        mut attempt: Attempt,
-        entry: EntryId,
-        unsettled: bool,
+        attempt: Attempt,
         mut permit: Permit,
+        recorded: &OnceLock<EntryId>,
     ) -> Returned {
+        let (mut attempt, entry, unsettled) = match self.permission(attempt, &mut permit).await {
+            Ok(permitted) => permitted,
+            Err(returned) => return returned,
+        };
+        let _ = recorded.set(entry);
         let line = &self.line;
         line.report.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
@@ -121,6 +256,7 @@ impl Redeemer {
                     line.report.throttled();
                 }
                 if attempt.put_off < line.settings.attempts {
+                    line.report.retried();
                     let wait = FIRST_RETRY_WAIT * 2_u32.saturating_pow(attempt.put_off - 1);
                     return Returned::Again(Box::new(attempt), Instant::now() + wait);
                 }
@@ -141,6 +277,7 @@ impl Redeemer {
                 self.end(entry, Ending::Unsettled(reading.code.clone())).await;
                 attempt.unanswered += 1;
                 if attempt.unanswered <= ASK_AGAIN {
+                    line.report.retried();
                     return Returned::Again(Box::new(attempt), Instant::now() + UNANSWERED_WAIT);
                 }
                 Next::Defer(proof)

@@ -20,9 +20,13 @@ use query::{Range, Reading};
 use raw::Raw;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+use update::Comparison;
 
 mod connect;
 mod failure;
@@ -49,6 +53,8 @@ pub struct MongoStore {
     filter: Option<Document>,
     /// The name of the due index, once [`Store::prepare`] has found it; without it pages are sorted scans.
     due_index: RwLock<Option<String>>,
+    /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
+    plain_texts: AtomicBool,
 }
 
 impl std::fmt::Debug for MongoStore {
@@ -83,6 +89,7 @@ impl MongoStore {
             mapping: Arc::new(settings.mapping.clone()),
             filter,
             due_index: RwLock::new(None),
+            plain_texts: AtomicBool::new(false),
         })
     }
 
@@ -207,6 +214,33 @@ impl MongoStore {
         ids.iter().map(value).collect()
     }
 
+    /// Applies the changes at `positions`, each by a statement of its own: which are refused, and how many matched.
+    async fn apply_alone(
+        &self,
+        changes: &[Change],
+        ids: &[Bson],
+        positions: &[usize],
+    ) -> Result<(Vec<(usize, String)>, usize), StoreError> {
+        let plain = self.plain_texts.load(Ordering::Relaxed);
+        let comparison = if plain { Comparison::Plain } else { Comparison::ByteByByte };
+        let statements = positions.iter().map(|&position| {
+            update::apply(&self.mapping, ids[position].clone(), &changes[position], comparison)
+        });
+        let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
+        for batch in update::batches(statements) {
+            let count = batch.len();
+            let reply = self.update("update documents", batch).await?;
+            matched += reply.matched;
+            let of_changes = reply
+                .refused
+                .into_iter()
+                .filter_map(|(index, code)| Some((*positions.get(sent + index)?, failure::code_name(code))));
+            refused.extend(of_changes);
+            sent += count;
+        }
+        Ok((refused, matched))
+    }
+
     /// Sets the lease on each of `ids` by itself, so that one which the server refuses doesn't hold back the others.
     async fn claim_one_by_one(
         &self,
@@ -318,19 +352,24 @@ impl Store for MongoStore {
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
         let ids = self.ids(&changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>())?;
-        let statements = ids.into_iter().zip(changes);
-        let statements = statements.map(|(id, change)| update::apply(&self.mapping, id, change));
-        let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
-        for batch in update::batches(statements) {
-            let count = batch.len();
-            let reply = self.update("update documents", batch).await?;
-            matched += reply.matched;
-            refused.extend(
-                reply.refused.into_iter().map(|(index, code)| (sent + index, failure::code_name(code))),
-            );
-            sent += count;
+        let plain = self.plain_texts.load(Ordering::Relaxed);
+        let may_share = |&position: &usize| plain && update::may_share(&self.mapping, &changes[position]);
+        let (together, mut alone): (Vec<usize>, Vec<usize>) = (0..changes.len()).partition(may_share);
+        let mut matched = 0;
+        for share in update::shares(changes, &together) {
+            let own_ids: Vec<Bson> = share.iter().map(|&position| ids[position].clone()).collect();
+            let own: Vec<&Change> = share.iter().map(|&position| &changes[position]).collect();
+            let statement = update::renewals(&self.mapping, &own_ids, &own);
+            let reply = self.update("update documents", vec![statement]).await?;
+            if reply.refused.is_empty() {
+                matched += reply.matched;
+            } else {
+                // Those before the refused one are written; a second time they don't match, and are read again.
+                alone.extend(share);
+            }
         }
-        Ok(Applied { every_matched: matched == changes.len(), refused })
+        let (refused, matched_alone) = self.apply_alone(changes, &ids, &alone).await?;
+        Ok(Applied { every_matched: matched + matched_alone == changes.len(), refused })
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {

@@ -43,7 +43,11 @@ pub(crate) async fn run_once(
 ) -> Run {
     let sandbox = SandboxConfig::default();
     let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
-    command.env_clear().current_dir(folder).args(["run", "--once", "--format", "json", "-q"]);
+    command
+        .env_clear()
+        .env("EVERGRANT_CLIENT_SECRET", sandbox.client_secret)
+        .current_dir(folder)
+        .args(["run", "--once", "--format", "json", "-qq"]);
     let settings = [
         ("store.url", collection.url.clone()),
         ("store.collection", NAME.to_owned()),
@@ -51,7 +55,6 @@ pub(crate) async fn run_once(
         ("provider", "generic".to_owned()),
         ("token_url", provider.token_url()),
         ("client_id", sandbox.client_id),
-        ("client_secret", sandbox.client_secret),
         ("refresh_token_lifetime", "14d".to_owned()),
         ("rate", "none".to_owned()),
         ("concurrency", concurrency.to_string()),

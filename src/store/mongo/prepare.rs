@@ -3,6 +3,7 @@
 use super::{MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
 use crate::store::{IndexState, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The name of the index that we create; one with the same keys under another name does as well.
@@ -76,7 +77,12 @@ impl MongoStore {
         let keys = doc! { format!("{}.due_at", self.mapping.bookkeeping): 1, "_id": 1 };
         let command = doc! { "listIndexes": self.collection.name() };
         let found = match self.command("list the indexes", READ_TIMEOUT, command).await {
-            Ok(reply) => find_index(first_batch(&reply), &keys),
+            Ok(reply) => {
+                let indexes = first_batch(&reply);
+                let plain = by_id(indexes).is_some_and(|index| !index.contains_key("collation"));
+                self.plain_texts.store(plain, Ordering::Relaxed);
+                find_index(indexes, &keys)
+            }
             // A user who may not list them may still be allowed to create one; creating it twice is no error.
             Err(StoreError::Denied { .. }) => None,
             Err(error) => return Err(error),
@@ -121,10 +127,16 @@ fn first_batch(reply: &Document) -> &[Bson] {
 
 /// The name of an index that has every document under these keys, in this order, and with the collection's collation.
 fn find_index(indexes: &[Bson], keys: &Document) -> Option<String> {
-    let indexes = || indexes.iter().filter_map(Bson::as_document);
-    let by_id = indexes().find(|index| matches!(index.get_str("name"), Ok("_id_")));
-    let collation = by_id.and_then(|index| index.get("collation"));
-    indexes().filter(|index| index.get("collation") == collation).find_map(|index| usable(index, keys))
+    let collation = by_id(indexes).and_then(|index| index.get("collation"));
+    let mut same =
+        indexes.iter().filter_map(Bson::as_document).filter(|index| index.get("collation") == collation);
+    same.find_map(|index| usable(index, keys))
+}
+
+/// The index that every collection has; its collation is the collection's.
+fn by_id(indexes: &[Bson]) -> Option<&Document> {
+    let mut indexes = indexes.iter().filter_map(Bson::as_document);
+    indexes.find(|index| matches!(index.get_str("name"), Ok("_id_")))
 }
 
 fn usable(index: &Document, keys: &Document) -> Option<String> {

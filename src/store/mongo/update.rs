@@ -2,6 +2,7 @@
 
 use super::query::{and, due_by, field, has_room, lease_is_free};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
+use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Mapping};
 use crate::token::Lease;
 use bson::{Bson, Document, doc};
@@ -13,8 +14,24 @@ pub(super) const MAX_STATEMENTS: usize = 1000;
 /// Bytes of statements in one command; the server takes 48 MB, a proxy between may take 16.
 const MAX_BYTES: usize = 8 << 20;
 
+/// How often [`renewals`] names an `_id`.
+const IDS_IN_RENEWALS: usize = 5;
+
+/// What bookkeeping takes in a statement, at most: the longest is one of a live document.
+const BOOKKEEPING_BYTES: usize = 512;
+
 /// How long the server waits for a majority before it answers "maybe".
 pub(super) const MAJORITY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a refresh token in a document is compared with the expected one; both find that very text and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    /// By a condition on the field: half the server's time of the other one. Not for a default collation, under which
+    /// it may find a token that differs in case.
+    Plain,
+    /// By an expression over bytes: right on any collection.
+    ByteByByte,
+}
 
 /// What the server said to an `update` command.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,13 +106,19 @@ pub(super) fn renew(mapping: &Mapping, id: &Bson, lease: &Lease) -> Document {
 }
 
 /// Sets the pair, the mapped expiries and the whole bookkeeping, if the document is as the change expects.
-pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change) -> Document {
-    let mut conditions = vec![doc! { "_id": { "$eq": id } }];
+pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Comparison) -> Document {
+    let mut conditions = doc! { "_id": { "$eq": id } };
     if let Some(expected) = &change.expect_refresh_token {
-        conditions.push(doc! { "$expr": is_exactly(&field(&mapping.refresh_token), expected.expose()) });
+        match comparison {
+            Comparison::Plain => conditions.extend(is_text(&mapping.refresh_token, expected.expose())),
+            Comparison::ByteByByte => {
+                let exactly = is_exactly(&field(&mapping.refresh_token), expected.expose());
+                conditions.insert("$expr", exactly);
+            }
+        }
     }
     if let Some(lease) = &change.expect_lease {
-        conditions.push(doc! { format!("{}.lease.id", mapping.bookkeeping): lease });
+        conditions.insert(format!("{}.lease.id", mapping.bookkeeping), lease);
     }
     let mut set = Document::new();
     let mut unset = Document::new();
@@ -120,13 +143,93 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change) -> Document {
     if !unset.is_empty() {
         update.insert("$unset", unset);
     }
-    doc! { "q": and(conditions), "u": update }
+    doc! { "q": conditions, "u": update }
+}
+
+/// Can the change be written by a statement that it shares with others?
+///
+/// A pair at the top of a document can: there a pipeline sets a field as a modifier does, whatever it held before.
+pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
+    let ours = [&mapping.refresh_token, &mapping.access_token, &mapping.bookkeeping];
+    let expiries = [&mapping.access_expires_at, &mapping.refresh_expires_at];
+    change.pair.is_some()
+        && change.expect_refresh_token.is_some()
+        && change.expect_lease.is_none()
+        && ours.into_iter().all(|path| path.segments().count() == 1)
+        && expiries.into_iter().all(Option::is_none)
+}
+
+/// Writes many pairs by one statement, each into its own document and only over the token that it replaces.
+///
+/// A server plans each statement anew, unless it asks for an `_id` and nothing else: for a pair, that takes longer than
+/// the write. Each document is still updated atomically by itself. One that is refused holds back those behind it.
+pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> Document {
+    let (mut old, mut refresh, mut access, mut bookkeeping) = (vec![], vec![], vec![], vec![]);
+    for change in changes {
+        let (Some(expected), Some(pair)) = (&change.expect_refresh_token, &change.pair) else { continue };
+        old.push(Bson::from(expected.expose()));
+        refresh.push(Bson::from(pair.refresh_token.expose()));
+        access.push(Bson::from(pair.access_token.expose()));
+        bookkeeping.push(Bson::Document(bookkeeping_document(&change.bookkeeping)));
+    }
+    // The server makes a hash table of a literal array in which it looks.
+    let own = |values: Vec<Bson>| {
+        let place = doc! { "$indexOfArray": [{ "$literal": ids }, "$_id"] };
+        doc! { "$arrayElemAt": [{ "$literal": values }, place] }
+    };
+    doc! {
+        "q": {
+            "_id": { "$in": ids },
+            "$expr": { "$eq": [field(&mapping.refresh_token), own(old)] },
+        },
+        "u": [{ "$set": {
+            mapping.refresh_token.as_str(): own(refresh),
+            mapping.access_token.as_str(): own(access),
+            mapping.bookkeeping.as_str(): own(bookkeeping),
+        } }],
+        "multi": true,
+    }
+}
+
+/// Cuts changes into statements of [`renewals`] that don't get too long; `changes` are those of `positions`.
+pub(super) fn shares(changes: &[Change], positions: &[usize]) -> Vec<Vec<usize>> {
+    let length = |change: &Change| {
+        let old = change.expect_refresh_token.as_ref().map_or(0, |token| token.expose().len());
+        let new = change
+            .pair
+            .as_ref()
+            .map_or(0, |pair| pair.refresh_token.expose().len() + pair.access_token.expose().len());
+        old + new + IDS_IN_RENEWALS * change.id.as_str().len() + BOOKKEEPING_BYTES
+    };
+    let (mut shares, mut share, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for &position in positions {
+        let size = length(&changes[position]);
+        if !share.is_empty() && (share.len() == MAX_STATEMENTS || bytes + size > MAX_BYTES) {
+            shares.push(std::mem::take(&mut share));
+            bytes = 0;
+        }
+        bytes += size;
+        share.push(position);
+    }
+    if !share.is_empty() {
+        shares.push(share);
+    }
+    shares
+}
+
+/// Is the field this text, as the collection compares texts? `{field: text}` alone finds it within an array too.
+fn is_text(path: &FieldPath, text: &str) -> Document {
+    let names: Vec<&str> = path.segments().collect();
+    let no_array = || doc! { "$not": { "$type": "array" } };
+    let above = (1..names.len()).map(|depth| (names[..depth].join("."), Bson::Document(no_array())));
+    let mut conditions: Document = above.collect();
+    let mut is = no_array();
+    is.insert("$eq", text);
+    conditions.insert(path.as_str(), is);
+    conditions
 }
 
 /// Is the field this text, byte by byte?
-///
-/// `{field: text}` would do as well on most collections, but finds the text within an array too, and on a collection
-/// with a default collation it may find a token that differs in case.
 fn is_exactly(field: &str, text: &str) -> Document {
     let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let same = doc! { "$and": [
@@ -139,6 +242,8 @@ fn is_exactly(field: &str, text: &str) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::PairChange;
+    use crate::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
 
     #[test]
     fn commands_are_cut_by_number_and_by_size() {
@@ -147,5 +252,53 @@ mod tests {
         let large = (0..3).map(|_| doc! { "q": "x".repeat(5 << 20) });
         assert_eq!(batches(large).iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
         assert!(batches([]).is_empty());
+    }
+
+    #[test]
+    fn only_a_pair_at_the_top_of_a_document_shares_a_statement() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let plain = change(1, 1);
+        assert!(may_share(&Mapping::default(), &plain));
+        let unfenced = |change: Change| may_share(&Mapping::default(), &change);
+        assert!(!unfenced(Change { expect_lease: Some("l".into()), ..plain.clone() }));
+        assert!(!unfenced(Change { pair: None, ..plain.clone() }));
+        assert!(!unfenced(Change { expect_refresh_token: None, ..plain.clone() }));
+        for mapping in [
+            Mapping { refresh_token: path("oauth.refresh"), ..Mapping::default() },
+            Mapping { access_token: path("oauth.access"), ..Mapping::default() },
+            Mapping { bookkeeping: path("oauth.evergrant"), ..Mapping::default() },
+            Mapping { access_expires_at: Some(path("access_ends")), ..Mapping::default() },
+            Mapping { refresh_expires_at: Some(path("refresh_ends")), ..Mapping::default() },
+        ] {
+            assert!(!may_share(&mapping, &plain));
+        }
+    }
+
+    #[test]
+    fn shared_statements_are_cut_by_number_and_by_size() {
+        let lengths = |changes: &[Change], every: usize| {
+            let positions: Vec<usize> = (0..changes.len()).step_by(every).collect();
+            let shares = shares(changes, &positions);
+            assert_eq!(shares.concat(), positions);
+            shares.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        let small: Vec<Change> = (0..2500).map(|number| change(number, 1)).collect();
+        assert_eq!(lengths(&small, 1), [1000, 1000, 500]);
+        assert_eq!(lengths(&small, 2), [1000, 250]);
+        let large: Vec<Change> = (0..3).map(|number| change(number, 2 << 20)).collect();
+        assert_eq!(lengths(&large, 1), [1, 1, 1]);
+        assert!(lengths(&[], 1).is_empty());
+    }
+
+    fn change(id: usize, token_bytes: usize) -> Change {
+        let token = || RefreshToken::new("x".repeat(token_bytes));
+        let access_token = AccessToken::new("x".repeat(token_bytes));
+        Change {
+            id: TokenId::from_extended_json(id.to_string()),
+            expect_refresh_token: Some(token()),
+            expect_lease: None,
+            pair: Some(PairChange { refresh_token: token(), access_token }),
+            bookkeeping: Bookkeeping::default(),
+        }
     }
 }

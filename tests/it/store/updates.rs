@@ -236,3 +236,61 @@ async fn many_changes_are_one_call() {
         assert_eq!(backend.store.read(&ids).await.unwrap().len(), ids.len());
     }
 }
+
+#[tokio::test]
+async fn pairs_that_are_written_together_go_each_into_its_own_document() {
+    for backend in both("together", Mapping::default()).await {
+        let names: Vec<Value> = (0..40).map(|n| json!(n)).chain([json!("a"), json!({ "b": 1 })]).collect();
+        let ids: Vec<TokenId> = names.iter().map(id).collect();
+        let old = |n: usize| format!("$old-{n}");
+        backend
+            .insert(
+                names
+                    .iter()
+                    .enumerate()
+                    .map(|(n, name)| login(name, json!({ "refresh_token": old(n), "mine": n }))),
+            )
+            .await;
+        backend.set(&ids[3], json!({ "refresh_token": "somebody else's" })).await;
+        backend.set(&ids[4], json!({ "refresh_token": [old(4)] })).await;
+        backend.delete(&ids[5]).await;
+        // Two documents of one login, and bookkeeping that is none.
+        backend.set(&ids[7], json!({ "refresh_token": old(6), "access_token": { "not": "text" } })).await;
+        let changes: Vec<Change> = (0..ids.len())
+            .map(|n| change(&ids[n], Some(&old(if n == 7 { 6 } else { n })), Some(&format!("$new-{n}"))))
+            .collect();
+        assert!(!apply(&backend, &changes).await);
+        for (n, id) in ids.iter().enumerate() {
+            let Some(document) = backend.whole(id).await else {
+                assert_eq!(n, 5);
+                continue;
+            };
+            assert_eq!(document["mine"], n);
+            match n {
+                3 => assert_eq!(document["refresh_token"], "somebody else's"),
+                4 => assert_eq!(document["refresh_token"], json!([old(4)])),
+                _ => {
+                    let new = format!("$new-{n}");
+                    assert_eq!(pair(&document), (new.as_str(), format!("{new}-access").as_str()));
+                    let bookkeeping = json!({ "state": "live", "due_at": date(500), "failures": 0 });
+                    assert_eq!(document["evergrant"], bookkeeping);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_below_an_array_is_not_ours_to_write() {
+    let mapping = Mapping { refresh_token: path("oauth.refresh"), ..Mapping::default() };
+    for backend in both("below_array", mapping).await {
+        backend.insert([json!({ "_id": "a", "oauth": [{ "refresh": "old" }] })]).await;
+        backend.insert([json!({ "_id": "b", "oauth": { "refresh": ["old"] } })]).await;
+        backend.insert([json!({ "_id": "c", "oauth": { "refresh": "old" } })]).await;
+        let ids = ["a", "b", "c"].map(|name| id(&json!(name)));
+        let before = [backend.whole(&ids[0]).await, backend.whole(&ids[1]).await];
+        assert!(!apply(&backend, &ids.each_ref().map(|id| change(id, Some("old"), Some("new")))).await);
+        assert_eq!([backend.whole(&ids[0]).await, backend.whole(&ids[1]).await], before);
+        assert_eq!(backend.read(&ids[2]).await.refresh_token.unwrap().expose(), "new");
+    }
+}
