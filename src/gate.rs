@@ -207,6 +207,12 @@ impl Gate {
         self.lock().stopped.clone()
     }
 
+    /// Has no grant gone well yet in this pass?
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.lock().canary
+    }
+
     /// How it stands, for people.
     #[must_use]
     pub fn status(&self) -> Status {

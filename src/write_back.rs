@@ -137,13 +137,18 @@ impl DuePolicy {
         Self::mark(token, token.bookkeeping.clone())
     }
 
-    /// The change that gives a claim back after the first wait, so that others come first in the next pass.
+    /// The change that gives a claim back after the first wait, counted as a failure, so that others come first in the
+    /// next pass: what was asked for in vain proves nothing about the provider.
     #[must_use]
     pub fn later(&self, token: &DueToken, now: Timestamp) -> Change {
         let due_at = now + TimeDelta::from_std(self.first_backoff).unwrap_or_default();
         Self::mark(
             token,
-            Bookkeeping { due_at: Some(self.after_this_pass(due_at)), ..token.bookkeeping.clone() },
+            Bookkeeping {
+                due_at: Some(self.after_this_pass(due_at)),
+                failures: token.bookkeeping.failures.saturating_add(1),
+                ..token.bookkeeping.clone()
+            },
         )
     }
 

@@ -18,6 +18,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+/// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
+const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
+
 /// Tokens that wait for another try, for each that may be in flight; beyond it no new ones are pulled.
 const RETRIES_A_PLACE: usize = 2;
 
@@ -54,7 +57,8 @@ impl Lane {
     ) -> Self {
         // Unbounded in type only: each task sends one message, and the gate bounds the tasks.
         let (give_back, returned) = mpsc::unbounded_channel();
-        let redeemer = Arc::new(Redeemer { line: line.clone(), provider, endpoint, landed });
+        let redeemer =
+            Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), endpoint, landed });
         Self {
             line,
             gate,
@@ -100,8 +104,7 @@ impl Lane {
             if let Some(attempt) = self.ready_again() {
                 return Work::Token(Box::new(attempt));
             }
-            let room = self.again.len() < RETRIES_A_PLACE * self.redeemer.provider.profile.concurrency.get();
-            let may_pull = !self.exhausted && room;
+            let may_pull = !self.exhausted && self.has_room();
             if !may_pull && self.again.is_empty() && self.out == 0 {
                 return Work::Nothing;
             }
@@ -118,6 +121,10 @@ impl Lane {
                 }
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.again.len() < RETRIES_A_PLACE * self.redeemer.provider.profile.concurrency.get()
     }
 
     fn ready_again(&mut self) -> Option<Attempt> {
@@ -144,7 +151,12 @@ impl Lane {
                             self.land(attempt, Next::NotTaken).await;
                         } else if self.line.take_one() {
                             self.line.report.touched();
-                            return Some(attempt);
+                            let failed_before = attempt.token.bookkeeping.failures > 0;
+                            if !(failed_before && self.gate.is_unproven() && self.has_room()) {
+                                return Some(attempt);
+                            }
+                            // What failed before proves nothing about the provider: others come first.
+                            self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
                         } else {
                             self.exhausted = true;
                             self.land(attempt, Next::NotTaken).await;
@@ -280,7 +292,7 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let at = line.clock.now();
     let evidence = LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at };
     line.report.touched();
-    line.report.named(subject, State::Malformed, Some(&evidence), None, false);
+    line.report.named(subject, State::Malformed, Some(&evidence), None, true);
     line.report.ended(Outcome::Malformed, None);
 }
 

@@ -128,8 +128,10 @@ fn read_entries(
     for mut entry in entries {
         // What couldn't be read may be readable by now, and the place of an orphan may be free again.
         let Some(answer) = entry.answer.take() else { continue };
-        let Some(provider) = providers.iter().find(|provider| *provider.name == *entry.intent.provider)
-        else {
+        let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
+        // A provider that was given another name: where there is only one, it is the one.
+        let only = if let [only] = providers { Some(only) } else { None };
+        let Some(provider) = named.or(only) else {
             let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
             warn!(%subject, "the journal holds an answer of the provider `{name}`, which is not configured any more; it is kept");
             continue;

@@ -3,7 +3,7 @@
 use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::{Line, error_chain};
 use crate::clock::Timestamp;
-use crate::gate::{Permit, Signal};
+use crate::gate::{Gate, Permit, Signal};
 use crate::grant::answer::{Class, Reading};
 use crate::grant::http::TokenEndpoint;
 use crate::grant::{self, Sent};
@@ -85,6 +85,7 @@ pub(super) enum Returned {
 pub(super) struct Redeemer {
     pub(super) line: Arc<Line>,
     pub(super) provider: Arc<Provider>,
+    pub(super) gate: Arc<Gate>,
     pub(super) endpoint: TokenEndpoint,
     pub(super) landed: mpsc::Sender<Landed>,
 }
@@ -236,7 +237,7 @@ impl Redeemer {
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent).await;
-        permit.signal(signal(&reading));
+        permit.signal(self.signal(&reading, &attempt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
@@ -295,6 +296,16 @@ impl Redeemer {
         self.land(attempt.token, next).await;
         drop(permit);
         Returned::Done
+    }
+
+    /// What a reading says about the provider. One that works for others and rejects what it has rejected before says
+    /// nothing new: a few such documents must not stop everybody.
+    fn signal(&self, reading: &Reading, attempt: &Attempt) -> Signal {
+        let failed_before = attempt.token.bookkeeping.failures > 0;
+        if reading.class == Class::ClientRejected && failed_before && !self.gate.is_unproven() {
+            return Signal::NotAsked;
+        }
+        signal(reading)
     }
 
     /// Makes the answer durable, then reads it; with an answer comes the proof that it is kept, and when it came.

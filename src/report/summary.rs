@@ -92,6 +92,15 @@ impl Summary {
         self.outcomes.values().sum::<u64>() == self.touched
     }
 
+    /// Is everything that it touched malformed, and none of it known before? Then it is more likely the mapping, or the
+    /// collection's rules, than everybody's document.
+    #[must_use]
+    pub fn finds_no_token(&self) -> bool {
+        self.touched > 0
+            && self.count(Outcome::Malformed) == self.touched
+            && self.named.iter().all(|named| named.new)
+    }
+
     /// Should another pass follow before the next scheduled wake? People who must log in again are no reason.
     #[must_use]
     pub fn leaves_something_due(&self) -> bool {
@@ -113,6 +122,8 @@ impl Summary {
             Exit::Unavailable
         } else if trouble(|trouble| matches!(trouble, Trouble::ClientRejected { .. })) {
             Exit::ClientRejected
+        } else if self.finds_no_token() {
+            Exit::Usage
         } else if self.count(Outcome::NeedsLogin) + self.count(Outcome::LostInFlight) > 0 {
             Exit::NeedsLogin
         } else if self.count(Outcome::StillDue) > 0 || !self.troubles.is_empty() {
@@ -212,6 +223,12 @@ impl Summary {
             )?;
         }
         self.write_named(text)?;
+        if self.finds_no_token() {
+            writeln!(
+                text,
+                "\nno document could be worked on\nhint: does `documents.refresh_token` name the right field, and may Evergrant write into the documents? `evergrant check` looks at a sample"
+            )?;
+        }
         for trouble in &self.troubles {
             writeln!(text, "\n{trouble}")?;
         }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod faults;
+mod hostile;
 mod marks;
 mod plain;
 mod providers;

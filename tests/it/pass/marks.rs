@@ -238,7 +238,7 @@ async fn a_document_that_a_validator_protects_costs_no_token_and_holds_nobody_ba
     validator(doc! { "userId": { "$ne": "user-000002" } }).await;
     let summary = rehearsal.run().await;
     assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 5), "{summary:?}");
-    assert_eq!(names(&summary), [("user-000002@example.com", "no_room", false)]);
+    assert_eq!(names(&summary), [("user-000002@example.com", "no_room", true)]);
     assert_eq!(rehearsal.sandbox.ledger().requests, 5);
 
     // One that takes a claim, and no new pair: what was redeemed is held, once, and written when it can be.

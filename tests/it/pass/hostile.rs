@@ -1,0 +1,204 @@
+//! Sequences that once lost a login, redeemed a token twice, marked the living, or could not be stopped.
+
+use crate::store::backend;
+use crate::support::meddler::{Call, Mishap};
+use crate::support::process::{Kind, Scene};
+use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both};
+use evergrant::pass::{PassError, PassRequest, Stop};
+use evergrant::report::Outcome;
+use evergrant::sandbox::{Rotation, SandboxConfig};
+use evergrant::store::mapping::Mapping;
+use evergrant::token::State;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Deletes document 1 just before its pair is written.
+fn vanish(rehearsal: &Rehearsal) {
+    let (backend, done) = (rehearsal.backend.clone(), Arc::new(AtomicBool::new(false)));
+    rehearsal.meddler.meddle(move |call: Call| {
+        let now = call.writes_pair_of(&document_id(1)) && !done.swap(true, Ordering::SeqCst);
+        let backend = backend.clone();
+        Box::pin(async move {
+            if now {
+                backend.delete(&document_id(1)).await;
+            }
+            Mishap::None
+        })
+    });
+}
+
+async fn gone_and_back(rotation: Rotation) {
+    let mut plan = Plan::users(3);
+    plan.sandbox.rotation = rotation;
+    on_both("gone_and_back", plan, async |rehearsal| {
+        vanish(&rehearsal);
+        rehearsal.run().await;
+        rehearsal.meddler.leave();
+        // A restore (`mongorestore --drop`, delete and insert) brings it back as it was.
+        rehearsal.backend.insert([document(1, &rehearsal.users[1])]).await;
+        let again = rehearsal.run().await;
+        assert_eq!(rehearsal.bookkeeping(1).await.state, State::Live, "{again:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn document_that_comes_back_gets_its_parked_pair() {
+    gone_and_back(Rotation::Rotate).await;
+}
+
+#[tokio::test]
+async fn document_that_comes_back_with_a_kept_token_is_alive() {
+    gone_and_back(Rotation::Keep).await;
+}
+
+#[tokio::test]
+async fn answers_we_cannot_read_mark_nobody_and_are_not_asked_again() {
+    let mut plan = Plan::users(40);
+    plan.profile.answer.access_token = "/data/access_token".into();
+    on_both("misread", plan, async |rehearsal| {
+        let summary = rehearsal.run().await;
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!((summary.count(Outcome::LostInFlight), ledger.reuses), (0, 0), "{summary}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "six minutes"]
+async fn ten_documents_with_an_unlisted_4xx_do_not_stop_the_others() {
+    let script: Vec<_> = (0..10).map(|user| format!("422 user=user-{user:06}")).collect();
+    let plan = Plan::users(40).faults(&script.join(", "));
+    let rehearsal = Rehearsal::over(backend::sqlite(Mapping::default()).await, &plan).await;
+    let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
+    let report = Arc::new(evergrant::report::Report::new());
+    let summary = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap();
+    let ledger = rehearsal.sandbox.ledger();
+    assert_eq!(ledger.granted, 30, "{} requests\n{summary}", ledger.requests);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_with_a_reader_of_stderr_that_died_first_stops() {
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
+    let config = SandboxConfig { users: 400, latency: Duration::from_millis(30), ..SandboxConfig::default() };
+    let mut scene = Scene::new("tee", Kind::Sqlite, config).await.unwrap();
+    scene.set("concurrency", "2");
+    let mut child = scene.start(&["run", "--once"]);
+    scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 20).await;
+    // `evergrant run 2>&1 | tee log`, Ctrl-C: the terminal signals both, and tee is quicker.
+    drop(child.stderr.take());
+    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGINT).unwrap();
+    let status = tokio::time::timeout(Duration::from_mins(1), child.wait()).await.expect("it stops").unwrap();
+    let ledger = scene.sandbox.ledger();
+    assert!(
+        status.code() == Some(4) && ledger.granted < 400,
+        "{status:?}, granted {} of 400, answers untaken {}",
+        ledger.granted,
+        ledger.answers_untaken
+    );
+}
+
+#[tokio::test]
+async fn three_bad_documents_do_not_stop_the_others() {
+    let script = "401 user=user-000000, 401 user=user-000001, 401 user=user-000002";
+    let mut plan = Plan::users(40).faults(script);
+    plan.clock = evergrant::clock::Clock::steppable();
+    on_both("three_bad", plan, async |rehearsal| {
+        rehearsal.run().await; // the first three are refused: it stops
+        let mut granted = Vec::new();
+        for _ in 0..6 {
+            rehearsal.run().await; // one wake a week
+            granted.push(rehearsal.sandbox.ledger().granted);
+            rehearsal.clock.step(chrono::TimeDelta::days(7));
+        }
+        assert!(granted.windows(2).all(|week| week[1] >= week[0] + 37), "granted by week: {granted:?}");
+    })
+    .await;
+}
+
+/// A pass whose write-back is refused: its answers stay in the journal.
+async fn held(rehearsal: &Rehearsal) {
+    rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+    let summary = rehearsal.run().await;
+    rehearsal.meddler.leave();
+    assert!(summary.count(Outcome::Held) > 0, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_run_over_another_collection_leaves_held_pairs_alone() {
+    on_both("other_collection", Plan::users(3), async |rehearsal| {
+        held(&rehearsal).await;
+        let other = backend::sqlite(Mapping::default()).await;
+        let process = rehearsal.process(other.store.clone(), rehearsal.state()).await;
+        let report = Arc::new(evergrant::report::Report::new());
+        let refusal = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
+        assert!(matches!(refusal, PassError::OtherStore { open: 1.., .. }), "{refusal}");
+        process.journal.close().await;
+        let back = rehearsal.run().await;
+        assert_eq!(back.count(Outcome::NeedsLogin), 0, "{back}");
+        rehearsal.assert_kept(3).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_renamed_provider_redeems_nothing_twice() {
+    on_both("renamed", Plan::users(3), async |mut rehearsal| {
+        held(&rehearsal).await;
+        rehearsal.change_provider(|provider| provider.name = "aps".into());
+        let next = rehearsal.run().await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0, "{next}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_gets_the_tokens_of_another_account() {
+    on_both("other_account", Plan::users(4), async |rehearsal| {
+        rehearsal.run().await;
+        // The person of document 0 logs in with another account; an old copy of their former document comes back.
+        let other = rehearsal.sandbox.login("user-000003").unwrap();
+        rehearsal.write_login(0, &other).await;
+        let old = serde_json::json!({ "refresh_token": rehearsal.users[0].refresh_token });
+        rehearsal.backend.set(&document_id(2), old).await;
+        let forced = PassRequest { force: true, ..PassRequest::default() };
+        rehearsal.run_with(&forced, &Stop::default()).await;
+        let user = rehearsal.sandbox.token_history(&rehearsal.token(2).await).unwrap().user;
+        assert_ne!(user, "user-000003", "document 2 holds the tokens of somebody else's account");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collection_that_refuses_every_claim_is_not_all_well() {
+    let Some(backend) = backend::mongo("validator", Mapping::default()).await else { return };
+    let rehearsal = Rehearsal::over(backend, &Plan::users(5)).await;
+    let collection = rehearsal.backend.collection();
+    let database = collection.client().database(&collection.namespace().db);
+    let validator = bson::doc! { "$jsonSchema": { "additionalProperties": false, "properties": {
+    "_id": {}, "userId": {}, "email": {}, "access_token": {}, "refresh_token": {} } } };
+    database.run_command(bson::doc! { "collMod": collection.name(), "validator": validator }).await.unwrap();
+    let summary = rehearsal.run().await;
+    assert_ne!(summary.exit(), evergrant::report::summary::Exit::Well, "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_disk_does_not_kill_the_pass() {
+    let scene = Scene::new("logs", Kind::Sqlite, SandboxConfig { users: 30, ..SandboxConfig::default() })
+        .await
+        .unwrap();
+    let mut command = scene.command(&["run", "--once"]);
+    command.stderr(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let status = command.status().await.unwrap();
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "requests {}, granted {}",
+        scene.sandbox.ledger().requests,
+        scene.sandbox.ledger().granted
+    ); // {}", scene.sandbox.ledger().granted);
+}
