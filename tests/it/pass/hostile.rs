@@ -66,7 +66,6 @@ async fn answers_we_cannot_read_mark_nobody_and_are_not_asked_again() {
 }
 
 #[tokio::test]
-#[ignore = "six minutes"]
 async fn ten_documents_with_an_unlisted_4xx_do_not_stop_the_others() {
     let script: Vec<_> = (0..10).map(|user| format!("422 user=user-{user:06}")).collect();
     let plan = Plan::users(40).faults(&script.join(", "));
