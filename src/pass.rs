@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
@@ -203,6 +203,7 @@ impl Line {
                 }
                 Err(error) => error,
             };
+            let first = since.is_none();
             let began = *since.get_or_insert_with(Instant::now);
             let gone_for = began.elapsed();
             let again = matches!(error, StoreError::Unavailable { .. })
@@ -212,7 +213,12 @@ impl Line {
                 return Err(error);
             }
             self.gates.iter().for_each(|gate| gate.close());
-            warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
+            // Once an outage: what matters is when it began, and when it ended.
+            if first {
+                warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
+            } else {
+                debug!(error = %error_chain(&error), "the store is still not available");
+            }
             if self.stop.give_up.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return Err(error);
             }
