@@ -189,7 +189,7 @@ pub struct DuePage {
 
 /// A place in a keyset-paged query; only the store that made it can read it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Position(pub(crate) serde_json::Value);
+pub struct Position(pub serde_json::Value);
 
 /// What [`Store::claim`] asks for.
 #[derive(Debug, Clone)]

@@ -25,6 +25,8 @@ pub struct Disk {
 pub enum Commit {
     /// It is done, as far as an fsync that tells the truth goes.
     Done,
+    /// It says that it is done, and a power cut takes it: an fsync that lies.
+    Pretended,
     /// It fails, and nothing of it is on the disk.
     Failed,
     /// It fails, and all of it is on the disk: the fsync failed after the write.
@@ -55,6 +57,23 @@ impl Disk {
         self.images.truncate(kept.max(1));
     }
 
+    /// Is this text in an answer of an open row?
+    #[must_use]
+    pub fn holds(&self, text: &str) -> bool {
+        self.images.last().is_some_and(|image| image.holds(text))
+    }
+
+    /// The open rows, as a crash of the process leaves them: the document and the state of each.
+    #[must_use]
+    pub fn open_rows(&self) -> Vec<(String, String)> {
+        self.images.last().map(Image::open_rows).unwrap_or_default()
+    }
+
+    /// Somebody empties a table: `entries`, `redeemed` or `meta`.
+    pub fn empty(&mut self, table: &str) {
+        self.images.iter_mut().for_each(|image| image.empty(table));
+    }
+
     /// Commits that a power cut may take now.
     #[must_use]
     pub fn unsynced(&self) -> usize {
@@ -81,7 +100,10 @@ impl Desk {
             } else {
                 rows.commit()?;
             }
-            if becomes == Commit::Done { Ok(()) } else { Err(rows.disk_failed()) }
+            match becomes {
+                Commit::Done | Commit::Pretended => Ok(()),
+                Commit::Failed | Commit::FailedButWritten => Err(rows.disk_failed()),
+            }
         });
         // An image that can't be taken is a commit that isn't there: the simulation finds out.
         disk.images.extend(self.rows.image());

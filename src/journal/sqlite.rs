@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS redeemed (
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// Statements that stay prepared: more than the rows have, so that none is parsed twice.
+const STATEMENTS: usize = 64;
+
 /// Why an unread success is parked when its token is tried again.
 const UNREADABLE: &str = "unreadable";
 
@@ -81,6 +84,7 @@ impl Rows {
     /// Makes the tables, and takes note of what a crash left.
     fn prepare(connection: Connection, file: &Path, now: Timestamp) -> Result<Self, JournalError> {
         let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failed("switch to write-ahead logging"))?;

@@ -7,5 +7,6 @@ mod foreign;
 mod pass;
 mod readme;
 mod run;
+mod simulation;
 mod store;
 mod support;

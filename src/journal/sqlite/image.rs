@@ -12,6 +12,12 @@ use std::sync::Arc;
 /// The tables that hold everything.
 const TABLES: [&str; 3] = ["entries", "redeemed", "meta"];
 
+/// Where `entries` has its document.
+const DOCUMENT_COLUMN: usize = 2;
+
+/// Where `entries` has its state.
+const STATE_COLUMN: usize = 5;
+
 /// All rows of all tables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image([Vec<Vec<Value>>; TABLES.len()]);
@@ -55,6 +61,26 @@ impl Rows {
 }
 
 impl Image {
+    /// Does any answer in it hold this text?
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let holds = |value: &Value| matches!(value, Value::Blob(body) if body.windows(text.len()).any(|part| part == text.as_bytes()));
+        self.0[0].iter().any(|row| row.iter().any(holds))
+    }
+
+    /// The documents and the states of the open rows.
+    pub(crate) fn open_rows(&self) -> Vec<(String, String)> {
+        let text = |row: &[Value], column: usize| match row.get(column) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        self.0[0].iter().map(|row| (text(row, DOCUMENT_COLUMN), text(row, STATE_COLUMN))).collect()
+    }
+
+    /// Forgets the rows of a table.
+    pub(crate) fn empty(&mut self, table: &str) {
+        TABLES.iter().zip(&mut self.0).filter(|(name, _)| **name == table).for_each(|(_, rows)| rows.clear());
+    }
+
     fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (table, rows) in TABLES.iter().zip(&self.0) {
             for row in rows {

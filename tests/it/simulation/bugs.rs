@@ -1,0 +1,50 @@
+//! Deliberate bugs, each at a seam of the pass: what the simulation must find.
+
+/// Something that somebody could have built wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// The journal says that an answer is on the disk before its fsync.
+    AcknowledgesBeforeFsync,
+    /// The journal says that an answer is kept before it is written at all.
+    AcknowledgesBeforeWrite,
+    /// A restart begins with an empty journal: old entries are dropped.
+    DropsOldEntries,
+    /// A restart forgets which tokens were redeemed.
+    ForgetsRedeemed,
+    /// A document isn't read again: what was claimed is believed.
+    BelievesTheFirstRead,
+    /// A claim doesn't look whether somebody else holds the document.
+    ClaimsWithoutLease,
+    /// A write-back doesn't compare the refresh token.
+    WritesWithoutCompare,
+    /// A mark compares neither token nor lease.
+    MarksWithoutCompare,
+    /// A write that the store didn't take counts as done.
+    TakesAnErrorForDone,
+    /// Only the refresh token is written.
+    WritesHalfAPair,
+    /// A 401 counts as a refusal of the user's token.
+    MarksOnRejectedClient,
+    /// A lost answer counts as a request that was never sent.
+    TakesLostForNotSent,
+    /// The transport repeats a request without an answer by itself.
+    RepeatsInTheTransport,
+}
+
+impl Bug {
+    pub(super) const ALL: [Self; 13] = [
+        Self::AcknowledgesBeforeFsync,
+        Self::AcknowledgesBeforeWrite,
+        Self::DropsOldEntries,
+        Self::ForgetsRedeemed,
+        Self::BelievesTheFirstRead,
+        Self::ClaimsWithoutLease,
+        Self::WritesWithoutCompare,
+        Self::MarksWithoutCompare,
+        Self::TakesAnErrorForDone,
+        Self::WritesHalfAPair,
+        Self::MarksOnRejectedClient,
+        Self::TakesLostForNotSent,
+        Self::RepeatsInTheTransport,
+    ];
+}

@@ -1,0 +1,313 @@
+//! The store of a simulation: the documents of the world, over calls that fail, and judged at each write.
+
+use super::bugs::Bug;
+use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
+use super::weather::LEASE;
+use super::world::{Document, Inner, Life, Look};
+use async_trait::async_trait;
+use evergrant::clock::Timestamp;
+use evergrant::store::{
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Position, Readiness, Store, StoreError,
+};
+use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
+use rand::Rng as _;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The store as one process sees it.
+#[derive(Debug)]
+pub(super) struct Collection(pub(super) Life);
+
+impl Collection {
+    /// One call: it may not arrive, and its answer may not.
+    async fn call<T>(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&mut Inner) -> T,
+    ) -> Result<T, StoreError> {
+        self.0.turn(what).await;
+        let away = self.0.world.with(|world| {
+            let (away, outage) = (world.weather.store_away, world.weather.store_outage);
+            if world.happens(outage) {
+                let lasts = Duration::from_secs(world.random.random_range(1..900));
+                world.note(|| format!("the store goes away for {lasts:?}"));
+                world.store_down_until = Some(Instant::now() + lasts);
+            }
+            let down = world.store_down_until.is_some_and(|until| until > Instant::now());
+            down || world.happens(away)
+        });
+        if away {
+            return Err(unavailable(what));
+        }
+        let value = self.0.world.with(|world| {
+            world.note(|| format!("{:?} does {what}", self.0));
+            effect(world)
+        });
+        self.0.strike(what);
+        self.0.go_on().await;
+        let silent = self.0.world.with(|world| {
+            let chance = world.weather.store_forgets_to_answer;
+            world.happens(chance)
+        });
+        if silent { Err(unavailable(what)) } else { Ok(value) }
+    }
+}
+
+fn unavailable(action: &'static str) -> StoreError {
+    StoreError::Unavailable { at: "the simulation".into(), action, source: "it is simulated".into() }
+}
+
+fn id_of(document: usize) -> TokenId {
+    TokenId::from_extended_json(document.to_string())
+}
+
+fn place_of(id: &TokenId) -> usize {
+    id.as_str().parse().unwrap()
+}
+
+fn shown(id: usize, document: &Document) -> TokenDocument {
+    TokenDocument {
+        id: id_of(id),
+        subject: Subject::new(&format!("user-{}", document.user)),
+        provider: None,
+        refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
+        access_token: Some(AccessToken::new(access_text(document.access))),
+        bookkeeping: document.bookkeeping.clone(),
+    }
+}
+
+fn due_at(document: &Document) -> i64 {
+    document.bookkeeping.due_at.map_or(i64::MIN, |at| at.timestamp_millis())
+}
+
+fn is_leased(document: &Document, now: Timestamp) -> bool {
+    document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
+}
+
+fn set_lease(document: &mut Document, lease: &Lease) {
+    document.bookkeeping.due_at = Some(lease.until);
+    document.bookkeeping.lease = Some(lease.clone());
+}
+
+#[async_trait]
+impl Store for Collection {
+    fn describe(&self) -> String {
+        "the simulation".into()
+    }
+
+    fn identity(&self) -> String {
+        "the simulation".into()
+    }
+
+    async fn prepare(&self) -> Result<Readiness, StoreError> {
+        self.call("prepare", |world| Readiness {
+            exists: true,
+            documents: world.documents.len() as u64,
+            server: "a simulation".into(),
+            index: IndexState::Ready,
+        })
+        .await
+    }
+
+    async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        self.call("read a page", |world| {
+            let after: Option<(i64, usize)> =
+                query.after.as_ref().map(|Position(value)| serde_json::from_value(value.clone()).unwrap());
+            let mut due: Vec<_> = world
+                .documents
+                .iter()
+                .filter(|(_, document)| due_at(document) <= query.due_by.timestamp_millis())
+                .filter(|(_, document)| !is_leased(document, query.now))
+                .map(|(id, document)| ((due_at(document), *id), document))
+                .filter(|(place, _)| after.is_none_or(|after| *place > after))
+                .collect();
+            due.sort_by_key(|(place, _)| *place);
+            let more = due.len() > query.limit;
+            due.truncate(query.limit);
+            let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
+            DuePage { documents: due.iter().map(|((_, id), document)| shown(*id, document)).collect(), next }
+        })
+        .await
+    }
+
+    async fn count_due(&self, _query: &DueQuery) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        self.call("claim", |world| {
+            let blind = world.bug == Some(Bug::ClaimsWithoutLease);
+            let mut claimed = Claimed::default();
+            for id in &claim.ids {
+                let place = place_of(id);
+                let Some(document) = world.documents.get_mut(&place) else { continue };
+                let held = document.bookkeeping.lease.as_ref();
+                let ours = held.is_some_and(|lease| lease.id == claim.lease.id);
+                let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
+                if !(ours || blind || due && !is_leased(document, claim.now)) {
+                    continue;
+                }
+                let taken_over = held.is_some() && !ours;
+                set_lease(document, &claim.lease);
+                claimed.documents.push(shown(place, document));
+                let refresh = document.refresh;
+                if taken_over {
+                    world.ledger.tokens[refresh].in_doubt += 1;
+                }
+                self.look(world, place, Some(Instant::now() + LEASE));
+            }
+            claimed
+        })
+        .await
+    }
+
+    async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
+        self.call("renew leases", |world| {
+            let mut ours = Vec::new();
+            for id in ids {
+                let Some(document) = world.documents.get_mut(&place_of(id)) else { continue };
+                if document.bookkeeping.lease.as_ref().is_some_and(|held| held.id == lease.id) {
+                    set_lease(document, lease);
+                    ours.push(id.clone());
+                    let key = (self.0.machine, self.0.number, place_of(id));
+                    if let Some(look) = world.looks.get_mut(&key) {
+                        look.lease_until = Some(Instant::now() + LEASE);
+                    }
+                }
+            }
+            ours
+        })
+        .await
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
+        let applied = self
+            .call("write", |world| {
+                let mut every_matched = true;
+                for change in changes {
+                    every_matched &= self.write(world, change);
+                }
+                Applied { every_matched, refused: Vec::new() }
+            })
+            .await;
+        let careless = self.0.world.with(|world| world.bug == Some(Bug::TakesAnErrorForDone));
+        if applied.is_err() && careless {
+            return Ok(Applied { every_matched: true, refused: Vec::new() });
+        }
+        applied
+    }
+
+    async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
+        self.call("read documents", |world| {
+            let mut documents = Vec::new();
+            for place in ids.iter().map(place_of) {
+                let key = (self.0.machine, self.0.number, place);
+                let believed = world.looks.get(&key).filter(|_| world.bug == Some(Bug::BelievesTheFirstRead));
+                let believed = believed.map(|look| look.refresh);
+                let Some(document) = world.documents.get(&place) else { continue };
+                let mut document = document.clone();
+                let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
+                self.look(world, place, lease_until);
+                document.refresh = believed.unwrap_or(document.refresh);
+                documents.push(shown(place, &document));
+            }
+            documents
+        })
+        .await
+    }
+
+    async fn list(&self, _after: Option<&Position>, _limit: usize) -> Result<DuePage, StoreError> {
+        Err(unavailable("list"))
+    }
+}
+
+impl Collection {
+    fn look(&self, world: &mut Inner, place: usize, lease_until: Option<Instant>) {
+        let Some(document) = world.documents.get(&place) else { return };
+        let look = Look { refresh: document.refresh, lease_until };
+        world.looks.insert((self.0.machine, self.0.number, place), look);
+    }
+
+    /// One compare-and-swap, judged: `KEPT`, `WHOLE`, `NEVER BACKWARDS` and `OUR FAULT IS NOT THEIRS`.
+    fn write(&self, world: &mut Inner, change: &Change) -> bool {
+        let place = place_of(&change.id);
+        let Some(document) = world.documents.get(&place).cloned() else { return false };
+        let now_there = refresh_text(document.refresh);
+        let lease = document.bookkeeping.lease.as_ref().map(|lease| lease.id.clone());
+        let is_mark = change.pair.is_none();
+        let blind =
+            world.bug == Some(if is_mark { Bug::MarksWithoutCompare } else { Bug::WritesWithoutCompare });
+        let expected = change.expect_refresh_token.as_ref().is_none_or(|token| token.expose() == now_there)
+            && (change.expect_lease.is_none() || change.expect_lease == lease);
+        if !expected && !blind {
+            return false;
+        }
+        let mut written = document.clone();
+        written.bookkeeping = change.bookkeeping.clone();
+        if let Some(pair) = &change.pair {
+            let refresh = by_text(pair.refresh_token.expose()).unwrap();
+            written.refresh = refresh;
+            if world.bug != Some(Bug::WritesHalfAPair) {
+                written.access = pair.access_token.expose().strip_prefix("at-").unwrap().parse().unwrap();
+            }
+            if written.access != written.refresh {
+                world.violated(format!(
+                    "WHOLE: document {place} holds rt-{refresh} and at-{}",
+                    written.access
+                ));
+            }
+            if !world.ledger.descends(refresh, document.refresh) {
+                let before = document.refresh;
+                world.violated(format!(
+                    "NEVER BACKWARDS: document {place} held rt-{before}, rt-{refresh} overwrites it"
+                ));
+            }
+            world.wrote(refresh);
+            self.look_after_writing(world, place, refresh);
+        } else if document.bookkeeping.state != written.bookkeeping.state {
+            judge_mark(world, place, &document, written.bookkeeping.state);
+        }
+        world.note(|| format!("document {place}: rt-{}, {:?}", written.refresh, written.bookkeeping.state));
+        world.documents.insert(place, written);
+        true
+    }
+
+    fn look_after_writing(&self, world: &mut Inner, place: usize, refresh: usize) {
+        let look = Look { refresh, lease_until: None };
+        world.looks.insert((self.0.machine, self.0.number, place), look);
+    }
+}
+
+/// Is the mark true, and is it the right one?
+fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State) {
+    let refresh = document.refresh;
+    if matches!(state, State::Live | State::Malformed) {
+        return;
+    }
+    // An old copy of a token that we have redeemed is never sent again, even while a grace would accept it.
+    let redeemed =
+        world.ledger.tokens[refresh].redemptions.iter().any(|success| success.reached == Reached::Kept);
+    if !redeemed && world.ledger.would_accept(refresh, Instant::now()) {
+        world.violated(format!(
+            "OUR FAULT IS NOT THEIRS: document {place} is marked {state:?}, and rt-{refresh} would be granted"
+        ));
+    }
+    let token = &world.ledger.tokens[refresh];
+    let ours = token.redemptions.first().is_some_and(|first| {
+        matches!(first.by, Who::Process(..)) && !world.ledger.tokens[first.child].written
+    });
+    let rotated_by_us = ours && world.ledger.rotation != Rotation::Keep;
+    let kept = token.redemptions.iter().any(|redemption| redemption.reached == Reached::Kept);
+    // A commit that failed may have recorded an intent that was never sent: nobody can know.
+    let in_doubt = token.in_doubt > 0 || world.weather.disk > 0.0;
+    if state == State::NeedsLogin && rotated_by_us && !kept {
+        world.violated(format!(
+            "TOLD APART: document {place} is marked NeedsLogin, and it was us who lost what came for rt-{refresh}"
+        ));
+    }
+    if state == State::LostInFlight && !in_doubt {
+        world.violated(format!(
+            "TOLD APART: document {place} is marked LostInFlight, and rt-{refresh} was never in doubt"
+        ));
+    }
+}

@@ -1,0 +1,175 @@
+//! The provider of a simulation: what it handed out, to whom, and what became of it. It is the oracle.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What it does with a refresh token that was redeemed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rotation {
+    Strict,
+    /// A token that was redeemed works again for so long.
+    Grace(Duration),
+    /// The same token stays good.
+    Keep,
+}
+
+/// Who presents a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// A process of ours, by its machine and the number of its life.
+    Process(usize, u64),
+    /// The application.
+    App,
+}
+
+/// How far the answer of a redemption came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Nobody has it yet, or it was lost, or cut.
+    Nobody,
+    /// A process has all of it in memory, since this instant.
+    Hand(Instant),
+    /// The process that had it in memory died, or its disk failed, before it could be kept.
+    Excused,
+    /// It is in a journal, or was in a document.
+    Kept,
+}
+
+pub(super) struct Redemption {
+    pub(super) by: Who,
+    pub(super) child: usize,
+    pub(super) reached: Reached,
+    /// The claim under which it was sent ends then.
+    pub(super) lease_until: Option<Instant>,
+}
+
+pub(super) struct Token {
+    pub(super) user: usize,
+    pub(super) parent: Option<usize>,
+    family: usize,
+    pub(super) redemptions: Vec<Redemption>,
+    first_redeemed_at: Option<Instant>,
+    /// Was it in a document at any time?
+    pub(super) written: bool,
+    /// Has a process of ours sent it without an answer that settled what became of it?
+    pub(super) in_doubt: u32,
+}
+
+struct Family {
+    ended: bool,
+}
+
+pub(super) struct Ledger {
+    pub(super) rotation: Rotation,
+    /// Does a token that comes again end the whole login?
+    pub(super) revokes_family: bool,
+    pub(super) tokens: Vec<Token>,
+    families: Vec<Family>,
+    pub(super) grants: u64,
+}
+
+/// What the provider says to a token.
+pub(super) enum Said {
+    /// The place of the new one.
+    Granted(usize),
+    Refused,
+}
+
+impl Ledger {
+    pub(super) fn new(rotation: Rotation, revokes_family: bool) -> Self {
+        Self { rotation, revokes_family, tokens: Vec::new(), families: Vec::new(), grants: 0 }
+    }
+
+    /// A login: the first token of a new family.
+    pub(super) fn login(&mut self, user: usize) -> usize {
+        self.families.push(Family { ended: false });
+        self.hand_out(user, None, self.families.len() - 1)
+    }
+
+    /// The person takes the permission back.
+    pub(super) fn revoke(&mut self, token: usize) {
+        let family = self.tokens[token].family;
+        self.families[family].ended = true;
+    }
+
+    fn hand_out(&mut self, user: usize, parent: Option<usize>, family: usize) -> usize {
+        self.tokens.push(Token {
+            user,
+            parent,
+            family,
+            redemptions: Vec::new(),
+            first_redeemed_at: None,
+            written: false,
+            in_doubt: 0,
+        });
+        self.tokens.len() - 1
+    }
+
+    pub(super) fn would_accept(&self, token: usize, now: Instant) -> bool {
+        let known = &self.tokens[token];
+        let spent = match (self.rotation, known.first_redeemed_at) {
+            (Rotation::Keep, _) | (_, None) => false,
+            (Rotation::Strict, Some(_)) => true,
+            (Rotation::Grace(grace), Some(at)) => now - at >= grace,
+        };
+        !spent && !self.families[known.family].ended
+    }
+
+    pub(super) fn present(
+        &mut self,
+        token: usize,
+        by: Who,
+        now: Instant,
+        lease_until: Option<Instant>,
+    ) -> Said {
+        if !self.would_accept(token, now) {
+            if self.revokes_family && self.tokens[token].first_redeemed_at.is_some() {
+                self.revoke(token);
+            }
+            return Said::Refused;
+        }
+        self.grants += 1;
+        let (user, family) = (self.tokens[token].user, self.tokens[token].family);
+        let child =
+            if self.rotation == Rotation::Keep { token } else { self.hand_out(user, Some(token), family) };
+        let known = &mut self.tokens[token];
+        known.first_redeemed_at.get_or_insert(now);
+        known.redemptions.push(Redemption { by, child, reached: Reached::Nobody, lease_until });
+        Said::Granted(child)
+    }
+
+    /// The redemption that handed this token out.
+    pub(super) fn birth(&mut self, token: usize) -> Option<&mut Redemption> {
+        let parent = self.tokens[token].parent?;
+        self.tokens[parent].redemptions.iter_mut().find(|redemption| redemption.child == token)
+    }
+
+    /// Did `later` come out of `earlier`?
+    pub(super) fn descends(&self, later: usize, earlier: usize) -> bool {
+        std::iter::successors(Some(later), |token| self.tokens[*token].parent).any(|token| token == earlier)
+    }
+}
+
+/// The text of a refresh token; the quotes around it in an answer make it unlike all others.
+pub(super) fn refresh_text(token: usize) -> String {
+    format!("rt-{token}")
+}
+
+/// The text of the access token that came with it; where tokens stay, each answer has one all the same.
+pub(super) fn access_text(token: usize) -> String {
+    format!("at-{token}")
+}
+
+/// The place of a token by its text.
+pub(super) fn by_text(text: &str) -> Option<usize> {
+    text.strip_prefix("rt-")?.parse().ok()
+}
+
+/// The answer that hands a token out.
+pub(super) fn body(token: usize) -> String {
+    format!(
+        r#"{{"token_type":"bearer","access_token":"{}","refresh_token":"{}","expires_in":3600}}"#,
+        access_text(token),
+        refresh_text(token)
+    )
+}

@@ -1,0 +1,275 @@
+//! The wire of a simulation: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
+
+use super::bugs::Bug;
+use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
+use super::weather::{LEASE, REQUEST_TIMEOUT, Storm};
+use super::world::{Inner, Life, World};
+use async_trait::async_trait;
+use evergrant::clock::Clock;
+use evergrant::grant::http::ClientError;
+use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use evergrant::provider::{ClientSecret, Provider, profile};
+use rand::Rng as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What becomes of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    NotSent,
+    LostBefore,
+    LostAfter,
+    /// It arrives after we gave it up.
+    Late,
+    Cut,
+    ErrorBefore,
+    ErrorAfter,
+    Throttled,
+    NoTokens,
+    Storm(Storm),
+}
+
+/// The way to the provider, as one process has it.
+#[derive(Debug)]
+pub(super) struct Line(pub(super) Life);
+
+impl Connect for Line {
+    fn connect(&self, _provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(Endpoint { life: self.0.clone(), clock: clock.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    life: Life,
+    clock: Clock,
+}
+
+#[async_trait]
+impl Wire for Endpoint {
+    async fn post(&self, request: &GrantRequest) -> Sent {
+        let fields = request.form.fields();
+        let (_, text) = fields.iter().find(|(name, _)| name == "refresh_token").unwrap();
+        let token = by_text(text).unwrap();
+        let bug = self.life.world.with(|world| world.bug);
+        match (self.once(token).await, bug) {
+            (Sent::Lost(_), Some(Bug::RepeatsInTheTransport)) => self.once(token).await,
+            (Sent::Lost(cause), Some(Bug::TakesLostForNotSent)) => Sent::NotSent(cause),
+            (sent, _) => sent,
+        }
+    }
+}
+
+impl Endpoint {
+    async fn once(&self, token: usize) -> Sent {
+        let world = &self.life.world;
+        world.with(|world| world.ledger.tokens[token].in_doubt += 1);
+        // No pause here: a process that is stopped between its last look at the clock and the first byte can't be told
+        // from one whose request is late.
+        world.some_time().await;
+        self.life.go_on().await;
+        let fate = world.with(|world| {
+            judge_sending(world, &self.life, token);
+            let fate = draw(world);
+            world.note(|| format!("{:?} sends rt-{token}: {fate:?}", self.life));
+            fate
+        });
+        let (sent, delivered) = self.answered(token, fate).await;
+        // The process reads it only if it lives, and when it runs.
+        self.life.go_on().await;
+        world.with(|world| {
+            world.note(|| format!("{:?} has for rt-{token}: {sent:?}", self.life));
+            let settled = match &sent {
+                Sent::Answered(answer) => {
+                    answer.complete
+                        && !(500..503).contains(&answer.status)
+                        && !answer.body.is_empty()
+                        && answer.body[0] == b'{'
+                }
+                Sent::NotSent(_) => true,
+                Sent::Lost(_) => false,
+            };
+            if settled {
+                world.ledger.tokens[token].in_doubt -= 1;
+            }
+            if let Some(child) = delivered {
+                self.received(world, token, child);
+            }
+        });
+        sent
+    }
+
+    /// What comes back, and the token that it hands out in full.
+    async fn answered(&self, token: usize, fate: Fate) -> (Sent, Option<usize>) {
+        let world = &self.life.world;
+        if fate == Fate::NotSent || fate == Fate::Storm(Storm::Unreachable) {
+            return (Sent::NotSent("connect"), None);
+        }
+        world.some_time().await;
+        if fate == Fate::Late {
+            let (life, wait) = (
+                self.life.clone(),
+                world.with(|world| Duration::from_secs(world.random.random_range(0..60))),
+            );
+            tokio::spawn(async move {
+                tokio::time::sleep(REQUEST_TIMEOUT + wait).await;
+                life.world.with(|world| {
+                    let said = present(world, &life, token);
+                    world.note(|| {
+                        format!(
+                            "the late rt-{token} of {life:?} arrives: {}",
+                            matches!(said, Said::Granted(_))
+                        )
+                    });
+                });
+            });
+            tokio::time::sleep(REQUEST_TIMEOUT).await;
+            return (Sent::Lost("timeout"), None);
+        }
+        let processed =
+            matches!(fate, Fate::Well | Fate::LostAfter | Fate::Cut | Fate::ErrorAfter | Fate::NoTokens);
+        let said = processed.then(|| world.with(|world| present(world, &self.life, token)));
+        world.some_time().await;
+        let sent = match (fate, said) {
+            (Fate::LostBefore | Fate::LostAfter, _) => Sent::Lost("reset"),
+            (Fate::ErrorBefore | Fate::ErrorAfter | Fate::Storm(Storm::Errors), _) => {
+                self.answer(500, "oops")
+            }
+            (Fate::Throttled | Fate::Storm(Storm::Throttles), _) => self.answer(429, "{}"),
+            (Fate::Storm(Storm::Rejects), _) => self.answer(401, r#"{"error":"invalid_client"}"#),
+            (Fate::Storm(Storm::Portal), _) => self.answer(200, "<html>log in to the network</html>"),
+            (Fate::NoTokens, Some(Said::Granted(_))) => self.answer(200, r#"{"status":"done"}"#),
+            (Fate::Cut, Some(Said::Granted(child))) => {
+                let body = body(child);
+                let kept = world.with(|world| world.random.random_range(0..body.len()));
+                let Sent::Answered(answer) = self.answer(200, &body[..kept]) else {
+                    unreachable!("an answer")
+                };
+                Sent::Answered(RawAnswer { complete: false, ..answer })
+            }
+            (_, Some(Said::Granted(child))) => return (self.answer(200, &body(child)), Some(child)),
+            (_, Some(Said::Refused)) => self.answer(400, r#"{"error":"invalid_grant"}"#),
+            (fate, None) => unreachable!("{fate:?} is processed"),
+        };
+        (sent, None)
+    }
+
+    fn answer(&self, status: u16, body: &str) -> Sent {
+        Sent::Answered(RawAnswer {
+            status,
+            retry_after: None,
+            body: body.to_owned().into(),
+            complete: true,
+            received_at: self.clock.now(),
+        })
+    }
+
+    /// The whole answer is in the memory of a living process: from now on it must be kept.
+    fn received(&self, world: &mut Inner, token: usize, child: usize) {
+        let who = self.life.who();
+        let keeps = world.ledger.rotation == Rotation::Keep;
+        let mine = |success: &&mut Redemption| success.by == who && success.child == child;
+        if let Some(success) = world.ledger.tokens[token].redemptions.iter_mut().rev().find(mine) {
+            success.reached = if keeps { Reached::Kept } else { Reached::Hand(Instant::now()) };
+        }
+    }
+}
+
+fn present(world: &mut Inner, life: &Life, token: usize) -> Said {
+    let lease_until = looks_at(world, life, token).into_iter().find_map(|(_, until)| until);
+    world.ledger.present(token, life.who(), Instant::now(), lease_until)
+}
+
+/// The documents in which this process saw this token when it last looked.
+fn looks_at(world: &Inner, life: &Life, token: usize) -> Vec<(usize, Option<Instant>)> {
+    world
+        .looks
+        .range((life.machine, life.number, 0)..=(life.machine, life.number, usize::MAX))
+        .filter(|(_, look)| look.refresh == token)
+        .map(|((_, _, document), look)| (*document, look.lease_until))
+        .collect()
+}
+
+/// May this token be sent? `ONCE`, and never against what the process itself has seen.
+fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
+    if world.ledger.rotation == Rotation::Keep {
+        return;
+    }
+    if looks_at(world, life, token).is_empty() {
+        world.violated(format!("ONCE: {life:?} sends rt-{token}, which it had seen replaced"));
+    }
+    let now = Instant::now();
+    let tolerance = world.weather.skew;
+    let successes = world.ledger.tokens[token].redemptions.iter();
+    let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
+        |success| {
+            let Who::Process(machine, _) = success.by else { return false };
+            // Another machine can't know; it must wait until the owner has had one more lease to come back.
+            let void = success.lease_until.is_some_and(|until| until + LEASE <= now + tolerance);
+            machine == life.machine || !void
+        },
+    );
+    if again {
+        world.violated(format!("ONCE: {life:?} sends rt-{token} again, after a success for it was received"));
+    }
+}
+
+fn draw(world: &mut Inner) -> Fate {
+    let weather = world.weather.clone();
+    if let Some((storm, until)) = world.storm
+        && until > Instant::now()
+    {
+        return Fate::Storm(storm);
+    }
+    if world.happens(weather.storm) {
+        let storms = [Storm::Errors, Storm::Rejects, Storm::Portal, Storm::Throttles, Storm::Unreachable];
+        let storm = storms[world.random.random_range(0..storms.len())];
+        let until = Instant::now() + Duration::from_secs(world.random.random_range(1..600));
+        world.storm = Some((storm, until));
+        return Fate::Storm(storm);
+    }
+    let fates = [
+        (weather.not_sent, Fate::NotSent),
+        (weather.lost_before, Fate::LostBefore),
+        (weather.lost_after, Fate::LostAfter),
+        (weather.late, Fate::Late),
+        (weather.cut, Fate::Cut),
+        (weather.error_before, Fate::ErrorBefore),
+        (weather.error_after, Fate::ErrorAfter),
+        (weather.throttled, Fate::Throttled),
+        (weather.no_tokens, Fate::NoTokens),
+    ];
+    fates.into_iter().find(|(chance, _)| world.happens(*chance)).map_or(Fate::Well, |(_, fate)| fate)
+}
+
+/// The provider as the pass knows it.
+pub(super) fn provider(world: &World) -> Provider {
+    let mut profile = profile::load("generic").unwrap();
+    let (rotation, rate, concurrency, bug) =
+        world.with(|world| (world.ledger.rotation, world.weather.rate, world.weather.concurrency, world.bug));
+    profile.request_timeout = REQUEST_TIMEOUT;
+    profile.rate = rate.map(|rate| rate.parse().unwrap());
+    profile.concurrency = concurrency.try_into().unwrap();
+    profile.rotation = match rotation {
+        Rotation::Strict => evergrant::provider::Rotation::SingleUse,
+        Rotation::Grace(grace) => {
+            profile.grace = grace;
+            evergrant::provider::Rotation::Grace
+        }
+        Rotation::Keep => evergrant::provider::Rotation::None,
+    };
+    if bug == Some(Bug::MarksOnRejectedClient) {
+        profile.answer.client_rejected.retain(|code| code != "invalid_client");
+        profile.answer.refused.push("invalid_client".into());
+    }
+    Provider {
+        name: "simulated".into(),
+        profile_name: "generic".into(),
+        profile,
+        token_url: "http://127.0.0.1/token".parse().unwrap(),
+        client_id: "simulated".into(),
+        client_secret: Some(ClientSecret::new("simulated".into())),
+    }
+}

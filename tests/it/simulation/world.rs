@@ -1,0 +1,319 @@
+//! The world of one run: what everybody shares, what happens to a process at each of its steps, and what was seen.
+
+use super::bugs::Bug;
+use super::ledger::{Ledger, Reached, Who, refresh_text};
+use super::weather::{LEASE, Storm, Weather};
+use evergrant::clock::{Clock, Timestamp};
+use evergrant::journal::simulated::{Commit, Disk};
+use evergrant::token::Bookkeeping;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A token document.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    pub(super) user: usize,
+    /// The place of its refresh token in the ledger.
+    pub(super) refresh: usize,
+    /// The place of the token that its access token came with.
+    pub(super) access: usize,
+    pub(super) bookkeeping: Bookkeeping,
+}
+
+/// A machine with its disk; processes on it come and go.
+pub(super) struct Machine {
+    pub(super) disk: Disk,
+    pub(super) clock: Clock,
+    /// The number of the process that runs on it, or ran last.
+    life: u64,
+    alive: bool,
+    paused_until: Option<Instant>,
+    pub(super) died: Arc<Notify>,
+}
+
+/// What a process last saw of a document: which token, and until when its claim lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) refresh: usize,
+    pub(super) lease_until: Option<Instant>,
+}
+
+pub(super) struct Inner {
+    pub(super) random: StdRng,
+    pub(super) weather: Weather,
+    pub(super) bug: Option<Bug>,
+    pub(super) calm: bool,
+    pub(super) documents: BTreeMap<usize, Document>,
+    pub(super) ledger: Ledger,
+    pub(super) machines: Vec<Machine>,
+    pub(super) looks: BTreeMap<(usize, u64, usize), Look>,
+    /// Tokens that a journal keeps, and no document ever held.
+    pub(super) in_journals: BTreeSet<usize>,
+    pub(super) store_down_until: Option<Instant>,
+    pub(super) storm: Option<(Storm, Instant)>,
+    pub(super) faults: u64,
+    pub(super) passes: u64,
+    pub(super) kills: u64,
+    began: Instant,
+    trace: Option<Vec<String>>,
+    pub(super) violation: Option<String>,
+}
+
+/// The world; one thread only, and its lock is never held across an await.
+pub(super) struct World {
+    inner: Mutex<Inner>,
+}
+
+/// One process, from its start to its end.
+#[derive(Clone)]
+pub(super) struct Life {
+    pub(super) world: Arc<World>,
+    pub(super) machine: usize,
+    pub(super) number: u64,
+}
+
+impl std::fmt::Debug for Life {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "process {}.{}", self.machine, self.number)
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, bug: Option<Bug>, traced: bool) -> Arc<Self> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let weather = Weather::of(&mut random);
+        let start: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let machine = |number: usize| {
+            let clock = Clock::simulated(start);
+            let skew = chrono::TimeDelta::from_std(weather.skew).unwrap_or_default();
+            clock.step(if number == 0 { chrono::TimeDelta::zero() } else { skew });
+            Machine {
+                disk: Disk::default(),
+                clock,
+                life: 0,
+                alive: false,
+                paused_until: None,
+                died: Arc::new(Notify::new()),
+            }
+        };
+        let mut inner = Inner {
+            machines: (0..weather.machines).map(machine).collect(),
+            ledger: Ledger::new(weather.rotation, weather.revokes_family),
+            bug,
+            calm: false,
+            documents: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            in_journals: BTreeSet::new(),
+            store_down_until: None,
+            storm: None,
+            faults: 0,
+            passes: 0,
+            kills: 0,
+            began: Instant::now(),
+            trace: traced.then(Vec::new),
+            violation: None,
+            weather,
+            random,
+        };
+        inner.settle_in();
+        Arc::new(Self { inner: Mutex::new(inner) })
+    }
+
+    /// Does something with the world; nobody else is in it meanwhile.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.inner.lock().unwrap())
+    }
+
+    /// A wait between two steps: mostly short.
+    pub(super) async fn some_time(&self) {
+        let wait = self.with(|world| {
+            let slow = world.weather.slow;
+            let most = if !world.calm && world.happens(slow) { 20_000 } else { 20 };
+            Duration::from_millis(world.random.random_range(0..=most))
+        });
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Inner {
+    fn settle_in(&mut self) {
+        for user in 0..self.weather.documents {
+            let refresh = self.ledger.login(user);
+            self.ledger.tokens[refresh].written = true;
+            let document = Document { user, refresh, access: refresh, bookkeeping: Bookkeeping::default() };
+            self.documents.insert(user, document.clone());
+            if self.weather.duplicate && user == 0 {
+                self.documents.insert(100, document);
+            }
+        }
+    }
+
+    /// Draws whether something of this chance happens now; never once it is calm.
+    pub(super) fn happens(&mut self, chance: f64) -> bool {
+        let happens = !self.calm && chance > 0.0 && self.random.random_bool(chance);
+        self.faults += u64::from(happens);
+        happens
+    }
+
+    /// Notes what happened, for whoever reads the trace of a failing seed.
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} s  {}", self.began.elapsed().as_secs_f64(), text()));
+        }
+    }
+
+    /// Notes that an invariant doesn't hold; the first one counts.
+    pub(super) fn violated(&mut self, what: String) {
+        self.note(|| format!("VIOLATION: {what}"));
+        self.violation.get_or_insert(what);
+    }
+
+    pub(super) fn trace(&self) -> &[String] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    /// Is this token in an answer that some machine's disk keeps whatever happens?
+    pub(super) fn in_a_journal(&self, token: usize) -> bool {
+        let text = format!("\"{}\"", refresh_text(token));
+        self.machines.iter().any(|machine| machine.disk.holds(&text))
+    }
+
+    /// What a journal kept it must keep until a document had it.
+    pub(super) fn check_kept(&mut self) {
+        let lost = self.in_journals.iter().copied().find(|token| !self.in_a_journal(*token));
+        if let Some(token) = lost {
+            self.in_journals.remove(&token);
+            self.violated(format!(
+                "KEPT: rt-{token} was in a journal, and is in no journal and no document now"
+            ));
+        }
+    }
+
+    /// A document holds this token now.
+    pub(super) fn wrote(&mut self, token: usize) {
+        self.ledger.tokens[token].written = true;
+        self.in_journals.remove(&token);
+        if let Some(birth) = self.ledger.birth(token) {
+            birth.reached = Reached::Kept;
+        }
+    }
+}
+
+impl Life {
+    /// Starts a process on a machine that has none; before it, perhaps, the power had failed.
+    pub(super) fn start(world: &Arc<World>, machine: usize) -> Self {
+        let number = world.with(|world| {
+            let machine = &mut world.machines[machine];
+            machine.life += 1;
+            machine.alive = true;
+            machine.paused_until = None;
+            machine.life
+        });
+        Self { world: world.clone(), machine, number }
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who::Process(self.machine, self.number)
+    }
+
+    /// One step of the process: time passes, and it may be stopped or killed before it goes on.
+    ///
+    /// A killed process never goes on: whatever of it is left waits here for ever, and changes nothing any more.
+    pub(super) async fn turn(&self, what: &str) {
+        self.world.some_time().await;
+        self.go_on().await;
+        self.strike(what);
+        self.go_on().await;
+    }
+
+    /// Waits while the process is stopped, for ever if it is dead.
+    pub(super) async fn go_on(&self) {
+        loop {
+            let until = self.world.with(|world| {
+                let machine = &world.machines[self.machine];
+                if !machine.alive || machine.life != self.number {
+                    return Err(());
+                }
+                Ok(machine.paused_until.filter(|until| *until > Instant::now()))
+            });
+            match until {
+                Ok(None) => return,
+                Ok(Some(until)) => tokio::time::sleep_until(until).await,
+                Err(()) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Perhaps the process is killed, or stopped for a while.
+    pub(super) fn strike(&self, what: &str) {
+        self.world.with(|world| {
+            let (kill, pause) = (world.weather.kill, world.weather.pause);
+            if world.happens(kill) {
+                world.note(|| format!("{self:?} is killed at {what}"));
+                self.end(world);
+                world.kills += 1;
+                world.machines[self.machine].died.notify_one();
+            } else if world.happens(pause) {
+                let pause = LEASE.mul_f64(world.random.random_range(0.01..3.0));
+                world.note(|| format!("{self:?} is stopped for {pause:?} at {what}"));
+                world.machines[self.machine].paused_until = Some(Instant::now() + pause);
+            }
+        });
+    }
+
+    /// The process is gone: what it had in memory only is gone with it.
+    pub(super) fn end(&self, world: &mut Inner) {
+        world.machines[self.machine].alive = false;
+        self.excuse(world);
+    }
+
+    /// What the process has in memory may be lost without blame: nothing could have kept it in time.
+    fn excuse(&self, world: &mut Inner) {
+        let who = self.who();
+        for token in &mut world.ledger.tokens {
+            for redemption in &mut token.redemptions {
+                if redemption.by == who && matches!(redemption.reached, Reached::Hand(_)) {
+                    redemption.reached = Reached::Excused;
+                    token.in_doubt += 1;
+                }
+            }
+        }
+    }
+
+    /// Looks at what a commit of this process' journal has kept.
+    pub(super) fn committed(&self, world: &mut Inner, becomes: Commit) {
+        let who = self.who();
+        let now = Instant::now();
+        let mut in_hand = Vec::new();
+        for token in &world.ledger.tokens {
+            for redemption in token.redemptions.iter().filter(|redemption| redemption.by == who) {
+                if let Reached::Hand(since) = redemption.reached {
+                    in_hand.push((redemption.child, since));
+                }
+            }
+        }
+        let done = matches!(becomes, Commit::Done | Commit::Pretended);
+        for (child, since) in in_hand {
+            let text = format!("\"{}\"", refresh_text(child));
+            let kept = world.machines[self.machine].disk.holds(&text);
+            // A process that was told that it is kept believes it, whether or not it is.
+            if done && (kept || becomes == Commit::Pretended) {
+                world.note(|| format!("rt-{child} is in the journal of {self:?}"));
+                world.in_journals.insert(child);
+                if let Some(birth) = world.ledger.birth(child) {
+                    birth.reached = Reached::Kept;
+                }
+            } else if done && since < now {
+                world.violated(format!("KEPT: rt-{child} was received before this commit, and isn't in it"));
+            }
+        }
+        if !done {
+            self.excuse(world);
+        }
+        world.check_kept();
+    }
+}
