@@ -7,6 +7,7 @@ mod bugs;
 mod collection;
 mod ledger;
 mod machine;
+mod model;
 mod people;
 mod provider;
 mod weather;

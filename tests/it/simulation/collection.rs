@@ -57,12 +57,13 @@ fn unavailable(action: &'static str) -> StoreError {
     StoreError::Unavailable { at: "the simulation".into(), action, source: "it is simulated".into() }
 }
 
-fn id_of(document: usize) -> TokenId {
-    TokenId::from_extended_json(document.to_string())
+/// The `_id` of a document: its number as a string.
+pub(super) fn id_of(document: usize) -> TokenId {
+    TokenId::from_extended_json(format!("\"{document}\""))
 }
 
 fn place_of(id: &TokenId) -> usize {
-    id.as_str().parse().unwrap()
+    id.as_str().trim_matches('"').parse().unwrap()
 }
 
 fn shown(id: usize, document: &Document) -> TokenDocument {

@@ -147,7 +147,7 @@ impl Inner {
             let document = Document { user, refresh, access: refresh, bookkeeping: Bookkeeping::default() };
             self.documents.insert(user, document.clone());
             if self.weather.duplicate && user == 0 {
-                self.documents.insert(100, document);
+                self.documents.insert(9, document);
             }
         }
     }
