@@ -1,7 +1,7 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
+use super::plan::{Landed, Next};
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::sink::{Landed, Next};
 use super::{Line, STORE_PATIENCE, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::http::TokenEndpoint;

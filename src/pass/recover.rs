@@ -1,7 +1,8 @@
 //! Recovery, before the first grant of a pass: answers that an earlier process had are written back, its claims are
 //! given back, and the tokens whose answers were cut off fall due first.
 
-use super::sink::{Landed, Next, Sink};
+use super::plan::{Landed, Next};
+use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};

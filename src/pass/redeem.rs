@@ -1,6 +1,6 @@
 //! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
-use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::plan::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::{Line, error_chain};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
