@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod http;
+pub mod partial;
 
 use crate::clock::Timestamp;
 use crate::provider::{ClientAuth, Provider};
