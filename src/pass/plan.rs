@@ -177,6 +177,7 @@ impl Planner<'_> {
             code: "already_redeemed".into(),
             http_status: None,
             at: now,
+            lost: None,
         };
         let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
         plan(&token.subject, Some(change), Outcome::NeedsLogin)

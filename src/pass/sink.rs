@@ -219,6 +219,7 @@ impl Sink {
             Ending::Settled
             | Ending::NotProcessed
             | Ending::Unsettled(_)
+            | Ending::SentTo(_)
             | Ending::Unread(_)
             | Ending::Orphaned(_) => (entry, ending),
         }));
