@@ -107,7 +107,7 @@ impl Inner {
                 .iter()
                 .any(|success| success.reached == Reached::Kept && self.ledger.rotation != Rotation::Keep);
             if self.ledger.would_accept(refresh, Instant::now()) && !redeemed {
-                let unread = (place.to_string(), "unread".to_owned());
+                let unread = (collection::id_of(place).as_str().to_owned(), "unread".to_owned());
                 if self.machines.iter().any(|machine| machine.disk.open_rows().contains(&unread)) {
                     continue;
                 }

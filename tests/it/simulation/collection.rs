@@ -301,7 +301,7 @@ fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State
     let kept = token.redemptions.iter().any(|redemption| redemption.reached == Reached::Kept);
     // A commit that failed may have recorded an intent that was never sent: nobody can know.
     let in_doubt = token.in_doubt > 0 || world.weather.disk > 0.0;
-    if state == State::NeedsLogin && rotated_by_us && !kept {
+    if state == State::NeedsLogin && rotated_by_us && !kept && !token.label_lost {
         world.violated(format!(
             "TOLD APART: document {place} is marked NeedsLogin, and it was us who lost what came for rt-{refresh}"
         ));

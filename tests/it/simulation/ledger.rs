@@ -53,6 +53,8 @@ pub(super) struct Token {
     pub(super) written: bool,
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
+    /// Did a power cut take what the journal knew of its sending?
+    pub(super) label_lost: bool,
 }
 
 struct Family {
@@ -101,6 +103,7 @@ impl Ledger {
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
+            label_lost: false,
         });
         self.tokens.len() - 1
     }

@@ -63,7 +63,11 @@ fn after_the_end(world: &mut super::world::Inner, machine: usize) {
         let kept = world.machines[machine].disk.unsynced();
         let kept = if early { 1 } else { 1 + world.random.random_range(0..=kept) };
         world.note(|| format!("the power of machine {machine} failed"));
+        let lost = kept <= world.machines[machine].disk.unsynced();
         world.machines[machine].disk.power_cut(kept);
+        if lost && !early {
+            world.forget_intents(machine);
+        }
     }
     let bug = world.bug;
     let disk = &mut world.machines[machine].disk;

@@ -1,7 +1,7 @@
 //! The world of one run: what everybody shares, what happens to a process at each of its steps, and what was seen.
 
 use super::bugs::Bug;
-use super::ledger::{Ledger, Reached, Who, refresh_text};
+use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
 use super::weather::{LEASE, Storm, Weather};
 use evergrant::clock::{Clock, Timestamp};
 use evergrant::journal::simulated::{Commit, Disk};
@@ -190,6 +190,14 @@ impl Inner {
             self.violated(format!(
                 "KEPT: rt-{token} was in a journal, and is in no journal and no document now"
             ));
+        }
+    }
+
+    /// A power cut took intents of this machine, which aren't synced: that costs the label of a loss, and nothing else.
+    pub(super) fn forget_intents(&mut self, machine: usize) {
+        for token in &mut self.ledger.tokens {
+            let mine = |success: &Redemption| matches!(success.by, Who::Process(by, _) if by == machine);
+            token.label_lost |= token.redemptions.iter().any(mine);
         }
     }
 
