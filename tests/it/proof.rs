@@ -1,0 +1,6 @@
+//! Proofs: tables of whatever others may send us or leave in a document, and what is scanned for secrets.
+
+mod answers;
+mod documents;
+mod mongo_documents;
+mod shapes;
