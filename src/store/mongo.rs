@@ -55,6 +55,8 @@ pub struct MongoStore {
     due_index: RwLock<Option<String>>,
     /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
     plain_texts: AtomicBool,
+    /// Longest wait for any answer, if the URL says so.
+    longest_wait: Option<Duration>,
 }
 
 impl std::fmt::Debug for MongoStore {
@@ -70,8 +72,9 @@ impl MongoStore {
     /// [`StoreError::Settings`] when the URL, the database or the extra filter can't be used.
     pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Self, StoreError> {
         let filter = settings.mapping.filter.as_deref().map(connect::extra_filter).transpose()?;
-        let (options, at) = connect::options(settings, concurrency).await?;
-        let name = settings.database.clone().or_else(|| options.default_database.clone());
+        let connect::Options { driver, hosts, longest_wait } =
+            connect::options(settings, concurrency).await?;
+        let name = settings.database.clone().or_else(|| driver.default_database.clone());
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Err(StoreError::Settings(
                 "neither the store's URL nor `store.database` names a database; set `store.database` or \
@@ -79,8 +82,8 @@ impl MongoStore {
                     .to_owned(),
             ));
         };
-        let at = format!("{name}.{} at {at}", settings.collection);
-        let client = Client::with_options(options).map_err(|error| failure::sort(&at, "connect", &error))?;
+        let at = format!("{name}.{} at {hosts}", settings.collection);
+        let client = Client::with_options(driver).map_err(|error| failure::sort(&at, "connect", &error))?;
         let database = client.database(&name);
         Ok(Self {
             at,
@@ -90,6 +93,7 @@ impl MongoStore {
             filter,
             due_index: RwLock::new(None),
             plain_texts: AtomicBool::new(false),
+            longest_wait,
         })
     }
 
@@ -105,11 +109,14 @@ impl MongoStore {
             action,
             source: Box::new(Cause::new(cause)),
         };
+        // An index takes as long as it takes to build.
+        let longest = self.longest_wait.filter(|_| bound <= READ_TIMEOUT);
+        let bound = longest.map_or(bound, |longest| longest.min(bound));
         match tokio::time::timeout(bound, tokio::spawn(future)).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error)),
             Ok(Err(_)) => Err(unavailable("the driver's task ended without an answer".to_owned())),
-            Err(_) => Err(unavailable(format!("no answer within {} s", bound.as_secs()))),
+            Err(_) => Err(unavailable(format!("no answer within {} s", bound.as_secs_f64()))),
         }
     }
 
