@@ -1,0 +1,3 @@
+//! The promise under everything that a year of production throws at it, judged by the provider's own ledger.
+
+mod network;
