@@ -5,7 +5,7 @@
 //! off its socket learns the truth.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -90,6 +90,8 @@ struct State {
     connections: Mutex<Vec<JoinHandle<()>>>,
     passed: AtomicU64,
     struck: AtomicU64,
+    /// Bytes of the last whole request and of the last whole answer.
+    lengths: [AtomicUsize; 2],
 }
 
 impl Proxy {
@@ -105,6 +107,7 @@ impl Proxy {
             connections: Mutex::default(),
             passed: AtomicU64::new(0),
             struck: AtomicU64::new(0),
+            lengths: Default::default(),
         });
         let proxy = Self { state, _port: port, address };
         proxy.back();
@@ -148,6 +151,12 @@ impl Proxy {
     /// Whole requests that were passed on.
     pub(crate) fn passed(&self) -> u64 {
         self.state.passed.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of the last whole request and of the last whole answer that came.
+    pub(crate) fn last_lengths(&self) -> (usize, usize) {
+        let [request, answer] = &self.state.lengths;
+        (request.load(Ordering::SeqCst), answer.load(Ordering::SeqCst))
     }
 
     /// How often it struck.
@@ -250,6 +259,7 @@ impl State {
         let (mut answered, mut waiting) = (Vec::new(), None);
         loop {
             while let Some(request) = self.wire.message(&mut line.asked) {
+                self.lengths[0].store(request.len(), Ordering::SeqCst);
                 match self.meet(Some(&request)) {
                     Some((Stage::Request(cut), fault)) => {
                         let (now, later) = request.split_at(cut.of(self.wire, &request));
@@ -281,6 +291,7 @@ impl State {
                         return Ok(());
                     }
                     while let Some(answer) = self.wire.message(&mut answered) {
+                        self.lengths[1].store(answer.len(), Ordering::SeqCst);
                         let Some((cut, fault)) = waiting.take() else {
                             line.client.write_all(&answer).await?;
                             line.open = line.open.saturating_sub(1);

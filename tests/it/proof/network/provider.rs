@@ -3,13 +3,9 @@
 use crate::store::backend::sqlite;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
 use crate::support::rehearsal::{Plan, Rehearsal};
-use evergrant::clock::Clock;
-use evergrant::grant::answer::{Class, read};
-use evergrant::grant::http::TokenEndpoint;
-use evergrant::grant::{self, Sent};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::{self, Sandbox};
-use evergrant::token::{RefreshToken, State};
+use evergrant::token::State;
 use futures::{FutureExt as _, StreamExt as _};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -77,7 +73,7 @@ const HALF_BODY: Stage = Stage::Answer(Cut::HalfBody);
 const NEARLY_ALL: Stage = Stage::Answer(Cut::AllBut(1));
 const WHOLE: Stage = Stage::Answer(Cut::Whole);
 
-/// Every stage and every fault. `Gone` is a provider that goes down at that moment: see [`gone`].
+/// Every stage and every fault. A provider that nobody reaches, or that goes down at that moment, is in `connect`.
 const TABLE: [Cell; 42] = [
     // Before anything is sent. A reset can come before or after we know that we are connected.
     cell("accepted, reset", Stage::Accept, Fault::Reset, &["transient", "ambiguous"], false),
