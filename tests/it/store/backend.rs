@@ -81,6 +81,12 @@ impl Backend {
         }
     }
 
+    /// Lets the store be reached by another way: over a line that may break. Nothing is sent yet.
+    pub(crate) async fn reach_by(&mut self, url: &str) {
+        self.settings.url = url.to_owned().into();
+        self.store = connect(&self.settings, 8).await.unwrap();
+    }
+
     /// Opens the same store once more, as another process does.
     pub(crate) async fn open_again(&self) -> Arc<dyn Store> {
         connect(&self.settings, 8).await.unwrap()

@@ -1,6 +1,6 @@
 //! The line to MongoDB: a cell for each call of a pass, each stage of it and each way to break.
 
-use crate::store::backend::{COLLECTION, mongo_at};
+use crate::store::backend::{COLLECTION, mongo};
 use crate::support::meddler::{Call, Mishap};
 use crate::support::mongod;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longest wait for an answer, in milliseconds, where none comes.
-const SHORT_WAIT_MS: u64 = 1000;
+const SHORT_WAIT_MS: u64 = 1500;
 
 /// Late, and yet in time.
 const LATE: Duration = Duration::from_millis(300);
 
 /// Later than anybody waits.
-const TOO_LATE: Duration = Duration::from_millis(2500);
+const TOO_LATE: Duration = Duration::from_millis(3500);
 
 /// How often the line breaks: once more than the driver tries by itself.
 const TIMES: u64 = 3;
 
 /// Cells that run at once.
-const CELLS_AT_ONCE: usize = 12;
+const CELLS_AT_ONCE: usize = 30;
 
 const USERS: usize = 12;
 
@@ -116,7 +116,8 @@ impl Scene {
         );
         let mut plan = Plan::users(USERS);
         plan.profile.concurrency = 3.try_into().unwrap();
-        let backend = mongo_at(&uri, test, plan.mapping.clone()).await?;
+        let mut backend = mongo(test, plan.mapping.clone()).await?;
+        backend.reach_by(&uri).await;
         Some(Self { rehearsal: Rehearsal::over(backend, &plan).await, proxy })
     }
 
@@ -191,13 +192,16 @@ async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Faul
         }
         Mishap::None
     });
+    // Where an answer is waited for shortly, an overloaded machine may fail the short wait at the beginning too.
+    let may_not_begin = asked == Asked::Prepare || !more.is_empty();
     let mut exit = run(rehearsal, &Stop::default()).await;
-    if asked == Asked::Prepare && exit == Exit::Unavailable {
-        assert_eq!(rehearsal.sandbox.ledger().requests, 0, "{name}: nothing is redeemed that can't be kept");
-        scene.proxy.heal();
+    for _ in 0..3 {
+        if !may_not_begin || exit != Exit::Unavailable || rehearsal.sandbox.ledger().requests > 0 {
+            break;
+        }
         exit = run(rehearsal, &Stop::default()).await;
     }
-    assert_eq!(exit, Exit::Well, "{name}: it waits, and goes on");
+    assert_eq!(exit, Exit::Well, "{name}: it waits, and goes on; or it didn't begin, and redeemed nothing");
     assert!(scene.proxy.struck() >= 1, "{name}");
     scene.judge(name).await;
 }
@@ -205,7 +209,7 @@ async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Faul
 #[tokio::test]
 async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
     for (number, asked) in EVERY.into_iter().enumerate() {
-        let Some(scene) = Scene::new(&format!("away_{number}"), "&serverSelectionTimeoutMS=1000").await
+        let Some(scene) = Scene::new(&format!("away_{number}"), "&serverSelectionTimeoutMS=2000").await
         else {
             return;
         };
@@ -241,7 +245,7 @@ async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
 #[tokio::test]
 async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_everybody() {
     for (number, asked) in EVERY.into_iter().enumerate() {
-        let Some(scene) = Scene::new(&format!("stays_away_{number}"), "&serverSelectionTimeoutMS=500").await
+        let Some(scene) = Scene::new(&format!("stays_away_{number}"), "&serverSelectionTimeoutMS=2000").await
         else {
             return;
         };
@@ -273,4 +277,22 @@ async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_ever
         assert_eq!(run(rehearsal, &Stop::default()).await, Exit::Well, "{asked:?}");
         scene.judge(&format!("{asked:?}")).await;
     }
+}
+
+#[tokio::test]
+async fn connections_that_went_silent_do_not_use_up_the_pool() {
+    let Some(scene) = Scene::new("silent_pool", "&maxPoolSize=2&socketTimeoutMS=500").await else { return };
+    let (armed, proxy) = (AtomicBool::new(false), scene.proxy.clone());
+    let stage = Stage::Answer(Cut::Nothing);
+    let needle = Some(Asked::WriteBack.command());
+    let strike = Strike { stage, fault: Fault::BlackHole, needle, times: 4 };
+    scene.rehearsal.meddler.decide(move |call| {
+        if call.writes_a_pair() && !armed.swap(true, Ordering::SeqCst) {
+            proxy.strike(strike.clone());
+        }
+        Mishap::None
+    });
+    let exit = run(&scene.rehearsal, &Stop::default()).await;
+    assert_eq!((exit, scene.proxy.struck()), (Exit::Well, 4), "it waits, and goes on");
+    scene.judge("silent pool").await;
 }
