@@ -6,3 +6,4 @@ pub(crate) mod mongod;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod rehearsal;
+pub(crate) mod replica_set;

@@ -1,13 +1,13 @@
 //! The line to MongoDB: a cell for each call of a pass, each stage of it and each way to break.
 
+use crate::proof::run_pass;
 use crate::store::backend::{COLLECTION, mongo};
 use crate::support::meddler::{Call, Mishap};
 use crate::support::mongod;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
 use crate::support::rehearsal::{Plan, Rehearsal};
-use evergrant::pass::{PassError, PassRequest, Stop};
-use evergrant::report::{Outcome, Report, summary::Exit};
-use evergrant::store::StoreError;
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::summary::Exit;
 use futures::{FutureExt as _, StreamExt as _};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -138,19 +138,8 @@ impl Scene {
 
 /// Runs a pass that may not be able to begin; the exit code that a process would end with.
 async fn run(rehearsal: &Rehearsal, stop: &Stop) -> Exit {
-    let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    let request = PassRequest::default();
-    let running = pass.run(&request, stop, Arc::new(Report::new()));
-    let ended = tokio::time::timeout(Duration::from_secs(50), running).await.expect("the pass hangs");
-    pass.journal.close().await;
-    match ended {
-        Ok(summary) => {
-            assert_eq!(summary.count(Outcome::NeedsLogin) + summary.count(Outcome::LostInFlight), 0);
-            summary.exit()
-        }
-        Err(PassError::Store(StoreError::Unavailable { .. })) => Exit::Unavailable,
-        Err(error) => panic!("{error:?}"),
-    }
+    let ended = run_pass(rehearsal, &PassRequest::default(), stop).await;
+    ended.map_or(Exit::Unavailable, |summary| summary.exit())
 }
 
 #[tokio::test]
