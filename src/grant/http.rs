@@ -2,6 +2,7 @@
 
 use super::{GrantRequest, RawAnswer, Sent};
 use crate::clock::Clock;
+use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use bytes::{Bytes, BytesMut};
 use std::error::Error as _;
@@ -105,6 +106,7 @@ impl TokenEndpoint {
     }
 
     async fn receive(&self, mut response: reqwest::Response) -> Sent {
+        reach(Point::AnswerBegun);
         let status = response.status().as_u16();
         let retry_after = response
             .headers()

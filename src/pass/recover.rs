@@ -6,6 +6,7 @@ use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
+use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use crate::report::Report;
 use crate::report::summary::Summary;
@@ -62,6 +63,7 @@ pub(super) async fn recover(
     unfinished: &[String],
 ) -> Result<(), PassError> {
     let entries = forget(line, line.journal.entries().await?).await?;
+    reach(Point::RecoveryRead);
     let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
     let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
     line.report.recovered(|recovery| {
@@ -79,6 +81,7 @@ pub(super) async fn recover(
     let cut_off: HashSet<_> = cut_off.map(|entry| entry.intent.document.clone()).collect();
     let (found, endings) = read_entries(line, entries, providers);
     end(line, endings).await?;
+    reach(Point::RecoverySorted);
     let mut found = found.into_iter().peekable();
     while found.peek().is_some() {
         let batch: Vec<_> = found.by_ref().take(BATCH).collect();
@@ -87,6 +90,7 @@ pub(super) async fn recover(
     if !unfinished.is_empty() {
         release_claims(line, unfinished, &cut_off).await?;
     }
+    reach(Point::RecoveryEnds);
     for lease_id in unfinished {
         line.journal.finish_pass(lease_id).await?;
     }
@@ -222,6 +226,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
         }
     }
     sink.settle(landed).await;
+    reach(Point::RecoveryWritten);
     end(line, endings).await
 }
 
@@ -270,7 +275,9 @@ async fn release_claims(
             })
             .collect();
         if !changes.is_empty() {
+            reach(Point::RecoveryReleases);
             line.store.apply(&changes).await?;
+            reach(Point::RecoveryReleased);
             line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
         }
         query.after = page.next;

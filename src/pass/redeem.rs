@@ -8,6 +8,7 @@ use crate::grant::answer::{Class, Reading};
 use crate::grant::http::TokenEndpoint;
 use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
+use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
 use crate::store::StoreError;
@@ -231,12 +232,15 @@ impl Redeemer {
             Err(returned) => return returned,
         };
         let _ = recorded.set(entry);
+        reach(Point::IntentKnown);
         let line = &self.line;
         line.report.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
+        reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent).await;
+        reach(Point::AnswerRead);
         permit.signal(self.signal(&reading, &attempt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
@@ -314,6 +318,7 @@ impl Redeemer {
         let Sent::Answered(raw) = sent else {
             return (grant::answer::read(sent, shape, self.line.clock.now()), None);
         };
+        reach(Point::AnswerReceived);
         let journaled = match self.line.journal.answer(entry, raw.clone()).await {
             Ok(journaled) => journaled,
             Err(unjournaled) => {
