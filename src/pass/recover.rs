@@ -102,7 +102,9 @@ pub(super) async fn recover(
 async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassError> {
     let success =
         |entry: &Entry| entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status));
-    let is_cut_off = |entry: &&Entry| entry.state == EntryState::Unsettled && !success(entry);
+    // An answer without a pair says no more than none: its document may have been marked just before the crash.
+    let without_pair = [EntryState::Unsettled, EntryState::Answer];
+    let is_cut_off = |entry: &&Entry| without_pair.contains(&entry.state) && !success(entry);
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
     let mut over = HashSet::new();
     for batch in cut_off.chunks(BATCH) {

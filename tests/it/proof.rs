@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test it -- --ignored proof --nocapture` runs the long forms; each prints one line of figures.
 
+mod lost_answers;
 mod sigkill;
 
 use std::io::Write as _;

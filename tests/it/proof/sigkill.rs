@@ -6,7 +6,7 @@
 use super::{knob, tell};
 use crate::support::process::{Kind, Scene};
 use evergrant::clock::{Clock, Timestamp};
-use evergrant::journal::{EntryState, Journal};
+use evergrant::journal::{EntryState, Intent, Journal};
 use evergrant::kill_point::Point;
 use evergrant::sandbox::SandboxConfig;
 use evergrant::store::{Change, PairChange};
@@ -109,20 +109,19 @@ impl World {
     /// One round: a process that is killed, sometimes a second one too, and one that ends by itself.
     async fn round(&mut self, death: Death) {
         let began = Clock::system().now();
-        let mut tokens = HashMap::new();
         let mut wreck = Wreck { cut_off: HashSet::new(), spent: HashMap::new() };
         if let Death::At(point) = death
             && is_of_recovery(point)
         {
             let first = [Point::AnswerCommitted, Point::BeforeApply, Point::Applied, Point::EndWritten];
             let first = first[self.random.random_range(0..first.len())];
-            self.kill(Death::At(first), &mut tokens, &mut wreck).await;
-            self.kill(death, &mut tokens, &mut wreck).await;
+            self.kill(Death::At(first), &mut wreck).await;
+            self.kill(death, &mut wreck).await;
         } else {
-            self.kill(death, &mut tokens, &mut wreck).await;
+            self.kill(death, &mut wreck).await;
             // Who is killed while recovering recovers once more.
             if matches!(death, Death::At(_)) && self.random.random_bool(0.2) {
-                self.kill(Death::Random, &mut tokens, &mut wreck).await;
+                self.kill(Death::Random, &mut wreck).await;
             }
         }
         let started = Instant::now();
@@ -134,16 +133,12 @@ impl World {
     }
 
     /// Starts a process, kills it, and looks at what is left.
-    async fn kill(&mut self, death: Death, tokens: &mut HashMap<Fingerprint, String>, wreck: &mut Wreck) {
+    async fn kill(&mut self, death: Death, wreck: &mut Wreck) {
         let mut times = match death {
             Death::At(point) => self.random.random_range(1..=reached_at_most(point)),
             Death::Random => 0,
         };
         for _ in 0..TRIES {
-            tokens.extend(self.scene.documents().await.into_iter().filter_map(|document| {
-                let token = document.refresh_token.ok()?;
-                Some((token.fingerprint(), token.expose().to_owned()))
-            }));
             let killed = match death {
                 Death::At(point) => self.killed_at(point, times).await,
                 Death::Random => self.killed_at_random().await,
@@ -152,7 +147,7 @@ impl World {
             if killed {
                 self.tally.kills += 1;
                 self.tally.points.extend(if let Death::At(point) = death { Some(point) } else { None });
-                self.look_at(tokens, wreck).await;
+                self.look_at(wreck).await;
                 return;
             }
             // It ended before it got there so often: sooner, then.
@@ -190,14 +185,14 @@ impl World {
     }
 
     /// What the killed process had received is what its journal holds; what it had sent is there as an intent.
-    async fn look_at(&mut self, tokens: &HashMap<Fingerprint, String>, wreck: &mut Wreck) {
+    async fn look_at(&mut self, wreck: &mut Wreck) {
         self.quiet().await;
         for entry in Journal::peek(&self.scene.state_folder()).unwrap() {
-            let token = &tokens[&entry.intent.fingerprint];
             match entry.state {
                 EntryState::Answer => {
-                    let record = self.scene.sandbox.token_history(token).unwrap();
-                    wreck.spent.insert(token.clone(), record.presentations.len());
+                    let token = self.token_of(&entry.intent);
+                    let record = self.scene.sandbox.token_history(&token).unwrap();
+                    wreck.spent.insert(token, record.presentations.len());
                 }
                 EntryState::Intent | EntryState::Unsettled => {
                     wreck.cut_off.insert(entry.intent.subject.as_str().to_owned());
@@ -208,6 +203,19 @@ impl World {
                 EntryState::Unread | EntryState::Orphan => panic!("{}: {entry:?}", self.name),
             }
         }
+    }
+
+    /// The refresh token that the journal knows by its fingerprint: one of the last that its user was handed.
+    fn token_of(&self, intent: &Intent) -> String {
+        let user = self.scene.sandbox.user(intent.subject.as_str()).unwrap();
+        let mut token = Some(user.current_refresh_token);
+        while let Some(candidate) = token {
+            if RefreshToken::new(candidate.clone()).fingerprint() == intent.fingerprint {
+                return candidate;
+            }
+            token = self.scene.sandbox.token_history(&candidate).and_then(|record| record.predecessor);
+        }
+        panic!("{}: nobody handed out {intent:?}", self.name)
     }
 
     /// Waits until the provider has done with what a dead client had sent.
@@ -373,6 +381,25 @@ async fn with_a_grace_period_a_killed_process_loses_nothing_at_all_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_grace_period_a_killed_process_loses_nothing_at_all_mongodb() {
     survives(Kind::Mongo, true, deaths(RANDOM_KILLS, 0)).await;
+}
+
+/// The refusal is in the journal and its mark in the document: nobody asks again, so the row must not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_was_written_before_the_kill_leaves_no_row() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let config = SandboxConfig::default();
+        let Some(scene) = Scene::new("marked", kind, config).await else { continue };
+        for plan in ["AnswerReceived:1", "Applied:1"] {
+            let ended = scene.command(&ONCE).env("EVERGRANT_TEST_KILL_AT", plan).status().await.unwrap();
+            assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32), "{plan}");
+        }
+        let document = scene.documents().await.remove(0);
+        assert_eq!(document.bookkeeping.state, State::LostInFlight);
+        let ended = scene.run(&ONCE).await;
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let open = Journal::peek(&scene.state_folder()).unwrap();
+        assert!(open.is_empty(), "{open:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,12 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) async fn of(child: Child) -> Self {
-        let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        Self::within(PATIENCE, child).await
+    }
+
+    /// For one that has much to do.
+    pub(crate) async fn within(patience: Duration, child: Child) -> Self {
+        let Output { status, stdout, stderr } = tokio::time::timeout(patience, child.wait_with_output())
             .await
             .expect("it ends by itself")
             .unwrap();
