@@ -6,7 +6,7 @@
 use super::{knob, tell};
 use crate::support::process::{Kind, Scene};
 use evergrant::clock::{Clock, Timestamp};
-use evergrant::journal::{EntryState, Intent, Journal};
+use evergrant::journal::{Entry, EntryState, Intent, Journal};
 use evergrant::kill_point::Point;
 use evergrant::sandbox::SandboxConfig;
 use evergrant::store::{Change, PairChange};
@@ -72,7 +72,7 @@ struct World {
 struct Wreck {
     /// Whose grants were cut off before their answer was in the journal.
     cut_off: HashSet<String>,
-    /// Tokens whose answers the journal held, and how often each had been presented by then.
+    /// Tokens whose successes the journal held, and how often each had been presented by then.
     spent: HashMap<String, usize>,
 }
 
@@ -189,6 +189,8 @@ impl World {
         self.quiet().await;
         for entry in Journal::peek(&self.scene.state_folder()).unwrap() {
             match entry.state {
+                // A refusal says again what it said, whoever asks; only a success is never asked for again.
+                EntryState::Answer if !is_success(&entry) => {}
                 EntryState::Answer => {
                     let token = self.token_of(&entry.intent);
                     let record = self.scene.sandbox.token_history(&token).unwrap();
@@ -303,6 +305,10 @@ impl World {
         self.tally.received = ledger.delivered;
         self.tally
     }
+}
+
+fn is_success(entry: &Entry) -> bool {
+    entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status))
 }
 
 /// How often a pass over [`USERS`] reaches a point, at least once each time.
