@@ -4,6 +4,7 @@
 
 mod lost_answers;
 mod sigkill;
+mod two_daemons;
 
 use std::io::Write as _;
 

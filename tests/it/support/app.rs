@@ -3,6 +3,7 @@
 
 use bson::{Document, doc};
 use evergrant::sandbox::{Sandbox, SeededUser};
+use evergrant::token::RefreshToken;
 use futures::TryStreamExt as _;
 use mongodb::Collection;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -115,20 +116,14 @@ impl App {
                 refresh_token: text("refresh_token"),
                 state: bookkeeping.get_str("state").unwrap().to_owned(),
             };
-            // One who has logged in since then is marked until the next pass finds the new token.
-            if self.done.marked.iter().any(|known| known.email == marked.email)
-                && !self.is_spent(&marked.refresh_token)
-            {
+            // One who has logged in since then stays marked until the next pass finds the new token.
+            let fingerprint = RefreshToken::new(marked.refresh_token.clone()).fingerprint().to_string();
+            if bookkeeping.get_str("fingerprint").ok() != Some(fingerprint.as_str()) {
                 continue;
             }
             self.log_in(&marked.email).await;
             self.done.marked.push(marked);
         }
-    }
-
-    /// Was this token redeemed by somebody?
-    fn is_spent(&self, token: &str) -> bool {
-        self.sandbox.token_history(token).is_some_and(|record| record.delivery().is_some())
     }
 
     async fn write(&self, document: &Document, refresh_token: &str, access_token: &str) {

@@ -110,6 +110,16 @@ impl Scene {
         self.sandbox.audit(held)
     }
 
+    /// The collection as the application sees it, through a connection of its own.
+    pub(crate) async fn collection(&self) -> mongodb::Collection<bson::Document> {
+        let setting = |key: &str| {
+            let (_, value) = self.settings.iter().find(|(known, _)| known == key).expect("a MongoDB");
+            value.as_str()
+        };
+        let client = mongodb::Client::with_uri_str(setting("store.url")).await.unwrap();
+        client.database(setting("store.database")).collection("tokens")
+    }
+
     pub(crate) fn state_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("state")
     }
