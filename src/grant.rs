@@ -3,11 +3,13 @@
 pub mod answer;
 pub mod http;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::provider::{ClientAuth, Provider};
 use crate::token::RefreshToken;
+use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 
 /// The `application/x-www-form-urlencoded` fields of a request; holds secrets, so it has no `Debug`.
 pub struct Form(Vec<(String, String)>);
@@ -70,6 +72,21 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
 /// is. A `+` of the text itself is `%2B`, so each `+` left is a space.
 fn form_encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The way to one provider's token endpoint: [`http::TokenEndpoint`], or what a simulation puts in its place.
+#[async_trait]
+pub trait Wire: Send + Sync + fmt::Debug {
+    /// Sends one grant and waits for all of the answer.
+    ///
+    /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
+    async fn post(&self, request: &GrantRequest) -> Sent;
+}
+
+/// Makes the [`Wire`] to each provider of a pass.
+pub trait Connect: Send + Sync + fmt::Debug {
+    /// Prepares a wire; sends nothing yet.
+    fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, http::ClientError>;
 }
 
 /// An HTTP answer as it came, before anybody parsed it. Holds tokens: `Debug` shows sizes only.

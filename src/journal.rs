@@ -6,6 +6,7 @@
 
 mod lock;
 mod owner;
+pub mod simulated;
 mod sqlite;
 
 use crate::clock::{Clock, Timestamp};

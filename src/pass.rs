@@ -12,9 +12,11 @@ mod recover;
 mod redeem;
 mod sink;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::gate::Gate;
-use crate::grant::http::{ClientError, TokenEndpoint};
+use crate::grant::Connect;
+use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
@@ -93,6 +95,10 @@ pub struct Pass {
     pub settings: PassSettings,
     /// The wall clock.
     pub clock: Clock,
+    /// How providers are reached.
+    pub connect: Arc<dyn Connect>,
+    /// Jitter and lease ids.
+    pub chance: Chance,
 }
 
 /// A pass that couldn't begin; nothing was redeemed.
@@ -133,6 +139,7 @@ struct Line {
     store: Arc<dyn Store>,
     journal: Journal,
     clock: Clock,
+    chance: Chance,
     settings: PassSettings,
     terms: ClaimTerms,
     policy: DuePolicy,
@@ -264,7 +271,7 @@ impl Pass {
         let readiness = self.store.prepare().await?;
         let endpoints: Vec<_> = providers
             .iter()
-            .map(|provider| TokenEndpoint::new(provider, self.clock.clone()))
+            .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
         report.watch(&line.gates);
@@ -401,8 +408,9 @@ impl Pass {
             store: self.store.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
+            chance: self.chance.clone(),
             terms: ClaimTerms {
-                lease_id: format!("{:032x}", rand::random::<u128>()),
+                lease_id: format!("{:032x}", self.chance.unique()),
                 owner: process_name(),
                 lease: settings.lease,
                 due_by,

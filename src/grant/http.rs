@@ -1,11 +1,13 @@
 //! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
 
-use super::{GrantRequest, RawAnswer, Sent};
+use super::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -71,24 +73,6 @@ impl TokenEndpoint {
         Ok(Self { client, url: provider.token_url.clone(), clock })
     }
 
-    /// Sends one grant and waits for all of the answer, for at most the provider's request timeout.
-    ///
-    /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
-    pub async fn post(&self, request: &GrantRequest) -> Sent {
-        let mut post = self
-            .client
-            .post(self.url.clone())
-            .header(reqwest::header::ACCEPT, "application/json")
-            .form(request.form.fields());
-        if let Some(basic) = &request.basic {
-            post = post.basic_auth(&basic.username, Some(&basic.password));
-        }
-        match post.send().await {
-            Ok(response) => self.receive(response).await,
-            Err(error) => not_answered(&error),
-        }
-    }
-
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
     ///
     /// Cancel-safe.
@@ -125,6 +109,35 @@ impl TokenEndpoint {
         };
         let body: Bytes = body.freeze();
         Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
+    }
+}
+
+/// HTTPS, as in production: a [`TokenEndpoint`] for each provider.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Https;
+
+impl Connect for Https {
+    fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(TokenEndpoint::new(provider, clock.clone())?))
+    }
+}
+
+#[async_trait]
+impl Wire for TokenEndpoint {
+    /// Waits for at most the provider's request timeout.
+    async fn post(&self, request: &GrantRequest) -> Sent {
+        let mut post = self
+            .client
+            .post(self.url.clone())
+            .header(reqwest::header::ACCEPT, "application/json")
+            .form(request.form.fields());
+        if let Some(basic) = &request.basic {
+            post = post.basic_auth(&basic.username, Some(&basic.password));
+        }
+        match post.send().await {
+            Ok(response) => self.receive(response).await,
+            Err(error) => not_answered(&error),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
+mod image;
+
 use super::{Begun, Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -9,6 +11,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub(super) use image::Image;
 
 /// How long the fingerprint of a redeemed token is remembered.
 ///
@@ -71,6 +75,12 @@ impl Rows {
             }
         })?;
         let connection = Connection::open(file).map_err(failed("open"))?;
+        Self::prepare(connection, file, now)
+    }
+
+    /// Makes the tables, and takes note of what a crash left.
+    fn prepare(connection: Connection, file: &Path, now: Timestamp) -> Result<Self, JournalError> {
+        let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failed("switch to write-ahead logging"))?;
@@ -117,6 +127,11 @@ impl Rows {
     /// Commits; after an error the file must not be written again by this process.
     pub(super) fn commit(&mut self) -> Result<(), JournalError> {
         self.run("commit", "COMMIT", [])
+    }
+
+    /// Takes the transaction back.
+    pub(super) fn roll_back(&mut self) -> Result<(), JournalError> {
+        self.run("take a transaction back", "ROLLBACK", [])
     }
 
     pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {

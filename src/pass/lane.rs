@@ -4,7 +4,7 @@ use super::redeem::{Attempt, Redeemer, Returned};
 use super::sink::{Landed, Next};
 use super::{Line, STORE_PATIENCE, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
-use crate::grant::http::TokenEndpoint;
+use crate::grant::Wire;
 use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::select::{Claims, Pulled};
@@ -51,7 +51,7 @@ impl Lane {
         line: Arc<Line>,
         provider: Arc<Provider>,
         gate: Arc<Gate>,
-        endpoint: TokenEndpoint,
+        endpoint: Arc<dyn Wire>,
         claims: Claims,
         landed: mpsc::Sender<Landed>,
     ) -> Self {

@@ -4,8 +4,8 @@ use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::{Line, error_chain};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
+use crate::grant::Wire;
 use crate::grant::answer::{Class, Reading};
-use crate::grant::http::TokenEndpoint;
 use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
 use crate::kill_point::{Point, reach};
@@ -87,7 +87,7 @@ pub(super) struct Redeemer {
     pub(super) line: Arc<Line>,
     pub(super) provider: Arc<Provider>,
     pub(super) gate: Arc<Gate>,
-    pub(super) endpoint: TokenEndpoint,
+    pub(super) endpoint: Arc<dyn Wire>,
     pub(super) landed: mpsc::Sender<Landed>,
 }
 

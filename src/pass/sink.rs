@@ -203,7 +203,8 @@ impl Sink {
         let subject = &token.subject;
         match next {
             Next::WriteBack { granted, received_at, recovered } => {
-                let change = policy.renewal(&granted, &token, &provider.profile, received_at, rand::random());
+                let change =
+                    policy.renewal(&granted, &token, &provider.profile, received_at, self.line.chance.unit());
                 let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
                 let ending =
                     new.map_or(Ending::Renewed, |new| Ending::Redeemed { successor: new.fingerprint() });
@@ -240,7 +241,7 @@ impl Sink {
             }
             Next::Defer(evidence) => {
                 let reason = Some(evidence.code.clone());
-                let change = policy.deferral(&token, evidence, rand::random());
+                let change = policy.deferral(&token, evidence, self.line.chance.unit());
                 Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
             }
             Next::Release(reason) => Planned {

@@ -3,6 +3,7 @@
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
 use bytes::Bytes;
 use chrono::TimeDelta;
+use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
 use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
