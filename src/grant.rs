@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod http;
+mod patience;
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::{ClientAuth, Provider};

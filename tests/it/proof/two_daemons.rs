@@ -26,7 +26,7 @@ const LEASE: Duration = Duration::from_secs(37);
 const REQUEST_TIMEOUT: &str = "5s";
 
 /// Longer than the lease, and shorter than two of them.
-const LONG_PAUSE: Duration = Duration::from_secs(45);
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 /// No wait of a proof takes longer.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -354,6 +354,27 @@ async fn two_daemons_and_the_app_neither_replay_nor_overwrite() {
     let pause = Duration::from_secs(2);
     let plan = Plan { users: 150, grants: 1000, rate: "100/s", turns: 2, pause, kills: 1 };
     nothing_is_replayed_or_overwritten(plan).await;
+}
+
+/// Time that a process was not awake is not time in which it waited: the answer is in its socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_came_during_a_pause_longer_than_the_timeout_is_taken() {
+    let (timeout, latency) = (Duration::from_secs(2), Duration::from_millis(300));
+    let config = SandboxConfig { users: 8, latency, ..SandboxConfig::default() };
+    let mut scene = Scene::new("paused", Kind::Sqlite, config).await.unwrap();
+    scene.set("request_timeout", "2s");
+    let mut child = scene.start(&["run", "--once", "--format", "json"]);
+    // The canary first, then all others at once.
+    scene.until(&mut child, |sandbox| sandbox.ledger().granted == 1 && sandbox.in_flight() == 7).await;
+    let daemon = Daemon { name: "paused", child };
+    daemon.signal(Signal::SIGSTOP);
+    tokio::time::sleep(timeout * 2).await;
+    assert_eq!((scene.sandbox.in_flight(), scene.sandbox.ledger().granted), (0, 8), "all answers are out");
+    daemon.signal(Signal::SIGCONT);
+    let ended = Ended::of(daemon.child).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.json()["retries"], 0, "{ended:?}");
+    assert_eq!((scene.audit().await.kept, scene.sandbox.replays().len()), (8, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
