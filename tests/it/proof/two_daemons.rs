@@ -26,7 +26,7 @@ const LEASE: Duration = Duration::from_secs(37);
 const REQUEST_TIMEOUT: &str = "5s";
 
 /// Longer than the lease, and shorter than two of them.
-const LONG_PAUSE: Duration = Duration::from_secs(60);
+const LONG_PAUSE: Duration = Duration::from_mins(1);
 
 /// No wait of a proof takes longer.
 const PATIENCE: Duration = Duration::from_mins(5);
