@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod http;
+pub mod partial;
 mod patience;
 
 use crate::clock::{Clock, Timestamp};
@@ -82,6 +83,11 @@ pub trait Wire: Send + Sync + fmt::Debug {
     ///
     /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
     async fn post(&self, request: &GrantRequest) -> Sent;
+
+    /// The address that requests go to, as far as it is known: evidence for a grant whose answer was lost.
+    fn peer(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Makes the [`Wire`] to each provider of a pass.

@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS entries (
   sent_at INTEGER NOT NULL,        -- milliseconds since 1970, as all times here
   unsettled_since INTEGER,
   why TEXT,
-  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER
+  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
+  peer TEXT                        -- whom it was sent to, where the answer was lost
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -53,7 +54,7 @@ const UNREADABLE: &str = "unreadable";
 /// The columns of an [`Entry`], in the order in which [`read_entry`] takes them.
 const ENTRY_COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why,
-  status, retry_after, body, complete, received_at";
+  status, retry_after, body, complete, received_at, peer";
 
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -95,6 +96,7 @@ impl Rows {
             ));
         }
         connection.execute_batch(SCHEMA).map_err(failed("make its tables"))?;
+        add_column(&connection, "peer", "TEXT").map_err(failed("add a column"))?;
         connection
             .pragma_update(None, "user_version", SCHEMA_VERSION)
             .map_err(failed("write its version"))?;
@@ -254,6 +256,9 @@ impl Rows {
                  WHERE id = ?1",
                 params![id, why],
             ),
+            Ending::SentTo(peer) => {
+                self.run("note a peer", "UPDATE entries SET peer = ?2 WHERE id = ?1", params![id, peer])
+            }
             Ending::Unread(why) => self.run(
                 "keep an unread answer",
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
@@ -338,6 +343,19 @@ impl Rows {
     }
 }
 
+/// Adds a column that journals of earlier versions don't have; their rows have nothing in it.
+fn add_column(connection: &Connection, name: &str, kind: &str) -> rusqlite::Result<()> {
+    if has_column(connection, name)? {
+        return Ok(());
+    }
+    connection.execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))
+}
+
+fn has_column(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*) FROM pragma_table_info('entries') WHERE name = ?1";
+    connection.query_row(count, [name], |row| row.get(0))
+}
+
 /// Reads the rows beside a process that may be writing them.
 pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
     if !file.exists() {
@@ -349,8 +367,14 @@ pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
 }
 
 fn read_entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    // A journal of an earlier version that is only looked at.
+    let columns = if has_column(connection, "peer")? {
+        ENTRY_COLUMNS.to_owned()
+    } else {
+        ENTRY_COLUMNS.replace("peer", "NULL")
+    };
     connection
-        .prepare(&format!("SELECT {ENTRY_COLUMNS} FROM entries ORDER BY id"))?
+        .prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?
         .query_map([], read_entry)?
         .collect()
 }
@@ -392,6 +416,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         },
         unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
         why: row.get(8)?,
+        peer: row.get(14)?,
         answer,
     })
 }
