@@ -1,8 +1,10 @@
 //! One `refresh_token` grant (RFC 6749 §6): the request, and what came back. No I/O here; that is [`http`].
 
 pub mod answer;
+mod body;
 pub mod http;
 pub mod partial;
+mod patience;
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::{ClientAuth, Provider};

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
 
 mod architecture;
-mod crash;
 mod foreign;
 mod pass;
+mod proof;
 mod readme;
 mod run;
 mod simulation;
