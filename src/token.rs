@@ -396,6 +396,19 @@ pub struct Bookkeeping {
     pub lease: Option<Lease>,
 }
 
+impl Bookkeeping {
+    /// The same, speaking of the token with this fingerprint: what was said of another one is over, a mark above all.
+    #[must_use]
+    pub fn speaking_of(self, fingerprint: Fingerprint, now: Timestamp) -> Self {
+        let fingerprint = Some(fingerprint);
+        if self.fingerprint == fingerprint {
+            return self;
+        }
+        let since = if self.state == State::Live { self.since } else { Some(now) };
+        Self { state: State::Live, since, fingerprint, last_error: None, ..self }
+    }
+}
+
 /// A token document as a store reads it: decoded one by one, a bad one is a value and not an error.
 #[derive(Debug, Clone)]
 pub struct TokenDocument {

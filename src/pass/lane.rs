@@ -277,7 +277,11 @@ impl Lane {
 
     async fn land(&self, attempt: Attempt, next: Next) {
         // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
-        let landed = Landed::Token { token: attempt.token, provider: self.redeemer.provider.clone(), next };
+        let landed = Landed::Token {
+            token: attempt.into_token(self.line.clock.now()),
+            provider: self.redeemer.provider.clone(),
+            next,
+        };
         if self.redeemer.landed.send(landed).await.is_err() {
             self.line.cannot_keep();
         }

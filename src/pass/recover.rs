@@ -2,6 +2,7 @@
 //! given back, and the tokens whose answers were cut off fall due first.
 
 use super::plan::{Landed, Next};
+use super::redeem::in_doubt;
 use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
@@ -13,7 +14,7 @@ use crate::report::Report;
 use crate::report::summary::Summary;
 use crate::select::{Selected, select};
 use crate::store::{Change, DueQuery, ProviderFilter};
-use crate::token::{Bookkeeping, DueToken, TokenId};
+use crate::token::{Bookkeeping, DueToken, Fingerprint, Lost, RefreshToken, TokenDocument, TokenId};
 use chrono::TimeDelta;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,7 +80,7 @@ pub(super) async fn recover(
         );
     }
     let cut_off = entries.iter().filter(|entry| entry.state != EntryState::Orphan);
-    let cut_off: HashSet<_> = cut_off.map(|entry| entry.intent.document.clone()).collect();
+    let cut_off: HashMap<_, _> = cut_off.map(|entry| (entry.intent.document.clone(), doubt(entry))).collect();
     let (found, endings) = read_entries(line, entries, providers);
     end(line, endings).await?;
     reach(Point::RecoverySorted);
@@ -247,12 +248,45 @@ async fn end(line: &Line, endings: Vec<(EntryId, Ending)>) -> Result<(), PassErr
     Ok(())
 }
 
+/// What is known of a grant that was cut off, and of which token.
+fn doubt(entry: &Entry) -> Option<(Fingerprint, Lost)> {
+    (entry.state == EntryState::Unsettled).then(|| {
+        let lost = Lost {
+            cause: entry.why.clone().unwrap_or_else(|| "stopped".to_owned()),
+            sent_at: entry.unsettled_since,
+            peer: entry.peer.clone(),
+            received_bytes: entry.answer.as_ref().map_or(0, |answer| answer.get().body.len() as u64),
+        };
+        (entry.intent.fingerprint, lost)
+    })
+}
+
+/// The bookkeeping of a document whose claim is given back. A cut-off grant of its token is noted in it, because another
+/// machine, which may ask for it next, doesn't see our journal.
+fn released(
+    line: &Line,
+    document: &TokenDocument,
+    cut_off: Option<&Option<(Fingerprint, Lost)>>,
+) -> Bookkeeping {
+    let before = document.bookkeeping.clone();
+    let due_at = cut_off.is_none().then_some(line.policy.due_by);
+    let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+    match cut_off {
+        Some(Some((fingerprint, lost))) if now_there == Some(*fingerprint) => {
+            let now = line.clock.now();
+            let last_error = Some(in_doubt(lost.clone(), now));
+            Bookkeeping { lease: None, due_at, last_error, ..before.speaking_of(*fingerprint, now) }
+        }
+        _ => Bookkeeping { lease: None, due_at, ..before },
+    }
+}
+
 /// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
 /// because a provider that forgives a lost answer doesn't do so for long.
 async fn release_claims(
     line: &Line,
     unfinished: &[String],
-    cut_off: &HashSet<TokenId>,
+    cut_off: &HashMap<TokenId, Option<(Fingerprint, Lost)>>,
 ) -> Result<(), PassError> {
     let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
     let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
@@ -275,11 +309,7 @@ async fn release_claims(
                     expect_refresh_token: None,
                     expect_lease: Some(lease_id),
                     pair: None,
-                    bookkeeping: Bookkeeping {
-                        lease: None,
-                        due_at: (!cut_off.contains(&document.id)).then_some(line.policy.due_by),
-                        ..document.bookkeeping
-                    },
+                    bookkeeping: released(line, &document, cut_off.get(&document.id)),
                     id: document.id,
                 })
             })

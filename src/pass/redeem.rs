@@ -14,7 +14,7 @@ use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
 use crate::select::NOT_ASKED_AGAIN;
 use crate::store::StoreError;
-use crate::token::{DueToken, LastError, Lost, State, TokenId};
+use crate::token::{Bookkeeping, DueToken, LastError, Lost, State, TokenId};
 use crate::write_back::evidence;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -66,6 +66,17 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) const fn new(token: DueToken) -> Self {
         Self { token, put_off: 0, unanswered: 0, lost: None, in_the_way: 0 }
+    }
+
+    /// Gives the token up, with what is known of a lost answer in its bookkeeping: whoever asks for it next must know,
+    /// on another machine too.
+    pub(super) fn into_token(self, now: Timestamp) -> DueToken {
+        let Self { mut token, lost, .. } = self;
+        if let Some(lost) = lost {
+            let bookkeeping = token.bookkeeping.speaking_of(token.refresh_token.fingerprint(), now);
+            token.bookkeeping = Bookkeeping { last_error: Some(in_doubt(lost, now)), ..bookkeeping };
+        }
+        token
     }
 }
 
@@ -179,7 +190,7 @@ impl Redeemer {
             }
         };
         permit.signal(Signal::NotAsked);
-        self.land(attempt.token, next).await;
+        self.land(attempt.into_token(self.line.clock.now()), next).await;
         Err(Returned::Done)
     }
 
@@ -187,7 +198,7 @@ impl Redeemer {
     async fn step_aside(&self, mut attempt: Attempt) -> Returned {
         attempt.in_the_way += 1;
         if attempt.in_the_way > MOST_IN_THE_WAY {
-            self.land(attempt.token, Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
+            self.land(attempt.into_token(self.line.clock.now()), Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
             return Returned::Done;
         }
         let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
@@ -276,6 +287,9 @@ impl Redeemer {
 
         let now = line.clock.now();
         let mut proof = evidence(&reading, now);
+        if self.provider.profile.rotation != Rotation::None {
+            proof.lost = lost(&attempt, unsettled_since);
+        }
         let next = match reading.class {
             Class::Granted(granted) => {
                 let kept = kept.expect("only an answer can be a grant");
@@ -335,8 +349,6 @@ impl Redeemer {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
                 // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
                 // And so may one that another machine sent, and wrote into the document that no answer came.
-                proof.lost = lost(&attempt, unsettled_since)
-                    .filter(|_| self.provider.profile.rotation != Rotation::None);
                 let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
                 Next::Retire { entry: Some(entry), state, evidence: proof }
             }
@@ -345,7 +357,7 @@ impl Redeemer {
                 Next::Later("client_rejected")
             }
         };
-        self.land(attempt.token, next).await;
+        self.land(attempt.into_token(now), next).await;
         drop(permit);
         Returned::Done
     }
@@ -420,6 +432,12 @@ impl Redeemer {
 
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// The evidence in a document that its token was sent, and that no answer came.
+pub(super) fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
+    let class = Class::Ambiguous.word().to_owned();
+    LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
 }
 
 /// How long a token rests that was put off so often.

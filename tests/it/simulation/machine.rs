@@ -88,7 +88,7 @@ async fn live(life: &Life) {
         pass_once(life, &pass, &stop).await;
         stopper.abort();
         let (calm, ends) = life.world.with(|world| (world.calm, world.random.random_bool(0.2)));
-        if calm || ends || journal.is_broken() {
+        if calm || ends || journal.is_broken() || stop.take_no_more.is_cancelled() {
             break;
         }
         let wait = life.world.with(|world| Duration::from_secs(world.random.random_range(1..120)));

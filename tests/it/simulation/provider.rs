@@ -65,13 +65,16 @@ impl Wire for Endpoint {
 impl Endpoint {
     async fn once(&self, token: usize) -> Sent {
         let world = &self.life.world;
-        world.with(|world| world.ledger.tokens[token].in_doubt += 1);
-        // No pause here: a process that is stopped between its last look at the clock and the first byte can't be told
-        // from one whose request is late.
+        world.with(|world| {
+            world.ledger.tokens[token].in_doubt += 1;
+            if self.life.is_alive(world) {
+                judge_sending(world, &self.life, token);
+            }
+        });
+        // Judged above: a process that is stopped here, between its last look and the first byte, can't know better.
         world.some_time().await;
         self.life.go_on().await;
         let fate = world.with(|world| {
-            judge_sending(world, &self.life, token);
             let fate = draw(world);
             world.note(|| format!("{:?} sends rt-{token}: {fate:?}", self.life));
             fate

@@ -242,11 +242,10 @@ impl Life {
     pub(super) async fn go_on(&self) {
         loop {
             let until = self.world.with(|world| {
-                let machine = &world.machines[self.machine];
-                if !machine.alive || machine.life != self.number {
+                if !self.is_alive(world) {
                     return Err(());
                 }
-                Ok(machine.paused_until.filter(|until| *until > Instant::now()))
+                Ok(world.machines[self.machine].paused_until.filter(|until| *until > Instant::now()))
             });
             match until {
                 Ok(None) => return,
@@ -254,6 +253,11 @@ impl Life {
                 Err(()) => std::future::pending().await,
             }
         }
+    }
+
+    pub(super) fn is_alive(&self, world: &Inner) -> bool {
+        let machine = &world.machines[self.machine];
+        machine.alive && machine.life == self.number
     }
 
     /// Perhaps the process is killed, or stopped for a while.
