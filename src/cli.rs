@@ -112,6 +112,9 @@ pub struct RunArgs {
     /// Redeem every token, due or not, dead or not; none that another process has claimed (with --once).
     #[arg(long, requires = "once")]
     pub force: bool,
+    /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
+    #[arg(long, requires = "once")]
+    pub accept_refusals: bool,
 }
 
 /// `evergrant check`.

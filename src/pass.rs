@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod held;
 mod lane;
 mod plan;
 mod recover;
@@ -81,6 +82,8 @@ pub struct PassRequest {
     pub limit: Option<NonZeroU64>,
     /// Only this provider's documents.
     pub provider: Option<String>,
+    /// Believe the provider's refusals, however many they are: a person has looked at them.
+    pub accept_refusals: bool,
 }
 
 /// Everything that a pass works with.
@@ -146,7 +149,7 @@ struct Line {
     policy: DuePolicy,
     report: Arc<Report>,
     stop: Stop,
-    gates: Vec<Arc<Gate>>,
+    gates: Vec<(Arc<str>, Arc<Gate>)>,
     /// Tokens that may still be taken, for `--limit`.
     left: AtomicU64,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
@@ -164,6 +167,12 @@ impl Line {
     /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
     fn left_claimed(&self) {
         self.left_claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// The gate of a provider. One that this pass doesn't ask has none: whose is there says nothing about it.
+    fn gate_of(&self, provider: &Provider) -> &Gate {
+        let named = self.gates.iter().find(|(name, _)| *name == provider.name);
+        &named.or(self.gates.first()).expect("a pass has at least one provider").1
     }
 
     /// A new pair stays in the journal.
@@ -188,7 +197,7 @@ impl Line {
     }
 
     fn cannot_keep(&self) {
-        self.gates.iter().for_each(|gate| gate.stop(crate::gate::Stopped::CannotKeep));
+        self.gates.iter().for_each(|(_, gate)| gate.stop(crate::gate::Stopped::CannotKeep));
     }
 
     /// Repeats a store call while the store is away; closes the gates meanwhile: we do not redeem what we cannot keep.
@@ -206,7 +215,7 @@ impl Line {
                 Ok(value) => {
                     if since.is_some() {
                         info!(store = self.store.describe(), "the store is back");
-                        self.gates.iter().for_each(|gate| gate.open());
+                        self.gates.iter().for_each(|(_, gate)| gate.open());
                     }
                     return Ok(value);
                 }
@@ -221,7 +230,7 @@ impl Line {
             if !again {
                 return Err(error);
             }
-            self.gates.iter().for_each(|gate| gate.close());
+            self.gates.iter().for_each(|(_, gate)| gate.close());
             // Once an outage: what matters is when it began, and when it ended.
             if first {
                 warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
@@ -275,8 +284,12 @@ impl Pass {
             .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
-        report.watch(&line.gates);
+        let gates: Vec<_> = line.gates.iter().map(|(_, gate)| gate.clone()).collect();
+        report.watch(&gates);
         let unfinished = self.begin(&line).await?;
+        for (provider, gate) in &line.gates {
+            gate.expect(self.journal.history(provider).await?, request.accept_refusals);
+        }
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
@@ -289,7 +302,7 @@ impl Pass {
             lane::Lane::new(
                 line.clone(),
                 provider.clone(),
-                line.gates[index].clone(),
+                gates[index].clone(),
                 endpoint,
                 claims,
                 landed.clone(),
@@ -314,9 +327,14 @@ impl Pass {
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }
-        for (provider, gate) in providers.iter().zip(&line.gates) {
+        for (provider, gate) in &line.gates {
             if let Some(why) = gate.stopped() {
-                report.stopped(&provider.name, &why);
+                report.stopped(provider, &why);
+            }
+            if let Some(history) = gate.history_after()
+                && let Err(error) = self.journal.set_history(provider, history).await
+            {
+                line.journal_failed(&error);
             }
         }
         if given_up > 0 || stop.take_no_more.is_cancelled() {
@@ -427,7 +445,10 @@ impl Pass {
             settings,
             report,
             stop: stop.clone(),
-            gates: providers.iter().map(|p| Gate::new(p.profile.rate, p.profile.concurrency)).collect(),
+            gates: providers
+                .iter()
+                .map(|p| (p.name.clone(), Gate::new(p.profile.rate, p.profile.concurrency)))
+                .collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
             held: Mutex::default(),
             left_claimed: AtomicBool::new(false),

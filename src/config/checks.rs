@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How much longer than a request a lease must be.
 ///
+/// The request timeout is the limit on the whole exchange, the connection's set-up among it, and a wait to settle a lost
+/// answer ends with another look at the claim: from that look to the write there is one request and this.
 /// Time for what stands around the request: the wait at the journal, the answer's fsync and the write-back.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 

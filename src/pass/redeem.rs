@@ -1,5 +1,6 @@
 //! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
+use super::held::Refusal;
 use super::plan::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::settle::{Settlement, may_be_sent_again, settle};
 use super::{Line, error_chain};
@@ -31,6 +32,9 @@ const FIRST_RETRY_WAIT: Duration = Duration::from_secs(1);
 ///
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// How much of a lease may go by between the last look and the POST, for the journal's commit and a busy machine.
+const UNNOTICED: Duration = Duration::from_secs(15);
 
 /// Age of a claim from which on its token is read again before it is sent.
 ///
@@ -144,6 +148,12 @@ impl Redeemer {
             sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
+            Ok(Permission::Send { entry, .. }) if !self.lease_lasts(token, UNNOTICED) => {
+                // This process was stopped since its last look: another one may have the claim, and the token.
+                self.end(entry, Ending::NotProcessed).await;
+                permit.signal(Signal::NotAsked);
+                return Err(Returned::Again(Box::new(attempt), Instant::now()));
+            }
             Ok(Permission::Send { entry, unsettled_since }) => {
                 let profile = &self.provider.profile;
                 if unsettled_since.is_none_or(|since| may_be_sent_again(profile, since, sent_at)) {
@@ -198,10 +208,9 @@ impl Redeemer {
     /// whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
         let now = self.line.clock.now();
-        let needed = self.provider.profile.request_timeout + LEASE_MARGIN;
         let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
         let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-        let lasts = until.is_some_and(|until| until - now >= delta(needed));
+        let lasts = self.lease_lasts(&attempt.token, Duration::ZERO);
         // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
         let fresh = until
             .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
@@ -229,6 +238,14 @@ impl Redeemer {
         Err((attempt.token, Next::Release(reason)))
     }
 
+    /// Does the claim last for the longest wait for an answer and the write-back, give or take?
+    fn lease_lasts(&self, token: &DueToken, less: Duration) -> bool {
+        let needed = (self.provider.profile.request_timeout + LEASE_MARGIN).saturating_sub(less);
+        let needed = TimeDelta::from_std(needed).unwrap_or(TimeDelta::MAX);
+        let until = token.bookkeeping.lease.as_ref().map(|lease| lease.until);
+        until.is_some_and(|until| until - self.line.clock.now() >= needed)
+    }
+
     fn store_failed(&self, error: &StoreError) -> &'static str {
         self.line.report.trouble(Trouble::Store { message: error_chain(error) });
         self.line.cannot_keep();
@@ -254,7 +271,9 @@ impl Redeemer {
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
-        permit.signal(self.signal(&reading, &attempt));
+        let known_dead = is_known_dead(&attempt.token);
+        let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();
+        permit.signal(self.signal(&reading, &attempt, in_doubt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
@@ -310,14 +329,15 @@ impl Redeemer {
                 proof.lost = lost(&attempt, unsettled_since);
                 Next::Defer(proof)
             }
-            Class::Refused => {
+            Class::Refused | Class::Suspected => {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
                 // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
-                let in_doubt = unsettled_since.is_some() || attempt.token.taken_over;
-                let is_lost = in_doubt && self.provider.profile.rotation != Rotation::None;
-                let state = if is_lost { State::LostInFlight } else { State::NeedsLogin };
-                proof.lost = lost(&attempt, unsettled_since).filter(|_| is_lost);
-                Next::Retire { entry: Some(entry), state, evidence: proof }
+                let rotates = self.provider.profile.rotation != Rotation::None;
+                proof.lost = lost(&attempt, unsettled_since).filter(|_| rotates);
+                let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
+                let certain = reading.class == Class::Refused;
+                let before = known_dead || self.refused_before(&attempt, now);
+                Next::Refused(Refusal { entry, state, evidence: proof, certain, before })
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
@@ -331,7 +351,11 @@ impl Redeemer {
 
     /// What a reading says about the provider. One that works for others and rejects what it has rejected before says
     /// nothing new: a few such documents must not stop everybody.
-    fn signal(&self, reading: &Reading, attempt: &Attempt) -> Signal {
+    fn signal(&self, reading: &Reading, attempt: &Attempt, in_doubt: bool) -> Signal {
+        // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged.
+        if in_doubt && matches!(reading.class, Class::Refused | Class::Suspected) {
+            return Signal::Works { granted: false };
+        }
         let failed_before = attempt.token.bookkeeping.failures > 0;
         if reading.class == Class::ClientRejected && failed_before && !self.gate.is_unproven() {
             return Signal::NotAsked;
@@ -376,6 +400,18 @@ impl Redeemer {
         }
     }
 
+    /// Was this very token refused on an earlier occasion: in another pass, at least the first wait ago?
+    fn refused_before(&self, attempt: &Attempt, now: Timestamp) -> bool {
+        let bookkeeping = &attempt.token.bookkeeping;
+        let words = [Class::Refused.word(), Class::Suspected.word()];
+        let apart = TimeDelta::from_std(self.line.settings.first_backoff).unwrap_or(TimeDelta::MAX);
+        bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint())
+            && bookkeeping
+                .last_error
+                .as_ref()
+                .is_some_and(|error| words.contains(&&*error.class) && now - error.at >= apart)
+    }
+
     async fn end(&self, entry: EntryId, ending: Ending) {
         self.end_all(vec![(entry, ending)]).await;
     }
@@ -394,6 +430,12 @@ impl Redeemer {
             self.line.cannot_keep();
         }
     }
+}
+
+/// Is the document marked already, for this very token?
+fn is_known_dead(token: &DueToken) -> bool {
+    matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
+        && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }
 
 /// How long a token rests that was put off so often.
@@ -420,7 +462,9 @@ fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
 fn signal(reading: &Reading) -> Signal {
     match &reading.class {
         Class::Granted(_) => Signal::Works { granted: true },
-        Class::Refused => Signal::Works { granted: false },
+        Class::Refused | Class::Suspected => {
+            Signal::Refused { code: reading.code.clone(), http_status: reading.http_status }
+        }
         Class::Throttled(wait) => Signal::Throttled(*wait),
         Class::Transient | Class::Ambiguous => Signal::Failed,
         // It answered, and said nothing about itself.

@@ -9,7 +9,7 @@ use evergrant::store::Claim;
 use evergrant::token::{Lease, State};
 use std::time::Duration;
 
-const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None };
+const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
 
 /// Another process claims these, and is never heard of again.
 async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
