@@ -278,7 +278,10 @@ impl Pass {
     ) -> Result<Summary, PassError> {
         let (started_at, began) = (self.clock.now(), Instant::now());
         let providers = self.chosen(request)?;
-        let readiness = self.store.prepare().await?;
+        let Some(readiness) = self.prepare_unless(stop).await? else {
+            report.trouble(Trouble::Interrupted { given_up: 0 });
+            return Ok(report.summary(&self.store.describe(), 0, started_at, began.elapsed()));
+        };
         let endpoints: Vec<_> = providers
             .iter()
             .map(|provider| self.connect.connect(provider, &self.clock))
@@ -347,6 +350,19 @@ impl Pass {
             line.journal_failed(&error);
         }
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+    }
+
+    /// Prepares the store, which may take as long as a server isn't there; `None` when a stop came first. Nothing was
+    /// claimed or redeemed by then, so nothing is lost by not waiting.
+    async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
+        let store = self.store.clone();
+        // A task of its own, because a store's method must run to completion.
+        let prepare = tokio::spawn(async move { store.prepare().await });
+        match stop.take_no_more.run_until_cancelled(prepare).await {
+            None => Ok(None),
+            Some(Ok(readiness)) => readiness.map(Some),
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 
     /// Prepares the store for a pass and says what it found.

@@ -245,7 +245,8 @@ fn find_code<'body>(body: &'body Value, shape: &AnswerShape) -> Option<Cow<'body
 }
 
 fn is_listed(code: &str, shape: &AnswerShape) -> bool {
-    let lists = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
+    let lists =
+        [&shape.refused, &shape.suspected, &shape.client_rejected, &shape.throttled, &shape.transient];
     lists.iter().any(|codes| codes.iter().any(|known| known == code))
 }
 

@@ -9,6 +9,7 @@ use crate::support::proxy::{Proxy, Wire};
 use crate::support::rehearsal::provider_of;
 use evergrant::clock::Clock;
 use evergrant::grant;
+use evergrant::grant::Wire as _;
 use evergrant::grant::answer::{Reading, read};
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::provider::{Profile, profile};
