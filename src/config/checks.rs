@@ -27,10 +27,21 @@ pub(super) fn check_lease(
     lease: Duration,
     registration: &Registration,
 ) -> Result<(), ConfigError> {
-    let timeout = registration.provider.profile.request_timeout;
+    let (timeout, rest) =
+        (registration.provider.profile.request_timeout, registration.provider.profile.settle_after);
     let minimum = timeout + LEASE_MARGIN;
-    if lease > minimum {
+    if lease > minimum && lease > rest + LEASE_MARGIN {
         return Ok(());
+    }
+    if lease > minimum {
+        return Err(ConfigError::Contradiction {
+            first: layers.quoted("lease"),
+            second: registration.scope.quoted(layers, "settle_after", &words(rest)),
+            reason:
+                "a token whose answer was lost keeps its claim while it rests, so that nobody else sends it"
+                    .to_owned(),
+            hint: format!("set `settle_after` to less than {}", words(lease.saturating_sub(LEASE_MARGIN))),
+        });
     }
     Err(ConfigError::Contradiction {
         first: layers.quoted("lease"),
