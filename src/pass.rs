@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
+use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -290,6 +291,7 @@ impl Pass {
         let gates: Vec<_> = line.gates.iter().map(|(_, gate)| gate.clone()).collect();
         report.watch(&gates);
         let unfinished = self.begin(&line).await?;
+        reach(Point::PassBegun);
         for (provider, gate) in &line.gates {
             gate.expect(self.journal.history(provider).await?, request.accept_refusals);
         }
@@ -343,12 +345,14 @@ impl Pass {
         if given_up > 0 || stop.take_no_more.is_cancelled() {
             report.trouble(Trouble::Interrupted { given_up });
         }
+        reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
             && let Err(error) = self.journal.finish_pass(&line.terms.lease_id).await
         {
             line.journal_failed(&error);
         }
+        reach(Point::PassFinished);
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
 

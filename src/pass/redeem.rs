@@ -10,6 +10,7 @@ use crate::grant::Wire;
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
+use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
 use crate::select::NOT_ASKED_AGAIN;
@@ -32,9 +33,6 @@ const FIRST_RETRY_WAIT: Duration = Duration::from_secs(1);
 ///
 /// Clocks of different machines may be apart by as much.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
-
-/// How much of a lease may go by between the last look and the POST, for the journal's commit and a busy machine.
-const UNNOTICED: Duration = Duration::from_secs(15);
 
 /// Age of a claim from which on its token is read again before it is sent.
 ///
@@ -148,10 +146,10 @@ impl Redeemer {
             sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
-            Ok(Permission::Send { entry, .. }) if !self.lease_lasts(token, UNNOTICED) => {
-                // This process was stopped since its last look: another one may have the claim, and the token.
-                self.end(entry, Ending::NotProcessed).await;
+            // The journal was slow, or the process was stopped: somebody else may hold the claim by now. Look again.
+            Ok(Permission::Send { entry, .. }) if !self.lasts(&attempt, Duration::ZERO) => {
                 permit.signal(Signal::NotAsked);
+                self.end(entry, Ending::NotProcessed).await;
                 return Err(Returned::Again(Box::new(attempt), Instant::now()));
             }
             Ok(Permission::Send { entry, unsettled_since }) => {
@@ -207,18 +205,14 @@ impl Redeemer {
     /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
     /// whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
-        let now = self.line.clock.now();
-        let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-        let lasts = self.lease_lasts(&attempt.token, Duration::ZERO);
         // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
-        let fresh = until
-            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
-        if lasts && fresh && attempt.unanswered == 0 {
+        let fresh =
+            self.time_left(&attempt) >= Some(delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
+        if self.lasts(&attempt, LEASE_MARGIN) && fresh && attempt.unanswered == 0 {
             return Ok(attempt);
         }
         let id = std::slice::from_ref(&attempt.token.id);
-        let lease = self.line.terms.lease_from(now);
+        let lease = self.line.terms.lease_from(self.line.clock.now());
         let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => "claim_lost",
             Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
@@ -238,12 +232,15 @@ impl Redeemer {
         Err((attempt.token, Next::Release(reason)))
     }
 
-    /// Does the claim last for the longest wait for an answer and the write-back, give or take?
-    fn lease_lasts(&self, token: &DueToken, less: Duration) -> bool {
-        let needed = (self.provider.profile.request_timeout + LEASE_MARGIN).saturating_sub(less);
-        let needed = TimeDelta::from_std(needed).unwrap_or(TimeDelta::MAX);
-        let until = token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        until.is_some_and(|until| until - self.line.clock.now() >= needed)
+    /// How long our claim still lasts.
+    fn time_left(&self, attempt: &Attempt) -> Option<TimeDelta> {
+        let lease = attempt.token.bookkeeping.lease.as_ref()?;
+        Some(lease.until - self.line.clock.now())
+    }
+
+    /// Does our claim last for the longest wait for an answer, and for `margin` beyond it?
+    fn lasts(&self, attempt: &Attempt, margin: Duration) -> bool {
+        self.time_left(attempt) >= Some(delta(self.provider.profile.request_timeout + margin))
     }
 
     fn store_failed(&self, error: &StoreError) -> &'static str {
@@ -265,12 +262,15 @@ impl Redeemer {
                 Err(returned) => return returned,
             };
         let _ = recorded.set(entry);
+        reach(Point::IntentKnown);
         let line = &self.line;
         line.report.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
+        reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
+        reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
         let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();
         permit.signal(self.signal(&reading, &attempt, in_doubt));
@@ -299,6 +299,11 @@ impl Redeemer {
                 Next::Defer(proof)
             }
             Class::Unlisted => {
+                self.end(entry, Ending::NotProcessed).await;
+                Next::Defer(proof)
+            }
+            Class::Unreadable if self.provider.profile.rotation == Rotation::None => {
+                warn!(%subject, "the answer for `{subject}` is a success without tokens that can be read ({code}); the refresh token stays good");
                 self.end(entry, Ending::NotProcessed).await;
                 Next::Defer(proof)
             }
@@ -374,6 +379,7 @@ impl Redeemer {
         let Sent::Answered(raw) = sent else {
             return (grant::answer::read(sent, shape, self.line.clock.now()), None);
         };
+        reach(Point::AnswerReceived);
         let journaled = match self.line.journal.answer(entry, raw.clone()).await {
             Ok(journaled) => journaled,
             Err(unjournaled) => {
@@ -436,6 +442,10 @@ impl Redeemer {
 fn is_known_dead(token: &DueToken) -> bool {
     matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
         && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 /// How long a token rests that was put off so often.
