@@ -13,8 +13,8 @@ use std::path::PathBuf;
     about,
     max_term_width = 100,
     after_help = "Exit codes: 0 all well · 1 internal error · 2 usage or configuration · 3 some users must log in again or \
-                  were lost · 4 some are still due after transient failures · 5 the provider rejected the client, nobody \
-                  was marked · 6 another process holds the journal · 7 store or journal not available\n\n\
+                  were lost · 4 some are still due after transient failures · 5 the provider rejected the client, or \
+                  refused far more than usual; nobody was marked · 6 another process holds the journal · 7 store or journal not available\n\n\
                   Try it without any configuration:\n  evergrant demo"
 )]
 pub struct Cli {
@@ -112,6 +112,9 @@ pub struct RunArgs {
     /// Redeem every token, due or not, dead or not; none that another process has claimed (with --once).
     #[arg(long, requires = "once")]
     pub force: bool,
+    /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
+    #[arg(long, requires = "once")]
+    pub accept_refusals: bool,
 }
 
 /// `evergrant check`.

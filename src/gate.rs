@@ -4,14 +4,18 @@
 //! constants, state in one struct behind a lock, waiting in [`Gate::enter`].
 
 mod pace;
+mod refusals;
 
 use crate::provider::rate::Rate;
 use pace::Pace;
+use refusals::Refusals;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+pub use refusals::{Answers, History, Standing, Suspicion};
 
 /// Pause after a throttled answer that names no time.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
@@ -28,6 +32,11 @@ const LONGEST_OUTAGE_WAIT: Duration = Duration::from_mins(1);
 /// An outage that lasts longer ends the pass: what is due stays due, and the next wake tries again.
 const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
 
+/// A provider that asked for pauses and answered nothing else for so long is out: three of the longest pauses.
+///
+/// What is due stays due, and the next wake tries again; until then nobody waits for a pass that doesn't end.
+const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
+
 /// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
 /// user after user.
 const CLIENT_REJECTIONS: u32 = 3;
@@ -39,6 +48,13 @@ pub enum Signal {
     Works {
         /// Was it a grant? Only a grant ends the canary.
         granted: bool,
+    },
+    /// It works, and refuses a token of which nothing bad was known.
+    Refused {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
     },
     /// It asks for a pause, for so long if it said.
     Throttled(Option<Duration>),
@@ -56,7 +72,7 @@ pub enum Signal {
 }
 
 /// Why a provider gets no more grants in this pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Stopped {
     /// It rejected the client so often in a row that it is our fault.
     ClientRejected {
@@ -65,6 +81,8 @@ pub enum Stopped {
         /// Its status.
         http_status: Option<u16>,
     },
+    /// It refused so many tokens that this is more likely our fault than their users' fate.
+    Refusals(Suspicion),
     /// It failed for longer than a pass waits.
     Outage,
     /// The journal or the store can keep no more answers.
@@ -112,7 +130,10 @@ struct State {
     closed: bool,
     failures: u32,
     outage: Option<Outage>,
+    /// Since when it has only asked for pauses.
+    throttled_since: Option<Instant>,
     client_rejections: u32,
+    refusals: Refusals,
     stopped: Option<Stopped>,
 }
 
@@ -144,7 +165,9 @@ impl Gate {
             closed: false,
             failures: 0,
             outage: None,
+            throttled_since: None,
             client_rejections: 0,
+            refusals: Refusals::default(),
             stopped: None,
         };
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
@@ -199,6 +222,23 @@ impl Gate {
     pub fn stop(&self, why: Stopped) {
         self.lock().stopped.get_or_insert(why);
         self.changed.notify_one();
+    }
+
+    /// Holds refusals against what earlier passes saw; with `accepted` a person says that they are to be believed.
+    pub fn expect(&self, history: History, accepted: bool) {
+        self.lock().refusals.expect(history, accepted);
+    }
+
+    /// How the refusals stand.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.lock().refusals.standing()
+    }
+
+    /// The history with this pass in it; none when there is nothing to add, or its refusals aren't believed.
+    #[must_use]
+    pub fn history_after(&self) -> Option<History> {
+        self.lock().refusals.history_after()
     }
 
     /// Why nothing goes through any more, if so.
@@ -304,13 +344,27 @@ impl State {
         match signal {
             Signal::Works { granted } => {
                 self.failures = 0;
+                self.throttled_since = None;
                 self.client_rejections = 0;
                 self.outage = None;
                 self.canary &= !granted;
+                if granted {
+                    self.refusals.granted();
+                }
                 self.pace.clean(now);
+            }
+            Signal::Refused { code, http_status } => {
+                self.signal(Signal::Works { granted: false }, sent, now);
+                if let Some(suspicion) = self.refusals.refused(&code, http_status) {
+                    self.stopped.get_or_insert(Stopped::Refusals(suspicion));
+                }
             }
             Signal::Throttled(wait) => {
                 self.pace.throttled(sent, now);
+                let since = *self.throttled_since.get_or_insert(now);
+                if now.saturating_duration_since(since) >= THROTTLED_PATIENCE {
+                    self.stopped.get_or_insert(Stopped::Outage);
+                }
                 self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
             }
             Signal::Failed => self.failed(sent, now),
@@ -352,107 +406,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gate(rate: Option<&str>, concurrency: usize) -> Arc<Gate> {
-        Gate::new(rate.map(|rate| rate.parse().unwrap()), concurrency.try_into().unwrap())
-    }
-
-    async fn go(gate: &Arc<Gate>) -> Permit {
-        match gate.enter().await {
-            Entered::Go(permit) => permit,
-            Entered::Stopped(why) => panic!("{why:?}"),
-        }
-    }
-
-    async fn answered(gate: &Arc<Gate>, signal: Signal) {
-        go(gate).await.signal(signal);
-    }
-
-    const GRANTED: Signal = Signal::Works { granted: true };
-
-    async fn is_waiting(gate: &Arc<Gate>) -> bool {
-        tokio::time::timeout(Duration::from_millis(1), gate.enter()).await.is_err()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pool_opens_after_the_first_grant() {
-        let gate = gate(None, 3);
-        let mut first = go(&gate).await;
-        assert!(is_waiting(&gate).await, "one canary at a time");
-        first.signal(Signal::Works { granted: false });
-        drop(first);
-        let mut second = go(&gate).await;
-        assert!(is_waiting(&gate).await, "a refusal is no proof");
-        second.signal(GRANTED);
-        let pool = [go(&gate).await, go(&gate).await];
-        assert!(is_waiting(&gate).await, "three are in flight");
-        drop(second);
-        let third = go(&gate).await;
-        assert_eq!(gate.status().in_flight, pool.len() + 1);
-        drop(third);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_retry_after_pauses_the_whole_provider() {
-        let gate = gate(None, 8);
-        answered(&gate, GRANTED).await;
-        let start = Instant::now();
-        answered(&gate, Signal::Throttled(Some(Duration::from_secs(7)))).await;
-        answered(&gate, GRANTED).await;
-        assert!(start.elapsed() >= Duration::from_secs(7));
-        assert!(gate.status().factor < 1.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn three_client_rejections_in_a_row_stop_the_provider() {
-        let gate = gate(None, 8);
-        let rejected = Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401) };
-        for signal in
-            [&rejected, &rejected, &Signal::Works { granted: false }, &rejected, &rejected, &rejected]
-        {
-            answered(&gate, signal.clone()).await;
-        }
-        let Entered::Stopped(why) = gate.enter().await else { panic!("stopped") };
-        assert_eq!(why, Stopped::ClientRejected { code: "invalid_client".into(), http_status: Some(401) });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_is_probed_ever_more_rarely_and_then_given_up() {
-        let gate = gate(None, 8);
-        answered(&gate, GRANTED).await;
-        let start = Instant::now();
-        let mut probes = 0;
-        while let Entered::Go(mut permit) = gate.enter().await {
-            permit.signal(Signal::Failed);
-            probes += 1;
-        }
-        assert_eq!(gate.stopped(), Some(Stopped::Outage));
-        assert!(start.elapsed() >= OUTAGE_PATIENCE);
-        assert!((OUTAGE_FAILURES..OUTAGE_FAILURES + 20).contains(&probes), "{probes}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_that_ends_opens_the_pool_again() {
-        let gate = gate(None, 8);
-        answered(&gate, GRANTED).await;
-        for _ in 0..OUTAGE_FAILURES + 2 {
-            answered(&gate, Signal::Failed).await;
-        }
-        let probe = go(&gate).await;
-        assert!(is_waiting(&gate).await);
-        drop(probe);
-        answered(&gate, GRANTED).await;
-        let _pool = [go(&gate).await, go(&gate).await];
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_waits_for_the_sink() {
-        let gate = gate(None, 8);
-        gate.close();
-        assert!(is_waiting(&gate).await);
-        gate.open();
-        drop(go(&gate).await);
-    }
-}
+mod tests;

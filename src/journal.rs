@@ -10,6 +10,7 @@ pub mod simulated;
 mod sqlite;
 
 use crate::clock::{Clock, Timestamp};
+use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::token::{Fingerprint, Subject, TokenId};
 use serde::Serialize;
@@ -376,6 +377,16 @@ impl Journal {
     /// Remembers that the wake of `at` was taken.
     pub async fn set_last_wake(&self, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
+    }
+
+    /// What a provider has answered in earlier passes.
+    pub async fn history(&self, provider: &str) -> Result<History, JournalError> {
+        self.ask(|reply| owner::Request::History(provider.to_owned(), reply)).await
+    }
+
+    /// Remembers what a provider has answered.
+    pub async fn set_history(&self, provider: &str, history: History) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetHistory(provider.to_owned(), history, reply)).await
     }
 
     /// Notes that a pass over `store` claims with this lease id.

@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod held;
 mod lane;
 mod plan;
 mod recover;
@@ -82,6 +83,8 @@ pub struct PassRequest {
     pub limit: Option<NonZeroU64>,
     /// Only this provider's documents.
     pub provider: Option<String>,
+    /// Believe the provider's refusals, however many they are: a person has looked at them.
+    pub accept_refusals: bool,
 }
 
 /// Everything that a pass works with.
@@ -147,7 +150,7 @@ struct Line {
     policy: DuePolicy,
     report: Arc<Report>,
     stop: Stop,
-    gates: Vec<Arc<Gate>>,
+    gates: Vec<(Arc<str>, Arc<Gate>)>,
     /// Tokens that may still be taken, for `--limit`.
     left: AtomicU64,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
@@ -165,6 +168,12 @@ impl Line {
     /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
     fn left_claimed(&self) {
         self.left_claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// The gate of a provider. One that this pass doesn't ask has none: whose is there says nothing about it.
+    fn gate_of(&self, provider: &Provider) -> &Gate {
+        let named = self.gates.iter().find(|(name, _)| *name == provider.name);
+        &named.or(self.gates.first()).expect("a pass has at least one provider").1
     }
 
     /// A new pair stays in the journal.
@@ -189,7 +198,7 @@ impl Line {
     }
 
     fn cannot_keep(&self) {
-        self.gates.iter().for_each(|gate| gate.stop(crate::gate::Stopped::CannotKeep));
+        self.gates.iter().for_each(|(_, gate)| gate.stop(crate::gate::Stopped::CannotKeep));
     }
 
     /// Repeats a store call while the store is away; closes the gates meanwhile: we do not redeem what we cannot keep.
@@ -207,7 +216,7 @@ impl Line {
                 Ok(value) => {
                     if since.is_some() {
                         info!(store = self.store.describe(), "the store is back");
-                        self.gates.iter().for_each(|gate| gate.open());
+                        self.gates.iter().for_each(|(_, gate)| gate.open());
                     }
                     return Ok(value);
                 }
@@ -222,7 +231,7 @@ impl Line {
             if !again {
                 return Err(error);
             }
-            self.gates.iter().for_each(|gate| gate.close());
+            self.gates.iter().for_each(|(_, gate)| gate.close());
             // Once an outage: what matters is when it began, and when it ended.
             if first {
                 warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
@@ -270,15 +279,22 @@ impl Pass {
     ) -> Result<Summary, PassError> {
         let (started_at, began) = (self.clock.now(), Instant::now());
         let providers = self.chosen(request)?;
-        let readiness = self.store.prepare().await?;
+        let Some(readiness) = self.prepare_unless(stop).await? else {
+            report.trouble(Trouble::Interrupted { given_up: 0 });
+            return Ok(report.summary(&self.store.describe(), 0, started_at, began.elapsed()));
+        };
         let endpoints: Vec<_> = providers
             .iter()
             .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
-        report.watch(&line.gates);
+        let gates: Vec<_> = line.gates.iter().map(|(_, gate)| gate.clone()).collect();
+        report.watch(&gates);
         let unfinished = self.begin(&line).await?;
         reach(Point::PassBegun);
+        for (provider, gate) in &line.gates {
+            gate.expect(self.journal.history(provider).await?, request.accept_refusals);
+        }
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
@@ -291,7 +307,7 @@ impl Pass {
             lane::Lane::new(
                 line.clone(),
                 provider.clone(),
-                line.gates[index].clone(),
+                gates[index].clone(),
                 endpoint,
                 claims,
                 landed.clone(),
@@ -316,9 +332,14 @@ impl Pass {
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }
-        for (provider, gate) in providers.iter().zip(&line.gates) {
+        for (provider, gate) in &line.gates {
             if let Some(why) = gate.stopped() {
-                report.stopped(&provider.name, &why);
+                report.stopped(provider, &why);
+            }
+            if let Some(history) = gate.history_after()
+                && let Err(error) = self.journal.set_history(provider, history).await
+            {
+                line.journal_failed(&error);
             }
         }
         if given_up > 0 || stop.take_no_more.is_cancelled() {
@@ -333,6 +354,19 @@ impl Pass {
         }
         reach(Point::PassFinished);
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+    }
+
+    /// Prepares the store, which may take as long as a server isn't there; `None` when a stop came first. Nothing was
+    /// claimed or redeemed by then, so nothing is lost by not waiting.
+    async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
+        let store = self.store.clone();
+        // A task of its own, because a store's method must run to completion.
+        let prepare = tokio::spawn(async move { store.prepare().await });
+        match stop.take_no_more.run_until_cancelled(prepare).await {
+            None => Ok(None),
+            Some(Ok(readiness)) => readiness.map(Some),
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 
     /// Prepares the store for a pass and says what it found.
@@ -431,7 +465,10 @@ impl Pass {
             settings,
             report,
             stop: stop.clone(),
-            gates: providers.iter().map(|p| Gate::new(p.profile.rate, p.profile.concurrency)).collect(),
+            gates: providers
+                .iter()
+                .map(|p| (p.name.clone(), Gate::new(p.profile.rate, p.profile.concurrency)))
+                .collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
             held: Mutex::default(),
             left_claimed: AtomicBool::new(false),

@@ -123,6 +123,10 @@ pub struct AnswerShape {
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.
     pub refused: Vec<String>,
+    /// Codes that may say that this refresh token is dead, and may say something else: a user is marked when the token is
+    /// refused so on two occasions.
+    #[serde(default)]
+    pub suspected: Vec<String>,
     /// Codes that say: the client registration or our request is wrong; never about one user.
     pub client_rejected: Vec<String>,
     /// Codes that say: too many requests.

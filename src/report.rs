@@ -4,7 +4,7 @@ pub mod progress;
 pub mod summary;
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, Stopped};
+use crate::gate::{Gate, Stopped, Suspicion};
 use crate::token::{LastError, State, Subject};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,6 +15,14 @@ use std::time::Duration;
 ///
 /// Memory must not grow with the collection.
 pub const MOST_NAMED: usize = 1000;
+
+/// Most reasons told apart in one report; what comes beyond counts as [`OTHER_REASONS`].
+///
+/// A provider can put anything into its codes, and a report must not grow with the collection.
+const MOST_REASONS: usize = 50;
+
+/// The reason under which those are counted that have no line of their own.
+const OTHER_REASONS: &str = "others";
 
 /// Where a document ended in a pass; every one that a pass touched ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -108,7 +116,7 @@ impl Recovery {
 }
 
 /// Why a pass couldn't do all of its work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Trouble {
     /// A provider rejected our client.
@@ -119,6 +127,14 @@ pub enum Trouble {
         code: String,
         /// Its status.
         http_status: Option<u16>,
+    },
+    /// A provider refused so many tokens that it is more likely our fault than their users' fate.
+    Refusals {
+        /// Which.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        suspicion: Suspicion,
     },
     /// A provider was out for longer than a pass waits.
     Outage {
@@ -212,6 +228,8 @@ impl Report {
         let mut inner = self.lock();
         *inner.outcomes.entry(outcome).or_default() += 1;
         if let Some(reason) = reason {
+            let is_new = !inner.reasons.contains_key(reason) && inner.reasons.len() >= MOST_REASONS;
+            let reason = if is_new { OTHER_REASONS } else { reason };
             *inner.reasons.entry(reason.to_owned()).or_default() += 1;
         }
     }
@@ -249,6 +267,8 @@ impl Report {
                 code: code.clone(),
                 http_status: *http_status,
             }),
+            Stopped::Refusals(suspicion) => self
+                .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
             // Whoever stopped the gate for it has told what happened.
             Stopped::CannotKeep => {}
@@ -312,5 +332,21 @@ impl Report {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Counts are whole after every statement: a panic elsewhere leaves none half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_a_providers_making_are_bounded_in_number_and_all_counted() {
+        let report = Report::new();
+        for number in 0..1000 {
+            report.touched();
+            report.ended(Outcome::StillDue, Some(&format!("code_{}", number % 200)));
+        }
+        let reasons = report.summary("c", 1, Timestamp::default(), Duration::ZERO).still_due_reasons;
+        assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (MOST_REASONS + 1, 1000));
     }
 }

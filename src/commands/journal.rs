@@ -54,7 +54,7 @@ pub struct ListedEntry {
 }
 
 /// What `journal recover --format json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recovered {
     /// Which collection, at which store.
     pub collection: String,

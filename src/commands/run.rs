@@ -20,7 +20,12 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     let pass = pass(&config, surroundings).await?;
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace).map_err(internal)?;
-    let request = PassRequest { force: args.force, limit: args.limit, provider: args.provider };
+    let request = PassRequest {
+        force: args.force,
+        limit: args.limit,
+        provider: args.provider,
+        accept_refusals: args.accept_refusals,
+    };
     let exit = if args.once {
         once(&pass, &request, &stop, surroundings).await?
     } else {

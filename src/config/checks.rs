@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How much longer than a request a lease must be.
 ///
+/// The request timeout is the limit on the whole exchange, the connection's set-up among it, and a wait to settle a lost
+/// answer ends with another look at the claim: from that look to the write there is one request and this.
 /// Time for what stands around the request: the wait at the journal, the answer's fsync and the write-back.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
@@ -25,10 +27,21 @@ pub(super) fn check_lease(
     lease: Duration,
     registration: &Registration,
 ) -> Result<(), ConfigError> {
-    let timeout = registration.provider.profile.request_timeout;
+    let (timeout, rest) =
+        (registration.provider.profile.request_timeout, registration.provider.profile.settle_after);
     let minimum = timeout + LEASE_MARGIN;
-    if lease > minimum {
+    if lease > minimum && lease > rest + LEASE_MARGIN {
         return Ok(());
+    }
+    if lease > minimum {
+        return Err(ConfigError::Contradiction {
+            first: layers.quoted("lease"),
+            second: registration.scope.quoted(layers, "settle_after", &words(rest)),
+            reason:
+                "a token whose answer was lost keeps its claim while it rests, so that nobody else sends it"
+                    .to_owned(),
+            hint: format!("set `settle_after` to less than {}", words(lease.saturating_sub(LEASE_MARGIN))),
+        });
     }
     Err(ConfigError::Contradiction {
         first: layers.quoted("lease"),

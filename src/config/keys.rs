@@ -335,6 +335,12 @@ pub const KEYS: &[Key] = &[
     ),
     provider("answer.refused", Kind::Texts, Profile, "Codes that say: this refresh token is dead."),
     provider(
+        "answer.suspected",
+        Kind::Texts,
+        Profile,
+        "Codes that may say so: a user is marked when refused so on two occasions.",
+    ),
+    provider(
         "answer.client_rejected",
         Kind::Texts,
         Profile,

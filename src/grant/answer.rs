@@ -1,4 +1,4 @@
-//! What an answer means. Pure: a raw answer and a profile in, one of seven classes out.
+//! What an answer means. Pure: a raw answer and a profile in, one class out.
 
 use super::body::{Body, holds_refresh_token};
 use super::partial::complete_part;
@@ -54,6 +54,8 @@ pub enum Class {
     Ambiguous,
     /// The provider says that this refresh token is dead.
     Refused,
+    /// The provider says something that may mean that this refresh token is dead, or something else.
+    Suspected,
     /// The client registration or our request is wrong: our fault, never one user's.
     ClientRejected,
     /// The provider answered, neither with a pair nor with a code that the profile lists: asked again in a later pass.
@@ -73,6 +75,7 @@ impl Class {
             Self::Transient => "transient",
             Self::Ambiguous => "ambiguous",
             Self::Refused => "refused",
+            Self::Suspected => "suspected",
             Self::ClientRejected => "client_rejected",
             Self::Unlisted => "unlisted",
             Self::Unreadable => "unreadable",
@@ -144,6 +147,8 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         let listed = |codes: &[String]| codes.iter().any(|known| known == code);
         let class = if listed(&shape.refused) {
             Some(Class::Refused)
+        } else if listed(&shape.suspected) {
+            Some(Class::Suspected)
         } else if listed(&shape.client_rejected) {
             Some(Class::ClientRejected)
         } else if listed(&shape.throttled) {
@@ -247,7 +252,8 @@ fn find_code<'body>(body: &'body Value, shape: &AnswerShape) -> Option<Cow<'body
 }
 
 fn is_listed(code: &str, shape: &AnswerShape) -> bool {
-    let lists = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
+    let lists =
+        [&shape.refused, &shape.suspected, &shape.client_rejected, &shape.throttled, &shape.transient];
     lists.iter().any(|codes| codes.iter().any(|known| known == code))
 }
 

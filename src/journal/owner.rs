@@ -2,6 +2,7 @@
 
 use super::{Begun, Ending, Entry, EntryId, Intent, JournalError, Journaled, Permission, sqlite::Rows};
 use crate::clock::Timestamp;
+use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
 use crate::token::{Fingerprint, TokenId};
@@ -25,6 +26,8 @@ pub(super) enum Request {
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     LastWake(Reply<Option<Timestamp>>),
     SetLastWake(Timestamp, Reply<()>),
+    History(String, Reply<History>),
+    SetHistory(String, History, Reply<()>),
     BeginPass([String; 2], Reply<Begun>),
     FinishPass(String, Reply<()>),
 }
@@ -153,6 +156,10 @@ fn perform(rows: &mut Rows, request: Request, held: &mut Vec<Held>) -> Result<()
         Request::Entries(reply) => hold(held, rows.entries(), reply),
         Request::LastWake(reply) => hold(held, rows.last_wake(), reply),
         Request::SetLastWake(at, reply) => hold(held, rows.set_last_wake(at), reply),
+        Request::History(provider, reply) => hold(held, rows.history(&provider), reply),
+        Request::SetHistory(provider, history, reply) => {
+            hold(held, rows.set_history(&provider, history), reply)
+        }
         Request::BeginPass([lease_id, store], reply) => hold(held, rows.begin_pass(&lease_id, &store), reply),
         Request::FinishPass(lease_id, reply) => hold(held, rows.finish_pass(&lease_id), reply),
     }

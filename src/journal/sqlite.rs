@@ -4,6 +4,7 @@ mod image;
 
 use super::{Begun, Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
 use crate::clock::Timestamp;
+use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::token::{Fingerprint, Subject, TokenId};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -295,6 +296,19 @@ impl Rows {
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_wake', ?1)",
             [at.timestamp_millis()],
         )
+    }
+
+    pub(super) fn history(&mut self, provider: &str) -> Result<History, JournalError> {
+        let counts: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'history ' || ?1", [provider], |row| row.get(0))?;
+        // What can't be read is forgotten: it only says what is usual.
+        Ok(counts.and_then(|counts| serde_json::from_str(&counts).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn set_history(&mut self, provider: &str, history: History) -> Result<(), JournalError> {
+        let counts = serde_json::to_string(&history).unwrap_or_default();
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('history ' || ?1, ?2)";
+        self.run("remember what is usual", set, [provider, &counts])
     }
 
     pub(super) fn begin_pass(&mut self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {

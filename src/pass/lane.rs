@@ -291,6 +291,7 @@ impl Lane {
 fn reason_of(why: &Stopped) -> &'static str {
     match why {
         Stopped::ClientRejected { .. } => "client_rejected",
+        Stopped::Refusals(_) => "refused_share",
         Stopped::Outage => "outage",
         Stopped::CannotKeep => "cannot_keep",
     }

@@ -1,6 +1,7 @@
 //! What is to be written for each end of a way, and where the document ends if the write matches. No I/O.
 
 use super::Line;
+use super::held::Refusal;
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
 use crate::journal::{Ending, EntryId, Journaled};
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 /// Why a document waits whose token is on its way for another one.
 pub(super) const SAME_TOKEN_IN_FLIGHT: &str = "same_token_in_flight";
+
+/// Why a document waits whose token was refused on one occasion only.
+const REFUSED_ONCE: &str = "refused_once";
 
 /// A document at the end of its way.
 #[derive(Debug)]
@@ -32,6 +36,10 @@ pub(super) enum Next {
     WriteBack { granted: Journaled<Granted>, received_at: Timestamp, recovered: bool },
     /// Mark it, if the token is still the one that was refused.
     Retire { entry: Option<EntryId>, state: State, evidence: LastError },
+    /// Mark it, once the provider's refusals have been judged.
+    Refused(Refusal),
+    /// Refused, and not believed yet: the next occasion tells.
+    RefusedOnce(LastError),
     /// Try again later, and later each time.
     Defer(LastError),
     /// Give the claim back: why it is still due.
@@ -101,6 +109,7 @@ impl Planner<'_> {
             Next::Retire { entry, state, evidence } => {
                 let ending = entry.map(|entry| (entry, Ending::Settled));
                 let Some(read) = read else {
+                    self.line.left_claimed();
                     // Not settled after all: the provider is asked again in the next pass.
                     let ending = entry.map(|entry| (entry, Ending::NotProcessed));
                     return Planned {
@@ -131,6 +140,13 @@ impl Planner<'_> {
                 let change = policy.deferral(&token, evidence, self.line.chance.unit());
                 Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
             }
+            Next::RefusedOnce(evidence) => {
+                // Without jitter, which only shortens: the next occasion is at least the first wait away.
+                let change = policy.deferral(&token, evidence, 0.0);
+                let reason = Some(REFUSED_ONCE.to_owned());
+                Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
+            }
+            Next::Refused(_) => unreachable!("the sink holds a refusal until it is judged"),
             Next::Release(reason) => Planned {
                 reason: Some(reason.to_owned()),
                 ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
@@ -145,7 +161,10 @@ impl Planner<'_> {
             Next::Overtaken => match read.map(|read| read.get(&token.id)) {
                 Some(None) => plan(subject, None, Outcome::Gone),
                 Some(Some(document)) => plan(subject, overtaken(self.line, document), Outcome::Superseded),
-                None => Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) },
+                None => {
+                    self.line.left_claimed();
+                    Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) }
+                }
             },
             Next::Copy { first } => self.plan_copy(&token, &first),
         }
@@ -154,6 +173,7 @@ impl Planner<'_> {
     /// A token that was redeemed already: its pair is in the document for which it was, or nobody has it any more.
     fn plan_copy(&self, token: &DueToken, first: &TokenId) -> Planned {
         let Some(read) = self.read else {
+            self.line.left_claimed();
             return Planned { reason: Some("store".into()), ..plan(&token.subject, None, Outcome::StillDue) };
         };
         let now = self.line.clock.now();

@@ -168,6 +168,7 @@ fn read_entries(
             }
             // Whatever was said of the token then, the provider says again when it is asked again.
             Class::Refused
+            | Class::Suspected
             | Class::ClientRejected
             | Class::Throttled(_)
             | Class::Transient
@@ -179,6 +180,7 @@ fn read_entries(
             Class::Ambiguous
             | Class::Unreadable
             | Class::Refused
+            | Class::Suspected
             | Class::ClientRejected
             | Class::Throttled(_)
             | Class::Transient

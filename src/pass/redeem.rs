@@ -1,5 +1,6 @@
 //! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
+use super::held::Refusal;
 use super::plan::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
 use super::settle::{Settlement, may_be_sent_again, settle};
 use super::{Line, error_chain};
@@ -239,7 +240,7 @@ impl Redeemer {
             },
             Err(error) => self.store_failed(&error),
         };
-        Err((attempt.token, Next::Release(reason)))
+        Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
     }
 
     /// How long our claim still lasts.
@@ -281,7 +282,9 @@ impl Redeemer {
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
         reach(Point::AnswerRead);
-        permit.signal(self.signal(&reading, &attempt));
+        let known_dead = is_known_dead(&attempt.token);
+        let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();
+        permit.signal(self.signal(&reading, &attempt, in_doubt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
@@ -345,12 +348,14 @@ impl Redeemer {
                 proof.lost = lost(&attempt, unsettled_since);
                 Next::Defer(proof)
             }
-            Class::Refused => {
+            Class::Refused | Class::Suspected => {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
                 // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
                 // And so may one that another machine sent, and wrote into the document that no answer came.
                 let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
-                Next::Retire { entry: Some(entry), state, evidence: proof }
+                let certain = reading.class == Class::Refused;
+                let before = known_dead || self.refused_before(&attempt, now);
+                Next::Refused(Refusal { entry, state, evidence: proof, certain, before })
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
@@ -364,7 +369,11 @@ impl Redeemer {
 
     /// What a reading says about the provider. One that works for others and rejects what it has rejected before says
     /// nothing new: a few such documents must not stop everybody.
-    fn signal(&self, reading: &Reading, attempt: &Attempt) -> Signal {
+    fn signal(&self, reading: &Reading, attempt: &Attempt, in_doubt: bool) -> Signal {
+        // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged.
+        if in_doubt && matches!(reading.class, Class::Refused | Class::Suspected) {
+            return Signal::Works { granted: false };
+        }
         let failed_before = attempt.token.bookkeeping.failures > 0;
         if reading.class == Class::ClientRejected && failed_before && !self.gate.is_unproven() {
             return Signal::NotAsked;
@@ -410,6 +419,18 @@ impl Redeemer {
         }
     }
 
+    /// Was this very token refused on an earlier occasion: in another pass, at least the first wait ago?
+    fn refused_before(&self, attempt: &Attempt, now: Timestamp) -> bool {
+        let bookkeeping = &attempt.token.bookkeeping;
+        let words = [Class::Refused.word(), Class::Suspected.word()];
+        let apart = TimeDelta::from_std(self.line.settings.first_backoff).unwrap_or(TimeDelta::MAX);
+        bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint())
+            && bookkeeping
+                .last_error
+                .as_ref()
+                .is_some_and(|error| words.contains(&&*error.class) && now - error.at >= apart)
+    }
+
     async fn end(&self, entry: EntryId, ending: Ending) {
         self.end_all(vec![(entry, ending)]).await;
     }
@@ -428,6 +449,12 @@ impl Redeemer {
             self.line.cannot_keep();
         }
     }
+}
+
+/// Is the document marked already, for this very token?
+fn is_known_dead(token: &DueToken) -> bool {
+    matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
+        && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -464,7 +491,9 @@ fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
 fn signal(reading: &Reading) -> Signal {
     match &reading.class {
         Class::Granted(_) => Signal::Works { granted: true },
-        Class::Refused => Signal::Works { granted: false },
+        Class::Refused | Class::Suspected => {
+            Signal::Refused { code: reading.code.clone(), http_status: reading.http_status }
+        }
         Class::Throttled(wait) => Signal::Throttled(*wait),
         Class::Transient | Class::Ambiguous => Signal::Failed,
         // It answered, and said nothing about itself.

@@ -2,6 +2,7 @@
 //!
 //! A pair that can't be written stays in the journal, and nothing more is redeemed.
 
+use super::held::HeldRefusals;
 use super::plan::{Landed, Next, Planned, Planner, overtaken, plan};
 use super::{Line, error_chain};
 use crate::journal::{Ending, EntryId};
@@ -12,7 +13,9 @@ use crate::token::{Fingerprint, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -22,16 +25,21 @@ pub(super) const MAX_BATCH: usize = 500;
 /// How often a change that found its document as expected, and yet didn't match, is tried again.
 const TRIES: usize = 3;
 
+/// Wait before it is tried again: what is read may be a moment behind what is written.
+const WAIT_BEFORE_TRY: Duration = Duration::from_millis(20);
+
 /// The owner of the write-back in one pass.
 pub(super) struct Sink {
     line: Arc<Line>,
     /// The store refused, or stayed away for too long: what comes now stays in the journal.
     broken: bool,
+    /// Refusals that aren't judged yet.
+    held: HeldRefusals,
 }
 
 impl Sink {
-    pub(super) const fn new(line: Arc<Line>) -> Self {
-        Self { line, broken: false }
+    pub(super) fn new(line: Arc<Line>) -> Self {
+        Self { line, broken: false, held: HeldRefusals::default() }
     }
 
     /// Takes what lands until the last sender is gone, or until the lanes have ended, waiting for no answer any more:
@@ -41,6 +49,7 @@ impl Sink {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Landed>, lanes_ended: CancellationToken) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
+            let overdue = self.held.deadline(self.line.settings.lease);
             let taken = tokio::select! {
                 biased;
                 taken = queue.recv_many(&mut batch, MAX_BATCH) => taken,
@@ -48,11 +57,45 @@ impl Sink {
                     queue.close();
                     continue;
                 }
+                () = tokio::time::sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => {
+                    self.judge(false).await;
+                    continue;
+                }
             };
             if taken == 0 {
+                self.judge(true).await;
                 return;
             }
-            self.settle(std::mem::take(&mut batch)).await;
+            let batch = self.hold_refusals(std::mem::take(&mut batch)).await;
+            self.settle(batch).await;
+            self.judge(false).await;
+        }
+    }
+
+    /// Takes the refusals out of a batch: they wait for their judgement.
+    async fn hold_refusals(&mut self, batch: Vec<Landed>) -> Vec<Landed> {
+        let (mut others, mut rows) = (Vec::with_capacity(batch.len()), Vec::new());
+        for landed in batch {
+            match landed {
+                Landed::Token { token, provider, next: Next::Refused(refusal) } => {
+                    let gate = self.line.gate_of(&provider);
+                    rows.push(self.held.take(token, provider, refusal, gate));
+                }
+                Landed::Token { .. } | Landed::Malformed { .. } => others.push(landed),
+            }
+        }
+        self.end_rows(rows).await;
+        others
+    }
+
+    /// Writes what was judged by now, at the `end` of the pass all that is left.
+    async fn judge(&mut self, end: bool) {
+        let line = self.line.clone();
+        let mut ripe = self.held.ripe(|provider| line.gate_of(provider), line.settings.lease, end);
+        while !ripe.is_empty() {
+            let rest = ripe.split_off(ripe.len().min(MAX_BATCH));
+            self.settle(ripe).await;
+            ripe = rest;
         }
     }
 
@@ -64,9 +107,12 @@ impl Sink {
         let planner = Planner { line: &self.line, read: read.as_ref(), successors: &successors };
         let mut planned: Vec<_> = batch.into_iter().map(|landed| planner.plan(landed)).collect();
         let mut endings = Vec::new();
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             if planned.is_empty() {
                 break;
+            }
+            if tried > 0 {
+                tokio::time::sleep(WAIT_BEFORE_TRY).await;
             }
             planned = self.write(planned, &mut endings).await;
         }
@@ -75,6 +121,10 @@ impl Sink {
         for left in planned {
             self.keep(&left, "claim_lost");
         }
+        self.end_rows(endings).await;
+    }
+
+    async fn end_rows(&self, endings: Vec<(EntryId, Ending)>) {
         if endings.is_empty() {
             return;
         }

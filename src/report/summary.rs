@@ -2,6 +2,7 @@
 
 use super::{MOST_NAMED, Named, Outcome, Recovery, Trouble};
 use crate::clock::Timestamp;
+use crate::gate::Suspicion;
 use crate::token::State;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub enum Exit {
     NeedsLogin = 3,
     /// The pass finished; some are still due after transient failures, or it was interrupted.
     StillDue = 4,
-    /// The provider rejected the client; nobody was marked for it.
+    /// The provider rejected the client, or refused far more tokens than usual; nobody was marked for it.
     ClientRejected = 5,
     /// Another process holds the journal.
     JournalHeld = 6,
@@ -120,7 +121,9 @@ impl Summary {
             || self.count(Outcome::Held) > 0
         {
             Exit::Unavailable
-        } else if trouble(|trouble| matches!(trouble, Trouble::ClientRejected { .. })) {
+        } else if trouble(|trouble| {
+            matches!(trouble, Trouble::ClientRejected { .. } | Trouble::Refusals { .. })
+        }) {
             Exit::ClientRejected
         } else if self.finds_no_token() {
             Exit::Usage
@@ -152,6 +155,18 @@ impl fmt::Display for Trouble {
                     ("invalid_scope", _) => "check `scope`: it may ask for no more than the user granted",
                     _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
                 })
+            }
+            Self::Refusals { provider, suspicion } => {
+                let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                let usual = usual_share.map_or_else(
+                    || "and granted none".to_owned(),
+                    |usual| format!("where {:.1} % are usual", usual * 100.0),
+                );
+                write!(
+                    formatter,
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}), {usual}; none of their users was marked\nhint: is this the client that the tokens were issued to, and the right `token_url`? If the logins have ended indeed, `evergrant run --once --accept-refusals` marks them"
+                )
             }
             Self::Outage { provider } => write!(
                 formatter,

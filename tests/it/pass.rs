@@ -8,6 +8,7 @@ mod plain;
 mod providers;
 mod races;
 mod recovery;
+mod refusals;
 mod settle;
 mod silence;
 mod stops;

@@ -134,7 +134,7 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         Check::warning(name.clone(), &format!("not known: {what} ({code}{status})\nhint: try again later"))
     };
     match class {
-        Class::Refused => Check::ok(
+        Class::Refused | Class::Suspected => Check::ok(
             name,
             &format!("the provider knows it: only the made-up refresh token was refused ({code}{status})"),
         ),
@@ -229,6 +229,7 @@ mod tests {
         };
         for (class, status) in [
             (Class::Refused, Status::Ok),
+            (Class::Suspected, Status::Ok),
             (Class::ClientRejected, Status::Failed),
             (Class::Throttled(None), Status::Warning),
             (Class::Transient, Status::Warning),

@@ -29,6 +29,10 @@ fn contradictions_are_refused_with_both_values() {
         ),
         ("lease = \"90s\"", &["`lease = \"90s\"`"]),
         (
+            "settle_after = \"15min\"",
+            &["`lease = \"10min\"` (default)", "`settle_after = \"15min\"` (evergrant.toml line 1)"],
+        ),
+        (
             "request_timeout = \"10min\"",
             &["`lease = \"10min\"` (default)", "`request_timeout = \"10min\"` (evergrant.toml line 1)"],
         ),

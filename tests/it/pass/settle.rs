@@ -32,7 +32,7 @@ fn punishing(mut plan: Plan) -> Plan {
     plan
 }
 
-const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None };
+const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
 
 #[tokio::test]
 async fn within_a_grace_a_lost_answer_is_asked_for_at_once_and_before_any_new_token() {
@@ -277,12 +277,13 @@ async fn run_mangled(rehearsal: &Rehearsal, how: Mangled) -> evergrant::report::
 
 #[tokio::test]
 async fn a_pair_is_kept_wherever_the_line_is_cut_behind_its_strings() {
-    let mut plan = Plan::users(1);
+    // The answer of the first is cut; the second one's grant proves that provider and client work.
+    let mut plan = Plan::users(2);
+    plan.profile.concurrency = 1.try_into().unwrap();
     plan.profile.settle_after = Duration::from_millis(1);
     on_both("cut_behind", plan, async |rehearsal| {
-        let mut kept = 0;
         // From the end towards the front, until a cut costs the login: then the pair wasn't there yet.
-        for cut_at in (0..400).rev() {
+        for (kept, cut_at) in (0..400).rev().enumerate() {
             let summary = run_mangled(&rehearsal, Mangled { cut_at, panics: false }).await;
             if summary.count(Outcome::LostInFlight) == 1 {
                 let audit = rehearsal.audit().await;
@@ -294,9 +295,8 @@ async fn a_pair_is_kept_wherever_the_line_is_cut_behind_its_strings() {
                 assert_eq!((entries.len(), entries[0].state), (1, EntryState::Orphan), "{entries:?}");
                 return;
             }
-            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1), "{cut_at}");
-            rehearsal.assert_kept(1).await;
-            kept += 1;
+            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{cut_at}");
+            rehearsal.assert_kept(2).await;
         }
         panic!("an answer without a token can't be kept");
     })
@@ -322,6 +322,25 @@ async fn a_panic_behind_the_answer_lets_nobody_send_the_token_again_in_this_pass
         assert_eq!(next.recovery.answers, 1, "{next:?}");
         assert_eq!(next.count(Outcome::LostInFlight), 1, "{next:?}");
         rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_journal_of_an_earlier_version_is_read_and_takes_the_new_evidence() {
+    on_both("earlier_journal", Plan::users(3), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        doomed.intends(0).await;
+        doomed.dies().await;
+        let file = rehearsal.state().join("journal.db");
+        rusqlite::Connection::open(file)
+            .unwrap()
+            .execute_batch("ALTER TABLE entries DROP COLUMN peer")
+            .unwrap();
+        let peeked = evergrant::journal::Journal::peek(rehearsal.state()).unwrap();
+        assert_eq!((peeked.len(), peeked[0].peer.as_ref()), (1, None));
+        assert_eq!(rehearsal.run().await.exit(), Exit::Well);
+        rehearsal.assert_kept(3).await;
     })
     .await;
 }

@@ -119,3 +119,33 @@ async fn giving_up_on_a_provider_that_hangs_ends_the_pass_and_the_next_one_settl
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stop_is_heard_while_the_store_is_looked_for() {
+    use crate::support::meddler::{Call, Mishap};
+    on_both("stop_in_prepare", Plan::users(3), async |rehearsal| {
+        let (stop, hangs) = (Stop::default(), tokio_util::sync::CancellationToken::new());
+        let asked = hangs.clone();
+        let told = stop.clone();
+        rehearsal.meddler.meddle(move |call| {
+            let (asked, prepares) = (asked.clone(), matches!(call, Call::Prepare));
+            Box::pin(async move {
+                if prepares {
+                    asked.cancel();
+                    std::future::pending::<()>().await;
+                }
+                Mishap::None
+            })
+        });
+        let tell = async move {
+            hangs.cancelled().await;
+            told.take_no_more.cancel();
+        };
+        let request = PassRequest::default();
+        let (summary, ()) = tokio::join!(rehearsal.run_with(&request, &stop), tell);
+        assert_eq!((summary.exit(), summary.touched), (Exit::StillDue, 0));
+        rehearsal.meddler.leave();
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 3);
+    })
+    .await;
+}

@@ -157,7 +157,9 @@ async fn a_refusal_that_cannot_be_marked_is_found_out_again() {
             },
         ] {
             rehearsal.meddler.decide(move |asked| if call(asked) { Mishap::Denied } else { Mishap::None });
-            let summary = rehearsal.run().await;
+            // All of them, so that others are granted and the refusal is believed.
+            let forced = PassRequest { force: true, ..PassRequest::default() };
+            let summary = rehearsal.run_with(&forced, &Stop::default()).await;
             assert_eq!((summary.exit(), summary.count(Outcome::NeedsLogin)), (Exit::Unavailable, 0));
             assert_eq!(rehearsal.bookkeeping(0).await.state, State::Live);
         }

@@ -1,5 +1,6 @@
 //! Claims that ran out in somebody else's hands.
 
+use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
@@ -7,9 +8,10 @@ use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::store::Claim;
 use evergrant::token::{Lease, State};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None };
+const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
 
 /// Another process claims these, and is never heard of again.
 async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
@@ -83,6 +85,43 @@ async fn an_answer_that_its_owner_held_for_longer_than_its_claim_still_goes_into
         assert_eq!(refreshed, 3, "{first:?} {second:?}");
         rehearsal.assert_kept(3).await;
         assert_eq!(rehearsal.bookkeeping(0).await.state, State::Live);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_stopped_behind_its_last_look_looks_again_before_it_sends() {
+    let mut plan = Plan::users(4).faults("drop-before user=user-000001 times=1");
+    plan.profile.settle_after = Duration::from_millis(1);
+    on_both("stopped_behind", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let (backend, clock, done) =
+            (rehearsal.backend.clone(), rehearsal.clock.clone(), AtomicBool::new(false));
+        rehearsal.meddler.meddle(move |call| {
+            // The last look before the second sending: behind it we sleep for 21 minutes, and another process claims.
+            let looks = matches!(&call, Call::Read(ids) if ids.contains(&document_id(1)));
+            let now = looks && !done.swap(true, Ordering::SeqCst);
+            let (backend, clock) = (backend.clone(), clock.clone());
+            Box::pin(async move {
+                if now {
+                    clock.step(TimeDelta::minutes(21));
+                    let now = clock.now();
+                    let lease = Lease {
+                        id: "another".into(),
+                        owner: "host:2".into(),
+                        until: now + TimeDelta::hours(1),
+                    };
+                    let claim = Claim { ids: vec![document_id(1)], lease, due_by: None, now };
+                    assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::StillDue, 3), "{summary:?}");
+        assert_eq!(summary.still_due_reasons.get("claim_lost"), Some(&1));
+        assert_eq!(rehearsal.sandbox.ledger().requests, 4, "the token is theirs to send");
+        assert_eq!(rehearsal.bookkeeping(1).await.lease.unwrap().id, "another");
     })
     .await;
 }

@@ -135,7 +135,7 @@ fn every_bad_answer_has_one_class() {
             "refused",
             "bad_refresh_token",
         ),
-        ("generic", 200, r#"{"error":"bad_refresh_token"}"#, "unlisted", "bad_refresh_token"),
+        ("generic", 200, r#"{"error":"bad_refresh_token"}"#, "suspected", "bad_refresh_token"),
         ("slack", 200, r#"{"ok":false,"error":"invalid_refresh_token"}"#, "refused", "invalid_refresh_token"),
         ("slack", 200, r#"{"ok":false,"error":"ratelimited"}"#, "throttled", "ratelimited"),
         ("slack", 200, r#"{"ok":false}"#, "unreadable", "no_tokens"),

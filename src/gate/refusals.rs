@@ -1,0 +1,266 @@
+//! Refusals, judged: a few among many grants are their users' fate; too many, or some before anybody was granted
+//! anything, are more likely a mistake of ours or a fault of the provider. Pure: counts in, a judgement out.
+
+use serde::{Deserialize, Serialize};
+
+/// Refusals in a row, before the first grant of a pass, that stop the provider.
+///
+/// Ten users whose logins all ended since the last pass, and not one alive before them, are less likely than a client
+/// registration that was swapped, or a provider that lost its memory.
+const MOST_UNPROVEN: u64 = 10;
+
+/// Grants that a history must hold before a share is held against it; fewer say little of what is usual.
+const ENOUGH_HISTORY: f64 = 100.0;
+
+/// Answers that a stretch of a pass must hold before its share of refusals is judged.
+const ENOUGH_ANSWERS: u64 = 20;
+
+/// Answers in a whole stretch: a judgement clears them, and the next stretch begins. A fault in the middle of a large
+/// pass must not hide behind all that went well before it.
+const STRETCH: u64 = 100;
+
+/// A share of refusals up to this is nobody's mistake, whatever is usual.
+const ALWAYS_FINE: f64 = 0.1;
+
+/// How many times the usual share of refusals is far above it, and which part of the usual share of grants far below.
+const FAR_ABOVE: f64 = 5.0;
+
+/// How far beyond what is expected chance may lead, in standard deviations, and the refusals that are added because
+/// small numbers have no such thing: together chance trips a judgement less than once in a million.
+const CHANCE: (f64, f64) = (6.0, 3.0);
+
+/// Answers that a history remembers, about: it follows a collection that changes, and one odd pass doesn't turn it.
+const MEMORY: f64 = 10_000.0;
+
+/// The answers of earlier passes; older ones weigh less.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct History {
+    /// Grants.
+    pub granted: f64,
+    /// Refusals.
+    pub refused: f64,
+}
+
+impl History {
+    /// With the answers of one more pass.
+    #[must_use]
+    pub fn and(self, answers: Answers) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "counts of one pass")]
+        let (granted, refused) =
+            (self.granted + answers.granted as f64, self.refused + answers.refused as f64);
+        let shrink = (MEMORY / (granted + refused)).min(1.0);
+        Self { granted: granted * shrink, refused: refused * shrink }
+    }
+
+    /// The usual share of refusals, if there is enough to tell. Never quite none: nothing lasts for ever.
+    #[must_use]
+    pub fn usual_share(self) -> Option<f64> {
+        (self.granted >= ENOUGH_HISTORY).then(|| (self.refused + 1.0) / (self.granted + self.refused + 2.0))
+    }
+}
+
+/// What a provider said in a pass, or in a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// Grants.
+    pub granted: u64,
+    /// Refusals that count.
+    pub refused: u64,
+}
+
+/// Why a provider's refusals aren't believed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Suspicion {
+    /// The code of the refusal that was one too many.
+    pub code: String,
+    /// Its status.
+    pub http_status: Option<u16>,
+    /// Refusals in the suspicious stretch.
+    pub refused: u64,
+    /// Answers in it.
+    pub asked: u64,
+    /// The usual share of refusals in this collection; `None` when nobody was granted anything before them.
+    pub usual_share: Option<f64>,
+}
+
+/// How the refusals of a pass stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Has the provider granted anything in this pass? Then it and our client work.
+    pub proven: bool,
+    /// Stretches that were judged, and found as usual.
+    pub judged: u64,
+    /// Are refusals not believed any more in this pass?
+    pub suspicious: bool,
+    /// Did a person say that refusals are to be believed?
+    pub accepted: bool,
+}
+
+/// The judge of one provider's refusals in one pass.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    history: History,
+    accepted: bool,
+    all: Answers,
+    stretch: Answers,
+    judged: u64,
+    suspicious: bool,
+}
+
+impl Refusals {
+    /// Holds what comes against `history`; `accepted` says that a person knows of it.
+    pub(super) const fn expect(&mut self, history: History, accepted: bool) {
+        self.history = history;
+        self.accepted = accepted;
+    }
+
+    pub(super) fn granted(&mut self) {
+        self.all.granted += 1;
+        self.stretch.granted += 1;
+        self.end_stretch();
+    }
+
+    /// Counts a refusal; says when it is one too many.
+    pub(super) fn refused(&mut self, code: &str, http_status: Option<u16>) -> Option<Suspicion> {
+        self.all.refused += 1;
+        self.stretch.refused += 1;
+        let Answers { granted, refused } = self.stretch;
+        let usual_share = self.history.usual_share();
+        let too_many = if self.all.granted == 0 {
+            refused >= MOST_UNPROVEN
+        } else {
+            usual_share.is_some_and(|usual| is_far_above(usual, self.stretch))
+        };
+        if too_many && !self.accepted {
+            self.suspicious = true;
+            let usual_share = usual_share.filter(|_| self.all.granted > 0);
+            let (code, asked) = (code.to_owned(), granted + refused);
+            return Some(Suspicion { code, http_status, refused, asked, usual_share });
+        }
+        self.end_stretch();
+        None
+    }
+
+    pub(super) const fn standing(&self) -> Standing {
+        Standing {
+            proven: self.all.granted > 0,
+            judged: self.judged,
+            suspicious: self.suspicious,
+            accepted: self.accepted,
+        }
+    }
+
+    /// The history with this pass in it; none when its refusals aren't believed.
+    pub(super) fn history_after(&self) -> Option<History> {
+        (!self.suspicious && self.all != Answers::default()).then(|| self.history.and(self.all))
+    }
+
+    fn end_stretch(&mut self) {
+        if self.stretch.granted + self.stretch.refused >= STRETCH && self.all.granted > 0 {
+            self.stretch = Answers::default();
+            self.judged += 1;
+        }
+    }
+}
+
+/// Is the share of refusals far above the usual one, and more than chance makes of it?
+fn is_far_above(usual: f64, stretch: Answers) -> bool {
+    let asked = stretch.granted + stretch.refused;
+    #[expect(clippy::cast_precision_loss, reason = "counts of a stretch")]
+    let (asked_f, refused) = (asked as f64, stretch.refused as f64);
+    let expected = usual * asked_f;
+    let (deviations, more) = CHANCE;
+    asked >= ENOUGH_ANSWERS
+        && refused > ALWAYS_FINE * asked_f
+        && (refused > FAR_ABOVE * expected || asked_f - refused < (asked_f - expected) / FAR_ABOVE)
+        && refused > expected + deviations * expected.sqrt() + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(granted: f64, refused: f64) -> Refusals {
+        let mut judge = Refusals::default();
+        judge.expect(History { granted, refused }, false);
+        judge
+    }
+
+    /// The first refusal that is one too many, when every so manieth answer is one.
+    fn trips_at(judge: &mut Refusals, every: u64, answers: u64) -> Option<u64> {
+        (1..=answers).find(|number| {
+            if number % every == 0 {
+                judge.refused("invalid_grant", Some(400)).is_some()
+            } else {
+                judge.granted();
+                false
+            }
+        })
+    }
+
+    #[test]
+    fn refusals_before_the_first_grant_stop_a_provider_and_later_ones_do_not() {
+        let mut unproven = judge(0.0, 0.0);
+        assert_eq!(trips_at(&mut unproven, 1, 100), Some(MOST_UNPROVEN));
+        assert!(unproven.standing().suspicious && unproven.history_after().is_none());
+        let mut proven = judge(0.0, 0.0);
+        proven.granted();
+        assert_eq!(trips_at(&mut proven, 1, 1000), None, "without a history nobody knows what is usual");
+        let mut accepted = judge(0.0, 0.0);
+        accepted.expect(History::default(), true);
+        assert_eq!(trips_at(&mut accepted, 1, 1000), None);
+    }
+
+    #[test]
+    fn a_share_far_above_the_usual_one_is_noticed_within_a_stretch() {
+        for (usual, every, expected) in [
+            (0.0, 1, true),
+            (0.0, 4, true),
+            (0.0, 20, false),
+            (100.0, 2, true),
+            (100.0, 4, true),
+            (100.0, 12, false),
+            (2500.0, 1, true),
+            (2500.0, 2, false),
+        ] {
+            let mut judge = judge(10_000.0 - usual, usual);
+            // A pass that went well for long before.
+            assert_eq!(trips_at(&mut judge, 1000, 999), None);
+            let found = trips_at(&mut judge, every, 10_000);
+            assert_eq!(found.is_some(), expected, "{usual} {every}: {found:?}");
+            assert!(found.is_none_or(|at| at < 2 * STRETCH), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn chance_alone_trips_nothing() {
+        use rand::{Rng as _, SeedableRng as _};
+        let mut random = rand::rngs::StdRng::seed_from_u64(7);
+        for share in [0.001, 0.01, 0.02, 0.05, 0.2] {
+            let mut judge = judge(10_000.0 * (1.0 - share), 10_000.0 * share);
+            judge.granted();
+            for number in 0..200_000 {
+                if random.random_bool(share) {
+                    assert_eq!(judge.refused("invalid_grant", None), None, "{share} {number}");
+                } else {
+                    judge.granted();
+                }
+            }
+            assert!(judge.standing().judged >= 1990);
+        }
+    }
+
+    #[test]
+    fn a_history_follows_what_becomes_usual_and_one_pass_does_not_turn_it() {
+        let history = History::default();
+        assert_eq!(history.usual_share(), None);
+        let mut history = history.and(Answers { granted: 990, refused: 10 });
+        assert!((history.usual_share().unwrap() - 0.011).abs() < 0.001);
+        history = history.and(Answers { granted: 100_000, refused: 0 });
+        assert!(history.granted + history.refused <= MEMORY + 1.0);
+        for _ in 0..20 {
+            history = history.and(Answers { granted: 900, refused: 100 });
+        }
+        assert!(history.usual_share().unwrap() > 0.07, "{history:?}");
+    }
+}

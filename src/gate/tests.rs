@@ -1,0 +1,138 @@
+//! The gate on a paused clock.
+
+use super::*;
+
+fn gate(rate: Option<&str>, concurrency: usize) -> Arc<Gate> {
+    Gate::new(rate.map(|rate| rate.parse().unwrap()), concurrency.try_into().unwrap())
+}
+
+async fn go(gate: &Arc<Gate>) -> Permit {
+    match gate.enter().await {
+        Entered::Go(permit) => permit,
+        Entered::Stopped(why) => panic!("{why:?}"),
+    }
+}
+
+async fn answered(gate: &Arc<Gate>, signal: Signal) {
+    go(gate).await.signal(signal);
+}
+
+const GRANTED: Signal = Signal::Works { granted: true };
+
+async fn is_waiting(gate: &Arc<Gate>) -> bool {
+    tokio::time::timeout(Duration::from_millis(1), gate.enter()).await.is_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_opens_after_the_first_grant() {
+    let gate = gate(None, 3);
+    let mut first = go(&gate).await;
+    assert!(is_waiting(&gate).await, "one canary at a time");
+    first.signal(Signal::Works { granted: false });
+    drop(first);
+    let mut second = go(&gate).await;
+    assert!(is_waiting(&gate).await, "a refusal is no proof");
+    second.signal(GRANTED);
+    let pool = [go(&gate).await, go(&gate).await];
+    assert!(is_waiting(&gate).await, "three are in flight");
+    drop(second);
+    let third = go(&gate).await;
+    assert_eq!(gate.status().in_flight, pool.len() + 1);
+    drop(third);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_pauses_the_whole_provider() {
+    let gate = gate(None, 8);
+    answered(&gate, GRANTED).await;
+    let start = Instant::now();
+    answered(&gate, Signal::Throttled(Some(Duration::from_secs(7)))).await;
+    answered(&gate, GRANTED).await;
+    assert!(start.elapsed() >= Duration::from_secs(7));
+    assert!(gate.status().factor < 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_client_rejections_in_a_row_stop_the_provider() {
+    let gate = gate(None, 8);
+    let rejected = Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401) };
+    for signal in [&rejected, &rejected, &Signal::Works { granted: false }, &rejected, &rejected, &rejected] {
+        answered(&gate, signal.clone()).await;
+    }
+    let Entered::Stopped(why) = gate.enter().await else { panic!("stopped") };
+    assert_eq!(why, Stopped::ClientRejected { code: "invalid_client".into(), http_status: Some(401) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_probed_ever_more_rarely_and_then_given_up() {
+    let gate = gate(None, 8);
+    answered(&gate, GRANTED).await;
+    let start = Instant::now();
+    let mut probes = 0;
+    while let Entered::Go(mut permit) = gate.enter().await {
+        permit.signal(Signal::Failed);
+        probes += 1;
+    }
+    assert_eq!(gate.stopped(), Some(Stopped::Outage));
+    assert!(start.elapsed() >= OUTAGE_PATIENCE);
+    assert!((OUTAGE_FAILURES..OUTAGE_FAILURES + 20).contains(&probes), "{probes}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_ends_opens_the_pool_again() {
+    let gate = gate(None, 8);
+    answered(&gate, GRANTED).await;
+    for _ in 0..OUTAGE_FAILURES + 2 {
+        answered(&gate, Signal::Failed).await;
+    }
+    let probe = go(&gate).await;
+    assert!(is_waiting(&gate).await);
+    drop(probe);
+    answered(&gate, GRANTED).await;
+    let _pool = [go(&gate).await, go(&gate).await];
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_gate_waits_for_the_sink() {
+    let gate = gate(None, 8);
+    gate.close();
+    assert!(is_waiting(&gate).await);
+    gate.open();
+    drop(go(&gate).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_throttles_for_ever_is_given_up_like_one_that_is_out() {
+    let gate = gate(None, 8);
+    answered(&gate, GRANTED).await;
+    let start = Instant::now();
+    while let Entered::Go(mut permit) = gate.enter().await {
+        permit.signal(Signal::Throttled(Some(Duration::from_mins(10))));
+    }
+    assert_eq!(gate.stopped(), Some(Stopped::Outage));
+    assert!((THROTTLED_PATIENCE..2 * THROTTLED_PATIENCE).contains(&start.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_throttles_now_and_then_is_asked_on() {
+    let gate = gate(None, 8);
+    for _ in 0..100 {
+        answered(&gate, Signal::Throttled(Some(Duration::from_mins(1)))).await;
+        answered(&gate, GRANTED).await;
+    }
+    assert_eq!(gate.stopped(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_refusals_before_any_grant_stops_the_provider_with_the_evidence() {
+    let gate = gate(None, 8);
+    let refused = Signal::Refused { code: "invalid_grant".into(), http_status: Some(400) };
+    let mut asked = 0;
+    while let Entered::Go(mut permit) = gate.enter().await {
+        permit.signal(refused.clone());
+        asked += 1;
+    }
+    let Some(Stopped::Refusals(suspicion)) = gate.stopped() else { panic!("{:?}", gate.stopped()) };
+    assert_eq!((suspicion.refused, suspicion.asked, &*suspicion.code), (asked, asked, "invalid_grant"));
+    assert!(gate.standing().suspicious && gate.history_after().is_none());
+}
