@@ -53,7 +53,7 @@ pub(super) struct Token {
     pub(super) written: bool,
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
-    /// Did a power cut take what the journal knew of its sending?
+    /// Did a power cut, or an old copy of its document, take what was known of its sending?
     pub(super) label_lost: bool,
 }
 

@@ -197,7 +197,7 @@ impl Inner {
     pub(super) fn forget_intents(&mut self, machine: usize) {
         for token in &mut self.ledger.tokens {
             let mine = |success: &Redemption| matches!(success.by, Who::Process(by, _) if by == machine);
-            token.label_lost |= token.redemptions.iter().any(mine);
+            token.label_lost |= token.in_doubt > 0 || token.redemptions.iter().any(mine);
         }
     }
 
