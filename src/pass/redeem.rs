@@ -165,7 +165,9 @@ impl Redeemer {
             }
             Ok(Permission::Send { entry, unsettled_since }) => {
                 let profile = &self.provider.profile;
-                if unsettled_since.is_none_or(|since| may_be_sent_again(profile, since, sent_at)) {
+                // By this process, or by another one that wrote it into the document.
+                let first_sent_at = unsettled_since.or_else(|| lost(&attempt, None)?.sent_at);
+                if first_sent_at.is_none_or(|first| may_be_sent_again(profile, first, sent_at)) {
                     return Ok(Sending { attempt, entry, sent_at, unsettled_since });
                 }
                 let lost = lost(&attempt, unsettled_since);
