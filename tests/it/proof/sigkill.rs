@@ -409,7 +409,7 @@ async fn a_mark_that_was_written_before_the_kill_leaves_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "proof: 2,000 kills at random times and 20 at each named point; about half an hour on 2 cores"]
+#[ignore = "proof: 2,000 kills at random times and 20 at each named point; about ten minutes on 2 cores"]
 async fn no_kill_loses_or_replays_what_was_received() {
     let began = Instant::now();
     let (random, at_each_point) =
