@@ -5,7 +5,7 @@ use super::plan::{Landed, Next};
 use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
-use crate::grant::answer::{Class, Granted, read_answer};
+use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
@@ -103,9 +103,15 @@ pub(super) async fn recover(
 async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassError> {
     let success =
         |entry: &Entry| entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status));
-    // An answer without a pair says no more than none: its document may have been marked just before the crash.
-    let without_pair = [EntryState::Unsettled, EntryState::Answer];
-    let is_cut_off = |entry: &&Entry| without_pair.contains(&entry.state) && !success(entry);
+    let is_cut_off = |entry: &&Entry| match entry.state {
+        // A success that was cut holds nothing for anybody, unless a refresh token stands in what came of it.
+        EntryState::Unsettled => {
+            !entry.answer.as_ref().is_some_and(|answer| success(entry) && holds_a_token(answer.get()))
+        }
+        // An answer without a pair says no more than none: its document may have been marked just before the crash.
+        EntryState::Answer => !success(entry),
+        EntryState::Intent | EntryState::Unread | EntryState::Orphan => false,
+    };
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
     let mut over = HashSet::new();
     for batch in cut_off.chunks(BATCH) {
