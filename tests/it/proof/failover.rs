@@ -273,7 +273,7 @@ async fn fifty_of_each_failover_cost_no_token_and_no_second_grant() {
 
 #[tokio::test]
 async fn a_write_that_is_rolled_back_by_a_failover_is_written_again_from_the_journal() {
-    let Some(scene) = Scene::new(3, "&socketTimeoutMS=1500").await else { return };
+    let Some(scene) = Scene::new(3, "&socketTimeoutMS=4000").await else { return };
     let Scene { set, rehearsal, figures } = scene;
     let first = rehearsal.users[0].refresh_token.clone();
     let set = Arc::new(tokio::sync::Mutex::new(set));

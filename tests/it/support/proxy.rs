@@ -37,6 +37,16 @@ pub(crate) enum Stage {
     Answer(Cut),
 }
 
+impl Stage {
+    /// How much of the message is passed on first.
+    pub(crate) fn cut(self) -> Option<Cut> {
+        match self {
+            Self::Accept => None,
+            Self::Request(cut) | Self::Answer(cut) => Some(cut),
+        }
+    }
+}
+
 /// How much of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
