@@ -1,6 +1,7 @@
 //! One `refresh_token` grant (RFC 6749 §6): the request, and what came back. No I/O here; that is [`http`].
 
 pub mod answer;
+mod body;
 pub mod http;
 pub mod partial;
 

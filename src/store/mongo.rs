@@ -5,7 +5,6 @@
 //! one on every topology, and go through `run_command`, because the driver's own bulk write needs a server 8.0.
 
 use super::document::{date, id_value, token_document, token_id};
-use super::mapping::no_room;
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
     StoreError, StoreSettings,
@@ -321,10 +320,10 @@ impl MongoStore {
     /// Those of `ids` that have no room for what a pass writes.
     async fn without_room(&self, ids: Vec<Bson>) -> Result<Vec<(TokenId, String)>, StoreError> {
         let mut refused = HashMap::new();
-        for (path, reading) in query::without_room(&self.mapping, &ids) {
+        for (reason, reading) in query::without_room(&self.mapping, &ids) {
             let found = self.find("look at unclaimed documents", reading).await?;
             let found = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id);
-            refused.extend(found.map(|id| (id, no_room(path))));
+            refused.extend(found.map(|id| (id, reason.clone())));
         }
         Ok(refused.into_iter().collect())
     }

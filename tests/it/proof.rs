@@ -1,7 +1,14 @@
-//! The promise under everything that a year of production throws at it, judged by the provider's own ledger.
+//! What the promise is proved by: long runs against the provider's ledger, and a short form of each in every test run;
+//! tables of whatever others may send us or leave in a document.
+//!
+//! `cargo test --test it -- --ignored proof --nocapture` runs the long forms; each prints one line of figures.
 
+mod answers;
+mod documents;
 mod failover;
+mod mongo_documents;
 mod network;
+mod shapes;
 
 use crate::support::rehearsal::Rehearsal;
 use evergrant::pass::{PassError, PassRequest, Stop};

@@ -137,6 +137,14 @@ impl Backend {
         assert_eq!(connection.execute(sql, rusqlite::params_from_iter(parameters)).unwrap(), 1);
     }
 
+    /// The text that the embedded store keeps for the document with this number as `_id`.
+    pub(crate) fn text_of(&self, number: i64) -> String {
+        let path = evergrant::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let id = format!(r#"{{"$numberInt":"{number}"}}"#);
+        connection.query_row("SELECT fields FROM documents WHERE id = ?1", [id], |row| row.get(0)).unwrap()
+    }
+
     /// Every whole document, as relaxed extended JSON, in `_id` order.
     pub(crate) async fn all(&self) -> Vec<Value> {
         match &self.behind {
