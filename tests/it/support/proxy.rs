@@ -280,10 +280,9 @@ impl State {
                         line.peer.write_all(later).await?;
                     }
                     met => {
-                        waiting = met.map(|(stage, fault)| match stage {
-                            Stage::Answer(cut) => (cut, fault),
-                            Stage::Accept | Stage::Request(_) => (Cut::Whole, fault),
-                        });
+                        if let Some((Stage::Answer(cut), fault)) = met {
+                            waiting = Some((cut, fault));
+                        }
                         line.peer.write_all(&request).await?;
                     }
                 }

@@ -205,9 +205,16 @@ async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Faul
     scene.judge(name).await;
 }
 
+/// Checks something with each call, all at once.
+async fn each_call(check: impl AsyncFn(usize, Asked)) {
+    let check = &check;
+    let running = EVERY.into_iter().enumerate().map(|(number, asked)| check(number, asked));
+    futures::future::join_all(running).await;
+}
+
 #[tokio::test]
 async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
-    for (number, asked) in EVERY.into_iter().enumerate() {
+    each_call(async |number, asked| {
         let Some(scene) = Scene::new(&format!("away_{number}"), "&serverSelectionTimeoutMS=2000").await
         else {
             return;
@@ -238,12 +245,13 @@ async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
         }
         assert_eq!(exit, Exit::Well, "{asked:?}");
         scene.judge(&format!("{asked:?}")).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_everybody() {
-    for (number, asked) in EVERY.into_iter().enumerate() {
+    each_call(async |number, asked| {
         let Some(scene) = Scene::new(&format!("stays_away_{number}"), "&serverSelectionTimeoutMS=2000").await
         else {
             return;
@@ -275,7 +283,8 @@ async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_ever
         scene.proxy.heal();
         assert_eq!(run(rehearsal, &Stop::default()).await, Exit::Well, "{asked:?}");
         scene.judge(&format!("{asked:?}")).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
