@@ -163,6 +163,9 @@ impl Scene {
             }
         };
         let ((exit, took), ()) = tokio::join!(pass, meanwhile);
+        if let Some((Exit::Well, refreshed)) = exit {
+            assert_eq!(refreshed, users, "{blow:?} at {at}: nobody is left out in silence");
+        }
         self.note(exit, took);
         match blow {
             Blow::StepDown => self.figures.step_downs += 1,
