@@ -21,7 +21,7 @@ use mongodb::{
 use query::{Range, Reading};
 use raw::Raw;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -30,6 +30,7 @@ use std::{
 };
 use update::Comparison;
 
+mod claim;
 mod connect;
 mod failure;
 mod prepare;
@@ -302,31 +303,6 @@ impl MongoStore {
         }
         Ok((refused, matched))
     }
-
-    /// Sets the lease on each of `ids` by itself, so that one which the server refuses doesn't hold back the others.
-    async fn claim_one_by_one(
-        &self,
-        claim: &Claim,
-        ids: &[Bson],
-    ) -> Result<Vec<(TokenId, String)>, StoreError> {
-        let one = |id: &Bson| update::claim(&self.mapping, claim, std::slice::from_ref(id));
-        let reply = self.update("claim documents", ids.iter().map(one).collect()).await?;
-        let refused = reply.refused.into_iter();
-        Ok(refused
-            .filter_map(|(index, code)| Some((token_id(ids.get(index)?.clone()), failure::code_name(code))))
-            .collect())
-    }
-
-    /// Those of `ids` that have no room for what a pass writes.
-    async fn without_room(&self, ids: Vec<Bson>) -> Result<Vec<(TokenId, String)>, StoreError> {
-        let mut refused = HashMap::new();
-        for (reason, reading) in query::without_room(&self.mapping, &ids) {
-            let found = self.find("look at unclaimed documents", reading).await?;
-            let found = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id);
-            refused.extend(found.map(|id| (id, reason.clone())));
-        }
-        Ok(refused.into_iter().collect())
-    }
 }
 
 /// Must run to completion, each of them: see [`Store`].
@@ -374,20 +350,10 @@ impl Store for MongoStore {
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let ids = self.ids(&claim.ids)?;
-        let mut refused = Vec::new();
         if ids.is_empty() {
             return Ok(Claimed::default());
         }
-        for ids in ids.chunks(update::MAX_STATEMENTS) {
-            let reply =
-                self.update("claim documents", vec![update::claim(&self.mapping, claim, ids)]).await?;
-            if !reply.refused.is_empty() {
-                refused.extend(self.claim_one_by_one(claim, ids).await?);
-            }
-        }
-        let reading = query::leased(&self.mapping, ids, &claim.lease.id, None);
-        let found = self.find("read claimed documents", reading).await?;
-        let documents: Vec<_> = found.iter().filter_map(|raw| self.decode(raw)).collect();
+        let (documents, mut refused) = self.lease(claim, &ids).await?;
         if documents.len() < claim.ids.len() {
             let known: HashSet<_> = documents.iter().map(|document| &document.id).collect();
             let known: HashSet<_> = known.into_iter().chain(refused.iter().map(|(id, _)| id)).collect();

@@ -275,3 +275,27 @@ async fn a_standalone_server_works_and_each_missing_role_is_named() {
     assert_eq!(writer.renew(&ids, &lease("l", 90)).await.unwrap(), ids);
     assert!(writer.apply(&[change(&ids[0])]).await.unwrap().every_matched);
 }
+
+#[tokio::test]
+async fn a_claim_that_can_not_be_read_back_yet_is_made_again() {
+    let _mine = mongod::FAIL_POINTS.lock().await;
+    let test = "claim_read_back";
+    let Some(uri) = mongod::uri_as(test) else { return };
+    let Some(backend) = mongo_at(&uri, test, Mapping::default()).await else { return };
+    backend.insert(["a", "b", "c"].map(|id| login(&json!(id), json!({})))).await;
+    let ids = ["a", "b", "c"].map(|name| id(&json!(name)));
+    let late =
+        doc! { "failCommands": ["find"], "appName": test, "blockConnection": true, "blockTimeMS": 1500 };
+    let late = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": late };
+    admin(mongod::uri().unwrap(), late).await.unwrap();
+    // A primary that was elected between the claim and the reading shows the documents as they were before.
+    let as_before = async {
+        let (claimed, before) = (doc! { "evergrant.lease.id": "l" }, doc! { "$unset": { "evergrant": 1 } });
+        while backend.collection().update_many(claimed.clone(), before.clone()).await.unwrap().matched_count
+            == 0
+        {}
+    };
+    let terms = claim(&ids, lease("l", 60), 0);
+    let (claimed, ()) = tokio::join!(backend.store.claim(&terms), as_before);
+    assert_eq!(claimed.unwrap().documents.len(), 3, "nobody stays claimed without anybody who knows of it");
+}

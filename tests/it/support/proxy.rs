@@ -37,6 +37,16 @@ pub(crate) enum Stage {
     Answer(Cut),
 }
 
+impl Stage {
+    /// How much of the message is passed on first.
+    pub(crate) fn cut(self) -> Option<Cut> {
+        match self {
+            Self::Accept => None,
+            Self::Request(cut) | Self::Answer(cut) => Some(cut),
+        }
+    }
+}
+
 /// How much of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
@@ -270,10 +280,9 @@ impl State {
                         line.peer.write_all(later).await?;
                     }
                     met => {
-                        waiting = met.map(|(stage, fault)| match stage {
-                            Stage::Answer(cut) => (cut, fault),
-                            Stage::Accept | Stage::Request(_) => (Cut::Whole, fault),
-                        });
+                        if let Some((Stage::Answer(cut), fault)) = met {
+                            waiting = Some((cut, fault));
+                        }
                         line.peer.write_all(&request).await?;
                     }
                 }

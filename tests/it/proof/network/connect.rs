@@ -29,11 +29,11 @@ fn tls_peer() -> SocketAddr {
     let config = Arc::new(config.with_single_cert(certificates, PrivateKeyDer::from(key)).unwrap());
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the process; it holds nothing but its port.
+    // They end with the process, and hold nothing but sockets.
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let _ = connection.complete_io(&mut stream);
+            std::thread::spawn(move || drop(connection.complete_io(&mut stream)));
         }
     });
     address
@@ -57,7 +57,7 @@ async fn a_provider_where_nobody_listens_was_sent_nothing() {
 }
 
 #[tokio::test]
-async fn a_provider_whose_host_swallows_the_first_packet_was_sent_nothing() {
+async fn a_provider_whose_host_is_silent_before_the_connection_stands_was_sent_nothing() {
     let full = TcpSocket::new_v4().unwrap();
     full.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let full = full.listen(0).unwrap();
@@ -70,46 +70,61 @@ async fn a_provider_whose_host_swallows_the_first_packet_was_sent_nothing() {
         waiting.push(one);
     }
     let url = format!("http://{address}/token");
-    assert_eq!(class_at(&url).await, ("transient", "connect_timeout".into()));
-}
-
-#[tokio::test]
-async fn a_tls_handshake_that_does_not_end_well_was_sent_nothing() {
-    let certificate = tls_peer();
-    let url = |address: SocketAddr| format!("https://{address}/token");
-    assert_eq!(class_at(&url(certificate)).await, ("transient", "tls".into()), "an unknown authority");
-    let cut = |stage, fault| async move {
-        let proxy = Proxy::start(Wire::Raw, certificate);
-        proxy.strike(Strike { stage, fault, needle: None, times: 1 });
-        let seen = class_at(&url(proxy.address())).await;
-        assert_eq!(proxy.struck(), 1);
-        (stage, fault, seen)
-    };
-    let cuts = [
-        cut(Stage::Request(Cut::Nothing), Fault::Reset),
-        cut(Stage::Request(Cut::Nothing), Fault::Close),
-        cut(Stage::Answer(Cut::Nothing), Fault::Reset),
-        cut(Stage::Answer(Cut::Nothing), Fault::Close),
-        cut(Stage::Answer(Cut::HalfBody), Fault::Reset),
-        cut(Stage::Answer(Cut::HalfBody), Fault::Close),
-        cut(Stage::Answer(Cut::HalfBody), Fault::BlackHole),
+    let handshakes = [
+        (Stage::Request(Cut::Nothing), Fault::BlackHole),
+        (Stage::Answer(Cut::Nothing), Fault::BlackHole),
+        (Stage::Answer(Cut::HalfBody), Fault::BlackHole),
     ];
-    for (stage, fault, (class, code)) in futures::future::join_all(cuts).await {
-        assert_eq!(class, "transient", "{stage:?} {fault:?}: {code}");
-        let expected = if fault == Fault::BlackHole { "connect_timeout" } else { "connect" };
-        assert!(code == expected || code == "tls", "{stage:?} {fault:?}: {code}");
+    let (swallowed, silent) = tokio::join!(class_at(&url), handshakes_that_meet(handshakes));
+    assert_eq!(swallowed, ("transient", "connect_timeout".into()));
+    for (stage, _, seen) in silent {
+        assert_eq!(seen, ("transient", "connect_timeout".into()), "TLS: {stage:?}");
     }
 }
 
 #[tokio::test]
+async fn a_tls_handshake_that_does_not_end_well_was_sent_nothing() {
+    let url = format!("https://{}/token", tls_peer());
+    assert_eq!(class_at(&url).await, ("transient", "tls".into()), "an unknown authority");
+    let cuts = [
+        (Stage::Request(Cut::Nothing), Fault::Reset),
+        (Stage::Request(Cut::Nothing), Fault::Close),
+        (Stage::Answer(Cut::Nothing), Fault::Reset),
+        (Stage::Answer(Cut::Nothing), Fault::Close),
+        (Stage::Answer(Cut::HalfBody), Fault::Reset),
+        (Stage::Answer(Cut::HalfBody), Fault::Close),
+    ];
+    for (stage, fault, (class, code)) in handshakes_that_meet(cuts).await {
+        assert_eq!(class, "transient", "{stage:?} {fault:?}: {code}");
+        assert!(code == "connect" || code == "tls", "{stage:?} {fault:?}: {code}");
+    }
+}
+
+/// What grants give whose TLS handshake meets one of these, all at once.
+async fn handshakes_that_meet<const N: usize>(
+    faults: [(Stage, Fault); N],
+) -> Vec<(Stage, Fault, (&'static str, String))> {
+    let peer = tls_peer();
+    let meet = |(stage, fault)| async move {
+        let proxy = Proxy::start(Wire::Raw, peer);
+        proxy.strike(Strike { stage, fault, needle: None, times: 1 });
+        let seen = class_at(&format!("https://{}/token", proxy.address())).await;
+        assert_eq!(proxy.struck(), 1);
+        (stage, fault, seen)
+    };
+    futures::future::join_all(faults.map(meet)).await
+}
+
+#[tokio::test]
 async fn a_provider_that_goes_down_in_the_middle_of_a_grant_is_asked_again_when_it_is_back() {
-    for (stage, committed) in [
+    let stages = [
         (Stage::Accept, false),
         (Stage::Request(Cut::HalfBody), false),
         (Stage::Answer(Cut::Nothing), true),
         (Stage::Answer(Cut::HalfHead), true),
         (Stage::Answer(Cut::HalfBody), true),
-    ] {
+    ];
+    let goes_down = |(stage, committed)| async move {
         let mut plan = Plan::users(4);
         plan.profile.concurrency = 2.try_into().unwrap();
         let mut rehearsal = Rehearsal::over(sqlite(plan.mapping.clone()).await, &plan).await;
@@ -150,5 +165,6 @@ async fn a_provider_that_goes_down_in_the_middle_of_a_grant_is_asked_again_when_
             "{stage:?}: {audit:?}"
         );
         assert_eq!(rehearsal.sandbox.ledger().requests, proxy.passed(), "{stage:?}");
-    }
+    };
+    futures::future::join_all(stages.map(goes_down)).await;
 }

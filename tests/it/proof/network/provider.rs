@@ -10,20 +10,20 @@ use futures::{FutureExt as _, StreamExt as _};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-/// How long a grant waits for an answer that never comes.
-const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a grant waits for an answer that never comes; long enough that on an overloaded machine all others come.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Later than anybody waits.
-const TOO_LATE: Duration = Duration::from_secs(3);
+const TOO_LATE: Duration = Duration::from_mins(1);
 
 /// Late, and yet in time.
 const LATE: Duration = Duration::from_millis(300);
 
 /// Cells that run at once: each has a sandbox, a store and a journal of its own.
-const CELLS_AT_ONCE: usize = 24;
+const CELLS_AT_ONCE: usize = 20;
 
 /// Users of a cell whose line is broken for a whole pass.
-const USERS_OF_A_BROKEN_PASS: usize = 3;
+const USERS_OF_A_BROKEN_PASS: usize = 2;
 
 /// Users of a cell whose line breaks once.
 const USERS_OF_ONE_BREAK: usize = 5;
@@ -59,7 +59,7 @@ const fn cell(
 impl Cell {
     /// Does a part of a body come, which is kept because it may hold a pair?
     fn cuts_a_body(&self) -> bool {
-        matches!(self.stage, Stage::Answer(Cut::HalfBody | Cut::AllBut(_))) && self.class != GRANTED
+        self.stage == HALF_BODY && self.class != GRANTED
     }
 }
 
@@ -69,7 +69,7 @@ const HALF_REQUEST_HEAD: Stage = Stage::Request(Cut::HalfHead);
 const HALF_REQUEST_BODY: Stage = Stage::Request(Cut::HalfBody);
 const HALF_HEAD: Stage = Stage::Answer(Cut::HalfHead);
 const HALF_BODY: Stage = Stage::Answer(Cut::HalfBody);
-/// Both tokens are there; only the end of the object is missing.
+/// Both tokens are there; only the end of the object is missing: the pair is rescued from what came.
 const NEARLY_ALL: Stage = Stage::Answer(Cut::AllBut(1));
 const WHOLE: Stage = Stage::Answer(Cut::Whole);
 
@@ -147,6 +147,7 @@ impl Scene {
     async fn new(cell: &Cell, users: usize) -> Self {
         let mut plan = Plan::users(users);
         plan.profile.concurrency = 3.try_into().unwrap();
+        plan.profile.settle_after = Duration::from_millis(300);
         if matches!(cell.fault, Fault::BlackHole | Fault::Delay(TOO_LATE)) {
             plan.profile.request_timeout = SHORT_TIMEOUT;
         }
@@ -195,6 +196,23 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// The one who was lost has it in the document: when, where to, and how much came.
+    async fn assert_evidence(&self, cell: &Cell) {
+        let lost = self.rehearsal.bookkeeping(HIT).await.last_error.unwrap().lost.unwrap();
+        let silent = matches!(cell.fault, Fault::BlackHole | Fault::Delay(_));
+        let causes: &[&str] = match (cell.cuts_a_body(), silent) {
+            (true, _) => &["cut_body"],
+            (false, true) => &["timeout"],
+            (false, false) => &["reset"],
+        };
+        assert!(causes.contains(&&*lost.cause), "{}: {lost:?}", cell.name);
+        assert_eq!(lost.peer, Some(self.proxy.address().to_string()), "{}", cell.name);
+        assert_eq!(lost.received_bytes > 0, cell.cuts_a_body(), "{}: {lost:?}", cell.name);
+        assert!(lost.sent_at.is_some(), "{}: {lost:?}", cell.name);
+    }
+}
+
 /// How often a token of this login was presented after a success for it had been delivered.
 fn again_after_delivery(sandbox: &Sandbox, first: &str) -> usize {
     let (mut again, mut next) = (0, Some(first.to_owned()));
@@ -222,8 +240,9 @@ async fn each(cells: impl IntoIterator<Item = Cell>, check: impl AsyncFn(Cell)) 
 #[tokio::test]
 async fn a_line_to_the_provider_that_is_broken_for_a_whole_pass_has_one_class_and_costs_nobody_else() {
     // After a whole answer the next grant on that connection is the one that is broken: that is another cell.
-    let cells = TABLE.into_iter().filter(|cell| (cell.stage, cell.fault) != (WHOLE, Fault::BlackHole));
-    each(cells, broken_pass).await;
+    let is_of_the_next =
+        |cell: &Cell| cell.stage == WHOLE && matches!(cell.fault, Fault::BlackHole | Fault::Delay(TOO_LATE));
+    each(TABLE.into_iter().filter(|cell| !is_of_the_next(cell)), broken_pass).await;
 }
 
 async fn broken_pass(cell: Cell) {
@@ -304,6 +323,9 @@ async fn one_break(cell: Cell) {
         kept,
         "{name}: only what may hold a pair is kept for a person"
     );
+    if lost > 0 {
+        scene.assert_evidence(&cell).await;
+    }
     let next = rehearsal.run().await;
     assert_eq!((next.grants, next.touched), (0, lost), "{name}: known, and not asked for again");
 }
