@@ -4,3 +4,4 @@ mod answers;
 mod documents;
 mod mongo_documents;
 mod shapes;
+mod unsendable;
