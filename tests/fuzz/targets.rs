@@ -246,12 +246,14 @@ fn put_rows(file: &Path, data: &[u8]) -> usize {
         .execute_batch(&format!("PRAGMA synchronous = OFF; DROP TABLE entries; {any_type};"))
         .expect("a table without types");
     let value = |line: &[u8]| match line.split_first() {
-        Some((b'i', number)) => {
-            std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Integer)
-        }
-        Some((b'r', number)) => {
-            std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Real)
-        }
+        Some((b'i', number)) => std::str::from_utf8(number)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(Value::Null, Value::Integer),
+        Some((b'r', number)) => std::str::from_utf8(number)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(Value::Null, Value::Real),
         Some((b't', text)) => Value::Text(String::from_utf8_lossy(text).into_owned()),
         Some((b'b', bytes)) => Value::Blob(bytes.to_vec()),
         _ => Value::Null,
@@ -278,7 +280,9 @@ pub(crate) fn import(data: &[u8]) {
     let mapping = Mapping { refresh_token: "oauth.refresh".parse().expect("a path"), ..Mapping::default() };
     // A small buffer: every boundary lies between two reads.
     let reader = std::io::BufReader::with_capacity(7, text);
-    let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64 + text.iter().filter(|byte| **byte == b'\r').count() as u64 + 1;
+    let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64
+        + text.iter().filter(|byte| **byte == b'\r').count() as u64
+        + 1;
     for read in read_documents(reader, format).take(MOST_DOCUMENTS) {
         match read {
             Ok((line, document)) => {
