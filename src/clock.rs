@@ -14,19 +14,27 @@ pub type Timestamp = DateTime<Utc>;
 pub struct Clock {
     /// Milliseconds added to the wall clock; a test steps it, production never does.
     offset_millis: Option<Arc<AtomicI64>>,
+    /// In a simulation: the time that it began with, and when that was on the runtime's own clock.
+    simulated: Option<(Timestamp, tokio::time::Instant)>,
 }
 
 impl Clock {
     /// The machine's wall clock.
     #[must_use]
     pub const fn system() -> Self {
-        Self { offset_millis: None }
+        Self { offset_millis: None, simulated: None }
     }
 
     /// The machine's wall clock plus an offset that [`Clock::step`] changes while others read it.
     #[must_use]
     pub fn steppable() -> Self {
-        Self { offset_millis: Some(Arc::new(AtomicI64::new(0))) }
+        Self { offset_millis: Some(Arc::new(AtomicI64::new(0))), simulated: None }
+    }
+
+    /// A [`Clock::steppable`] clock that shows `start` now and goes on with the runtime's clock, which may be paused.
+    #[must_use]
+    pub fn simulated(start: Timestamp) -> Self {
+        Self { simulated: Some((start, tokio::time::Instant::now())), ..Self::steppable() }
     }
 
     /// Moves a [`Clock::steppable`] clock by `step`, forwards or backwards; a system clock stays.
@@ -41,6 +49,10 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now(&self) -> Timestamp {
         let offset = self.offset_millis.as_ref().map_or(0, |offset| offset.load(Ordering::SeqCst));
-        (Utc::now() + chrono::TimeDelta::milliseconds(offset)).trunc_subsecs(3)
+        let now = match &self.simulated {
+            None => Utc::now(),
+            Some((start, began)) => *start + began.elapsed(),
+        };
+        (now + chrono::TimeDelta::milliseconds(offset)).trunc_subsecs(3)
     }
 }

@@ -6,6 +6,7 @@
 
 mod lock;
 mod owner;
+pub mod simulated;
 mod sqlite;
 
 use crate::clock::{Clock, Timestamp};
@@ -165,6 +166,8 @@ pub enum Ending {
     NotProcessed,
     /// Nobody knows whether it was processed: why, in a word. The row stays.
     Unsettled(String),
+    /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
+    SentTo(String),
     /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
     /// not sent again: it may be spent.
     Unread(String),
@@ -201,6 +204,8 @@ pub struct Entry {
     pub unsettled_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan.
     pub why: Option<String>,
+    /// The address that it was sent to, where its answer was lost.
+    pub peer: Option<String>,
     /// What came back.
     pub answer: Option<Journaled<RawAnswer>>,
 }

@@ -20,6 +20,7 @@
 //! provider that tests, rehearsals and the demo are judged by.
 
 // The words that all others use.
+pub mod chance;
 pub mod clock;
 pub mod token;
 

@@ -8,15 +8,19 @@
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
 mod lane;
+mod plan;
 mod recover;
 mod redeem;
+mod settle;
 mod sink;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::gate::Gate;
-use crate::grant::http::{ClientError, TokenEndpoint};
+use crate::grant::Connect;
+use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
-use crate::provider::Provider;
+use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
@@ -92,6 +96,10 @@ pub struct Pass {
     pub settings: PassSettings,
     /// The wall clock.
     pub clock: Clock,
+    /// How providers are reached.
+    pub connect: Arc<dyn Connect>,
+    /// Jitter and lease ids.
+    pub chance: Chance,
 }
 
 /// A pass that couldn't begin; nothing was redeemed.
@@ -132,6 +140,7 @@ struct Line {
     store: Arc<dyn Store>,
     journal: Journal,
     clock: Clock,
+    chance: Chance,
     settings: PassSettings,
     terms: ClaimTerms,
     policy: DuePolicy,
@@ -263,7 +272,7 @@ impl Pass {
         let readiness = self.store.prepare().await?;
         let endpoints: Vec<_> = providers
             .iter()
-            .map(|provider| TokenEndpoint::new(provider, self.clock.clone()))
+            .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
         report.watch(&line.gates);
@@ -333,7 +342,7 @@ impl Pass {
         let query = DueQuery {
             due_by: now,
             force: request.force,
-            now,
+            now: ClaimTerms::takes_over(self.settings.lease, now),
             limit: 1,
             after: None,
             providers: match &request.provider {
@@ -381,7 +390,9 @@ impl Pass {
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
-        Claims::new(self.store.clone(), ClaimTerms { page, ..line.terms.clone() }, filter, self.clock.clone())
+        let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
+        let terms = ClaimTerms { page, punishes_reuse, ..line.terms.clone() };
+        Claims::new(self.store.clone(), terms, filter, self.clock.clone())
     }
 
     fn line(
@@ -397,13 +408,15 @@ impl Pass {
             store: self.store.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
+            chance: self.chance.clone(),
             terms: ClaimTerms {
-                lease_id: format!("{:032x}", rand::random::<u128>()),
+                lease_id: format!("{:032x}", self.chance.unique()),
                 owner: process_name(),
                 lease: settings.lease,
                 due_by,
                 force: request.force,
                 page: 1,
+                punishes_reuse: false,
             },
             policy: DuePolicy {
                 renew_after: settings.renew_after,

@@ -45,6 +45,10 @@ pub struct ListedEntry {
     pub unsettled_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan, in a word.
     pub why: Option<String>,
+    /// The address that it was sent to, where its answer was lost.
+    pub peer: Option<String>,
+    /// Bytes of an answer's body that came; `null` when there was no answer.
+    pub received_bytes: Option<u64>,
     /// Does the journal hold an answer for it?
     pub has_answer: bool,
 }
@@ -124,6 +128,8 @@ impl ListedEntry {
             age_seconds: (now - entry.intent.sent_at).num_seconds().max(0),
             unsettled_since: entry.unsettled_since,
             why: entry.why,
+            peer: entry.peer,
+            received_bytes: entry.answer.as_ref().map(|answer| answer.get().body.len() as u64),
             has_answer: entry.answer.is_some(),
         }
     }
@@ -272,6 +278,8 @@ mod tests {
             age_seconds: 5400,
             unsettled_since: None,
             why: why.map(str::to_owned),
+            peer: None,
+            received_bytes: None,
             has_answer: false,
         }
     }

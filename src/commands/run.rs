@@ -1,9 +1,11 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
 use super::{CommandError, Surroundings, connect};
+use crate::chance::Chance;
 use crate::cli::RunArgs;
 use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, DaemonError, stop_on_signals};
+use crate::grant::http::Https;
 use crate::journal::Journal;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::report::summary::Exit;
@@ -62,6 +64,8 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
             documents_name_provider: config.store.mapping.provider.is_some(),
         },
         clock: surroundings.clock.clone(),
+        connect: Arc::new(Https),
+        chance: Chance::system(),
     })
 }
 

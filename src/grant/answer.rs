@@ -1,6 +1,7 @@
 //! What an answer means. Pure: a raw answer and a profile in, one of seven classes out.
 
 use super::body::{Body, holds_refresh_token};
+use super::partial::complete_part;
 use super::{RawAnswer, Sent};
 use crate::clock::Timestamp;
 use crate::provider::AnswerShape;
@@ -116,6 +117,14 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     if success && let Some(granted) = read_pair(&body, shape) {
         return reading(Class::Granted(granted), "granted");
     }
+    // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
+    // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
+    if success
+        && body.value().is_none()
+        && let Some(granted) = read_partial_pair(&answer.body, shape)
+    {
+        return reading(Class::Granted(granted), "granted");
+    }
     let retry_after = || answer.retry_after.as_deref().and_then(|field| retry_after(field, now));
     if answer.status == 429 {
         return reading(Class::Throttled(retry_after()), "http_429");
@@ -202,6 +211,13 @@ fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
         expires_in: value.pointer(&shape.expires_in).and_then(seconds),
         refresh_expires_in: value.pointer(&shape.refresh_token_expires_in).and_then(seconds),
     })
+}
+
+/// A pair of which both strings came to their end in a body that didn't; without a whole refresh token nobody knows
+/// whether the rest would have held one.
+fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {
+    let granted = read_pair(&Body::Json(complete_part(body)?), shape)?;
+    granted.refresh_token.is_some().then_some(granted)
 }
 
 /// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.
@@ -356,6 +372,32 @@ mod tests {
         let mut cut = answer(200, r#"{"access_token":"a","refresh_tok"#);
         cut.complete = false;
         assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class, Class::Ambiguous);
+        for short in [
+            r#"{"access_token":"a","expires_in":3599}"#,
+            r#"{"access_token":"a","expires_in":3599,"refresh_token":null"#,
+            r#"{"refresh_token":"r","access_token":"a"#,
+            r#"{"refresh_token":"r","access_token":""#,
+        ] {
+            cut.body = Bytes::from_static(short.as_bytes());
+            let class = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class;
+            // What parses as a whole says of itself that nothing is missing.
+            assert_eq!(class.word(), if short.ends_with('}') { "granted" } else { "ambiguous" }, "{short}");
+        }
+        for enough in [
+            r#"{"access_token":"a","refresh_token":"r""#,
+            r#"{"refresh_token":"r","expires_in":36,"access_token":"a","expires_in_more":36"#,
+        ] {
+            cut.body = Bytes::from_static(enough.as_bytes());
+            for complete in [false, true] {
+                cut.complete = complete;
+                let Class::Granted(granted) = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class else {
+                    panic!("{enough}")
+                };
+                assert_eq!(granted.refresh_token.unwrap().expose(), "r");
+                assert_eq!(granted.access_token.expose(), "a");
+            }
+        }
+        cut.complete = false;
         cut.body = Bytes::from_static(br#"{"access_token":"a","refresh_token":"r"}"#);
         assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted");
         let refusal = RawAnswer { complete: false, ..answer(400, r#"{"error":"invalid_grant"}"#) };

@@ -1,15 +1,23 @@
 //! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
 
-use super::{GrantRequest, RawAnswer, Sent};
+use super::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use crate::clock::Clock;
 use crate::provider::Provider;
-use bytes::{Bytes, BytesMut};
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use secrecy::zeroize::Zeroizing;
 use std::error::Error as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use url::Url;
+use url::{Host, Url};
 
 /// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.
+const USUAL_BODY_BYTES: usize = 16 * 1024;
 
 /// Longest wait for a connection: DNS, TCP and TLS. Nothing is sent before it stands, so giving up is not ambiguous.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +29,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest wait of [`TokenEndpoint::reach`]: nothing depends on its answer.
 const REACH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Most addresses named as evidence for one request; a name with more is one of a content network.
+const MOST_PEERS: usize = 4;
 
 /// What came of looking at a token endpoint without sending anything to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +53,14 @@ pub struct TokenEndpoint {
     client: reqwest::Client,
     url: Url,
     clock: Clock,
+    peers: Arc<Peers>,
+}
+
+/// The addresses behind a token endpoint's name, as they were last resolved, and the one that answered last.
+#[derive(Debug, Default)]
+struct Peers {
+    resolved: Mutex<Vec<IpAddr>>,
+    answered: Mutex<Option<SocketAddr>>,
 }
 
 /// The TLS stack can't be set up: no usable root certificates on this machine.
@@ -56,7 +75,9 @@ impl TokenEndpoint {
     pub fn new(provider: &Provider, clock: Clock) -> Result<Self, ClientError> {
         // One crypto provider for the whole binary, the one that the MongoDB driver brings; an error says it is set.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let peers = Arc::new(Peers::default());
         let client = reqwest::Client::builder()
+            .dns_resolver(Remembering(peers.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -67,25 +88,7 @@ impl TokenEndpoint {
             .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ClientError)?;
-        Ok(Self { client, url: provider.token_url.clone(), clock })
-    }
-
-    /// Sends one grant and waits for all of the answer, for at most the provider's request timeout.
-    ///
-    /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
-    pub async fn post(&self, request: &GrantRequest) -> Sent {
-        let mut post = self
-            .client
-            .post(self.url.clone())
-            .header(reqwest::header::ACCEPT, "application/json")
-            .form(request.form.fields());
-        if let Some(basic) = &request.basic {
-            post = post.basic_auth(&basic.username, Some(&basic.password));
-        }
-        match post.send().await {
-            Ok(response) => self.receive(response).await,
-            Err(error) => not_answered(&error),
-        }
+        Ok(Self { client, url: provider.token_url.clone(), clock, peers })
     }
 
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
@@ -106,24 +109,107 @@ impl TokenEndpoint {
 
     async fn receive(&self, mut response: reqwest::Response) -> Sent {
         let status = response.status().as_u16();
+        if let Some(peer) = response.remote_addr() {
+            *locked(&self.peers.answered) = Some(peer);
+        }
         let retry_after = response
             .headers()
             .get(reqwest::header::RETRY_AFTER)
             .and_then(|field| field.to_str().ok())
             .map(str::to_owned);
-        let mut body = BytesMut::new();
+        let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
         let complete = loop {
             match response.chunk().await {
                 Ok(None) => break true,
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => {
-                    body.extend_from_slice(&chunk);
-                }
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => append(&mut body, &chunk),
                 Ok(Some(_)) | Err(_) => break false,
             }
         };
-        let body: Bytes = body.freeze();
+        let body = Bytes::from_owner(body);
         Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
     }
+}
+
+/// Appends to a body; a place that gets too small is zeroised and not only given up.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if body.capacity() - body.len() < chunk.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
+}
+
+/// HTTPS, as in production: a [`TokenEndpoint`] for each provider.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Https;
+
+impl Connect for Https {
+    fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(TokenEndpoint::new(provider, clock.clone())?))
+    }
+}
+
+#[async_trait]
+impl Wire for TokenEndpoint {
+    /// Waits for at most the provider's request timeout.
+    async fn post(&self, request: &GrantRequest) -> Sent {
+        let mut post = self
+            .client
+            .post(self.url.clone())
+            .header(reqwest::header::ACCEPT, "application/json")
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(request.form.encoded());
+        if let Some(basic) = &request.basic {
+            post = post.basic_auth(&basic.username, Some(basic.password.as_str()));
+        }
+        match post.send().await {
+            Ok(response) => self.receive(response).await,
+            Err(error) => not_answered(&error),
+        }
+    }
+
+    fn peer(&self) -> Option<String> {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        let literal = match self.url.host()? {
+            Host::Ipv4(address) => Some(IpAddr::from(address)),
+            Host::Ipv6(address) => Some(IpAddr::from(address)),
+            Host::Domain(_) => None,
+        };
+        if let Some(address) = literal {
+            return Some(SocketAddr::new(address, port).to_string());
+        }
+        let resolved = locked(&self.peers.resolved).clone();
+        // The one that answered last is where the pooled connections lead, as long as the name still stands for it.
+        if let Some(answered) = *locked(&self.peers.answered)
+            && (resolved.is_empty() || resolved.contains(&answered.ip()))
+        {
+            return Some(answered.to_string());
+        }
+        let shown =
+            resolved.iter().take(MOST_PEERS).map(|address| SocketAddr::new(*address, port).to_string());
+        Some(shown.collect::<Vec<_>>().join(", ")).filter(|shown| !shown.is_empty())
+    }
+}
+
+/// The system's resolver, with a memory: the library doesn't say where a request went that got no answer.
+struct Remembering(Arc<Peers>);
+
+impl Resolve for Remembering {
+    fn resolve(&self, name: Name) -> Resolving {
+        let peers = self.0.clone();
+        Box::pin(async move {
+            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            *locked(&peers.resolved) = addresses.iter().map(SocketAddr::ip).collect();
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole after every assignment: a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The causes of an error, without the layers above them that only say that there was one.

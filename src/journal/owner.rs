@@ -34,13 +34,18 @@ type Held = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 /// The owner thread. It ends when the last sender of its queue is gone, and with it the lock.
 #[derive(Debug)]
 pub(super) struct Owner {
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Owner {
     /// Waits until the thread has let go of the file and its lock; the senders must be gone.
     pub(super) fn join(self) -> std::thread::Result<()> {
-        self.thread.join()
+        self.thread.map_or(Ok(()), JoinHandle::join)
+    }
+
+    /// No thread: a simulation drives the rows itself.
+    pub(super) const fn nobody() -> Self {
+        Self { thread: None }
     }
 
     pub(super) fn spawn(mut rows: Rows, mut queue: mpsc::Receiver<Request>, lock: File) -> io::Result<Self> {
@@ -49,17 +54,22 @@ impl Owner {
             let mut waiting = Vec::with_capacity(MAX_BATCH);
             while queue.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
                 // A commit that failed may be half on the disk, and a second fsync may lie about it: take no more.
-                if !commit(&mut rows, waiting.drain(..)) {
+                if !commit(&mut rows, waiting.drain(..), |rows, _| rows.commit()) {
                     break;
                 }
             }
         })?;
-        Ok(Self { thread })
+        Ok(Self { thread: Some(thread) })
     }
 }
 
-/// Writes all of `requests` in one commit, then lets their replies go. `false` when the journal is broken.
-fn commit(rows: &mut Rows, requests: impl ExactSizeIterator<Item = Request>) -> bool {
+/// Writes all of `requests` in one commit, which `finish` makes, told whether it must survive a power cut; then lets
+/// their replies go. `false` when the journal is broken.
+pub(super) fn commit(
+    rows: &mut Rows,
+    requests: impl ExactSizeIterator<Item = Request>,
+    finish: impl FnOnce(&mut Rows, bool) -> Result<(), JournalError>,
+) -> bool {
     let requests: Vec<_> = requests.collect();
     // Only an answer must survive a power cut; what else is lost with the last second can be found again.
     let durable = requests.iter().any(|request| matches!(request, Request::Answer(..)));
@@ -68,7 +78,7 @@ fn commit(rows: &mut Rows, requests: impl ExactSizeIterator<Item = Request>) -> 
         for request in requests {
             perform(rows, request, &mut held)?;
         }
-        rows.commit()
+        finish(rows, durable)
     });
     let intact = written.is_ok();
     for reply in held {

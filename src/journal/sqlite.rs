@@ -1,5 +1,7 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
+mod image;
+
 use super::{Begun, Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -9,6 +11,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub(super) use image::Image;
 
 /// How long the fingerprint of a redeemed token is remembered.
 ///
@@ -29,7 +33,8 @@ CREATE TABLE IF NOT EXISTS entries (
   sent_at INTEGER NOT NULL,        -- milliseconds since 1970, as all times here
   unsettled_since INTEGER,
   why TEXT,
-  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER
+  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
+  peer TEXT                        -- whom it was sent to, where the answer was lost
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -49,7 +54,7 @@ const UNREADABLE: &str = "unreadable";
 /// The columns of an [`Entry`], in the order in which [`read_entry`] takes them.
 const ENTRY_COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why,
-  status, retry_after, body, complete, received_at";
+  status, retry_after, body, complete, received_at, peer";
 
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -71,6 +76,12 @@ impl Rows {
             }
         })?;
         let connection = Connection::open(file).map_err(failed("open"))?;
+        Self::prepare(connection, file, now)
+    }
+
+    /// Makes the tables, and takes note of what a crash left.
+    fn prepare(connection: Connection, file: &Path, now: Timestamp) -> Result<Self, JournalError> {
+        let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failed("switch to write-ahead logging"))?;
@@ -85,6 +96,7 @@ impl Rows {
             ));
         }
         connection.execute_batch(SCHEMA).map_err(failed("make its tables"))?;
+        add_column(&connection, "peer", "TEXT").map_err(failed("add a column"))?;
         connection
             .pragma_update(None, "user_version", SCHEMA_VERSION)
             .map_err(failed("write its version"))?;
@@ -117,6 +129,11 @@ impl Rows {
     /// Commits; after an error the file must not be written again by this process.
     pub(super) fn commit(&mut self) -> Result<(), JournalError> {
         self.run("commit", "COMMIT", [])
+    }
+
+    /// Takes the transaction back.
+    pub(super) fn roll_back(&mut self) -> Result<(), JournalError> {
+        self.run("take a transaction back", "ROLLBACK", [])
     }
 
     pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {
@@ -239,6 +256,9 @@ impl Rows {
                  WHERE id = ?1",
                 params![id, why],
             ),
+            Ending::SentTo(peer) => {
+                self.run("note a peer", "UPDATE entries SET peer = ?2 WHERE id = ?1", params![id, peer])
+            }
             Ending::Unread(why) => self.run(
                 "keep an unread answer",
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
@@ -323,6 +343,19 @@ impl Rows {
     }
 }
 
+/// Adds a column that journals of earlier versions don't have; their rows have nothing in it.
+fn add_column(connection: &Connection, name: &str, kind: &str) -> rusqlite::Result<()> {
+    if has_column(connection, name)? {
+        return Ok(());
+    }
+    connection.execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))
+}
+
+fn has_column(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*) FROM pragma_table_info('entries') WHERE name = ?1";
+    connection.query_row(count, [name], |row| row.get(0))
+}
+
 /// Reads the rows beside a process that may be writing them.
 pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
     if !file.exists() {
@@ -334,8 +367,14 @@ pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
 }
 
 fn read_entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    // A journal of an earlier version that is only looked at.
+    let columns = if has_column(connection, "peer")? {
+        ENTRY_COLUMNS.to_owned()
+    } else {
+        ENTRY_COLUMNS.replace("peer", "NULL")
+    };
     connection
-        .prepare(&format!("SELECT {ENTRY_COLUMNS} FROM entries ORDER BY id"))?
+        .prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?
         .query_map([], read_entry)?
         .collect()
 }
@@ -357,7 +396,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             value: RawAnswer {
                 status,
                 retry_after: row.get(10)?,
-                body: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default().into(),
+                body: crate::grant::secret_bytes(row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default()),
                 complete: row.get::<_, Option<bool>>(12)?.unwrap_or_default(),
                 received_at: row.get::<_, Option<i64>>(13)?.and_then(from_millis).unwrap_or_default(),
             },
@@ -377,6 +416,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         },
         unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
         why: row.get(8)?,
+        peer: row.get(14)?,
         answer,
     })
 }

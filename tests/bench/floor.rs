@@ -6,6 +6,7 @@ use crate::provider::ProviderProcess;
 use crate::{Measured, median, per_second, say, setup, timed};
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use evergrant::clock::Clock;
+use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Sent};
 use evergrant::pass::Stop;

@@ -5,6 +5,7 @@ use crate::provider::ProviderProcess;
 use crate::{Measured, per_second, say, setup, timed};
 use bson::{Bson, doc};
 use evergrant::clock::Clock;
+use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Sent};
 use evergrant::pass::Stop;

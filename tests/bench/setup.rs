@@ -1,7 +1,9 @@
 //! A pass over a collection, put together as the program does it.
 
 use crate::collection::Collection;
+use evergrant::chance::Chance;
 use evergrant::clock::Clock;
+use evergrant::grant::http::Https;
 use evergrant::journal::Journal;
 use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
 use evergrant::provider::Provider;
@@ -24,7 +26,15 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         attempts: 4,
         documents_name_provider: false,
     };
-    Pass { store, journal, providers: vec![provider], settings, clock: Clock::system() }
+    Pass {
+        store,
+        journal,
+        providers: vec![provider],
+        settings,
+        clock: Clock::system(),
+        connect: Arc::new(Https),
+        chance: Chance::system(),
+    }
 }
 
 pub(crate) async fn run(pass: &Pass, stop: &Stop) -> Summary {

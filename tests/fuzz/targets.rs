@@ -16,6 +16,7 @@ use evergrant::token::{AccessToken, RefreshToken, Subject, TokenId};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Longest code that is shown of what the profile doesn't list.
 const MAX_CODE_CHARS: usize = 32;
@@ -191,8 +192,8 @@ pub(crate) fn journal(data: &[u8]) {
         std::fs::write(&file, data).expect("the file");
         0
     } else {
-        runtime.block_on(Journal::open(directory, &Clock::system()).expect("a new journal").close());
-        put_rows(&file, data)
+        std::fs::write(&file, &TEMPLATE.0).expect("the file");
+        put_rows(&file, &TEMPLATE.1, data)
     };
     if let Ok(entries) = Journal::peek(directory) {
         assert!(entries.len() >= rows, "every row is read");
@@ -230,11 +231,14 @@ fn open(directory: &Path) -> Result<Journal, evergrant::journal::JournalError> {
     Journal::open(directory, &Clock::system())
 }
 
-/// Puts rows into the journal's table whatever the types of its columns are; how many got in.
-fn put_rows(file: &Path, data: &[u8]) -> usize {
-    use rusqlite::types::Value;
-    let connection = rusqlite::Connection::open(file).expect("it opens");
-    let columns: Vec<String> = connection
+/// An empty journal whose table takes any type, and the names of its columns.
+static TEMPLATE: LazyLock<(Vec<u8>, Vec<String>)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("journal.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(open(folder.path()).expect("a new journal").close());
+    let connection = rusqlite::Connection::open(&file).expect("it opens");
+    let columns = connection
         .prepare("SELECT name FROM pragma_table_info('entries')")
         .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
         .expect("the columns");
@@ -242,9 +246,16 @@ fn put_rows(file: &Path, data: &[u8]) -> usize {
         .query_row("SELECT sql FROM sqlite_schema WHERE name = 'entries'", [], |row| row.get(0))
         .expect("the table");
     let any_type = table.replace(") STRICT", ")");
-    connection
-        .execute_batch(&format!("PRAGMA synchronous = OFF; DROP TABLE entries; {any_type};"))
-        .expect("a table without types");
+    connection.execute_batch(&format!("DROP TABLE entries; {any_type};")).expect("a table without types");
+    connection.close().expect("it closes");
+    (std::fs::read(&file).expect("the file"), columns)
+});
+
+/// Puts rows into the journal's table; how many got in.
+fn put_rows(file: &Path, columns: &[String], data: &[u8]) -> usize {
+    use rusqlite::types::Value;
+    let connection = rusqlite::Connection::open(file).expect("it opens");
+    connection.execute_batch("PRAGMA synchronous = OFF").expect("it may be lost");
     let value = |line: &[u8]| match line.split_first() {
         Some((b'i', number)) => std::str::from_utf8(number)
             .ok()

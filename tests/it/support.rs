@@ -5,4 +5,6 @@ pub(crate) mod foreign;
 pub(crate) mod meddler;
 pub(crate) mod mongod;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod rehearsal;
+pub(crate) mod replica_set;

@@ -3,6 +3,7 @@
 use super::finding::Check;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, drain_warning, words};
+use crate::grant::Wire as _;
 use crate::grant::answer::{self, Class, Reading};
 use crate::grant::http::{Reach, TokenEndpoint};
 use crate::grant::request;

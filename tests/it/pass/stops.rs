@@ -1,6 +1,8 @@
 //! Stops: what was sent is finished, what wasn't is given back, and nobody is waited for for ever.
 
 use crate::support::rehearsal::{Plan, on_both, open_journal, until};
+use evergrant::chance::Chance;
+use evergrant::grant::http::Https;
 use evergrant::journal::EntryState;
 use evergrant::pass::{Pass, PassRequest, Stop};
 use evergrant::report::{Outcome, Report, Trouble, summary::Exit};
@@ -81,7 +83,8 @@ async fn giving_up_on_a_provider_that_hangs_ends_the_pass_and_the_next_one_settl
             async move {
                 let store = connect(&store, 8).await.unwrap();
                 let journal = open_journal(&state, &clock).await;
-                let pass = Pass { store, journal, providers, settings, clock };
+                let (connect, chance) = (Arc::new(Https), Chance::system());
+                let pass = Pass { store, journal, providers, settings, clock, connect, chance };
                 pass.run(&PassRequest::default(), &stop, report).await.unwrap()
             }
         });

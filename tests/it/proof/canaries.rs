@@ -192,10 +192,14 @@ async fn a_process_that_is_aborted_leaves_no_core_and_its_environment_is_its_own
     assert_eq!(left.iter().find(is_core), None);
 }
 
-/// Runs one of the ignored tests below in a process of its own.
+/// Set for the tests that do something only in a process of their own.
+const ALONE: &str = "EVERGRANT_TEST_ALONE";
+
+/// Runs one of the tests below in a process of its own; anywhere else they do nothing.
 fn alone(test: &str) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("proof::canaries::{test}"), "--ignored", "--nocapture"])
+        .args(["--exact", &format!("proof::canaries::{test}"), "--nocapture"])
+        .env(ALONE, "1")
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -210,8 +214,10 @@ fn the_hardened_process_dumps_no_core_and_lets_nobody_read_it() {
 }
 
 #[test]
-#[ignore = "changes the process: run by the test above"]
 fn in_a_process_of_its_own_the_limits_are_set() {
+    if !is_alone() {
+        return;
+    }
     silence::keep();
     assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
     #[cfg(target_os = "linux")]
@@ -232,20 +238,29 @@ fn a_panic_says_where_and_never_with_what() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a knob of the tests, not a setting")]
+fn is_alone() -> bool {
+    std::env::var(ALONE).is_ok()
+}
+
 fn secret() -> String {
     std::hint::black_box("planted-in-a-panic").to_owned()
 }
 
 #[test]
-#[ignore = "panics: run by the test above"]
 fn a_panic_with_a_secret_in_its_message() {
+    if !is_alone() {
+        return;
+    }
     silence::keep();
     Err::<(), _>(secret()).unwrap();
 }
 
 #[test]
-#[ignore = "panics: run by the test above"]
 fn a_panic_in_a_task_with_a_secret_in_its_message() {
+    if !is_alone() {
+        return;
+    }
     silence::keep();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
     let task = runtime.spawn(async { panic!("the token {} is bad", secret()) });
@@ -253,8 +268,10 @@ fn a_panic_in_a_task_with_a_secret_in_its_message() {
 }
 
 #[test]
-#[ignore = "panics: run by the test above"]
 fn a_panic_over_a_text() {
+    if !is_alone() {
+        return;
+    }
     silence::keep();
     let text = format!("é{}", secret());
     assert_eq!(&text[..1], "");

@@ -4,7 +4,9 @@
 
 use super::meddler::Meddler;
 use crate::store::backend::{Backend, both, id};
+use evergrant::chance::Chance;
 use evergrant::clock::Clock;
+use evergrant::grant::http::Https;
 use evergrant::journal::{Entry, Journal, JournalError};
 use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
 use evergrant::provider::{ClientSecret, Profile, Provider, profile};
@@ -180,6 +182,8 @@ impl Rehearsal {
             providers: self.providers.clone(),
             settings: self.settings.clone(),
             clock: self.clock.clone(),
+            connect: Arc::new(Https),
+            chance: Chance::system(),
         }
     }
 

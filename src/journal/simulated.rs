@@ -1,0 +1,93 @@
+//! A journal without a thread and without a file, for simulations: the real rows in memory, on a disk whose mishaps the
+//! caller chooses.
+//!
+//! The same requests, the same SQL and the same commit as in production; only the thread, the lock and the fsync are
+//! the caller's.
+
+use super::owner::{self, Owner, Request};
+use super::sqlite::{Image, Rows};
+use super::{Journal, JournalError, QUEUE};
+use crate::clock::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What the disk of one machine holds, from one process to the next.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// What is there after a power cut: the last is what is there after a crash of the process alone. Never empty once
+    /// it was opened; all but the first may be lost with the power.
+    images: Vec<Image>,
+}
+
+/// What becomes of one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// It is done, as far as an fsync that tells the truth goes.
+    Done,
+    /// It fails, and nothing of it is on the disk.
+    Failed,
+    /// It fails, and all of it is on the disk: the fsync failed after the write.
+    FailedButWritten,
+}
+
+/// The owner of an open journal's rows; the caller drives it.
+#[derive(Debug)]
+pub struct Desk {
+    rows: Rows,
+    queue: mpsc::Receiver<Request>,
+    waiting: Vec<Request>,
+}
+
+impl Disk {
+    /// Starts a process over what the disk holds.
+    pub fn open(&mut self, directory: &Path, now: Timestamp) -> Result<(Journal, Desk), JournalError> {
+        let rows = Rows::in_memory(self.images.last(), now)?;
+        self.images = vec![rows.image()?];
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let owner = Arc::new(Owner::nobody());
+        let journal = Journal { requests, directory: directory.into(), owner };
+        Ok((journal, Desk { rows, queue, waiting: Vec::new() }))
+    }
+
+    /// The power fails: of the commits that nobody synced, as many survive as `kept` says; in the order of their writing.
+    pub fn power_cut(&mut self, kept: usize) {
+        self.images.truncate(kept.max(1));
+    }
+
+    /// Commits that a power cut may take now.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.images.len().saturating_sub(1)
+    }
+}
+
+impl Desk {
+    /// Waits until something is asked; `false` when nobody can ask any more. Cancel-safe.
+    pub async fn wait(&mut self) -> bool {
+        self.queue.recv_many(&mut self.waiting, owner::MAX_BATCH).await > 0
+    }
+
+    /// Takes what else waits, and writes it in one commit. `false` when the journal is broken: it takes no more.
+    pub fn commit(&mut self, disk: &mut Disk, becomes: Commit) -> bool {
+        while let Ok(request) = self.queue.try_recv() {
+            self.waiting.push(request);
+        }
+        let mut synced = false;
+        let intact = owner::commit(&mut self.rows, self.waiting.drain(..), |rows, durable| {
+            synced = durable && becomes == Commit::Done;
+            if becomes == Commit::Failed {
+                rows.roll_back()?;
+            } else {
+                rows.commit()?;
+            }
+            if becomes == Commit::Done { Ok(()) } else { Err(rows.disk_failed()) }
+        });
+        // An image that can't be taken is a commit that isn't there: the simulation finds out.
+        disk.images.extend(self.rows.image());
+        if synced {
+            disk.images.drain(..disk.images.len() - 1);
+        }
+        intact
+    }
+}

@@ -1,0 +1,69 @@
+//! The rows as a value, for simulations: what a disk holds from one process to the next.
+
+use super::{Rows, failure};
+use crate::clock::Timestamp;
+use crate::journal::JournalError;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The tables that hold everything.
+const TABLES: [&str; 3] = ["entries", "redeemed", "meta"];
+
+/// All rows of all tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Image([Vec<Vec<Value>>; TABLES.len()]);
+
+impl Rows {
+    /// Rows in memory, with what an image holds.
+    pub(crate) fn in_memory(image: Option<&Image>, now: Timestamp) -> Result<Self, JournalError> {
+        let file = Path::new("(in memory)");
+        let open = || {
+            let connection = Connection::open_in_memory()?;
+            if let Some(image) = image {
+                connection.execute_batch(super::SCHEMA)?;
+                image.restore(&connection)?;
+            }
+            Ok(connection)
+        };
+        Self::prepare(open().map_err(|source| failure(file, "open", source))?, file, now)
+    }
+
+    /// All rows as they are now.
+    pub(crate) fn image(&self) -> Result<Image, JournalError> {
+        let mut image = Image::default();
+        for (table, rows) in TABLES.iter().zip(&mut image.0) {
+            let read = || {
+                let mut statement = self.connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
+                let columns = statement.column_count();
+                statement
+                    .query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?
+                    .collect::<rusqlite::Result<_>>()
+            };
+            *rows = read().map_err(|source| failure(&self.file, "be copied", source))?;
+        }
+        Ok(image)
+    }
+
+    /// The error of a disk that doesn't do what it is told.
+    pub(crate) fn disk_failed(&self) -> JournalError {
+        let source = Arc::new(io::Error::other("the simulated disk failed"));
+        JournalError::Failed { file: self.file.clone(), action: "commit", source }
+    }
+}
+
+impl Image {
+    fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
+        for (table, rows) in TABLES.iter().zip(&self.0) {
+            for row in rows {
+                let places = vec!["?"; row.len()].join(", ");
+                connection
+                    .prepare_cached(&format!("INSERT INTO {table} VALUES ({places})"))?
+                    .execute(params_from_iter(row))?;
+            }
+        }
+        Ok(())
+    }
+}
