@@ -291,9 +291,7 @@ pub(crate) fn import(data: &[u8]) {
     let mapping = Mapping { refresh_token: "oauth.refresh".parse().expect("a path"), ..Mapping::default() };
     // A small buffer: every boundary lies between two reads.
     let reader = std::io::BufReader::with_capacity(7, text);
-    let lines = text.iter().filter(|byte| **byte == b'\n').count() as u64
-        + text.iter().filter(|byte| **byte == b'\r').count() as u64
-        + 1;
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
     for read in read_documents(reader, format).take(MOST_DOCUMENTS) {
         match read {
             Ok((line, document)) => {

@@ -132,7 +132,7 @@ async fn a_document_without_room_for_a_pair_is_not_redeemed() {
     }
     assert!(rehearsal.entries().await.is_empty());
     let audit = rehearsal.audit().await;
-    assert!(audit.is_clean() && audit.kept as usize == rehearsal.users.len(), "{audit:#?}");
+    assert!(audit.is_clean() && audit.kept == rehearsal.users.len() as u64, "{audit:#?}");
 }
 
 trait IntoRaw {

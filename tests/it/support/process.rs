@@ -39,7 +39,7 @@ impl Scene {
     /// `None` where no mongod is to be had; that was said loudly.
     pub(crate) async fn new(name: &str, kind: Kind, mut config: SandboxConfig) -> Option<Self> {
         if config.client_secret == SandboxConfig::default().client_secret {
-            config.client_secret = canaries::CLIENT_SECRET.to_owned();
+            canaries::CLIENT_SECRET.clone_into(&mut config.client_secret);
         }
         let folder = tempfile::tempdir().unwrap();
         let (url, database) = match kind {
