@@ -20,6 +20,7 @@ use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
+use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -277,6 +278,7 @@ impl Pass {
         let line = self.line(request, &providers, stop, report.clone(), started_at);
         report.watch(&line.gates);
         let unfinished = self.begin(&line).await?;
+        reach(Point::PassBegun);
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
@@ -322,12 +324,14 @@ impl Pass {
         if given_up > 0 || stop.take_no_more.is_cancelled() {
             report.trouble(Trouble::Interrupted { given_up });
         }
+        reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
             && let Err(error) = self.journal.finish_pass(&line.terms.lease_id).await
         {
             line.journal_failed(&error);
         }
+        reach(Point::PassFinished);
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
 

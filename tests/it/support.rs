@@ -1,5 +1,6 @@
 //! What several subjects need.
 
+pub(crate) mod app;
 pub(crate) mod canaries;
 pub(crate) mod foreign;
 pub(crate) mod meddler;

@@ -280,9 +280,8 @@ async fn a_pair_is_kept_wherever_the_line_is_cut_behind_its_strings() {
     let mut plan = Plan::users(1);
     plan.profile.settle_after = Duration::from_millis(1);
     on_both("cut_behind", plan, async |rehearsal| {
-        let mut kept = 0;
         // From the end towards the front, until a cut costs the login: then the pair wasn't there yet.
-        for cut_at in (0..400).rev() {
+        for (kept, cut_at) in (0..400).rev().enumerate() {
             let summary = run_mangled(&rehearsal, Mangled { cut_at, panics: false }).await;
             if summary.count(Outcome::LostInFlight) == 1 {
                 let audit = rehearsal.audit().await;
@@ -296,7 +295,6 @@ async fn a_pair_is_kept_wherever_the_line_is_cut_behind_its_strings() {
             }
             assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1), "{cut_at}");
             rehearsal.assert_kept(1).await;
-            kept += 1;
         }
         panic!("an answer without a token can't be kept");
     })
