@@ -162,6 +162,9 @@ impl Config {
 
         let state_dir = state_dir(&layers, inputs)?;
         let store = store::build(&layers, &state_dir, credentials.as_deref(), &mut warnings)?;
+        if crate::store::sqlite_path(store.url.expose_secret()).is_none() {
+            warnings.extend(secret::command_line_warning(&layers, "store.url"));
+        }
         let schedule = schedule(&layers, now)?;
         let config = Self {
             store,
@@ -198,9 +201,6 @@ impl Config {
             self.warnings.extend(checks::stop_warning(layers, self.stop_grace, registration));
             self.warnings
                 .extend(secret::command_line_warning(layers, &registration.scope.dotted("client_secret")));
-        }
-        if crate::store::sqlite_path(self.store.url.expose_secret()).is_none() {
-            self.warnings.extend(secret::command_line_warning(layers, "store.url"));
         }
         self.providers = registrations.into_iter().map(|registration| registration.provider).collect();
         Ok(self)

@@ -11,10 +11,14 @@ use crate::provider::{ClientAuth, Provider};
 use crate::token::RefreshToken;
 use async_trait::async_trait;
 use bytes::Bytes;
+use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use std::fmt;
 use std::sync::Arc;
 
 /// The `application/x-www-form-urlencoded` fields of a request; holds secrets, so it has no `Debug`.
+///
+/// Zeroised when it is dropped, like the credentials and the bodies here. What the HTTP and TLS libraries copy into
+/// buffers of their own (the request's head, records on their way, pages of the journal's file) is out of our hands.
 pub struct Form(Vec<(String, String)>);
 
 impl Form {
@@ -23,6 +27,28 @@ impl Form {
     pub fn fields(&self) -> &[(String, String)] {
         &self.0
     }
+
+    /// The body of the request; its memory is zeroised when the last one lets go of it.
+    #[must_use]
+    pub fn encoded(&self) -> Bytes {
+        // Each byte takes three at most, and a text that grows leaves copies behind.
+        let longest = self.0.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        let mut text = url::form_urlencoded::Serializer::new(String::with_capacity(longest));
+        text.extend_pairs(&self.0);
+        secret_bytes(text.finish().into_bytes())
+    }
+}
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
+}
+
+/// Bytes that hold a secret: zeroised when the last one lets go of them.
+#[must_use]
+pub fn secret_bytes(bytes: Vec<u8>) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(bytes))
 }
 
 /// Id and secret for the `Authorization: Basic` header, form-encoded (RFC 6749 §2.3.1); holds a secret.
@@ -30,7 +56,7 @@ pub struct BasicCredentials {
     /// The form-encoded client id.
     pub username: String,
     /// The form-encoded client secret.
-    pub password: String,
+    pub password: Zeroizing<String>,
 }
 
 /// What to send for one grant.
@@ -54,7 +80,7 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
     let basic = match provider.profile.client_auth {
         ClientAuth::Basic => Some(BasicCredentials {
             username: form_encoded(&provider.client_id),
-            password: form_encoded(secret.map_or("", |secret| secret.expose())),
+            password: form_encoded(secret.map_or("", |secret| secret.expose())).into(),
         }),
         ClientAuth::Body => {
             form.push(("client_id".to_owned(), provider.client_id.clone()));

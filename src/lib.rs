@@ -54,6 +54,7 @@ pub mod daemon;
 
 // What a person meets.
 pub mod commands;
+pub mod silence;
 pub mod telemetry;
 
 // The provider that judges us, and the places where a test kills us.

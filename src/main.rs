@@ -5,10 +5,11 @@ use evergrant::cli::{Cli, Command};
 use evergrant::clock::Clock;
 use evergrant::commands::{self, CommandError, Surroundings};
 use evergrant::report::summary::Exit;
-use evergrant::telemetry;
+use evergrant::{silence, telemetry};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    silence::keep();
     let cli = Cli::parse();
     let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
     let exit = tokio::runtime::Builder::new_multi_thread()

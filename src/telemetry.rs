@@ -4,13 +4,30 @@ use crate::cli::{Color, Global};
 use crate::config::{LogFormat, LogSettings};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, IsTerminal as _, Write};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Libraries that may write what they send into their own log lines: they stay silent, whatever level is set.
-const SILENT_LIBRARIES: [&str; 6] =
-    ["h2=off", "hyper=off", "hyper_util=off", "reqwest=off", "rustls=off", "mongodb=off"];
+const SILENT_LIBRARIES: [&str; 11] = [
+    "axum",
+    "h2",
+    "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "mongodb",
+    "reqwest",
+    "rusqlite",
+    "rustls",
+    "tokio_rustls",
+    "tower",
+];
+
+/// The most that any other library may say.
+const MOST_OF_OTHERS: Level = Level::INFO;
 
 /// The place on stderr that log lines and the progress bar share.
 #[must_use]
@@ -28,27 +45,33 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
         (0, 2..) => "info,evergrant=trace",
     };
     // The configuration has checked the level; these directives are ours.
-    let mut filter = EnvFilter::new(level);
-    for library in SILENT_LIBRARIES {
-        filter = filter.add_directive(library.parse().expect("a directive of ours is well formed"));
-    }
+    let filter = EnvFilter::new(level);
     let ansi = match global.color {
         Color::Auto => io::stderr().is_terminal(),
         Color::Always => true,
         Color::Never => false,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(BesideTheBar(talk.clone()))
         .log_internal_errors(false)
         .with_target(false)
         .with_ansi(ansi);
-    let started = match log.map(|log| log.format) {
-        Some(LogFormat::Json) => lines.json().flatten_event(true).finish().try_init(),
-        Some(LogFormat::Text) | None => lines.finish().try_init(),
+    let lines = match log.map(|log| log.format) {
+        Some(LogFormat::Json) => lines.json().flatten_event(true).boxed(),
+        Some(LogFormat::Text) | None => lines.boxed(),
     };
+    // Beside the filter of the settings and not a part of it: there a longer target would win.
+    let started =
+        tracing_subscriber::registry().with(filter_fn(may_speak)).with(filter).with(lines).try_init();
     // Somebody else (a test) logs already: theirs is kept.
     drop(started);
+}
+
+/// May this be said at all, whatever level is set?
+fn may_speak(what: &Metadata<'_>) -> bool {
+    let library = what.target().split("::").next().unwrap_or_default();
+    library == env!("CARGO_PKG_NAME")
+        || *what.level() <= MOST_OF_OTHERS && !SILENT_LIBRARIES.contains(&library)
 }
 
 /// Writes log lines above the progress bar.

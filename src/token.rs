@@ -186,6 +186,14 @@ impl RefreshToken {
             FieldValue::Text(text) => Ok(Self::new(text.to_owned())),
         }
     }
+
+    /// Why this token, which came in an answer, can never be sent; `None` for any usual one.
+    ///
+    /// It is the provider's, and kept all the same.
+    #[must_use]
+    pub fn unsendable(&self) -> Option<Malformed> {
+        Self::from_field(FieldValue::Text(self.expose())).err()
+    }
 }
 
 /// A document's field, as far as reading a token needs it.

@@ -62,25 +62,25 @@ impl DuePolicy {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
         };
         let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
-        let live_since = match token.bookkeeping.state {
-            State::Live => token.bookkeeping.since,
-            State::NeedsLogin | State::LostInFlight | State::Malformed => None,
-        };
+        // The provider's own token, and of no use: it is kept, and somebody is told at once.
+        let unsendable = refresh_token.unsendable();
+        let state = if unsendable.is_some() { State::Malformed } else { State::Live };
+        let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
         Change {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
             // A write-back after losing the claim still follows the compare-and-swap: the pair is good.
             expect_lease: None,
             bookkeeping: Bookkeeping {
-                state: State::Live,
-                since: live_since.or(Some(received_at)),
+                state,
+                since: since.or(Some(received_at)),
                 fingerprint: Some(refresh_token.fingerprint()),
-                due_at: Some(self.after_this_pass(due_at)),
+                due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
                 access_expires_at: end(granted.expires_in.or(profile.access_token_lifetime)),
                 refresh_expires_at: end(lifetime),
                 failures: 0,
-                last_error: None,
+                last_error: unsendable.map(|malformed| evidence_of(&malformed, received_at)),
                 lease: None,
             },
             pair: Some(PairChange { refresh_token, access_token: granted.access_token.clone() }),
@@ -180,13 +180,7 @@ impl DuePolicy {
     #[must_use]
     pub fn malformed(&self, document: &TokenDocument, malformed: &Malformed, now: Timestamp) -> Change {
         let before = &document.bookkeeping;
-        let evidence = LastError {
-            class: "malformed".into(),
-            code: malformed.code().into(),
-            http_status: None,
-            at: now,
-            lost: None,
-        };
+        let evidence = evidence_of(malformed, now);
         Change {
             id: document.id.clone(),
             expect_refresh_token: None,
@@ -234,6 +228,10 @@ impl DuePolicy {
     }
 }
 
+fn evidence_of(malformed: &Malformed, at: Timestamp) -> LastError {
+    LastError { class: "malformed".into(), code: malformed.code().into(), http_status: None, at, lost: None }
+}
+
 /// The evidence of a reading, for the document.
 #[must_use]
 pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
@@ -257,7 +255,8 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
     if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;
     }
-    if wanted.is_none() && written {
+    // Nor does a token that can't be sent tell it: it is read as none.
+    if written && (wanted.is_none() || now.is_none()) {
         return Found::Ours;
     }
     if now == change.expect_refresh_token.as_ref() { Found::Unchanged } else { Found::Theirs }

@@ -3,6 +3,7 @@
 //! A success that is slightly broken still holds the only copy of a new pair; a refusal that is slightly broken may be
 //! anybody's. So what had to be mended is told apart from what was well formed.
 
+use secrecy::zeroize::Zeroize as _;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -20,6 +21,23 @@ pub(super) enum Body {
     Cut,
     /// Anything else.
     Other,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Self::Json(value) | Self::Mended(value) = self {
+            zeroise(value);
+        }
+    }
+}
+
+fn zeroise(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(zeroise),
+        Value::Object(members) => members.values_mut().for_each(zeroise),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 impl Body {

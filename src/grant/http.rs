@@ -6,8 +6,9 @@ use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use secrecy::zeroize::Zeroizing;
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,9 @@ use url::{Host, Url};
 
 /// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.
+const USUAL_BODY_BYTES: usize = 16 * 1024;
 
 /// Longest wait for a connection: DNS, TCP and TLS. Nothing is sent before it stands, so giving up is not ambiguous.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,19 +122,29 @@ impl TokenEndpoint {
             .get(reqwest::header::RETRY_AFTER)
             .and_then(|field| field.to_str().ok())
             .map(str::to_owned);
-        let mut body = BytesMut::new();
+        let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
         let complete = loop {
             match patience.wait(response.chunk()).await {
                 Some(Ok(None)) => break true,
                 Some(Ok(Some(chunk))) if body.len() + chunk.len() <= MAX_BODY_BYTES => {
-                    body.extend_from_slice(&chunk);
+                    append(&mut body, &chunk);
                 }
                 Some(Ok(Some(_)) | Err(_)) | None => break false,
             }
         };
-        let body: Bytes = body.freeze();
+        let body = Bytes::from_owner(body);
         Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
     }
+}
+
+/// Appends to a body; a place that gets too small is zeroised and not only given up.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if body.capacity() - body.len() < chunk.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
 }
 
 /// HTTPS, as in production: a [`TokenEndpoint`] for each provider.
@@ -151,9 +165,10 @@ impl Wire for TokenEndpoint {
             .client
             .post(self.url.clone())
             .header(reqwest::header::ACCEPT, "application/json")
-            .form(request.form.fields());
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(request.form.encoded());
         if let Some(basic) = &request.basic {
-            post = post.basic_auth(&basic.username, Some(&basic.password));
+            post = post.basic_auth(&basic.username, Some(basic.password.as_str()));
         }
         let mut patience = Patience::new(self.timeout);
         match patience.wait(post.send()).await {

@@ -414,7 +414,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             value: RawAnswer {
                 status,
                 retry_after: row.get(10)?,
-                body: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default().into(),
+                body: crate::grant::secret_bytes(row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default()),
                 complete: row.get::<_, Option<bool>>(12)?.unwrap_or_default(),
                 received_at: row.get::<_, Option<i64>>(13)?.and_then(from_millis).unwrap_or_default(),
             },

@@ -100,10 +100,12 @@ impl Planner<'_> {
                 let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
                 let ending =
                     new.map_or(Ending::Renewed, |new| Ending::Redeemed { successor: new.fingerprint() });
+                let unsendable = change.bookkeeping.state == State::Malformed;
+                let outcome = if unsendable { Outcome::Malformed } else { Outcome::Refreshed };
                 Planned {
                     ending: Some((granted.entry(), ending)),
                     recovered,
-                    ..plan(subject, Some(change), Outcome::Refreshed)
+                    ..plan(subject, Some(change), outcome)
                 }
             }
             Next::Retire { entry, state, evidence } => {

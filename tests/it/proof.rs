@@ -4,6 +4,8 @@
 //! `cargo test --test it -- --ignored proof --nocapture` runs the long forms; each prints one line of figures.
 
 mod answers;
+mod canaries;
+mod corpus;
 mod documents;
 mod failover;
 mod lost_answers;
@@ -12,6 +14,7 @@ mod network;
 mod shapes;
 mod sigkill;
 mod two_daemons;
+mod unsendable;
 
 use crate::support::rehearsal::Rehearsal;
 use evergrant::pass::{PassError, PassRequest, Stop};

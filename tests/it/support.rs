@@ -1,6 +1,7 @@
 //! What several subjects need.
 
 pub(crate) mod app;
+pub(crate) mod canaries;
 pub(crate) mod foreign;
 pub(crate) mod meddler;
 pub(crate) mod mongod;

@@ -277,7 +277,7 @@ async fn assert_ended(
         };
         let claimed = ours.pointer("/lease/id").is_some();
         if !as_it_should || claimed && *end != Left {
-            wrong.push(format!("{name}: asked {asked} times, not {end:?}: {}", ours));
+            wrong.push(format!("{name}: asked {asked} times, not {end:?}: {ours}"));
         }
         let token = if *end == Refreshed {
             text(document, layout.refresh_token).unwrap_or_default()
@@ -289,8 +289,8 @@ async fn assert_ended(
     assert!(wrong.is_empty(), "{} of {}:\n{}\n{summary}", wrong.len(), shapes.len(), wrong.join("\n"));
     let audit = rehearsal.sandbox.audit(held);
     assert!(audit.is_clean() && audit.held_stale == 0, "{audit:#?}");
-    assert_eq!(audit.kept as usize, rehearsal.users.len(), "{audit:#?}");
-    assert_eq!(rehearsal.sandbox.ledger().granted as usize, grants, "{summary}");
+    assert_eq!(audit.kept, rehearsal.users.len() as u64, "{audit:#?}");
+    assert_eq!(rehearsal.sandbox.ledger().granted, grants as u64, "{summary}");
     if layout.refresh_token == "/refresh_token" {
         rehearsal.assert_whole().await;
     }

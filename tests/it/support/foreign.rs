@@ -241,7 +241,12 @@ impl Installation {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(command(self.folder.path(), &self.settings, arguments).spawn().unwrap()).await
+        let child = command(self.folder.path(), &self.settings, arguments).spawn().unwrap();
+        if arguments.starts_with(&["tokens", "export"]) {
+            Ended::of_export(child).await
+        } else {
+            Ended::of(child).await
+        }
     }
 
     /// One pass over what is due, or over everything.

@@ -1,6 +1,6 @@
 //! The built binary against a sandbox and a store of a test's own.
 
-use super::mongod;
+use super::{canaries, mongod};
 use evergrant::sandbox::{Sandbox, SandboxConfig, SeededUser};
 use evergrant::store::mapping::Mapping;
 use evergrant::store::{self, Store, StoreSettings};
@@ -37,7 +37,10 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// `None` where no mongod is to be had; that was said loudly.
-    pub(crate) async fn new(name: &str, kind: Kind, config: SandboxConfig) -> Option<Self> {
+    pub(crate) async fn new(name: &str, kind: Kind, mut config: SandboxConfig) -> Option<Self> {
+        if config.client_secret == SandboxConfig::default().client_secret {
+            canaries::CLIENT_SECRET.clone_into(&mut config.client_secret);
+        }
         let folder = tempfile::tempdir().unwrap();
         let (url, database) = match kind {
             Kind::Sqlite => (format!("sqlite:{}", folder.path().join("tokens.db").display()), None),
@@ -58,20 +61,26 @@ impl Scene {
             scene.set("store.database", &database);
         }
         let token_url = scene.sandbox.token_url();
+        let client_secret = scene.sandbox.config().client_secret.clone();
         for (key, value) in [
             ("provider", "generic"),
             ("token_url", &token_url),
             ("client_id", "sandbox-client"),
-            ("client_secret", "sandbox-secret"),
+            ("client_secret", &client_secret),
             ("refresh_token_lifetime", "14d"),
             ("state_dir", scene.folder.path().join("state").to_str().unwrap()),
         ] {
-            scene.settings.push((key.to_owned(), value.to_owned()));
+            scene.set(key, value);
         }
         Some(scene)
     }
 
     pub(crate) fn set(&mut self, key: &str, value: &str) {
+        match key {
+            "client_secret" => canaries::plant(value),
+            "store.url" => canaries::plant_password(value),
+            _ => {}
+        }
         self.settings.retain(|(known, _)| known != key);
         self.settings.push((key.to_owned(), value.to_owned()));
     }
@@ -156,12 +165,25 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Waits for its end; what it said is searched for secrets.
     pub(crate) async fn of(child: Child) -> Self {
         Self::within(PATIENCE, child).await
     }
 
+    /// The same for a process whose job is to print tokens.
+    pub(crate) async fn of_export(child: Child) -> Self {
+        Self::unsearched(PATIENCE, child).await
+    }
+
     /// For one that has much to do.
     pub(crate) async fn within(patience: Duration, child: Child) -> Self {
+        let ended = Self::unsearched(patience, child).await;
+        canaries::search("stdout", &ended.stdout);
+        canaries::search("stderr", &ended.stderr);
+        ended
+    }
+
+    async fn unsearched(patience: Duration, child: Child) -> Self {
         let Output { status, stdout, stderr } = tokio::time::timeout(patience, child.wait_with_output())
             .await
             .expect("it ends by itself")

@@ -1,0 +1,305 @@
+//! What is fuzzed: each target takes any bytes and panics where a promise is broken.
+//!
+//! The same functions are run by `cargo fuzz` (`run.sh`) and, over the corpus that is kept, by `cargo test`.
+
+use bytes::Bytes;
+use chrono::DateTime;
+use evergrant::clock::{Clock, Timestamp};
+use evergrant::config::{Config, Inputs, Need};
+use evergrant::grant::RawAnswer;
+use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading, read_answer};
+use evergrant::journal::{Ending, Intent, Journal, Permission};
+use evergrant::provider::{AnswerShape, profile};
+use evergrant::store::import::{ImportFormat, malformed, read_documents};
+use evergrant::store::mapping::Mapping;
+use evergrant::token::{AccessToken, RefreshToken, Subject, TokenId};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+use std::sync::LazyLock;
+
+/// Longest code that is shown of what the profile doesn't list.
+const MAX_CODE_CHARS: usize = 32;
+
+/// Documents of one input that are looked at.
+const MOST_DOCUMENTS: usize = 1000;
+
+fn now() -> Timestamp {
+    DateTime::from_timestamp(1_795_000_000, 0).expect("a date")
+}
+
+/// The first line, and what is behind it.
+fn first_line(data: &[u8]) -> (String, &[u8]) {
+    let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (line, rest) = data.split_at(at);
+    (String::from_utf8_lossy(line).into_owned(), rest.get(1..).unwrap_or_default())
+}
+
+/// A shape by name: the built-in profiles, and those that other providers need.
+fn shape(name: &str) -> AnswerShape {
+    let built_in = |name| profile::load(name).expect("a built-in profile").answer;
+    let generic = built_in("generic");
+    match name {
+        "autodesk" => built_in("autodesk"),
+        "nested" => AnswerShape {
+            access_token: "/data/access_token".into(),
+            refresh_token: "/data/refresh_token".into(),
+            error_code: vec!["/data/error_code".into(), "/error".into()],
+            ..generic
+        },
+        "camel" => AnswerShape {
+            access_token: "/token".into(),
+            refresh_token: "/refreshToken".into(),
+            expires_in: "/expiresIn".into(),
+            ..generic
+        },
+        "status" => AnswerShape {
+            error_code: vec!["/error".into(), "/status".into()],
+            refused: vec!["BAD_REFRESH_TOKEN".into(), "bad_refresh_token".into(), "invalid_grant".into()],
+            ..generic
+        },
+        _ => generic,
+    }
+}
+
+/// An answer: a line `STATUS whole|cut SHAPE RETRY-AFTER`, then the body.
+pub(crate) fn answer(data: &[u8]) {
+    let (line, body) = first_line(data);
+    let mut words = line.splitn(4, ' ');
+    let status = words.next().and_then(|status| status.parse().ok()).unwrap_or(200);
+    let complete = words.next() != Some("cut");
+    let shape = shape(words.next().unwrap_or_default());
+    let retry_after = words.next().map(str::to_owned);
+    let body = Bytes::copy_from_slice(body);
+    let raw = RawAnswer { status, retry_after, body, complete, received_at: now() };
+    let reading = read_answer(&raw, &shape, now());
+    assert_eq!(reading, read_answer(&raw, &shape, now()), "the same answer means the same");
+    let success = (200..300).contains(&status);
+    let listed = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
+    match &reading.class {
+        Class::Granted(granted) => {
+            assert!(success, "no other status is a grant");
+            assert!(!granted.access_token.expose().is_empty(), "a grant has an access token");
+            assert!(granted.refresh_token.as_ref().is_none_or(|token| !token.expose().is_empty()));
+            assert!(granted.refresh_token.as_ref().is_none_or(|token| !token.expose().contains('\u{fffd}')));
+            assert_eq!(reading.code, "granted");
+            says_no_token(&reading, granted);
+        }
+        Class::Refused => {
+            assert!(complete && (success || (400..500).contains(&status)) && status != 429);
+            assert!(shape.refused.contains(&reading.code), "only a listed code marks a user");
+            let text = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
+            let well_formed = std::str::from_utf8(text).is_ok();
+            assert!(well_formed, "only a well-formed answer marks a user");
+        }
+        Class::Throttled(wait) => assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER)),
+        Class::Unreadable => assert!(success, "only a success may have rotated a token for sure"),
+        _ => {}
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let shown = reading.code.len() <= MAX_CODE_CHARS && reading.code.chars().all(plain);
+    assert!(shown || listed.iter().any(|codes| codes.contains(&reading.code)), "a free text is never a code");
+}
+
+/// A reading shows the same, whatever its tokens are.
+fn says_no_token(reading: &Reading, granted: &Granted) {
+    let other = Granted {
+        access_token: AccessToken::new("another".into()),
+        refresh_token: granted.refresh_token.as_ref().map(|_| RefreshToken::new("another".into())),
+        ..granted.clone()
+    };
+    let other = Reading { class: Class::Granted(other), ..reading.clone() };
+    assert_eq!(format!("{reading:?}"), format!("{other:?}"), "a token is shown");
+}
+
+/// The text of a `Retry-After` field.
+pub(crate) fn retry_after(data: &[u8]) {
+    let field = String::from_utf8_lossy(data);
+    for at in [Timestamp::UNIX_EPOCH, now(), Timestamp::MAX_UTC, Timestamp::MIN_UTC] {
+        // `SystemTime` holds less than a date of chrono: only what a clock can say is asked.
+        if at.timestamp().unsigned_abs() < 1 << 40 {
+            let wait = evergrant::grant::answer::retry_after(&field, at);
+            assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER), "{wait:?}");
+        }
+    }
+}
+
+/// Settings: a file, `.env`, lines of the environment and lines of `--set`, with a line `---` between.
+pub(crate) fn settings(data: &[u8]) {
+    const CANARY: &str = "canary-4f7a91c2";
+    let text = String::from_utf8_lossy(data);
+    // Files that never end, or that somebody would have to write into.
+    if text.contains("/dev") || text.contains("/proc") || text.contains("..") {
+        return;
+    }
+    let parts: Vec<&[u8]> = split(data, b"\n---\n").take(4).collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("evergrant.toml"), part(0)).expect("the file");
+    std::fs::write(folder.path().join(".env"), part(1)).expect("the file");
+    let pair = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b'=')?;
+        Some((line[..at].to_vec(), line[at + 1..].to_vec()))
+    };
+    let lines = |at: usize| part(at).split(|byte| *byte == b'\n').filter_map(pair);
+    let os = |(name, value)| (OsString::from_vec(name), OsString::from_vec(value));
+    let mut variables: Vec<_> = vec![
+        ("HOME".into(), folder.path().into()),
+        ("EVERGRANT_CLIENT_SECRET".into(), CANARY.into()),
+        ("EVERGRANT_STORE_URL".into(), format!("mongodb://u:{CANARY}@db-1/app").into()),
+    ];
+    variables.extend(lines(2).map(os).filter(|(name, _)| name.to_string_lossy() != "CREDENTIALS_DIRECTORY"));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let inputs = Inputs {
+        flags: lines(3).map(|(name, value)| (text(name), text(value))).collect(),
+        variables,
+        working_directory: folder.path().to_owned(),
+        file: None,
+        system_file: folder.path().join("system.toml"),
+    };
+    for need in [Need::Store, Need::Provider] {
+        let said = match Config::load(&inputs, need, now()) {
+            Ok(config) => format!("{config:?}"),
+            Err(error) => format!("{error} {error:?} {}", evergrant::pass::error_chain(&error)),
+        };
+        let given = data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+        assert!(given || !said.contains(CANARY), "a secret is shown: {said}");
+    }
+}
+
+fn split<'a>(data: &'a [u8], by: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let here = rest?;
+        match here.windows(by.len()).position(|window| window == by) {
+            Some(at) => {
+                rest = Some(&here[at + by.len()..]);
+                Some(&here[..at])
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+/// A journal: the bytes of its file, or its rows, a value a line and an empty line between two rows.
+///
+/// A value is `n` (null), `i7`, `r1.5`, `t…` or `b…`; where the file is strict a wrong type is put in all the same.
+pub(crate) fn journal(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (directory, file) = (folder.path(), folder.path().join("journal.db"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let rows = if data.starts_with(b"SQLite format 3\0") {
+        std::fs::write(&file, data).expect("the file");
+        0
+    } else {
+        std::fs::write(&file, &TEMPLATE.0).expect("the file");
+        put_rows(&file, &TEMPLATE.1, data)
+    };
+    if let Ok(entries) = Journal::peek(directory) {
+        assert!(entries.len() >= rows, "every row is read");
+        for entry in &entries {
+            assert!(!format!("{entry:?}").contains('\u{1b}'), "a row forges no terminal line");
+            if let Some(answer) = &entry.answer {
+                let _ = read_answer(answer.get(), &shape("generic"), now());
+            }
+        }
+    }
+    let Ok(journal) = open(directory) else { return };
+    runtime.block_on(async {
+        if let Ok(entries) = journal.entries().await {
+            assert!(entries.len() >= rows, "no row goes because a process starts");
+        }
+        let _ = journal.last_wake().await;
+        let _ = journal.begin_pass("lease", "store").await;
+        let fingerprint = RefreshToken::new("a".into()).fingerprint();
+        let _ = journal.successor(fingerprint).await;
+        let intent = Intent {
+            provider: "generic".into(),
+            document: TokenId::from_extended_json("1"),
+            subject: Subject::new("a@example.com"),
+            fingerprint,
+            sent_at: now(),
+        };
+        if let Ok(Permission::Send { entry, .. }) = journal.intent(intent).await {
+            let _ = journal.end(vec![(entry, Ending::Unsettled("timeout".into()))], now()).await;
+        }
+        journal.close().await;
+    });
+}
+
+fn open(directory: &Path) -> Result<Journal, evergrant::journal::JournalError> {
+    Journal::open(directory, &Clock::system())
+}
+
+/// An empty journal whose table takes any type, and the names of its columns.
+static TEMPLATE: LazyLock<(Vec<u8>, Vec<String>)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("journal.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(open(folder.path()).expect("a new journal").close());
+    let connection = rusqlite::Connection::open(&file).expect("it opens");
+    let columns = connection
+        .prepare("SELECT name FROM pragma_table_info('entries')")
+        .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
+        .expect("the columns");
+    let table: String = connection
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'entries'", [], |row| row.get(0))
+        .expect("the table");
+    let any_type = table.replace(") STRICT", ")");
+    connection.execute_batch(&format!("DROP TABLE entries; {any_type};")).expect("a table without types");
+    connection.close().expect("it closes");
+    (std::fs::read(&file).expect("the file"), columns)
+});
+
+/// Puts rows into the journal's table; how many got in.
+fn put_rows(file: &Path, columns: &[String], data: &[u8]) -> usize {
+    use rusqlite::types::Value;
+    let connection = rusqlite::Connection::open(file).expect("it opens");
+    connection.execute_batch("PRAGMA synchronous = OFF").expect("it may be lost");
+    let value = |line: &[u8]| match line.split_first() {
+        Some((b'i', number)) => std::str::from_utf8(number)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(Value::Null, Value::Integer),
+        Some((b'r', number)) => std::str::from_utf8(number)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(Value::Null, Value::Real),
+        Some((b't', text)) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        Some((b'b', bytes)) => Value::Blob(bytes.to_vec()),
+        _ => Value::Null,
+    };
+    let mut rows = 0;
+    for row in split(data, b"\n\n").take(16) {
+        let mut values: Vec<Value> = row.split(|byte| *byte == b'\n').map(value).collect();
+        values.resize(columns.len(), Value::Null);
+        let places: Vec<_> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
+        let sql = format!("INSERT INTO entries ({}) VALUES ({})", columns.join(", "), places.join(", "));
+        rows += connection.execute(&sql, rusqlite::params_from_iter(values)).unwrap_or(0);
+    }
+    rows
+}
+
+/// A file for `tokens import`: a line `json`, `csv` or anything else (then the text tells), then the text.
+pub(crate) fn import(data: &[u8]) {
+    let (format, text) = first_line(data);
+    let format = match format.as_str() {
+        "json" => Some(ImportFormat::Json),
+        "csv" => Some(ImportFormat::Csv),
+        _ => None,
+    };
+    let mapping = Mapping { refresh_token: "oauth.refresh".parse().expect("a path"), ..Mapping::default() };
+    // A small buffer: every boundary lies between two reads.
+    let reader = std::io::BufReader::with_capacity(7, text);
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
+    for read in read_documents(reader, format).take(MOST_DOCUMENTS) {
+        match read {
+            Ok((line, document)) => {
+                assert!(line <= lines, "line {line} of {lines}");
+                let _ = malformed(&document, &mapping);
+                let _ = malformed(&document, &Mapping::default());
+            }
+            Err(error) => assert!(!format!("{error}").contains('\u{1b}'), "an error quotes nothing"),
+        }
+    }
+}
