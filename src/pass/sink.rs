@@ -66,6 +66,8 @@ struct Planned {
     reason: Option<String>,
     ending: Option<(EntryId, Ending)>,
     recovered: bool,
+    /// Is its new pair in the journal?
+    kept: bool,
 }
 
 impl Planned {
@@ -207,6 +209,7 @@ impl Sink {
                 Planned {
                     ending: Some((granted.entry(), ending)),
                     recovered,
+                    kept: granted.is_kept(),
                     ..plan(subject, Some(change), Outcome::Refreshed)
                 }
             }
@@ -378,8 +381,12 @@ impl Sink {
         endings.extend(plan.ending.map(|(entry, ending)| match ending {
             Ending::Redeemed { .. } => {
                 let why = outcome.word();
-                warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
-                self.line.report.orphaned();
+                if plan.kept {
+                    warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
+                    self.line.report.orphaned();
+                } else {
+                    error!(%subject, why, "the new pair of `{subject}` has no place ({why}), and the journal failed: it is given up");
+                }
                 (entry, Ending::Orphaned(why.to_owned()))
             }
             // The refresh token is the one that the document had: nothing is lost with the answer.
@@ -388,7 +395,8 @@ impl Sink {
             | Ending::NotProcessed
             | Ending::Unsettled(_)
             | Ending::Unread(_)
-            | Ending::Orphaned(_) => (entry, ending),
+            | Ending::Orphaned(_)
+            | Ending::Discarded => (entry, ending),
         }));
         if plan.outcome.is_some() {
             self.line.report.ended(outcome, None);
@@ -417,6 +425,11 @@ impl Sink {
         }
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {
+            (true, _) if !plan.kept => {
+                let subject = &plan.subject;
+                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed");
+                self.line.report.lost(subject);
+            }
             (true, _) => {
                 plan.change.iter().for_each(|change| self.line.hold(&change.id));
                 self.line.report.ended(Outcome::Held, None);
@@ -451,5 +464,6 @@ fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) -> Planned 
         reason: None,
         ending: None,
         recovered: false,
+        kept: true,
     }
 }

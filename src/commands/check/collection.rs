@@ -55,7 +55,12 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
                 looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
             }
             Err(error @ StoreError::Settings(_)) => return Err(error.into()),
-            Err(error @ (StoreError::Unavailable { .. } | StoreError::Denied { .. })) => {
+            Err(
+                error @ (StoreError::Unavailable { .. }
+                | StoreError::Denied { .. }
+                | StoreError::Full { .. }
+                | StoreError::Failed { .. }),
+            ) => {
                 looked.checks.push(Check::error("documents", error));
             }
         }
