@@ -1,7 +1,9 @@
 //! One `refresh_token` grant (RFC 6749 §6): the request, and what came back. No I/O here; that is [`http`].
 
 pub mod answer;
+mod body;
 pub mod http;
+pub mod partial;
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::{ClientAuth, Provider};
@@ -81,6 +83,11 @@ pub trait Wire: Send + Sync + fmt::Debug {
     ///
     /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
     async fn post(&self, request: &GrantRequest) -> Sent;
+
+    /// The address that requests go to, as far as it is known: evidence for a grant whose answer was lost.
+    fn peer(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Makes the [`Wire`] to each provider of a pass.

@@ -180,6 +180,8 @@ pub enum Ending {
     NotProcessed,
     /// Nobody knows whether it was processed: why, in a word. The row stays.
     Unsettled(String),
+    /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
+    SentTo(String),
     /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
     /// not sent again: it may be spent.
     Unread(String),

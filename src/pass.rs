@@ -9,8 +9,10 @@
 
 mod lane;
 mod orphans;
+mod plan;
 mod recover;
 mod redeem;
+mod settle;
 mod sink;
 
 pub use orphans::{Applied, ApplyError};
@@ -21,7 +23,7 @@ use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, process_name};
-use crate::provider::Provider;
+use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
@@ -367,7 +369,7 @@ impl Pass {
         let query = DueQuery {
             due_by: now,
             force: request.force,
-            now,
+            now: ClaimTerms::takes_over(self.settings.lease, now),
             limit: 1,
             after: None,
             providers: match &request.provider {
@@ -414,7 +416,9 @@ impl Pass {
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
-        Claims::new(self.store.clone(), ClaimTerms { page, ..line.terms.clone() }, filter, self.clock.clone())
+        let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
+        let terms = ClaimTerms { page, punishes_reuse, ..line.terms.clone() };
+        Claims::new(self.store.clone(), terms, filter, self.clock.clone())
     }
 
     fn line(
@@ -438,6 +442,7 @@ impl Pass {
                 due_by,
                 force: request.force,
                 page: 1,
+                punishes_reuse: false,
             },
             policy: DuePolicy {
                 renew_after: settings.renew_after,

@@ -36,6 +36,24 @@ pub enum Rotation {
     None,
 }
 
+/// Is a token whose answer was lost asked for again, where the old one doesn't work again by design?
+///
+/// After a lost answer nobody but the provider knows whether it rotated the token. If it did, the login is lost in any
+/// case: the new token exists nowhere else, and the old one is dead. If it didn't, because the request never arrived,
+/// asking again saves the login; so [`AskAgain::Once`] is the default. What it costs is at a provider that watches for
+/// reuse (RFC 9700 §4.14.2): it takes the old token for a stolen one and ends the whole login, with the access token
+/// that would have been good until it ends, and it may raise an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskAgain {
+    /// Once more, after [`Profile::settle_after`]: granted means that it had not been processed, refused that it had.
+    #[default]
+    Once,
+    /// Never, by nobody, not even after a restart or by force: the person is named as lost in flight, unless somebody
+    /// else has written a newer token into the document.
+    Never,
+}
+
 /// How to ask one provider, how to read its answers, and how long its tokens live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +96,13 @@ pub struct Profile {
     /// With `rotation = "grace"`: how long the old one works again.
     #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
     pub grace: Duration,
+    /// How long a token whose answer was lost rests before it is asked for again: time for the provider to finish what
+    /// it may be doing, and for an application of the user's to write what it got.
+    #[serde(default = "profile::settle_after", with = "profile::duration")]
+    pub settle_after: Duration,
+    /// Is it asked for again at all?
+    #[serde(default)]
+    pub ask_again: AskAgain,
     /// How to read an answer.
     pub answer: AnswerShape,
 }

@@ -20,6 +20,9 @@ const PAGES_IN_HAND: u32 = 2;
 /// Share of the lease in which the pages in hand must have passed the gate.
 const LEASE_SHARE: u32 = 4;
 
+/// The code of a document whose token was not asked for again after a lost answer, as its provider's profile says.
+pub const NOT_ASKED_AGAIN: &str = "not_asked_again";
+
 /// What a document asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
@@ -29,13 +32,16 @@ pub enum Selected {
     Known,
 }
 
-/// Decides what a document asks for. With `force` every token is asked for again, dead or not.
+/// Decides what a document asks for. With `force` every token is asked for again, dead or not; but not one that
+/// [`NOT_ASKED_AGAIN`] speaks of, as long as its provider `punishes_reuse`.
 #[must_use]
-pub fn select(document: &TokenDocument, force: bool) -> Selected {
+pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Selected {
     let bookkeeping = &document.bookkeeping;
     let known = match (&document.refresh_token, bookkeeping.state) {
         (Ok(token), State::NeedsLogin | State::LostInFlight) => {
-            !force && bookkeeping.fingerprint == Some(token.fingerprint())
+            let spared = punishes_reuse
+                && bookkeeping.last_error.as_ref().is_some_and(|error| error.code == NOT_ASKED_AGAIN);
+            (!force || spared) && bookkeeping.fingerprint == Some(token.fingerprint())
         }
         (Err(malformed), State::Malformed) => {
             bookkeeping.last_error.as_ref().is_some_and(|error| error.code == malformed.code())
@@ -88,6 +94,8 @@ pub struct ClaimTerms {
     pub force: bool,
     /// Documents a page.
     pub page: usize,
+    /// Does the provider's profile say that a token whose answer was lost is never sent again?
+    pub punishes_reuse: bool,
 }
 
 impl ClaimTerms {
@@ -97,6 +105,23 @@ impl ClaimTerms {
         let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
         Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until }
+    }
+
+    /// Claims of others that ended before this may be taken over, also by force.
+    ///
+    /// Only one lease length after their end: a process that was stopped, or cut off from the store, for longer than
+    /// its claims lasted may hold an answer, and gets as much time again to write it. Its own next start gives its
+    /// claims back at once.
+    #[must_use]
+    pub fn takes_over_from(&self, now: Timestamp) -> Timestamp {
+        Self::takes_over(self.lease, now)
+    }
+
+    /// The same for a lease of this length.
+    #[must_use]
+    pub fn takes_over(lease: Duration, now: Timestamp) -> Timestamp {
+        let lasts = TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
+        now.checked_sub_signed(lasts).unwrap_or(Timestamp::MIN_UTC)
     }
 }
 
@@ -242,7 +267,7 @@ impl Source {
         let query = DueQuery {
             due_by: self.terms.due_by,
             force: self.terms.force,
-            now: self.clock.now(),
+            now: self.terms.takes_over_from(self.clock.now()),
             limit: self.terms.page,
             after,
             providers: self.providers.clone(),
@@ -250,7 +275,7 @@ impl Source {
         let page = self.store.due_page(&query).await?;
         let (mut known, mut wanted) = (Vec::new(), Vec::new());
         for document in page.documents.into_iter().map(|document| self.whose(document)) {
-            match select(&document, self.terms.force) {
+            match select(&document, self.terms.force, self.terms.punishes_reuse) {
                 Selected::Known => known.push(Pulled::Known(document)),
                 Selected::Claim => wanted.push(document),
             }
@@ -266,7 +291,8 @@ impl Source {
         let now = self.clock.now();
         let due_by = (!self.terms.force).then_some(self.terms.due_by);
         let ids = wanted.iter().map(|document| document.id.clone()).collect();
-        let claim = Claim { ids, lease: self.terms.lease_from(now), due_by, now };
+        let claim =
+            Claim { ids, lease: self.terms.lease_from(now), due_by, now: self.terms.takes_over_from(now) };
         // Read back after the lease is set: the token as it is now, not as it was on the page.
         let Claimed { documents: mut claimed, refused } = self.store.claim(&claim).await?;
         let read: HashMap<_, _> =
@@ -275,15 +301,18 @@ impl Source {
         // A document that went to another provider between the page and the claim: its lease ends by itself.
         let claimed = claimed.into_iter().filter(|document| self.is_of_this_lane(document));
         let pulled = claimed.map(|document| self.whose(document)).map(|mut document| {
+            let before = read.get(&document.id).map(|(_, read)| &read.bookkeeping);
             // The claim moved it; what isn't taken gets it back.
-            document.bookkeeping.due_at =
-                read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
+            document.bookkeeping.due_at = before.and_then(|before| before.due_at);
+            let lease_before = before.and_then(|before| before.lease.as_ref());
+            let taken_over = lease_before.is_some_and(|lease| lease.id != self.terms.lease_id);
             match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
                     subject: document.subject,
                     refresh_token,
                     bookkeeping: document.bookkeeping,
+                    taken_over,
                 }),
                 Err(_) => Pulled::Malformed(document),
             }
@@ -333,6 +362,7 @@ mod tests {
             code: code.into(),
             http_status: None,
             at: Timestamp::default(),
+            lost: None,
         });
         TokenDocument {
             id: TokenId::from_extended_json("1"),
@@ -360,7 +390,7 @@ mod tests {
             (Err(Malformed::Null), State::Live, None, false, Selected::Claim),
         ] {
             let document = document(token.clone(), state, fingerprint, "null");
-            assert_eq!(select(&document, force), expected, "{token:?} {state:?} {force}");
+            assert_eq!(select(&document, force, false), expected, "{token:?} {state:?} {force}");
         }
     }
 

@@ -164,7 +164,8 @@ pub enum IndexState {
 /// Which documents [`Store::due_page`] reads.
 #[derive(Debug, Clone)]
 pub struct DueQuery {
-    /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this.
+    /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where somebody has put
+    /// dates into an array, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
     /// Every document, due or not; still none that is leased to somebody until after `now`.
     pub force: bool,

@@ -337,6 +337,23 @@ pub struct LastError {
     pub http_status: Option<u16>,
     /// When it was seen.
     pub at: Timestamp,
+    /// The sending of this token whose answer never came in full, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+}
+
+/// A sending whose answer never came in full: what there is to look for in the provider's logs, and on the line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// What went wrong, in a word: `timeout`, `reset`, `cut_body`, `http_502`; `stopped` when our process ended before
+    /// the answer came, `claim_ended` when another process held the token until its claim ran out.
+    pub cause: String,
+    /// When the request was sent, as far as this process knows.
+    pub sent_at: Option<Timestamp>,
+    /// The address that it was sent to, or those that the provider's name stood for.
+    pub peer: Option<String>,
+    /// Bytes of an answer's body that came.
+    pub received_bytes: u64,
 }
 
 /// A pass's time-limited right to redeem a document's refresh token.
@@ -407,6 +424,9 @@ pub struct DueToken {
     pub refresh_token: RefreshToken,
     /// The bookkeeping as it was read together with the token, the lease in it ours.
     pub bookkeeping: Bookkeeping,
+    /// Was it claimed by another process until that claim ran out? That process may have sent the token, and may hold
+    /// its answer: then a refusal means lost, not revoked.
+    pub taken_over: bool,
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl DuePolicy {
             token,
             Bookkeeping {
                 due_at: Some(self.after_this_pass(due_at)),
+                fingerprint: Some(token.refresh_token.fingerprint()),
                 failures,
                 last_error: Some(evidence),
                 ..token.bookkeeping.clone()
@@ -185,6 +186,7 @@ impl DuePolicy {
             code: malformed.code().into(),
             http_status: None,
             at: now,
+            lost: None,
         };
         Change {
             id: document.id.clone(),
@@ -241,6 +243,7 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
         code: reading.code.clone(),
         http_status: reading.http_status,
         at,
+        lost: None,
     }
 }
 
@@ -281,6 +284,7 @@ mod tests {
             subject: Subject::new("a@example.com"),
             refresh_token: RefreshToken::new("old".into()),
             bookkeeping: Bookkeeping::default(),
+            taken_over: false,
         }
     }
 
@@ -329,7 +333,8 @@ mod tests {
     fn nothing_that_a_pass_writes_is_due_in_the_same_pass() {
         let (policy, token) = (policy(), token());
         let long_ago: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
-        let error = LastError { class: "c".into(), code: "c".into(), http_status: None, at: long_ago };
+        let error =
+            LastError { class: "c".into(), code: "c".into(), http_status: None, at: long_ago, lost: None };
         for change in [
             policy.retirement(&token, State::NeedsLogin, error.clone()),
             policy.deferral(&token, error, 0.5),
@@ -343,7 +348,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_in_whole_milliseconds_and_so_reads_back_the_same() {
-        let error = LastError { class: "c".into(), code: "c".into(), http_status: None, at: policy().due_by };
+        let error = LastError {
+            class: "c".into(),
+            code: "c".into(),
+            http_status: None,
+            at: policy().due_by,
+            lost: None,
+        };
         for thousandth in 0..1000 {
             let change = policy().deferral(&token(), error.clone(), f64::from(thousandth) / 1000.0);
             let due_at = change.bookkeeping.due_at.unwrap();

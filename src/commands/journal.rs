@@ -49,6 +49,10 @@ pub struct ListedEntry {
     pub unsettled_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan, in a word.
     pub why: Option<String>,
+    /// The address that it was sent to, where its answer was lost.
+    pub peer: Option<String>,
+    /// Bytes of an answer's body that came; `null` when there was no answer.
+    pub received_bytes: Option<u64>,
     /// Does the journal hold an answer for it?
     pub has_answer: bool,
 }
@@ -138,7 +142,9 @@ impl ListedEntry {
             age_seconds: (now - entry.intent.sent_at).num_seconds().max(0),
             unsettled_since: entry.unsettled_since,
             why: entry.why,
-            has_answer: entry.answered,
+            peer: entry.peer,
+            received_bytes: entry.received_bytes,
+            has_answer: entry.received_bytes.is_some(),
         }
     }
 }
@@ -298,6 +304,8 @@ mod tests {
             age_seconds: 5400,
             unsettled_since: None,
             why: why.map(str::to_owned),
+            peer: None,
+            received_bytes: None,
             has_answer: false,
         }
     }

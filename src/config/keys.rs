@@ -322,6 +322,18 @@ pub const KEYS: &[Key] = &[
     ),
     provider("grace", Kind::Duration, Profile, "With rotation grace: how long the old one works again."),
     provider(
+        "settle_after",
+        Kind::Duration,
+        Profile,
+        "How long a token whose answer was lost rests before it is asked for again.",
+    ),
+    provider(
+        "ask_again",
+        Kind::OneOf(&["once", "never"]),
+        Profile,
+        "Is a token whose answer was lost asked for again: once, or never (providers that punish reuse).",
+    ),
+    provider(
         "answer.access_token",
         Kind::Pointer,
         Profile,

@@ -1,10 +1,13 @@
 //! What an answer means. Pure: a raw answer and a profile in, one of seven classes out.
 
+use super::body::{Body, holds_refresh_token};
+use super::partial::complete_part;
 use super::{RawAnswer, Sent};
 use crate::clock::Timestamp;
 use crate::provider::AnswerShape;
 use crate::token::{AccessToken, RefreshToken};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 /// Longest wait a provider can impose through `Retry-After` (RFC 9110 §10.2.3).
@@ -16,6 +19,11 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 ///
 /// The longest in RFC 6749 has 22 characters; a token put into the wrong field by mistake is longer.
 const MAX_CODE_CHARS: usize = 32;
+
+/// Longest run of letters and digits in a code that is shown, where a digit is among them.
+///
+/// Codes are words and numbers (`AADSTS700082`); a longer mixture is more likely a token in the wrong field.
+const MAX_MIXED_RUN_CHARS: usize = 15;
 
 /// Longest lifetime believed, in seconds: 100 years. What is beyond is a unit mistaken, and would overflow a date.
 const MAX_LIFETIME_SECONDS: f64 = 100.0 * 365.0 * 86_400.0;
@@ -104,9 +112,17 @@ pub fn read(sent: &Sent, shape: &AnswerShape, now: Timestamp) -> Reading {
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
     let reading =
         |class, code: &str| Reading { class, code: code.to_owned(), http_status: Some(answer.status) };
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let body = Body::read(&answer.body);
     let success = (200..300).contains(&answer.status);
-    if success && let Some(granted) = body.as_ref().and_then(|body| read_pair(body, shape)) {
+    if success && let Some(granted) = read_pair(&body, shape) {
+        return reading(Class::Granted(granted), "granted");
+    }
+    // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
+    // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
+    if success
+        && body.value().is_none()
+        && let Some(granted) = read_partial_pair(&answer.body, shape)
+    {
         return reading(Class::Granted(granted), "granted");
     }
     let retry_after = || answer.retry_after.as_deref().and_then(|field| retry_after(field, now));
@@ -119,10 +135,12 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
             "cut_body",
         );
     }
-    let found = body.as_ref().and_then(|body| find_code(body, shape));
+    let found = body.value().and_then(|body| find_code(body, shape));
+    let found = found.as_deref();
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
-    // A 5xx is a server in trouble, whatever its body says: it marks nobody.
-    if let Some(code) = found.filter(|_| success || (400..500).contains(&answer.status)) {
+    // A 5xx is a server in trouble, whatever its body says: it marks nobody, and neither does what had to be mended.
+    let speaks = body.is_well_formed() && (success || (400..500).contains(&answer.status));
+    if let Some(code) = found.filter(|_| speaks) {
         let listed = |codes: &[String]| codes.iter().any(|known| known == code);
         let class = if listed(&shape.refused) {
             Some(Class::Refused)
@@ -140,10 +158,13 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         }
     }
     if success {
-        return match (found, &body) {
+        return match (found, body.value()) {
+            (_, Some(value)) if holds_refresh_token(value) => reading(Class::Unreadable, "no_tokens"),
             // An error in the clothes of a success: nothing was rotated.
             (Some(code), _) => reading(Class::Unlisted, shown_code(code)),
             (None, Some(Value::Object(_))) => reading(Class::Unreadable, "no_tokens"),
+            (None, None) if matches!(body, Body::Cut) => reading(Class::Ambiguous, "cut_body"),
+            (None, None) if names_access_token(answer, shape) => reading(Class::Unreadable, "not_json"),
             // A page of somebody in between, or nothing: nobody knows what the provider did.
             (None, _) => reading(Class::Ambiguous, unreadable_code(answer)),
         };
@@ -172,22 +193,31 @@ fn by_status(status: u16, retry_after: Option<Duration>) -> (Class, String) {
     (class, format!("http_{status}"))
 }
 
-fn read_pair(body: &Value, shape: &AnswerShape) -> Option<Granted> {
-    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let access_token = AccessToken::new(text(&shape.access_token)?.to_owned());
-    let refresh_token = match body.pointer(&shape.refresh_token) {
+fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
+    let access_token = AccessToken::new(body.text(&shape.access_token)?.to_owned());
+    let value = body.value()?;
+    let refresh_token = match value.pointer(&shape.refresh_token) {
+        // Not where the profile says, but there: to keep the old one would be to lose the new one.
+        None | Some(Value::Null) if holds_refresh_token(value) => return None,
         None | Some(Value::Null) => None,
         Some(Value::String(token)) if token.is_empty() => None,
-        Some(Value::String(token)) => Some(RefreshToken::new(token.clone())),
-        // A refresh token is there and can't be read: to keep the old one would be to lose the new one.
+        Some(Value::String(token)) if body.is_whole(token) => Some(RefreshToken::new(token.clone())),
+        // A refresh token is there and can't be read.
         Some(_) => return None,
     };
     Some(Granted {
         access_token,
         refresh_token,
-        expires_in: body.pointer(&shape.expires_in).and_then(seconds),
-        refresh_expires_in: body.pointer(&shape.refresh_token_expires_in).and_then(seconds),
+        expires_in: value.pointer(&shape.expires_in).and_then(seconds),
+        refresh_expires_in: value.pointer(&shape.refresh_token_expires_in).and_then(seconds),
     })
+}
+
+/// A pair of which both strings came to their end in a body that didn't; without a whole refresh token nobody knows
+/// whether the rest would have held one.
+fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {
+    let granted = read_pair(&Body::Json(complete_part(body)?), shape)?;
+    granted.refresh_token.is_some().then_some(granted)
 }
 
 /// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.
@@ -200,18 +230,36 @@ fn seconds(value: &Value) -> Option<Duration> {
     (seconds > 0.0 && seconds <= MAX_LIFETIME_SECONDS).then(|| Duration::from_secs_f64(seconds))
 }
 
-fn find_code<'body>(body: &'body Value, shape: &AnswerShape) -> Option<&'body str> {
-    shape
-        .error_code
-        .iter()
-        .find_map(|pointer| body.pointer(pointer).and_then(Value::as_str))
-        .filter(|c| !c.is_empty())
+fn find_code<'body>(body: &'body Value, shape: &AnswerShape) -> Option<Cow<'body, str>> {
+    shape.error_code.iter().find_map(|pointer| match body.pointer(pointer)? {
+        Value::String(code) if !code.is_empty() => Some(Cow::Borrowed(code.as_str())),
+        // A number is a code only where the profile knows it: `0` often stands beside a success.
+        Value::Number(number) => Some(Cow::Owned(number.to_string())).filter(|code| is_listed(code, shape)),
+        _ => None,
+    })
 }
 
-/// An unknown code as it may be shown: a free text in its place could hold anything.
+fn is_listed(code: &str, shape: &AnswerShape) -> bool {
+    let lists = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
+    lists.iter().any(|codes| codes.iter().any(|known| known == code))
+}
+
+/// An unknown code as it may be shown: a free text, or a token, in its place could hold anything.
 fn shown_code(code: &str) -> &str {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-    if code.len() <= MAX_CODE_CHARS && code.chars().all(plain) { code } else { "unlisted_code" }
+    let token_like = |run: &str| run.len() > MAX_MIXED_RUN_CHARS && run.bytes().any(|b| b.is_ascii_digit());
+    let shown = code.len() <= MAX_CODE_CHARS
+        && code.chars().all(plain)
+        && !code.split(|c: char| !c.is_ascii_alphanumeric()).any(token_like);
+    if shown { code } else { "unlisted_code" }
+}
+
+/// Does a success that isn't JSON speak of an access token all the same? Then it is the provider's own, and very likely
+/// rotated: a page of somebody in between doesn't, or is a page.
+fn names_access_token(answer: &RawAnswer, shape: &AnswerShape) -> bool {
+    let name = shape.access_token.rsplit('/').next().unwrap_or_default().as_bytes();
+    let is_page = answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
+    !is_page && !name.is_empty() && answer.body.windows(name.len()).any(|window| window == name)
 }
 
 /// Why a success couldn't be read, in a word.
@@ -324,6 +372,32 @@ mod tests {
         let mut cut = answer(200, r#"{"access_token":"a","refresh_tok"#);
         cut.complete = false;
         assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class, Class::Ambiguous);
+        for short in [
+            r#"{"access_token":"a","expires_in":3599}"#,
+            r#"{"access_token":"a","expires_in":3599,"refresh_token":null"#,
+            r#"{"refresh_token":"r","access_token":"a"#,
+            r#"{"refresh_token":"r","access_token":""#,
+        ] {
+            cut.body = Bytes::from_static(short.as_bytes());
+            let class = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class;
+            // What parses as a whole says of itself that nothing is missing.
+            assert_eq!(class.word(), if short.ends_with('}') { "granted" } else { "ambiguous" }, "{short}");
+        }
+        for enough in [
+            r#"{"access_token":"a","refresh_token":"r""#,
+            r#"{"refresh_token":"r","expires_in":36,"access_token":"a","expires_in_more":36"#,
+        ] {
+            cut.body = Bytes::from_static(enough.as_bytes());
+            for complete in [false, true] {
+                cut.complete = complete;
+                let Class::Granted(granted) = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class else {
+                    panic!("{enough}")
+                };
+                assert_eq!(granted.refresh_token.unwrap().expose(), "r");
+                assert_eq!(granted.access_token.expose(), "a");
+            }
+        }
+        cut.complete = false;
         cut.body = Bytes::from_static(br#"{"access_token":"a","refresh_token":"r"}"#);
         assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted");
         let refusal = RawAnswer { complete: false, ..answer(400, r#"{"error":"invalid_grant"}"#) };

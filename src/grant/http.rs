@@ -5,10 +5,12 @@ use crate::clock::Clock;
 use crate::provider::Provider;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::error::Error as _;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use url::Url;
+use url::{Host, Url};
 
 /// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -23,6 +25,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest wait of [`TokenEndpoint::reach`]: nothing depends on its answer.
 const REACH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Most addresses named as evidence for one request; a name with more is one of a content network.
+const MOST_PEERS: usize = 4;
 
 /// What came of looking at a token endpoint without sending anything to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,14 @@ pub struct TokenEndpoint {
     client: reqwest::Client,
     url: Url,
     clock: Clock,
+    peers: Arc<Peers>,
+}
+
+/// The addresses behind a token endpoint's name, as they were last resolved, and the one that answered last.
+#[derive(Debug, Default)]
+struct Peers {
+    resolved: Mutex<Vec<IpAddr>>,
+    answered: Mutex<Option<SocketAddr>>,
 }
 
 /// The TLS stack can't be set up: no usable root certificates on this machine.
@@ -58,7 +71,9 @@ impl TokenEndpoint {
     pub fn new(provider: &Provider, clock: Clock) -> Result<Self, ClientError> {
         // One crypto provider for the whole binary, the one that the MongoDB driver brings; an error says it is set.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let peers = Arc::new(Peers::default());
         let client = reqwest::Client::builder()
+            .dns_resolver(Remembering(peers.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -69,7 +84,7 @@ impl TokenEndpoint {
             .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ClientError)?;
-        Ok(Self { client, url: provider.token_url.clone(), clock })
+        Ok(Self { client, url: provider.token_url.clone(), clock, peers })
     }
 
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
@@ -90,6 +105,9 @@ impl TokenEndpoint {
 
     async fn receive(&self, mut response: reqwest::Response) -> Sent {
         let status = response.status().as_u16();
+        if let Some(peer) = response.remote_addr() {
+            *locked(&self.peers.answered) = Some(peer);
+        }
         let retry_after = response
             .headers()
             .get(reqwest::header::RETRY_AFTER)
@@ -137,6 +155,48 @@ impl Wire for TokenEndpoint {
             Err(error) => not_answered(&error),
         }
     }
+
+    fn peer(&self) -> Option<String> {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        let literal = match self.url.host()? {
+            Host::Ipv4(address) => Some(IpAddr::from(address)),
+            Host::Ipv6(address) => Some(IpAddr::from(address)),
+            Host::Domain(_) => None,
+        };
+        if let Some(address) = literal {
+            return Some(SocketAddr::new(address, port).to_string());
+        }
+        let resolved = locked(&self.peers.resolved).clone();
+        // The one that answered last is where the pooled connections lead, as long as the name still stands for it.
+        if let Some(answered) = *locked(&self.peers.answered)
+            && (resolved.is_empty() || resolved.contains(&answered.ip()))
+        {
+            return Some(answered.to_string());
+        }
+        let shown =
+            resolved.iter().take(MOST_PEERS).map(|address| SocketAddr::new(*address, port).to_string());
+        Some(shown.collect::<Vec<_>>().join(", ")).filter(|shown| !shown.is_empty())
+    }
+}
+
+/// The system's resolver, with a memory: the library doesn't say where a request went that got no answer.
+struct Remembering(Arc<Peers>);
+
+impl Resolve for Remembering {
+    fn resolve(&self, name: Name) -> Resolving {
+        let peers = self.0.clone();
+        Box::pin(async move {
+            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            *locked(&peers.resolved) = addresses.iter().map(SocketAddr::ip).collect();
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole after every assignment: a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The causes of an error, without the layers above them that only say that there was one.

@@ -57,8 +57,10 @@ pub struct Entry {
     pub unsettled_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan.
     pub why: Option<String>,
-    /// Does it hold an answer?
-    pub answered: bool,
+    /// The address that it was sent to, where its answer was lost.
+    pub peer: Option<String>,
+    /// How long the body of its answer is; `None` where it holds none.
+    pub received_bytes: Option<u64>,
     /// What came back; `None` where it isn't asked for.
     pub answer: Option<Journaled<RawAnswer>>,
 }

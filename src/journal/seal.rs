@@ -15,6 +15,10 @@ const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
+const TAG_BYTES: usize = 16;
+
+/// What a sealed body is longer than the body.
+pub(super) const SEAL_BYTES: usize = HEAD_BYTES + TAG_BYTES;
 
 /// A key of the journal; never shown, and zeroised when it is dropped.
 pub struct JournalKey(SecretBox<[u8; KEY_BYTES]>);
@@ -205,6 +209,7 @@ mod tests {
         let sealed = seal.close(b"pair", place("1")).unwrap();
         assert!(!sealed.windows(4).any(|window| window == b"pair"));
         assert_eq!(seal.open(&sealed, place("1")).unwrap(), b"pair");
+        assert_eq!(sealed.len(), SEAL_BYTES + 4);
         assert_ne!(seal.close(b"pair", place("1")).unwrap(), sealed, "a nonce of its own each time");
         let rotated = Seal::new(Some(key(2)), vec![key(1)]);
         assert_eq!(rotated.open(&sealed, place("1")).unwrap(), b"pair");

@@ -223,6 +223,9 @@ impl Rows {
                  WHERE id = ?1",
                 params![id, why],
             ),
+            Ending::SentTo(peer) => {
+                self.run("note a peer", "UPDATE entries SET peer = ?2 WHERE id = ?1", params![id, peer])
+            }
             Ending::Unread(why) => self.run(
                 "keep an unread answer",
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",

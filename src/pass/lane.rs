@@ -1,7 +1,7 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
+use super::plan::{Landed, Next};
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::sink::{Landed, Next};
 use super::{Line, STORE_PATIENCE, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::Wire;
@@ -84,7 +84,10 @@ impl Lane {
             };
             let stop = self.line.stop.take_no_more.clone();
             match stop.run_until_cancelled(self.gate.enter()).await {
-                Some(Entered::Go(permit)) => self.dispatch(attempt, permit),
+                Some(Entered::Go(permit)) => {
+                    let attempt = self.most_urgent(attempt);
+                    self.dispatch(attempt, permit);
+                }
                 Some(Entered::Stopped(why)) => {
                     self.release(attempt, reason_of(&why)).await;
                     break reason_of(&why);
@@ -129,8 +132,27 @@ impl Lane {
 
     fn ready_again(&mut self) -> Option<Attempt> {
         let now = Instant::now();
-        let ready = self.again.iter().position(|(_, at)| *at <= now)?;
+        // A lost answer first: a provider that forgives one doesn't do so for long.
+        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.unanswered > 0;
+        let lost = self.again.iter().position(ready);
+        let ready = lost.or_else(|| self.again.iter().position(|(_, at)| *at <= now))?;
         self.again.remove(ready).map(|(attempt, _)| attempt)
+    }
+
+    /// The token that goes through the gate: this one, or one whose answer was lost while this one waited.
+    fn most_urgent(&mut self, attempt: Attempt) -> Attempt {
+        while let Ok(returned) = self.returned.try_recv() {
+            self.take_back(returned);
+        }
+        let now = Instant::now();
+        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.unanswered > 0);
+        match urgent.filter(|_| attempt.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
+            Some((urgent, _)) => {
+                self.again.push_front((attempt, now));
+                urgent
+            }
+            None => attempt,
+        }
     }
 
     fn take_back(&mut self, returned: Returned) {
@@ -294,7 +316,8 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let subject = &document.subject;
     warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
     let at = line.clock.now();
-    let evidence = LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at };
+    let evidence =
+        LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at, lost: None };
     line.report.touched();
     line.report.named(subject, State::Malformed, Some(&evidence), None, true);
     line.report.ended(Outcome::Malformed, None);

@@ -1,6 +1,6 @@
 //! A parked pair, written into its document by hand.
 
-use super::sink::is_claimed;
+use super::plan::is_claimed;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
@@ -209,8 +209,13 @@ impl Pass {
             .refresh_token
             .map_err(|malformed| ApplyError::NoToken { subject: subject.clone(), malformed })?;
         let replaced = refresh_token.fingerprint();
-        let token =
-            DueToken { id: there.id, subject: there.subject, refresh_token, bookkeeping: there.bookkeeping };
+        let token = DueToken {
+            id: there.id,
+            subject: there.subject,
+            refresh_token,
+            bookkeeping: there.bookkeeping,
+            taken_over: false,
+        };
         let jitter = self.chance.unit();
         let change = line.policy.renewal(&granted, &token, &provider.profile, received_at, jitter);
         let written = self.store.apply(std::slice::from_ref(&change)).await?;

@@ -1,7 +1,8 @@
 //! Recovery, before the first grant of a pass: answers that an earlier process had are written back, its claims are
 //! given back, and the tokens whose answers were cut off fall due first.
 
-use super::sink::{Landed, Next, Sink};
+use super::plan::{Landed, Next};
+use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
@@ -134,7 +135,7 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
                 let token = document.refresh_token.as_ref();
                 document.id == entry.intent.document
                     && token.is_ok_and(|token| token.fingerprint() == entry.intent.fingerprint)
-                    && select(document, false) == Selected::Claim
+                    && select(document, false, false) == Selected::Claim
             })
         };
         over.extend(batch.iter().filter(|entry| !waits(entry)).map(|entry| entry.id));
@@ -244,6 +245,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
                     subject: document.subject,
                     refresh_token: token,
                     bookkeeping: document.bookkeeping,
+                    taken_over: false,
                 };
                 let next = Next::WriteBack { granted, received_at, recovered: true };
                 landed.push(Landed::Token { token, provider, next });

@@ -1,6 +1,7 @@
 //! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
 
-use super::sink::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::plan::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::settle::{Settlement, may_be_sent_again, settle};
 use super::{Line, error_chain};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
@@ -10,8 +11,9 @@ use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
 use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
+use crate::select::NOT_ASKED_AGAIN;
 use crate::store::StoreError;
-use crate::token::{DueToken, State, TokenId};
+use crate::token::{DueToken, LastError, Lost, State, TokenId};
 use crate::write_back::evidence;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -24,14 +26,6 @@ use tracing::{debug, error, warn};
 
 /// First wait before a token is asked for again after a transient answer; it doubles.
 const FIRST_RETRY_WAIT: Duration = Duration::from_secs(1);
-
-/// Wait before a token whose answer was lost is asked for again: time for the provider to finish what it may be doing.
-const UNANSWERED_WAIT: Duration = Duration::from_secs(2);
-
-/// How often a token whose answer was lost is asked for again in one pass.
-///
-/// Once: granted means that it had not been processed, refused means that it had been.
-const ASK_AGAIN: u32 = 1;
 
 /// What a lease must still last when a grant is sent, beyond the longest wait for its answer: time for the write-back.
 ///
@@ -62,14 +56,25 @@ pub(super) struct Attempt {
     pub(super) put_off: u32,
     /// Answers that were lost.
     pub(super) unanswered: u32,
+    /// The first sending whose answer was lost.
+    lost: Option<Lost>,
     /// Times that another document's grant of the same token was in the way.
     pub(super) in_the_way: u32,
 }
 
 impl Attempt {
     pub(super) const fn new(token: DueToken) -> Self {
-        Self { token, put_off: 0, unanswered: 0, in_the_way: 0 }
+        Self { token, put_off: 0, unanswered: 0, lost: None, in_the_way: 0 }
     }
+}
+
+/// A grant that may be sent.
+struct Sending {
+    attempt: Attempt,
+    entry: EntryId,
+    sent_at: Timestamp,
+    /// When the token was first sent without an answer that settled it.
+    unsettled_since: Option<Timestamp>,
 }
 
 /// What a task gives back to its lane; exactly one each.
@@ -96,12 +101,18 @@ impl Redeemer {
     /// **Must run to completion.** A panic is an outcome too: the intent stays unsettled in the journal.
     pub(super) async fn redeem(&self, attempt: Attempt, permit: Permit) -> Returned {
         let subject = attempt.token.subject.clone();
-        let recorded = OnceLock::new();
-        let redeem = AssertUnwindSafe(self.redeem_once(attempt, permit, &recorded));
+        let (recorded, kept) = (OnceLock::new(), OnceLock::new());
+        let redeem = AssertUnwindSafe(self.redeem_once(attempt, permit, &recorded, &kept));
         if let Ok(returned) = redeem.catch_unwind().await {
             return returned;
         }
-        if let Some(entry) = recorded.get() {
+        // The claim stays, so that nobody takes the token in this pass; the next start gives it back.
+        self.line.left_claimed();
+        if kept.get().is_some() {
+            // Its answer is in the journal, and may hold a pair: as it is, the row lets nobody send the token again, and
+            // the next start reads it.
+            error!(%subject, "reading the answer for `{subject}` panicked; it is kept in the journal");
+        } else if let Some(entry) = recorded.get() {
             error!(%subject, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
             self.end(*entry, Ending::Unsettled("panic".into())).await;
         } else {
@@ -114,11 +125,7 @@ impl Redeemer {
     /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
     ///
     /// Records the intent. Without a permission the token goes where it belongs now, and nothing is sent.
-    async fn permission(
-        &self,
-        attempt: Attempt,
-        permit: &mut Permit,
-    ) -> Result<(Attempt, EntryId, bool), Returned> {
+    async fn permission(&self, attempt: Attempt, permit: &mut Permit) -> Result<Sending, Returned> {
         let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,
             Err((token, next)) => {
@@ -128,16 +135,24 @@ impl Redeemer {
             }
         };
         let token = &attempt.token;
+        let sent_at = self.line.clock.now();
         let intent = Intent {
             provider: self.provider.name.clone(),
             document: token.id.clone(),
             subject: token.subject.clone(),
             fingerprint: token.refresh_token.fingerprint(),
-            sent_at: self.line.clock.now(),
+            sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
             Ok(Permission::Send { entry, unsettled_since }) => {
-                return Ok((attempt, entry, unsettled_since.is_some()));
+                let profile = &self.provider.profile;
+                if unsettled_since.is_none_or(|since| may_be_sent_again(profile, since, sent_at)) {
+                    return Ok(Sending { attempt, entry, sent_at, unsettled_since });
+                }
+                let lost = lost(&attempt, unsettled_since);
+                let (class, code) = (Class::Ambiguous.word().to_owned(), NOT_ASKED_AGAIN.to_owned());
+                let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
+                Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }
             }
             Ok(Permission::InFlight(_)) => {
                 permit.signal(Signal::NotAsked);
@@ -225,24 +240,26 @@ impl Redeemer {
         attempt: Attempt,
         mut permit: Permit,
         recorded: &OnceLock<EntryId>,
+        is_kept: &OnceLock<()>,
     ) -> Returned {
-        let (mut attempt, entry, unsettled) = match self.permission(attempt, &mut permit).await {
-            Ok(permitted) => permitted,
-            Err(returned) => return returned,
-        };
+        let Sending { mut attempt, entry, sent_at, unsettled_since } =
+            match self.permission(attempt, &mut permit).await {
+                Ok(sending) => sending,
+                Err(returned) => return returned,
+            };
         let _ = recorded.set(entry);
         let line = &self.line;
         line.report.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
-        let (reading, kept) = self.keep_and_read(entry, &sent).await;
+        let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
         permit.signal(self.signal(&reading, &attempt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
         let now = line.clock.now();
-        let proof = evidence(&reading, now);
+        let mut proof = evidence(&reading, now);
         let next = match reading.class {
             Class::Granted(granted) => {
                 let kept = kept.expect("only an answer can be a grant");
@@ -257,7 +274,7 @@ impl Redeemer {
                 }
                 if attempt.put_off < line.settings.attempts {
                     line.report.retried();
-                    let wait = FIRST_RETRY_WAIT * 2_u32.saturating_pow(attempt.put_off - 1);
+                    let wait = retry_wait(attempt.put_off);
                     return Returned::Again(Box::new(attempt), Instant::now() + wait);
                 }
                 Next::Defer(proof)
@@ -273,19 +290,33 @@ impl Redeemer {
                 Next::Defer(proof)
             }
             Class::Ambiguous => {
-                warn!(%subject, "no usable answer for `{subject}` ({code}): it is asked for once more");
-                self.end(entry, Ending::Unsettled(reading.code.clone())).await;
+                let received_bytes = match &sent {
+                    Sent::Answered(raw) => raw.body.len() as u64,
+                    Sent::NotSent(_) | Sent::Lost(_) => 0,
+                };
+                let peer = self.endpoint.peer();
+                let to = peer.as_deref().unwrap_or("an unknown address");
+                warn!(%subject, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
+                let endings = peer.iter().map(|peer| (entry, Ending::SentTo(peer.clone())));
+                let unsettled = (entry, Ending::Unsettled(reading.code.clone()));
+                self.end_all(endings.chain([unsettled]).collect()).await;
                 attempt.unanswered += 1;
-                if attempt.unanswered <= ASK_AGAIN {
+                let cause = reading.code.clone();
+                attempt.lost.get_or_insert(Lost { cause, sent_at: Some(sent_at), peer, received_bytes });
+                if let Some(wait) = self.asked_again_after(&mut attempt, unsettled_since.unwrap_or(sent_at)) {
                     line.report.retried();
-                    return Returned::Again(Box::new(attempt), Instant::now() + UNANSWERED_WAIT);
+                    return Returned::Again(Box::new(attempt), Instant::now() + wait);
                 }
+                proof.lost = lost(&attempt, unsettled_since);
                 Next::Defer(proof)
             }
             Class::Refused => {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
-                let lost = unsettled && self.provider.profile.rotation != Rotation::None;
-                let state = if lost { State::LostInFlight } else { State::NeedsLogin };
+                // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
+                let in_doubt = unsettled_since.is_some() || attempt.token.taken_over;
+                let is_lost = in_doubt && self.provider.profile.rotation != Rotation::None;
+                let state = if is_lost { State::LostInFlight } else { State::NeedsLogin };
+                proof.lost = lost(&attempt, unsettled_since).filter(|_| is_lost);
                 Next::Retire { entry: Some(entry), state, evidence: proof }
             }
             Class::ClientRejected => {
@@ -309,7 +340,12 @@ impl Redeemer {
     }
 
     /// Makes the answer durable, then reads it; with an answer comes the proof that it is kept, and when it came.
-    async fn keep_and_read(&self, entry: EntryId, sent: &Sent) -> (Reading, Option<Journaled<Timestamp>>) {
+    async fn keep_and_read(
+        &self,
+        entry: EntryId,
+        sent: &Sent,
+        is_kept: &OnceLock<()>,
+    ) -> (Reading, Option<Journaled<Timestamp>>) {
         let shape = &self.provider.profile.answer;
         let Sent::Answered(raw) = sent else {
             return (grant::answer::read(sent, shape, self.line.clock.now()), None);
@@ -321,12 +357,33 @@ impl Redeemer {
                 unjournaled.rescue()
             }
         };
+        if journaled.is_kept() {
+            let _ = is_kept.set(());
+        }
         let reading = grant::answer::read_answer(journaled.get(), shape, self.line.clock.now());
         (reading, Some(journaled.map(|raw| raw.received_at)))
     }
 
+    /// How long a token rests whose answer was lost, before it goes to the gate again; `None` leaves it to the next pass.
+    fn asked_again_after(&self, attempt: &mut Attempt, first_sent_at: Timestamp) -> Option<Duration> {
+        let profile = &self.provider.profile;
+        if profile.rotation == Rotation::None {
+            // The old token stays good whatever became of the request: like one that wasn't processed.
+            attempt.put_off += 1;
+            return (attempt.put_off < self.line.settings.attempts).then(|| retry_wait(attempt.put_off));
+        }
+        match settle(profile, attempt.unanswered, first_sent_at, self.line.clock.now()) {
+            Settlement::Again(wait) => Some(wait),
+            Settlement::NextPass => None,
+        }
+    }
+
     async fn end(&self, entry: EntryId, ending: Ending) {
-        if let Err(error) = self.line.journal.end(vec![(entry, ending)], self.line.clock.now()).await {
+        self.end_all(vec![(entry, ending)]).await;
+    }
+
+    async fn end_all(&self, endings: Vec<(EntryId, Ending)>) {
+        if let Err(error) = self.line.journal.end(endings, self.line.clock.now()).await {
             self.line.journal_failed(&error);
         }
     }
@@ -339,6 +396,26 @@ impl Redeemer {
             self.line.cannot_keep();
         }
     }
+}
+
+/// How long a token rests that was put off so often.
+fn retry_wait(put_off: u32) -> Duration {
+    FIRST_RETRY_WAIT * 2_u32.saturating_pow(put_off.saturating_sub(1))
+}
+
+/// What is known of the sending whose answer was lost: in this pass, in an earlier one that wrote it into the document,
+/// by the journal alone, or by another process.
+fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
+    let bookkeeping = &attempt.token.bookkeeping;
+    let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
+    let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
+    let unknown =
+        |cause: &str, sent_at| Lost { cause: cause.to_owned(), sent_at, peer: None, received_bytes: 0 };
+    earlier
+        .and_then(|error| error.lost.clone())
+        .or_else(|| attempt.lost.clone())
+        .or_else(|| unsettled_since.map(|since| unknown("stopped", Some(since))))
+        .or_else(|| attempt.token.taken_over.then(|| unknown("claim_ended", None)))
 }
 
 /// What a reading says about the provider.

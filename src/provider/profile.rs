@@ -9,6 +9,12 @@ const BUILT_IN: [(&str, &str); 2] = [
     ("generic", include_str!("profiles/generic.toml")),
 ];
 
+/// How long a token whose answer was lost rests, in a profile that doesn't say: longer than a token endpoint works on
+/// one grant, and short beside everything that a person waits for.
+pub(super) const fn settle_after() -> Duration {
+    Duration::from_secs(2)
+}
+
 /// A profile that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {

@@ -3,7 +3,7 @@
 use super::mapping::{ExpiryFormat, FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
-    AccessToken, Bookkeeping, FieldValue, Fingerprint, LastError, Lease, RefreshToken, State, Subject,
+    AccessToken, Bookkeeping, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State, Subject,
     TokenDocument, TokenId,
 };
 use bson::{Bson, Document, spec::ElementType};
@@ -114,7 +114,20 @@ fn last_error_document(error: &LastError) -> Document {
         document.insert("http_status", i32::from(status));
     }
     document.insert("at", date(error.at));
+    if let Some(lost) = &error.lost {
+        document.insert("lost", lost_document(lost));
+    }
     document
+}
+
+fn lost_document(lost: &Lost) -> Document {
+    let values = [
+        ("cause", Some(lost.cause.as_str().into())),
+        ("sent_at", lost.sent_at.map(date)),
+        ("peer", lost.peer.as_deref().map(Bson::from)),
+        ("received_bytes", Some(Bson::Int64(i64::try_from(lost.received_bytes).unwrap_or(i64::MAX)))),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Reads bookkeeping field by field: a field of the wrong type counts as absent, an unknown state as live.
@@ -139,6 +152,16 @@ fn last_error(document: &Document) -> Option<LastError> {
         code: text(document, "code")?.to_owned(),
         http_status: whole_number(document, "http_status").and_then(|status| u16::try_from(status).ok()),
         at: instant(document, "at")?,
+        lost: document.get_document("lost").ok().and_then(lost),
+    })
+}
+
+fn lost(document: &Document) -> Option<Lost> {
+    Some(Lost {
+        cause: text(document, "cause")?.to_owned(),
+        sent_at: instant(document, "sent_at"),
+        peer: text(document, "peer").map(str::to_owned),
+        received_bytes: whole_number(document, "received_bytes").unwrap_or(0).into(),
     })
 }
 
@@ -224,6 +247,12 @@ mod tests {
                 code: "invalid_grant".into(),
                 http_status: Some(400),
                 at: at(7),
+                lost: Some(Lost {
+                    cause: "timeout".into(),
+                    sent_at: Some(at(6)),
+                    peer: Some("192.0.2.1:443".into()),
+                    received_bytes: 17,
+                }),
             }),
             lease: Some(Lease { id: "l".into(), owner: "host:1".into(), until: at(8) }),
         };

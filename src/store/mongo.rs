@@ -1,11 +1,10 @@
 //! The real thing: a MongoDB collection, on servers 4.4 and newer, standalone, replica set or sharded.
 //!
 //! Every driver future is spawned, and only the wait for it is bounded: dropping one midway can leave the driver's
-//! connection in an undefined state. Writes say `w: majority, j: true` themselves, because the implicit default isn't
+//! connection in an undefined state. One that nobody waits for any more is left together with its client. Writes say `w: majority, j: true` themselves, because the implicit default isn't
 //! one on every topology, and go through `run_command`, because the driver's own bulk write needs a server 8.0.
 
 use super::document::{date, id_value, token_document, token_id};
-use super::mapping::no_room;
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
     StoreError, StoreSettings,
@@ -15,13 +14,16 @@ use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use failure::Cause;
 use futures::TryStreamExt;
-use mongodb::{Client, Collection, Database, options::FindOptions};
+use mongodb::{
+    Client, Collection, Database, Namespace,
+    options::{ClientOptions, FindOptions},
+};
 use query::{Range, Reading};
 use raw::Raw;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -46,8 +48,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 /// A MongoDB collection of token documents.
 pub struct MongoStore {
     at: String,
-    database: Database,
-    collection: Collection<RawDocumentBuf>,
+    namespace: Namespace,
+    /// What the driver's client is made of.
+    options: ClientOptions,
+    /// The client in use, replaced when one of its connections went silent.
+    link: RwLock<Link>,
     mapping: Arc<Mapping>,
     /// The extra filter, read from its extended JSON.
     filter: Option<Document>,
@@ -55,6 +60,29 @@ pub struct MongoStore {
     due_index: RwLock<Option<String>>,
     /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
     plain_texts: AtomicBool,
+    /// Longest wait for any answer, if the URL says so.
+    longest_wait: Option<Duration>,
+}
+
+/// A client of the driver, with a pool of connections of its own.
+#[derive(Clone)]
+struct Link {
+    /// How many there were before it.
+    number: u64,
+    database: Database,
+    collection: Collection<RawDocumentBuf>,
+}
+
+impl Link {
+    fn new(
+        number: u64,
+        options: ClientOptions,
+        namespace: &Namespace,
+    ) -> Result<Self, mongodb::error::Error> {
+        let database = Client::with_options(options)?.database(&namespace.db);
+        let collection = database.collection(&namespace.coll);
+        Ok(Self { number, database, collection })
+    }
 }
 
 impl std::fmt::Debug for MongoStore {
@@ -70,8 +98,9 @@ impl MongoStore {
     /// [`StoreError::Settings`] when the URL, the database or the extra filter can't be used.
     pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Self, StoreError> {
         let filter = settings.mapping.filter.as_deref().map(connect::extra_filter).transpose()?;
-        let (options, at) = connect::options(settings, concurrency).await?;
-        let name = settings.database.clone().or_else(|| options.default_database.clone());
+        let connect::Options { driver, hosts, longest_wait } =
+            connect::options(settings, concurrency).await?;
+        let name = settings.database.clone().or_else(|| driver.default_database.clone());
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Err(StoreError::Settings(
                 "neither the store's URL nor `store.database` names a database; set `store.database` or \
@@ -79,37 +108,72 @@ impl MongoStore {
                     .to_owned(),
             ));
         };
-        let at = format!("{name}.{} at {at}", settings.collection);
-        let client = Client::with_options(options).map_err(|error| failure::sort(&at, "connect", &error))?;
-        let database = client.database(&name);
+        let at = format!("{name}.{} at {hosts}", settings.collection);
+        let namespace = Namespace::new(name, &settings.collection);
+        let link = Link::new(0, driver.clone(), &namespace);
+        let link = link.map_err(|error| failure::sort(&at, "connect", &error))?;
         Ok(Self {
             at,
-            collection: database.collection(&settings.collection),
-            database,
+            namespace,
+            options: driver,
+            link: RwLock::new(link),
             mapping: Arc::new(settings.mapping.clone()),
             filter,
             due_index: RwLock::new(None),
             plain_texts: AtomicBool::new(false),
+            longest_wait,
         })
     }
 
-    /// Spawns a driver future and waits for it within `bound`; when the wait ends first, the future runs on.
-    async fn call<T: Send + 'static>(
+    fn link(&self) -> Link {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves a link on which no answer came, with all its connections.
+    ///
+    /// The driver waits for an answer for as long as the connection stands, and counts such a connection as in use: a
+    /// pool of them would let no call through any more, long after the server is back.
+    fn leave(&self, silent: &Link) {
+        let mut link = self.link.write().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have left it already; calls that still wait on it are not disturbed.
+        if link.number == silent.number
+            && let Ok(new) = Link::new(silent.number + 1, self.options.clone(), &self.namespace)
+        {
+            *link = new;
+        }
+    }
+
+    /// Spawns a driver future and waits for it within `bound`; when the wait ends first, the future and the link that it
+    /// used are left for good.
+    async fn call<T: Send + 'static, F>(
         &self,
         action: &'static str,
         bound: Duration,
-        future: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        call: impl FnOnce(Link) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    {
         let unavailable = |cause: String| StoreError::Unavailable {
             at: self.at.clone(),
             action,
             source: Box::new(Cause::new(cause)),
         };
-        match tokio::time::timeout(bound, tokio::spawn(future)).await {
+        // An index takes as long as it takes to build.
+        let longest = self.longest_wait.filter(|_| bound <= READ_TIMEOUT);
+        let bound = longest.map_or(bound, |longest| longest.min(bound));
+        let link = self.link();
+        let mut running = tokio::spawn(call(link.clone()));
+        match tokio::time::timeout(bound, &mut running).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error)),
             Ok(Err(_)) => Err(unavailable("the driver's task ended without an answer".to_owned())),
-            Err(_) => Err(unavailable(format!("no answer within {} s", bound.as_secs()))),
+            Err(_) => {
+                self.leave(&link);
+                // Whatever it leaves behind in the driver, nobody uses that client again.
+                running.abort();
+                Err(unavailable(format!("no answer within {} s", bound.as_secs_f64())))
+            }
         }
     }
 
@@ -119,8 +183,7 @@ impl MongoStore {
         bound: Duration,
         command: Document,
     ) -> Result<Document, StoreError> {
-        let database = self.database.clone();
-        self.call(action, bound, async move { database.run_command(command).await }).await
+        self.call(action, bound, |link| async move { link.database.run_command(command).await }).await
     }
 
     /// Runs update statements, each on its own; fails when any of them may be repeated with a better end.
@@ -129,16 +192,15 @@ impl MongoStore {
         action: &'static str,
         statements: Vec<Document>,
     ) -> Result<update::Reply, StoreError> {
-        let command = update::command(self.collection.name(), statements);
+        let command = update::command(&self.namespace.coll, statements);
         let reply = self.command(action, WRITE_TIMEOUT, command).await?;
         failure::read_update(&self.at, action, &reply)
     }
 
     async fn find(&self, action: &'static str, reading: Reading) -> Result<Vec<RawDocumentBuf>, StoreError> {
-        let collection = self.collection.clone();
         let (filter, options): (Document, FindOptions) = reading.into_options(READ_TIMEOUT);
-        self.call(action, READ_TIMEOUT, async move {
-            collection.find(filter).with_options(options).await?.try_collect().await
+        self.call(action, READ_TIMEOUT, |link| async move {
+            link.collection.find(filter).with_options(options).await?.try_collect().await
         })
         .await
     }
@@ -258,10 +320,10 @@ impl MongoStore {
     /// Those of `ids` that have no room for what a pass writes.
     async fn without_room(&self, ids: Vec<Bson>) -> Result<Vec<(TokenId, String)>, StoreError> {
         let mut refused = HashMap::new();
-        for (path, reading) in query::without_room(&self.mapping, &ids) {
+        for (reason, reading) in query::without_room(&self.mapping, &ids) {
             let found = self.find("look at unclaimed documents", reading).await?;
             let found = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id);
-            refused.extend(found.map(|id| (id, no_room(path))));
+            refused.extend(found.map(|id| (id, reason.clone())));
         }
         Ok(refused.into_iter().collect())
     }
@@ -275,7 +337,7 @@ impl Store for MongoStore {
     }
 
     fn identity(&self) -> String {
-        format!("mongodb {}", self.collection.namespace())
+        format!("mongodb {}", self.namespace)
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
@@ -385,11 +447,11 @@ impl Store for MongoStore {
     }
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
-        let collection = self.collection.clone();
         let conditions = query::due_conditions(&self.mapping, self.filter.as_ref(), query);
-        let count =
-            async move { collection.count_documents(conditions).max_time(READ_TIMEOUT * 9 / 10).await };
-        self.call("count due documents", READ_TIMEOUT, count).await
+        self.call("count due documents", READ_TIMEOUT, |link| async move {
+            link.collection.count_documents(conditions).max_time(READ_TIMEOUT * 9 / 10).await
+        })
+        .await
     }
 
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {

@@ -5,6 +5,7 @@ mod architecture;
 mod crash;
 mod foreign;
 mod pass;
+mod proof;
 mod readme;
 mod run;
 mod store;

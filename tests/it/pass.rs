@@ -8,6 +8,8 @@ mod plain;
 mod providers;
 mod races;
 mod recovery;
+mod settle;
 mod silence;
 mod stops;
 mod store_away;
+mod takeover;

@@ -1,7 +1,10 @@
 //! What several subjects need.
 
+pub(crate) mod faulty_disk;
 pub(crate) mod foreign;
 pub(crate) mod meddler;
 pub(crate) mod mongod;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod rehearsal;
+pub(crate) mod replica_set;

@@ -14,10 +14,10 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 /// What `journal discard --format json` prints: the entry as it was.
 #[derive(Debug, Clone, Serialize)]
-pub struct Discarded {
+pub(super) struct Discarded {
     /// The entry, which is gone now.
     #[serde(flatten)]
-    pub entry: ListedEntry,
+    entry: ListedEntry,
 }
 
 /// Writes a parked pair into its document.

@@ -252,6 +252,7 @@ mod tests {
                 code: code.to_owned(),
                 http_status: Some(400),
                 at: at("2026-11-14T03:00:00Z"),
+                lost: None,
             }),
             ..Bookkeeping::default()
         }

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS entries (
   unsettled_since INTEGER,
   why TEXT,
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
+  peer TEXT,                       -- whom it was sent to, where the answer was lost
   sealed INTEGER                   -- 1: the body is encrypted
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
@@ -102,7 +103,7 @@ impl Rows {
         }
         let mut rows = Self { connection, file: file.to_owned(), seal, durable: true, log_pages: 0 };
         rows.begin(true)?;
-        rows.make_tables(version)?;
+        rows.make_tables()?;
         let sealed = rows.seal_all()?;
         rows.take_note(now)?;
         rows.commit()?;
@@ -115,12 +116,16 @@ impl Rows {
         Ok(rows)
     }
 
-    fn make_tables(&mut self, version: i64) -> Result<(), JournalError> {
+    fn make_tables(&mut self) -> Result<(), JournalError> {
         let make = || {
-            if version == 1 {
-                self.connection.execute_batch("ALTER TABLE entries ADD COLUMN sealed INTEGER")?;
-            }
             self.connection.execute_batch(SCHEMA)?;
+            // Journals of earlier versions don't have them; their rows have nothing in them.
+            for (name, kind) in [("peer", "TEXT"), ("sealed", "INTEGER")] {
+                if !read::has_column(&self.connection, name)? {
+                    self.connection
+                        .execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))?;
+                }
+            }
             self.connection.pragma_update(None, "user_version", SCHEMA_VERSION)
         };
         make().map_err(|source| failure(&self.file, "make its tables", source))

@@ -2,7 +2,7 @@
 
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
-use crate::journal::seal::{Closed, Place, Seal};
+use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
 use crate::journal::{
     Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Listed, Page, Parked,
 };
@@ -21,11 +21,12 @@ const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
 const COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at";
+     received_at, peer, sealed, length(body)";
 
-/// The body's columns, behind the others.
-const BODY: &str = "body, sealed";
-const BODY_AT: usize = 13;
+/// The body's column, behind the others.
+const BODY: &str = "body";
+const SEALED_AT: usize = 14;
+const BODY_AT: usize = 16;
 
 impl Rows {
     /// The rows behind `after`, oldest first.
@@ -82,7 +83,14 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     }
     let read = || {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM entries ORDER BY id"))?;
+        let mut columns = COLUMNS.to_owned();
+        // A journal of an earlier version that is only looked at.
+        for later in ["peer", "sealed"] {
+            if !has_column(&connection, later)? {
+                columns = columns.replace(later, "NULL");
+            }
+        }
+        let mut statement = connection.prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?;
         let mut rows = statement.query([])?;
         let mut listed = Listed::default();
         while let Some(row) = rows.next()? {
@@ -94,6 +102,12 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
         Ok(listed)
     };
     read().map_err(|source| failure(file, "be read", source))
+}
+
+/// Journals of earlier versions lack some.
+pub(super) fn has_column(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*) FROM pragma_table_info('entries') WHERE name = ?1";
+    connection.query_row(count, [name], |row| row.get(0))
 }
 
 /// What is wrong with a row, when it is the row and not the file.
@@ -116,6 +130,10 @@ fn unreadable(index: usize, column: &str) -> Error {
 /// A text for people, or one that is only compared: what isn't UTF-8 in it is replaced.
 pub(super) fn shown(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(String::from_utf8_lossy(bytes(row, index)?).into_owned())
+}
+
+fn text_or_none(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
+    Ok(row.get_ref(index)?.as_bytes_or_null()?.map(|text| String::from_utf8_lossy(text).into_owned()))
 }
 
 fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
@@ -149,7 +167,7 @@ pub(super) fn open(
 fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
     let mut entry = entry(row)?;
     if let Some(status) = row.get::<_, Option<u16>>(9)? {
-        let body = open(row, seal, [BODY_AT, BODY_AT + 1], [2, 4, 1])?;
+        let body = open(row, seal, [BODY_AT, SEALED_AT], [2, 4, 1])?;
         let body = body.map_err(|_| unreadable(BODY_AT, "answer"))?;
         entry.answer = Some(Journaled {
             entry: entry.id,
@@ -175,6 +193,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         // A word of nobody's is the state that loses nothing.
         _ => EntryState::Unsettled,
     };
+    let sealed = row.get::<_, Option<bool>>(SEALED_AT)? == Some(true);
     let exact =
         |index, name| String::from_utf8(bytes(row, index)?.to_vec()).map_err(|_| unreadable(index, name));
     Ok(Entry {
@@ -189,8 +208,13 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
         },
         unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
-        why: row.get_ref(8)?.as_bytes_or_null()?.map(|why| String::from_utf8_lossy(why).into_owned()),
-        answered: row.get::<_, Option<u16>>(9)?.is_some(),
+        why: text_or_none(row, 8)?,
+        peer: text_or_none(row, 13)?,
+        received_bytes: row
+            .get::<_, Option<u16>>(9)?
+            .map(|_| Ok::<_, Error>(row.get::<_, Option<i64>>(15)?.unwrap_or_default().unsigned_abs()))
+            .transpose()?
+            .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
         answer: None,
     })
 }

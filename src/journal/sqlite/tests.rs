@@ -187,7 +187,7 @@ async fn a_journal_of_the_version_before_is_taken_over() {
     answered(&journal, "one").await;
     journal.close().await;
     let raw = Connection::open(directory.path().join("journal.db")).unwrap();
-    raw.execute_batch("ALTER TABLE entries DROP COLUMN sealed; PRAGMA user_version = 1;").unwrap();
+    raw.execute_batch("ALTER TABLE entries DROP COLUMN sealed; ALTER TABLE entries DROP COLUMN peer; PRAGMA user_version = 1;").unwrap();
     drop(raw);
     assert_eq!(Journal::peek(directory.path()).unwrap().len(), 1, "before anybody has opened it");
     let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();

@@ -3,7 +3,10 @@
 use super::failure;
 use crate::store::{StoreError, StoreSettings};
 use bson::Document;
-use mongodb::{error::ErrorKind, options::ClientOptions};
+use mongodb::{
+    error::ErrorKind,
+    options::{ClientOptions, ConnectionString},
+};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
@@ -25,13 +28,26 @@ const EXPECTED_URL: &str = "the store's URL is not a MongoDB URL that can be use
      `mongodb://user:password@host1:27017,host2/database?option=value` or `mongodb+srv://…`, with each of \
      `: / ? # [ ] @ %` in the user name and the password percent-encoded";
 
-/// Reads the URL (and the DNS, for `mongodb+srv`): the options, and the hosts for people.
-pub(super) async fn options(
-    settings: &StoreSettings,
-    concurrency: usize,
-) -> Result<(ClientOptions, String), StoreError> {
+/// What a URL says.
+pub(super) struct Options {
+    /// The driver's part.
+    pub(super) driver: ClientOptions,
+    /// The hosts, for people.
+    pub(super) hosts: String,
+    /// `socketTimeoutMS`: the longest wait for any answer.
+    pub(super) longest_wait: Option<Duration>,
+}
+
+/// Reads the URL (and the DNS, for `mongodb+srv`).
+pub(super) async fn options(settings: &StoreSettings, concurrency: usize) -> Result<Options, StoreError> {
     let url = settings.url.expose_secret().to_owned();
     let hosts = hosts(&url);
+    let Ok(mut url) = ConnectionString::parse(url) else {
+        return Err(StoreError::Settings(EXPECTED_URL.to_owned()));
+    };
+    // Other drivers know it, so it stands in many URLs; this one refuses them. We keep the time of every call anyway.
+    #[expect(deprecated, reason = "the driver can't honour it, and so takes it for an error")]
+    let longest_wait = url.socket_timeout.take().filter(|wait| !wait.is_zero());
     let parsed = tokio::spawn(async move { ClientOptions::parse(url).await }).await;
     let mut options = match parsed {
         Ok(Ok(options)) => options,
@@ -45,7 +61,7 @@ pub(super) async fn options(
     options.app_name.get_or_insert_with(|| "evergrant".to_owned());
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
-    Ok((options, hosts))
+    Ok(Options { driver: options, hosts, longest_wait })
 }
 
 /// The hosts that a URL names: what stands behind the last `@` and before the path.

@@ -39,7 +39,7 @@ impl MongoStore {
         let action = "look for the collection";
         let command = doc! {
             "listCollections": 1,
-            "filter": { "name": self.collection.name() },
+            "filter": { "name": &self.namespace.coll },
             "nameOnly": true,
             "authorizedCollections": true,
         };
@@ -54,9 +54,10 @@ impl MongoStore {
 
     /// Documents in the collection, by its metadata.
     pub(super) async fn estimate(&self) -> Result<u64, StoreError> {
-        let collection = self.collection.clone();
-        self.call("count documents", READ_TIMEOUT, async move { collection.estimated_document_count().await })
-            .await
+        self.call("count documents", READ_TIMEOUT, |link| async move {
+            link.collection.estimated_document_count().await
+        })
+        .await
     }
 
     /// Updates a document that can't be there: the server checks the permission, the role of the member and the
@@ -67,7 +68,7 @@ impl MongoStore {
             "u": { "$set": { self.mapping.bookkeeping.as_str(): {} } },
             "upsert": false,
         };
-        let command = update::command(self.collection.name(), vec![statement]);
+        let command = update::command(&self.namespace.coll, vec![statement]);
         let reply = self.command("write to the collection", WRITE_TIMEOUT, command).await?;
         failure::read_update(&self.at, "write to the collection", &reply).map(drop)
     }
@@ -75,7 +76,7 @@ impl MongoStore {
     /// Finds or creates the due index, and remembers its name.
     pub(super) async fn ensure_index(&self) -> Result<IndexState, StoreError> {
         let keys = doc! { format!("{}.due_at", self.mapping.bookkeeping): 1, "_id": 1 };
-        let command = doc! { "listIndexes": self.collection.name() };
+        let command = doc! { "listIndexes": &self.namespace.coll };
         let found = match self.command("list the indexes", READ_TIMEOUT, command).await {
             Ok(reply) => {
                 let indexes = first_batch(&reply);
@@ -92,7 +93,7 @@ impl MongoStore {
             return Ok(IndexState::Ready);
         }
         let command = doc! {
-            "createIndexes": self.collection.name(),
+            "createIndexes": &self.namespace.coll,
             "indexes": [{ "key": keys.clone(), "name": INDEX_NAME }],
             "writeConcern": { "w": "majority" },
         };
@@ -113,8 +114,8 @@ impl MongoStore {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         format!(
             "db.getSiblingDB({}).getCollection({}).createIndex({}, {{ name: \"{INDEX_NAME}\" }})",
-            quoted(self.database.name()),
-            quoted(self.collection.name()),
+            quoted(&self.namespace.db),
+            quoted(&self.namespace.coll),
             Bson::Document(keys).into_relaxed_extjson(),
         )
     }

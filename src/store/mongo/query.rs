@@ -6,13 +6,21 @@
 use super::raw::Raw;
 use crate::clock::Timestamp;
 use crate::store::document::{date, token_id};
-use crate::store::mapping::FieldPath;
+use crate::store::mapping::{FieldPath, no_room};
 use crate::store::{DuePage, DueQuery, Mapping, Position, ProviderFilter};
 use crate::token::{TokenDocument, TokenId};
 use bson::{Bson, Document, RawDocument, doc};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// What a document may have at most, in bytes: the server's own limit.
+const MAX_DOCUMENT_BYTES: i32 = 16 * 1024 * 1024;
+
+/// What must be left of that for a document to be claimed, in bytes: four tokens of the longest that are sent.
+///
+/// A pair for which there is no room must not be asked for.
+const ROOM_BYTES: i32 = 64 * 1024;
 
 /// A part of the collection that one cursor reads in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,16 +281,23 @@ pub(super) fn leased(mapping: &Mapping, ids: Vec<Bson>, lease: &str, until: Opti
     reading
 }
 
-/// For each written path with parents, those of the documents in which a parent isn't a sub-document.
+/// Those of the documents in which something that a pass writes has no place, with what is in the way.
 pub(super) fn without_room<'a>(
     mapping: &'a Mapping,
     ids: &'a [Bson],
-) -> impl Iterator<Item = (&'a FieldPath, Reading)> {
-    let nested = mapping.written().filter(|path| path.segments().count() > 1 && !ids.is_empty());
-    nested.map(move |path| {
-        let conditions = vec![doc! { "_id": { "$in": ids } }, doc! { "$nor": [has_room(path)] }];
-        (path, Reading { conditions, projection: doc! { "_id": 1 }, ..Reading::default() })
+) -> impl Iterator<Item = (String, Reading)> {
+    let nested = mapping.written().filter(|path| path.segments().count() > 1);
+    let in_the_way = nested.map(|path| (no_room(path), has_room(path)));
+    let too_long = std::iter::once(("it is as long as a document may be".to_owned(), is_short_enough()));
+    in_the_way.chain(too_long).filter(|_| !ids.is_empty()).map(move |(reason, room)| {
+        let conditions = vec![doc! { "_id": { "$in": ids } }, doc! { "$nor": [room] }];
+        (reason, Reading { conditions, projection: doc! { "_id": 1 }, ..Reading::default() })
     })
+}
+
+/// Is there room in the document for a longer pair and the bookkeeping?
+pub(super) fn is_short_enough() -> Document {
+    doc! { "$expr": { "$lte": [{ "$bsonSize": "$$ROOT" }, MAX_DOCUMENT_BYTES - ROOM_BYTES] } }
 }
 
 /// Can something be written at the path? Every parent must be a sub-document or absent.

@@ -1,6 +1,6 @@
 //! Update statements, pure: what is demanded of a document, and what is set in it.
 
-use super::query::{and, due_by, field, has_room, lease_is_free};
+use super::query::{and, due_by, field, has_room, is_short_enough, lease_is_free};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Mapping};
@@ -85,6 +85,7 @@ pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document 
         doc! { "$or": [{ format!("{path}.lease.id"): &claim.lease.id }, and(free)] },
     ];
     conditions.extend(mapping.written().filter(|path| path.segments().count() > 1).map(has_room));
+    conditions.push(is_short_enough());
     let old = format!("${path}");
     let kept = doc! { "$cond": [{ "$eq": [{ "$type": &old }, "object"] }, &old, {}] };
     let set =

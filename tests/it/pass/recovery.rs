@@ -16,14 +16,14 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// A process up to the moment at which it dies.
-struct Doomed<'a> {
+pub(super) struct Doomed<'a> {
     rehearsal: &'a Rehearsal,
     journal: Journal,
 }
 
 impl<'a> Doomed<'a> {
     /// It began a pass and claimed these.
-    async fn claims(rehearsal: &'a Rehearsal, positions: &[usize]) -> Self {
+    pub(super) async fn claims(rehearsal: &'a Rehearsal, positions: &[usize]) -> Self {
         let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
         journal.begin_pass("doomed", &rehearsal.backend.store.identity()).await.unwrap();
         let now = rehearsal.clock.now();
@@ -38,7 +38,7 @@ impl<'a> Doomed<'a> {
         Self { rehearsal, journal }
     }
 
-    async fn intends(&self, position: usize) -> EntryId {
+    pub(super) async fn intends(&self, position: usize) -> EntryId {
         let user = &self.rehearsal.users[position];
         let intent = Intent {
             provider: "sandbox".into(),
@@ -54,7 +54,7 @@ impl<'a> Doomed<'a> {
     }
 
     /// The provider processes the grant of this user's token.
-    async fn sends(&self, position: usize) -> RawAnswer {
+    pub(super) async fn sends(&self, position: usize) -> RawAnswer {
         let provider = &self.rehearsal.providers[0];
         let token = RefreshToken::new(self.rehearsal.users[position].refresh_token.clone());
         let endpoint = TokenEndpoint::new(provider, self.rehearsal.clock.clone()).unwrap();
@@ -64,11 +64,11 @@ impl<'a> Doomed<'a> {
         }
     }
 
-    async fn keeps(&self, entry: EntryId, answer: RawAnswer) {
+    pub(super) async fn keeps(&self, entry: EntryId, answer: RawAnswer) {
         self.journal.answer(entry, answer).await.unwrap();
     }
 
-    async fn dies(self) {
+    pub(super) async fn dies(self) {
         self.journal.close().await;
     }
 }

@@ -51,13 +51,18 @@ pub(crate) async fn mongo(test: &str, mapping: Mapping) -> Option<Backend> {
 }
 
 pub(crate) async fn mongo_at(uri: &str, test: &str, mapping: Mapping) -> Option<Backend> {
+    Some(mongo_beside(uri, mongod::uri()?, test, mapping).await)
+}
+
+/// A store at `uri`; the way around it leads over `around`, to the same server.
+pub(crate) async fn mongo_beside(uri: &str, around: &str, test: &str, mapping: Mapping) -> Backend {
     let name = mongod::database_name(test);
-    let database = Client::with_uri_str(mongod::uri()?).await.unwrap().database(&name);
+    let database = Client::with_uri_str(around).await.unwrap().database(&name);
     database.create_collection(COLLECTION).await.unwrap();
     let settings = settings(uri, Some(&name), mapping);
     let store = connect(&settings, 8).await.unwrap();
     store.prepare().await.unwrap();
-    Some(Backend { store, settings, behind: Behind::Mongo(database.collection(COLLECTION)) })
+    Backend { store, settings, behind: Behind::Mongo(database.collection(COLLECTION)) }
 }
 
 pub(crate) fn settings(url: &str, database: Option<&str>, mapping: Mapping) -> StoreSettings {
@@ -79,6 +84,12 @@ impl Backend {
             Behind::Mongo(collection) => collection,
             Behind::Sqlite { .. } => panic!("a MongoDB"),
         }
+    }
+
+    /// Lets the store be reached by another way: over a line that may break. Nothing is sent yet.
+    pub(crate) async fn reach_by(&mut self, url: &str) {
+        self.settings.url = url.to_owned().into();
+        self.store = connect(&self.settings, 8).await.unwrap();
     }
 
     /// Opens the same store once more, as another process does.
@@ -124,6 +135,14 @@ impl Backend {
         let connection = rusqlite::Connection::open(path).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
         assert_eq!(connection.execute(sql, rusqlite::params_from_iter(parameters)).unwrap(), 1);
+    }
+
+    /// The text that the embedded store keeps for the document with this number as `_id`.
+    pub(crate) fn text_of(&self, number: i64) -> String {
+        let path = evergrant::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let id = format!(r#"{{"$numberInt":"{number}"}}"#);
+        connection.query_row("SELECT fields FROM documents WHERE id = ?1", [id], |row| row.get(0)).unwrap()
     }
 
     /// Every whole document, as relaxed extended JSON, in `_id` order.

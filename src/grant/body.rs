@@ -1,0 +1,94 @@
+//! A body as JSON: as forgiving as keeping a pair needs, and as strict as marking a user needs.
+//!
+//! A success that is slightly broken still holds the only copy of a new pair; a refusal that is slightly broken may be
+//! anybody's. So what had to be mended is told apart from what was well formed.
+
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// The mark that some servers write in front of UTF-8 (RFC 8259 §8.1 lets a reader skip it).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What a body is.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Well-formed JSON.
+    Json(Value),
+    /// A JSON object once broken bytes were replaced or what stands behind it was left out.
+    Mended(Value),
+    /// JSON that ends too early.
+    Cut,
+    /// Anything else.
+    Other,
+}
+
+impl Body {
+    /// Reads a body; an empty one is [`Body::Other`].
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let error = match serde_json::from_slice(bytes) {
+            Ok(value) => return Self::Json(value),
+            Err(error) => error,
+        };
+        if let Some(mended) = mended(bytes) {
+            return Self::Mended(mended);
+        }
+        let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        if error.is_eof() && begins == Some(&b'{') { Self::Cut } else { Self::Other }
+    }
+
+    /// What it says, well formed or mended.
+    pub(super) const fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Json(value) | Self::Mended(value) => Some(value),
+            Self::Cut | Self::Other => None,
+        }
+    }
+
+    /// Is it as it should be, so that what it says of a user may be believed?
+    pub(super) const fn is_well_formed(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+
+    /// The text at the pointer, not empty; none that broken bytes were replaced in.
+    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
+        let text = self.value()?.pointer(pointer)?.as_str()?;
+        (!text.is_empty() && self.is_whole(text)).then_some(text)
+    }
+
+    /// Is every byte of this text of it as it came?
+    pub(super) fn is_whole(&self, text: &str) -> bool {
+        self.is_well_formed() || !text.contains(char::REPLACEMENT_CHARACTER)
+    }
+}
+
+/// The object at the beginning of a text that isn't quite JSON: in UTF-16, with bytes of another encoding in it, or with
+/// something behind it.
+fn mended(bytes: &[u8]) -> Option<Value> {
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes),
+    };
+    let first = serde_json::Deserializer::from_str(&text).into_iter::<Value>().next()?;
+    first.ok().filter(Value::is_object)
+}
+
+fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Cow<'static, str> {
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    String::from_utf16_lossy(&units).into()
+}
+
+/// Does a refresh token stand anywhere in it, under whatever spelling of that name?
+pub(super) fn holds_refresh_token(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, value)| {
+            let letters = name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase());
+            let named = letters.eq("refreshtoken".chars());
+            let filled = !matches!(value, Value::Null | Value::Bool(_)) && value.as_str() != Some("");
+            named && filled || holds_refresh_token(value)
+        }),
+        Value::Array(items) => items.iter().any(holds_refresh_token),
+        _ => false,
+    }
+}

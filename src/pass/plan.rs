@@ -1,0 +1,213 @@
+//! What is to be written for each end of a way, and where the document ends if the write matches. No I/O.
+
+use super::Line;
+use crate::clock::Timestamp;
+use crate::grant::answer::Granted;
+use crate::journal::{Ending, EntryId, Journaled};
+use crate::provider::Provider;
+use crate::report::Outcome;
+use crate::store::Change;
+use crate::token::{
+    DueToken, Fingerprint, LastError, Malformed, RefreshToken, State, Subject, TokenDocument, TokenId,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Why a document waits whose token is on its way for another one.
+pub(super) const SAME_TOKEN_IN_FLIGHT: &str = "same_token_in_flight";
+
+/// A document at the end of its way.
+#[derive(Debug)]
+pub(super) enum Landed {
+    /// One that had a token to send.
+    Token { token: DueToken, provider: Arc<Provider>, next: Next },
+    /// One that had none.
+    Malformed { document: TokenDocument, malformed: Malformed },
+}
+
+/// What to do for it.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Put the new pair into the document.
+    WriteBack { granted: Journaled<Granted>, received_at: Timestamp, recovered: bool },
+    /// Mark it, if the token is still the one that was refused.
+    Retire { entry: Option<EntryId>, state: State, evidence: LastError },
+    /// Try again later, and later each time.
+    Defer(LastError),
+    /// Give the claim back: why it is still due.
+    Release(&'static str),
+    /// Give the claim back, behind those that nobody has asked for yet: why it is still due.
+    Later(&'static str),
+    /// Give the claim back, as if it had never been taken.
+    NotTaken,
+    /// Somebody else wrote another token: keep theirs.
+    Overtaken,
+    /// Its token was redeemed for this document: take the pair from there.
+    Copy { first: TokenId },
+}
+
+/// One document with what is to be written, and what its end will be if the write matches.
+pub(super) struct Planned {
+    pub(super) subject: Subject,
+    pub(super) change: Option<Change>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) reason: Option<String>,
+    pub(super) ending: Option<(EntryId, Ending)>,
+    pub(super) recovered: bool,
+    /// Is its new pair in the journal?
+    pub(super) kept: bool,
+}
+
+impl Planned {
+    pub(super) fn has_pair_of_ours(&self) -> bool {
+        matches!(self.ending, Some((_, Ending::Redeemed { .. } | Ending::Renewed)))
+    }
+}
+
+/// Plans a batch from what was read of its documents and of the journal.
+pub(super) struct Planner<'batch> {
+    pub(super) line: &'batch Line,
+    /// Documents whose mark depends on how they are now; `None` when the store can't be read.
+    pub(super) read: Option<&'batch HashMap<TokenId, TokenDocument>>,
+    /// What has become of tokens that were redeemed for another document.
+    pub(super) successors: &'batch HashMap<Fingerprint, Fingerprint>,
+}
+
+impl Planner<'_> {
+    /// What to write for a document, and where it ends if the write matches.
+    pub(super) fn plan(&self, landed: Landed) -> Planned {
+        let read = self.read;
+        let policy = &self.line.policy;
+        let now = self.line.clock.now();
+        let (token, provider, next) = match landed {
+            Landed::Token { token, provider, next } => (token, provider, next),
+            Landed::Malformed { document, malformed } => {
+                let change = policy.malformed(&document, &malformed, now);
+                return plan(&document.subject, Some(change), Outcome::Malformed);
+            }
+        };
+        let subject = &token.subject;
+        match next {
+            Next::WriteBack { granted, received_at, recovered } => {
+                let change =
+                    policy.renewal(&granted, &token, &provider.profile, received_at, self.line.chance.unit());
+                let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
+                let ending =
+                    new.map_or(Ending::Renewed, |new| Ending::Redeemed { successor: new.fingerprint() });
+                Planned {
+                    ending: Some((granted.entry(), ending)),
+                    recovered,
+                    kept: granted.is_kept(),
+                    ..plan(subject, Some(change), Outcome::Refreshed)
+                }
+            }
+            Next::Retire { entry, state, evidence } => {
+                let ending = entry.map(|entry| (entry, Ending::Settled));
+                let Some(read) = read else {
+                    // Not settled after all: the provider is asked again in the next pass.
+                    let ending = entry.map(|entry| (entry, Ending::NotProcessed));
+                    return Planned {
+                        ending,
+                        reason: Some("store".into()),
+                        ..plan(subject, None, Outcome::StillDue)
+                    };
+                };
+                let outcome =
+                    if state == State::LostInFlight { Outcome::LostInFlight } else { Outcome::NeedsLogin };
+                match read.get(&token.id) {
+                    None => Planned { ending, ..plan(subject, None, Outcome::Gone) },
+                    // The loser of a race marks nobody: the refused token isn't theirs any more.
+                    Some(document) if document.refresh_token.as_ref() != Ok(&token.refresh_token) => {
+                        Planned {
+                            ending,
+                            ..plan(subject, overtaken(self.line, document), Outcome::Superseded)
+                        }
+                    }
+                    Some(_) => {
+                        let change = policy.retirement(&token, state, evidence);
+                        Planned { ending, ..plan(subject, Some(change), outcome) }
+                    }
+                }
+            }
+            Next::Defer(evidence) => {
+                let reason = Some(evidence.code.clone());
+                let change = policy.deferral(&token, evidence, self.line.chance.unit());
+                Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
+            }
+            Next::Release(reason) => Planned {
+                reason: Some(reason.to_owned()),
+                ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
+            },
+            Next::Later(reason) => Planned {
+                reason: Some(reason.to_owned()),
+                ..plan(subject, Some(policy.later(&token, now)), Outcome::StillDue)
+            },
+            Next::NotTaken => {
+                Planned { outcome: None, ..plan(subject, Some(policy.not_taken(&token)), Outcome::StillDue) }
+            }
+            Next::Overtaken => match read.map(|read| read.get(&token.id)) {
+                Some(None) => plan(subject, None, Outcome::Gone),
+                Some(Some(document)) => plan(subject, overtaken(self.line, document), Outcome::Superseded),
+                None => Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) },
+            },
+            Next::Copy { first } => self.plan_copy(&token, &first),
+        }
+    }
+
+    /// A token that was redeemed already: its pair is in the document for which it was, or nobody has it any more.
+    fn plan_copy(&self, token: &DueToken, first: &TokenId) -> Planned {
+        let Some(read) = self.read else {
+            return Planned { reason: Some("store".into()), ..plan(&token.subject, None, Outcome::StillDue) };
+        };
+        let now = self.line.clock.now();
+        if *first != token.id && read.get(first).is_some_and(|first| is_claimed(first, now)) {
+            let change = self.line.policy.release(token);
+            let reason = Some(SAME_TOKEN_IN_FLIGHT.to_owned());
+            return Planned { reason, ..plan(&token.subject, Some(change), Outcome::StillDue) };
+        }
+        // Only what came out of this very token: the first document may belong to another login by now.
+        let is_successor = |first: &&TokenDocument| {
+            let now_there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+            now_there.is_some()
+                && now_there.as_ref() == self.successors.get(&token.refresh_token.fingerprint())
+        };
+        let pair_of = |first: &TokenDocument| self.line.policy.copy(token, first);
+        if let Some(change) = read.get(first).filter(is_successor).and_then(pair_of) {
+            return plan(&token.subject, Some(change), Outcome::Duplicate);
+        }
+        let evidence = LastError {
+            class: "refused".into(),
+            code: "already_redeemed".into(),
+            http_status: None,
+            at: now,
+            lost: None,
+        };
+        let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
+        plan(&token.subject, Some(change), Outcome::NeedsLogin)
+    }
+}
+
+/// The change for a document that holds somebody else's token, if it still carries our claim: another process' claim
+/// isn't ours to give back.
+pub(super) fn overtaken(line: &Line, theirs: &TokenDocument) -> Option<Change> {
+    let lease = theirs.bookkeeping.lease.as_ref()?;
+    let ours = lease.id == line.terms.lease_id;
+    ours.then(|| line.policy.overtaken(theirs, line.clock.now()))
+}
+
+/// May the token in this document be on its way, so that its pair isn't to be copied?
+pub(super) fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
+    document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
+}
+
+pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) -> Planned {
+    Planned {
+        subject: subject.clone(),
+        change,
+        outcome: Some(outcome),
+        reason: None,
+        ending: None,
+        recovered: false,
+        kept: true,
+    }
+}

@@ -1,0 +1,88 @@
+//! Claims that ran out in somebody else's hands.
+
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use chrono::TimeDelta;
+use evergrant::clock::Clock;
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::store::Claim;
+use evergrant::token::{Lease, State};
+use std::time::Duration;
+
+const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None };
+
+/// Another process claims these, and is never heard of again.
+async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
+    let now = rehearsal.clock.now();
+    let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
+    let claim = Claim {
+        ids: positions.iter().map(|position| document_id(*position)).collect(),
+        lease: Lease { id: "another".into(), owner: "host:2".into(), until },
+        due_by: None,
+        now,
+    };
+    rehearsal.backend.store.claim(&claim).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_of_another_process_is_taken_over_one_lease_length_after_its_end_also_by_force() {
+    on_both("taken_over", Plan::users(6), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        claimed_by_another(&rehearsal, &[0, 1]).await;
+        rehearsal.clock.step(TimeDelta::minutes(19));
+        for request in [PassRequest::default(), FORCED] {
+            let summary = rehearsal.run_with(&request, &Stop::default()).await;
+            assert_eq!((summary.exit(), summary.touched), (Exit::Well, 4), "it may hold an answer");
+        }
+        rehearsal.clock.step(TimeDelta::minutes(2));
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2));
+        rehearsal.assert_kept(6).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_token_that_was_taken_over_is_a_loss_and_no_revoked_login() {
+    on_both("taken_over_lost", Plan::users(4), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        claimed_by_another(&rehearsal, &[0]).await;
+        rehearsal.sandbox.revoke("user-000000");
+        rehearsal.sandbox.revoke("user-000001");
+        rehearsal.clock.step(TimeDelta::minutes(21));
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 1));
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::LostInFlight);
+        let error = rehearsal.bookkeeping(0).await.last_error.unwrap();
+        assert_eq!(error.lost.unwrap().cause, "claim_ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_its_owner_held_for_longer_than_its_claim_still_goes_into_the_document() {
+    let mut plan = Plan::users(3).faults("delay(2) user=user-000000");
+    plan.profile.concurrency = 4.try_into().unwrap();
+    on_both("held_long", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        rehearsal.settings.lease = Duration::from_mins(10);
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let (sandbox, clock) = (rehearsal.sandbox.clone(), rehearsal.clock.clone());
+        let (request, stop) = (PassRequest::default(), Stop::default());
+        let take_over = async {
+            crate::support::rehearsal::until("both others are granted", || sandbox.ledger().granted >= 2)
+                .await;
+            clock.step(TimeDelta::minutes(21));
+            crate::support::rehearsal::run(&other, &request, &stop).await
+        };
+        let (first, second) = tokio::join!(rehearsal.run(), take_over);
+        // Whoever was first at the provider has the pair, and the other one marks nobody for good.
+        let refreshed = first.count(Outcome::Refreshed) + second.count(Outcome::Refreshed);
+        assert_eq!(refreshed, 3, "{first:?} {second:?}");
+        rehearsal.assert_kept(3).await;
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::Live);
+    })
+    .await;
+}

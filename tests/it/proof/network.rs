@@ -1,0 +1,71 @@
+//! The line breaks, everywhere and in every way: between us and the provider, and between us and MongoDB.
+
+mod connect;
+mod every_byte;
+mod provider;
+mod store;
+
+use crate::support::proxy::{Proxy, Wire};
+use crate::support::rehearsal::provider_of;
+use evergrant::clock::Clock;
+use evergrant::grant;
+use evergrant::grant::answer::{Reading, read};
+use evergrant::grant::http::TokenEndpoint;
+use evergrant::provider::{Profile, profile};
+use evergrant::sandbox::{Sandbox, SandboxConfig};
+use evergrant::token::RefreshToken;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A provider behind the proxy, and a client that does nothing but grants.
+struct Peer {
+    sandbox: Sandbox,
+    proxy: Proxy,
+    endpoint: TokenEndpoint,
+    next: AtomicUsize,
+}
+
+impl Peer {
+    async fn start(users: usize) -> Self {
+        let config = SandboxConfig { users, ..SandboxConfig::default() };
+        let sandbox = Sandbox::start(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let proxy = Proxy::start(Wire::Http, sandbox.address());
+        let endpoint = endpoint(&sandbox, &format!("http://{}/token", proxy.address()));
+        Self { sandbox, proxy, endpoint, next: AtomicUsize::new(0) }
+    }
+
+    /// Redeems the token of a user who wasn't asked for before.
+    async fn redeem_next(&self) -> (String, Reading) {
+        let user = format!("user-{:06}", self.next.fetch_add(1, Ordering::Relaxed));
+        let token = self.sandbox.user(&user).unwrap().current_refresh_token;
+        let reading = self.redeem_at(&self.endpoint, &token).await;
+        (user, reading)
+    }
+
+    async fn redeem_at(&self, endpoint: &TokenEndpoint, token: &str) -> Reading {
+        let provider = provider_of(&self.sandbox, "sandbox", generic());
+        let request = grant::request(&provider, &RefreshToken::new(token.to_owned()));
+        read(&endpoint.post(&request).await, &provider.profile.answer, Clock::system().now())
+    }
+
+    /// Bytes of one whole request.
+    async fn request_length(&self) -> usize {
+        self.redeem_next().await;
+        self.proxy.last_lengths().0
+    }
+
+    /// Bytes of one whole answer.
+    async fn answer_length(&self) -> usize {
+        self.redeem_next().await;
+        self.proxy.last_lengths().1
+    }
+}
+
+fn generic() -> Profile {
+    profile::load("generic").unwrap()
+}
+
+fn endpoint(sandbox: &Sandbox, url: &str) -> TokenEndpoint {
+    let mut provider = provider_of(sandbox, "sandbox", generic());
+    provider.token_url = url.parse().unwrap();
+    TokenEndpoint::new(&provider, Clock::system()).unwrap()
+}

@@ -1,0 +1,287 @@
+//! The line to MongoDB: a cell for each call of a pass, each stage of it and each way to break.
+
+use crate::proof::run_pass;
+use crate::store::backend::{COLLECTION, mongo};
+use crate::support::meddler::{Call, Mishap};
+use crate::support::mongod;
+use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
+use crate::support::rehearsal::{Plan, Rehearsal};
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::summary::Exit;
+use futures::{FutureExt as _, StreamExt as _};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Longest wait for an answer, in milliseconds, where none comes.
+const SHORT_WAIT_MS: u64 = 1500;
+
+/// Late, and yet in time.
+const LATE: Duration = Duration::from_millis(300);
+
+/// Later than anybody waits.
+const TOO_LATE: Duration = Duration::from_millis(3500);
+
+/// How often the line breaks: once more than the driver tries by itself.
+const TIMES: u64 = 3;
+
+/// Cells that run at once.
+const CELLS_AT_ONCE: usize = 30;
+
+const USERS: usize = 12;
+
+/// What a pass asks of the store when the line breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Before the first grant: is it there, and can it be written?
+    Prepare,
+    /// Which documents are due?
+    DuePage,
+    /// The claim itself.
+    Claim,
+    /// Which of them carry our claim?
+    ReadClaims,
+    /// The new pair.
+    WriteBack,
+    /// What became of a pair whose write matched nothing?
+    ReadAgain,
+}
+
+const EVERY: [Asked; 6] =
+    [Asked::Prepare, Asked::DuePage, Asked::Claim, Asked::ReadClaims, Asked::WriteBack, Asked::ReadAgain];
+
+const STAGES: [(&str, Stage); 5] = [
+    ("nothing of the command", Stage::Request(Cut::Nothing)),
+    ("half the command", Stage::Request(Cut::HalfBody)),
+    ("nothing of the reply", Stage::Answer(Cut::Nothing)),
+    ("half the reply", Stage::Answer(Cut::HalfBody)),
+    ("the whole reply", Stage::Answer(Cut::Whole)),
+];
+
+const FAULTS: [(&str, Fault); 5] = [
+    ("reset", Fault::Reset),
+    ("closed", Fault::Close),
+    ("black hole", Fault::BlackHole),
+    ("late", Fault::Delay(LATE)),
+    ("too late", Fault::Delay(TOO_LATE)),
+];
+
+impl Asked {
+    fn is(self, call: &Call) -> bool {
+        match self {
+            Self::Prepare => matches!(call, Call::Prepare),
+            Self::DuePage => matches!(call, Call::DuePage),
+            Self::Claim | Self::ReadClaims => matches!(call, Call::Claim),
+            Self::WriteBack => call.writes_a_pair(),
+            Self::ReadAgain => matches!(call, Call::Read(_)),
+        }
+    }
+
+    /// The first element of the command, as it is on the line.
+    fn command(self) -> Vec<u8> {
+        let name = match self {
+            Self::Prepare | Self::Claim | Self::WriteBack => "update",
+            Self::DuePage | Self::ReadClaims | Self::ReadAgain => "find",
+        };
+        let mut element = vec![0x02];
+        element.extend(name.as_bytes());
+        element.push(0);
+        element.extend(u32::try_from(COLLECTION.len() + 1).unwrap().to_le_bytes());
+        element.extend(COLLECTION.as_bytes());
+        element
+    }
+}
+
+/// A rehearsal whose line to MongoDB leads through the proxy.
+struct Scene {
+    rehearsal: Rehearsal,
+    proxy: Arc<Proxy>,
+}
+
+impl Scene {
+    /// `None` where there is no MongoDB.
+    async fn new(test: &str, more: &str) -> Option<Self> {
+        let shared = mongodb::options::ClientOptions::parse(mongod::uri()?).await.unwrap();
+        let [host] = &shared.hosts[..] else {
+            mongod::skip("the line to MongoDB", "EVERGRANT_TEST_MONGODB_URI names more than one host");
+            return None;
+        };
+        let upstream: SocketAddr = host.to_string().parse().unwrap();
+        let proxy = Arc::new(Proxy::start(Wire::Mongo, upstream));
+        let uri = format!(
+            "mongodb://{}/?directConnection=true&appName={test}&heartbeatFrequencyMS=500{more}",
+            proxy.address()
+        );
+        let mut plan = Plan::users(USERS);
+        plan.profile.concurrency = 3.try_into().unwrap();
+        let mut backend = mongo(test, plan.mapping.clone()).await?;
+        backend.reach_by(&uri).await;
+        Some(Self { rehearsal: Rehearsal::over(backend, &plan).await, proxy })
+    }
+
+    /// Everybody has a new pair, which was asked for once, and nothing is left open.
+    async fn judge(&self, name: &str) {
+        let rehearsal = &self.rehearsal;
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!(
+            (ledger.requests, ledger.granted, ledger.reuses),
+            (USERS as u64, USERS as u64, 0),
+            "{name}"
+        );
+        rehearsal.assert_kept(USERS).await;
+        rehearsal.assert_nothing_claimed().await;
+        assert!(rehearsal.entries().await.is_empty(), "{name}: nothing is left open");
+    }
+}
+
+/// Runs a pass that may not be able to begin; the exit code that a process would end with.
+async fn run(rehearsal: &Rehearsal, stop: &Stop) -> Exit {
+    let ended = run_pass(rehearsal, &PassRequest::default(), stop).await;
+    ended.map_or(Exit::Unavailable, |summary| summary.exit())
+}
+
+#[tokio::test]
+async fn a_line_to_mongodb_that_breaks_at_any_call_costs_no_token_and_no_second_grant() {
+    if mongod::uri().is_none() {
+        return;
+    }
+    let cells = EVERY.into_iter().flat_map(|asked| {
+        STAGES.into_iter().flat_map(move |stage| FAULTS.into_iter().map(move |fault| (asked, stage, fault)))
+    });
+    let running =
+        futures::stream::iter(cells.enumerate()).map(|(number, (asked, stage, fault))| async move {
+            let name = format!("{asked:?}: {}, {}", stage.0, fault.0);
+            let checked = AssertUnwindSafe(cell(&name, number, asked, stage.1, fault.1)).catch_unwind().await;
+            checked.err().map(|_| name)
+        });
+    let failed: Vec<_> =
+        running.buffer_unordered(CELLS_AT_ONCE).filter_map(std::future::ready).collect().await;
+    assert!(failed.is_empty(), "these cells fail, for the reasons above: {failed:#?}");
+}
+
+async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Fault) {
+    let more = if matches!(fault, Fault::BlackHole | Fault::Delay(TOO_LATE)) {
+        format!("&socketTimeoutMS={SHORT_WAIT_MS}")
+    } else {
+        String::new()
+    };
+    let Some(scene) = Scene::new(&format!("line_{number}"), &more).await else { return };
+    let (rehearsal, proxy) = (&scene.rehearsal, scene.proxy.clone());
+    let strike = Strike { stage, fault, needle: Some(asked.command()), times: TIMES };
+    let (armed, unsure) = (AtomicBool::new(false), AtomicBool::new(false));
+    rehearsal.meddler.decide(move |call| {
+        // Only a write that may have happened makes anybody read again.
+        if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
+            return Mishap::LostAcknowledgement;
+        }
+        if asked.is(call) && !armed.swap(true, Ordering::SeqCst) {
+            proxy.strike(strike.clone());
+        }
+        Mishap::None
+    });
+    // Where an answer is waited for shortly, an overloaded machine may fail the short wait at the beginning too.
+    let may_not_begin = asked == Asked::Prepare || !more.is_empty();
+    let mut exit = run(rehearsal, &Stop::default()).await;
+    for _ in 0..3 {
+        if !may_not_begin || exit != Exit::Unavailable || rehearsal.sandbox.ledger().requests > 0 {
+            break;
+        }
+        exit = run(rehearsal, &Stop::default()).await;
+    }
+    assert_eq!(exit, Exit::Well, "{name}: it waits, and goes on; or it didn't begin, and redeemed nothing");
+    assert!(scene.proxy.struck() >= 1, "{name}");
+    scene.judge(name).await;
+}
+
+#[tokio::test]
+async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
+    for (number, asked) in EVERY.into_iter().enumerate() {
+        let Some(scene) = Scene::new(&format!("away_{number}"), "&serverSelectionTimeoutMS=2000").await
+        else {
+            return;
+        };
+        let (rehearsal, proxy) = (&scene.rehearsal, scene.proxy.clone());
+        let (calls, unsure) = (AtomicUsize::new(0), AtomicBool::new(false));
+        rehearsal.meddler.decide(move |call| {
+            if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
+                return Mishap::LostAcknowledgement;
+            }
+            if asked.is(call) {
+                match calls.fetch_add(1, Ordering::SeqCst) {
+                    0 => {
+                        proxy.gone();
+                        proxy.reset_all();
+                    }
+                    2 => proxy.back(),
+                    _ => {}
+                }
+            }
+            Mishap::None
+        });
+        let mut exit = run(rehearsal, &Stop::default()).await;
+        if asked == Asked::Prepare {
+            assert_eq!((exit, rehearsal.sandbox.ledger().requests), (Exit::Unavailable, 0));
+            scene.proxy.heal();
+            exit = run(rehearsal, &Stop::default()).await;
+        }
+        assert_eq!(exit, Exit::Well, "{asked:?}");
+        scene.judge(&format!("{asked:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_everybody() {
+    for (number, asked) in EVERY.into_iter().enumerate() {
+        let Some(scene) = Scene::new(&format!("stays_away_{number}"), "&serverSelectionTimeoutMS=2000").await
+        else {
+            return;
+        };
+        let (rehearsal, proxy, stop) = (&scene.rehearsal, scene.proxy.clone(), Stop::default());
+        let (calls, unsure, told) = (AtomicUsize::new(0), AtomicBool::new(false), stop.clone());
+        rehearsal.meddler.decide(move |call| {
+            if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
+                return Mishap::LostAcknowledgement;
+            }
+            if asked.is(call) {
+                match calls.fetch_add(1, Ordering::SeqCst) {
+                    0 => {
+                        proxy.gone();
+                        proxy.reset_all();
+                    }
+                    2 => {
+                        told.take_no_more.cancel();
+                        told.give_up.cancel();
+                    }
+                    _ => {}
+                }
+            }
+            Mishap::None
+        });
+        let exit = run(rehearsal, &stop).await;
+        assert!(matches!(exit, Exit::Unavailable | Exit::StillDue), "{asked:?}: {exit:?}");
+        rehearsal.meddler.leave();
+        scene.proxy.heal();
+        assert_eq!(run(rehearsal, &Stop::default()).await, Exit::Well, "{asked:?}");
+        scene.judge(&format!("{asked:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_went_silent_do_not_use_up_the_pool() {
+    let Some(scene) = Scene::new("silent_pool", "&maxPoolSize=2&socketTimeoutMS=500").await else { return };
+    let (armed, proxy) = (AtomicBool::new(false), scene.proxy.clone());
+    let stage = Stage::Answer(Cut::Nothing);
+    let needle = Some(Asked::WriteBack.command());
+    let strike = Strike { stage, fault: Fault::BlackHole, needle, times: 4 };
+    scene.rehearsal.meddler.decide(move |call| {
+        if call.writes_a_pair() && !armed.swap(true, Ordering::SeqCst) {
+            proxy.strike(strike.clone());
+        }
+        Mishap::None
+    });
+    let exit = run(&scene.rehearsal, &Stop::default()).await;
+    assert_eq!((exit, scene.proxy.struck()), (Exit::Well, 4), "it waits, and goes on");
+    scene.judge("silent pool").await;
+}
