@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const OWNERS: [(&str, &[&str]); 6] = [
     ("mongodb::", &["src/store/mongo"]),
     ("reqwest::", &["src/grant/http.rs"]),
-    ("rusqlite::", &["src/journal/sqlite.rs", "src/store/sqlite"]),
+    ("rusqlite::", &["src/journal/sqlite", "src/store/sqlite"]),
     ("axum::", &["src/sandbox"]),
     ("governor::", &["src/gate/pace.rs"]),
     ("tokio_cron_scheduler::", &["src/daemon.rs"]),

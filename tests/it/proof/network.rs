@@ -8,6 +8,7 @@ mod store;
 use crate::support::proxy::{Proxy, Wire};
 use crate::support::rehearsal::provider_of;
 use evergrant::clock::Clock;
+use evergrant::grant::Wire as _;
 use evergrant::grant;
 use evergrant::grant::answer::{Reading, read};
 use evergrant::grant::http::TokenEndpoint;

@@ -126,11 +126,11 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
     held.close().await;
 
     let summary = scene.run(&["run", "--once", "--format", "json"]).await.json();
-    assert_eq!(summary["parked"]["orphans"], 2, "the report counts them: {summary}");
+    assert_eq!(summary["parked"]["orphans"], 3, "the answer has no place either, and all are counted: {summary}");
     let said = scene.run(&["run", "--once"]).await.stdout;
-    assert!(said.contains("2  good pairs parked in all"), "{said}");
+    assert!(said.contains("3  good pairs parked in all"), "{said}");
 
-    for id in [&gone, &stranger] {
+    for id in [&gone, &stranger, &answer] {
         let ended = scene.run(&["journal", "discard", id, "--yes"]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
