@@ -137,7 +137,10 @@ pub(super) fn commit(
     }
     let written = written.map_err(|error| room.measured(error));
     for request in requests {
-        request.deliver(written.as_ref().map(|()| ()));
+        request.deliver(match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        });
     }
     matches!(written, Ok(()) | Err(JournalError::Full(_)))
 }
@@ -212,8 +215,10 @@ impl Request {
     fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
             Self::Intent(_, reply) => reply.send(committed),
-            Self::Answer(_, reply) | Self::End(_, _, reply) => reply.send(committed),
-            Self::SetLastWake(_, reply) | Self::FinishPass(_, reply) => reply.send(committed),
+            Self::Answer(_, reply)
+            | Self::End(_, _, reply)
+            | Self::SetLastWake(_, reply)
+            | Self::FinishPass(_, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),

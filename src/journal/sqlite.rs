@@ -20,14 +20,14 @@ use std::sync::Arc;
 pub(super) use image::Image;
 pub(super) use read::peek;
 
-/// Pages in the log, of 4 KiB, from which on they are moved into the file: SQLite's own measure.
+/// Pages in the log from which on they are moved into the file: SQLite's own measure.
 const LONG_LOG_PAGES: usize = 1000;
+
+/// Fewest and most writes that may make such a log; which it is, each checkpoint tells for the next one.
+const WRITES_A_LOG: std::ops::RangeInclusive<usize> = 300..=4000;
 
 /// SQLite's page.
 const PAGE_BYTES: usize = 4096;
-
-/// Pages that a statement may write, beside those of a body: the row's, and those of the indexes.
-const PAGES_A_STATEMENT: usize = 3;
 
 /// Why an unread success is parked when its token is tried again.
 const UNREADABLE: &str = "unreadable";
@@ -38,8 +38,10 @@ pub(super) struct Rows {
     file: PathBuf,
     seal: Seal,
     durable: bool,
-    /// About so many pages are in the log.
-    log_pages: usize,
+    /// Writes since the last checkpoint: statements, and the pages of large bodies.
+    writes: usize,
+    /// So many make a long log.
+    writes_a_log: usize,
 }
 
 impl Rows {
@@ -75,15 +77,19 @@ impl Rows {
 
     /// Moves the log into the file when it is long; an error is as final as one of [`Rows::commit`].
     pub(super) fn checkpoint_when_long(&mut self) -> Result<(), JournalError> {
-        if self.log_pages < LONG_LOG_PAGES {
+        if self.writes < self.writes_a_log {
             return Ok(());
         }
         let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
         // Somebody who reads may keep some of it in the log; then it is tried again a log's length later.
-        self.connection
-            .query_row(checkpoint, [], |_| Ok(()))
+        let pages: i64 = self
+            .connection
+            .query_row(checkpoint, [], |row| row.get(1))
             .map_err(|source| failure(&self.file, "move its log into the file", source))?;
-        self.log_pages = 0;
+        let pages = usize::try_from(pages).unwrap_or_default().max(1);
+        let [least, most] = [*WRITES_A_LOG.start(), *WRITES_A_LOG.end()];
+        self.writes_a_log = (self.writes * LONG_LOG_PAGES / pages).clamp(least, most);
+        self.writes = 0;
         Ok(())
     }
 
@@ -163,7 +169,7 @@ impl Rows {
     /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
         let sealed = self.sealed(entry, &answer.body)?;
-        self.log_pages += answer.body.len() / PAGE_BYTES;
+        self.writes += answer.body.len() / PAGE_BYTES;
         let kept = self.change(
             "keep an answer",
             "UPDATE entries SET state = 'answer', status = ?2, retry_after = ?3, body = ?4, complete = ?5,
@@ -310,7 +316,7 @@ impl Rows {
         sql: &str,
         params: impl rusqlite::Params,
     ) -> Result<usize, JournalError> {
-        self.log_pages += PAGES_A_STATEMENT;
+        self.writes += 1;
         let run = || self.connection.prepare_cached(sql)?.execute(params);
         run().map_err(|source| failure(&self.file, action, source))
     }

@@ -57,6 +57,14 @@ fn check_directory(directory: &Path, floor_bytes: u64) -> Result<Vec<Check>, Jou
 fn check_journal(list: &journal::JournalList) -> Check {
     let held = list.held_by.as_ref().map_or_else(String::new, |holder| format!("in use by {holder}; "));
     let open = list.entries.len() as u64;
+    if !list.damaged.is_empty() {
+        let text = format!(
+            "{held}{} and {} that can't be read\nhint: they are in nobody's way; `evergrant journal list` names them",
+            shown::entries(open),
+            shown::entries(list.damaged.len() as u64)
+        );
+        return Check::warning("journal", &text);
+    }
     if open == 0 {
         return Check::ok("journal", &format!("{held}nothing is on its way"));
     }
@@ -69,7 +77,10 @@ fn check_journal(list: &journal::JournalList) -> Check {
                     `evergrant journal list` shows it";
         Check::warning("journal", &format!("{text}\nhint: {hint}"))
     } else if states.contains_key(&EntryState::Orphan) {
-        Check::warning("journal", &format!("{text}\nhint: `evergrant journal list` says what orphans are"))
+        Check::warning(
+            "journal",
+            &format!("{text}\nhint: `evergrant journal list --orphans` says what to do with them"),
+        )
     } else {
         Check::ok("journal", &text)
     }

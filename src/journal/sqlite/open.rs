@@ -101,7 +101,11 @@ impl Rows {
                 rusqlite::Error::InvalidQuery,
             ));
         }
-        let mut rows = Self { connection, file: file.to_owned(), seal, durable: true, log_pages: 0 };
+        let writes_a_log = *super::WRITES_A_LOG.start();
+        let mut rows =
+            Self { connection, file: file.to_owned(), seal, durable: true, writes: 0, writes_a_log };
+        // An earlier process may have left a log whose sync failed: what this one reads of it, it writes anew.
+        rows.empty_log()?;
         rows.begin(true)?;
         rows.make_tables()?;
         let sealed = rows.seal_all()?;
@@ -109,11 +113,16 @@ impl Rows {
         rows.commit()?;
         if sealed {
             // The log still holds what was in the clear.
-            rows.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-                .map_err(failed("empty its log"))?;
+            rows.empty_log()?;
         }
         Ok(rows)
+    }
+
+    /// Moves the whole log into the file, and leaves none of it; as far as nobody reads it now.
+    fn empty_log(&mut self) -> Result<(), JournalError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(|source| failure(&self.file, "empty its log", source))
     }
 
     fn make_tables(&mut self) -> Result<(), JournalError> {

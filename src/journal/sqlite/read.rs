@@ -11,7 +11,7 @@ use rusqlite::{Connection, Error, OpenFlags, Row};
 use std::path::Path;
 
 /// Most rows in a page.
-const PAGE_ROWS: usize = 500;
+const PAGE_ROWS: i64 = 500;
 
 /// Bodies in a page, in bytes: behind the row that reaches it, the page ends.
 ///
@@ -34,7 +34,7 @@ impl Rows {
         let read = || {
             let sql = format!("SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2");
             let mut statement = self.connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS as i64])?;
+            let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
             let (mut page, mut read, mut bytes) = (Page::default(), 0, 0);
             while let Some(row) = rows.next()? {
                 let id = EntryId(row.get(0)?);

@@ -210,6 +210,8 @@ async fn rows_are_read_a_page_at_a_time_and_all_of_them() {
 
 #[tokio::test]
 async fn no_row_is_dropped_because_it_is_old() {
+    use EntryState::{Answer, Orphan, Unread, Unsettled};
+    let expected = [Orphan, Unread, Unsettled, Unsettled, Answer];
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::steppable();
     let journal = Journal::open(directory.path(), &clock).unwrap();
@@ -229,8 +231,7 @@ async fn no_row_is_dropped_because_it_is_old() {
         clock.step(TimeDelta::days(3650));
         let journal = Journal::open(directory.path(), &clock).unwrap();
         let states: Vec<_> = journal.entries().await.unwrap().iter().map(|entry| entry.state).collect();
-        use EntryState::{Answer, Orphan, Unread, Unsettled};
-        assert_eq!(states, [Orphan, Unread, Unsettled, Unsettled, Answer]);
+        assert_eq!(states, expected);
         journal.close().await;
     }
 }
