@@ -136,6 +136,9 @@ impl Surroundings {
     pub fn config_in_silence(&self, need: Need) -> Result<Config, CommandError> {
         let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
         let config = Config::load(&inputs, need, self.clock.now())?;
+        if let Some(plan) = inputs.kill_at() {
+            crate::kill_point::arm(plan).map_err(CommandError::Usage)?;
+        }
         telemetry::start(&self.global, Some(&config.log), &self.talk);
         Ok(config)
     }

@@ -145,6 +145,12 @@ impl Inputs {
             system_file: PathBuf::from(SYSTEM_FILE),
         })
     }
+
+    /// Where a test wants this process to be killed, as [`crate::kill_point::arm`] takes it.
+    #[must_use]
+    pub fn kill_at(&self) -> Option<&str> {
+        environment::kill_at(&self.variables)
+    }
 }
 
 impl Config {

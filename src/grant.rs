@@ -4,6 +4,7 @@ pub mod answer;
 mod body;
 pub mod http;
 pub mod partial;
+mod patience;
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::{ClientAuth, Provider};

@@ -57,5 +57,7 @@ pub mod daemon;
 pub mod commands;
 pub mod telemetry;
 
-// The provider that judges us.
+// The provider that judges us, and the places where a test kills us.
 pub mod sandbox;
+
+pub mod kill_point;

@@ -23,6 +23,7 @@ use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, process_name};
+use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -280,6 +281,7 @@ impl Pass {
         let line = self.line(request, &providers, stop, report.clone(), started_at);
         report.watch(&line.gates);
         let unfinished = self.begin(&line).await?;
+        reach(Point::PassBegun);
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
@@ -334,12 +336,14 @@ impl Pass {
             report.trouble(Trouble::Interrupted { given_up });
         }
         self.stand(&line).await;
+        reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
             && let Err(error) = self.journal.finish_pass(&line.terms.lease_id).await
         {
             line.journal_failed(&error);
         }
+        reach(Point::PassFinished);
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
 

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -53,7 +54,7 @@ mod tests;
 pub use audit::{Audit, LostUser};
 pub use config::{Reuse, Rotation, SandboxConfig};
 pub use fault::{FaultScript, FaultScriptError};
-pub use record::{LedgerSummary, Outcome, Presentation, TokenRecord, UserRecord};
+pub use record::{LedgerSummary, Outcome, Presentation, Replay, TokenRecord, UserRecord};
 pub use server::Serving;
 pub use window::{RateLimit, RateLimitError};
 
@@ -218,6 +219,20 @@ impl Sandbox {
     pub fn audit<U: AsRef<str>, T: AsRef<str>>(&self, held: impl IntoIterator<Item = (U, T)>) -> Audit {
         let now = self.shared.now();
         audit::audit(&self.shared.ledger(), held, now)
+    }
+
+    /// Every presentation of a rotating refresh token for which an answer had gone out in full before, oldest first.
+    ///
+    /// Exact while no request is in flight, as [`Sandbox::audit`] is.
+    #[must_use]
+    pub fn replays(&self) -> Vec<Replay> {
+        self.shared.ledger().replays()
+    }
+
+    /// Token requests that are being answered now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     /// Replaces the fault script; `times` counts from anew, request numbers go on.

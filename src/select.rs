@@ -1,6 +1,7 @@
 //! What is due, in which order: the pull side. Pages are read and claimed only as fast as the gate takes tokens.
 
 use crate::clock::{Clock, Timestamp};
+use crate::kill_point::{Point, reach};
 use crate::provider::rate::Rate;
 use crate::store::{Claim, Claimed, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, State, Subject, TokenDocument};
@@ -254,6 +255,7 @@ impl Source {
             Some(unclaimed) => unclaimed,
             None => self.read(after).await.map_err(|error| Interrupted { error, unclaimed: None })?,
         };
+        reach(Point::PageRead);
         match self.claim(&unclaimed.wanted).await {
             Ok(claimed) => {
                 let pulled = unclaimed.known.into_iter().chain(claimed).collect();
@@ -295,6 +297,7 @@ impl Source {
             Claim { ids, lease: self.terms.lease_from(now), due_by, now: self.terms.takes_over_from(now) };
         // Read back after the lease is set: the token as it is now, not as it was on the page.
         let Claimed { documents: mut claimed, refused } = self.store.claim(&claim).await?;
+        reach(Point::Claimed);
         let read: HashMap<_, _> =
             wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));

@@ -109,7 +109,11 @@ impl DuePolicy {
     /// The change that tries a document again later, and later each time.
     #[must_use]
     pub fn deferral(&self, token: &DueToken, evidence: LastError, jitter_unit: f64) -> Change {
-        let failures = token.bookkeeping.failures.saturating_add(1);
+        let before = &token.bookkeeping;
+        let fingerprint = token.refresh_token.fingerprint();
+        // A mark speaks of one token: another one in the document is a new login, whatever comes of it.
+        let marked = before.state != State::Live && before.fingerprint == Some(fingerprint);
+        let failures = before.failures.saturating_add(1);
         let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
         // In whole milliseconds, as the store keeps it: what is read back must be what was written.
         let due_at = (evidence.at + TimeDelta::from_std(wait).unwrap_or_default()).trunc_subsecs(3);
@@ -117,10 +121,12 @@ impl DuePolicy {
             token,
             Bookkeeping {
                 due_at: Some(self.after_this_pass(due_at)),
-                fingerprint: Some(token.refresh_token.fingerprint()),
+                state: if marked { before.state } else { State::Live },
+                since: if marked || before.state == State::Live { before.since } else { Some(evidence.at) },
+                fingerprint: Some(fingerprint),
                 failures,
                 last_error: Some(evidence),
-                ..token.bookkeeping.clone()
+                ..before.clone()
             },
         )
     }

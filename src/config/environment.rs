@@ -11,6 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The variable that names a point of [`crate::kill_point`], and how many times it is reached: `AnswerReceived:3`.
+const KILL_AT: &str = "EVERGRANT_TEST_KILL_AT";
+
 /// The variables of a process, as it was started.
 pub type Variables = Vec<(OsString, OsString)>;
 
@@ -25,6 +28,12 @@ pub fn of_this_process() -> Variables {
 pub(super) fn path(variables: &Variables, name: &str) -> Option<PathBuf> {
     let (_, value) = variables.iter().find(|(variable, _)| variable == name)?;
     (!value.is_empty()).then(|| PathBuf::from(value))
+}
+
+/// Where a test wants this process to be killed; see [`crate::kill_point`].
+pub(super) fn kill_at(variables: &Variables) -> Option<&str> {
+    let (_, value) = variables.iter().find(|(variable, _)| variable == KILL_AT)?;
+    value.to_str()
 }
 
 /// Lays the environment over the layers.

@@ -213,6 +213,13 @@ fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
     })
 }
 
+/// Does an answer without a pair hold a refresh token all the same, whole? Then a person may want it.
+#[must_use]
+pub fn holds_a_token(answer: &RawAnswer) -> bool {
+    let part = Body::read(&answer.body).value().cloned().or_else(|| complete_part(&answer.body));
+    part.is_some_and(|part| holds_refresh_token(&part))
+}
+
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token nobody knows
 /// whether the rest would have held one.
 fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {

@@ -1,7 +1,9 @@
 //! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
 
+use super::patience::Patience;
 use super::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use crate::clock::Clock;
+use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -47,6 +49,8 @@ pub enum Reach {
 #[derive(Debug, Clone)]
 pub struct TokenEndpoint {
     client: reqwest::Client,
+    /// Longest wait for all of an answer.
+    timeout: Duration,
     url: Url,
     clock: Clock,
     peers: Arc<Peers>,
@@ -77,14 +81,14 @@ impl TokenEndpoint {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(provider.profile.request_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(provider.profile.concurrency.get())
             .tcp_nodelay(true)
             .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(ClientError)?;
-        Ok(Self { client, url: provider.token_url.clone(), clock, peers })
+        let timeout = provider.profile.request_timeout;
+        Ok(Self { client, timeout, url: provider.token_url.clone(), clock, peers })
     }
 
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
@@ -103,7 +107,8 @@ impl TokenEndpoint {
         }
     }
 
-    async fn receive(&self, mut response: reqwest::Response) -> Sent {
+    async fn receive(&self, mut response: reqwest::Response, mut patience: Patience) -> Sent {
+        reach(Point::AnswerBegun);
         let status = response.status().as_u16();
         if let Some(peer) = response.remote_addr() {
             *locked(&self.peers.answered) = Some(peer);
@@ -115,12 +120,12 @@ impl TokenEndpoint {
             .map(str::to_owned);
         let mut body = BytesMut::new();
         let complete = loop {
-            match response.chunk().await {
-                Ok(None) => break true,
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => {
+            match patience.wait(response.chunk()).await {
+                Some(Ok(None)) => break true,
+                Some(Ok(Some(chunk))) if body.len() + chunk.len() <= MAX_BODY_BYTES => {
                     body.extend_from_slice(&chunk);
                 }
-                Ok(Some(_)) | Err(_) => break false,
+                Some(Ok(Some(_)) | Err(_)) | None => break false,
             }
         };
         let body: Bytes = body.freeze();
@@ -150,9 +155,11 @@ impl Wire for TokenEndpoint {
         if let Some(basic) = &request.basic {
             post = post.basic_auth(&basic.username, Some(&basic.password));
         }
-        match post.send().await {
-            Ok(response) => self.receive(response).await,
-            Err(error) => not_answered(&error),
+        let mut patience = Patience::new(self.timeout);
+        match patience.wait(post.send()).await {
+            Some(Ok(response)) => self.receive(response, patience).await,
+            Some(Err(error)) => not_answered(&error),
+            None => Sent::Lost("timeout"),
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
+use crate::kill_point::{Point, reach};
 use crate::token::{Fingerprint, TokenId};
 use std::fs::File;
 use std::io;
@@ -58,6 +59,33 @@ pub(super) enum Request {
     SetLastWake(Timestamp, Reply<()>),
     BeginPass([String; 2], Reply<Begun>),
     FinishPass(String, Reply<()>),
+}
+
+/// Which kill points stand around a commit: before it, and after it.
+#[derive(Clone, Copy)]
+struct Points {
+    intents: bool,
+    answers: bool,
+    ends: bool,
+}
+
+impl Points {
+    fn of(requests: &[Request]) -> Self {
+        let any = |wanted: fn(&Request) -> bool| requests.iter().any(wanted);
+        Self {
+            intents: any(|request| matches!(request, Request::Intent(..))),
+            answers: any(|request| matches!(request, Request::Answer(..))),
+            ends: any(|request| matches!(request, Request::End(..))),
+        }
+    }
+
+    fn reach(self, intents: Point, answers: Point, ends: Point) {
+        for (here, point) in [(self.intents, intents), (self.answers, answers), (self.ends, ends)] {
+            if here {
+                reach(point);
+            }
+        }
+    }
 }
 
 /// The owner thread. It ends when the last sender of its queue is gone, and with it the lock.
@@ -168,12 +196,15 @@ fn write(
     }
     // Only an answer must survive a power cut; what else is lost with the last second can be found again.
     let durable = requests.iter().any(|request| matches!(request, Request::Answer(..)));
+    let points = Points::of(requests);
     let written = rows.begin(durable).and_then(|()| {
         for request in requests {
             perform(rows, room, request)?;
         }
+        points.reach(Point::IntentWritten, Point::AnswerWritten, Point::EndWritten);
         finish(rows, durable)
     });
+    points.reach(Point::IntentCommitted, Point::AnswerCommitted, Point::EndCommitted);
     if written.is_err() {
         rows.abandon();
     }

@@ -5,8 +5,9 @@ use super::plan::{Landed, Next};
 use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
-use crate::grant::answer::{Class, Granted, read_answer};
+use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
+use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use crate::report::Report;
 use crate::report::summary::Summary;
@@ -80,6 +81,7 @@ pub(super) async fn recover(
     if !unfinished.is_empty() {
         release_claims(line, unfinished, &cut_off).await?;
     }
+    reach(Point::RecoveryEnds);
     for lease_id in unfinished {
         line.journal.finish_pass(lease_id).await?;
     }
@@ -94,6 +96,7 @@ async fn recover_page(
     cut_off: &mut HashSet<TokenId>,
 ) -> Result<(), PassError> {
     let entries = forget(line, entries).await?;
+    reach(Point::RecoveryRead);
     let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
     let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
     line.report.recovered(|recovery| {
@@ -111,6 +114,7 @@ async fn recover_page(
     cut_off.extend(waiting.map(|entry| entry.intent.document.clone()));
     let (found, endings) = read_entries(line, entries, providers);
     end(line, endings).await?;
+    reach(Point::RecoverySorted);
     let mut found = found.into_iter().peekable();
     while found.peek().is_some() {
         let batch: Vec<_> = found.by_ref().take(BATCH).collect();
@@ -124,7 +128,15 @@ async fn recover_page(
 async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassError> {
     let success =
         |entry: &Entry| entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status));
-    let is_cut_off = |entry: &&Entry| entry.state == EntryState::Unsettled && !success(entry);
+    let is_cut_off = |entry: &&Entry| match entry.state {
+        // A success that was cut holds nothing for anybody, unless a refresh token stands in what came of it.
+        EntryState::Unsettled => {
+            !entry.answer.as_ref().is_some_and(|answer| success(entry) && holds_a_token(answer.get()))
+        }
+        // An answer without a pair says no more than none: its document may have been marked just before the crash.
+        EntryState::Answer => !success(entry),
+        EntryState::Intent | EntryState::Unread | EntryState::Orphan => false,
+    };
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
     let mut over = HashSet::new();
     for batch in cut_off.chunks(BATCH) {
@@ -254,6 +266,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
         }
     }
     sink.settle(landed).await;
+    reach(Point::RecoveryWritten);
     end(line, endings).await
 }
 
@@ -302,7 +315,9 @@ async fn release_claims(
             })
             .collect();
         if !changes.is_empty() {
+            reach(Point::RecoveryReleases);
             line.store.apply(&changes).await?;
+            reach(Point::RecoveryReleased);
             line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
         }
         query.after = page.next;

@@ -9,6 +9,7 @@ use crate::grant::Wire;
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
+use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::{Outcome, Trouble};
 use crate::select::NOT_ASKED_AGAIN;
@@ -144,6 +145,12 @@ impl Redeemer {
             sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
+            // The journal was slow, or the process was stopped: somebody else may hold the claim by now. Look again.
+            Ok(Permission::Send { entry, .. }) if !self.lasts(&attempt, Duration::ZERO) => {
+                permit.signal(Signal::NotAsked);
+                self.end(entry, Ending::NotProcessed).await;
+                return Err(Returned::Again(Box::new(attempt), Instant::now()));
+            }
             Ok(Permission::Send { entry, unsettled_since }) => {
                 let profile = &self.provider.profile;
                 if unsettled_since.is_none_or(|since| may_be_sent_again(profile, since, sent_at)) {
@@ -197,19 +204,14 @@ impl Redeemer {
     /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
     /// whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
-        let now = self.line.clock.now();
-        let needed = self.provider.profile.request_timeout + LEASE_MARGIN;
-        let until = attempt.token.bookkeeping.lease.as_ref().map(|lease| lease.until);
-        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-        let lasts = until.is_some_and(|until| until - now >= delta(needed));
         // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
-        let fresh = until
-            .is_some_and(|until| until - now >= delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
-        if lasts && fresh && attempt.unanswered == 0 {
+        let fresh =
+            self.time_left(&attempt) >= Some(delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
+        if self.lasts(&attempt, LEASE_MARGIN) && fresh && attempt.unanswered == 0 {
             return Ok(attempt);
         }
         let id = std::slice::from_ref(&attempt.token.id);
-        let lease = self.line.terms.lease_from(now);
+        let lease = self.line.terms.lease_from(self.line.clock.now());
         let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => "claim_lost",
             Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
@@ -227,6 +229,17 @@ impl Redeemer {
             Err(error) => self.store_failed(&error),
         };
         Err((attempt.token, Next::Release(reason)))
+    }
+
+    /// How long our claim still lasts.
+    fn time_left(&self, attempt: &Attempt) -> Option<TimeDelta> {
+        let lease = attempt.token.bookkeeping.lease.as_ref()?;
+        Some(lease.until - self.line.clock.now())
+    }
+
+    /// Does our claim last for the longest wait for an answer, and for `margin` beyond it?
+    fn lasts(&self, attempt: &Attempt, margin: Duration) -> bool {
+        self.time_left(attempt) >= Some(delta(self.provider.profile.request_timeout + margin))
     }
 
     fn store_failed(&self, error: &StoreError) -> &'static str {
@@ -248,12 +261,15 @@ impl Redeemer {
                 Err(returned) => return returned,
             };
         let _ = recorded.set(entry);
+        reach(Point::IntentKnown);
         let line = &self.line;
         line.report.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
+        reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
+        reach(Point::AnswerRead);
         permit.signal(self.signal(&reading, &attempt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
@@ -280,6 +296,11 @@ impl Redeemer {
                 Next::Defer(proof)
             }
             Class::Unlisted => {
+                self.end(entry, Ending::NotProcessed).await;
+                Next::Defer(proof)
+            }
+            Class::Unreadable if self.provider.profile.rotation == Rotation::None => {
+                warn!(%subject, "the answer for `{subject}` is a success without tokens that can be read ({code}); the refresh token stays good");
                 self.end(entry, Ending::NotProcessed).await;
                 Next::Defer(proof)
             }
@@ -313,10 +334,10 @@ impl Redeemer {
             Class::Refused => {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
                 // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
-                let in_doubt = unsettled_since.is_some() || attempt.token.taken_over;
-                let is_lost = in_doubt && self.provider.profile.rotation != Rotation::None;
-                let state = if is_lost { State::LostInFlight } else { State::NeedsLogin };
-                proof.lost = lost(&attempt, unsettled_since).filter(|_| is_lost);
+                // And so may one that another machine sent, and wrote into the document that no answer came.
+                proof.lost = lost(&attempt, unsettled_since)
+                    .filter(|_| self.provider.profile.rotation != Rotation::None);
+                let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
                 Next::Retire { entry: Some(entry), state, evidence: proof }
             }
             Class::ClientRejected => {
@@ -350,6 +371,7 @@ impl Redeemer {
         let Sent::Answered(raw) = sent else {
             return (grant::answer::read(sent, shape, self.line.clock.now()), None);
         };
+        reach(Point::AnswerReceived);
         let journaled = match self.line.journal.answer(entry, raw.clone()).await {
             Ok(journaled) => journaled,
             Err(unjournaled) => {
@@ -396,6 +418,10 @@ impl Redeemer {
             self.line.cannot_keep();
         }
     }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 /// How long a token rests that was put off so often.

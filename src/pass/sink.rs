@@ -5,6 +5,7 @@
 use super::plan::{Landed, Next, Planned, Planner, overtaken, plan};
 use super::{Line, error_chain};
 use crate::journal::{Ending, EntryId};
+use crate::kill_point::{Point, reach};
 use crate::report::{Outcome, Trouble};
 use crate::store::StoreError;
 use crate::token::{Fingerprint, TokenDocument, TokenId};
@@ -74,11 +75,14 @@ impl Sink {
         for left in planned {
             self.keep(&left, "claim_lost");
         }
-        if !endings.is_empty()
-            && let Err(error) = self.line.journal.end(endings, self.line.clock.now()).await
-        {
+        if endings.is_empty() {
+            return;
+        }
+        reach(Point::BeforeEnd);
+        if let Err(error) = self.line.journal.end(endings, self.line.clock.now()).await {
             self.line.journal_failed(&error);
         }
+        reach(Point::Ended);
     }
 
     /// Reads the documents whose mark depends on how they are now; `None` when the store can't be read.
@@ -135,8 +139,12 @@ impl Sink {
         let applied = if self.broken || changes.is_empty() {
             None
         } else {
+            reach(Point::BeforeApply);
             match self.line.insist(|| self.line.store.apply(&changes)).await {
-                Ok(applied) => Some(applied),
+                Ok(applied) => {
+                    reach(Point::Applied);
+                    Some(applied)
+                }
                 Err(error) => {
                     self.store_failed(&error);
                     None

@@ -106,6 +106,31 @@ pub struct Presentation {
     pub successor: Option<String>,
 }
 
+/// A presentation of a refresh token for which an answer had gone out in full before: to whoever had taken that answer,
+/// a mistake; to whoever was killed before it could keep it, the only way to find out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Whose it is.
+    pub user: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// When the redemption was committed whose answer went out.
+    pub redeemed_at: Timestamp,
+    /// When the outcome of the presentation that came after it was decided.
+    pub presented_at: Timestamp,
+    /// That outcome.
+    pub outcome: Outcome,
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut replay = formatter.debug_struct("Replay");
+        replay.field("user", &self.user).field("redeemed_at", &self.redeemed_at);
+        replay.field("presented_at", &self.presented_at).field("outcome", &self.outcome);
+        replay.finish_non_exhaustive()
+    }
+}
+
 /// What became of one refresh token; a line of `GET /ledger/tokens`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
 
 mod architecture;
-mod crash;
 mod foreign;
 mod pass;
 mod proof;

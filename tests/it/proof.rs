@@ -7,15 +7,19 @@ mod answers;
 mod disk;
 mod documents;
 mod failover;
+mod lost_answers;
 mod mongo_documents;
 mod network;
 mod orphans;
 mod shapes;
+mod sigkill;
+mod two_daemons;
 
 use crate::support::rehearsal::Rehearsal;
 use evergrant::pass::{PassError, PassRequest, Stop};
 use evergrant::report::{Outcome, Report, summary::Summary};
 use evergrant::store::StoreError;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,4 +41,15 @@ async fn run_pass(rehearsal: &Rehearsal, request: &PassRequest, stop: &Stop) -> 
         Err(PassError::Store(StoreError::Unavailable { .. })) => None,
         Err(error) => panic!("{error:?}"),
     }
+}
+
+/// A number that the proof has by default, and that somebody may want otherwise.
+#[expect(clippy::disallowed_methods, reason = "a knob of the tests, not a setting")]
+fn knob(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Prints a proof's line of figures, also where the output of tests is captured.
+fn tell(figures: &str) {
+    let _ = writeln!(std::io::stdout(), "\n{figures}");
 }

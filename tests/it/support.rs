@@ -1,5 +1,6 @@
 //! What several subjects need.
 
+pub(crate) mod app;
 pub(crate) mod faulty_disk;
 pub(crate) mod foreign;
 pub(crate) mod meddler;

@@ -1,6 +1,6 @@
 //! What the ledger shows of itself.
 
-use super::super::record::{LedgerSummary, Outcome, Presentation, TokenRecord, UserRecord};
+use super::super::record::{LedgerSummary, Outcome, Presentation, Replay, TokenRecord, UserRecord};
 use super::super::{SeededUser, opaque};
 use super::{Ended, Index, Ledger, Presented};
 use crate::clock::Timestamp;
@@ -130,6 +130,28 @@ impl Ledger {
             redeemed_at: redeemed.map(|presentation| presentation.at).collect(),
             presentations,
         })
+    }
+
+    /// The presentations that came after an answer for the same token had gone out in full, oldest first.
+    pub(in super::super) fn replays(&self) -> Vec<Replay> {
+        let mut redeemed_at = vec![None; self.tokens.len()];
+        let mut replays = Vec::new();
+        for presented in &self.presentations {
+            let delivered = &mut redeemed_at[presented.token.position()];
+            if let Some(at) = delivered.filter(|_| presented.reuse) {
+                replays.push(Replay {
+                    user: self.user_name_of(presented.token),
+                    refresh_token: self.refresh_token(presented.token),
+                    redeemed_at: timestamp(at),
+                    presented_at: timestamp(presented.at),
+                    outcome: presented.outcome,
+                });
+            }
+            if presented.outcome == Outcome::Delivered {
+                *delivered = Some(presented.at);
+            }
+        }
+        replays
     }
 
     fn presentation(&self, presented: &Presented) -> Presentation {

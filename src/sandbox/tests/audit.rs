@@ -194,3 +194,17 @@ async fn a_client_that_read_its_answer_and_then_died_has_received_it() {
     assert_eq!(sandbox.ledger().answers_untaken, 0);
     assert_eq!(sandbox.audit(before).lost_received, 1);
 }
+
+#[tokio::test]
+async fn a_replay_is_told_from_the_second_try_of_a_lost_answer() {
+    let sandbox = start_with("drop-after user=user-000000", 2).await;
+    let before = held(&sandbox);
+    for (_, token) in before.iter().chain(&before) {
+        redeem(&sandbox, token).await;
+    }
+    let replays = sandbox.replays();
+    let told: Vec<_> = replays.iter().map(|replay| (replay.user.as_str(), replay.outcome)).collect();
+    assert_eq!(told, [("user-000001", Outcome::Refused)]);
+    assert_eq!(replays[0].refresh_token, before[1].1);
+    assert!(replays[0].presented_at >= replays[0].redeemed_at);
+}

@@ -2,6 +2,7 @@
 //! that fails as it is told. The oracle is the provider's ledger once the fault has ended and a pass has followed.
 
 use crate::support::faulty_disk::{Fault, FaultyDisk};
+use crate::support::mongod::say_skipped;
 use crate::support::process::{Ended, Kind, Scene};
 use evergrant::sandbox::SandboxConfig;
 use evergrant::store::mapping::Mapping;
@@ -153,7 +154,7 @@ impl SmallDisk {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("SKIPPED: this user may not mount a tmpfs, so no real disk was filled; run as root");
+            say_skipped("the real full disk", "this user may not mount a tmpfs; run as root");
             return None;
         }
         Some(Self(at))

@@ -1,5 +1,6 @@
 //! A layer under the built binary that makes its disk fail: C, compiled here, loaded before the C library.
 
+use super::mongod::say_skipped;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -70,7 +71,7 @@ fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
     let compiled = LIBRARY.get_or_init(|| {
         if !cfg!(target_os = "linux") {
-            eprintln!("SKIPPED: LD_PRELOAD is Linux's; no failing disk was tried");
+            say_skipped("the failing disk", "`LD_PRELOAD` is Linux's");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -83,7 +84,7 @@ fn library() -> Option<&'static Path> {
         match compiled {
             Ok(output) if output.status.success() => Some((folder, library)),
             failed => {
-                eprintln!("SKIPPED: no C compiler for {SOURCE}, so no failing disk was tried: {failed:?}");
+                say_skipped("the failing disk", &format!("{SOURCE} can't be compiled: {failed:?}"));
                 None
             }
         }

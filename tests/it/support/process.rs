@@ -110,6 +110,16 @@ impl Scene {
         self.sandbox.audit(held)
     }
 
+    /// The collection as the application sees it, through a connection of its own.
+    pub(crate) async fn collection(&self) -> mongodb::Collection<bson::Document> {
+        let setting = |key: &str| {
+            let (_, value) = self.settings.iter().find(|(known, _)| known == key).expect("a MongoDB");
+            value.as_str()
+        };
+        let client = mongodb::Client::with_uri_str(setting("store.url")).await.unwrap();
+        client.database(setting("store.database")).collection("tokens")
+    }
+
     pub(crate) fn state_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("state")
     }
@@ -147,7 +157,12 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) async fn of(child: Child) -> Self {
-        let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        Self::within(PATIENCE, child).await
+    }
+
+    /// For one that has much to do.
+    pub(crate) async fn within(patience: Duration, child: Child) -> Self {
+        let Output { status, stdout, stderr } = tokio::time::timeout(patience, child.wait_with_output())
             .await
             .expect("it ends by itself")
             .unwrap();
