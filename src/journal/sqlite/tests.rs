@@ -271,3 +271,18 @@ async fn a_clock_that_is_years_ahead_forgets_no_redeemed_token() {
     }
     assert!(starts > 5, "{starts} starts forget it");
 }
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let at = Clock::system().now();
+    for number in 0..1000 {
+        let entry = sent(&journal, &number.to_string()).await;
+        journal.answer(entry, answer()).await.unwrap();
+        let ending = Ending::Redeemed { successor: fingerprint("next") };
+        journal.end(vec![(entry, ending)], at).await.unwrap();
+    }
+    let log = directory.path().join("journal.db-wal").metadata().unwrap().len();
+    assert!(log < 16 * 1024 * 1024, "{log} bytes, for 9 MB of answers written one by one");
+}
