@@ -61,6 +61,8 @@ pub struct Entry {
     pub peer: Option<String>,
     /// How long the body of its answer is; `None` where it holds none.
     pub received_bytes: Option<u64>,
+    /// Did its answer come in full? `None` where it holds none.
+    pub complete: Option<bool>,
     /// What came back; `None` where it isn't asked for.
     pub answer: Option<Journaled<RawAnswer>>,
 }

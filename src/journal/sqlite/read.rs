@@ -215,6 +215,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             .map(|_| Ok::<_, Error>(row.get::<_, Option<i64>>(15)?.unwrap_or_default().unsigned_abs()))
             .transpose()?
             .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
+        complete: row.get(11)?,
         answer: None,
     })
 }
