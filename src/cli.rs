@@ -1,5 +1,6 @@
 //! The command line: clap types only, no logic.
 
+use crate::journal::EntryId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -181,11 +182,30 @@ pub enum StateArg {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum JournalCommand {
     /// List what is on its way: answers not yet written back, cut-off grants, orphans.
-    #[command(after_help = "Example:\n  evergrant journal list")]
-    List,
+    #[command(after_help = "Example:\n  evergrant journal list --orphans")]
+    List {
+        /// Only the pairs without a place: why, and what to do with each.
+        #[arg(long)]
+        orphans: bool,
+    },
     /// Write back what an earlier process left, and redeem nothing.
     #[command(after_help = "Example:\n  evergrant journal recover")]
     Recover,
+    /// Write one parked pair into its document, in place of the token that stands there now.
+    #[command(after_help = "Example:\n  evergrant journal apply 7")]
+    Apply {
+        /// The number that `journal list --orphans` shows.
+        id: EntryId,
+    },
+    /// Give up one parked pair, or one answer that nobody could read, for good.
+    #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]
+    Discard {
+        /// The number that `journal list` shows.
+        id: EntryId,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `evergrant providers …`.

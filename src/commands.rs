@@ -12,7 +12,7 @@ pub mod tokens;
 use crate::cli::{Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need};
-use crate::journal::JournalError;
+use crate::journal::{Journal, JournalError};
 use crate::pass::{PassError, error_chain};
 use crate::provider::profile::ProfileError;
 use crate::report::summary::Exit;
@@ -75,14 +75,19 @@ impl CommandError {
             | Self::Pass(PassError::NoSuchProvider(..) | PassError::OtherStore { .. }) => Exit::Usage,
             Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
                 StoreError::Settings(_) => Exit::Usage,
-                StoreError::Unavailable { .. } | StoreError::Denied { .. } => Exit::Unavailable,
+                StoreError::Unavailable { .. }
+                | StoreError::Denied { .. }
+                | StoreError::Full { .. }
+                | StoreError::Failed { .. } => Exit::Unavailable,
             },
             Self::Journal(error) | Self::Pass(PassError::Journal(error)) => match error {
                 JournalError::Held { .. } => Exit::JournalHeld,
                 JournalError::Directory { .. }
                 | JournalError::Full { .. }
                 | JournalError::Failed { .. }
+                | JournalError::NoEntry(_)
                 | JournalError::Stopped => Exit::Unavailable,
+                JournalError::Sealed { .. } => Exit::Usage,
             },
             Self::Pass(PassError::Client(_)) | Self::Io { .. } | Self::Internal(_) => Exit::Internal,
         }
@@ -174,11 +179,22 @@ pub fn print(text: &str) -> Result<(), CommandError> {
     }
 }
 
+/// Opens the journal, alone: a second process is told so.
+pub async fn open_journal(config: &Config, surroundings: &Surroundings) -> Result<Journal, CommandError> {
+    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
+    let settings = config.journal.clone();
+    let opened = tokio::task::spawn_blocking(move || Journal::open_with(&directory, &clock, settings)).await;
+    opened
+        .map_err(|panic| CommandError::Internal(format!("opening the journal panicked: {panic}")))?
+        .map_err(Into::into)
+}
+
 /// Connects to the store with as many connections as the providers may want.
 pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
     let concurrency =
         config.providers.iter().map(|provider| provider.profile.concurrency.get()).sum::<usize>();
-    Ok(crate::store::connect(&config.store, concurrency.max(1)).await?)
+    let floor_bytes = config.journal.free_space_floor_bytes;
+    Ok(crate::store::connect_with_room(&config.store, concurrency.max(1), floor_bytes).await?)
 }
 
 #[cfg(test)]

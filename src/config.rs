@@ -7,6 +7,7 @@ mod checks;
 pub mod environment;
 mod error;
 mod file;
+mod journal;
 pub mod keys;
 pub mod kind;
 mod layers;
@@ -23,6 +24,7 @@ pub use error::ConfigError;
 
 use crate::{
     clock::Timestamp,
+    journal::JournalSettings,
     provider::Provider,
     schedule::{RenewAfter, Schedule, ScheduleError},
     store::StoreSettings,
@@ -58,6 +60,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The directory of the journal and of the embedded store; it may not exist yet.
     pub state_dir: PathBuf,
+    /// How the journal is kept: its room and its keys. The embedded store keeps the same room.
+    pub journal: JournalSettings,
     /// The share of a refresh token's life after which it is due.
     pub renew_after: RenewAfter,
     /// How long a claim holds a document; longer than any provider's request timeout and [`LEASE_MARGIN`].
@@ -165,12 +169,14 @@ impl Config {
         if crate::store::sqlite_path(store.url.expose_secret()).is_none() {
             warnings.extend(secret::command_line_warning(&layers, "store.url"));
         }
+        let journal = journal::build(&layers, credentials.as_deref(), &mut warnings)?;
         let schedule = schedule(&layers, now)?;
         let config = Self {
             store,
             providers: Vec::new(),
             schedule,
             state_dir,
+            journal,
             renew_after: layers.share("renew_after"),
             lease: layers.duration("lease"),
             stop_grace: layers.duration("stop_grace"),

@@ -4,8 +4,12 @@
 //! anybody reads it, gone once the document holds the pair. Rows that are left after a crash are what recovery reads.
 //! The fingerprints of redeemed tokens stay, so that none is ever sent again.
 
+mod entry;
+mod error;
 mod lock;
 mod owner;
+mod room;
+mod seal;
 pub mod simulated;
 mod sqlite;
 
@@ -13,13 +17,15 @@ use crate::clock::{Clock, Timestamp};
 use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::token::{Fingerprint, Subject, TokenId};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
+pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing};
+pub use error::{JournalError, KeyProblem};
 pub use lock::Holder;
 pub(crate) use lock::process_name;
+pub use seal::{JournalKey, KEY_BYTES};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -27,20 +33,20 @@ const QUEUE: usize = owner::MAX_BATCH;
 /// The journal's file in the state directory.
 const FILE_NAME: &str = "journal.db";
 
-/// Free space below which no token is redeemed, in bytes: an answer that can't be kept must not be asked for.
-///
-/// 64 MiB hold more answers of the largest size than can be in flight at once.
-pub const FREE_SPACE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
+/// How a journal is kept.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Free space in the state directory below which no token is redeemed, in bytes.
+    pub free_space_floor_bytes: u64,
+    /// Encrypts the answers; `None` keeps them in the clear.
+    pub key: Option<JournalKey>,
+    /// Keys that answers may still be encrypted with; none is needed after one start.
+    pub old_keys: Vec<JournalKey>,
+}
 
-/// Names one row while it is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[cfg_attr(test, derive(serde::Deserialize))]
-#[serde(transparent)]
-pub struct EntryId(i64);
-
-impl std::fmt::Display for EntryId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(formatter)
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { free_space_floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES, key: None, old_keys: Vec::new() }
     }
 }
 
@@ -100,10 +106,12 @@ pub enum Begun {
     },
 }
 
-/// A value that the journal holds durably. Only the journal makes one, so whoever takes it can't be early.
+/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
+/// early.
 #[derive(Debug, Clone)]
 pub struct Journaled<T> {
     entry: EntryId,
+    kept: bool,
     value: T,
 }
 
@@ -112,6 +120,12 @@ impl<T> Journaled<T> {
     #[must_use]
     pub const fn entry(&self) -> EntryId {
         self.entry
+    }
+
+    /// Is it in the journal? Otherwise the document is the only place left for it.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// The value.
@@ -123,7 +137,7 @@ impl<T> Journaled<T> {
     /// Reads the value into something else; it stays as durable as it was.
     #[must_use]
     pub fn map<U>(self, read: impl FnOnce(T) -> U) -> Journaled<U> {
-        Journaled { entry: self.entry, value: read(self.value) }
+        Journaled { entry: self.entry, kept: self.kept, value: read(self.value) }
     }
 
     /// Gives the value up to its new owner, beside its row.
@@ -174,96 +188,8 @@ pub enum Ending {
     Unread(String),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
     Orphaned(String),
-}
-
-/// The state of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryState {
-    /// Sent or about to be; after a crash: nobody knows.
-    Intent,
-    /// Answered, not yet written back.
-    Answer,
-    /// Nobody knows whether the provider processed it.
-    Unsettled,
-    /// A success that nobody could read yet; the token isn't sent again.
-    Unread,
-    /// A good pair without a place.
-    Orphan,
-}
-
-/// A row of the journal, as recovery and `journal list` read it.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its number.
-    pub id: EntryId,
-    /// What it is waiting for.
-    pub state: EntryState,
-    /// What was sent.
-    pub intent: Intent,
-    /// When the token was first sent without an answer that settled it.
-    pub unsettled_since: Option<Timestamp>,
-    /// Why it is unsettled or an orphan.
-    pub why: Option<String>,
-    /// The address that it was sent to, where its answer was lost.
-    pub peer: Option<String>,
-    /// What came back.
-    pub answer: Option<Journaled<RawAnswer>>,
-}
-
-/// The journal can't do its work. None of these is retried: without a journal nothing is redeemed.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// Another process has it.
-    #[error(
-        "the journal in {} is in use by {holder}\nhint: one Evergrant per state directory; stop the other one, or set `state_dir` (`EVERGRANT_STATE_DIR`) for this one",
-        directory.display()
-    )]
-    Held {
-        /// The state directory.
-        directory: PathBuf,
-        /// Who.
-        holder: Holder,
-    },
-    /// The state directory can't be used.
-    #[error(
-        "the state directory {} can't be used: can't {action}\nhint: it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one",
-        directory.display()
-    )]
-    Directory {
-        /// The state directory.
-        directory: PathBuf,
-        /// In words: `create it`.
-        action: &'static str,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not enough free space to keep what would be redeemed.
-    #[error(
-        "the state directory {} has {free_bytes} bytes free, less than the {FREE_SPACE_FLOOR_BYTES} that are kept for answers\nhint: free some space; no token was redeemed",
-        directory.display()
-    )]
-    Full {
-        /// The state directory.
-        directory: PathBuf,
-        /// Free space.
-        free_bytes: u64,
-    },
-    /// SQLite failed: the disk, or a damaged file.
-    #[error("the journal {} failed to {action}\nhint: look at the disk; answers that it holds are recovered at the next start", file.display())]
-    Failed {
-        /// The file.
-        file: PathBuf,
-        /// In words: `commit`.
-        action: &'static str,
-        /// SQLite's reason.
-        #[source]
-        source: Arc<dyn std::error::Error + Send + Sync>,
-    },
-    /// It failed before, and takes no more.
-    #[error("the journal has stopped after an earlier failure")]
-    Stopped,
+    /// A person has given up an orphan or an unread answer. The row goes; the old token is never sent again.
+    Discarded,
 }
 
 /// A handle to the journal's owner thread; cheap to clone. The lock is given up when the last one is dropped.
@@ -275,26 +201,52 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Opens, or makes, the journal in `directory`, alone, with the settings that hold when nobody sets them.
+    pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
+        Self::open_with(directory, clock, JournalSettings::default())
+    }
+
     /// Opens, or makes, the journal in `directory`, alone.
     ///
     /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nobody
-    /// waits for their answer any more. Blocks on the disk.
-    pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
+    /// waits for their answer any more. A full disk is no error: what is there can still be written back, and nothing
+    /// is redeemed. Blocks on the disk.
+    pub fn open_with(
+        directory: &Path,
+        clock: &Clock,
+        settings: JournalSettings,
+    ) -> Result<Self, JournalError> {
+        let JournalSettings { free_space_floor_bytes, key, old_keys } = settings;
         lock::make_directory(directory)?;
         let lock = lock::acquire(directory, clock.now())?;
-        check_free_space(directory)?;
-        let rows = sqlite::Rows::open(&directory.join(FILE_NAME), clock.now())?;
+        let mut room = room::Room::in_directory(directory, free_space_floor_bytes);
+        let seal = seal::Seal::new(key, old_keys);
+        let open = || sqlite::Rows::open(&directory.join(FILE_NAME), seal.clone(), clock.now());
+        let rows = match open() {
+            Err(JournalError::Full(_)) if room.ran_out() => open(),
+            opened => opened,
+        };
+        let rows = rows.map_err(|error| room.measured(error))?;
         let (requests, queue) = mpsc::channel(QUEUE);
-        let owner = owner::Owner::spawn(rows, queue, lock).map_err(|source| JournalError::Directory {
-            directory: directory.to_owned(),
-            action: "start the journal's thread for it",
-            source,
-        })?;
+        let owner =
+            owner::Owner::spawn(rows, room, queue, lock).map_err(|source| JournalError::Directory {
+                directory: directory.to_owned(),
+                action: "start the journal's thread for it",
+                source,
+            })?;
         Ok(Self { requests, directory: directory.into(), owner: Arc::new(owner) })
     }
 
     /// Reads the open rows of a journal that somebody else may hold; an absent one has none. Blocks on the disk.
+    ///
+    /// Without their answers, and without the rows that can't be read: [`Journal::look`] names these.
     pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
+        Ok(Self::look(directory)?.entries)
+    }
+
+    /// Reads the open rows of a journal that somebody else may hold, and which of them can't be read. Needs no key.
+    /// Blocks on the disk.
+    pub fn look(directory: &Path) -> Result<Listed, JournalError> {
         sqlite::peek(&directory.join(FILE_NAME))
     }
 
@@ -345,11 +297,11 @@ impl Journal {
         entry: EntryId,
         answer: RawAnswer,
     ) -> Result<Journaled<RawAnswer>, Unjournaled> {
-        let journaled = Journaled { entry, value: answer };
+        let journaled = Journaled { entry, kept: true, value: answer };
         let kept = self.ask(|reply| owner::Request::Answer(journaled.clone(), reply)).await;
         match kept {
             Ok(()) => Ok(journaled),
-            Err(error) => Err(Unjournaled { error, answer: journaled }),
+            Err(error) => Err(Unjournaled { error, answer: Journaled { kept: false, ..journaled } }),
         }
     }
 
@@ -364,9 +316,32 @@ impl Journal {
         Ok(newest.and_then(|(_, successor)| successor))
     }
 
-    /// All open rows, oldest first.
+    /// All open rows that can be read, oldest first; all in memory, so for tests and counts.
     pub async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
-        self.ask(owner::Request::Entries).await
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.page(after).await?;
+            entries.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// The open rows behind `after`, oldest first, as many as fit into a page.
+    pub async fn page(&self, after: Option<EntryId>) -> Result<Page, JournalError> {
+        self.ask(|reply| owner::Request::Page(after, reply)).await
+    }
+
+    /// One open row, which may be one that can't be read.
+    pub async fn entry(&self, id: EntryId) -> Result<Option<Result<Entry, Damaged>>, JournalError> {
+        self.ask(|reply| owner::Request::Entry(id, reply)).await
+    }
+
+    /// What waits for a person, and is there room?
+    pub async fn standing(&self) -> Result<Standing, JournalError> {
+        self.ask(owner::Request::Standing).await
     }
 
     /// When the last scheduled wake was taken.
@@ -406,18 +381,22 @@ impl Journal {
         request: impl FnOnce(owner::Reply<T>) -> owner::Request,
     ) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| JournalError::Stopped)?;
+        self.requests.send(request(owner::Reply::new(reply))).await.map_err(|_| JournalError::Stopped)?;
         answer.await.map_err(|_| JournalError::Stopped)?
     }
 }
 
-/// Refuses when the file system has less than [`FREE_SPACE_FLOOR_BYTES`] for us.
-pub fn check_free_space(directory: &Path) -> Result<(), JournalError> {
-    let free_bytes = lock::free_bytes(directory)?;
-    if free_bytes < FREE_SPACE_FLOOR_BYTES {
-        return Err(JournalError::Full { directory: directory.to_owned(), free_bytes });
+/// Refuses when the file system has less than `floor_bytes` for us.
+pub fn check_free_space(directory: &Path, floor_bytes: u64) -> Result<(), JournalError> {
+    match crate::room::shortage(directory, floor_bytes) {
+        Ok(None) => Ok(()),
+        Ok(Some(shortage)) => Err(JournalError::Full(shortage)),
+        Err(source) => Err(JournalError::Directory {
+            directory: directory.to_owned(),
+            action: "ask for its free space",
+            source,
+        }),
     }
-    Ok(())
 }
 
 #[cfg(test)]

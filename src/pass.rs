@@ -9,18 +9,21 @@
 
 mod held;
 mod lane;
+mod orphans;
 mod plan;
 mod recover;
 mod redeem;
 mod settle;
 mod sink;
 
+pub use orphans::{Applied, ApplyError};
+
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::grant::http::ClientError;
-use crate::journal::{Begun, Journal, JournalError, check_free_space, process_name};
+use crate::journal::{Begun, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
@@ -192,7 +195,7 @@ impl Line {
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
     fn journal_failed(&self, error: &JournalError) {
-        tracing::error!(error = %error_chain(error), "the journal failed, so nothing more is redeemed");
+        tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
         self.report.trouble(Trouble::Journal { message: error_chain(error) });
         self.cannot_keep();
     }
@@ -299,6 +302,14 @@ impl Pass {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
         recover::recover(&line, &mut sink, &self.providers, &unfinished).await?;
+        let (providers, strangers) = match self.journal.standing().await?.shortage {
+            None => (providers, self.settings.documents_name_provider && request.provider.is_none()),
+            // What was left is written back; nothing is claimed that couldn't be kept.
+            Some(shortage) => {
+                line.journal_failed(&JournalError::Full(shortage));
+                (Vec::new(), false)
+            }
+        };
         let lanes_ended = CancellationToken::new();
         let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
 
@@ -315,7 +326,7 @@ impl Pass {
             .run()
         });
         let mut lanes: Vec<_> = lanes.map(|lane| tokio::spawn(lane)).collect();
-        if self.settings.documents_name_provider && request.provider.is_none() {
+        if strangers {
             let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
             let strangers = self.claims(&line, &providers[0], ProviderFilter::NoneOf(names));
             lanes.push(tokio::spawn(lane::name_strangers(line.clone(), strangers, landed.clone())));
@@ -345,6 +356,7 @@ impl Pass {
         if given_up > 0 || stop.take_no_more.is_cancelled() {
             report.trouble(Trouble::Interrupted { given_up });
         }
+        self.stand(&line).await;
         reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
@@ -366,6 +378,21 @@ impl Pass {
             None => Ok(None),
             Some(Ok(readiness)) => readiness.map(Some),
             Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?
+    async fn stand(&self, line: &Line) {
+        match self.journal.standing().await {
+            Ok(standing) => {
+                line.report.parked(standing.parked);
+                if let Some(shortage) = standing.shortage {
+                    line.journal_failed(&JournalError::Full(shortage));
+                }
+            }
+            // Whoever met the failure first has told it.
+            Err(JournalError::Stopped) => line.cannot_keep(),
+            Err(error) => line.journal_failed(&error),
         }
     }
 
@@ -394,7 +421,6 @@ impl Pass {
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.
     async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
-        check_free_space(self.journal.directory())?;
         let here = self.store.identity();
         match self.journal.begin_pass(&line.terms.lease_id, &here).await? {
             Begun::Alone { unfinished } => Ok(unfinished),

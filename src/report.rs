@@ -5,6 +5,7 @@ pub mod summary;
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Stopped, Suspicion};
+use crate::journal::Parked;
 use crate::token::{LastError, State, Subject};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,11 +47,13 @@ pub enum Outcome {
     StillDue,
     /// A new pair is in the journal and couldn't be written into the document yet; the next start writes it.
     Held,
+    /// A new pair was received and could be kept nowhere: journal and store both failed. The person must log in again.
+    Lost,
 }
 
 impl Outcome {
     /// All outcomes, in the order in which a report shows them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Refreshed,
         Self::Duplicate,
         Self::Superseded,
@@ -60,6 +63,7 @@ impl Outcome {
         Self::Malformed,
         Self::StillDue,
         Self::Held,
+        Self::Lost,
     ];
 
     /// The word in logs, reports and JSON.
@@ -75,6 +79,7 @@ impl Outcome {
             Self::Malformed => "malformed",
             Self::StillDue => "still_due",
             Self::Held => "held",
+            Self::Lost => "lost",
         }
     }
 }
@@ -176,6 +181,8 @@ struct Inner {
     throttled: u64,
     retries: u64,
     orphans: u64,
+    parked: Parked,
+    lost: Vec<Subject>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
 }
@@ -221,6 +228,20 @@ impl Report {
     /// A good pair was parked in the journal.
     pub fn orphaned(&self) {
         self.lock().orphans += 1;
+    }
+
+    /// How much is parked in the journal in all.
+    pub fn parked(&self, parked: Parked) {
+        self.lock().parked = parked;
+    }
+
+    /// A new pair could be kept nowhere; its document reached its end.
+    pub fn lost(&self, subject: &Subject) {
+        self.ended(Outcome::Lost, None);
+        let mut inner = self.lock();
+        if inner.lost.len() < MOST_NAMED {
+            inner.lost.push(subject.clone());
+        }
     }
 
     /// A document reached its end; `reason` says why it is still due, and counts by it.
@@ -324,6 +345,8 @@ impl Report {
             throttled: inner.throttled,
             retries: inner.retries,
             orphans: inner.orphans,
+            parked: inner.parked,
+            lost: inner.lost,
             recovery: inner.recovery,
             troubles: inner.troubles,
         }

@@ -3,6 +3,7 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
+use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
 use mapping::Mapping;
@@ -48,6 +49,15 @@ impl std::fmt::Debug for StoreSettings {
 /// # Errors
 /// [`StoreError::Settings`] when the URL, the database, a field path or the extra filter can't be used.
 pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Arc<dyn Store>, StoreError> {
+    connect_with_room(settings, concurrency, FREE_SPACE_FLOOR_BYTES).await
+}
+
+/// The same, with the free space in bytes below which a SQLite file claims nothing.
+pub async fn connect_with_room(
+    settings: &StoreSettings,
+    concurrency: usize,
+    free_space_floor_bytes: u64,
+) -> Result<Arc<dyn Store>, StoreError> {
     if let Some([first, second]) = settings.mapping.overlap() {
         return Err(StoreError::Settings(format!(
             "the mapped fields {} = `{}` and {} = `{}` would overwrite each other; name two separate fields",
@@ -57,7 +67,8 @@ pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Arc
     let url = settings.url.expose_secret();
     if let Some(path) = sqlite_path(url) {
         let (path, mapping) = (path.to_owned(), settings.mapping.clone());
-        return Ok(Arc::new(sqlite::SqliteStore::open(Path::new(&path), mapping).await?));
+        let store = sqlite::SqliteStore::open(Path::new(&path), mapping).await?;
+        return Ok(Arc::new(store.with_floor(free_space_floor_bytes)));
     }
     if url.starts_with("mongodb://") || url.starts_with("mongodb+srv://") {
         return Ok(Arc::new(mongo::MongoStore::connect(settings, concurrency).await?));
@@ -271,6 +282,32 @@ pub enum StoreError {
         action: &'static str,
         /// What to do about it.
         hint: String,
+        /// The library's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The disk of an embedded store has no room for what would be redeemed; nothing was written.
+    #[error(
+        "the store {at} can't {action}: {shortage}\nhint: free some space there; until then nothing is claimed (`free_space_floor` says how much is kept)"
+    )]
+    Full {
+        /// [`Store::describe`].
+        at: String,
+        /// In words: `claim documents`.
+        action: &'static str,
+        /// What is left.
+        shortage: Shortage,
+    },
+    /// The disk of an embedded store failed. It is not asked again before [`Store::prepare`] has opened it anew: a second
+    /// sync may say that what the first one lost is there.
+    #[error(
+        "the store {at} failed to {action}\nhint: look at the disk; new pairs stay in the journal, and the next start writes them"
+    )]
+    Failed {
+        /// [`Store::describe`].
+        at: String,
+        /// In words: `update documents`.
+        action: &'static str,
         /// The library's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

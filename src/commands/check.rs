@@ -24,7 +24,7 @@ pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, 
     let config = surroundings.config_in_silence(Need::Provider)?;
     let clock = &surroundings.clock;
     let mut checks = settings(&config);
-    checks.extend(state::checks(&config.state_dir, clock.now()).await);
+    checks.extend(state::checks(&config.state_dir, config.journal.free_space_floor_bytes, clock.now()).await);
     let looked = collection::checks(&config, clock.now()).await;
     checks.extend(looked.checks);
     checks.push(wakes(&config, clock.now()));

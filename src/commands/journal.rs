@@ -1,10 +1,12 @@
 //! `evergrant journal`: what is on its way, and what to do about it.
 
+mod orphans;
+
 use super::{CommandError, Surroundings, shown};
 use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
 use crate::config::Need;
-use crate::journal::{Entry, EntryId, EntryState, Holder, Journal};
+use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
 use crate::report::summary::{Exit, Summary};
 use crate::report::{Outcome, Recovery, Trouble};
 use crate::token::{Subject, TokenId};
@@ -22,6 +24,8 @@ pub struct JournalList {
     pub held_by: Option<String>,
     /// The open entries, oldest first. Their tokens aren't shown.
     pub entries: Vec<ListedEntry>,
+    /// Entries that can't be read. They stay as they are, and are in nobody's way.
+    pub damaged: Vec<Damaged>,
 }
 
 /// An open entry of the journal: one refresh token that is on its way.
@@ -73,12 +77,21 @@ pub struct Recovered {
 /// Lists the open entries, or settles what an earlier process left.
 pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     match command {
-        JournalCommand::List => {
+        JournalCommand::List { orphans } => {
             let config = surroundings.config(Need::Store)?;
-            let list = list(config.state_dir, surroundings.clock.now()).await?;
-            surroundings.print(&list_text(&list, surroundings.clock.now()), &list)?;
+            let now = surroundings.clock.now();
+            let mut list = list(config.state_dir, now).await?;
+            let text = if orphans {
+                list.entries.retain(|entry| entry.state == EntryState::Orphan);
+                orphans::list_text(&list, now)
+            } else {
+                list_text(&list, now)
+            };
+            surroundings.print(&format!("{text}{}", damaged_text(&list.damaged)), &list)?;
             Ok(Exit::Well)
         }
+        JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
+        JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover => {
             let config = surroundings.config(Need::Provider)?;
             let pass = super::run::pass(&config, surroundings).await?;
@@ -96,11 +109,12 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
 /// Reads the journal in `directory`, whoever holds it.
 pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalList, CommandError> {
     let read = move || {
-        let (held_by, entries) = (Journal::holder(&directory)?, Journal::peek(&directory)?);
+        let (held_by, listed) = (Journal::holder(&directory)?, Journal::look(&directory)?);
         Ok::<_, CommandError>(JournalList {
             state_dir: directory,
             held_by: held_by.as_ref().map(Holder::to_string),
-            entries: entries.into_iter().map(|entry| ListedEntry::new(entry, now)).collect(),
+            entries: listed.entries.into_iter().map(|entry| ListedEntry::new(entry, now)).collect(),
+            damaged: listed.damaged,
         })
     };
     tokio::task::spawn_blocking(read)
@@ -129,8 +143,8 @@ impl ListedEntry {
             unsettled_since: entry.unsettled_since,
             why: entry.why,
             peer: entry.peer,
-            received_bytes: entry.answer.as_ref().map(|answer| answer.get().body.len() as u64),
-            has_answer: entry.answer.is_some(),
+            received_bytes: entry.received_bytes,
+            has_answer: entry.received_bytes.is_some(),
         }
     }
 }
@@ -153,7 +167,7 @@ impl EntryState {
     const ALL: [Self; 5] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Unread, Self::Orphan];
 
     /// The word in the journal and in lists.
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Intent => "intent",
             Self::Answer => "answer",
@@ -190,10 +204,22 @@ impl EntryState {
             ],
             (Self::Orphan, _) => [
                 "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \
-                 (the document was deleted), `unreadable` (a success without a readable pair)",
-                "nothing is overwritten and nothing thrown away; ask the person to log in if their login doesn't work",
+                 (the document was deleted), `provider_changed`, `unreadable` (a success without a readable pair)",
+                "nothing is overwritten and nothing thrown away; `evergrant journal list --orphans` says what to do with each",
             ],
         }
+    }
+}
+
+fn damaged_text(damaged: &[Damaged]) -> String {
+    let line = |damaged: &Damaged| format!("\n  entry {}: {}", damaged.id, damaged.problem);
+    match damaged {
+        [] => String::new(),
+        some => format!(
+            "\n\n{} that can't be read; they are kept as they are, and the others work:{}",
+            shown::entries(some.len() as u64),
+            some.iter().map(line).collect::<String>()
+        ),
     }
 }
 
@@ -267,7 +293,7 @@ fn recovered_text(recovered: &Recovered) -> String {
 mod tests {
     use super::*;
 
-    fn entry(id: &str, state: EntryState, why: Option<&str>) -> ListedEntry {
+    pub(super) fn entry(id: &str, state: EntryState, why: Option<&str>) -> ListedEntry {
         ListedEntry {
             id: serde_json::from_str(id).unwrap(),
             state,
@@ -289,6 +315,7 @@ mod tests {
             state_dir: "/var/lib/evergrant".into(),
             held_by: held_by.map(str::to_owned),
             entries,
+            damaged: vec![],
         };
         list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap())
     }

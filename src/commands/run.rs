@@ -6,7 +6,6 @@ use crate::cli::RunArgs;
 use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, DaemonError, stop_on_signals};
 use crate::grant::http::Https;
-use crate::journal::Journal;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::report::summary::Exit;
 use crate::report::{Report, progress};
@@ -52,10 +51,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
 
 /// Opens everything that a pass works with; the journal first, so that a second process is told so at once.
 pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, CommandError> {
-    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
-    let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &clock))
-        .await
-        .map_err(|panic| CommandError::Internal(format!("opening the journal panicked: {panic}")))??;
+    let journal = super::open_journal(config, surroundings).await?;
     Ok(Pass {
         store: connect(config).await?,
         journal,

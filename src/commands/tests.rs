@@ -70,7 +70,10 @@ async fn an_answer_that_a_process_left_is_written_back_without_asking_anybody() 
     let document = "{\"_id\":\"ann\",\"email\":\"ann@example.com\",\"refresh_token\":\"old\"}";
     assert_eq!(import(directory.path(), document, &surroundings).await.unwrap(), Exit::Well);
     leave_an_answer(&surroundings, directory.path()).await;
-    assert_eq!(journal::run(JournalCommand::List, &surroundings).await.unwrap(), Exit::Well);
+    assert_eq!(
+        journal::run(JournalCommand::List { orphans: false }, &surroundings).await.unwrap(),
+        Exit::Well
+    );
     assert_eq!(refresh_token(&surroundings, "\"ann\"").await, "old");
 
     let held = Journal::open(directory.path(), &surroundings.clock).unwrap();
@@ -120,7 +123,7 @@ async fn a_check_makes_neither_a_store_nor_a_directory() {
         let error = tokens::run(command, &surroundings).await.unwrap_err();
         assert!(error.text().contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", error.text());
     }
-    journal::run(JournalCommand::List, &surroundings).await.unwrap();
+    journal::run(JournalCommand::List { orphans: false }, &surroundings).await.unwrap();
     assert!(!directory.exists());
 }
 

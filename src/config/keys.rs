@@ -210,6 +210,31 @@ pub const KEYS: &[Key] = &[
         Follows("$STATE_DIRECTORY, $XDG_STATE_HOME/evergrant or ~/.local/state/evergrant"),
         "The directory of the journal, and of the embedded store.",
     ),
+    top(
+        "free_space_floor",
+        Kind::Size,
+        Is("64MiB"),
+        "Free space below which nothing is redeemed, where the journal and the embedded store are.",
+    ),
+    top(
+        "journal_key",
+        Kind::Secret,
+        Follows("none"),
+        "Encrypts the answers in the journal: 32 random bytes as hex or base64.",
+    ),
+    top("journal_key_file", Kind::Path, Follows("none"), "A file that holds the journal's key instead."),
+    top(
+        "journal_old_keys",
+        Kind::Secret,
+        Follows("none"),
+        "Keys that held before, for one start: then all is encrypted with the new one.",
+    ),
+    top(
+        "journal_old_keys_file",
+        Kind::Path,
+        Follows("none"),
+        "A file that holds the journal's old keys instead.",
+    ),
     top("log.format", Kind::OneOf(&["text", "json"]), Is("text"), "How log lines look: text or json."),
     top("log.level", Kind::Text, Is("info"), "What is logged: error, warn, info, debug, trace, or a filter."),
     // The documents.

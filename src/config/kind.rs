@@ -23,6 +23,8 @@ pub enum Kind {
     Count,
     /// A whole number above 0.
     Positive,
+    /// `64MiB`.
+    Size,
     /// `90s`, `60min`, `14d`.
     Duration,
     /// A duration, or `unknown`.
@@ -103,6 +105,7 @@ impl Kind {
             }
             Self::Count => "a whole number".to_owned(),
             Self::Positive => "a whole number above 0".to_owned(),
+            Self::Size => "a size above 0: a whole number and a unit, like `64MiB` or `1GiB`".to_owned(),
             Self::Duration => "a duration above 0: a number and a unit, like `90s`, `60min` or `14d`".to_owned(),
             Self::Lifetime => "a duration like `60min` or `14d`, or `unknown`".to_owned(),
             Self::Rate => {
@@ -190,6 +193,7 @@ impl Kind {
         match self {
             Self::Text | Self::Secret | Self::Path => true,
             Self::OneOf(words) => words.contains(&text),
+            Self::Size => parse_size(text).is_some(),
             Self::Duration => duration(),
             Self::Lifetime => text == "unknown" || duration(),
             Self::Rate => text == "none" || text.parse::<Rate>().is_ok(),
@@ -205,6 +209,24 @@ impl Kind {
             | Self::Parameters => false,
         }
     }
+}
+
+/// The bytes of a size that was checked.
+pub(super) fn size(text: &str) -> u64 {
+    parse_size(text).expect("every value was checked by its kind when it was laid down")
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok().filter(|number| *number > 0)?.checked_mul(1 << shift)
 }
 
 /// Takes `https`, and `http` to this machine only; no credentials and no fragment (RFC 6749 §3.2).

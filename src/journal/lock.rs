@@ -59,6 +59,8 @@ pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<File, JournalE
         .mode(0o600)
         .open(directory.join(FILE_NAME))
         .map_err(failed("create the lock file in it"))?;
+    crate::room::make_private(&directory.join(FILE_NAME))
+        .map_err(failed("keep the lock file in it to ourselves"))?;
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
@@ -104,14 +106,4 @@ fn read_holder(file: &mut File) -> Holder {
     let read = file.read_to_string(&mut holder);
     let known = read.is_ok() && !holder.trim().is_empty();
     Holder(if known { holder.trim().to_owned() } else { "another process".to_owned() })
-}
-
-/// What the file system has left for an unprivileged user, in bytes.
-pub(super) fn free_bytes(directory: &Path) -> Result<u64, JournalError> {
-    let room = nix::sys::statvfs::statvfs(directory).map_err(|errno| JournalError::Directory {
-        directory: directory.to_owned(),
-        action: "ask for its free space",
-        source: io::Error::from(errno),
-    })?;
-    Ok(room.blocks_available().saturating_mul(room.fragment_size()))
 }

@@ -1,6 +1,10 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
-use super::{Begun, Ending, Entry, EntryId, Intent, JournalError, Journaled, Permission, sqlite::Rows};
+use super::room::Room;
+use super::{
+    Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Page, Permission, Standing,
+    sqlite::Rows,
+};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
@@ -14,7 +18,33 @@ use tokio::sync::{mpsc, oneshot};
 /// Most requests in one commit: as many answers as arrive while one fsync runs, with room to spare.
 pub(super) const MAX_BATCH: usize = 512;
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+/// Where an answer goes, and what it will be once the commit is done.
+#[derive(Debug)]
+pub(super) struct Reply<T> {
+    to: oneshot::Sender<Result<T, JournalError>>,
+    value: Option<Result<T, JournalError>>,
+}
+
+impl<T> Reply<T> {
+    pub(super) const fn new(to: oneshot::Sender<Result<T, JournalError>>) -> Self {
+        Self { to, value: None }
+    }
+
+    /// Remembers what came out; an error is everybody's, because the commit is void then.
+    fn set(&mut self, done: Result<T, JournalError>) -> Result<(), JournalError> {
+        self.value = Some(Ok(done?));
+        Ok(())
+    }
+
+    fn send(self, committed: Result<(), &JournalError>) {
+        let value = match committed {
+            Ok(()) => self.value.unwrap_or(Err(JournalError::Stopped)),
+            Err(error) => Err(error.share()),
+        };
+        // Nobody may be waiting any more: an answer is kept all the same.
+        let _ = self.to.send(value);
+    }
+}
 
 /// What can be asked of the owner.
 #[derive(Debug)]
@@ -22,7 +52,9 @@ pub(super) enum Request {
     Intent(Intent, Reply<Permission>),
     Answer(Journaled<RawAnswer>, Reply<()>),
     End(Vec<(EntryId, Ending)>, Timestamp, Reply<()>),
-    Entries(Reply<Vec<Entry>>),
+    Page(Option<EntryId>, Reply<Page>),
+    Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
+    Standing(Reply<Standing>),
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     LastWake(Reply<Option<Timestamp>>),
     SetLastWake(Timestamp, Reply<()>),
@@ -59,9 +91,6 @@ impl Points {
     }
 }
 
-/// A reply that waits for the commit.
-type Held = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
-
 /// The owner thread. It ends when the last sender of its queue is gone, and with it the lock.
 #[derive(Debug)]
 pub(super) struct Owner {
@@ -79,13 +108,20 @@ impl Owner {
         Self { thread: None }
     }
 
-    pub(super) fn spawn(mut rows: Rows, mut queue: mpsc::Receiver<Request>, lock: File) -> io::Result<Self> {
+    pub(super) fn spawn(
+        mut rows: Rows,
+        mut room: Room,
+        mut queue: mpsc::Receiver<Request>,
+        lock: File,
+    ) -> io::Result<Self> {
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
             let mut waiting = Vec::with_capacity(MAX_BATCH);
             while queue.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
                 // A commit that failed may be half on the disk, and a second fsync may lie about it: take no more.
-                if !commit(&mut rows, waiting.drain(..), |rows, _| rows.commit()) {
+                if !commit(&mut rows, &mut room, waiting.drain(..), |rows, _| rows.commit())
+                    || !tidy(&mut rows, &mut room)
+                {
                     break;
                 }
             }
@@ -94,85 +130,139 @@ impl Owner {
     }
 }
 
+/// Moves what is in the log into the file when there is much of it. `false` when the journal is broken.
+///
+/// By hand, because SQLite keeps an error of its own checkpoints to itself: after a failed sync of the log, rows that
+/// nobody has synced since may be gone from it, and with them the way to the answers behind them.
+fn tidy(rows: &mut Rows, room: &mut Room) -> bool {
+    match rows.checkpoint_when_long() {
+        Ok(()) => true,
+        // Nothing was lost: the log holds all of it, and grows.
+        Err(JournalError::Full(_)) => {
+            room.ran_out();
+            true
+        }
+        Err(error) => {
+            tracing::error!(error = crate::pass::error_chain(&error), "the journal takes no more");
+            false
+        }
+    }
+}
+
 /// Writes all of `requests` in one commit, which `finish` makes, told whether it must survive a power cut; then lets
 /// their replies go. `false` when the journal is broken.
+///
+/// On a disk that is full nothing of it is written, and nothing is broken: the ballast is given up, and the same is
+/// written once more, without the intents. Any other failure is final.
 pub(super) fn commit(
     rows: &mut Rows,
+    room: &mut Room,
     requests: impl ExactSizeIterator<Item = Request>,
-    finish: impl FnOnce(&mut Rows, bool) -> Result<(), JournalError>,
+    mut finish: impl FnMut(&mut Rows, bool) -> Result<(), JournalError>,
 ) -> bool {
-    let requests: Vec<_> = requests.collect();
+    let mut requests = refuse_intents(requests.collect(), room);
+    let mut written = write(rows, room, &mut requests, &mut finish);
+    if matches!(written, Err(JournalError::Full(_))) && room.ran_out() {
+        requests = refuse_intents(requests, room);
+        written = write(rows, room, &mut requests, &mut finish);
+    }
+    let written = written.map_err(|error| room.measured(error));
+    for request in requests {
+        request.deliver(match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        });
+    }
+    matches!(written, Ok(()) | Err(JournalError::Full(_)))
+}
+
+/// Answers the intents that there is no room for; returns the others.
+fn refuse_intents(requests: Vec<Request>, room: &mut Room) -> Vec<Request> {
+    let asks = requests.iter().any(|request| matches!(request, Request::Intent(..)));
+    let Some(shortage) = asks.then(|| room.shortage()).flatten() else { return requests };
+    let (intents, others): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|request| matches!(request, Request::Intent(..)));
+    for intent in intents {
+        intent.deliver(Err(&shortage));
+    }
+    others
+}
+
+fn write(
+    rows: &mut Rows,
+    room: &mut Room,
+    requests: &mut [Request],
+    finish: &mut impl FnMut(&mut Rows, bool) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    if requests.is_empty() {
+        return Ok(());
+    }
     // Only an answer must survive a power cut; what else is lost with the last second can be found again.
     let durable = requests.iter().any(|request| matches!(request, Request::Answer(..)));
-    let points = Points::of(&requests);
-    let mut held: Vec<Held> = Vec::with_capacity(requests.len());
+    let points = Points::of(requests);
     let written = rows.begin(durable).and_then(|()| {
         for request in requests {
-            perform(rows, request, &mut held)?;
+            perform(rows, room, request)?;
         }
         points.reach(Point::IntentWritten, Point::AnswerWritten, Point::EndWritten);
         finish(rows, durable)
     });
     points.reach(Point::IntentCommitted, Point::AnswerCommitted, Point::EndCommitted);
-    let intact = written.is_ok();
-    for reply in held {
-        reply(match &written {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.share()),
-        });
+    if written.is_err() {
+        rows.abandon();
     }
-    intact
+    written
 }
 
-/// Writes one request; its reply is held until the commit. An error breaks the whole commit.
-fn perform(rows: &mut Rows, request: Request, held: &mut Vec<Held>) -> Result<(), JournalError> {
-    fn hold<T: Send + 'static>(
-        held: &mut Vec<Held>,
-        done: Result<T, JournalError>,
-        reply: Reply<T>,
-    ) -> Result<(), JournalError> {
-        let (value, verdict) = match done {
-            Ok(value) => (Some(value), Ok(())),
-            Err(error) => (None, Err(error.share())),
-        };
-        held.push(Box::new(move |committed| {
-            // Nobody may be waiting any more: an answer is kept all the same.
-            let _ = reply.send(match (committed, value) {
-                (Ok(()), Some(value)) => Ok(value),
-                (Ok(()), None) => Err(JournalError::Stopped),
-                (Err(error), _) => Err(error),
-            });
-        }));
-        verdict
-    }
+/// Writes one request; its reply waits for the commit. An error makes the whole commit void.
+fn perform(rows: &mut Rows, room: &mut Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
-        Request::Intent(intent, reply) => hold(held, rows.intent(&intent), reply),
-        Request::Answer(answer, reply) => hold(held, rows.answer(answer.entry(), answer.get()), reply),
+        Request::Intent(intent, reply) => reply.set(rows.intent(intent)),
+        Request::Answer(answer, reply) => {
+            // A row that isn't there is one request's trouble: the others' answers are kept.
+            reply.value = Some(match rows.answer(answer.entry(), answer.get()) {
+                Err(error @ JournalError::NoEntry(_)) => Err(error),
+                done => Ok(done?),
+            });
+            Ok(())
+        }
         Request::End(endings, at, reply) => {
-            let done = endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, at));
-            hold(held, done, reply)
+            reply.set(endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, *at)))
         }
-        Request::Newest(fingerprint, reply) => hold(held, rows.newest(fingerprint), reply),
-        Request::Entries(reply) => hold(held, rows.entries(), reply),
-        Request::LastWake(reply) => hold(held, rows.last_wake(), reply),
-        Request::SetLastWake(at, reply) => hold(held, rows.set_last_wake(at), reply),
-        Request::History(provider, reply) => hold(held, rows.history(&provider), reply),
-        Request::SetHistory(provider, history, reply) => {
-            hold(held, rows.set_history(&provider, history), reply)
+        Request::Newest(fingerprint, reply) => reply.set(rows.newest(*fingerprint)),
+        Request::Page(after, reply) => reply.set(rows.page(*after)),
+        Request::Entry(id, reply) => reply.set(rows.entry(*id)),
+        Request::Standing(reply) => {
+            reply.set(rows.parked().map(|parked| Standing { parked, shortage: room.known() }))
         }
-        Request::BeginPass([lease_id, store], reply) => hold(held, rows.begin_pass(&lease_id, &store), reply),
-        Request::FinishPass(lease_id, reply) => hold(held, rows.finish_pass(&lease_id), reply),
+        Request::LastWake(reply) => reply.set(rows.last_wake()),
+        Request::SetLastWake(at, reply) => reply.set(rows.set_last_wake(*at)),
+        Request::History(provider, reply) => reply.set(rows.history(provider)),
+        Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::BeginPass([lease_id, store], reply) => {
+            room.refill();
+            reply.set(rows.begin_pass(lease_id, store))
+        }
+        Request::FinishPass(lease_id, reply) => reply.set(rows.finish_pass(lease_id)),
     }
 }
 
-impl JournalError {
-    /// The same failure for everybody whose request was in the failed commit.
-    fn share(&self) -> Self {
+impl Request {
+    fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::Failed { file, action, source } => {
-                Self::Failed { file: file.clone(), action, source: source.clone() }
-            }
-            _ => Self::Stopped,
+            Self::Intent(_, reply) => reply.send(committed),
+            Self::Answer(_, reply)
+            | Self::End(_, _, reply)
+            | Self::SetLastWake(_, reply)
+            | Self::SetHistory(_, _, reply)
+            | Self::FinishPass(_, reply) => reply.send(committed),
+            Self::Page(_, reply) => reply.send(committed),
+            Self::Entry(_, reply) => reply.send(committed),
+            Self::Standing(reply) => reply.send(committed),
+            Self::Newest(_, reply) => reply.send(committed),
+            Self::LastWake(reply) => reply.send(committed),
+            Self::History(_, reply) => reply.send(committed),
+            Self::BeginPass(_, reply) => reply.send(committed),
         }
     }
 }

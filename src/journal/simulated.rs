@@ -5,6 +5,7 @@
 //! the caller's.
 
 use super::owner::{self, Owner, Request};
+use super::room::Room;
 use super::sqlite::{Image, Rows};
 use super::{Journal, JournalError, QUEUE};
 use crate::clock::Timestamp;
@@ -93,18 +94,19 @@ impl Desk {
             self.waiting.push(request);
         }
         let mut synced = false;
-        let intact = owner::commit(&mut self.rows, self.waiting.drain(..), |rows, durable| {
-            synced = durable && becomes == Commit::Done;
-            if becomes == Commit::Failed {
-                rows.roll_back()?;
-            } else {
-                rows.commit()?;
-            }
-            match becomes {
-                Commit::Done | Commit::Pretended => Ok(()),
-                Commit::Failed | Commit::FailedButWritten => Err(rows.disk_failed()),
-            }
-        });
+        let intact =
+            owner::commit(&mut self.rows, &mut Room::endless(), self.waiting.drain(..), |rows, durable| {
+                synced = durable && becomes == Commit::Done;
+                if becomes == Commit::Failed {
+                    rows.roll_back()?;
+                } else {
+                    rows.commit()?;
+                }
+                match becomes {
+                    Commit::Done | Commit::Pretended => Ok(()),
+                    Commit::Failed | Commit::FailedButWritten => Err(rows.disk_failed()),
+                }
+            });
         // An image that can't be taken is a commit that isn't there: the simulation finds out.
         disk.images.extend(self.rows.image());
         if synced {

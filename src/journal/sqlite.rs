@@ -1,53 +1,34 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
 mod image;
+mod open;
+mod read;
+#[cfg(test)]
+mod tests;
 
-use super::{Begun, Ending, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Permission};
+use super::seal::Seal;
+use super::{Begun, Ending, EntryId, Intent, JournalError, Permission};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
-use crate::token::{Fingerprint, Subject, TokenId};
-use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
-use std::os::unix::fs::OpenOptionsExt as _;
+use crate::room::{Shortage, free_bytes};
+use crate::token::{Fingerprint, TokenId};
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use image::Image;
+pub(super) use read::peek;
 
-/// How long the fingerprint of a redeemed token is remembered.
-///
-/// Longer than the longest-lived refresh token of any profile is worth restoring from a backup.
-const REMEMBER_REDEEMED: TimeDelta = TimeDelta::days(400);
+/// Pages in the log from which on they are moved into the file: SQLite's own measure.
+const LONG_LOG_PAGES: usize = 1000;
 
-/// The tables' version, in `user_version`; a journal of a newer Evergrant is refused, not guessed at.
-const SCHEMA_VERSION: i64 = 1;
+/// Fewest and most writes that may make such a log; which it is, each checkpoint tells for the next one.
+const WRITES_A_LOG: std::ops::RangeInclusive<usize> = 300..=4000;
 
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS entries (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  provider TEXT NOT NULL,
-  document TEXT NOT NULL,          -- _id, canonical extended JSON
-  subject TEXT NOT NULL,
-  fingerprint TEXT NOT NULL,       -- of the refresh token that was sent
-  state TEXT NOT NULL,             -- intent | answer | unsettled | unread | orphan
-  sent_at INTEGER NOT NULL,        -- milliseconds since 1970, as all times here
-  unsettled_since INTEGER,
-  why TEXT,
-  status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
-  peer TEXT                        -- whom it was sent to, where the answer was lost
-) STRICT;
--- By fingerprint alone: a token is the same token when its provider is called another name.
-CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
-CREATE INDEX IF NOT EXISTS orphans ON entries (fingerprint) WHERE state = 'orphan';
-CREATE TABLE IF NOT EXISTS redeemed (
-  fingerprint TEXT PRIMARY KEY,
-  document TEXT NOT NULL,
-  successor TEXT,                  -- fingerprint of the refresh token that came for it, if the document has it
-  at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-";
+/// SQLite's page.
+const PAGE_BYTES: usize = 4096;
 
 /// Statements that stay prepared: more than the rows have, so that none is parsed twice.
 const STATEMENTS: usize = 64;
@@ -55,70 +36,19 @@ const STATEMENTS: usize = 64;
 /// Why an unread success is parked when its token is tried again.
 const UNREADABLE: &str = "unreadable";
 
-/// The columns of an [`Entry`], in the order in which [`read_entry`] takes them.
-const ENTRY_COLUMNS: &str =
-    "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why,
-  status, retry_after, body, complete, received_at, peer";
-
 #[derive(Debug)]
 pub(super) struct Rows {
     connection: Connection,
     file: PathBuf,
+    seal: Seal,
     durable: bool,
+    /// Writes since the last checkpoint: statements, and the pages of large bodies.
+    writes: usize,
+    /// So many make a long log.
+    writes_a_log: usize,
 }
 
 impl Rows {
-    /// Opens or makes the file, proves that it can be written, and takes note of what a crash left.
-    pub(super) fn open(file: &Path, now: Timestamp) -> Result<Self, JournalError> {
-        let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
-        // Made before SQLite sees it, so that it and the files beside it are 0600 from the first byte on.
-        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).map_err(|source| {
-            JournalError::Directory {
-                directory: file.parent().unwrap_or(file).to_owned(),
-                action: "write the journal in it",
-                source,
-            }
-        })?;
-        let connection = Connection::open(file).map_err(failed("open"))?;
-        Self::prepare(connection, file, now)
-    }
-
-    /// Makes the tables, and takes note of what a crash left.
-    fn prepare(connection: Connection, file: &Path, now: Timestamp) -> Result<Self, JournalError> {
-        let failed = |action| move |source: rusqlite::Error| failure(file, action, source);
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
-            .map_err(failed("switch to write-ahead logging"))?;
-        let version: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(failed("read its version"))?;
-        if version > SCHEMA_VERSION {
-            return Err(failure(
-                file,
-                "be read: it was written by a newer Evergrant",
-                rusqlite::Error::InvalidQuery,
-            ));
-        }
-        connection.execute_batch(SCHEMA).map_err(failed("make its tables"))?;
-        add_column(&connection, "peer", "TEXT").map_err(failed("add a column"))?;
-        connection
-            .pragma_update(None, "user_version", SCHEMA_VERSION)
-            .map_err(failed("write its version"))?;
-        connection
-            .execute(
-                "UPDATE entries SET state = 'unsettled', why = coalesce(why, 'stopped'),
-                   unsettled_since = coalesce(unsettled_since, sent_at) WHERE state = 'intent'",
-                [],
-            )
-            .map_err(failed("note what a crash left"))?;
-        let forget_before = (now - REMEMBER_REDEEMED).timestamp_millis();
-        connection
-            .execute("DELETE FROM redeemed WHERE at < ?1", [forget_before])
-            .map_err(failed("forget old fingerprints"))?;
-        Ok(Self { connection, file: file.to_owned(), durable: true })
-    }
-
     /// Starts a transaction whose commit reaches the disk (`durable`), or at least the operating system.
     pub(super) fn begin(&mut self, durable: bool) -> Result<(), JournalError> {
         if durable != self.durable {
@@ -141,6 +71,32 @@ impl Rows {
         self.run("take a transaction back", "ROLLBACK", [])
     }
 
+    /// Takes back what is left of a transaction that failed; SQLite may have done so itself.
+    pub(super) fn abandon(&mut self) {
+        if !self.connection.is_autocommit() {
+            // What can't be taken back isn't committed: the next statement says what is wrong.
+            let _ = self.roll_back();
+        }
+    }
+
+    /// Moves the log into the file when it is long; an error is as final as one of [`Rows::commit`].
+    pub(super) fn checkpoint_when_long(&mut self) -> Result<(), JournalError> {
+        if self.writes < self.writes_a_log {
+            return Ok(());
+        }
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        // Somebody who reads may keep some of it in the log; then it is tried again a log's length later.
+        let pages: i64 = self
+            .connection
+            .query_row(checkpoint, [], |row| row.get(1))
+            .map_err(|source| failure(&self.file, "move its log into the file", source))?;
+        let pages = usize::try_from(pages).unwrap_or_default().max(1);
+        let [least, most] = [*WRITES_A_LOG.start(), *WRITES_A_LOG.end()];
+        self.writes_a_log = (self.writes * LONG_LOG_PAGES / pages).clamp(least, most);
+        self.writes = 0;
+        Ok(())
+    }
+
     pub(super) fn intent(&mut self, intent: &Intent) -> Result<Permission, JournalError> {
         let fingerprint = intent.fingerprint.to_string();
         if let Some((first, successor)) = self.newest(intent.fingerprint)? {
@@ -151,11 +107,10 @@ impl Rows {
              WHERE fingerprint = ?1 AND state != 'orphan'",
             [&fingerprint],
             |row| {
-                let [document, state] = [row.get::<_, String>(1)?, row.get(2)?];
                 Ok((
                     row.get::<_, i64>(0)?,
-                    document,
-                    state,
+                    read::shown(row, 1)?,
+                    read::shown(row, 2)?,
                     row.get::<_, Option<i64>>(3)?,
                     row.get::<_, bool>(4)?,
                 ))
@@ -201,7 +156,7 @@ impl Rows {
         &mut self,
         fingerprint: Fingerprint,
     ) -> Result<Option<(TokenId, Option<Fingerprint>)>, JournalError> {
-        let redeemed: Option<(String, Option<String>)> = self.find(
+        let redeemed = self.find(
             "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
                SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
                UNION ALL
@@ -209,27 +164,44 @@ impl Rows {
                FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
              ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
             [fingerprint.to_string()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?)),
         )?;
-        Ok(redeemed.map(|(document, successor)| {
-            (TokenId::from(document), successor.as_deref().and_then(Fingerprint::from_hex))
-        }))
+        // A successor that can't be read is one that nobody knows.
+        Ok(redeemed.map(|(document, successor)| (TokenId::from(document), Fingerprint::from_hex(&successor))))
     }
 
+    /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
-        self.run(
+        let sealed = self.sealed(entry, &answer.body)?;
+        self.writes += answer.body.len() / PAGE_BYTES;
+        let kept = self.change(
             "keep an answer",
             "UPDATE entries SET state = 'answer', status = ?2, retry_after = ?3, body = ?4, complete = ?5,
-               received_at = ?6 WHERE id = ?1",
+               received_at = ?6, sealed = ?7 WHERE id = ?1",
             params![
                 entry.0,
                 answer.status,
                 answer.retry_after,
-                &answer.body[..],
+                sealed.as_deref().unwrap_or(&answer.body),
                 answer.complete,
-                answer.received_at.timestamp_millis()
+                answer.received_at.timestamp_millis(),
+                sealed.is_some()
             ],
-        )
+        )?;
+        if kept == 1 { Ok(()) } else { Err(JournalError::NoEntry(entry)) }
+    }
+
+    fn sealed(&self, entry: EntryId, body: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        if !self.seal.encrypts() {
+            return Ok(None);
+        }
+        let sealed = self.find(
+            "SELECT document, fingerprint, provider FROM entries WHERE id = ?1",
+            [entry.0],
+            |row| Ok(self.seal.close(body, read::place(row, [0, 1, 2])?)),
+        )?;
+        // Without encryption nothing is kept: whoever set a key means it.
+        sealed.flatten().map(Some).ok_or(JournalError::NoEntry(entry))
     }
 
     pub(super) fn end(&mut self, entry: EntryId, ending: &Ending, at: Timestamp) -> Result<(), JournalError> {
@@ -269,6 +241,15 @@ impl Rows {
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
                 params![id, why],
             ),
+            Ending::Discarded => {
+                self.run(
+                    "remember a redeemed token",
+                    "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at)
+                     SELECT fingerprint, document, NULL, ?2 FROM entries WHERE id = ?1 AND state = 'unread'",
+                    params![id, at],
+                )?;
+                self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
+            }
             Ending::Orphaned(why) => {
                 self.run("remember a redeemed token", remember, params![id, at, None::<String>])?;
                 self.run(
@@ -278,10 +259,6 @@ impl Rows {
                 )
             }
         }
-    }
-
-    pub(super) fn entries(&mut self) -> Result<Vec<Entry>, JournalError> {
-        read_entries(&self.connection).map_err(|source| failure(&self.file, "read its rows", source))
     }
 
     pub(super) fn last_wake(&mut self) -> Result<Option<Timestamp>, JournalError> {
@@ -341,13 +318,24 @@ impl Rows {
     }
 
     fn run(
-        &self,
+        &mut self,
         action: &'static str,
         sql: &str,
         params: impl rusqlite::Params,
     ) -> Result<(), JournalError> {
+        self.change(action, sql, params).map(drop)
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    fn change(
+        &mut self,
+        action: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<usize, JournalError> {
+        self.writes += 1;
         let run = || self.connection.prepare_cached(sql)?.execute(params);
-        run().map(|_| ()).map_err(|source| failure(&self.file, action, source))
+        run().map_err(|source| failure(&self.file, action, source))
     }
 
     fn find<T>(
@@ -361,88 +349,20 @@ impl Rows {
     }
 }
 
-/// Adds a column that journals of earlier versions don't have; their rows have nothing in it.
-fn add_column(connection: &Connection, name: &str, kind: &str) -> rusqlite::Result<()> {
-    if has_column(connection, name)? {
-        return Ok(());
-    }
-    connection.execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))
-}
-
-fn has_column(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let count = "SELECT count(*) FROM pragma_table_info('entries') WHERE name = ?1";
-    connection.query_row(count, [name], |row| row.get(0))
-}
-
-/// Reads the rows beside a process that may be writing them.
-pub(super) fn peek(file: &Path) -> Result<Vec<Entry>, JournalError> {
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .and_then(|connection| read_entries(&connection))
-        .map_err(|source| failure(file, "be read", source))
-}
-
-fn read_entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
-    // A journal of an earlier version that is only looked at.
-    let columns = if has_column(connection, "peer")? {
-        ENTRY_COLUMNS.to_owned()
-    } else {
-        ENTRY_COLUMNS.replace("peer", "NULL")
-    };
-    connection
-        .prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?
-        .query_map([], read_entry)?
-        .collect()
-}
-
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let id = EntryId(row.get(0)?);
-    let state = match row.get::<_, String>(5)?.as_str() {
-        "intent" => EntryState::Intent,
-        "answer" => EntryState::Answer,
-        "unread" => EntryState::Unread,
-        "orphan" => EntryState::Orphan,
-        // A word of nobody's is the state that loses nothing.
-        _ => EntryState::Unsettled,
-    };
-    let answer = match row.get::<_, Option<u16>>(9)? {
-        None => None,
-        Some(status) => Some(Journaled {
-            entry: id,
-            value: RawAnswer {
-                status,
-                retry_after: row.get(10)?,
-                body: crate::grant::secret_bytes(row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default()),
-                complete: row.get::<_, Option<bool>>(12)?.unwrap_or_default(),
-                received_at: row.get::<_, Option<i64>>(13)?.and_then(from_millis).unwrap_or_default(),
-            },
-        }),
-    };
-    Ok(Entry {
-        id,
-        state,
-        intent: Intent {
-            provider: row.get::<_, String>(1)?.into(),
-            document: TokenId::from(row.get::<_, String>(2)?),
-            subject: Subject::new(&row.get::<_, String>(3)?),
-            fingerprint: Fingerprint::from_hex(&row.get::<_, String>(4)?).ok_or_else(|| {
-                rusqlite::Error::InvalidColumnType(4, "fingerprint".into(), rusqlite::types::Type::Text)
-            })?,
-            sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
-        },
-        unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
-        why: row.get(8)?,
-        peer: row.get(14)?,
-        answer,
-    })
-}
-
 fn from_millis(millis: i64) -> Option<Timestamp> {
     DateTime::<Utc>::from_timestamp_millis(millis)
 }
 
+/// Sorts an error of the library: a full disk wrote nothing, and breaks nothing.
 fn failure(file: &Path, action: &'static str, source: rusqlite::Error) -> JournalError {
+    if source.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        let directory = file.parent().unwrap_or(file).to_owned();
+        let free_bytes = free_bytes(&directory).unwrap_or_default();
+        return JournalError::Full(Shortage {
+            directory,
+            free_bytes,
+            floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES,
+        });
+    }
     JournalError::Failed { file: file.to_owned(), action, source: Arc::new(source) }
 }

@@ -117,7 +117,7 @@ async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
     ));
     let entries = Journal::peek(directory.path()).unwrap();
     assert_eq!((entries[0].state, entries[0].why.as_deref()), (EntryState::Orphan, Some("gone")));
-    assert!(entries[0].answer.is_some());
+    assert_eq!(entries[0].received_bytes, Some(4));
 }
 
 #[tokio::test]
@@ -221,4 +221,120 @@ fn a_directory_that_is_a_file_is_named_with_what_to_set() {
     std::fs::write(&file, "").unwrap();
     let error = open(&file).unwrap_err().to_string();
     assert!(error.contains("EVERGRANT_STATE_DIR") && error.contains("file"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_row_is_told_and_in_nobodys_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    let (gone, _) = sent(&journal, "gone").await;
+    journal.end(vec![(gone, Ending::Settled)], Timestamp::default()).await.unwrap();
+    let (kept, lost) =
+        tokio::join!(journal.answer(entry, answer("kept")), journal.answer(gone, answer("pair")));
+    assert!(kept.unwrap().is_kept());
+    let lost = lost.unwrap_err();
+    assert!(matches!(lost.error, JournalError::NoEntry(id) if id == gone), "{lost:?}");
+    let rescued = lost.rescue();
+    assert!(!rescued.is_kept() && *rescued.get() == answer("pair"), "the document is the last place for it");
+    assert!(!journal.is_broken());
+}
+
+#[tokio::test]
+async fn a_discarded_answer_is_gone_and_its_token_is_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    for ending in [Ending::Orphaned("gone".into()), Ending::Unread("no_tokens".into())] {
+        let token = format!("{ending:?}");
+        let (entry, _) = sent(&journal, &token).await;
+        journal.answer(entry, answer("{}")).await.unwrap();
+        journal.end(vec![(entry, ending)], Timestamp::default()).await.unwrap();
+        journal.end(vec![(entry, Ending::Discarded)], Timestamp::default()).await.unwrap();
+        assert!(journal.entry(entry).await.unwrap().is_none());
+        let permission = journal.intent(intent(&token, "1")).await.unwrap();
+        assert!(matches!(permission, Permission::AlreadyRedeemed { successor: None, .. }), "{permission:?}");
+    }
+}
+
+#[tokio::test]
+async fn below_the_floor_no_intent_is_permitted_and_answers_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    journal.close().await;
+    let settings = JournalSettings { free_space_floor_bytes: u64::MAX, ..JournalSettings::default() };
+    let journal = Journal::open_with(directory.path(), &Clock::system(), settings).unwrap();
+    let refused = journal.intent(intent("new", "2")).await.unwrap_err();
+    let JournalError::Full(shortage) = &refused else { panic!("{refused:?}") };
+    assert!(refused.to_string().contains(&shortage.free_bytes.to_string()), "{refused}");
+    assert!(refused.to_string().contains(directory.path().to_str().unwrap()), "{refused}");
+    journal.answer(entry, answer("pair")).await.unwrap();
+    journal.end(vec![(entry, redeemed("new"))], Timestamp::default()).await.unwrap();
+    assert!(journal.standing().await.unwrap().shortage.is_some() && !journal.is_broken());
+}
+
+#[tokio::test]
+async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut room = room::Room::in_directory(directory.path(), 1);
+    let ballast = directory.path().join(room::BALLAST_NAME);
+    assert!(ballast.exists());
+    let file = directory.path().join(FILE_NAME);
+    let mut rows = sqlite::Rows::open(&file, seal::Seal::default(), Timestamp::default()).unwrap();
+    let full = |directory: &Path| {
+        let shortage = crate::room::Shortage { directory: directory.into(), free_bytes: 0, floor_bytes: 1 };
+        JournalError::Full(shortage)
+    };
+    let ask = |token: &str| {
+        let (reply, answer) = oneshot::channel();
+        (owner::Request::Intent(intent(token, "1"), owner::Reply::new(reply)), answer)
+    };
+    let (request, mut permitted) = ask("old");
+    let done = owner::commit(&mut rows, &mut room, vec![request].into_iter(), |rows, _| rows.commit());
+    let Permission::Send { entry, .. } = permitted.try_recv().unwrap().unwrap() else {
+        panic!("it may be sent")
+    };
+    assert!(done);
+
+    // Twice: with a ballast to give up, and without.
+    for kept in [true, false] {
+        let (intent, mut refused) = ask("another");
+        let (reply, mut answered) = oneshot::channel();
+        let value = Journaled { entry, kept: true, value: answer("pair") };
+        let request = owner::Request::Answer(value, owner::Reply::new(reply));
+        let mut commits = 0;
+        let intact = owner::commit(&mut rows, &mut room, vec![intent, request].into_iter(), |rows, _| {
+            commits += 1;
+            if commits == 1 { Err(full(directory.path())) } else { rows.commit() }
+        });
+        assert!(intact, "nothing is broken: nothing was written");
+        assert_eq!(commits, if kept { 2 } else { 1 });
+        assert_eq!(answered.try_recv().unwrap().is_ok(), kept);
+        assert!(matches!(refused.try_recv().unwrap(), Err(JournalError::Full(_))), "it takes no new ones");
+        assert!(!ballast.exists());
+    }
+    drop(rows);
+    let journal = open(directory.path()).unwrap();
+    assert_eq!(journal.entries().await.unwrap()[0].state, EntryState::Answer);
+    assert!(ballast.exists(), "the next start makes it again");
+}
+
+#[tokio::test]
+async fn our_files_are_ours_alone_even_if_they_were_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let open_to_all = std::fs::Permissions::from_mode(0o666);
+    for name in [FILE_NAME, "journal.lock", room::BALLAST_NAME] {
+        std::fs::write(directory.path().join(name), "").unwrap();
+        std::fs::set_permissions(directory.path().join(name), open_to_all.clone()).unwrap();
+    }
+    let journal = open(directory.path()).unwrap();
+    sent(&journal, "old").await;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let (path, metadata) = {
+            let entry = entry.unwrap();
+            (entry.path(), entry.metadata().unwrap())
+        };
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    journal.close().await;
 }

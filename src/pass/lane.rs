@@ -212,6 +212,10 @@ impl Lane {
             let _ = self.line.stop.take_no_more.run_until_cancelled(tokio::time::sleep(WAIT)).await;
         } else {
             self.line.report.trouble(Trouble::Store { message: error_chain(error) });
+            if matches!(error, StoreError::Full { .. } | StoreError::Failed { .. }) {
+                // What is claimed and not sent yet couldn't be written back either.
+                self.line.cannot_keep();
+            }
             self.exhausted = true;
         }
     }

@@ -62,6 +62,8 @@ pub(super) struct Planned {
     pub(super) reason: Option<String>,
     pub(super) ending: Option<(EntryId, Ending)>,
     pub(super) recovered: bool,
+    /// Is its new pair in the journal?
+    pub(super) kept: bool,
 }
 
 impl Planned {
@@ -105,6 +107,7 @@ impl Planner<'_> {
                 Planned {
                     ending: Some((granted.entry(), ending)),
                     recovered,
+                    kept: granted.is_kept(),
                     ..plan(subject, Some(change), outcome)
                 }
             }
@@ -227,5 +230,6 @@ pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) 
         reason: None,
         ending: None,
         recovered: false,
+        kept: true,
     }
 }

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Documents read or changed at once.
 const BATCH: usize = 500;
@@ -52,6 +52,7 @@ impl Pass {
         let unfinished = self.begin(&line).await?;
         let mut sink = Sink::new(line.clone());
         recover(&line, &mut sink, &self.providers, &unfinished).await?;
+        self.stand(&line).await;
         self.journal.finish_pass(&line.terms.lease_id).await?;
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
@@ -64,30 +65,19 @@ pub(super) async fn recover(
     providers: &[Arc<Provider>],
     unfinished: &[String],
 ) -> Result<(), PassError> {
-    let entries = forget(line, line.journal.entries().await?).await?;
-    reach(Point::RecoveryRead);
-    let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
-    let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
-    line.report.recovered(|recovery| {
-        recovery.answers += answers;
-        recovery.unsettled += unsettled;
-    });
-    if answers + unsettled > 0 || !unfinished.is_empty() {
-        info!(
-            answers,
-            unsettled,
-            "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
-        );
-    }
-    let cut_off = entries.iter().filter(|entry| entry.state != EntryState::Orphan);
-    let cut_off: HashMap<_, _> = cut_off.map(|entry| (entry.intent.document.clone(), doubt(entry))).collect();
-    let (found, endings) = read_entries(line, entries, providers);
-    end(line, endings).await?;
-    reach(Point::RecoverySorted);
-    let mut found = found.into_iter().peekable();
-    while found.peek().is_some() {
-        let batch: Vec<_> = found.by_ref().take(BATCH).collect();
-        write_back(line, sink, batch).await?;
+    let (mut cut_off, mut after) = (HashMap::new(), None);
+    loop {
+        // A page at a time: memory must not grow with what is left.
+        let page = line.journal.page(after).await?;
+        recover_page(line, sink, providers, page.entries, &mut cut_off).await?;
+        for damaged in page.damaged {
+            let (id, problem) = (damaged.id, damaged.problem);
+            error!(%id, problem, "the journal's entry {id} can't be read ({problem}); it is kept as it is");
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
     }
     if !unfinished.is_empty() {
         release_claims(line, unfinished, &cut_off).await?;
@@ -95,6 +85,41 @@ pub(super) async fn recover(
     reach(Point::RecoveryEnds);
     for lease_id in unfinished {
         line.journal.finish_pass(lease_id).await?;
+    }
+    Ok(())
+}
+
+async fn recover_page(
+    line: &Arc<Line>,
+    sink: &mut Sink,
+    providers: &[Arc<Provider>],
+    entries: Vec<Entry>,
+    cut_off: &mut HashMap<TokenId, Option<(Fingerprint, Lost)>>,
+) -> Result<(), PassError> {
+    let entries = forget(line, entries).await?;
+    reach(Point::RecoveryRead);
+    let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
+    let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
+    line.report.recovered(|recovery| {
+        recovery.answers += answers;
+        recovery.unsettled += unsettled;
+    });
+    if answers + unsettled > 0 {
+        info!(
+            answers,
+            unsettled,
+            "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
+        );
+    }
+    let waiting = entries.iter().filter(|entry| entry.state != EntryState::Orphan);
+    cut_off.extend(waiting.map(|entry| (entry.intent.document.clone(), doubt(entry))));
+    let (found, endings) = read_entries(line, entries, providers);
+    end(line, endings).await?;
+    reach(Point::RecoverySorted);
+    let mut found = found.into_iter().peekable();
+    while found.peek().is_some() {
+        let batch: Vec<_> = found.by_ref().take(BATCH).collect();
+        write_back(line, sink, batch).await?;
     }
     Ok(())
 }
@@ -225,6 +250,11 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
         {
             line.report.recovered(|recovery| recovery.written += 1);
             endings.push((entry.id, Ending::Redeemed { successor: new.fingerprint() }));
+            continue;
+        }
+        if line.settings.documents_name_provider && document.provider.as_deref() != Some(&*provider.name) {
+            // Its next grant would send one provider's token to another one.
+            park("provider_changed");
             continue;
         }
         match document.refresh_token {

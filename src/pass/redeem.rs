@@ -402,7 +402,9 @@ impl Redeemer {
                 unjournaled.rescue()
             }
         };
-        let _ = is_kept.set(());
+        if journaled.is_kept() {
+            let _ = is_kept.set(());
+        }
         let reading = grant::answer::read_answer(journaled.get(), shape, self.line.clock.now());
         (reading, Some(journaled.map(|raw| raw.received_at)))
     }

@@ -268,8 +268,12 @@ impl Sink {
         endings.extend(plan.ending.map(|(entry, ending)| match ending {
             Ending::Redeemed { .. } => {
                 let why = outcome.word();
-                warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
-                self.line.report.orphaned();
+                if plan.kept {
+                    warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
+                    self.line.report.orphaned();
+                } else {
+                    error!(%subject, why, "the new pair of `{subject}` has no place ({why}), and the journal failed: it is given up");
+                }
                 (entry, Ending::Orphaned(why.to_owned()))
             }
             // The refresh token is the one that the document had: nothing is lost with the answer.
@@ -279,7 +283,8 @@ impl Sink {
             | Ending::Unsettled(_)
             | Ending::SentTo(_)
             | Ending::Unread(_)
-            | Ending::Orphaned(_) => (entry, ending),
+            | Ending::Orphaned(_)
+            | Ending::Discarded => (entry, ending),
         }));
         if plan.outcome.is_some() {
             self.line.report.ended(outcome, None);
@@ -300,6 +305,11 @@ impl Sink {
         }
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {
+            (true, _) if !plan.kept => {
+                let subject = &plan.subject;
+                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed");
+                self.line.report.lost(subject);
+            }
             (true, _) => {
                 plan.change.iter().for_each(|change| self.line.hold(&change.id));
                 self.line.report.ended(Outcome::Held, None);

@@ -3,7 +3,8 @@
 use super::{MOST_NAMED, Named, Outcome, Recovery, Trouble};
 use crate::clock::Timestamp;
 use crate::gate::Suspicion;
-use crate::token::State;
+use crate::journal::Parked;
+use crate::token::{State, Subject};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -40,8 +41,12 @@ pub struct Summary {
     pub throttled: u64,
     /// Grants sent once more for a token.
     pub retries: u64,
-    /// Good pairs parked in the journal.
+    /// Good pairs parked in the journal by this pass.
     pub orphans: u64,
+    /// All that is parked in the journal and waits for a person.
+    pub parked: Parked,
+    /// Whose new pair was received and could be kept nowhere; at most [`MOST_NAMED`].
+    pub lost: Vec<Subject>,
     /// What an earlier process had left.
     pub recovery: Recovery,
     /// What kept the pass from its work.
@@ -118,7 +123,7 @@ impl Summary {
         if !self.adds_up() && !trouble(|trouble| matches!(trouble, Trouble::Interrupted { .. })) {
             Exit::Internal
         } else if trouble(|trouble| matches!(trouble, Trouble::Store { .. } | Trouble::Journal { .. }))
-            || self.count(Outcome::Held) > 0
+            || self.count(Outcome::Held) + self.count(Outcome::Lost) > 0
         {
             Exit::Unavailable
         } else if trouble(|trouble| {
@@ -176,6 +181,8 @@ impl fmt::Display for Trouble {
                 formatter,
                 "{message}\nhint: pairs that were received are in the journal, and the next start writes them; check `store.url` and the server, then run again"
             ),
+            // Most errors of the journal say what to do; the first hint is enough.
+            Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
             Self::Journal { message } => write!(
                 formatter,
                 "{message}\nhint: nothing is redeemed without a journal; look at the disk of `state_dir`, then run again"
@@ -224,12 +231,9 @@ impl Summary {
             writeln!(text, "  {:<15} {count:>8}{}", outcome.word(), self.note(*outcome))?;
         }
         if self.orphans > 0 {
-            writeln!(
-                text,
-                "  {:<15} {:>8}  good pairs parked: `evergrant journal list`",
-                "orphans", self.orphans
-            )?;
+            writeln!(text, "  {:<15} {:>8}  good pairs parked in this pass", "orphans", self.orphans)?;
         }
+        self.write_parked(text)?;
         if self.throttled + self.retries > 0 {
             writeln!(
                 text,
@@ -237,6 +241,7 @@ impl Summary {
                 self.throttled, self.retries
             )?;
         }
+        self.write_lost(text)?;
         self.write_named(text)?;
         if self.finds_no_token() {
             writeln!(
@@ -258,6 +263,7 @@ impl Summary {
                 format!("  ({})", reasons.join(", "))
             }
             Outcome::Held => "  in the journal, written at the next start".to_owned(),
+            Outcome::Lost => "  received, and kept nowhere: journal and store both failed".to_owned(),
             Outcome::Superseded => "  somebody else's newer token was kept".to_owned(),
             Outcome::Gone => "  deleted while we held the claim".to_owned(),
             Outcome::Duplicate => "  got the pair of the document with the same refresh token".to_owned(),
@@ -267,6 +273,43 @@ impl Summary {
             | Outcome::Malformed
             | Outcome::StillDue => String::new(),
         }
+    }
+
+    fn write_parked(&self, text: &mut String) -> fmt::Result {
+        let Parked { orphans, unread } = self.parked;
+        if orphans > 0 {
+            writeln!(
+                text,
+                "  {:<15} {orphans:>8}  good pairs parked in all: `evergrant journal list --orphans`",
+                "parked"
+            )?;
+        }
+        if unread > 0 {
+            writeln!(
+                text,
+                "  {:<15} {unread:>8}  answers that nobody could read: `evergrant journal list`",
+                "unread"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_lost(&self, text: &mut String) -> fmt::Result {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\nLOST: a new pair was received for them and could be kept nowhere; they must log in again:"
+        )?;
+        for subject in self.lost.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}")?;
+        }
+        let rest = self.count(Outcome::Lost).saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: the log names them")?;
+        }
+        Ok(())
     }
 
     fn write_named(&self, text: &mut String) -> fmt::Result {

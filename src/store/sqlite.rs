@@ -7,8 +7,10 @@ use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
     StoreError,
 };
+use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
+use file::File;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+mod file;
 mod json;
 mod open;
 mod rows;
@@ -33,7 +36,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SqliteStore {
     path: PathBuf,
     mapping: Arc<Mapping>,
-    connection: Arc<Mutex<Connection>>,
+    floor_bytes: u64,
+    file: Arc<Mutex<File>>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -61,44 +65,58 @@ impl SqliteStore {
             ));
         }
         let file = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || open::open(&file)).await;
-        let connection = match opened {
-            Ok(opened) => opened.map_err(|error| failure(&describe(path), "open the file", error))?,
+        let opened = tokio::task::spawn_blocking(move || File::open(&file)).await;
+        let file = match opened {
+            Ok(opened) => opened.map_err(|error| failure(path, "open the file", error))?,
             Err(panic) => return Err(interrupted(&describe(path), "open the file", panic)),
         };
         Ok(Self {
             path: path.to_owned(),
             mapping: Arc::new(mapping),
-            connection: Arc::new(Mutex::new(connection)),
+            floor_bytes: FREE_SPACE_FLOOR_BYTES,
+            file: Arc::new(Mutex::new(file)),
         })
     }
 
-    /// Runs `work` in one transaction, committed when it succeeds; it runs to the end even if the caller goes away.
+    /// The same store, which claims nothing while less than this is free beside its file.
+    #[must_use]
+    pub fn with_floor(self, floor_bytes: u64) -> Self {
+        Self { floor_bytes, ..self }
+    }
+
+    /// Does `work` with the file, on a blocking thread; it runs to the end even if the caller goes away.
+    async fn with_file<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&mut File) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || {
+            // A panic below rolled its transaction back, so the connection behind a poisoned lock is whole.
+            work(&mut file.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        match done.await {
+            Ok(done) => done.map_err(|error| failure(&self.path, action, error)),
+            Err(panic) => Err(interrupted(&self.describe(), action, panic)),
+        }
+    }
+
+    /// Runs `work` in one transaction, committed when it succeeds; once more when the ballast made room for it.
     async fn transact<T: Send + 'static>(
         &self,
         action: &'static str,
         behavior: TransactionBehavior,
-        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (connection, mapping) = (Arc::clone(&self.connection), Arc::clone(&self.mapping));
-        let done = tokio::task::spawn_blocking(move || {
-            // A panic below rolled its transaction back, so the connection behind a poisoned lock is whole.
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let value = work(&transaction, &mapping)?;
-            transaction.commit()?;
-            Ok(value)
-        });
-        match done.await {
-            Ok(done) => done.map_err(|error| failure(&self.describe(), action, error)),
-            Err(panic) => Err(interrupted(&self.describe(), action, panic)),
-        }
+        let mapping = Arc::clone(&self.mapping);
+        self.with_file(action, move |file| file.transact(behavior, |connection| work(connection, &mapping)))
+            .await
     }
 
     async fn reading<T: Send + 'static>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.transact(action, TransactionBehavior::Deferred, work).await
     }
@@ -106,7 +124,7 @@ impl SqliteStore {
     async fn writing<T: Send + 'static>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection, &Mapping) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.transact(action, TransactionBehavior::Immediate, work).await
     }
@@ -121,8 +139,8 @@ fn interrupted(at: &str, action: &'static str, error: tokio::task::JoinError) ->
 }
 
 /// Sorts an error of the library by what the caller does next. Its texts name tables and columns, never values.
-fn failure(at: &str, action: &'static str, error: rusqlite::Error) -> StoreError {
-    let at = at.to_owned();
+fn failure(path: &Path, action: &'static str, error: rusqlite::Error) -> StoreError {
+    let at = describe(path);
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             "let this user read and write the file and its folder, and look whether the disk is mounted read-only"
@@ -134,14 +152,21 @@ fn failure(at: &str, action: &'static str, error: rusqlite::Error) -> StoreError
         Some(
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
             | ErrorCode::OutOfMemory
             | ErrorCode::OperationInterrupted
             | ErrorCode::OperationAborted
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::SchemaChanged,
         ) => return StoreError::Unavailable { at, action, source: Box::new(error) },
+        Some(ErrorCode::SystemIoFailure) => {
+            return StoreError::Failed { at, action, source: Box::new(error) };
+        }
+        Some(ErrorCode::DiskFull) => {
+            let directory = file::directory(path);
+            let free_bytes = crate::room::free_bytes(&directory).unwrap_or_default();
+            let shortage = Shortage { directory, free_bytes, floor_bytes: FREE_SPACE_FLOOR_BYTES };
+            return StoreError::Full { at, action, shortage };
+        }
         _ => "this is no state that Evergrant makes; look at the cause",
     };
     StoreError::Denied { at, action, hint: hint.to_owned(), source: Box::new(error) }
@@ -160,6 +185,7 @@ impl Store for SqliteStore {
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
+        self.with_file("open the file", File::mend).await?;
         let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
         Ok(Readiness {
             exists: true,
@@ -178,14 +204,21 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        let action = "claim documents";
+        let made = self.with_file(action, |file| Ok(file.make_ballast())).await?;
+        let floor_bytes = if made { self.floor_bytes } else { u64::MAX };
+        // A file system that doesn't say what is free is full when SQLite says so.
+        if let Ok(Some(shortage)) = shortage(&file::directory(&self.path), floor_bytes) {
+            let shortage = Shortage { floor_bytes: self.floor_bytes, ..shortage };
+            return Err(StoreError::Full { at: self.describe(), action, shortage });
+        }
         let claim = claim.clone();
-        self.writing("claim documents", move |connection, mapping| rows::claim(connection, mapping, &claim))
-            .await
+        self.writing(action, move |connection, mapping| rows::claim(connection, mapping, &claim)).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
         let (ids, lease) = (ids.to_vec(), lease.clone());
-        self.writing("renew leases", move |connection, _| rows::renew(connection, ids, &lease)).await
+        self.writing("renew leases", move |connection, _| rows::renew(connection, &ids, &lease)).await
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {

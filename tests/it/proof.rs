@@ -6,11 +6,13 @@
 mod answers;
 mod canaries;
 mod corpus;
+mod disk;
 mod documents;
 mod failover;
 mod lost_answers;
 mod mongo_documents;
 mod network;
+mod orphans;
 mod shapes;
 mod sigkill;
 mod two_daemons;

@@ -6,10 +6,12 @@ use crate::commands::tokens::list::state_now;
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
 use crate::report::summary::Exit;
+use crate::room::shortage;
 use crate::store::mapping::Mapping;
 use crate::store::{IndexState, Readiness, StoreError};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Documents that are looked into: enough to see a wrong field name, few enough for any server.
 const SAMPLE: usize = 100;
@@ -47,6 +49,14 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
     looked.documents = Some(readiness.documents);
     looked.checks.push(check_readiness(&store.describe(), &readiness));
     looked.checks.extend(check_index(&readiness.index));
+    if let Some(file) = tokens::embedded_file(config) {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // A file system that doesn't say what is free is full when SQLite says so.
+        if let Ok(Some(shortage)) = shortage(folder, config.journal.free_space_floor_bytes) {
+            let text = format!("{shortage}\nhint: free some space there; until then a pass claims nothing");
+            looked.checks.push(Check::failed("store", Exit::Unavailable, &text));
+        }
+    }
     if readiness.exists && readiness.documents > 0 {
         let read = store.list(None, SAMPLE).await;
         match read {
@@ -55,7 +65,12 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
                 looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
             }
             Err(error @ StoreError::Settings(_)) => return Err(error.into()),
-            Err(error @ (StoreError::Unavailable { .. } | StoreError::Denied { .. })) => {
+            Err(
+                error @ (StoreError::Unavailable { .. }
+                | StoreError::Denied { .. }
+                | StoreError::Full { .. }
+                | StoreError::Failed { .. }),
+            ) => {
                 looked.checks.push(Check::error("documents", error));
             }
         }

@@ -3,15 +3,15 @@
 use super::finding::Check;
 use crate::clock::Timestamp;
 use crate::commands::{journal, shown};
-use crate::journal::{EntryState, FREE_SPACE_FLOOR_BYTES, JournalError, check_free_space};
+use crate::journal::{EntryState, JournalError, check_free_space};
 use nix::unistd::{AccessFlags, access};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Can the journal be made and kept here, and what does it hold?
-pub(super) async fn checks(directory: &Path, now: Timestamp) -> Vec<Check> {
-    let mut checks = match check_directory(directory) {
+pub(super) async fn checks(directory: &Path, floor_bytes: u64, now: Timestamp) -> Vec<Check> {
+    let mut checks = match check_directory(directory, floor_bytes) {
         Ok(checks) => checks,
         Err(error) => return vec![Check::error("state directory", error)],
     };
@@ -22,7 +22,7 @@ pub(super) async fn checks(directory: &Path, now: Timestamp) -> Vec<Check> {
     checks
 }
 
-fn check_directory(directory: &Path) -> Result<Vec<Check>, JournalError> {
+fn check_directory(directory: &Path, floor_bytes: u64) -> Result<Vec<Check>, JournalError> {
     let name = "state directory";
     let shown = directory.display();
     // What will be made needs its place only.
@@ -36,9 +36,9 @@ fn check_directory(directory: &Path) -> Result<Vec<Check>, JournalError> {
     }
     access(place, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|errno| refused(action, io::Error::from(errno)))?;
-    check_free_space(place)?;
+    check_free_space(place, floor_bytes)?;
     let mut checks = vec![if place == directory {
-        Check::ok(name, &format!("{shown}, writable, more than {} MiB free", FREE_SPACE_FLOOR_BYTES >> 20))
+        Check::ok(name, &format!("{shown}, writable, more than {} MiB free", floor_bytes >> 20))
     } else {
         Check::ok(name, &format!("{shown} isn't there yet; the first start makes it"))
     }];
@@ -57,6 +57,14 @@ fn check_directory(directory: &Path) -> Result<Vec<Check>, JournalError> {
 fn check_journal(list: &journal::JournalList) -> Check {
     let held = list.held_by.as_ref().map_or_else(String::new, |holder| format!("in use by {holder}; "));
     let open = list.entries.len() as u64;
+    if !list.damaged.is_empty() {
+        let text = format!(
+            "{held}{} and {} that can't be read\nhint: they are in nobody's way; `evergrant journal list` names them",
+            shown::entries(open),
+            shown::entries(list.damaged.len() as u64)
+        );
+        return Check::warning("journal", &text);
+    }
     if open == 0 {
         return Check::ok("journal", &format!("{held}nothing is on its way"));
     }
@@ -69,7 +77,10 @@ fn check_journal(list: &journal::JournalList) -> Check {
                     `evergrant journal list` shows it";
         Check::warning("journal", &format!("{text}\nhint: {hint}"))
     } else if states.contains_key(&EntryState::Orphan) {
-        Check::warning("journal", &format!("{text}\nhint: `evergrant journal list` says what orphans are"))
+        Check::warning(
+            "journal",
+            &format!("{text}\nhint: `evergrant journal list --orphans` says what to do with them"),
+        )
     } else {
         Check::ok("journal", &text)
     }
@@ -85,7 +96,7 @@ mod tests {
     use std::fs::Permissions;
 
     async fn look(directory: &Path) -> Vec<Check> {
-        checks(directory, Clock::system().now()).await
+        checks(directory, crate::room::FREE_SPACE_FLOOR_BYTES, Clock::system().now()).await
     }
 
     #[tokio::test]

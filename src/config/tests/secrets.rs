@@ -105,3 +105,36 @@ fn client_authentication_and_secret_must_agree() {
         Setup::minimal().without("EVERGRANT_CLIENT_SECRET").variable("EVERGRANT_CLIENT_AUTH", "none");
     assert!(public.load().providers[0].client_secret.is_none());
 }
+
+#[test]
+fn the_journals_keys_come_from_where_secrets_come_from_and_are_checked() {
+    let key = "0f".repeat(32);
+    assert!(Setup::minimal().load().journal.key.is_none());
+    let in_file =
+        Setup::minimal().write("key", &format!("{key}\n")).variable("EVERGRANT_JOURNAL_KEY_FILE", "key");
+    assert!(in_file.load().journal.key.is_some());
+    let setup = Setup::minimal().write("credentials/journal_key", &key);
+    let directory = setup.path("credentials").display().to_string();
+    assert!(setup.variable("CREDENTIALS_DIRECTORY", &directory).load().journal.key.is_some());
+    let rotated = Setup::minimal()
+        .variable("EVERGRANT_JOURNAL_KEY", &key)
+        .variable("EVERGRANT_JOURNAL_OLD_KEYS", &format!("{key}, {key}\n{key}"))
+        .load();
+    assert_eq!(rotated.journal.old_keys.len(), 3);
+    assert!(!format!("{rotated:?}").contains(&key));
+
+    let no_key = Setup::minimal().variable("EVERGRANT_JOURNAL_KEY", CANARY).refused();
+    assert_tells(&no_key, &["EVERGRANT_JOURNAL_KEY", "64 hexadecimal digits", "openssl rand -hex 32"]);
+    let only_old = Setup::minimal().variable("EVERGRANT_JOURNAL_OLD_KEYS", &key).refused();
+    assert_tells(&only_old, &["`journal_key`", "EVERGRANT_JOURNAL_OLD_KEYS"]);
+}
+
+#[test]
+fn the_floor_is_a_size_with_a_unit() {
+    let floor = |text: &str| Setup::minimal().variable("EVERGRANT_FREE_SPACE_FLOOR", text);
+    assert_eq!(Setup::minimal().load().journal.free_space_floor_bytes, 64 << 20);
+    assert_eq!(floor("1 GiB").load().journal.free_space_floor_bytes, 1 << 30);
+    for wrong in ["64", "0MiB", "64MB", "-1MiB", "99999999999999999999TiB", "99999999999TiB"] {
+        assert_tells(&floor(wrong).refused(), &["free_space_floor", "64MiB"]);
+    }
+}

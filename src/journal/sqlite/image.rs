@@ -3,6 +3,7 @@
 use super::{Rows, failure};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
+use crate::journal::seal::Seal;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::io;
@@ -29,12 +30,12 @@ impl Rows {
         let open = || {
             let connection = Connection::open_in_memory()?;
             if let Some(image) = image {
-                connection.execute_batch(super::SCHEMA)?;
+                connection.execute_batch(super::open::SCHEMA)?;
                 image.restore(&connection)?;
             }
             Ok(connection)
         };
-        Self::prepare(open().map_err(|source| failure(file, "open", source))?, file, now)
+        Self::prepare(open().map_err(|source| failure(file, "open", source))?, file, Seal::default(), now)
     }
 
     /// All rows as they are now.

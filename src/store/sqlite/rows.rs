@@ -166,7 +166,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
 /// See [`crate::store::Store::renew`].
 pub(super) fn renew(
     connection: &Connection,
-    ids: Vec<TokenId>,
+    ids: &[TokenId],
     lease: &Lease,
 ) -> rusqlite::Result<Vec<TokenId>> {
     let mut leased =
@@ -177,8 +177,8 @@ pub(super) fn renew(
             .query_row([id.as_str(), lease.id.as_str()], |row| bookkeeping_column(row, 0))
             .optional()?;
         if let Some(bookkeeping) = found {
-            set_lease(connection, &id, bookkeeping, lease)?;
-            ours.push(id);
+            set_lease(connection, id, bookkeeping, lease)?;
+            ours.push(id.clone());
         }
     }
     Ok(ours)

@@ -84,7 +84,7 @@ impl SqliteStore {
         let incoming = incoming.collect::<Result<Vec<_>, _>>()?;
         self.writing("import documents", move |connection, _| {
             let mut summary = ImportSummary::default();
-            for document in incoming {
+            for document in &incoming {
                 summary += write(connection, document)?;
             }
             Ok(summary)
@@ -98,7 +98,7 @@ impl SqliteStore {
         self.reading("export documents", move |connection, mapping| {
             let mut statement = connection
                 .prepare_cached("SELECT id, fields, bookkeeping FROM documents WHERE id > ?1 ORDER BY id")?;
-            let mut rows = statement.query([after])?;
+            let mut rows = statement.query([&after])?;
             let (mut documents, mut last) = (Vec::new(), None);
             while let Some(row) = rows.next()? {
                 if documents.len() == limit.max(1) {
@@ -119,21 +119,21 @@ impl SqliteStore {
     }
 }
 
-fn write(connection: &Connection, document: Incoming) -> rusqlite::Result<ImportSummary> {
+fn write(connection: &Connection, document: &Incoming) -> rusqlite::Result<ImportSummary> {
     let Incoming { id, generated, fields, bookkeeping } = document;
     let there = connection
         .prepare_cached("SELECT 1 FROM documents WHERE id = ?1")?
         .query_row([id.as_str()], |_| Ok(()))
         .optional()?
         .is_some();
-    let fields = Value::Object(fields).to_string();
+    let fields = Value::Object(fields.clone()).to_string();
     if there && bookkeeping.is_none() {
         connection
             .prepare_cached("UPDATE documents SET fields = ?2 WHERE id = ?1")?
             .execute(params![id.as_str(), fields])?;
     } else {
         let columns = Columns::of(bookkeeping.as_ref());
-        let bookkeeping = bookkeeping.map(|whole| whole.to_string());
+        let bookkeeping = bookkeeping.as_ref().map(Value::to_string);
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO documents (id, fields, bookkeeping, due_at, lease_id, lease_until)
@@ -151,6 +151,6 @@ fn write(connection: &Connection, document: Incoming) -> rusqlite::Result<Import
     Ok(ImportSummary {
         inserted: u64::from(!there),
         replaced: u64::from(there),
-        generated_ids: u64::from(generated),
+        generated_ids: u64::from(*generated),
     })
 }

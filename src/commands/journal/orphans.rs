@@ -1,0 +1,192 @@
+//! Pairs without a place: what they are, writing one by hand, giving one up.
+
+use super::{JournalList, ListedEntry};
+use crate::clock::Timestamp;
+use crate::commands::{CommandError, Surroundings, open_journal, run, shown};
+use crate::config::Need;
+use crate::journal::{Ending, EntryId, EntryState};
+use crate::pass::{Applied, ApplyError};
+use crate::report::summary::Exit;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+/// What `journal discard --format json` prints: the entry as it was.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Discarded {
+    /// The entry, which is gone now.
+    #[serde(flatten)]
+    entry: ListedEntry,
+}
+
+/// Writes a parked pair into its document.
+pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Provider)?;
+    let pass = run::pass(&config, surroundings).await?;
+    let applied = pass.apply(id).await;
+    pass.journal.close().await;
+    let applied = applied.map_err(|error| match error {
+        ApplyError::Pass(error) => CommandError::Pass(error),
+        error => CommandError::Usage(error.to_string()),
+    })?;
+    surroundings.print(&applied_text(&applied), &applied)?;
+    Ok(Exit::Well)
+}
+
+/// Gives up a parked pair, or an answer that nobody could read, once a person has said so twice.
+pub(super) async fn discard(
+    id: EntryId,
+    yes: bool,
+    surroundings: &Surroundings,
+) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Store)?;
+    let journal = open_journal(&config, surroundings).await?;
+    let refused = |error: ApplyError| CommandError::Usage(error.to_string());
+    let entry = match journal.entry(id).await? {
+        None => return Err(refused(ApplyError::NotThere(id))),
+        Some(Err(damaged)) => return Err(refused(ApplyError::Damaged(damaged))),
+        Some(Ok(entry)) => ListedEntry::new(entry, surroundings.clock.now()),
+    };
+    match entry.state {
+        EntryState::Orphan | EntryState::Unread => {}
+        EntryState::Answer => return Err(refused(ApplyError::Answer(id))),
+        state => return Err(refused(ApplyError::NotParked { id, state })),
+    }
+    if !yes {
+        confirm(&entry, surroundings)?;
+    }
+    journal.end(vec![(id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.close().await;
+    let discarded = Discarded { entry };
+    surroundings.print(&discarded_text(&discarded), &discarded)?;
+    Ok(Exit::Well)
+}
+
+/// Asks the person at the terminal to type the number.
+fn confirm(entry: &ListedEntry, surroundings: &Surroundings) -> Result<(), CommandError> {
+    let ListedEntry { id, subject, provider, .. } = entry;
+    if !io::stdin().is_terminal() {
+        return Err(CommandError::Usage(format!(
+            "the answer in entry {id}, for `{subject}` from `{provider}`, would be gone for good\n\
+             hint: say so with `--yes`, or run it at a terminal"
+        )));
+    }
+    let ask = || {
+        let mut talk = io::stderr().lock();
+        write!(
+            talk,
+            "The answer in entry {id}, for `{subject}` from `{provider}`, will be gone for good.\nType {id} to discard it: "
+        )?;
+        talk.flush()?;
+        let mut typed = String::new();
+        io::stdin().lock().read_line(&mut typed)?;
+        Ok(typed)
+    };
+    let typed: io::Result<String> = surroundings.talk.suspend(ask);
+    if typed.map_err(CommandError::io("ask"))?.trim() == id.to_string() {
+        return Ok(());
+    }
+    Err(CommandError::Usage(format!(
+        "that isn't {id}: nothing was discarded\nhint: `evergrant journal list --orphans`"
+    )))
+}
+
+fn applied_text(applied: &Applied) -> String {
+    let Applied { id, subject, document, provider, replaced, written } = applied;
+    match replaced {
+        Some(replaced) => format!(
+            "the pair of `{provider}` in entry {id} is in the document {document} of `{subject}`\n  \
+             gone     {replaced}  fingerprint of the refresh token that stood there\n  \
+             written  {written}  fingerprint of the refresh token that stands there now"
+        ),
+        None => format!(
+            "the pair of entry {id} was in the document {document} of `{subject}` already ({written}); the entry is ended"
+        ),
+    }
+}
+
+fn discarded_text(discarded: &Discarded) -> String {
+    let ListedEntry { id, subject, provider, state, .. } = &discarded.entry;
+    let next = match state {
+        EntryState::Unread => {
+            "\n  its refresh token is not sent again; unless the document holds another one, the next pass marks it `needs_login`"
+        }
+        _ => "",
+    };
+    format!("the answer of `{provider}` for `{subject}` in entry {id} is discarded{next}")
+}
+
+/// Why a pair is parked, and what to do about it.
+fn explained(why: &str) -> [&str; 2] {
+    match why {
+        "superseded" => [
+            "the document holds a newer token of somebody else",
+            "if that login works, `evergrant journal discard ID`; if not, `evergrant journal apply ID` puts this pair in its place",
+        ],
+        "gone" => [
+            "the document was deleted",
+            "`evergrant journal discard ID`; or bring the document back, and `evergrant journal apply ID`",
+        ],
+        "provider_changed" => [
+            "the document belongs to another provider now",
+            "`evergrant journal discard ID`; or set the provider back, and `evergrant journal apply ID`",
+        ],
+        "unreadable" => [
+            "a success without a pair that could be read, set aside when its token was tried again",
+            "nothing: it ends with the next pair for that token; or `evergrant journal discard ID`",
+        ],
+        _ => {
+            ["it had no place when it came", "`evergrant journal apply ID` or `evergrant journal discard ID`"]
+        }
+    }
+}
+
+/// The parked pairs as a table, each reason explained once.
+pub(super) fn list_text(list: &JournalList, now: Timestamp) -> String {
+    let directory = list.state_dir.display();
+    if list.entries.is_empty() {
+        return format!("no pair is parked in the journal in {directory}");
+    }
+    let mut text = format!("{} in {directory}\n\n", shown::count(list.entries.len() as u64, "parked pair"));
+    let rows = list.entries.iter().map(|entry| {
+        [
+            entry.id.to_string(),
+            shown::age(entry.sent_at, now),
+            entry.why.clone().unwrap_or_else(|| shown::NOTHING.to_owned()),
+            entry.provider.clone(),
+            entry.document.to_string(),
+            entry.subject.to_string(),
+        ]
+    });
+    text.push_str(&shown::columns(["ID", "AGE", "WHY", "PROVIDER", "DOCUMENT", "SUBJECT"], rows));
+    text.push('\n');
+    let reasons: BTreeSet<_> = list.entries.iter().filter_map(|entry| entry.why.as_deref()).collect();
+    for why in reasons {
+        let [meaning, next] = explained(why);
+        // Writing into a text can't fail.
+        let _ = write!(text, "\n{why}: {meaning}\n  next: {next}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::entry;
+    use super::*;
+
+    #[test]
+    fn each_reason_of_a_parked_pair_is_explained_once_with_what_to_do() {
+        let list = JournalList {
+            state_dir: "/var/lib/evergrant".into(),
+            held_by: None,
+            entries: vec![
+                entry("7", EntryState::Orphan, Some("gone")),
+                entry("8", EntryState::Orphan, Some("superseded")),
+                entry("9", EntryState::Orphan, Some("superseded")),
+            ],
+            damaged: vec![],
+        };
+        insta::assert_snapshot!(list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap()));
+    }
+}

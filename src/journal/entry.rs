@@ -1,0 +1,115 @@
+//! The rows of the journal, as recovery and a person read them.
+
+use super::{Intent, Journaled};
+use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
+use crate::room::Shortage;
+use serde::Serialize;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+/// Names one row while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+#[serde(transparent)]
+pub struct EntryId(pub(super) i64);
+
+impl std::fmt::Display for EntryId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.trim().parse().map(Self)
+    }
+}
+
+/// The state of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Sent or about to be; after a crash: nobody knows.
+    Intent,
+    /// Answered, not yet written back.
+    Answer,
+    /// Nobody knows whether the provider processed it.
+    Unsettled,
+    /// A success that nobody could read yet; the token isn't sent again.
+    Unread,
+    /// A good pair without a place.
+    Orphan,
+}
+
+/// A row of the journal, as recovery and `journal list` read it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number.
+    pub id: EntryId,
+    /// What it is waiting for.
+    pub state: EntryState,
+    /// What was sent.
+    pub intent: Intent,
+    /// When the token was first sent without an answer that settled it.
+    pub unsettled_since: Option<Timestamp>,
+    /// Why it is unsettled or an orphan.
+    pub why: Option<String>,
+    /// The address that it was sent to, where its answer was lost.
+    pub peer: Option<String>,
+    /// How long the body of its answer is; `None` where it holds none.
+    pub received_bytes: Option<u64>,
+    /// Did its answer come in full? `None` where it holds none.
+    pub complete: Option<bool>,
+    /// What came back; `None` where it isn't asked for.
+    pub answer: Option<Journaled<RawAnswer>>,
+}
+
+/// A row that can't be read. It stays as it is, and is in nobody's way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damaged {
+    /// Its number.
+    pub id: EntryId,
+    /// What is wrong with it, in words.
+    pub problem: String,
+}
+
+/// Some rows, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Those that can be read.
+    pub entries: Vec<Entry>,
+    /// The others.
+    pub damaged: Vec<Damaged>,
+    /// Go on behind this one; `None` when that was all.
+    pub next: Option<EntryId>,
+}
+
+/// All rows, without their answers.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Those that can be read, oldest first.
+    pub entries: Vec<Entry>,
+    /// The others.
+    pub damaged: Vec<Damaged>,
+}
+
+/// What waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Parked {
+    /// Good pairs without a place.
+    pub orphans: u64,
+    /// Successes that nobody could read yet.
+    pub unread: u64,
+}
+
+/// How the journal stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What waits for a person.
+    pub parked: Parked,
+    /// Why it takes no intents, if so.
+    pub shortage: Option<Shortage>,
+}

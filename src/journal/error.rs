@@ -1,0 +1,101 @@
+//! What can go wrong with the journal.
+
+use super::{EntryId, Holder};
+use crate::room::Shortage;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The journal can't do its work. None of these is retried: without a journal nothing is redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error(
+        "the journal in {} is in use by {holder}\nhint: one Evergrant per state directory; stop the other one, or set `state_dir` (`EVERGRANT_STATE_DIR`) for this one",
+        directory.display()
+    )]
+    Held {
+        /// The state directory.
+        directory: PathBuf,
+        /// Who.
+        holder: Holder,
+    },
+    /// The state directory can't be used.
+    #[error(
+        "the state directory {} can't be used: can't {action}\nhint: it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one",
+        directory.display()
+    )]
+    Directory {
+        /// The state directory.
+        directory: PathBuf,
+        /// In words: `create it`.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not enough free space to keep what would be redeemed. Answers that are on their way are kept as long as they fit.
+    #[error(
+        "the state directory {} has {} bytes free, less than the {} that are kept for answers\nhint: free some space there; until then nothing is redeemed (`free_space_floor` says how much is kept)",
+        .0.directory.display(), .0.free_bytes, .0.floor_bytes
+    )]
+    Full(Shortage),
+    /// SQLite failed: the disk, or a damaged file. The process takes nothing into it any more.
+    #[error("the journal {} failed to {action}\nhint: look at the disk; answers that it holds are recovered at the next start", file.display())]
+    Failed {
+        /// The file.
+        file: PathBuf,
+        /// In words: `commit`.
+        action: &'static str,
+        /// SQLite's reason.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// Answers in it are encrypted, and can't be read with the keys that are set.
+    #[error("the journal {} holds {problem}; nothing in it was changed", file.display())]
+    Sealed {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        problem: KeyProblem,
+    },
+    /// The row that an answer belongs to isn't there.
+    #[error("the journal has no entry {0} to keep an answer in")]
+    NoEntry(EntryId),
+    /// It failed before, and takes no more.
+    #[error("the journal has stopped after an earlier failure")]
+    Stopped,
+}
+
+/// Why encrypted answers can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyProblem {
+    /// There is no key.
+    #[error(
+        "{0} encrypted answers, and no key is set\nhint: set `journal_key` or `journal_key_file` (`EVERGRANT_JOURNAL_KEY_FILE`) to the key that they were encrypted with"
+    )]
+    NoKey(u64),
+    /// None of the keys is theirs.
+    #[error(
+        "{0} answers that were encrypted with another key\nhint: set `journal_old_keys` or `journal_old_keys_file` to that key, beside the `journal_key` that holds now; after one start it can go"
+    )]
+    WrongKey(u64),
+    /// A key is theirs, and doesn't open them.
+    #[error(
+        "an answer that was changed after it was encrypted (entry {0})\nhint: restore `journal.db` from a copy; `journal_key` is the right one, but the row, its document or its provider isn't what was written"
+    )]
+    Tampered(EntryId),
+}
+
+impl JournalError {
+    /// The same failure for everybody whose request was in the failed commit.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Failed { file, action, source } => {
+                Self::Failed { file: file.clone(), action, source: source.clone() }
+            }
+            Self::Full(shortage) => Self::Full(shortage.clone()),
+            Self::NoEntry(entry) => Self::NoEntry(*entry),
+            Self::Held { .. } | Self::Directory { .. } | Self::Sealed { .. } | Self::Stopped => Self::Stopped,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The file itself: what stands in it, in the clear or not, and what it bears.
+
+use crate::clock::Clock;
+use crate::grant::RawAnswer;
+use crate::journal::{
+    Ending, EntryId, EntryState, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
+    Permission,
+};
+use crate::token::{Fingerprint, RefreshToken, Subject, TokenId};
+use chrono::TimeDelta;
+use rusqlite::Connection;
+use std::path::Path;
+
+const PLANTED: &str = "planted-refresh-token";
+
+fn key(digit: char) -> JournalKey {
+    JournalKey::parse(&digit.to_string().repeat(64)).unwrap()
+}
+
+fn keyed(key: Option<JournalKey>, old_keys: Vec<JournalKey>) -> JournalSettings {
+    JournalSettings { key, old_keys, ..JournalSettings::default() }
+}
+
+fn open(directory: &Path, settings: JournalSettings) -> Result<Journal, JournalError> {
+    Journal::open_with(directory, &Clock::system(), settings)
+}
+
+fn fingerprint(token: &str) -> Fingerprint {
+    RefreshToken::new(token.into()).fingerprint()
+}
+
+async fn sent(journal: &Journal, token: &str) -> EntryId {
+    let intent = Intent {
+        provider: "p".into(),
+        document: TokenId::from_extended_json("1"),
+        subject: Subject::new("a@example.com"),
+        fingerprint: fingerprint(token),
+        sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
+    };
+    match journal.intent(intent).await.unwrap() {
+        Permission::Send { entry, .. } => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer() -> RawAnswer {
+    // Longer than a page, so that it takes pages of its own.
+    let body = format!("{PLANTED}{}", "x".repeat(9000));
+    RawAnswer {
+        status: 200,
+        retry_after: None,
+        body: body.into(),
+        complete: true,
+        received_at: "2026-11-21T03:00:01Z".parse().unwrap(),
+    }
+}
+
+async fn answered(journal: &Journal, token: &str) {
+    let entry = sent(journal, token).await;
+    journal.answer(entry, answer()).await.unwrap();
+}
+
+/// Is the token to be found in any file of the directory, while somebody may have them open?
+fn planted_in(directory: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let holds = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(PLANTED.len()).any(|window| window == PLANTED.as_bytes())
+    };
+    files.filter(holds).map(|path| path.display().to_string()).collect()
+}
+
+async fn bodies(journal: &Journal) -> Vec<bool> {
+    let entries = journal.entries().await.unwrap();
+    entries.iter().map(|entry| entry.answer.as_ref().is_some_and(|kept| *kept.get() == answer())).collect()
+}
+
+#[tokio::test]
+async fn with_a_key_no_token_stands_in_any_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    answered(&journal, "one").await;
+    assert_eq!(planted_in(directory.path()), [] as [&str; 0], "while it is open");
+    assert_eq!(bodies(&journal).await, [true]);
+    journal.close().await;
+    assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    assert_eq!(bodies(&journal).await, [true]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_set_later_encrypts_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    answered(&journal, "one").await;
+    assert_ne!(planted_in(directory.path()), [] as [&str; 0], "the search finds what is there");
+    journal.close().await;
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
+    assert_eq!(bodies(&journal).await, [true]);
+}
+
+#[tokio::test]
+async fn an_old_key_can_go_after_one_start_with_the_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    answered(&journal, "one").await;
+    journal.close().await;
+    let journal = open(directory.path(), keyed(Some(key('b')), vec![key('c'), key('a')])).unwrap();
+    answered(&journal, "two").await;
+    journal.close().await;
+    let journal = open(directory.path(), keyed(Some(key('b')), vec![])).unwrap();
+    assert_eq!(bodies(&journal).await, [true, true]);
+}
+
+#[tokio::test]
+async fn without_the_right_key_it_refuses_to_start_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    answered(&journal, "one").await;
+    answered(&journal, "two").await;
+    journal.close().await;
+    for (settings, expected, setting) in [
+        (keyed(None, vec![]), KeyProblem::NoKey(2), "journal_key_file"),
+        (keyed(Some(key('b')), vec![]), KeyProblem::WrongKey(2), "journal_old_keys"),
+    ] {
+        let error = open(directory.path(), settings).unwrap_err();
+        assert!(matches!(&error, JournalError::Sealed { problem, .. } if *problem == expected), "{error:?}");
+        assert!(error.to_string().contains(setting), "{error}");
+    }
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    assert_eq!(bodies(&journal).await, [true, true]);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_moved_to_another_row_refuses_to_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    answered(&journal, "one").await;
+    journal.close().await;
+    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+    raw.execute("UPDATE entries SET document = '2'", []).unwrap();
+    let error = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap_err();
+    assert!(matches!(error, JournalError::Sealed { problem: KeyProblem::Tampered(_), .. }), "{error:?}");
+    raw.execute("UPDATE entries SET document = '1'", []).unwrap();
+    drop(raw);
+    assert_eq!(bodies(&open(directory.path(), keyed(Some(key('a')), vec![])).unwrap()).await, [true]);
+}
+
+#[tokio::test]
+async fn one_bad_row_is_shown_and_kept_and_the_others_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    for token in ["one", "two", "three", "four"] {
+        answered(&journal, token).await;
+    }
+    journal.close().await;
+    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+    for change in [
+        "UPDATE entries SET fingerprint = 'no digits' WHERE id = 1",
+        "UPDATE entries SET document = CAST(x'ff00fe' AS TEXT), subject = CAST(x'ff' AS TEXT) WHERE id = 2",
+        "UPDATE entries SET status = 99999 WHERE id = 3",
+        "INSERT INTO redeemed VALUES (printf('%032x', 7), CAST(x'ff' AS TEXT), 'no digits', 0)",
+    ] {
+        raw.execute(change, []).unwrap();
+    }
+    drop(raw);
+    let listed = Journal::look(directory.path()).unwrap();
+    let ids = |damaged: &[crate::journal::Damaged]| damaged.iter().map(|bad| bad.id.0).collect::<Vec<_>>();
+    assert_eq!((ids(&listed.damaged), listed.entries.len()), (vec![1, 2, 3], 1), "{listed:?}");
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let page = journal.page(None).await.unwrap();
+    assert_eq!((ids(&page.damaged), page.entries.len()), (vec![1, 2, 3], 1));
+    assert!(journal.entry(EntryId(1)).await.unwrap().unwrap().is_err());
+    assert!(journal.entry(EntryId(4)).await.unwrap().unwrap().is_ok());
+    // And the tokens of the bad rows can be asked for without an error.
+    answered(&journal, "five").await;
+    let successor = Fingerprint::from_hex(&format!("{:032x}", 7)).unwrap();
+    assert_eq!(journal.successor(successor).await.unwrap(), None);
+    assert_eq!(journal.entries().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_journal_of_the_version_before_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    answered(&journal, "one").await;
+    journal.close().await;
+    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+    raw.execute_batch("ALTER TABLE entries DROP COLUMN sealed; ALTER TABLE entries DROP COLUMN peer; PRAGMA user_version = 1;").unwrap();
+    drop(raw);
+    assert_eq!(Journal::peek(directory.path()).unwrap().len(), 1, "before anybody has opened it");
+    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+    assert_eq!(bodies(&journal).await, [true]);
+}
+
+#[tokio::test]
+async fn rows_are_read_a_page_at_a_time_and_all_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    for number in 0..9 {
+        let entry = sent(&journal, &number.to_string()).await;
+        let body = vec![b'x'; 1024 * 1024];
+        journal.answer(entry, RawAnswer { body: body.into(), ..answer() }).await.unwrap();
+    }
+    let page = journal.page(None).await.unwrap();
+    assert_eq!((page.entries.len(), page.next), (4, Some(page.entries[3].id)));
+    assert_eq!(journal.entries().await.unwrap().len(), 9);
+}
+
+#[tokio::test]
+async fn no_row_is_dropped_because_it_is_old() {
+    use EntryState::{Answer, Orphan, Unread, Unsettled};
+    let expected = [Orphan, Unread, Unsettled, Unsettled, Answer];
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::steppable();
+    let journal = Journal::open(directory.path(), &clock).unwrap();
+    for (token, ending) in [
+        ("orphan", Ending::Orphaned("gone".into())),
+        ("unread", Ending::Unread("no_tokens".into())),
+        ("unsettled", Ending::Unsettled("timeout".into())),
+    ] {
+        let entry = sent(&journal, token).await;
+        journal.answer(entry, answer()).await.unwrap();
+        journal.end(vec![(entry, ending)], clock.now()).await.unwrap();
+    }
+    sent(&journal, "intent").await;
+    answered(&journal, "answer").await;
+    journal.close().await;
+    for _ in 0..4 {
+        clock.step(TimeDelta::days(3650));
+        let journal = Journal::open(directory.path(), &clock).unwrap();
+        let states: Vec<_> = journal.entries().await.unwrap().iter().map(|entry| entry.state).collect();
+        assert_eq!(states, expected);
+        journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_years_ahead_forgets_no_redeemed_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::steppable();
+    let knows = async |journal: &Journal| journal.successor(fingerprint("old")).await.unwrap().is_some();
+    let redeem = async |journal: &Journal, token: &str| {
+        let entry = sent(journal, token).await;
+        let ending = Ending::Redeemed { successor: fingerprint("next") };
+        journal.end(vec![(entry, ending)], clock.now()).await.unwrap();
+    };
+    let journal = Journal::open(directory.path(), &clock).unwrap();
+    redeem(&journal, "old").await;
+    journal.close().await;
+    // A start with a clock that is ahead, and a pass under it, whose rows say that it is so late.
+    for token in ["a", "b"] {
+        clock.step(TimeDelta::days(2000));
+        let journal = Journal::open(directory.path(), &clock).unwrap();
+        assert!(knows(&journal).await, "{token}");
+        redeem(&journal, token).await;
+        journal.close().await;
+    }
+    // Where time really goes by, it is forgotten in the end.
+    let mut starts = 0;
+    loop {
+        let journal = Journal::open(directory.path(), &clock).unwrap();
+        let known = knows(&journal).await;
+        journal.close().await;
+        starts += 1;
+        if !known {
+            break;
+        }
+        assert!(starts < 20, "it grows for ever");
+    }
+    assert!(starts > 5, "{starts} starts forget it");
+}
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let at = Clock::system().now();
+    for number in 0..1000 {
+        let entry = sent(&journal, &number.to_string()).await;
+        journal.answer(entry, answer()).await.unwrap();
+        let ending = Ending::Redeemed { successor: fingerprint("next") };
+        journal.end(vec![(entry, ending)], at).await.unwrap();
+    }
+    let log = directory.path().join("journal.db-wal").metadata().unwrap().len();
+    assert!(log < 16 * 1024 * 1024, "{log} bytes, for 9 MB of answers written one by one");
+}
