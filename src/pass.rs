@@ -9,6 +9,7 @@
 
 mod held;
 mod lane;
+mod look;
 mod orphans;
 mod plan;
 mod recover;

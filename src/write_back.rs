@@ -110,6 +110,8 @@ impl DuePolicy {
     #[must_use]
     pub fn deferral(&self, token: &DueToken, evidence: LastError, jitter_unit: f64) -> Change {
         let failures = token.bookkeeping.failures.saturating_add(1);
+        let bookkeeping =
+            token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
         let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
         // In whole milliseconds, as the store keeps it: what is read back must be what was written.
         let due_at = (evidence.at + TimeDelta::from_std(wait).unwrap_or_default()).trunc_subsecs(3);
@@ -118,8 +120,8 @@ impl DuePolicy {
             Bookkeeping {
                 due_at: Some(self.after_this_pass(due_at)),
                 failures,
-                last_error: Some(evidence.clone()),
-                ..token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at)
+                last_error: Some(evidence),
+                ..bookkeeping
             },
         )
     }

@@ -1,21 +1,20 @@
-//! One grant, from the last look before the POST to the next step. Runs in a task of its own that nobody cancels.
+//! One grant, from the intent to the next step. Runs in a task of its own that nobody cancels.
 
+use super::Line;
 use super::held::Refusal;
-use super::plan::{Landed, Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
-use super::settle::{Settlement, may_be_sent_again, settle};
-use super::{Line, error_chain};
+use super::look::Sending;
+use super::plan::{Landed, Next};
+use super::settle::{Settlement, settle};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::Wire;
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent};
-use crate::journal::{Ending, EntryId, Intent, Journaled, Permission};
+use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
-use crate::report::{Outcome, Trouble};
-use crate::select::NOT_ASKED_AGAIN;
-use crate::store::StoreError;
-use crate::token::{Bookkeeping, DueToken, LastError, Lost, State, TokenId};
+use crate::report::Outcome;
+use crate::token::{Bookkeeping, DueToken, LastError, Lost, State};
 use crate::write_back::evidence;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -29,27 +28,6 @@ use tracing::{debug, error, warn};
 /// First wait before a token is asked for again after a transient answer; it doubles.
 const FIRST_RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// What a lease must still last when a grant is sent, beyond the longest wait for its answer: time for the write-back.
-///
-/// Clocks of different machines may be apart by as much.
-pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
-
-/// Age of a claim from which on its token is read again before it is sent.
-///
-/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
-const STALE_CLAIM: Duration = Duration::from_secs(45);
-
-/// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
-/// the rate.
-const IN_THE_WAY_WAIT: Duration = Duration::from_millis(200);
-
-/// How often that wait doubles: up to 3.2 s.
-const IN_THE_WAY_DOUBLINGS: u32 = 4;
-
-/// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
-/// pass takes it.
-const MOST_IN_THE_WAY: u32 = 30;
-
 /// A token on its way through a lane, with what this pass has already tried.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -59,7 +37,7 @@ pub(super) struct Attempt {
     /// Answers that were lost.
     pub(super) unanswered: u32,
     /// The first sending whose answer was lost.
-    lost: Option<Lost>,
+    pub(super) lost: Option<Lost>,
     /// Times that another document's grant of the same token was in the way.
     pub(super) in_the_way: u32,
 }
@@ -79,15 +57,6 @@ impl Attempt {
         }
         token
     }
-}
-
-/// A grant that may be sent.
-struct Sending {
-    attempt: Attempt,
-    entry: EntryId,
-    sent_at: Timestamp,
-    /// When the token was first sent without an answer that settled it.
-    unsettled_since: Option<Timestamp>,
 }
 
 /// What a task gives back to its lane; exactly one each.
@@ -133,133 +102,6 @@ impl Redeemer {
         }
         self.line.report.ended(Outcome::StillDue, Some("panic"));
         Returned::Done
-    }
-
-    /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
-    ///
-    /// Records the intent. Without a permission the token goes where it belongs now, and nothing is sent.
-    async fn permission(&self, attempt: Attempt, permit: &mut Permit) -> Result<Sending, Returned> {
-        let attempt = match self.still_ours(attempt).await {
-            Ok(attempt) => attempt,
-            Err((token, next)) => {
-                permit.signal(Signal::NotAsked);
-                self.land(token, next).await;
-                return Err(Returned::Done);
-            }
-        };
-        let token = &attempt.token;
-        let sent_at = self.line.clock.now();
-        let intent = Intent {
-            provider: self.provider.name.clone(),
-            document: token.id.clone(),
-            subject: token.subject.clone(),
-            fingerprint: token.refresh_token.fingerprint(),
-            sent_at,
-        };
-        let next = match self.line.journal.intent(intent).await {
-            // The journal was slow, or the process was stopped: somebody else may hold the claim by now. Look again.
-            Ok(Permission::Send { entry, .. }) if !self.lasts(&attempt, Duration::ZERO) => {
-                permit.signal(Signal::NotAsked);
-                self.end(entry, Ending::NotProcessed).await;
-                return Err(Returned::Again(Box::new(attempt), Instant::now()));
-            }
-            Ok(Permission::Send { entry, unsettled_since }) => {
-                let profile = &self.provider.profile;
-                // By this process, or by another one that wrote it into the document.
-                let first_sent_at = unsettled_since.or_else(|| lost(&attempt, None)?.sent_at);
-                if first_sent_at.is_none_or(|first| may_be_sent_again(profile, first, sent_at)) {
-                    return Ok(Sending { attempt, entry, sent_at, unsettled_since });
-                }
-                let lost = lost(&attempt, unsettled_since);
-                let (class, code) = (Class::Ambiguous.word().to_owned(), NOT_ASKED_AGAIN.to_owned());
-                let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
-                Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }
-            }
-            Ok(Permission::InFlight(_)) => {
-                permit.signal(Signal::NotAsked);
-                return Err(self.step_aside(attempt).await);
-            }
-            Ok(Permission::Unread) => Next::Later("unread_answer"),
-            Ok(Permission::AlreadyRedeemed { first, .. }) => {
-                if first != attempt.token.id && self.is_claimed(&first).await {
-                    permit.signal(Signal::NotAsked);
-                    return Err(self.step_aside(attempt).await);
-                }
-                Next::Copy { first }
-            }
-            Err(error) => {
-                self.line.journal_failed(&error);
-                Next::Release("journal")
-            }
-        };
-        permit.signal(Signal::NotAsked);
-        self.land(attempt.into_token(self.line.clock.now()), next).await;
-        Err(Returned::Done)
-    }
-
-    /// Lets the other document's grant of this token pass.
-    async fn step_aside(&self, mut attempt: Attempt) -> Returned {
-        attempt.in_the_way += 1;
-        if attempt.in_the_way > MOST_IN_THE_WAY {
-            self.land(attempt.into_token(self.line.clock.now()), Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
-            return Returned::Done;
-        }
-        let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
-        Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings))
-    }
-
-    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
-    async fn is_claimed(&self, first: &TokenId) -> bool {
-        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
-        let now = self.line.clock.now();
-        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
-    }
-
-    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
-    /// whose answer was lost.
-    async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
-        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
-        let fresh =
-            self.time_left(&attempt) >= Some(delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
-        if self.lasts(&attempt, LEASE_MARGIN) && fresh && attempt.unanswered == 0 {
-            return Ok(attempt);
-        }
-        let id = std::slice::from_ref(&attempt.token.id);
-        let lease = self.line.terms.lease_from(self.line.clock.now());
-        let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
-            Ok(held) if held.is_empty() => "claim_lost",
-            Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
-                Ok(documents) => {
-                    let now_there =
-                        documents.first().and_then(|document| document.refresh_token.as_ref().ok());
-                    if now_there == Some(&attempt.token.refresh_token) {
-                        attempt.token.bookkeeping.lease = Some(lease);
-                        return Ok(attempt);
-                    }
-                    return Err((attempt.token, Next::Overtaken));
-                }
-                Err(error) => self.store_failed(&error),
-            },
-            Err(error) => self.store_failed(&error),
-        };
-        Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
-    }
-
-    /// How long our claim still lasts.
-    fn time_left(&self, attempt: &Attempt) -> Option<TimeDelta> {
-        let lease = attempt.token.bookkeeping.lease.as_ref()?;
-        Some(lease.until - self.line.clock.now())
-    }
-
-    /// Does our claim last for the longest wait for an answer, and for `margin` beyond it?
-    fn lasts(&self, attempt: &Attempt, margin: Duration) -> bool {
-        self.time_left(attempt) >= Some(delta(self.provider.profile.request_timeout + margin))
-    }
-
-    fn store_failed(&self, error: &StoreError) -> &'static str {
-        self.line.report.trouble(Trouble::Store { message: error_chain(error) });
-        self.line.cannot_keep();
-        "store"
     }
 
     async fn redeem_once(
@@ -435,17 +277,17 @@ impl Redeemer {
                 .is_some_and(|error| words.contains(&&*error.class) && now - error.at >= apart)
     }
 
-    async fn end(&self, entry: EntryId, ending: Ending) {
+    pub(super) async fn end(&self, entry: EntryId, ending: Ending) {
         self.end_all(vec![(entry, ending)]).await;
     }
 
-    async fn end_all(&self, endings: Vec<(EntryId, Ending)>) {
+    pub(super) async fn end_all(&self, endings: Vec<(EntryId, Ending)>) {
         if let Err(error) = self.line.journal.end(endings, self.line.clock.now()).await {
             self.line.journal_failed(&error);
         }
     }
 
-    async fn land(&self, token: DueToken, next: Next) {
+    pub(super) async fn land(&self, token: DueToken, next: Next) {
         let landed = Landed::Token { token, provider: self.provider.clone(), next };
         // The sink outlives all tasks that somebody waits for. Without it the answers are in the journal, and the next
         // pass writes them: there is no reason to ask for more.
@@ -461,10 +303,6 @@ fn is_known_dead(token: &DueToken) -> bool {
         && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }
 
-fn delta(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
-
 /// The evidence in a document that its token was sent, and that no answer came.
 pub(super) fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
     let class = Class::Ambiguous.word().to_owned();
@@ -478,7 +316,7 @@ fn retry_wait(put_off: u32) -> Duration {
 
 /// What is known of the sending whose answer was lost: in this pass, in an earlier one that wrote it into the document,
 /// by the journal alone, or by another process.
-fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
+pub(super) fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
     let bookkeeping = &attempt.token.bookkeeping;
     let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
     let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
