@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod error;
 mod held;
 mod lane;
 mod look;
@@ -23,7 +24,6 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::grant::Connect;
-use crate::grant::http::ClientError;
 use crate::journal::{Begun, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
@@ -37,7 +37,6 @@ use crate::write_back::DuePolicy;
 use sink::Sink;
 use std::collections::HashSet;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +44,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+
+pub use error::{PassError, error_chain};
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
@@ -108,38 +109,6 @@ pub struct Pass {
     pub connect: Arc<dyn Connect>,
     /// Jitter and lease ids.
     pub chance: Chance,
-}
-
-/// A pass that couldn't begin; nothing was redeemed.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The store isn't ready.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The journal isn't ready.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// No HTTPS client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The journal holds rows of other documents.
-    #[error(
-        "the journal in {} holds {open} open entries of another store ({store}), not of {here}\nhint: run once more with the settings of that store, or set `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own for this one",
-        directory.display()
-    )]
-    OtherStore {
-        /// The state directory.
-        directory: PathBuf,
-        /// Whose rows they are.
-        store: String,
-        /// How many.
-        open: u64,
-        /// The store of this pass.
-        here: String,
-    },
-    /// `--provider` names nobody.
-    #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
-    NoSuchProvider(String, String),
 }
 
 /// What the lanes, their tasks and the sink of one pass share.
@@ -248,24 +217,6 @@ impl Line {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
-}
-
-/// An error with all its causes in one line; hints stay on lines of their own.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            match text.find("\nhint: ") {
-                Some(hint) => text.insert_str(hint, &format!(": {cause_text}")),
-                None => text.extend([": ", &cause_text]),
-            }
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl Pass {

@@ -16,7 +16,7 @@ use crate::select::{Selected, select};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, DueToken, Fingerprint, Lost, RefreshToken, TokenDocument, TokenId};
 use chrono::TimeDelta;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -139,22 +139,35 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
         EntryState::Intent | EntryState::Unread | EntryState::Orphan => false,
     };
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
-    let mut over = HashSet::new();
+    let mut over = HashMap::new();
     for batch in cut_off.chunks(BATCH) {
         let ids: Vec<_> = batch.iter().map(|entry| entry.intent.document.clone()).collect();
         let documents = line.store.read(&ids).await?;
-        let waits = |entry: &Entry| {
-            documents.iter().any(|document| {
-                let token = document.refresh_token.as_ref();
-                document.id == entry.intent.document
-                    && token.is_ok_and(|token| token.fingerprint() == entry.intent.fingerprint)
-                    && select(document, false, false) == Selected::Claim
-            })
-        };
-        over.extend(batch.iter().filter(|entry| !waits(entry)).map(|entry| entry.id));
+        for entry in batch {
+            let document = documents.iter().find(|document| document.id == entry.intent.document);
+            over.extend(ending(entry, document).map(|ending| (entry.id, ending)));
+        }
     }
-    end(line, over.iter().map(|id| (*id, Ending::Settled)).collect()).await?;
-    Ok(entries.into_iter().filter(|entry| !over.contains(&entry.id)).collect())
+    let entries = entries.into_iter().filter(|entry| !over.contains_key(&entry.id)).collect();
+    end(line, over.into_iter().collect()).await?;
+    Ok(entries)
+}
+
+/// How the row of a cut-off grant ends; `None` while its token waits to be asked for again.
+fn ending(entry: &Entry, document: Option<&TokenDocument>) -> Option<Ending> {
+    let Some(document) = document else { return Some(Ending::Settled) };
+    let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+    if now_there == Some(entry.intent.fingerprint) {
+        return (select(document, false, false) != Selected::Claim).then_some(Ending::Settled);
+    }
+    // Written by us since then: the journal had failed, and the pair went straight into its document. The old token is
+    // redeemed all the same, and a second document may hold it.
+    let books = &document.bookkeeping;
+    let ours = books.fingerprint == now_there && books.refreshed_at >= Some(entry.intent.sent_at);
+    Some(match now_there.filter(|_| ours) {
+        Some(successor) => Ending::Redeemed { successor },
+        None => Ending::Settled,
+    })
 }
 
 /// Reads the answers: pairs to write back, and rows whose answers say something else.

@@ -231,23 +231,3 @@ fn a_named_seed_shows_its_trace() {
     say(&found(seed, &ran));
     assert!(ran.violation.is_none());
 }
-
-#[test]
-#[ignore = "scratch"]
-fn survey() {
-    let mut kinds: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
-    for seed in 0..400 {
-        let ran = std::panic::catch_unwind(|| run(seed, None, false));
-        let what = match ran {
-            Ok(ran) => ran.violation.map_or("ok".into(), |violation| {
-                violation.split(|c: char| c.is_ascii_digit()).collect::<String>()
-            }),
-            Err(_) => "panic".into(),
-        };
-        let what: String = what.chars().take(150).collect();
-        kinds.entry(what).or_default().push(seed);
-    }
-    for (kind, seeds) in kinds {
-        say(&format!("{:>5} {kind} {:?}", seeds.len(), &seeds[..seeds.len().min(6)]));
-    }
-}

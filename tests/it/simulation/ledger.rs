@@ -54,7 +54,7 @@ pub(super) struct Token {
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
     /// Did a power cut, or an old copy of its document, take what was known of its sending?
-    pub(super) label_lost: bool,
+    pub(super) memory_lost: bool,
 }
 
 struct Family {
@@ -103,7 +103,7 @@ impl Ledger {
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
-            label_lost: false,
+            memory_lost: false,
         });
         self.tokens.len() - 1
     }

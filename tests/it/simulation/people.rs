@@ -46,7 +46,7 @@ pub(super) async fn live(world: Arc<World>) {
                 let (place, old) = backup.iter().nth(world.random.random_range(0..backup.len())).unwrap();
                 world.note(|| format!("document {place} comes back as it was: rt-{}", old.refresh));
                 // What the document said of the token's last sending is gone with the newer copy.
-                world.ledger.tokens[old.refresh].label_lost = true;
+                world.ledger.tokens[old.refresh].memory_lost = true;
                 world.documents.insert(*place, old.clone());
             });
         }

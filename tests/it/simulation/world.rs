@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) looks: BTreeMap<(usize, u64, usize), Look>,
     /// Tokens that a journal keeps, and no document ever held.
     pub(super) in_journals: BTreeSet<usize>,
+    /// Tokens whose requests were answered for good, by the process that hasn't journaled it yet.
+    pub(super) answered: BTreeMap<(usize, u64), Vec<usize>>,
     pub(super) store_down_until: Option<Instant>,
     pub(super) storm: Option<(Storm, Instant)>,
     pub(super) faults: u64,
@@ -108,6 +110,7 @@ impl World {
             documents: BTreeMap::new(),
             looks: BTreeMap::new(),
             in_journals: BTreeSet::new(),
+            answered: BTreeMap::new(),
             store_down_until: None,
             storm: None,
             faults: 0,
@@ -197,7 +200,7 @@ impl Inner {
     pub(super) fn forget_intents(&mut self, machine: usize) {
         for token in &mut self.ledger.tokens {
             let mine = |success: &Redemption| matches!(success.by, Who::Process(by, _) if by == machine);
-            token.label_lost |= token.in_doubt > 0 || token.redemptions.iter().any(mine);
+            token.memory_lost |= token.in_doubt > 0 || token.redemptions.iter().any(mine);
         }
     }
 
@@ -290,7 +293,6 @@ impl Life {
             for redemption in &mut token.redemptions {
                 if redemption.by == who && matches!(redemption.reached, Reached::Hand(_)) {
                     redemption.reached = Reached::Excused;
-                    token.in_doubt += 1;
                 }
             }
         }
@@ -323,7 +325,11 @@ impl Life {
                 world.violated(format!("KEPT: rt-{child} was received before this commit, and isn't in it"));
             }
         }
-        if !done {
+        if done {
+            for token in world.answered.remove(&(self.machine, self.number)).unwrap_or_default() {
+                world.ledger.tokens[token].in_doubt -= 1;
+            }
+        } else {
             self.excuse(world);
         }
         world.check_kept();
