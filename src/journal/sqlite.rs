@@ -162,6 +162,7 @@ impl Rows {
                UNION ALL
                SELECT next.fingerprint, next.document, next.successor, depth + 1
                FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
+               WHERE depth < 10000 -- a provider that hands out an old token again makes a ring
              ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
             [fingerprint.to_string()],
             |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?)),
@@ -297,6 +298,8 @@ impl Rows {
         if let Some(other) = known.filter(|known| known != store && open > 0) {
             return Ok(Begun::OtherStore { store: other, open });
         }
+        // Nothing is in flight between two passes: an intent that is open now had an end that a full disk didn't take.
+        self.note_cut_off()?;
         self.run("note the store", "INSERT OR REPLACE INTO meta (key, value) VALUES ('store', ?1)", [store])?;
         let unfinished = || {
             self.connection

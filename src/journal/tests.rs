@@ -338,3 +338,27 @@ async fn our_files_are_ours_alone_even_if_they_were_not() {
     }
     journal.close().await;
 }
+
+#[tokio::test]
+async fn what_had_no_end_in_one_pass_is_unsettled_in_the_next_one_of_the_same_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    begin(&journal, "first").await;
+    // Its end found the disk full.
+    sent(&journal, "old").await;
+    begin(&journal, "second").await;
+    let (_, unsettled_since) = sent(&journal, "old").await;
+    assert_eq!(unsettled_since, Some(intent("old", "1").sent_at));
+}
+
+#[tokio::test]
+async fn tokens_that_come_out_of_each_other_are_looked_up_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let at = Clock::system().now();
+    let (one, _) = sent(&journal, "one").await;
+    let (other, _) = sent(&journal, "other").await;
+    journal.end(vec![(one, redeemed("other")), (other, redeemed("one"))], at).await.unwrap();
+    let permission = journal.intent(intent("one", "1")).await.unwrap();
+    assert!(matches!(permission, Permission::AlreadyRedeemed { .. }), "{permission:?}");
+}

@@ -133,11 +133,17 @@ impl Redeemer {
         Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings))
     }
 
-    /// Is the pair in the first document with a token about to be replaced? What the store can't tell the sink finds out.
+    /// Is the pair in the first document with a token about to be replaced? A store that can't tell ends the pass.
     async fn is_claimed(&self, first: &TokenId) -> bool {
         let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
         let now = self.line.clock.now();
-        read.is_ok_and(|documents| documents.iter().any(|first| is_claimed(first, now)))
+        match read {
+            Ok(documents) => documents.iter().any(|first| is_claimed(first, now)),
+            Err(error) => {
+                self.store_failed(&error);
+                false
+            }
+        }
     }
 
     /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or

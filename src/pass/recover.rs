@@ -18,6 +18,7 @@ use crate::token::{Bookkeeping, DueToken, Fingerprint, Lost, RefreshToken, Token
 use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -145,7 +146,7 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
         let documents = line.store.read(&ids).await?;
         for entry in batch {
             let document = documents.iter().find(|document| document.id == entry.intent.document);
-            over.extend(ending(entry, document).map(|ending| (entry.id, ending)));
+            over.extend(ending(entry, document, line.settings.lease).map(|ending| (entry.id, ending)));
         }
     }
     let entries = entries.into_iter().filter(|entry| !over.contains_key(&entry.id)).collect();
@@ -154,16 +155,17 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
 }
 
 /// How the row of a cut-off grant ends; `None` while its token waits to be asked for again.
-fn ending(entry: &Entry, document: Option<&TokenDocument>) -> Option<Ending> {
+fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> Option<Ending> {
     let Some(document) = document else { return Some(Ending::Settled) };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         return (select(document, false, false) != Selected::Claim).then_some(Ending::Settled);
     }
-    // Written by us since then: the journal had failed, and the pair went straight into its document. The old token is
-    // redeemed all the same, and a second document may hold it.
+    // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
+    // redeemed all the same, and a second document may hold it. What was written later may be another login's.
     let books = &document.bookkeeping;
-    let ours = books.fingerprint == now_there && books.refreshed_at >= Some(entry.intent.sent_at);
+    let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
+    let ours = books.fingerprint == now_there && after.is_some_and(|after| after < lease);
     Some(match now_there.filter(|_| ours) {
         Some(successor) => Ending::Redeemed { successor },
         None => Ending::Settled,

@@ -197,14 +197,19 @@ impl Rows {
         )
     }
 
-    /// Nobody waits for the answers of intents any more, and old fingerprints may go.
-    fn take_note(&mut self, now: Timestamp) -> Result<(), JournalError> {
+    /// Nobody waits for the answers of open intents any more.
+    pub(super) fn note_cut_off(&mut self) -> Result<(), JournalError> {
         self.run(
-            "note what a crash left",
+            "note what was cut off",
             "UPDATE entries SET state = 'unsettled', why = coalesce(why, 'stopped'),
                unsettled_since = coalesce(unsettled_since, sent_at) WHERE state = 'intent'",
             [],
-        )?;
+        )
+    }
+
+    /// Nobody waits for the answers of intents any more, and old fingerprints may go.
+    fn take_note(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        self.note_cut_off()?;
         let millis = |sql| self.find(sql, [], |row| row.get::<_, Option<i64>>(0));
         let newest = millis("SELECT max(at) FROM redeemed")?.flatten().and_then(from_millis);
         let before =
