@@ -67,6 +67,13 @@ impl Redeemer {
                 return Err(Returned::Done);
             }
         };
+        // Another machine's journal holds a success that can't be read: only that one may find the pair in it. Before the
+        // intent, because a row of a token that nobody sends would never end.
+        if self.has_unread_answer(&attempt.token) {
+            permit.signal(Signal::NotAsked);
+            self.land(attempt.into_token(self.line.clock.now()), Next::Later(UNREAD_ANSWER)).await;
+            return Err(Returned::Done);
+        }
         let token = &attempt.token;
         let sent_at = self.line.clock.now();
         let intent = Intent {
@@ -82,11 +89,6 @@ impl Redeemer {
                 permit.signal(Signal::NotAsked);
                 self.end(entry, Ending::NotProcessed).await;
                 return Err(Returned::Again(Box::new(attempt), Instant::now()));
-            }
-            // Another machine's journal holds a success that can't be read: only that one may find the pair in it.
-            Ok(Permission::Send { entry, .. }) if self.has_unread_answer(&attempt.token) => {
-                self.end(entry, Ending::NotProcessed).await;
-                Next::Later(UNREAD_ANSWER)
             }
             Ok(Permission::Send { entry, unsettled_since }) => {
                 let profile = &self.provider.profile;
