@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 use update::Comparison;
+use writable::Names;
 
 mod claim;
 mod connect;
@@ -37,6 +38,7 @@ mod prepare;
 mod query;
 mod raw;
 mod update;
+mod writable;
 
 /// Longest wait for an answer to a read.
 ///
@@ -277,17 +279,29 @@ impl MongoStore {
         ids.iter().map(value).collect()
     }
 
-    /// Applies the changes at `positions`, each by a statement of its own: which are refused, and how many matched.
+    /// The positions of those whose document has a name twice somewhere near to ours.
+    async fn positions_with_names_twice(&self, ids: &[Bson]) -> Result<Vec<usize>, StoreError> {
+        let reading = query::names_twice(&self.mapping, ids.to_vec());
+        let found = self.find("look at unwritten documents", reading).await?;
+        let found: HashSet<_> = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect();
+        let has_one = |&position: &usize| found.contains(&token_id(ids[position].clone()));
+        Ok((0..ids.len()).filter(has_one).collect())
+    }
+
+    /// Applies the changes at `positions`, each by a statement of its own, where the `names` stand once: which are
+    /// refused, and how many matched.
     async fn apply_alone(
         &self,
         changes: &[Change],
         ids: &[Bson],
         positions: &[usize],
+        names: Document,
     ) -> Result<(Vec<(usize, String)>, usize), StoreError> {
         let plain = self.plain_texts.load(Ordering::Relaxed);
         let comparison = if plain { Comparison::Plain } else { Comparison::ByteByByte };
         let statements = positions.iter().map(|&position| {
-            update::apply(&self.mapping, ids[position].clone(), &changes[position], comparison)
+            let change = &changes[position];
+            update::apply(&self.mapping, ids[position].clone(), change, comparison, names.clone())
         });
         let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
         for batch in update::batches(statements) {
@@ -353,15 +367,7 @@ impl Store for MongoStore {
         if ids.is_empty() {
             return Ok(Claimed::default());
         }
-        let (documents, mut refused) = self.lease(claim, &ids).await?;
-        if documents.len() < claim.ids.len() {
-            let known: HashSet<_> = documents.iter().map(|document| &document.id).collect();
-            let known: HashSet<_> = known.into_iter().chain(refused.iter().map(|(id, _)| id)).collect();
-            let rest: Vec<_> = claim.ids.iter().filter(|id| !known.contains(id)).cloned().collect();
-            let without_room = self.without_room(self.ids(&rest)?).await?;
-            refused.extend(without_room);
-        }
-        Ok(Claimed { documents, refused })
+        self.lease(claim, ids).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
@@ -396,8 +402,16 @@ impl Store for MongoStore {
                 alone.extend(share);
             }
         }
-        let (refused, matched_alone) = self.apply_alone(changes, &ids, &alone).await?;
-        Ok(Applied { every_matched: matched + matched_alone == changes.len(), refused })
+        let names = Names::of_pairs(&self.mapping);
+        let (mut refused, matched_alone) = self.apply_alone(changes, &ids, &alone, names.all_once()).await?;
+        matched += matched_alone;
+        if matched + refused.len() < changes.len() {
+            let twice = self.positions_with_names_twice(&ids).await?;
+            let (more, matched_then) = self.apply_alone(changes, &ids, &twice, names.ours_once()).await?;
+            refused.extend(more);
+            matched += matched_then;
+        }
+        Ok(Applied { every_matched: matched == changes.len(), refused })
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {

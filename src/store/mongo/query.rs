@@ -4,23 +4,16 @@
 //! all of them. `_id`s of several types and a `due_at` that isn't a date are therefore paged with the latter two.
 
 use super::raw::Raw;
+use super::writable::Names;
 use crate::clock::Timestamp;
 use crate::store::document::{date, token_id};
-use crate::store::mapping::{FieldPath, no_room};
+use crate::store::mapping::FieldPath;
 use crate::store::{DuePage, DueQuery, Mapping, Position, ProviderFilter};
 use crate::token::{TokenDocument, TokenId};
 use bson::{Bson, Document, RawDocument, doc};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// What a document may have at most, in bytes: the server's own limit.
-const MAX_DOCUMENT_BYTES: i32 = 16 * 1024 * 1024;
-
-/// What must be left of that for a document to be claimed, in bytes: four tokens of the longest that are sent.
-///
-/// A pair for which there is no room must not be asked for.
-const ROOM_BYTES: i32 = 64 * 1024;
 
 /// A part of the collection that one cursor reads in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +141,11 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// These documents, and of them what the projection says.
+    pub(super) fn of(ids: Vec<Bson>, projection: Document) -> Self {
+        Self { conditions: vec![doc! { "_id": { "$in": ids } }], projection, ..Self::default() }
+    }
+
     /// The filter and the options; the server gives up a little before `bound`, so that nothing is left running there.
     pub(super) fn into_options(self, bound: Duration) -> (Document, FindOptions) {
         let options = FindOptions::builder()
@@ -264,11 +262,18 @@ pub(super) fn all(
 
 /// Documents by `_id`.
 pub(super) fn by_ids(mapping: &Mapping, ids: Vec<Bson>) -> Reading {
-    Reading {
-        conditions: vec![doc! { "_id": { "$in": ids } }],
-        projection: projection(mapping),
-        ..Reading::default()
-    }
+    Reading::of(ids, projection(mapping))
+}
+
+/// Those of the documents in which some name stands twice where a pair is written: none of [`update::apply`]'s first
+/// try, nor of [`update::renewals`], finds them.
+///
+/// [`update::apply`]: super::update::apply
+/// [`update::renewals`]: super::update::renewals
+pub(super) fn names_twice(mapping: &Mapping, ids: Vec<Bson>) -> Reading {
+    let mut reading = Reading::of(ids, doc! { "_id": 1 });
+    reading.conditions.push(doc! { "$expr": { "$not": [Names::of_claims(mapping).all_once()] } });
+    reading
 }
 
 /// Those of the documents that carry this lease (and, with `until`, already its new end).
@@ -281,41 +286,21 @@ pub(super) fn leased(mapping: &Mapping, ids: Vec<Bson>, lease: &str, until: Opti
     reading
 }
 
-/// Those of the documents in which something that a pass writes has no place, with what is in the way.
-pub(super) fn without_room<'a>(
-    mapping: &'a Mapping,
-    ids: &'a [Bson],
-) -> impl Iterator<Item = (String, Reading)> {
-    let nested = mapping.written().filter(|path| path.segments().count() > 1);
-    let in_the_way = nested.map(|path| (no_room(path), has_room(path)));
-    let too_long = std::iter::once(("it is as long as a document may be".to_owned(), is_short_enough()));
-    in_the_way.chain(too_long).filter(|_| !ids.is_empty()).map(move |(reason, room)| {
-        let conditions = vec![doc! { "_id": { "$in": ids } }, doc! { "$nor": [room] }];
-        (reason, Reading { conditions, projection: doc! { "_id": 1 }, ..Reading::default() })
-    })
-}
-
-/// Is there room in the document for a longer pair and the bookkeeping?
-pub(super) fn is_short_enough() -> Document {
-    doc! { "$expr": { "$lte": [{ "$bsonSize": "$$ROOT" }, MAX_DOCUMENT_BYTES - ROOM_BYTES] } }
-}
-
-/// Can something be written at the path? Every parent must be a sub-document or absent.
-pub(super) fn has_room(path: &FieldPath) -> Document {
-    let names: Vec<&str> = path.segments().collect();
-    let parents = (1..names.len()).map(|depth| {
-        let parent = format!("${}", names[..depth].join("."));
-        doc! { "$expr": { "$in": [{ "$type": parent }, ["object", "missing"]] } }
-    });
-    and(parents.collect())
-}
-
 /// Joins conditions.
 pub(super) fn and(mut conditions: Vec<Document>) -> Document {
     match conditions.len() {
         0 => Document::new(),
         1 => conditions.remove(0),
         _ => doc! { "$and": conditions },
+    }
+}
+
+/// Joins expressions.
+pub(super) fn and_expressions(mut expressions: Vec<Document>) -> Document {
+    if expressions.len() == 1 {
+        expressions.remove(0)
+    } else {
+        doc! { "$and": expressions }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Update statements, pure: what is demanded of a document, and what is set in it.
 
-use super::query::{and, due_by, field, has_room, is_short_enough, lease_is_free};
+use super::query::{and, and_expressions, due_by, field, lease_is_free};
+use super::writable::{Names, has_room, is_short_enough, is_sub_document_or_absent};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Mapping};
@@ -71,30 +72,42 @@ pub(super) fn batches(statements: impl IntoIterator<Item = Document>) -> Vec<Vec
     batches
 }
 
-/// Sets the lease on those of `ids` that are ours to take; on those that already carry it, again.
+/// What a document has where its bookkeeping belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bookkept {
+    /// A sub-document, or nothing yet.
+    Usually,
+    /// Anything else: a null, a text, an array. It is replaced.
+    Oddly,
+}
+
+/// Sets the lease on those of `ids` that are ours to take and bookkept like this; on those that already carry it, again.
 ///
-/// A pipeline, because bookkeeping that isn't a sub-document would make a dotted `$set` fail for the whole command.
-/// What stands above it must be a sub-document or absent, because a pipeline would overwrite anything else; and what
-/// stands above the tokens too, because a pair that can't be written must not be asked for.
-pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document {
+/// What stands above the bookkeeping and the tokens must be a sub-document or absent, because a pair that can't be
+/// written must not be asked for; and no name that we write may stand twice.
+pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson], bookkept: Bookkept) -> Document {
     let path = &mapping.bookkeeping;
     let mut free = vec![lease_is_free(path, claim.now)];
     free.extend(claim.due_by.map(|at| doc! { "$expr": due_by(path, at) }));
+    let usual = is_sub_document_or_absent(&field(path));
+    let (due_at, lease) = (date(claim.lease.until), lease_document(&claim.lease));
+    // A dotted `$set` fails for the whole command where the bookkeeping isn't a sub-document.
+    let (bookkept, set) = match bookkept {
+        Bookkept::Usually => {
+            (usual, doc! { format!("{path}.due_at"): due_at, format!("{path}.lease"): lease })
+        }
+        Bookkept::Oddly => {
+            (doc! { "$not": [usual] }, doc! { path.as_str(): { "due_at": due_at, "lease": lease } })
+        }
+    };
+    let mut writable: Vec<Document> = mapping.written().filter_map(has_room).collect();
+    writable.extend([bookkept, is_short_enough(), Names::of_claims(mapping).ours_once()]);
     let mut conditions = vec![
         doc! { "_id": { "$in": ids } },
         doc! { "$or": [{ format!("{path}.lease.id"): &claim.lease.id }, and(free)] },
     ];
-    conditions.extend(mapping.written().filter(|path| path.segments().count() > 1).map(has_room));
-    conditions.push(is_short_enough());
-    let old = format!("${path}");
-    let kept = doc! { "$cond": [{ "$eq": [{ "$type": &old }, "object"] }, &old, {}] };
-    let set =
-        doc! { "$literal": { "due_at": date(claim.lease.until), "lease": lease_document(&claim.lease) } };
-    doc! {
-        "q": and(conditions),
-        "u": [{ "$set": { path.as_str(): { "$mergeObjects": [kept, set] } } }],
-        "multi": true,
-    }
+    conditions.extend(writable.into_iter().map(|expression| doc! { "$expr": expression }));
+    doc! { "q": and(conditions), "u": { "$set": set }, "multi": true }
 }
 
 /// Moves the end of our lease.
@@ -106,21 +119,29 @@ pub(super) fn renew(mapping: &Mapping, id: &Bson, lease: &Lease) -> Document {
     }
 }
 
-/// Sets the pair, the mapped expiries and the whole bookkeeping, if the document is as the change expects.
-pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Comparison) -> Document {
+/// Sets the pair, the mapped expiries and the whole bookkeeping, if the document is as the change expects and its
+/// `names` stand once.
+pub(super) fn apply(
+    mapping: &Mapping,
+    id: Bson,
+    change: &Change,
+    comparison: Comparison,
+    names: Document,
+) -> Document {
     let mut conditions = doc! { "_id": { "$eq": id } };
+    let mut expressions = vec![names];
     if let Some(expected) = &change.expect_refresh_token {
         match comparison {
             Comparison::Plain => conditions.extend(is_text(&mapping.refresh_token, expected.expose())),
             Comparison::ByteByByte => {
-                let exactly = is_exactly(&field(&mapping.refresh_token), expected.expose());
-                conditions.insert("$expr", exactly);
+                expressions.push(is_exactly(&field(&mapping.refresh_token), expected.expose()));
             }
         }
     }
     if let Some(lease) = &change.expect_lease {
         conditions.insert(format!("{}.lease.id", mapping.bookkeeping), lease);
     }
+    conditions.insert("$expr", and_expressions(expressions));
     let mut set = Document::new();
     let mut unset = Document::new();
     if let Some(pair) = &change.pair {
@@ -149,13 +170,16 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
 
 /// Can the change be written by a statement that it shares with others?
 ///
-/// A pair at the top of a document can: there a pipeline sets a field as a modifier does, whatever it held before.
+/// A pair at the top of a document can: there a pipeline sets a field as a modifier does, whatever it held before. Not
+/// with sub-documents within the bookkeeping: in those of the old one a name may stand twice.
 pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
     let ours = [&mapping.refresh_token, &mapping.access_token, &mapping.bookkeeping];
     let expiries = [&mapping.access_expires_at, &mapping.refresh_expires_at];
     change.pair.is_some()
         && change.expect_refresh_token.is_some()
         && change.expect_lease.is_none()
+        && change.bookkeeping.last_error.is_none()
+        && change.bookkeeping.lease.is_none()
         && ours.into_iter().all(|path| path.segments().count() == 1)
         && expiries.into_iter().all(Option::is_none)
 }
@@ -164,6 +188,9 @@ pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
 ///
 /// A server plans each statement anew, unless it asks for an `_id` and nothing else: for a pair, that takes longer than
 /// the write. Each document is still updated atomically by itself. One that is refused holds back those behind it.
+///
+/// A pipeline, because only that writes to each document something of its own. So it must not find a document in which
+/// any name stands twice, at the top or within the bookkeeping: see [`super::writable`].
 pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> Document {
     let (mut old, mut refresh, mut access, mut bookkeeping) = (vec![], vec![], vec![], vec![]);
     for change in changes {
@@ -181,7 +208,10 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
     doc! {
         "q": {
             "_id": { "$in": ids },
-            "$expr": { "$eq": [field(&mapping.refresh_token), own(old)] },
+            "$expr": { "$and": [
+                { "$eq": [field(&mapping.refresh_token), own(old)] },
+                Names::of_claims(mapping).all_once(),
+            ] },
         },
         "u": [{ "$set": {
             mapping.refresh_token.as_str(): own(refresh),
@@ -230,8 +260,8 @@ fn is_text(path: &FieldPath, text: &str) -> Document {
     conditions
 }
 
-/// Is the field this text, byte by byte?
-fn is_exactly(field: &str, text: &str) -> Document {
+/// Is the field this text, byte by byte? An expression.
+pub(super) fn is_exactly(field: &str, text: &str) -> Document {
     let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let same = doc! { "$and": [
         { "$eq": [{ "$strLenBytes": field }, length] },
@@ -244,7 +274,7 @@ fn is_exactly(field: &str, text: &str) -> Document {
 mod tests {
     use super::*;
     use crate::store::PairChange;
-    use crate::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
+    use crate::token::{AccessToken, Bookkeeping, LastError, RefreshToken, TokenId};
 
     #[test]
     fn commands_are_cut_by_number_and_by_size() {
@@ -264,6 +294,15 @@ mod tests {
         assert!(!unfenced(Change { expect_lease: Some("l".into()), ..plain.clone() }));
         assert!(!unfenced(Change { pair: None, ..plain.clone() }));
         assert!(!unfenced(Change { expect_refresh_token: None, ..plain.clone() }));
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let last_error = LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
+        let lease = Lease { id: "l".into(), owner: "o".into(), until: at };
+        for bookkeeping in [
+            Bookkeeping { last_error: Some(last_error), ..Bookkeeping::default() },
+            Bookkeeping { lease: Some(lease), ..Bookkeeping::default() },
+        ] {
+            assert!(!unfenced(Change { bookkeeping, ..plain.clone() }));
+        }
         for mapping in [
             Mapping { refresh_token: path("oauth.refresh"), ..Mapping::default() },
             Mapping { access_token: path("oauth.access"), ..Mapping::default() },

@@ -205,6 +205,16 @@ impl ReplicaSet {
         }
     }
 
+    /// Is each of them still running?
+    pub(crate) fn all_run(&mut self) -> bool {
+        self.members.iter_mut().all(|member| member.running.is_some() && !member.has_ended())
+    }
+
+    /// Clients of each member, each of which talks to that one alone.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.members.iter().map(|member| &member.client)
+    }
+
     /// A client that talks to this member alone.
     pub(crate) fn client_of(&self, member: usize) -> &Client {
         &self.members[member].client
