@@ -9,6 +9,7 @@
 
 mod error;
 mod held;
+mod insist;
 mod lane;
 mod look;
 mod orphans;
@@ -35,6 +36,7 @@ use crate::select::{ClaimTerms, Claims, page_limit};
 use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
 use crate::token::TokenId;
 use crate::write_back::DuePolicy;
+use insist::{START_PATIENCE, Turn, insist};
 use sink::Sink;
 use std::collections::HashSet;
 use std::num::NonZeroU64;
@@ -50,9 +52,6 @@ pub use error::{PassError, error_chain};
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
-
-/// Longest time that a pass waits for a store that went away, before it ends with what it has in the journal.
-const STORE_PATIENCE: Duration = Duration::from_mins(10);
 
 /// The two stages of a stop; an argument of everything that waits.
 #[derive(Debug, Clone, Default)]
@@ -174,50 +173,6 @@ impl Line {
     fn cannot_keep(&self) {
         self.gates.iter().for_each(|(_, gate)| gate.stop(crate::gate::Stopped::CannotKeep));
     }
-
-    /// Repeats a store call while the store is away; closes the gates meanwhile: we do not redeem what we cannot keep.
-    ///
-    /// Gives up after [`STORE_PATIENCE`], at once when the store refuses or when nothing is waited for any more.
-    async fn insist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        const FIRST_WAIT: Duration = Duration::from_millis(100);
-        const LONGEST_WAIT: Duration = Duration::from_secs(5);
-        let (mut wait, mut since) = (FIRST_WAIT, None);
-        loop {
-            let error = match call().await {
-                Ok(value) => {
-                    if since.is_some() {
-                        info!(store = self.store.describe(), "the store is back");
-                        self.gates.iter().for_each(|(_, gate)| gate.open());
-                    }
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            let first = since.is_none();
-            let began = *since.get_or_insert_with(Instant::now);
-            let gone_for = began.elapsed();
-            let again = matches!(error, StoreError::Unavailable { .. })
-                && gone_for < STORE_PATIENCE
-                && !self.stop.give_up.is_cancelled();
-            if !again {
-                return Err(error);
-            }
-            self.gates.iter().for_each(|(_, gate)| gate.close());
-            // Once an outage: what matters is when it began, and when it ended.
-            if first {
-                warn!(error = %error_chain(&error), "the store is not available; nothing is redeemed until it is back");
-            } else {
-                debug!(error = %error_chain(&error), "the store is still not available");
-            }
-            if self.stop.give_up.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return Err(error);
-            }
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
 }
 
 impl Pass {
@@ -254,7 +209,19 @@ impl Pass {
 
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
-        recover::recover(&line, &mut sink, &self.providers, &unfinished).await?;
+        match recover::recover(&line, &mut sink, &self.providers, &unfinished).await {
+            // The store went away, and a stop ended the wait for it; the next start does the rest.
+            Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
+                report.trouble(Trouble::Interrupted { given_up: 0 });
+                return Ok(report.summary(
+                    &self.store.describe(),
+                    readiness.documents,
+                    started_at,
+                    began.elapsed(),
+                ));
+            }
+            recovered => recovered?,
+        }
         let (providers, strangers) = match self.journal.standing().await?.shortage {
             None => (providers, self.settings.documents_name_provider && request.provider.is_none()),
             // What was left is written back; nothing is claimed that couldn't be kept.
@@ -321,17 +288,35 @@ impl Pass {
         Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
     }
 
-    /// Prepares the store, which may take as long as a server isn't there; `None` when a stop came first. Nothing was
-    /// claimed or redeemed by then, so nothing is lost by not waiting.
-    async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
-        let store = self.store.clone();
-        // A task of its own, because a store's method must run to completion.
-        let prepare = tokio::spawn(async move { store.prepare().await });
-        match stop.take_no_more.run_until_cancelled(prepare).await {
-            None => Ok(None),
-            Some(Ok(readiness)) => readiness.map(Some),
-            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-        }
+    /// Prepares the store for a pass and says what it found; `None` when a stop came first. Nothing was claimed or
+    /// redeemed by then, so nothing is lost by not waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`]; one that says that the store is away after [`START_PATIENCE`] only.
+    pub async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
+        let stopped = &stop.take_no_more;
+        stopped.run_until_cancelled(self.prepare(stopped)).await.transpose()
+    }
+
+    async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
+        let call = || async {
+            let store = self.store.clone();
+            // A task of its own, because a store's method must run to completion.
+            match tokio::spawn(async move { store.prepare().await }).await {
+                Ok(readiness) => readiness,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
+        let turn = |turn: Turn<'_>| match turn {
+            Turn::Back => info!(store = self.store.describe(), "the store is there"),
+            Turn::Away { error, first: true } => {
+                warn!(error = %error_chain(error), "the store is not available; waiting for it");
+            }
+            Turn::Away { error, first: false } => {
+                debug!(error = %error_chain(error), "the store is still not available");
+            }
+        };
+        insist(START_PATIENCE, end, call, turn).await
     }
 
     /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?
@@ -347,11 +332,6 @@ impl Pass {
             Err(JournalError::Stopped) => line.cannot_keep(),
             Err(error) => line.journal_failed(&error),
         }
-    }
-
-    /// Prepares the store for a pass and says what it found.
-    pub async fn prepare(&self) -> Result<Readiness, StoreError> {
-        self.store.prepare().await
     }
 
     /// How many documents a pass would find now; for the progress bar.

@@ -33,8 +33,9 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
                 "`--provider` chooses the documents of one pass\nhint: use it with `--once`".to_owned(),
             ));
         }
-        let readiness = pass.prepare().await?;
-        tell_readiness(&config, &pass, &readiness, surroundings);
+        if let Some(readiness) = pass.prepare_unless(&stop).await? {
+            tell_readiness(&config, &pass, &readiness, surroundings);
+        }
         let daemon = Daemon {
             pass: pass.clone(),
             schedule: config.schedule.clone(),

@@ -1,8 +1,9 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
+use super::insist::STORE_PATIENCE;
 use super::plan::{Landed, Next};
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::{Line, STORE_PATIENCE, error_chain};
+use super::{Line, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::Wire;
 use crate::provider::Provider;

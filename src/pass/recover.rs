@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// Documents read or changed at once.
@@ -44,7 +45,7 @@ impl Pass {
     /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the summary.
     pub async fn recover(&self) -> Result<Summary, PassError> {
         let (started_at, began) = (self.clock.now(), Instant::now());
-        let readiness = self.store.prepare().await?;
+        let readiness = self.prepare(&CancellationToken::new()).await?;
         let report = Arc::new(Report::new());
         let line =
             self.line(&PassRequest::default(), &self.providers, &Stop::default(), report.clone(), started_at);
@@ -139,7 +140,7 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
     let mut over = HashMap::new();
     for batch in cut_off.chunks(BATCH) {
         let ids: Vec<_> = batch.iter().map(|entry| entry.intent.document.clone()).collect();
-        let documents = line.store.read(&ids).await?;
+        let documents = line.insist_at_the_start(|| line.store.read(&ids)).await?;
         for entry in batch {
             let document = documents.iter().find(|document| document.id == entry.intent.document);
             over.extend(ending(entry, document, line.settings.lease).map(|ending| (entry.id, ending)));
@@ -264,7 +265,7 @@ pub(super) fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> 
 /// Brings pairs into their documents, or parks them.
 async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Result<(), PassError> {
     let ids: Vec<_> = batch.iter().map(|found| found.entry.intent.document.clone()).collect();
-    let documents = line.store.read(&ids).await?;
+    let documents = line.insist_at_the_start(|| line.store.read(&ids)).await?;
     let documents: HashMap<_, _> =
         documents.into_iter().map(|document| (document.id.clone(), document)).collect();
     let (mut landed, mut endings) = (Vec::new(), Vec::new());

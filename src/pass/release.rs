@@ -86,7 +86,7 @@ pub(super) async fn release_claims(
         providers: ProviderFilter::Any,
     };
     loop {
-        let page = line.store.due_page(&query).await?;
+        let page = line.insist_at_the_start(|| line.store.due_page(&query)).await?;
         let changes: Vec<_> = page
             .documents
             .into_iter()
@@ -103,7 +103,7 @@ pub(super) async fn release_claims(
             .collect();
         if !changes.is_empty() {
             reach(Point::RecoveryReleases);
-            line.store.apply(&changes).await?;
+            line.insist_at_the_start(|| line.store.apply(&changes)).await?;
             reach(Point::RecoveryReleased);
             line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
         }

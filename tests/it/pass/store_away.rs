@@ -117,6 +117,78 @@ async fn pairs_that_find_no_store_are_held_and_written_before_any_new_grant() {
     .await;
 }
 
+/// A rehearsal whose journal holds pairs that found no store; how many.
+async fn with_held_pairs(rehearsal: &Rehearsal) -> u64 {
+    rehearsal
+        .meddler
+        .decide(|call| if matches!(call, Call::Apply(_)) { Mishap::Denied } else { Mishap::None });
+    let held = rehearsal.run().await.count(Outcome::Held);
+    assert!(held >= 1);
+    held
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_as_a_pass_begins_or_recovers_is_waited_for() {
+    on_both("away_at_the_start", Plan::users(10), async |rehearsal| {
+        let held = with_held_pairs(&rehearsal).await;
+        // The first call of each kind finds nothing there: `prepare`, what recovery reads and writes, and the rest.
+        let kinds: [AtomicUsize; 5] = Default::default();
+        let requests = rehearsal.sandbox.ledger().requests;
+        rehearsal.meddler.decide(move |call| {
+            let kind = match call {
+                Call::Prepare => 0,
+                Call::Read(_) => 1,
+                Call::DuePage => 2,
+                Call::Apply(_) => 3,
+                Call::Claim | Call::Renew => 4,
+            };
+            if kinds[kind].fetch_add(1, Ordering::SeqCst) < 2 { Mishap::Away } else { Mishap::None }
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.recovery.written), (Exit::Well, held), "{summary:?}");
+        assert_eq!(summary.count(Outcome::Refreshed), 10, "{summary:?}");
+        assert!(summary.recovery.claims_released >= 1);
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!((ledger.requests - requests, ledger.reuses), (10 - held, 0));
+        rehearsal.assert_kept(10).await;
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_for_a_store_that_went_away_during_recovery() {
+    on_both("stop_in_recovery", Plan::users(10), async |rehearsal| {
+        let held = with_held_pairs(&rehearsal).await;
+        for away in ["read", "page"] {
+            let (stop, tried) = (Stop::default(), AtomicUsize::new(0));
+            let told = stop.clone();
+            rehearsal.meddler.decide(move |call| {
+                let is_away = match call {
+                    Call::Read(_) => away == "read",
+                    Call::DuePage => away == "page",
+                    Call::Prepare | Call::Apply(_) | Call::Claim | Call::Renew => false,
+                };
+                if is_away && tried.fetch_add(1, Ordering::SeqCst) == 2 {
+                    told.take_no_more.cancel();
+                }
+                if is_away { Mishap::Away } else { Mishap::None }
+            });
+            let requests = rehearsal.sandbox.ledger().requests;
+            let summary = rehearsal.run_with(&PassRequest::default(), &stop).await;
+            assert_eq!(summary.exit(), Exit::StillDue, "{away}: {summary:?}");
+            assert_eq!(rehearsal.sandbox.ledger().requests, requests, "{away}");
+        }
+        rehearsal.meddler.leave();
+        let next = rehearsal.run().await;
+        assert_eq!(next.exit(), Exit::Well, "{next:?}");
+        assert_eq!(rehearsal.sandbox.ledger().granted, 10, "{held} were granted before");
+        rehearsal.assert_kept(10).await;
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn giving_up_ends_the_wait_for_a_store_that_is_away() {
     on_both("give_up_store", Plan::users(20), async |rehearsal| {

@@ -4,7 +4,7 @@
 
 use super::{run_pass, tell};
 use crate::store::backend::mongo_beside;
-use crate::support::meddler::Mishap;
+use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, until};
 use crate::support::replica_set::ReplicaSet;
 use bson::{Document, doc, oid::ObjectId};
@@ -90,7 +90,7 @@ struct Figures {
     kills: u64,
     faults: u64,
     passes: u64,
-    /// Passes that couldn't begin, or ended with exit code 7 or 4.
+    /// Passes that ended with exit code 7 or 4.
     cut_short: u64,
     grants: u64,
     lost: u64,
@@ -163,6 +163,7 @@ impl Scene {
             }
         };
         let ((exit, took), ()) = tokio::join!(pass, meanwhile);
+        assert!(exit.is_some(), "{blow:?} at {at}: a pass begins, if need be when the set is well again");
         if let Some((Exit::Well, refreshed)) = exit {
             assert_eq!(refreshed, users, "{blow:?} at {at}: nobody is left out in silence");
         }
@@ -267,6 +268,37 @@ async fn fifty_of_each_failover_cost_no_token_and_no_second_grant() {
     if let Some(figures) = fails_over(50).await {
         tell(&figures.to_string());
     }
+}
+
+#[tokio::test]
+async fn a_pass_that_begins_while_there_is_no_primary_waits_for_one_and_recovers_what_was_left() {
+    // The driver itself waits for a moment only.
+    let Some(scene) = Scene::new(6, "&serverSelectionTimeoutMS=300").await else { return };
+    let Scene { mut set, rehearsal, figures } = scene;
+    rehearsal
+        .meddler
+        .decide(|call| if matches!(call, Call::Apply(_)) { Mishap::Denied } else { Mishap::None });
+    let held = rehearsal.run().await.count(Outcome::Held);
+    assert!(held >= 1, "there is something to recover");
+    // Of three members one is no majority.
+    let killed = [set.kill_primary().await, set.kill_primary().await];
+    let set = Arc::new(std::sync::Mutex::new(set));
+    let (hook_set, prepares) = (set.clone(), AtomicUsize::new(0));
+    rehearsal.meddler.decide(move |call| {
+        if matches!(call, Call::Prepare) && prepares.fetch_add(1, Ordering::SeqCst) == 2 {
+            for member in killed {
+                hook_set.lock().unwrap().restart(member);
+            }
+        }
+        Mishap::None
+    });
+    let summary = run_pass(&rehearsal, &PassRequest::default(), &Stop::default()).await.unwrap();
+    assert_eq!((summary.exit(), summary.recovery.written), (Exit::Well, held), "{summary:?}");
+    assert_eq!(summary.count(Outcome::Refreshed), 6, "{summary:?}");
+    rehearsal.meddler.leave();
+    let set = Arc::into_inner(set).unwrap().into_inner().unwrap();
+    set.until_well().await;
+    Scene { set, rehearsal, figures }.judge("after the election").await;
 }
 
 #[tokio::test]
