@@ -255,7 +255,7 @@ impl Sorted {
 }
 
 /// The provider that a row's token was sent to. One that was given another name: where there is only one, it is the one.
-pub(super) fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
+fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
     let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
     let only = if let [only] = providers { Some(only) } else { None };
     named.or(only)
