@@ -10,7 +10,7 @@ mod fingerprint;
 mod identity;
 mod secret;
 
-pub use bookkeeping::{Bookkeeping, Lease, State};
+pub use bookkeeping::{Bookkeeping, LEASE_MARGIN, Lease, State};
 pub use evidence::{LastError, Lost};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
 pub use fingerprint::Fingerprint;

@@ -3,6 +3,16 @@
 use super::{Fingerprint, LastError};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What a lease must last beyond the longest wait for an answer: at least so much when a grant is sent, and more when it
+/// is configured.
+///
+/// Time for what stands around the request (the wait at the journal, the answer's fsync and the write-back), and as much
+/// as the clocks of different machines may be apart. The request timeout is the limit on the whole exchange, the
+/// connection's set-up among it, and a wait to settle a lost answer ends with another look at the claim: from that look
+/// to the write there is one request and this.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// What the document's bookkeeping says of its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
