@@ -3,7 +3,7 @@
 
 use crate::support::faulty_disk::{Fault, FaultyDisk};
 use crate::support::mongod::say_skipped;
-use crate::support::process::{Ended, Kind, Scene};
+use crate::support::process::{Ended, Kind, ONCE, Scene};
 use evergrant::sandbox::SandboxConfig;
 use evergrant::store::mapping::Mapping;
 use evergrant::store::sqlite::SqliteStore;
@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-
-const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
 
 /// Grants that go well before the disk fails.
 const BEFORE: u64 = 20;

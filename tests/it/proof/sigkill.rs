@@ -8,7 +8,7 @@ mod world;
 mod wreck;
 
 use super::{knob, tell};
-use crate::support::process::{Kind, Scene};
+use crate::support::process::{Kind, ONCE, Scene};
 use death::{Death, deaths};
 use evergrant::journal::Journal;
 use evergrant::kill_point::Point;
@@ -22,8 +22,6 @@ use world::{Tally, World};
 
 /// Kills at random times in each world of every test run.
 const RANDOM_KILLS: u64 = 10;
-
-const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
 
 async fn survives(kind: Kind, grace: bool, deaths: Vec<Death>) {
     if let Some(world) = World::new(kind, grace, 1).await {

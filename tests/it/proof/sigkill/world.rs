@@ -1,9 +1,8 @@
 //! A world of kills: its rounds, and how a process is killed in it.
 
-use super::ONCE;
 use super::death::{Death, is_of_recovery, reached_at_most};
 use super::wreck::Wreck;
-use crate::support::process::{Kind, Scene};
+use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::kill_point::Point;
 use evergrant::sandbox::SandboxConfig;
