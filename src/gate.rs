@@ -100,6 +100,16 @@ impl Gate {
         self.lock().refusals.standing()
     }
 
+    /// Judges the refusals of a provider that has granted nobody anything, when no more answers are waited for.
+    #[must_use]
+    pub fn judge_without_grants(&self) -> Standing {
+        let mut state = self.lock();
+        if let Some(suspicion) = state.refusals.judge_without_grants() {
+            state.stopped.get_or_insert(Stopped::Refusals(suspicion));
+        }
+        state.refusals.standing()
+    }
+
     /// The history with this pass in it; none when there is nothing to add, or its refusals aren't believed.
     #[must_use]
     pub fn history_after(&self) -> Option<History> {

@@ -15,6 +15,7 @@ mod orphans;
 mod plan;
 mod recover;
 mod redeem;
+mod release;
 mod settle;
 mod sink;
 

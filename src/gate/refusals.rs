@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 /// registration that was swapped, or a provider that lost its memory.
 const MOST_UNPROVEN: u64 = 10;
 
+/// Fewest refusals in a pass without any grant that can be held against a history: two have one cause more often than
+/// chance knows of.
+const FEWEST_UNPROVEN: u64 = 3;
+
+/// How unlikely such a pass must be, by the usual share of refusals, to be nobody's fate: a small collection that was well
+/// until now doesn't lose all that are due at once.
+const UNLIKELY: f64 = 1e-6;
+
 /// Grants that a history must hold before a share is held against it; fewer say little of what is usual.
 const ENOUGH_HISTORY: f64 = 100.0;
 
@@ -79,7 +87,7 @@ pub struct Suspicion {
     pub refused: u64,
     /// Answers in it.
     pub asked: u64,
-    /// The usual share of refusals in this collection; `None` when nobody was granted anything before them.
+    /// The usual share of refusals in this collection; `None` when there is no history to tell.
     pub usual_share: Option<f64>,
 }
 
@@ -105,6 +113,8 @@ pub(super) struct Refusals {
     stretch: Answers,
     judged: u64,
     suspicious: bool,
+    /// Code and status of the last refusal.
+    last: Option<(String, Option<u16>)>,
 }
 
 impl Refusals {
@@ -126,19 +136,35 @@ impl Refusals {
         self.stretch.refused += 1;
         let Answers { granted, refused } = self.stretch;
         let usual_share = self.history.usual_share();
+        self.last = Some((code.to_owned(), http_status));
         let too_many = if self.all.granted == 0 {
             refused >= MOST_UNPROVEN
         } else {
             usual_share.is_some_and(|usual| is_far_above(usual, self.stretch))
         };
         if too_many && !self.accepted {
-            self.suspicious = true;
-            let usual_share = usual_share.filter(|_| self.all.granted > 0);
-            let (code, asked) = (code.to_owned(), granted + refused);
-            return Some(Suspicion { code, http_status, refused, asked, usual_share });
+            return self.suspect(granted + refused, usual_share);
         }
         self.end_stretch();
         None
+    }
+
+    /// Judges the refusals of a pass that has granted nobody anything, when no more answers are waited for.
+    ///
+    /// Not earlier: logins that ended together may stand at the beginning of a pass.
+    pub(super) fn judge_without_grants(&mut self) -> Option<Suspicion> {
+        let usual_share = self.history.usual_share()?;
+        let is_unlikely = self.all.granted == 0 && is_unlikely(usual_share, self.all.refused);
+        if self.suspicious || self.accepted || !is_unlikely {
+            return None;
+        }
+        self.suspect(self.all.refused, Some(usual_share))
+    }
+
+    fn suspect(&mut self, asked: u64, usual_share: Option<f64>) -> Option<Suspicion> {
+        let (code, http_status) = self.last.clone()?;
+        self.suspicious = true;
+        Some(Suspicion { code, http_status, refused: self.stretch.refused, asked, usual_share })
     }
 
     pub(super) const fn standing(&self) -> Standing {
@@ -161,6 +187,12 @@ impl Refusals {
             self.judged += 1;
         }
     }
+}
+
+/// Is it too unlikely that so many were refused by chance, and nobody else was asked?
+fn is_unlikely(usual: f64, refused: u64) -> bool {
+    let run = i32::try_from(refused).unwrap_or(i32::MAX);
+    refused >= FEWEST_UNPROVEN && usual.powi(run) < UNLIKELY
 }
 
 /// Is the share of refusals far above the usual one, and more than chance makes of it?
@@ -209,6 +241,34 @@ mod tests {
         let mut accepted = judge(0.0, 0.0);
         accepted.expect(History::default(), true);
         assert_eq!(trips_at(&mut accepted, 1, 1000), None);
+    }
+
+    #[test]
+    fn a_few_refusals_and_no_grant_in_a_whole_pass_are_held_against_the_history() {
+        let fewest = |granted, refused| {
+            (1..MOST_UNPROVEN).find(|run| {
+                let mut judge = judge(granted, refused);
+                assert_eq!(trips_at(&mut judge, 1, *run), None, "it is judged at the end");
+                let suspicion = judge.judge_without_grants();
+                assert_eq!(suspicion.is_some(), judge.standing().suspicious);
+                assert!(suspicion.is_none_or(|found| (found.refused, found.asked) == (*run, *run)));
+                judge.standing().suspicious
+            })
+        };
+        assert_eq!(fewest(99.0, 0.0), None, "nobody knows what is usual");
+        assert_eq!(fewest(100.0, 0.0), Some(FEWEST_UNPROVEN));
+        assert_eq!(fewest(9_900.0, 0.0), Some(FEWEST_UNPROVEN));
+        assert_eq!(fewest(990.0, 10.0), Some(4));
+        assert_eq!(fewest(900.0, 100.0), Some(7));
+        assert_eq!(fewest(500.0, 500.0), None);
+        let mut proven = judge(9_900.0, 0.0);
+        proven.granted();
+        assert_eq!(trips_at(&mut proven, 1, 9), None);
+        assert_eq!(proven.judge_without_grants(), None);
+        let mut accepted = judge(0.0, 0.0);
+        accepted.expect(History { granted: 9_900.0, refused: 0.0 }, true);
+        assert_eq!(trips_at(&mut accepted, 1, 9), None);
+        assert_eq!(accepted.judge_without_grants(), None);
     }
 
     #[test]

@@ -79,11 +79,6 @@ pub enum KeyProblem {
         "{0} answers that were encrypted with another key\nhint: set `journal_old_keys` or `journal_old_keys_file` to that key, beside the `journal_key` that holds now; after one start it can go"
     )]
     WrongKey(u64),
-    /// A key is theirs, and doesn't open them.
-    #[error(
-        "an answer that was changed after it was encrypted (entry {0})\nhint: restore `journal.db` from a copy; `journal_key` is the right one, but the row, its document or its provider isn't what was written"
-    )]
-    Tampered(EntryId),
 }
 
 impl JournalError {

@@ -160,7 +160,12 @@ pub(super) fn commit(
     requests: impl ExactSizeIterator<Item = Request>,
     mut finish: impl FnMut(&mut Rows, bool) -> Result<(), JournalError>,
 ) -> bool {
-    let mut requests = refuse_intents(requests.collect(), room);
+    let requests: Vec<_> = requests.collect();
+    // Once, before anything is written: what is given up for this commit must not be taken back for its second try.
+    if requests.iter().any(|request| matches!(request, Request::BeginPass(..))) {
+        room.refill();
+    }
+    let mut requests = refuse_intents(requests, room);
     let mut written = write(rows, room, &mut requests, &mut finish);
     if matches!(written, Err(JournalError::Full(_))) && room.ran_out() {
         requests = refuse_intents(requests, room);
@@ -190,7 +195,7 @@ fn refuse_intents(requests: Vec<Request>, room: &mut Room) -> Vec<Request> {
 
 fn write(
     rows: &mut Rows,
-    room: &mut Room,
+    room: &Room,
     requests: &mut [Request],
     finish: &mut impl FnMut(&mut Rows, bool) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
@@ -215,7 +220,7 @@ fn write(
 }
 
 /// Writes one request; its reply waits for the commit. An error makes the whole commit void.
-fn perform(rows: &mut Rows, room: &mut Room, request: &mut Request) -> Result<(), JournalError> {
+fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
         Request::Intent(intent, reply) => reply.set(rows.intent(intent)),
         Request::Answer(answer, reply) => {
@@ -239,10 +244,7 @@ fn perform(rows: &mut Rows, room: &mut Room, request: &mut Request) -> Result<()
         Request::SetLastWake(at, reply) => reply.set(rows.set_last_wake(*at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
-        Request::BeginPass([lease_id, store], reply) => {
-            room.refill();
-            reply.set(rows.begin_pass(lease_id, store))
-        }
+        Request::BeginPass([lease_id, store], reply) => reply.set(rows.begin_pass(lease_id, store)),
         Request::FinishPass(lease_id, reply) => reply.set(rows.finish_pass(lease_id)),
     }
 }

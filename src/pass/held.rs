@@ -79,8 +79,9 @@ impl HeldRefusals {
         let too_many = self.held.len().saturating_sub(MOST_HELD);
         let (mut ripe, mut waiting) = (Vec::new(), Vec::new());
         for (position, held) in self.held.drain(..).enumerate() {
-            let standing = gate_of(&held.provider).standing();
+            let gate = gate_of(&held.provider);
             let over = end || position < too_many || now >= held.since + lease / LEASE_SHARE;
+            let standing = if over { gate.judge_without_grants() } else { gate.standing() };
             match verdict(&held, standing, over) {
                 Some(next) => {
                     ripe.push(Landed::Token {

@@ -88,11 +88,13 @@ impl Redeemer {
             Ok(Permission::Send { entry, unsettled_since }) => {
                 let profile = &self.provider.profile;
                 // By this process, or by another one that wrote it into the document.
-                let first_sent_at = unsettled_since.or_else(|| lost(&attempt, None)?.sent_at);
+                let lost = lost(&attempt, unsettled_since);
+                let first_sent_at = lost.as_ref().and_then(|first| first.sent_at);
                 if first_sent_at.is_none_or(|first| may_be_sent_again(profile, first, sent_at)) {
                     return Ok(Sending { attempt, entry, sent_at, unsettled_since });
                 }
-                let lost = lost(&attempt, unsettled_since);
+                // Nothing was sent this time, whatever becomes of the mark.
+                self.end(entry, Ending::NotProcessed).await;
                 let (class, code) = (Class::Ambiguous.word().to_owned(), NOT_ASKED_AGAIN.to_owned());
                 let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
                 Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }

@@ -1,6 +1,7 @@
 //! A parked pair, written into its document by hand.
 
 use super::plan::is_claimed;
+use super::recover::provider_of;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
@@ -176,10 +177,11 @@ impl Pass {
             state => return Err(ApplyError::NotParked { id, state }),
         }
         let intent = entry.intent.clone();
-        let (subject, document, name) = (intent.subject, intent.document, intent.provider.to_string());
-        let Some(provider) = self.providers.iter().find(|provider| *provider.name == *name) else {
-            return Err(ApplyError::NoProvider { id, provider: name });
+        let (subject, document) = (intent.subject, intent.document);
+        let Some(provider) = provider_of(&entry, &self.providers) else {
+            return Err(ApplyError::NoProvider { id, provider: intent.provider.to_string() });
         };
+        let name = provider.name.to_string();
         let (granted, new, received_at) = self.pair_of(entry, &provider.profile.answer)?;
         let done = |replaced| Applied {
             id,

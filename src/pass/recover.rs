@@ -2,20 +2,18 @@
 //! given back, and the tokens whose answers were cut off fall due first.
 
 use super::plan::{Landed, Next};
-use super::redeem::in_doubt;
+use super::release::{CutOff, Known, release_claims};
 use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::kill_point::{Point, reach};
-use crate::provider::Provider;
+use crate::provider::{Provider, Rotation};
 use crate::report::Report;
 use crate::report::summary::Summary;
 use crate::select::{Selected, select};
-use crate::store::{Change, DueQuery, ProviderFilter};
-use crate::token::{Bookkeeping, DueToken, Fingerprint, Lost, RefreshToken, TokenDocument, TokenId};
-use chrono::TimeDelta;
+use crate::token::{DueToken, RefreshToken, TokenDocument};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +23,8 @@ use tracing::{error, info, warn};
 /// Documents read or changed at once.
 const BATCH: usize = 500;
 
-/// Clocks of an earlier process may have been ahead of ours by as much; its claims are looked for so much later.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
+/// Why a row is open whose process ended before it could say more.
+const STOPPED: &str = "stopped";
 
 /// A pair that an earlier process received, and what the journal knows of it.
 struct Found {
@@ -66,7 +64,7 @@ pub(super) async fn recover(
     providers: &[Arc<Provider>],
     unfinished: &[String],
 ) -> Result<(), PassError> {
-    let (mut cut_off, mut after) = (HashMap::new(), None);
+    let (mut cut_off, mut after) = (CutOff::new(), None);
     loop {
         // A page at a time: memory must not grow with what is left.
         let page = line.journal.page(after).await?;
@@ -95,7 +93,7 @@ async fn recover_page(
     sink: &mut Sink,
     providers: &[Arc<Provider>],
     entries: Vec<Entry>,
-    cut_off: &mut HashMap<TokenId, Option<(Fingerprint, Lost)>>,
+    cut_off: &mut CutOff,
 ) -> Result<(), PassError> {
     let entries = forget(line, entries).await?;
     reach(Point::RecoveryRead);
@@ -112,12 +110,10 @@ async fn recover_page(
             "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
         );
     }
-    let waiting = entries.iter().filter(|entry| entry.state != EntryState::Orphan);
-    cut_off.extend(waiting.map(|entry| (entry.intent.document.clone(), doubt(entry))));
-    let (found, endings) = read_entries(line, entries, providers);
-    end(line, endings).await?;
+    let sorted = sort(line, entries, providers, cut_off);
+    end(line, sorted.endings).await?;
     reach(Point::RecoverySorted);
-    let mut found = found.into_iter().peekable();
+    let mut found = sorted.found.into_iter().peekable();
     while found.peek().is_some() {
         let batch: Vec<_> = found.by_ref().take(BATCH).collect();
         write_back(line, sink, batch).await?;
@@ -172,62 +168,97 @@ fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> O
     })
 }
 
-/// Reads the answers: pairs to write back, and rows whose answers say something else.
-fn read_entries(
-    line: &Line,
-    entries: Vec<Entry>,
-    providers: &[Arc<Provider>],
-) -> (Vec<Found>, Vec<(EntryId, Ending)>) {
-    let (mut found, mut endings) = (Vec::new(), Vec::new());
+/// What the rows of an earlier process say.
+#[derive(Default)]
+struct Sorted {
+    /// Pairs to write back.
+    found: Vec<Found>,
+    /// Rows whose answers say something else.
+    endings: Vec<(EntryId, Ending)>,
+}
+
+/// Reads the answers, and notes in `cut_off` what is known of each token that waits.
+fn sort(line: &Line, entries: Vec<Entry>, providers: &[Arc<Provider>], cut_off: &mut CutOff) -> Sorted {
+    let mut sorted = Sorted::default();
     for mut entry in entries {
-        // What couldn't be read may be readable by now, and the place of an orphan may be free again.
-        let Some(answer) = entry.answer.take() else { continue };
-        let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
-        // A provider that was given another name: where there is only one, it is the one.
-        let only = if let [only] = providers { Some(only) } else { None };
-        let Some(provider) = named.or(only) else {
-            let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
-            warn!(%subject, "the journal holds an answer of the provider `{name}`, which is not configured any more; it is kept");
-            continue;
-        };
-        let received_at = answer.get().received_at;
-        let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, line.clock.now()));
-        let class = answer.get().class.clone();
-        match class {
-            Class::Granted(granted) => found.push(Found {
-                granted: answer.map(|_| granted),
-                received_at,
-                provider: provider.clone(),
-                entry,
-            }),
-            Class::Ambiguous if entry.state == EntryState::Answer => {
-                endings.push((entry.id, Ending::Unsettled(answer.get().code.clone())));
-            }
-            Class::Unreadable if entry.state == EntryState::Answer => {
-                endings.push((entry.id, Ending::Unread(answer.get().code.clone())));
-            }
-            // Whatever was said of the token then, the provider says again when it is asked again.
-            Class::Refused
-            | Class::Suspected
-            | Class::ClientRejected
-            | Class::Throttled(_)
-            | Class::Transient
-            | Class::Unlisted
-                if entry.state == EntryState::Answer =>
-            {
-                endings.push((entry.id, Ending::NotProcessed));
-            }
-            Class::Ambiguous
-            | Class::Unreadable
-            | Class::Refused
-            | Class::Suspected
-            | Class::ClientRejected
-            | Class::Throttled(_)
-            | Class::Transient
-            | Class::Unlisted => {}
+        let document = entry.intent.document.clone();
+        let known = sorted.take(line, &mut entry, providers);
+        if entry.state != EntryState::Orphan {
+            cut_off.insert(document, known);
         }
     }
-    (found, endings)
+    sorted
+}
+
+impl Sorted {
+    /// Sorts one row; returns what its document must say.
+    fn take(&mut self, line: &Line, entry: &mut Entry, providers: &[Arc<Provider>]) -> Option<Known> {
+        let now = line.clock.now();
+        let unsettled = |entry: &Entry, why: &str| Some(Known::in_doubt(entry, why, now));
+        let was_unsettled = entry.state == EntryState::Unsettled || entry.unsettled_since.is_some();
+        // What couldn't be read may be readable by now, and the place of an orphan may be free again.
+        let Some(answer) = entry.answer.take() else {
+            return was_unsettled.then(|| unsettled(entry, STOPPED)).flatten();
+        };
+        let Some(provider) = provider_of(entry, providers) else {
+            let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
+            warn!(%subject, "the journal holds an answer of the provider `{name}`, which is not configured any more; it is kept");
+            return was_unsettled.then(|| unsettled(entry, STOPPED)).flatten();
+        };
+        let (received_at, status) = (answer.get().received_at, answer.get().status);
+        let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, now));
+        let code = answer.get().code.clone();
+        let class = answer.get().class.clone();
+        match (class, entry.state) {
+            (Class::Granted(granted), _) => {
+                let granted = answer.map(|_| granted);
+                self.found.push(Found {
+                    granted,
+                    received_at,
+                    provider: provider.clone(),
+                    entry: entry.clone(),
+                });
+                None
+            }
+            (_, EntryState::Orphan) => None,
+            (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, &code),
+            // The old token stays good whatever was said.
+            (Class::Unreadable, _) if provider.profile.rotation == Rotation::None => {
+                self.endings.push((entry.id, Ending::NotProcessed));
+                None
+            }
+            (_, EntryState::Unread) => Some(Known::unread(entry, &code, status, now)),
+            (Class::Unreadable, EntryState::Answer) => {
+                self.endings.push((entry.id, Ending::Unread(code.clone())));
+                Some(Known::unread(entry, &code, status, now))
+            }
+            (Class::Ambiguous, EntryState::Answer) => {
+                self.endings.push((entry.id, Ending::Unsettled(code.clone())));
+                unsettled(entry, &code)
+            }
+            // Whatever was said of the token then, the provider says again when it is asked again.
+            (
+                Class::Refused
+                | Class::Suspected
+                | Class::ClientRejected
+                | Class::Throttled(_)
+                | Class::Transient
+                | Class::Unlisted,
+                EntryState::Answer,
+            ) => {
+                self.endings.push((entry.id, Ending::NotProcessed));
+                entry.received_bytes = None;
+                was_unsettled.then(|| unsettled(entry, STOPPED)).flatten()
+            }
+        }
+    }
+}
+
+/// The provider that a row's token was sent to. One that was given another name: where there is only one, it is the one.
+pub(super) fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
+    let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
+    let only = if let [only] = providers { Some(only) } else { None };
+    named.or(only)
 }
 
 /// Brings pairs into their documents, or parks them.
@@ -273,6 +304,15 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
             continue;
         }
         match document.refresh_token {
+            // The refresh token stays: what was written since then came out of this answer, or of a later one.
+            Ok(token)
+                if token.fingerprint() == old
+                    && new.is_none()
+                    && document.bookkeeping.refreshed_at >= Some(received_at) =>
+            {
+                line.report.recovered(|recovery| recovery.written += 1);
+                endings.push((entry.id, Ending::Renewed));
+            }
             Ok(token) if token.fingerprint() == old => {
                 line.report.touched();
                 let token = DueToken {
@@ -298,83 +338,4 @@ async fn end(line: &Line, endings: Vec<(EntryId, Ending)>) -> Result<(), PassErr
         line.journal.end(endings, line.clock.now()).await?;
     }
     Ok(())
-}
-
-/// What is known of a grant that was cut off, and of which token.
-fn doubt(entry: &Entry) -> Option<(Fingerprint, Lost)> {
-    (entry.state == EntryState::Unsettled).then(|| {
-        let lost = Lost {
-            cause: entry.why.clone().unwrap_or_else(|| "stopped".to_owned()),
-            sent_at: entry.unsettled_since,
-            peer: entry.peer.clone(),
-            received_bytes: entry.answer.as_ref().map_or(0, |answer| answer.get().body.len() as u64),
-        };
-        (entry.intent.fingerprint, lost)
-    })
-}
-
-/// The bookkeeping of a document whose claim is given back. A cut-off grant of its token is noted in it, because another
-/// machine, which may ask for it next, doesn't see our journal.
-fn released(
-    line: &Line,
-    document: &TokenDocument,
-    cut_off: Option<&Option<(Fingerprint, Lost)>>,
-) -> Bookkeeping {
-    let before = document.bookkeeping.clone();
-    let due_at = cut_off.is_none().then_some(line.policy.due_by);
-    let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
-    match cut_off {
-        Some(Some((fingerprint, lost))) if now_there == Some(*fingerprint) => {
-            let now = line.clock.now();
-            let last_error = Some(in_doubt(lost.clone(), now));
-            Bookkeeping { lease: None, due_at, last_error, ..before.speaking_of(*fingerprint, now) }
-        }
-        _ => Bookkeeping { lease: None, due_at, ..before },
-    }
-}
-
-/// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
-/// because a provider that forgives a lost answer doesn't do so for long.
-async fn release_claims(
-    line: &Line,
-    unfinished: &[String],
-    cut_off: &HashMap<TokenId, Option<(Fingerprint, Lost)>>,
-) -> Result<(), PassError> {
-    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
-    let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
-    let mut query = DueQuery {
-        due_by: horizon,
-        force: false,
-        now: horizon,
-        limit: BATCH,
-        after: None,
-        providers: ProviderFilter::Any,
-    };
-    loop {
-        let page = line.store.due_page(&query).await?;
-        let changes: Vec<_> = page
-            .documents
-            .into_iter()
-            .filter_map(|document| {
-                let lease_id = document.bookkeeping.lease.as_ref().map(|lease| lease.id.clone())?;
-                unfinished.contains(&lease_id).then(|| Change {
-                    expect_refresh_token: None,
-                    expect_lease: Some(lease_id),
-                    pair: None,
-                    bookkeeping: released(line, &document, cut_off.get(&document.id)),
-                    id: document.id,
-                })
-            })
-            .collect();
-        if !changes.is_empty() {
-            reach(Point::RecoveryReleases);
-            line.store.apply(&changes).await?;
-            reach(Point::RecoveryReleased);
-            line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
-        }
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(());
-        }
-    }
 }

@@ -4,7 +4,7 @@ use super::Line;
 use super::held::Refusal;
 use super::look::Sending;
 use super::plan::{Landed, Next};
-use super::settle::{Settlement, settle};
+use super::settle::{Settlement, first_sending, settle};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::Wire;
@@ -50,7 +50,8 @@ impl Attempt {
     /// Gives the token up, with what is known of a lost answer in its bookkeeping: whoever asks for it next must know,
     /// on another machine too.
     pub(super) fn into_token(self, now: Timestamp) -> DueToken {
-        let Self { mut token, lost, .. } = self;
+        let lost = self.lost.is_some().then(|| lost(&self, None)).flatten();
+        let mut token = self.token;
         if let Some(lost) = lost {
             let bookkeeping = token.bookkeeping.speaking_of(token.refresh_token.fingerprint(), now);
             token.bookkeeping = Bookkeeping { last_error: Some(in_doubt(lost, now)), ..bookkeeping };
@@ -185,11 +186,13 @@ impl Redeemer {
                 attempt.unanswered += 1;
                 let cause = reading.code.clone();
                 attempt.lost.get_or_insert(Lost { cause, sent_at: Some(sent_at), peer, received_bytes });
-                if let Some(wait) = self.asked_again_after(&mut attempt, unsettled_since.unwrap_or(sent_at)) {
+                let first = lost(&attempt, unsettled_since);
+                let first_sent_at = first.as_ref().and_then(|first| first.sent_at).unwrap_or(sent_at);
+                if let Some(wait) = self.asked_again_after(&mut attempt, first_sent_at) {
                     line.report.retried();
                     return Returned::Again(Box::new(attempt), Instant::now() + wait);
                 }
-                proof.lost = lost(&attempt, unsettled_since);
+                proof.lost = first;
                 Next::Defer(proof)
             }
             Class::Refused | Class::Suspected => {
@@ -314,19 +317,24 @@ fn retry_wait(put_off: u32) -> Duration {
     FIRST_RETRY_WAIT * 2_u32.saturating_pow(put_off.saturating_sub(1))
 }
 
-/// What is known of the sending whose answer was lost: in this pass, in an earlier one that wrote it into the document,
-/// by the journal alone, or by another process.
+/// What is known of the first sending whose answer was lost: by the document, this pass, the journal alone, or only that
+/// another process may have sent it.
 pub(super) fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
     let bookkeeping = &attempt.token.bookkeeping;
     let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
     let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
     let unknown =
         |cause: &str, sent_at| Lost { cause: cause.to_owned(), sent_at, peer: None, received_bytes: 0 };
-    earlier
-        .and_then(|error| error.lost.clone())
-        .or_else(|| attempt.lost.clone())
-        .or_else(|| unsettled_since.map(|since| unknown("stopped", Some(since))))
-        .or_else(|| attempt.token.taken_over.then(|| unknown("claim_ended", None)))
+    first_sending(
+        [
+            earlier.and_then(|error| error.lost.clone()),
+            attempt.lost.clone(),
+            unsettled_since.map(|since| unknown("stopped", Some(since))),
+            attempt.token.taken_over.then(|| unknown("claim_ended", None)),
+        ]
+        .into_iter()
+        .flatten(),
+    )
 }
 
 /// What a reading says about the provider.

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::provider::{AskAgain, Profile, Rotation};
+use crate::token::Lost;
 use chrono::TimeDelta;
 use std::time::Duration;
 
@@ -47,6 +48,13 @@ pub(super) fn settle(
         };
     }
     if unanswered <= STRICT_ASKS { Settlement::Again(profile.settle_after) } else { Settlement::NextPass }
+}
+
+/// Of the sendings of one token that are known, by this pass, the journal or the document, the first: a grace runs from
+/// there, and a refusal later on speaks of it.
+pub(super) fn first_sending(known: impl IntoIterator<Item = Lost>) -> Option<Lost> {
+    // In milliseconds, as the journal and the documents keep them: of one sending, the first source knows most.
+    known.into_iter().min_by_key(|lost| lost.sent_at.map_or(i64::MAX, |at| at.timestamp_millis()))
 }
 
 /// May a token be sent whose answer was lost when it was first sent at `first_sent_at`?

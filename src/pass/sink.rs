@@ -264,16 +264,19 @@ impl Sink {
 
     /// The document isn't ours to write any more: theirs is kept, and a good pair of ours is parked, never dropped.
     fn lose(&self, plan: Planned, outcome: Outcome, endings: &mut Vec<(EntryId, Ending)>) {
-        let subject = &plan.subject;
+        let (subject, why) = (&plan.subject, outcome.word());
+        let parks = matches!(plan.ending, Some((_, Ending::Redeemed { .. })));
+        if parks && !plan.kept {
+            error!(%subject, why, "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and its document is {why}");
+            // There is no answer to park; that the old token is spent is all that can be remembered.
+            endings.extend(plan.ending);
+            self.line.report.lost(subject);
+            return;
+        }
         endings.extend(plan.ending.map(|(entry, ending)| match ending {
             Ending::Redeemed { .. } => {
-                let why = outcome.word();
-                if plan.kept {
-                    warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
-                    self.line.report.orphaned();
-                } else {
-                    error!(%subject, why, "the new pair of `{subject}` has no place ({why}), and the journal failed: it is given up");
-                }
+                warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
+                self.line.report.orphaned();
                 (entry, Ending::Orphaned(why.to_owned()))
             }
             // The refresh token is the one that the document had: nothing is lost with the answer.

@@ -1,8 +1,9 @@
 //! What a process leaves behind, and what the next one makes of it.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run};
 use bytes::Bytes;
 use chrono::TimeDelta;
+use evergrant::clock::Clock;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
@@ -13,6 +14,7 @@ use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
 use evergrant::store::Claim;
 use evergrant::token::{Lease, RefreshToken, State, Subject};
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::time::Duration;
 
 /// A process up to the moment at which it dies.
@@ -24,7 +26,12 @@ pub(super) struct Doomed<'a> {
 impl<'a> Doomed<'a> {
     /// It began a pass and claimed these.
     pub(super) async fn claims(rehearsal: &'a Rehearsal, positions: &[usize]) -> Self {
-        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+        Self::claims_from(rehearsal, rehearsal.state(), positions).await
+    }
+
+    /// The same with the journal of another machine.
+    pub(super) async fn claims_from(rehearsal: &'a Rehearsal, state: &Path, positions: &[usize]) -> Self {
+        let journal = open_journal(state, &rehearsal.clock).await;
         journal.begin_pass("doomed", &rehearsal.backend.store.identity()).await.unwrap();
         let now = rehearsal.clock.now();
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
@@ -197,6 +204,87 @@ async fn an_answer_whose_document_has_gone_or_changed_is_parked() {
     .await;
 }
 
+/// Starts a process at this machine, which settles what was left there, and ends.
+pub(super) async fn recover(rehearsal: &Rehearsal, state: &Path) {
+    let process = rehearsal.another_process(state).await;
+    process.recover().await.unwrap();
+    process.journal.close().await;
+}
+
+#[tokio::test]
+async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
+    on_both("doubt_told", Plan::users(4), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
+        // Rotated, and answered with nothing that settles it. 2: intended, never sent.
+        for (position, status, body) in [(0, 500, "oops"), (1, 200, r#"{"ok":true}"#)] {
+            let entry = doomed.intends(position).await;
+            doomed.sends(position).await;
+            doomed.keeps(entry, answer(status, body)).await;
+        }
+        doomed.intends(2).await;
+        doomed.dies().await;
+        recover(&rehearsal, rehearsal.state()).await;
+        let said = async |position| rehearsal.bookkeeping(position).await.last_error.unwrap();
+        assert_eq!(
+            said(0).await.lost.map(|lost| (lost.cause, lost.received_bytes)),
+            Some(("http_500".into(), 4))
+        );
+        assert_eq!((&*said(1).await.class, said(1).await.http_status), ("unreadable", Some(200)));
+        assert_eq!(said(2).await.lost.map(|lost| lost.cause), Some("stopped".into()));
+
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 0));
+        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
+        assert_eq!(summary.count(Outcome::Refreshed), 2);
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 1, "what was answered with a success isn't sent again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_after_a_restart() {
+    let mut plan = Plan::users(2);
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("unread_none", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, answer(200, r#"{"ok":true}"#)).await;
+        doomed.dies().await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_access_token_is_not_written_over_a_newer_one() {
+    let mut plan = Plan::users(2);
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("newer_access", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        // Another machine takes the claim over and refreshes it, before this one comes back.
+        rehearsal.clock.step(TimeDelta::minutes(21));
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        let newer = rehearsal.document(0).await;
+        recover(&rehearsal, rehearsal.state()).await;
+        assert_eq!(rehearsal.document(0).await, newer);
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
 fn login(sandbox: &Sandbox, position: usize) -> SeededUser {
     sandbox.login(&format!("user-{position:06}")).unwrap()
 }
@@ -297,6 +385,46 @@ async fn answers_of_a_journal_that_fails_are_written_at_once_and_nothing_more_is
         assert_eq!(rehearsal.sandbox.ledger().granted, 80);
         rehearsal.assert_kept(80).await;
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pair_that_neither_journal_nor_document_takes_is_called_lost() {
+    use crate::support::meddler::{Call, Mishap};
+    use crate::support::rehearsal::write_login;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    // One answer is on its way while the journal fails.
+    let plan = Plan::users(80).faults("delay(1) user=user-000004");
+    on_both("nowhere", plan, async |rehearsal| {
+        let file = rehearsal.state().join("journal.db");
+        let (backend, sandbox) = (rehearsal.backend.clone(), rehearsal.sandbox.clone());
+        let applies = AtomicU32::new(0);
+        rehearsal.meddler.meddle(move |call| {
+            let Call::Apply(changes) = call else { return Box::pin(async { Mishap::None }) };
+            let applied = applies.fetch_add(1, Ordering::SeqCst);
+            if applied == 3 {
+                let connection = rusqlite::Connection::open(&file).unwrap();
+                connection.busy_timeout(Duration::from_secs(5)).unwrap();
+                connection.execute_batch("DROP TABLE entries").unwrap();
+            }
+            let (backend, sandbox) = (backend.clone(), sandbox.clone());
+            Box::pin(async move {
+                // From then on everybody has just logged in again when their pair comes.
+                for change in changes.iter().filter(|change| applied > 3 && change.pair.is_some()) {
+                    let position = (0..80).find(|position| document_id(*position) == change.id).unwrap();
+                    write_login(&backend, position, &login(&sandbox, position)).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        let lost = summary.count(Outcome::Lost);
+        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        assert!(lost > 0 && summary.lost.len() as u64 == lost, "{summary:?}");
+        let ended = lost + summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded);
+        assert_eq!(ended, rehearsal.sandbox.ledger().granted, "{summary:?}");
+        rehearsal.assert_whole().await;
     })
     .await;
 }

@@ -129,6 +129,29 @@ async fn a_run_of_refusals_before_any_grant_stops_the_provider_and_marks_nobody(
 }
 
 #[tokio::test]
+async fn a_small_collection_that_was_well_until_now_is_not_marked_on_a_second_occasion_either() {
+    on_both("refused_few", Plan::users(120), async |rehearsal| {
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 120);
+        // A client that the tokens weren't issued to, at a provider that says so with `invalid_grant`.
+        rehearsal.sandbox.set_faults("refuse".parse().unwrap());
+        let few = PassRequest { limit: 4.try_into().ok(), ..FORCED };
+        for _ in 0..3 {
+            let summary = rehearsal.run_with(&few, &Stop::default()).await;
+            assert_eq!(summary.exit(), Exit::ClientRejected, "{summary:?}");
+            let evidence = suspicion(&summary);
+            assert_eq!((evidence.refused, evidence.asked), (4, 4));
+            assert!(evidence.usual_share.is_some_and(|usual| usual < 0.01));
+            assert_eq!(summary.still_due_reasons.get("refused_share"), Some(&4));
+            assert_nobody_marked(&rehearsal).await;
+        }
+        rehearsal.sandbox.set_faults("".parse().unwrap());
+        assert_eq!(rehearsal.run_with(&FORCED, &Stop::default()).await.count(Outcome::Refreshed), 120);
+        rehearsal.assert_kept(120).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_person_who_knows_of_the_refusals_has_them_believed() {
     on_both("accepted", Plan::users(15).faults("refuse"), async |rehearsal| {
         assert_eq!(rehearsal.run().await.exit(), Exit::ClientRejected);

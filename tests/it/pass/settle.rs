@@ -1,6 +1,6 @@
 //! Grants whose answer was lost, settled as each kind of provider asks for.
 
-use super::recovery::Doomed;
+use super::recovery::{Doomed, recover};
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run, write_login};
 use async_trait::async_trait;
@@ -158,6 +158,56 @@ async fn nor_does_it_after_a_restart() {
         let error = rehearsal.bookkeeping(1).await.last_error.unwrap();
         assert_eq!(error.code, NOT_ASKED_AGAIN);
         assert_eq!(error.lost.unwrap().cause, "stopped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grace_runs_from_the_first_sending_whichever_machine_sent_it() {
+    let plan = punishing(with_grace(Plan::users(2), Duration::from_secs(30)));
+    on_both("never_grace", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let first_sent_at = rehearsal.clock.now();
+        let another = tempfile::tempdir().unwrap();
+        for (state, seconds) in [(another.path(), 20), (rehearsal.state(), 15)] {
+            let doomed = Doomed::claims_from(&rehearsal, state, &[0]).await;
+            doomed.intends(0).await;
+            doomed.sends(0).await;
+            doomed.dies().await;
+            recover(&rehearsal, state).await;
+            rehearsal.clock.step(chrono::TimeDelta::seconds(seconds));
+            let lost = rehearsal.bookkeeping(0).await.last_error.unwrap().lost.unwrap();
+            assert!(lost.sent_at.unwrap() - first_sent_at < chrono::TimeDelta::seconds(10), "{lost:?}");
+        }
+        // 35 s after the first sending, and 15 s after the one that this machine's journal knows of.
+        let requests = rehearsal.sandbox.ledger().requests;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::Refreshed)), (1, 1));
+        assert_eq!(rehearsal.sandbox.ledger().requests, requests + 1, "{summary:?}");
+        assert_eq!(rehearsal.bookkeeping(0).await.last_error.unwrap().code, NOT_ASKED_AGAIN);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_asked_again_is_in_doubt_also_when_its_mark_cannot_be_written() {
+    on_both("never_unmarked", punishing(Plan::users(3)), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[1]).await;
+        doomed.intends(1).await;
+        doomed.sends(1).await;
+        doomed.dies().await;
+        let marks = |call: &Call| {
+            matches!(call, Call::Apply(changes) if changes.iter().any(|change| change.bookkeeping.state != State::Live))
+        };
+        rehearsal.meddler.decide(move |call| if marks(call) { Mishap::Denied } else { Mishap::None });
+        rehearsal.run().await;
+        let entries = evergrant::journal::Journal::peek(rehearsal.state()).unwrap();
+        let state = entries.iter().find(|entry| entry.intent.document == document_id(1)).map(|entry| entry.state);
+        assert_eq!(state, Some(EntryState::Unsettled), "nothing was sent");
+        rehearsal.meddler.leave();
+        assert_eq!(rehearsal.run().await.count(Outcome::LostInFlight), 1);
+        assert!(rehearsal.entries().await.is_empty());
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
     })
     .await;
 }

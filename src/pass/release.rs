@@ -1,0 +1,115 @@
+//! Claims of passes that never finished, given back with what is known of their tokens.
+
+use super::redeem::in_doubt;
+use super::settle::first_sending;
+use super::{Line, PassError};
+use crate::clock::Timestamp;
+use crate::grant::answer::Class;
+use crate::journal::Entry;
+use crate::kill_point::{Point, reach};
+use crate::store::{Change, DueQuery, ProviderFilter};
+use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
+use chrono::TimeDelta;
+use std::collections::HashMap;
+
+/// Documents read or changed at once.
+const BATCH: usize = 500;
+
+/// Clocks of an earlier process may have been ahead of ours by as much; its claims are looked for so much later.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
+
+/// The documents whose tokens the journal has open rows for, and what it knows of them.
+pub(super) type CutOff = HashMap<TokenId, Option<Known>>;
+
+/// What the journal knows of a token: it goes into the document, because another machine, which may ask for the token
+/// next, doesn't see our journal.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Of which token.
+    fingerprint: Fingerprint,
+    evidence: LastError,
+}
+
+impl Known {
+    /// It was sent, and nobody knows what became of it.
+    pub(super) fn in_doubt(entry: &Entry, cause: &str, now: Timestamp) -> Self {
+        let lost = Lost {
+            cause: entry.why.clone().unwrap_or_else(|| cause.to_owned()),
+            sent_at: entry.unsettled_since.or(Some(entry.intent.sent_at)),
+            peer: entry.peer.clone(),
+            received_bytes: entry.received_bytes.unwrap_or_default(),
+        };
+        Self { fingerprint: entry.intent.fingerprint, evidence: in_doubt(lost, now) }
+    }
+
+    /// It was answered with a success that can't be read, and isn't sent again.
+    pub(super) fn unread(entry: &Entry, code: &str, http_status: u16, now: Timestamp) -> Self {
+        let class = Class::Unreadable.word().to_owned();
+        let (code, http_status) = (code.to_owned(), Some(http_status));
+        let evidence = LastError { class, code, http_status, at: now, lost: None };
+        Self { fingerprint: entry.intent.fingerprint, evidence }
+    }
+}
+
+/// The bookkeeping of a document whose claim is given back.
+fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Option<Known>>) -> Bookkeeping {
+    let before = document.bookkeeping.clone();
+    let due_at = cut_off.is_none().then_some(line.policy.due_by);
+    let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+    match cut_off {
+        Some(Some(Known { fingerprint, evidence })) if now_there == Some(*fingerprint) => {
+            let before = before.speaking_of(*fingerprint, evidence.at);
+            let noted = before.last_error.as_ref().and_then(|error| error.lost.clone());
+            let lost = first_sending(noted.into_iter().chain(evidence.lost.clone()));
+            let last_error = Some(LastError { lost, ..evidence.clone() });
+            Bookkeeping { lease: None, due_at, last_error, ..before }
+        }
+        _ => Bookkeeping { lease: None, due_at, ..before },
+    }
+}
+
+/// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
+/// because a provider that forgives a lost answer doesn't do so for long.
+pub(super) async fn release_claims(
+    line: &Line,
+    unfinished: &[String],
+    cut_off: &CutOff,
+) -> Result<(), PassError> {
+    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
+    let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
+    let mut query = DueQuery {
+        due_by: horizon,
+        force: false,
+        now: horizon,
+        limit: BATCH,
+        after: None,
+        providers: ProviderFilter::Any,
+    };
+    loop {
+        let page = line.store.due_page(&query).await?;
+        let changes: Vec<_> = page
+            .documents
+            .into_iter()
+            .filter_map(|document| {
+                let lease_id = document.bookkeeping.lease.as_ref().map(|lease| lease.id.clone())?;
+                unfinished.contains(&lease_id).then(|| Change {
+                    expect_refresh_token: None,
+                    expect_lease: Some(lease_id),
+                    pair: None,
+                    bookkeeping: released(line, &document, cut_off.get(&document.id)),
+                    id: document.id,
+                })
+            })
+            .collect();
+        if !changes.is_empty() {
+            reach(Point::RecoveryReleases);
+            line.store.apply(&changes).await?;
+            reach(Point::RecoveryReleased);
+            line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}
