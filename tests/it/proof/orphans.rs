@@ -1,6 +1,6 @@
 //! Pairs without a place, as a person meets them: listed with what to do, applied by hand, discarded by hand.
 
-use crate::support::process::{Kind, Scene};
+use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::grant::RawAnswer;
 use evergrant::journal::{Ending, EntryId, Intent, Journal, Permission};
@@ -136,7 +136,7 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
     assert_eq!(scene.run(&["journal", "list", "--orphans"]).await.code, Some(0), "looking takes nothing");
     held.close().await;
 
-    let summary = scene.run(&["run", "--once", "--format", "json"]).await.json();
+    let summary = scene.run(&ONCE).await.json();
     assert_eq!(
         summary["parked"]["orphans"], 3,
         "the answer has no place either, and all are counted: {summary}"
