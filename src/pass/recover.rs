@@ -158,11 +158,12 @@ fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> O
         return (select(document, false, false) != Selected::Claim).then_some(Ending::Settled);
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
-    // redeemed all the same, and a second document may hold it. What was written later may be another login's.
+    // redeemed all the same, and a second document may hold it, whatever the application has made of the pair since.
+    // What was written later may be another login's.
     let books = &document.bookkeeping;
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
-    let ours = books.fingerprint == now_there && after.is_some_and(|after| after < lease);
-    Some(match now_there.filter(|_| ours) {
+    let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
+    Some(match written.filter(|_| after.is_some_and(|after| after < lease)) {
         Some(successor) => Ending::Redeemed { successor },
         None => Ending::Settled,
     })
