@@ -179,7 +179,7 @@ pub enum StateArg {
 }
 
 /// `evergrant journal …`.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum JournalCommand {
     /// List what is on its way: answers not yet written back, cut-off grants, orphans.
     #[command(after_help = "Example:\n  evergrant journal list --orphans")]
@@ -196,6 +196,13 @@ pub enum JournalCommand {
     Apply {
         /// The number that `journal list --orphans` shows.
         id: EntryId,
+    },
+    /// Let the next pass ask again for a token whose answer nobody could read, because it held no pair.
+    #[command(after_help = "Example:\n  evergrant journal retry 7 8 9")]
+    Retry {
+        /// The numbers that `journal list` shows.
+        #[arg(required = true)]
+        ids: Vec<EntryId>,
     },
     /// Give up one parked pair, or one answer that nobody could read, for good.
     #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]

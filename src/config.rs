@@ -18,8 +18,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use checks::drain_warning;
 pub(crate) use checks::words;
-pub use checks::{LEASE_MARGIN, drain_warning};
 pub use error::ConfigError;
 
 use crate::{
@@ -64,7 +64,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// The share of a refresh token's life after which it is due.
     pub renew_after: RenewAfter,
-    /// How long a claim holds a document; longer than any provider's request timeout and [`LEASE_MARGIN`].
+    /// How long a claim holds a document; longer than any provider's request timeout and
+    /// [`LEASE_MARGIN`](crate::token::LEASE_MARGIN).
     pub lease: Duration,
     /// How long a stop waits for grants that were sent.
     pub stop_grace: Duration,

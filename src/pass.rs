@@ -17,10 +17,12 @@ mod plan;
 mod recover;
 mod redeem;
 mod release;
+mod retry;
 mod settle;
 mod sink;
 
 pub use orphans::{Applied, ApplyError};
+pub use retry::Retried;
 
 use crate::chance::Chance;
 use crate::clock::Clock;

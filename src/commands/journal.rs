@@ -1,6 +1,7 @@
 //! `evergrant journal`: what is on its way, and what to do about it.
 
 mod orphans;
+mod retry;
 
 use super::{CommandError, Surroundings, shown};
 use crate::cli::JournalCommand;
@@ -91,6 +92,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
             Ok(Exit::Well)
         }
         JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
+        JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover => {
             let config = surroundings.config(Need::Provider)?;
@@ -200,7 +202,8 @@ impl EntryState {
             (Self::Unread, _) => [
                 "the provider answered with a success in which no pair could be found; the answer is kept, and the \
                  token is not sent again",
-                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again",
+                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again; \
+                 if it held none, because nothing was processed: `evergrant journal retry ID`",
             ],
             (Self::Orphan, _) => [
                 "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \
@@ -238,7 +241,7 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
             shown::instant(Some(entry.sent_at)),
             shown::age(entry.sent_at, now),
             shown::instant(entry.unsettled_since),
-            entry.why.clone().unwrap_or_else(|| shown::NOTHING.to_owned()),
+            why(entry),
             entry.provider.clone(),
             entry.subject.to_string(),
         ]
@@ -253,6 +256,12 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
         }
     }
     text
+}
+
+/// Why an entry is open, and to whom its token was sent where that is known.
+fn why(entry: &ListedEntry) -> String {
+    let why = entry.why.as_deref().unwrap_or(shown::NOTHING);
+    entry.peer.as_ref().map_or_else(|| why.to_owned(), |peer| format!("{why}, from {peer}"))
 }
 
 fn recovered_text(recovered: &Recovered) -> String {

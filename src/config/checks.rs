@@ -5,15 +5,9 @@ use crate::{
     clock::Timestamp,
     provider::Provider,
     schedule::{self, RenewAfter, Schedule},
+    token::LEASE_MARGIN,
 };
 use std::time::Duration;
-
-/// How much longer than a request a lease must be.
-///
-/// The request timeout is the limit on the whole exchange, the connection's set-up among it, and a wait to settle a lost
-/// answer ends with another look at the claim: from that look to the write there is one request and this.
-/// Time for what stands around the request: the wait at the journal, the answer's fsync and the write-back.
-pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// How much longer than a request the grace of a stop should be: time to keep the last answers.
 const STOP_MARGIN: Duration = Duration::from_secs(5);

@@ -1,6 +1,8 @@
 //! The gate on a paused clock.
 
+use super::state::{OUTAGE_FAILURES, OUTAGE_PATIENCE, THROTTLED_PATIENCE};
 use super::*;
+use std::time::Duration;
 
 fn gate(rate: Option<&str>, concurrency: usize) -> Arc<Gate> {
     Gate::new(rate.map(|rate| rate.parse().unwrap()), concurrency.try_into().unwrap())

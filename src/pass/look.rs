@@ -12,15 +12,10 @@ use crate::provider::Rotation;
 use crate::report::Trouble;
 use crate::select::NOT_ASKED_AGAIN;
 use crate::store::StoreError;
-use crate::token::{DueToken, LastError, State, TokenId};
+use crate::token::{DueToken, LEASE_MARGIN, LastError, State, TokenId};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// What a lease must still last when a grant is sent, beyond the longest wait for its answer: time for the write-back.
-///
-/// Clocks of different machines may be apart by as much.
-pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// Age of a claim from which on its token is read again before it is sent.
 ///

@@ -1,14 +1,13 @@
 //! A parked pair, written into its document by hand.
 
 use super::plan::is_claimed;
-use super::recover::provider_of;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
 use crate::journal::{Damaged, Ending, Entry, EntryId, EntryState, Journaled};
 use crate::provider::AnswerShape;
 use crate::report::Report;
-use crate::store::StoreError;
+use crate::store::{Change, StoreError};
 use crate::token::{DueToken, Fingerprint, Malformed, Subject, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
 use serde::Serialize;
@@ -57,6 +56,26 @@ pub enum ApplyError {
         id: EntryId,
         /// Its state.
         state: EntryState,
+    },
+    /// It is no answer that nobody could read.
+    #[error(
+        "the entry {id} isn't an answer that nobody could read but {}\nhint: `evergrant journal list` says what it waits for", state.word()
+    )]
+    NotUnread {
+        /// Which.
+        id: EntryId,
+        /// Its state.
+        state: EntryState,
+    },
+    /// Its provider is never shown a token that may be spent.
+    #[error(
+        "the token of the entry {id} may be spent, and `{provider}` is never shown such a one (`ask_again = \"never\"`): it ends the whole login when it is\nhint: set where the tokens stand in its answers; or set `ask_again = \"once\"` for as long as this takes; or `evergrant journal discard {id}`"
+    )]
+    NeverAskedAgain {
+        /// Which.
+        id: EntryId,
+        /// Whose.
+        provider: String,
     },
     /// Nobody can read its answer.
     #[error(
@@ -177,11 +196,11 @@ impl Pass {
             state => return Err(ApplyError::NotParked { id, state }),
         }
         let intent = entry.intent.clone();
-        let (subject, document) = (intent.subject, intent.document);
-        let Some(provider) = provider_of(&entry, &self.providers) else {
-            return Err(ApplyError::NoProvider { id, provider: intent.provider.to_string() });
+        let (subject, document, name) = (intent.subject, intent.document, intent.provider.to_string());
+        // By hand only under its own name: a pair of a provider that was left out isn't to be guessed at.
+        let Some(provider) = self.providers.iter().find(|provider| *provider.name == *name) else {
+            return Err(ApplyError::NoProvider { id, provider: name });
         };
-        let name = provider.name.to_string();
         let (granted, new, received_at) = self.pair_of(entry, &provider.profile.answer)?;
         let done = |replaced| Applied {
             id,
@@ -220,22 +239,34 @@ impl Pass {
         };
         let jitter = self.chance.unit();
         let change = line.policy.renewal(&granted, &token, &provider.profile, received_at, jitter);
-        let written = self.store.apply(std::slice::from_ref(&change)).await?;
-        if let Some((_, reason)) = written.refused.into_iter().next() {
-            return Err(ApplyError::Refused { subject, reason });
-        }
-        if !written.every_matched {
-            match settle(&change, self.read(&document).await?.as_ref()) {
-                Found::Ours => {}
-                Found::Theirs | Found::Unchanged => return Err(ApplyError::Changed(subject)),
-                Found::Gone => return Err(ApplyError::Gone { id, subject, document }),
-            }
-        }
+        self.write_alone(id, &subject, &change).await?;
         self.journal.end(redeemed, self.clock.now()).await.map_err(PassError::from)?;
         Ok(done(Some(replaced)))
     }
 
-    async fn read(&self, id: &TokenId) -> Result<Option<TokenDocument>, StoreError> {
+    /// Writes one change for an entry, and says why when it didn't match.
+    pub(super) async fn write_alone(
+        &self,
+        id: EntryId,
+        subject: &Subject,
+        change: &Change,
+    ) -> Result<(), ApplyError> {
+        let (subject, document) = (subject.clone(), change.id.clone());
+        let written = self.store.apply(std::slice::from_ref(change)).await?;
+        if let Some((_, reason)) = written.refused.into_iter().next() {
+            return Err(ApplyError::Refused { subject, reason });
+        }
+        if written.every_matched {
+            return Ok(());
+        }
+        match settle(change, self.read(&document).await?.as_ref()) {
+            Found::Ours => Ok(()),
+            Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),
+            Found::Gone => Err(ApplyError::Gone { id, subject, document }),
+        }
+    }
+
+    pub(super) async fn read(&self, id: &TokenId) -> Result<Option<TokenDocument>, StoreError> {
         Ok(self.store.read(std::slice::from_ref(id)).await?.into_iter().next())
     }
 

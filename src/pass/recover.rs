@@ -159,11 +159,12 @@ fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> O
         return (select(document, false, false) != Selected::Claim).then_some(Ending::Settled);
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
-    // redeemed all the same, and a second document may hold it. What was written later may be another login's.
+    // redeemed all the same, and a second document may hold it, whatever the application has made of the pair since.
+    // What was written later may be another login's.
     let books = &document.bookkeeping;
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
-    let ours = books.fingerprint == now_there && after.is_some_and(|after| after < lease);
-    Some(match now_there.filter(|_| ours) {
+    let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
+    Some(match written.filter(|_| after.is_some_and(|after| after < lease)) {
         Some(successor) => Ending::Redeemed { successor },
         None => Ending::Settled,
     })
@@ -256,7 +257,7 @@ impl Sorted {
 }
 
 /// The provider that a row's token was sent to. One that was given another name: where there is only one, it is the one.
-pub(super) fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
+fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
     let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
     let only = if let [only] = providers { Some(only) } else { None };
     named.or(only)

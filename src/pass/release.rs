@@ -26,8 +26,8 @@ pub(super) type CutOff = HashMap<TokenId, Option<Known>>;
 #[derive(Debug)]
 pub(super) struct Known {
     /// Of which token.
-    fingerprint: Fingerprint,
-    evidence: LastError,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) evidence: LastError,
 }
 
 impl Known {

@@ -1,6 +1,6 @@
 //! `evergrant run` as a person meets it: exit codes, signals, wrong settings, silence.
 
-use crate::support::process::{Ended, Kind, Scene};
+use crate::support::process::{Ended, Kind, ONCE, Scene};
 use evergrant::sandbox::{FaultScript, SandboxConfig};
 use evergrant::token::State;
 use nix::sys::signal::{Signal, kill};
@@ -24,8 +24,6 @@ fn signal(child: &Child, signal: Signal) {
     let id = child.id().expect("it is still running");
     kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
 }
-
-const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_over_plain_documents_refreshes_everybody_and_a_second_one_finds_nothing_due() {

@@ -10,3 +10,4 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod rehearsal;
 pub(crate) mod replica_set;
+pub(crate) mod small_disk;

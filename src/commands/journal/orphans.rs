@@ -26,12 +26,17 @@ pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Ex
     let pass = run::pass(&config, surroundings).await?;
     let applied = pass.apply(id).await;
     pass.journal.close().await;
-    let applied = applied.map_err(|error| match error {
-        ApplyError::Pass(error) => CommandError::Pass(error),
-        error => CommandError::Usage(error.to_string()),
-    })?;
+    let applied = applied.map_err(by_hand)?;
     surroundings.print(&applied_text(&applied), &applied)?;
     Ok(Exit::Well)
+}
+
+/// What a person did to an entry by hand, and couldn't.
+pub(super) fn by_hand(error: ApplyError) -> CommandError {
+    match error {
+        ApplyError::Pass(error) => CommandError::Pass(error),
+        error => CommandError::Usage(error.to_string()),
+    }
 }
 
 /// Gives up a parked pair, or an answer that nobody could read, once a person has said so twice.

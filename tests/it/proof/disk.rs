@@ -2,8 +2,8 @@
 //! that fails as it is told. The oracle is the provider's ledger once the fault has ended and a pass has followed.
 
 use crate::support::faulty_disk::{Fault, FaultyDisk};
-use crate::support::mongod::say_skipped;
-use crate::support::process::{Ended, Kind, Scene};
+use crate::support::process::{Ended, Kind, ONCE, Scene};
+use crate::support::small_disk::SmallDisk;
 use evergrant::sandbox::SandboxConfig;
 use evergrant::store::mapping::Mapping;
 use evergrant::store::sqlite::SqliteStore;
@@ -11,13 +11,9 @@ use evergrant::token::State;
 use nix::errno::Errno;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
 
 /// Grants that go well before the disk fails.
 const BEFORE: u64 = 20;
@@ -140,47 +136,8 @@ async fn what_neither_journal_nor_store_could_keep_is_named_as_lost_and_nobody_e
     assert!(ledger.reuses <= named.len() as u64, "{} reuses, {} lost", ledger.reuses, named.len());
 }
 
-/// A small file system of a test's own.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said loudly, where this user may not mount.
-    fn mount(folder: &Path) -> Option<Self> {
-        let at = folder.join("small");
-        std::fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs"])
-            .arg(&at)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            say_skipped("the real full disk", "this user may not mount a tmpfs; run as root");
-            return None;
-        }
-        Some(Self(at))
-    }
-
-    /// Takes all that is left.
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
-        for size in [64 * 1024, 4096] {
-            while filler.write_all(&vec![1; size]).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-/// Runs a pass whose disk fills up in its middle.
-async fn filled_pass(scene: &Scene, disk: &SmallDisk) -> Ended {
+/// Runs a pass whose disk fills up in its middle, below what is `kept` there: it ends with 7, and says where.
+async fn filled_pass(scene: &Scene, disk: &SmallDisk, kept: &Path) {
     let mut child = scene.start(&ONCE);
     scene.until(&mut child, |sandbox| sandbox.ledger().granted >= BEFORE).await;
     disk.fill();
@@ -189,7 +146,9 @@ async fn filled_pass(scene: &Scene, disk: &SmallDisk) -> Ended {
         scene.sandbox.ledger().granted < scene.sandbox.users().len() as u64,
         "it ended in the middle: {ended:?}"
     );
-    ended
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    let told = ended.json()["troubles"].to_string();
+    assert!(told.contains(kept.to_str().unwrap()) && told.contains("bytes free"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,13 +156,10 @@ async fn a_disk_that_fills_up_under_the_journal_ends_the_pass_and_costs_nobody()
     for kind in [Kind::Sqlite, Kind::Mongo] {
         let Some(mut scene) = scene("small_journal", kind, 2000).await else { continue };
         let Some(disk) = SmallDisk::mount(scene.folder.path()) else { return };
-        let state = disk.0.join("state");
+        let state = disk.path().join("state");
         scene.set("state_dir", state.to_str().unwrap());
         scene.set("free_space_floor", "1MiB");
-        let ended = filled_pass(&scene, &disk).await;
-        assert_eq!(ended.code, Some(7), "{kind:?}: {ended:?}");
-        let told = ended.json()["troubles"].to_string();
-        assert!(told.contains(state.to_str().unwrap()) && told.contains("bytes free"), "{told}");
+        filled_pass(&scene, &disk, &state).await;
         let full = scene.run(&ONCE).await;
         assert_eq!(full.code, Some(7), "{kind:?}, while it is full: {full:?}");
         disk.free();
@@ -215,7 +171,7 @@ async fn a_disk_that_fills_up_under_the_journal_ends_the_pass_and_costs_nobody()
 async fn a_disk_that_fills_up_under_the_store_ends_the_pass_and_costs_nobody() {
     let Some(mut scene) = scene("small_store", Kind::Sqlite, 2000).await else { return };
     let Some(disk) = SmallDisk::mount(scene.folder.path()) else { return };
-    let path = disk.0.join("tokens.db");
+    let path = disk.path().join("tokens.db");
     let store = SqliteStore::open(&path, Mapping::default()).await.unwrap();
     let documents = scene.sandbox.users().into_iter().enumerate().map(|(index, user)| {
         let document = json!({
@@ -228,10 +184,7 @@ async fn a_disk_that_fills_up_under_the_store_ends_the_pass_and_costs_nobody() {
     scene.store = Arc::new(store);
     scene.set("store.url", &format!("sqlite:{}", path.display()));
     scene.set("free_space_floor", "1MiB");
-    let ended = filled_pass(&scene, &disk).await;
-    assert_eq!(ended.code, Some(7), "{ended:?}");
-    let told = ended.json()["troubles"].to_string();
-    assert!(told.contains(path.to_str().unwrap()) && told.contains("bytes free"), "{told}");
+    filled_pass(&scene, &disk, &path).await;
     disk.free();
     everybody_is_well(&scene, "small_store").await;
 }

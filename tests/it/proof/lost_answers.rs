@@ -3,7 +3,7 @@
 //! `cargo test --test it -- --ignored proof::lost_answers --nocapture` is the proof.
 
 use super::{knob, tell};
-use crate::support::process::{Ended, Kind, Scene};
+use crate::support::process::{Ended, Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::journal::{EntryState, Journal};
 use evergrant::sandbox::{Outcome, SandboxConfig};
@@ -65,7 +65,7 @@ async fn exactly_the_lost_are_named(kind: Kind, grace: bool, users: usize, fault
     let name = format!("{kind:?} {}", if grace { "grace" } else { "strict" });
     let mut passes = 0;
     let documents = loop {
-        let ended = Ended::within(PATIENCE, scene.start(&["run", "--once", "--format", "json"])).await;
+        let ended = Ended::within(PATIENCE, scene.start(&ONCE)).await;
         passes += 1;
         assert!(matches!(ended.code, Some(0 | 3 | 4)), "{name}: {ended:?}");
         let documents = scene.documents().await;

@@ -6,7 +6,7 @@ mod provider;
 mod store;
 
 use crate::support::proxy::{Proxy, Wire};
-use crate::support::rehearsal::provider_of;
+use crate::support::rehearsal::{Rehearsal, provider_of};
 use evergrant::clock::Clock;
 use evergrant::grant::answer::{Reading, read};
 use evergrant::grant::http::TokenEndpoint;
@@ -14,7 +14,16 @@ use evergrant::grant::{self, Wire as _};
 use evergrant::provider::{Profile, profile};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
 use evergrant::token::RefreshToken;
+use futures::{FutureExt as _, StreamExt as _};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Late, and yet in time.
+const LATE: Duration = Duration::from_millis(300);
+
+/// Later than anybody waits.
+const TOO_LATE: Duration = Duration::from_mins(1);
 
 /// A provider behind the proxy, and a client that does nothing but grants.
 struct Peer {
@@ -68,4 +77,22 @@ fn endpoint(sandbox: &Sandbox, url: &str) -> TokenEndpoint {
     let mut provider = provider_of(sandbox, "sandbox", generic());
     provider.token_url = url.parse().unwrap();
     TokenEndpoint::new(&provider, Clock::system()).unwrap()
+}
+
+/// Leads a rehearsal's line to its provider through a proxy.
+fn through_proxy(rehearsal: &mut Rehearsal) -> Proxy {
+    let proxy = Proxy::start(Wire::Http, rehearsal.sandbox.address());
+    let url = format!("http://{}/token", proxy.address());
+    rehearsal.change_provider(|provider| provider.token_url = url.parse().unwrap());
+    proxy
+}
+
+/// Checks each of these cells to its end, so many at once, so that a run names every cell that fails.
+async fn each<F: Future<Output = ()>>(at_once: usize, cells: impl IntoIterator<Item = (String, F)>) {
+    let running = futures::stream::iter(cells).map(|(name, check)| async move {
+        let checked = AssertUnwindSafe(check).catch_unwind().await;
+        checked.err().map(|_| name)
+    });
+    let failed: Vec<_> = running.buffer_unordered(at_once).filter_map(std::future::ready).collect().await;
+    assert!(failed.is_empty(), "these cells fail, for the reasons above: {failed:#?}");
 }

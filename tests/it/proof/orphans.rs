@@ -1,36 +1,47 @@
 //! Pairs without a place, as a person meets them: listed with what to do, applied by hand, discarded by hand.
 
-use crate::support::process::{Kind, Scene};
+use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::grant::RawAnswer;
 use evergrant::journal::{Ending, EntryId, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
-use evergrant::token::{RefreshToken, Subject, TokenDocument, TokenId};
+use evergrant::token::{Fingerprint, RefreshToken, Subject, TokenDocument, TokenId};
 
 /// Leaves an entry in the journal whose answer is the newest pair of the document's user, ended as `ending` says.
 async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Ending>) -> EntryId {
     let login = scene.sandbox.login(document.subject.as_str()).unwrap();
+    let old = RefreshToken::new(format!("old token of {} {}", document.id, login.refresh_token));
+    let body = format!(
+        "{{\"access_token\":\"{}\",\"refresh_token\":\"{}\",\"expires_in\":60}}",
+        login.access_token, login.refresh_token
+    );
+    answered(scene, document, (provider, old.fingerprint()), &body, ending).await
+}
+
+/// Leaves an entry for this token in the journal, with this answer.
+async fn answered(
+    scene: &Scene,
+    document: &TokenDocument,
+    (provider, fingerprint): (&str, Fingerprint),
+    body: &str,
+    ending: Option<Ending>,
+) -> EntryId {
     let clock = Clock::system();
     let journal = Journal::open(&scene.state_folder(), &clock).unwrap();
     let intent = Intent {
         provider: provider.into(),
         document: document.id.clone(),
         subject: document.subject.clone(),
-        fingerprint: RefreshToken::new(format!("old token of {} {}", document.id, login.refresh_token))
-            .fingerprint(),
+        fingerprint,
         sent_at: clock.now(),
     };
     let Permission::Send { entry, .. } = journal.intent(intent).await.unwrap() else {
         panic!("it may be sent")
     };
-    let body = format!(
-        "{{\"access_token\":\"{}\",\"refresh_token\":\"{}\",\"expires_in\":60}}",
-        login.access_token, login.refresh_token
-    );
     let answer = RawAnswer {
         status: 200,
         retry_after: None,
-        body: body.into(),
+        body: body.to_owned().into(),
         complete: true,
         received_at: clock.now(),
     };
@@ -125,7 +136,7 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
     assert_eq!(scene.run(&["journal", "list", "--orphans"]).await.code, Some(0), "looking takes nothing");
     held.close().await;
 
-    let summary = scene.run(&["run", "--once", "--format", "json"]).await.json();
+    let summary = scene.run(&ONCE).await.json();
     assert_eq!(
         summary["parked"]["orphans"], 3,
         "the answer has no place either, and all are counted: {summary}"
@@ -138,6 +149,55 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
     assert!(Journal::peek(&scene.state_folder()).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_whose_answer_held_no_pair_is_asked_for_again_once_a_person_says_so() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let config = SandboxConfig { users: 3, ..SandboxConfig::default() };
+        let Some(mut scene) = Scene::new("retry", kind, config).await else { continue };
+        let documents = scene.documents().await;
+        // A provider under maintenance, which says so with 200.
+        let body = r#"{"status":"maintenance","request_id":"0c7d9a52-6f1e-4a7b-9a51-0d1c2b3a4e5f"}"#;
+        for document in &documents[..2] {
+            let fingerprint = document.refresh_token.as_ref().unwrap().fingerprint();
+            answered(
+                &scene,
+                document,
+                ("generic", fingerprint),
+                body,
+                Some(Ending::Unread("no_tokens".into())),
+            )
+            .await;
+        }
+        // The second was processed all the same.
+        scene.sandbox.revoke(documents[1].subject.as_str());
+        let run = scene.run(&["run", "--once", "--format", "json"]).await;
+        assert_eq!(run.json()["still_due_reasons"]["unread_answer"], 2, "{run:?}");
+        let listed = scene.run(&["journal", "list"]).await.stdout;
+        assert!(listed.contains("evergrant journal retry ID"), "{listed}");
+        scene.set("ask_again", "never");
+        let never = scene.run(&["journal", "retry", "1"]).await;
+        assert_eq!((never.code, never.stderr.contains("ask_again")), (Some(2), true), "{never:?}");
+        scene.set("ask_again", "once");
+        let retried = scene.run(&["journal", "retry", "1", "2", "999"]).await;
+        assert_eq!(retried.code, Some(2), "{retried:?}");
+        assert!(
+            retried.stderr.contains("no open entry 999") && retried.stdout.contains("entry 2"),
+            "{retried:?}"
+        );
+        let twice = scene.run(&["journal", "retry", "1"]).await;
+        assert_eq!((twice.code, twice.stderr.contains("journal list")), (Some(2), true), "{twice:?}");
+
+        let summary = scene.run(&["run", "--once", "--format", "json"]).await.json();
+        assert_eq!(
+            (&summary["outcomes"]["refreshed"], &summary["outcomes"]["lost_in_flight"]),
+            (&1.into(), &1.into()),
+            "{summary}"
+        );
+        let lost = document(&scene, &documents[1].id).await.bookkeeping.last_error.unwrap().lost.unwrap();
+        assert_eq!((&*lost.cause, lost.received_bytes), ("no_tokens", body.len() as u64));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

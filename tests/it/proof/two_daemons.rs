@@ -4,7 +4,7 @@
 
 use super::{knob, tell};
 use crate::support::app::{App, Done};
-use crate::support::process::{Ended, Kind, Scene};
+use crate::support::process::{Ended, Kind, ONCE, Scene};
 use bson::Document;
 use evergrant::journal::{EntryState, Journal};
 use evergrant::sandbox::{Outcome, SandboxConfig};
@@ -160,7 +160,7 @@ impl Play {
     }
 
     async fn settle(&self, name: &str) {
-        let mut command = self.scene.command(&["run", "--once", "--format", "json"]);
+        let mut command = self.scene.command(&ONCE);
         let once = command.env("EVERGRANT_STATE_DIR", self.state(name)).spawn().unwrap();
         let ended = Ended::within(PATIENCE, once).await;
         assert!(matches!(ended.code, Some(0 | 3)), "{name}: {ended:?}");
@@ -363,7 +363,7 @@ async fn an_answer_that_came_during_a_pause_longer_than_the_timeout_is_taken() {
     let config = SandboxConfig { users: 8, latency, ..SandboxConfig::default() };
     let mut scene = Scene::new("paused", Kind::Sqlite, config).await.unwrap();
     scene.set("request_timeout", "2s");
-    let mut child = scene.start(&["run", "--once", "--format", "json"]);
+    let mut child = scene.start(&ONCE);
     // The canary first, then all others at once.
     scene.until(&mut child, |sandbox| sandbox.ledger().granted == 1 && sandbox.in_flight() == 7).await;
     let daemon = Daemon { name: "paused", child };

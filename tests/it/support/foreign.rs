@@ -5,7 +5,7 @@
 //! ends.
 
 use super::mongod::{say_skipped, scratch, skip};
-use super::process::{Ended, command};
+use super::process::{Ended, ONCE, command};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -251,7 +251,7 @@ impl Installation {
 
     /// One pass over what is due, or over everything.
     pub(crate) async fn pass(&self, arguments: &[&str]) -> Ended {
-        self.run(&[&["run", "--once", "--format", "json"], arguments].concat()).await
+        self.run(&[&ONCE[..], arguments].concat()).await
     }
 
     /// Every document as `tokens export` gives it, by user.

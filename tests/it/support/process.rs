@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const TICK: Duration = Duration::from_millis(2);
 
+/// One pass, whose summary is read by a machine.
+pub(crate) const ONCE: [&str; 4] = ["run", "--once", "--format", "json"];
+
 /// Which store a scene plays in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

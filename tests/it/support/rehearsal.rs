@@ -16,7 +16,7 @@ use evergrant::sandbox::{Audit, Sandbox, SandboxConfig, SeededUser};
 use evergrant::schedule::RenewAfter;
 use evergrant::store::Store;
 use evergrant::store::mapping::Mapping;
-use evergrant::token::{Bookkeeping, TokenId};
+use evergrant::token::{Bookkeeping, State, TokenId};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -221,6 +221,13 @@ impl Rehearsal {
     /// The bookkeeping in this user's document.
     pub(crate) async fn bookkeeping(&self, position: usize) -> Bookkeeping {
         self.backend.read(&document_id(position)).await.bookkeeping
+    }
+
+    /// How each user's login stands, as the bookkeeping says.
+    pub(crate) async fn states(&self) -> Vec<State> {
+        let read =
+            (0..self.users.len()).map(|position| async move { self.bookkeeping(position).await.state });
+        futures::future::join_all(read).await
     }
 
     /// Writes the pair of a login into this user's document, as the application does.

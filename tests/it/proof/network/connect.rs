@@ -1,6 +1,6 @@
 //! No connection comes about: provably not sent, whatever the reason.
 
-use super::{Peer, endpoint};
+use super::{Peer, endpoint, through_proxy};
 use crate::store::backend::sqlite;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
 use crate::support::rehearsal::{Plan, Rehearsal};
@@ -129,9 +129,7 @@ async fn a_provider_that_goes_down_in_the_middle_of_a_grant_is_asked_again_when_
         plan.profile.concurrency = 2.try_into().unwrap();
         let mut rehearsal = Rehearsal::over(sqlite(plan.mapping.clone()).await, &plan).await;
         rehearsal.settings.attempts = 1;
-        let proxy = Proxy::start(Wire::Http, rehearsal.sandbox.address());
-        let url = format!("http://{}/token", proxy.address());
-        rehearsal.change_provider(|provider| provider.token_url = url.parse().unwrap());
+        let proxy = through_proxy(&mut rehearsal);
         proxy.strike(Strike { stage, fault: Fault::Gone, needle: None, times: 1 });
         let summary = rehearsal.run().await;
         assert_eq!(
@@ -153,11 +151,7 @@ async fn a_provider_that_goes_down_in_the_middle_of_a_grant_is_asked_again_when_
             (4 - lost, lost, 0),
             "{stage:?}: the attempt that was refused a connection says nothing about the one before: {next:?}"
         );
-        let mut states = Vec::new();
-        for position in 0..4 {
-            states.push(rehearsal.bookkeeping(position).await.state);
-        }
-        assert_eq!(states.iter().filter(|state| **state == State::NeedsLogin).count(), 0, "{stage:?}");
+        assert!(!rehearsal.states().await.contains(&State::NeedsLogin), "{stage:?}");
         let audit = rehearsal.audit().await;
         assert_eq!(
             (audit.lost_received, audit.lost_in_flight, audit.kept),

@@ -1,23 +1,19 @@
 //! The line to the provider: a cell for each stage of a grant and each way to break.
 
+mod cells;
+
+use super::{TOO_LATE, each, through_proxy};
 use crate::store::backend::sqlite;
-use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
+use crate::support::proxy::{Fault, Proxy, Strike};
 use crate::support::rehearsal::{Plan, Rehearsal};
+use cells::{Cell, GRANTED, TABLE, WHOLE};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::{self, Sandbox};
 use evergrant::token::State;
-use futures::{FutureExt as _, StreamExt as _};
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 /// How long a grant waits for an answer that never comes; long enough that on an overloaded machine all others come.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Later than anybody waits.
-const TOO_LATE: Duration = Duration::from_mins(1);
-
-/// Late, and yet in time.
-const LATE: Duration = Duration::from_millis(300);
 
 /// Cells that run at once: each has a sandbox, a store and a journal of its own.
 const CELLS_AT_ONCE: usize = 20;
@@ -30,112 +26,6 @@ const USERS_OF_ONE_BREAK: usize = 5;
 
 /// Whose grant meets the one break.
 const HIT: usize = 2;
-
-/// A stage and a fault, and what must come of it.
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    name: &'static str,
-    stage: Stage,
-    fault: Fault,
-    /// The class that it must get; one of several where the kernel decides which of us sees the reset.
-    class: &'static [&'static str],
-    /// Has the provider rotated the token?
-    committed: bool,
-}
-
-const AMBIGUOUS: &[&str] = &["ambiguous"];
-const GRANTED: &[&str] = &["granted"];
-
-const fn cell(
-    name: &'static str,
-    stage: Stage,
-    fault: Fault,
-    class: &'static [&'static str],
-    committed: bool,
-) -> Cell {
-    Cell { name, stage, fault, class, committed }
-}
-
-impl Cell {
-    /// Does a part of a body come, which is kept because it may hold a pair?
-    fn cuts_a_body(&self) -> bool {
-        self.stage == HALF_BODY && self.class != GRANTED
-    }
-}
-
-/// After the request, before any byte of the answer.
-const UNANSWERED: Stage = Stage::Answer(Cut::Nothing);
-const HALF_REQUEST_HEAD: Stage = Stage::Request(Cut::HalfHead);
-const HALF_REQUEST_BODY: Stage = Stage::Request(Cut::HalfBody);
-const HALF_HEAD: Stage = Stage::Answer(Cut::HalfHead);
-const HALF_BODY: Stage = Stage::Answer(Cut::HalfBody);
-/// Both tokens are there; only the end of the object is missing: the pair is rescued from what came.
-const NEARLY_ALL: Stage = Stage::Answer(Cut::AllBut(1));
-const WHOLE: Stage = Stage::Answer(Cut::Whole);
-
-/// Every stage and every fault. A provider that nobody reaches, or that goes down at that moment, is in `connect`.
-const TABLE: [Cell; 42] = [
-    // Before anything is sent. A reset can come before or after we know that we are connected.
-    cell("accepted, reset", Stage::Accept, Fault::Reset, &["transient", "ambiguous"], false),
-    cell("accepted, closed", Stage::Accept, Fault::Close, AMBIGUOUS, false),
-    cell("accepted, black hole", Stage::Accept, Fault::BlackHole, AMBIGUOUS, false),
-    cell("accepted, late", Stage::Accept, Fault::Delay(LATE), GRANTED, true),
-    cell("accepted, too late", Stage::Accept, Fault::Delay(TOO_LATE), AMBIGUOUS, false),
-    // While the request is being sent.
-    cell("half the request's head, reset", HALF_REQUEST_HEAD, Fault::Reset, AMBIGUOUS, false),
-    cell("half the request's head, closed", HALF_REQUEST_HEAD, Fault::Close, AMBIGUOUS, false),
-    cell("half the request's head, black hole", HALF_REQUEST_HEAD, Fault::BlackHole, AMBIGUOUS, false),
-    cell("half the request's head, late", HALF_REQUEST_HEAD, Fault::Delay(LATE), GRANTED, true),
-    cell("half the request's head, too late", HALF_REQUEST_HEAD, Fault::Delay(TOO_LATE), AMBIGUOUS, false),
-    cell("half the request's body, reset", HALF_REQUEST_BODY, Fault::Reset, AMBIGUOUS, false),
-    cell("half the request's body, closed", HALF_REQUEST_BODY, Fault::Close, AMBIGUOUS, false),
-    cell("half the request's body, black hole", HALF_REQUEST_BODY, Fault::BlackHole, AMBIGUOUS, false),
-    cell("half the request's body, late", HALF_REQUEST_BODY, Fault::Delay(LATE), GRANTED, true),
-    cell("half the request's body, too late", HALF_REQUEST_BODY, Fault::Delay(TOO_LATE), AMBIGUOUS, false),
-    cell(
-        "all but a byte of the request, reset",
-        Stage::Request(Cut::AllBut(1)),
-        Fault::Reset,
-        AMBIGUOUS,
-        false,
-    ),
-    cell(
-        "all but a byte of the request, closed",
-        Stage::Request(Cut::AllBut(1)),
-        Fault::Close,
-        AMBIGUOUS,
-        false,
-    ),
-    // After the request and before any byte of the answer.
-    cell("no answer, reset", UNANSWERED, Fault::Reset, AMBIGUOUS, true),
-    cell("no answer, closed", UNANSWERED, Fault::Close, AMBIGUOUS, true),
-    cell("no answer, black hole", UNANSWERED, Fault::BlackHole, AMBIGUOUS, true),
-    cell("no answer, late", UNANSWERED, Fault::Delay(LATE), GRANTED, true),
-    cell("no answer, too late", UNANSWERED, Fault::Delay(TOO_LATE), AMBIGUOUS, true),
-    // In the middle of the headers.
-    cell("half the head, reset", HALF_HEAD, Fault::Reset, AMBIGUOUS, true),
-    cell("half the head, closed", HALF_HEAD, Fault::Close, AMBIGUOUS, true),
-    cell("half the head, black hole", HALF_HEAD, Fault::BlackHole, AMBIGUOUS, true),
-    cell("half the head, late", HALF_HEAD, Fault::Delay(LATE), GRANTED, true),
-    cell("half the head, too late", HALF_HEAD, Fault::Delay(TOO_LATE), AMBIGUOUS, true),
-    // In the middle of the body.
-    cell("half the body, reset", HALF_BODY, Fault::Reset, AMBIGUOUS, true),
-    cell("half the body, closed", HALF_BODY, Fault::Close, AMBIGUOUS, true),
-    cell("half the body, black hole", HALF_BODY, Fault::BlackHole, AMBIGUOUS, true),
-    cell("half the body, late", HALF_BODY, Fault::Delay(LATE), GRANTED, true),
-    cell("half the body, too late", HALF_BODY, Fault::Delay(TOO_LATE), AMBIGUOUS, true),
-    cell("all but a byte of the body, reset", NEARLY_ALL, Fault::Reset, GRANTED, true),
-    cell("all but a byte of the body, closed", NEARLY_ALL, Fault::Close, GRANTED, true),
-    cell("all but a byte of the body, black hole", NEARLY_ALL, Fault::BlackHole, GRANTED, true),
-    cell("all but a byte of the body, late", NEARLY_ALL, Fault::Delay(LATE), GRANTED, true),
-    cell("all but a byte of the body, too late", NEARLY_ALL, Fault::Delay(TOO_LATE), GRANTED, true),
-    // After the whole body, which nobody needs a close to know.
-    cell("the whole body, reset", WHOLE, Fault::Reset, GRANTED, true),
-    cell("the whole body, closed", WHOLE, Fault::Close, GRANTED, true),
-    cell("the whole body, black hole", WHOLE, Fault::BlackHole, GRANTED, true),
-    cell("the whole body, late", WHOLE, Fault::Delay(LATE), GRANTED, true),
-    cell("the whole body, too late", WHOLE, Fault::Delay(TOO_LATE), GRANTED, true),
-];
 
 /// A rehearsal whose line to the provider leads through the proxy.
 struct Scene {
@@ -153,9 +43,7 @@ impl Scene {
         }
         let mut rehearsal = Rehearsal::over(sqlite(plan.mapping.clone()).await, &plan).await;
         rehearsal.settings.attempts = 2;
-        let proxy = Proxy::start(Wire::Http, rehearsal.sandbox.address());
-        let url = format!("http://{}/token", proxy.address());
-        rehearsal.change_provider(|provider| provider.token_url = url.parse().unwrap());
+        let proxy = through_proxy(&mut rehearsal);
         Self { rehearsal, proxy }
     }
 
@@ -165,23 +53,16 @@ impl Scene {
     }
 
     /// What must hold whatever happened: `lost` were rotated and their answers kept from us.
-    async fn judge(&self, name: &str, lost: usize) {
-        let rehearsal = &self.rehearsal;
-        let users = rehearsal.users.len();
+    async fn judge(&self, cell: &Cell, lost: u64) {
+        let (rehearsal, name) = (&self.rehearsal, cell.name);
+        let users = rehearsal.users.len() as u64;
         let audit = rehearsal.audit().await;
         assert_eq!((audit.lost_received, audit.held_crossed, audit.unknown), (0, 0, 0), "{name}: {audit:#?}");
-        assert_eq!(
-            (audit.lost_in_flight, audit.kept),
-            (lost as u64, (users - lost) as u64),
-            "{name}: {audit:#?}"
-        );
+        assert_eq!((audit.lost_in_flight, audit.kept), (lost, users - lost), "{name}: {audit:#?}");
         rehearsal.assert_whole().await;
         rehearsal.assert_nothing_claimed().await;
-        let mut states = Vec::new();
-        for position in 0..users {
-            states.push(rehearsal.bookkeeping(position).await.state);
-        }
-        let count = |state| states.iter().filter(|is| **is == state).count();
+        let states = rehearsal.states().await;
+        let count = |state| states.iter().filter(|is| **is == state).count() as u64;
         assert_eq!(
             (count(State::LostInFlight), count(State::Live)),
             (lost, users - lost),
@@ -193,10 +74,11 @@ impl Scene {
             let after = again_after_delivery(&rehearsal.sandbox, &user.refresh_token);
             assert_eq!(after, 0, "{name}: a token of {user:?} was sent again after its answer was delivered");
         }
+        let kept = if cell.cuts_a_body() { lost } else { 0 };
+        let entries = rehearsal.entries().await;
+        assert_eq!(entries.len() as u64, kept, "{name}: only what may hold a pair is kept for a person");
     }
-}
 
-impl Scene {
     /// The one who was lost has it in the document: when, where to, and how much came.
     async fn assert_evidence(&self, cell: &Cell) {
         let lost = self.rehearsal.bookkeeping(HIT).await.last_error.unwrap().lost.unwrap();
@@ -225,24 +107,13 @@ fn again_after_delivery(sandbox: &Sandbox, first: &str) -> usize {
     again
 }
 
-/// Checks each cell to its end, so that a run names every cell that fails.
-async fn each(cells: impl IntoIterator<Item = Cell>, check: impl AsyncFn(Cell)) {
-    let check = &check;
-    let running = futures::stream::iter(cells).map(|cell| async move {
-        let checked = AssertUnwindSafe(check(cell)).catch_unwind().await;
-        checked.err().map(|_| cell.name)
-    });
-    let failed: Vec<_> =
-        running.buffer_unordered(CELLS_AT_ONCE).filter_map(std::future::ready).collect().await;
-    assert!(failed.is_empty(), "these cells fail, for the reasons above: {failed:#?}");
-}
-
 #[tokio::test]
 async fn a_line_to_the_provider_that_is_broken_for_a_whole_pass_has_one_class_and_costs_nobody_else() {
     // After a whole answer the next grant on that connection is the one that is broken: that is another cell.
     let is_of_the_next =
         |cell: &Cell| cell.stage == WHOLE && matches!(cell.fault, Fault::BlackHole | Fault::Delay(TOO_LATE));
-    each(TABLE.into_iter().filter(|cell| !is_of_the_next(cell)), broken_pass).await;
+    let cells = TABLE.into_iter().filter(|cell| !is_of_the_next(cell));
+    each(CELLS_AT_ONCE, cells.map(|cell| (cell.name.to_owned(), broken_pass(cell)))).await;
 }
 
 async fn broken_pass(cell: Cell) {
@@ -260,7 +131,7 @@ async fn broken_pass(cell: Cell) {
             (Exit::Well, users),
             "{name}: {summary:?}"
         );
-        return scene.judge(name, 0).await;
+        return scene.judge(&cell, 0).await;
     }
     assert_eq!(
         (summary.exit(), summary.count(Outcome::StillDue)),
@@ -286,18 +157,12 @@ async fn broken_pass(cell: Cell) {
     }
     assert_eq!(next.count(Outcome::LostInFlight), lost, "{name}: {next:?}");
     assert_eq!(next.count(Outcome::Refreshed), users - lost, "{name}: {next:?}");
-    scene.judge(name, usize::try_from(lost).unwrap()).await;
-    let kept = if cell.cuts_a_body() { usize::try_from(lost).unwrap() } else { 0 };
-    assert_eq!(
-        rehearsal.entries().await.len(),
-        kept,
-        "{name}: only what may hold a pair is kept for a person"
-    );
+    scene.judge(&cell, lost).await;
 }
 
 #[tokio::test]
 async fn a_line_to_the_provider_that_breaks_once_is_settled_in_the_same_pass() {
-    each(TABLE, one_break).await;
+    each(CELLS_AT_ONCE, TABLE.into_iter().map(|cell| (cell.name.to_owned(), one_break(cell)))).await;
 }
 
 async fn one_break(cell: Cell) {
@@ -316,13 +181,7 @@ async fn one_break(cell: Cell) {
     );
     let ledger = rehearsal.sandbox.ledger();
     assert_eq!((ledger.granted, ledger.reuses), (users, lost), "{name}: shown once more, to find out");
-    scene.judge(name, usize::try_from(lost).unwrap()).await;
-    let kept = if cell.cuts_a_body() { usize::try_from(lost).unwrap() } else { 0 };
-    assert_eq!(
-        rehearsal.entries().await.len(),
-        kept,
-        "{name}: only what may hold a pair is kept for a person"
-    );
+    scene.judge(&cell, lost).await;
     if lost > 0 {
         scene.assert_evidence(&cell).await;
     }

@@ -1,28 +1,23 @@
 //! The line to MongoDB: a cell for each call of a pass, each stage of it and each way to break.
 
+mod asked;
+
+use super::{LATE, TOO_LATE, each};
 use crate::proof::run_pass;
-use crate::store::backend::{COLLECTION, mongo};
-use crate::support::meddler::{Call, Mishap};
+use crate::store::backend::mongo;
+use crate::support::meddler::Mishap;
 use crate::support::mongod;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
 use crate::support::rehearsal::{Plan, Rehearsal};
+use asked::{Asked, EVERY};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::summary::Exit;
-use futures::{FutureExt as _, StreamExt as _};
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// Longest wait for an answer, in milliseconds, where none comes; on an overloaded machine all others come in time.
 const SHORT_WAIT_MS: u64 = 3000;
-
-/// Late, and yet in time.
-const LATE: Duration = Duration::from_millis(300);
-
-/// Later than anybody waits.
-const TOO_LATE: Duration = Duration::from_mins(1);
 
 /// How often the line breaks: once more than the driver tries by itself.
 const TIMES: u64 = 3;
@@ -34,26 +29,6 @@ const SILENT_TIMES: u64 = 2;
 const CELLS_AT_ONCE: usize = 30;
 
 const USERS: usize = 12;
-
-/// What a pass asks of the store when the line breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// Before the first grant: is it there, and can it be written?
-    Prepare,
-    /// Which documents are due?
-    DuePage,
-    /// The claim itself.
-    Claim,
-    /// Which of them carry our claim?
-    ReadClaims,
-    /// The new pair.
-    WriteBack,
-    /// What became of a pair whose write matched nothing?
-    ReadAgain,
-}
-
-const EVERY: [Asked; 6] =
-    [Asked::Prepare, Asked::DuePage, Asked::Claim, Asked::ReadClaims, Asked::WriteBack, Asked::ReadAgain];
 
 const STAGES: [(&str, Stage); 5] = [
     ("nothing of the command", Stage::Request(Cut::Nothing)),
@@ -70,32 +45,6 @@ const FAULTS: [(&str, Fault); 5] = [
     ("late", Fault::Delay(LATE)),
     ("too late", Fault::Delay(TOO_LATE)),
 ];
-
-impl Asked {
-    fn is(self, call: &Call) -> bool {
-        match self {
-            Self::Prepare => matches!(call, Call::Prepare),
-            Self::DuePage => matches!(call, Call::DuePage),
-            Self::Claim | Self::ReadClaims => matches!(call, Call::Claim),
-            Self::WriteBack => call.writes_a_pair(),
-            Self::ReadAgain => matches!(call, Call::Read(_)),
-        }
-    }
-
-    /// The first element of the command, as it is on the line.
-    fn command(self) -> Vec<u8> {
-        let name = match self {
-            Self::Prepare | Self::Claim | Self::WriteBack => "update",
-            Self::DuePage | Self::ReadClaims | Self::ReadAgain => "find",
-        };
-        let mut element = vec![0x02];
-        element.extend(name.as_bytes());
-        element.push(0);
-        element.extend(u32::try_from(COLLECTION.len() + 1).unwrap().to_le_bytes());
-        element.extend(COLLECTION.as_bytes());
-        element
-    }
-}
 
 /// A rehearsal whose line to MongoDB leads through the proxy.
 struct Scene {
@@ -122,6 +71,30 @@ impl Scene {
         let mut backend = mongo(test, plan.mapping.clone()).await?;
         backend.reach_by(&uri).await;
         Some(Self { rehearsal: Rehearsal::over(backend, &plan).await, proxy })
+    }
+
+    /// Does something with the line at each of these calls, which are counted from 0.
+    fn at_each(&self, asked: Asked, act: impl Fn(usize, &Proxy) + Send + Sync + 'static) {
+        let (calls, unsure, proxy) = (AtomicUsize::new(0), AtomicBool::new(false), self.proxy.clone());
+        self.rehearsal.meddler.decide(move |call| {
+            // Only a write that may have happened makes anybody read again.
+            if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
+                return Mishap::LostAcknowledgement;
+            }
+            if asked.is(call) {
+                act(calls.fetch_add(1, Ordering::SeqCst), &proxy);
+            }
+            Mishap::None
+        });
+    }
+
+    /// The same, where the first of these calls meets a strike.
+    fn strike_at_first(&self, asked: Asked, strike: Strike) {
+        self.at_each(asked, move |number, proxy| {
+            if number == 0 {
+                proxy.strike(strike.clone());
+            }
+        });
     }
 
     /// Everybody has a new pair, which was asked for once, and nothing is left open.
@@ -157,37 +130,22 @@ async fn a_line_to_mongodb_that_breaks_at_any_call_costs_no_token_and_no_second_
     let cells = cells.filter(|(_, stage, fault)| {
         fault.1 != Fault::Delay(TOO_LATE) || matches!(stage.1.cut(), Some(Cut::Nothing))
     });
-    let running =
-        futures::stream::iter(cells.enumerate()).map(|(number, (asked, stage, fault))| async move {
-            let name = format!("{asked:?}: {}, {}", stage.0, fault.0);
-            let checked = AssertUnwindSafe(cell(&name, number, asked, stage.1, fault.1)).catch_unwind().await;
-            checked.err().map(|_| name)
-        });
-    let failed: Vec<_> =
-        running.buffer_unordered(CELLS_AT_ONCE).filter_map(std::future::ready).collect().await;
-    assert!(failed.is_empty(), "these cells fail, for the reasons above: {failed:#?}");
+    let cells = cells.enumerate().map(|(number, (asked, stage, fault))| {
+        let name = format!("{asked:?}: {}, {}", stage.0, fault.0);
+        (name.clone(), cell(name, number, asked, stage.1, fault.1))
+    });
+    each(CELLS_AT_ONCE, cells).await;
 }
 
-async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Fault) {
+async fn cell(name: String, number: usize, asked: Asked, stage: Stage, fault: Fault) {
     let (times, more) = if matches!(fault, Fault::BlackHole | Fault::Delay(TOO_LATE)) {
         (SILENT_TIMES, format!("&socketTimeoutMS={SHORT_WAIT_MS}"))
     } else {
         (TIMES, String::new())
     };
     let Some(scene) = Scene::new(&format!("line_{number}"), &more).await else { return };
-    let (rehearsal, proxy) = (&scene.rehearsal, scene.proxy.clone());
-    let strike = Strike { stage, fault, needle: Some(asked.command()), times };
-    let (armed, unsure) = (AtomicBool::new(false), AtomicBool::new(false));
-    rehearsal.meddler.decide(move |call| {
-        // Only a write that may have happened makes anybody read again.
-        if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
-            return Mishap::LostAcknowledgement;
-        }
-        if asked.is(call) && !armed.swap(true, Ordering::SeqCst) {
-            proxy.strike(strike.clone());
-        }
-        Mishap::None
-    });
+    let rehearsal = &scene.rehearsal;
+    scene.strike_at_first(asked, Strike { stage, fault, needle: Some(asked.command()), times });
     // A line that is too slow for a short wait may be so at the beginning, too.
     let may_not_begin = !more.is_empty();
     let mut exit = run(rehearsal, &Stop::default()).await;
@@ -202,7 +160,13 @@ async fn cell(name: &str, number: usize, asked: Asked, stage: Stage, fault: Faul
     }
     assert_eq!(exit, Exit::Well, "{name}: it waits, and goes on; or it didn't begin, and redeemed nothing");
     assert!(scene.proxy.struck() >= 1, "{name}");
-    scene.judge(name).await;
+    scene.judge(&name).await;
+}
+
+/// MongoDB goes: nobody listens, and the connections that stood are reset.
+fn goes_away(proxy: &Proxy) {
+    proxy.gone();
+    proxy.reset_all();
 }
 
 /// Checks something with each call, all at once.
@@ -219,23 +183,11 @@ async fn a_mongodb_that_goes_away_and_comes_back_is_waited_for() {
         else {
             return;
         };
-        let (rehearsal, proxy) = (&scene.rehearsal, scene.proxy.clone());
-        let (calls, unsure) = (AtomicUsize::new(0), AtomicBool::new(false));
-        rehearsal.meddler.decide(move |call| {
-            if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
-                return Mishap::LostAcknowledgement;
-            }
-            if asked.is(call) {
-                match calls.fetch_add(1, Ordering::SeqCst) {
-                    0 => {
-                        proxy.gone();
-                        proxy.reset_all();
-                    }
-                    2 => proxy.back(),
-                    _ => {}
-                }
-            }
-            Mishap::None
+        let rehearsal = &scene.rehearsal;
+        scene.at_each(asked, |number, proxy| match number {
+            0 => goes_away(proxy),
+            2 => proxy.back(),
+            _ => {}
         });
         assert_eq!(run(rehearsal, &Stop::default()).await, Exit::Well, "{asked:?}");
         scene.judge(&format!("{asked:?}")).await;
@@ -250,26 +202,15 @@ async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_ever
         else {
             return;
         };
-        let (rehearsal, proxy, stop) = (&scene.rehearsal, scene.proxy.clone(), Stop::default());
-        let (calls, unsure, told) = (AtomicUsize::new(0), AtomicBool::new(false), stop.clone());
-        rehearsal.meddler.decide(move |call| {
-            if asked == Asked::ReadAgain && call.writes_a_pair() && !unsure.swap(true, Ordering::SeqCst) {
-                return Mishap::LostAcknowledgement;
+        let (rehearsal, stop) = (&scene.rehearsal, Stop::default());
+        let told = stop.clone();
+        scene.at_each(asked, move |number, proxy| match number {
+            0 => goes_away(proxy),
+            2 => {
+                told.take_no_more.cancel();
+                told.give_up.cancel();
             }
-            if asked.is(call) {
-                match calls.fetch_add(1, Ordering::SeqCst) {
-                    0 => {
-                        proxy.gone();
-                        proxy.reset_all();
-                    }
-                    2 => {
-                        told.take_no_more.cancel();
-                        told.give_up.cancel();
-                    }
-                    _ => {}
-                }
-            }
-            Mishap::None
+            _ => {}
         });
         let exit = run(rehearsal, &stop).await;
         assert!(matches!(exit, Exit::Unavailable | Exit::StillDue), "{asked:?}: {exit:?}");
@@ -284,16 +225,8 @@ async fn a_mongodb_that_stays_away_ends_a_stopped_pass_and_the_next_one_has_ever
 #[tokio::test]
 async fn connections_that_went_silent_do_not_use_up_the_pool() {
     let Some(scene) = Scene::new("silent_pool", "&maxPoolSize=2&socketTimeoutMS=2000").await else { return };
-    let (armed, proxy) = (AtomicBool::new(false), scene.proxy.clone());
-    let stage = Stage::Answer(Cut::Nothing);
-    let needle = Some(Asked::WriteBack.command());
-    let strike = Strike { stage, fault: Fault::BlackHole, needle, times: 4 };
-    scene.rehearsal.meddler.decide(move |call| {
-        if call.writes_a_pair() && !armed.swap(true, Ordering::SeqCst) {
-            proxy.strike(strike.clone());
-        }
-        Mishap::None
-    });
+    let (stage, needle) = (Stage::Answer(Cut::Nothing), Some(Asked::WriteBack.command()));
+    scene.strike_at_first(Asked::WriteBack, Strike { stage, fault: Fault::BlackHole, needle, times: 4 });
     let exit = run(&scene.rehearsal, &Stop::default()).await;
     assert_eq!((exit, scene.proxy.struck()), (Exit::Well, 4), "it waits, and goes on");
     scene.judge("silent pool").await;

@@ -1,0 +1,39 @@
+//! Answers that nobody could read, and that held no pair: their tokens are asked for again.
+
+use crate::commands::{CommandError, Surroundings, run};
+use crate::config::Need;
+use crate::journal::EntryId;
+use crate::pass::Retried;
+use crate::report::summary::Exit;
+
+/// Lets the next pass ask for these tokens again; the first that can't be given free ends it, and those before it are.
+pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Provider)?;
+    let pass = run::pass(&config, surroundings).await?;
+    let (mut retried, mut failed) = (Vec::new(), None);
+    for id in ids {
+        match pass.retry(*id).await {
+            Ok(one) => retried.push(one),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    pass.journal.close().await;
+    if !retried.is_empty() || failed.is_none() {
+        let text: Vec<_> = retried.iter().map(retried_text).collect();
+        surroundings.print(&text.join("\n"), &retried)?;
+    }
+    failed.map_or(Ok(Exit::Well), |error| Err(super::orphans::by_hand(error)))
+}
+
+fn retried_text(retried: &Retried) -> String {
+    let Retried { id, subject, provider, waits, .. } = retried;
+    let next = if *waits {
+        "the next pass asks again; a refusal then is a loss (`lost_in_flight`), and not a revoked login"
+    } else {
+        "its document holds another token, or is gone: there is nothing to ask for"
+    };
+    format!("the token of `{subject}` at `{provider}` (entry {id}) is free\n  next: {next}")
+}

@@ -1,0 +1,52 @@
+//! What is said of a provider: by each answer, and at last why it gets no more grants.
+
+use super::Suspicion;
+use std::time::Duration;
+
+/// What an answer says about the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// It works, and knows our client: a grant, or a well-formed refusal of one token.
+    Works {
+        /// Was it a grant? Only a grant ends the canary.
+        granted: bool,
+    },
+    /// It works, and refuses a token of which nothing bad was known.
+    Refused {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// It asks for a pause, for so long if it said.
+    Throttled(Option<Duration>),
+    /// No use was to be had: not reached, failed, or nobody knows.
+    Failed,
+    /// It doesn't accept our client.
+    ClientRejected {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// It wasn't asked.
+    NotAsked,
+}
+
+/// Why a provider gets no more grants in this pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stopped {
+    /// It rejected the client so often in a row that it is our fault.
+    ClientRejected {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// It refused so many tokens that this is more likely our fault than their users' fate.
+    Refusals(Suspicion),
+    /// It failed for longer than a pass waits.
+    Outage,
+    /// The journal or the store can keep no more answers.
+    CannotKeep,
+}

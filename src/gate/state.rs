@@ -1,0 +1,208 @@
+//! How a gate stands: what it lets through now, and what each answer changes.
+
+use super::pace::Pace;
+use super::refusals::Refusals;
+use super::{Signal, Stopped};
+use crate::provider::rate::Rate;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Pause after a throttled answer that names no time.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Failures in a row that make an outage: fewer are bad luck with a provider that fails now and then.
+pub(super) const OUTAGE_FAILURES: u32 = 8;
+
+/// First wait of an outage; it doubles with each failed probe.
+const FIRST_OUTAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest wait between two probes of an outage.
+const LONGEST_OUTAGE_WAIT: Duration = Duration::from_mins(1);
+
+/// An outage that lasts longer ends the pass: what is due stays due, and the next wake tries again.
+pub(super) const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
+
+/// A provider that asked for pauses and answered nothing else for so long is out: three of the longest pauses.
+///
+/// What is due stays due, and the next wake tries again; until then nobody waits for a pass that doesn't end.
+pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
+
+/// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
+/// user after user.
+const CLIENT_REJECTIONS: u32 = 3;
+
+/// What a person may want to know of a gate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    /// Grants out now.
+    pub in_flight: usize,
+    /// How long the provider still pauses us.
+    pub paused_for: Option<Duration>,
+    /// Share of the full rate.
+    pub factor: f64,
+    /// Is the sink full or the store down?
+    pub closed: bool,
+}
+
+/// Everything that a gate knows of its provider in this pass.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) pace: Pace,
+    concurrency: NonZeroUsize,
+    limited: bool,
+    pub(super) in_flight: usize,
+    /// No grant yet: one at a time, so that a mistake of ours costs one token and not a pool of them.
+    pub(super) canary: bool,
+    paused_until: Option<Instant>,
+    pub(super) closed: bool,
+    failures: u32,
+    outage: Option<Outage>,
+    /// Since when it has only asked for pauses.
+    throttled_since: Option<Instant>,
+    client_rejections: u32,
+    pub(super) refusals: Refusals,
+    pub(super) stopped: Option<Stopped>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    wait: Duration,
+    last_probe: Instant,
+}
+
+/// What stands between a token and the provider.
+#[derive(Debug)]
+pub(super) enum Wait {
+    Until(Instant),
+    Change,
+}
+
+impl State {
+    pub(super) fn new(rate: Option<Rate>, concurrency: NonZeroUsize, now: Instant) -> Self {
+        Self {
+            pace: Pace::new(rate, now),
+            concurrency,
+            limited: rate.is_some(),
+            in_flight: 0,
+            canary: true,
+            paused_until: None,
+            closed: false,
+            failures: 0,
+            outage: None,
+            throttled_since: None,
+            client_rejections: 0,
+            refusals: Refusals::default(),
+            stopped: None,
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> Status {
+        Status {
+            in_flight: self.in_flight,
+            paused_for: self
+                .paused_until
+                .map(|until| until.saturating_duration_since(now))
+                .filter(|p| !p.is_zero()),
+            factor: self.pace.factor(),
+            closed: self.closed,
+        }
+    }
+
+    /// Lets one grant through, and numbers it; or says what it waits for.
+    pub(super) fn take(&mut self, now: Instant) -> Result<u64, Wait> {
+        if self.closed || self.in_flight >= self.most_in_flight() {
+            return Err(Wait::Change);
+        }
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return Err(Wait::Until(until));
+        }
+        let number = self.pace.take(now).map_err(Wait::Until)?;
+        self.in_flight += 1;
+        Ok(number)
+    }
+
+    fn most_in_flight(&self) -> usize {
+        if self.canary || self.outage.is_some() {
+            return 1;
+        }
+        if self.limited {
+            return self.concurrency.get();
+        }
+        // Without a rate to slow down, a throttled provider gets fewer at once.
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a pool size, rounded up"
+        )]
+        let share = (self.concurrency.get() as f64 * self.pace.factor()).ceil() as usize;
+        share.max(1)
+    }
+
+    /// Takes note of what the provider answered to a grant that was let through at `sent`.
+    pub(super) fn signal(&mut self, signal: Signal, sent: Instant, now: Instant) {
+        match signal {
+            Signal::Works { granted } => {
+                self.failures = 0;
+                self.throttled_since = None;
+                self.client_rejections = 0;
+                self.outage = None;
+                self.canary &= !granted;
+                if granted {
+                    self.refusals.granted();
+                }
+                self.pace.clean(now);
+            }
+            Signal::Refused { code, http_status } => {
+                self.signal(Signal::Works { granted: false }, sent, now);
+                if let Some(suspicion) = self.refusals.refused(&code, http_status) {
+                    self.stopped.get_or_insert(Stopped::Refusals(suspicion));
+                }
+            }
+            Signal::Throttled(wait) => {
+                self.pace.throttled(sent, now);
+                let since = *self.throttled_since.get_or_insert(now);
+                if now.saturating_duration_since(since) >= THROTTLED_PATIENCE {
+                    self.stopped.get_or_insert(Stopped::Outage);
+                }
+                self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
+            }
+            Signal::Failed => self.failed(sent, now),
+            Signal::ClientRejected { code, http_status } => {
+                self.client_rejections += 1;
+                if self.client_rejections >= CLIENT_REJECTIONS {
+                    self.stopped.get_or_insert(Stopped::ClientRejected { code, http_status });
+                }
+            }
+            Signal::NotAsked => {}
+        }
+    }
+
+    fn failed(&mut self, sent: Instant, now: Instant) {
+        self.failures += 1;
+        let wait = match &mut self.outage {
+            // Grants that were out when the outage was noticed say nothing new.
+            Some(outage) if sent < outage.last_probe => return,
+            Some(outage) => {
+                if now.saturating_duration_since(outage.since) >= OUTAGE_PATIENCE {
+                    self.stopped.get_or_insert(Stopped::Outage);
+                }
+                outage.wait = (outage.wait * 2).min(LONGEST_OUTAGE_WAIT);
+                outage.last_probe = now;
+                outage.wait
+            }
+            None if self.failures >= OUTAGE_FAILURES => {
+                self.outage = Some(Outage { since: now, wait: FIRST_OUTAGE_WAIT, last_probe: now });
+                FIRST_OUTAGE_WAIT
+            }
+            None => return,
+        };
+        self.pause(now + wait);
+    }
+
+    fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(self.paused_until.map_or(until, |earlier| earlier.max(until)));
+    }
+}

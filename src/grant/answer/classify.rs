@@ -1,0 +1,110 @@
+//! From a raw answer to its class: by the pair in it, else by its code, else by its status.
+
+use super::code::{find_code, listed_class, shown_code};
+use super::pair::{read_pair, read_partial_pair};
+use super::{Class, Reading, retry_after};
+use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
+use crate::grant::body::{Body, holds_refresh_token};
+use crate::provider::AnswerShape;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Reads a raw answer, fresh or out of the journal.
+#[must_use]
+pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
+    let reading =
+        |class, code: &str| Reading { class, code: code.to_owned(), http_status: Some(answer.status) };
+    let body = Body::read(&answer.body);
+    let success = (200..300).contains(&answer.status);
+    if success && let Some(granted) = read_pair(&body, shape) {
+        return reading(Class::Granted(granted), "granted");
+    }
+    // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
+    // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
+    if success
+        && body.value().is_none()
+        && let Some(granted) = read_partial_pair(&answer.body, shape)
+    {
+        return reading(Class::Granted(granted), "granted");
+    }
+    let wait = answer.retry_after.as_deref().and_then(|field| retry_after(field, now));
+    if answer.status == 429 {
+        return reading(Class::Throttled(wait), "http_429");
+    }
+    if !answer.complete {
+        return reading(
+            if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
+            "cut_body",
+        );
+    }
+    let found = body.value().and_then(|body| find_code(body, shape));
+    let found = found.as_deref();
+    // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
+    // A 5xx is a server in trouble, whatever its body says: it marks nobody, and neither does what had to be mended.
+    let speaks = body.is_well_formed() && (success || (400..500).contains(&answer.status));
+    if let Some(code) = found.filter(|_| speaks)
+        && let Some(class) = listed_class(code, shape, wait)
+    {
+        return reading(class, code);
+    }
+    if success {
+        let (class, code) = success_without_pair(answer, &body, found, shape);
+        return reading(class, code);
+    }
+    let (class, code) = by_status(answer.status, wait);
+    reading(class, found.map_or(&code, shown_code))
+}
+
+/// What a success says that holds neither a pair nor a code that is listed.
+fn success_without_pair<'a>(
+    answer: &RawAnswer,
+    body: &Body,
+    found: Option<&'a str>,
+    shape: &AnswerShape,
+) -> (Class, &'a str) {
+    match (found, body.value()) {
+        (_, Some(value)) if holds_refresh_token(value) => (Class::Unreadable, "no_tokens"),
+        // An error in the clothes of a success: nothing was rotated.
+        (Some(code), _) => (Class::Unlisted, shown_code(code)),
+        (None, Some(Value::Object(_))) => (Class::Unreadable, "no_tokens"),
+        (None, None) if matches!(body, Body::Cut) => (Class::Ambiguous, "cut_body"),
+        (None, None) if names_access_token(answer, shape) => (Class::Unreadable, "not_json"),
+        // A page of somebody in between, or nothing: nobody knows what the provider did.
+        (None, _) => (Class::Ambiguous, unreadable_code(answer)),
+    }
+}
+
+/// What a status alone says, when no known code stands beside it.
+fn by_status(status: u16, wait: Option<Duration>) -> (Class, String) {
+    let class = match status {
+        // Nobody at this address redeems tokens, or not for us: the URL or the credentials are wrong.
+        300..400 | 401 | 403 | 404 | 405 | 407 | 410 | 411 | 415 => Class::ClientRejected,
+        503 => match wait {
+            Some(wait) => Class::Throttled(Some(wait)),
+            None => Class::Transient,
+        },
+        408 | 421 | 425 => Class::Transient,
+        400..500 => Class::Unlisted,
+        // 500, 502, 504, a CDN's 52x, and what no RFC knows: it may have been processed.
+        _ => Class::Ambiguous,
+    };
+    (class, format!("http_{status}"))
+}
+
+/// Does a success that isn't JSON speak of an access token all the same? Then it is the provider's own, and very likely
+/// rotated: a page of somebody in between doesn't, or is a page.
+fn names_access_token(answer: &RawAnswer, shape: &AnswerShape) -> bool {
+    let name = shape.access_token.rsplit('/').next().unwrap_or_default().as_bytes();
+    let is_page = answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
+    !is_page && !name.is_empty() && answer.body.windows(name.len()).any(|window| window == name)
+}
+
+/// Why a success couldn't be read, in a word.
+fn unreadable_code(answer: &RawAnswer) -> &'static str {
+    match answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => "empty_body",
+        Some(b'<') => "html",
+        Some(_) => "no_object",
+    }
+}

@@ -1,0 +1,58 @@
+//! The pair in an answer, as far as it came.
+
+use super::Granted;
+use crate::grant::RawAnswer;
+use crate::grant::body::{Body, holds_refresh_token};
+use crate::grant::partial::complete_part;
+use crate::provider::AnswerShape;
+use crate::token::{AccessToken, RefreshToken};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Longest lifetime believed, in seconds: 100 years. What is beyond is a unit mistaken, and would overflow a date.
+const MAX_LIFETIME_SECONDS: f64 = 100.0 * 365.0 * 86_400.0;
+
+/// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
+pub(super) fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
+    let access_token = AccessToken::new(body.text(&shape.access_token)?.to_owned());
+    let value = body.value()?;
+    let refresh_token = match value.pointer(&shape.refresh_token) {
+        // Not where the profile says, but there: to keep the old one would be to lose the new one.
+        None | Some(Value::Null) if holds_refresh_token(value) => return None,
+        None | Some(Value::Null) => None,
+        Some(Value::String(token)) if token.is_empty() => None,
+        Some(Value::String(token)) if body.is_whole(token) => Some(RefreshToken::new(token.clone())),
+        // A refresh token is there and can't be read.
+        Some(_) => return None,
+    };
+    Some(Granted {
+        access_token,
+        refresh_token,
+        expires_in: value.pointer(&shape.expires_in).and_then(seconds),
+        refresh_expires_in: value.pointer(&shape.refresh_token_expires_in).and_then(seconds),
+    })
+}
+
+/// A pair of which both strings came to their end in a body that didn't; without a whole refresh token nobody knows
+/// whether the rest would have held one.
+pub(super) fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {
+    let granted = read_pair(&Body::Json(complete_part(body)?), shape)?;
+    granted.refresh_token.is_some().then_some(granted)
+}
+
+/// Does an answer without a pair hold a refresh token all the same, whole? Then a person may want it.
+#[must_use]
+pub fn holds_a_token(answer: &RawAnswer) -> bool {
+    let part = Body::read(&answer.body).value().cloned().or_else(|| complete_part(&answer.body));
+    part.is_some_and(|part| holds_refresh_token(&part))
+}
+
+/// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    (seconds > 0.0 && seconds <= MAX_LIFETIME_SECONDS).then(|| Duration::from_secs_f64(seconds))
+}

@@ -1,0 +1,153 @@
+//! A row for each kind of answer, and a property over any bytes.
+
+use super::*;
+use crate::grant::RawAnswer;
+use crate::provider::profile;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+fn answer(status: u16, body: &str) -> RawAnswer {
+    RawAnswer {
+        status,
+        retry_after: None,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        complete: true,
+        received_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn class_of(status: u16, body: &str) -> (&'static str, String) {
+    let shape = profile::load("autodesk").unwrap().answer;
+    let reading = read_answer(&answer(status, body), &shape, Timestamp::UNIX_EPOCH);
+    (reading.class.word(), reading.code)
+}
+
+#[test]
+fn every_answer_has_one_class() {
+    let pair = r#"{"access_token":"a","refresh_token":"r","expires_in":3599}"#;
+    let table: [(u16, &str, &str, &str); 34] = [
+        (200, pair, "granted", "granted"),
+        (201, pair, "granted", "granted"),
+        (200, r#"{"access_token":"a"}"#, "granted", "granted"),
+        (200, r#"{"access_token":"a","refresh_token":null}"#, "granted", "granted"),
+        (200, r#"{"access_token":"a","refresh_token":7}"#, "unreadable", "no_tokens"),
+        (200, r#"{"access_token":""}"#, "unreadable", "no_tokens"),
+        (200, r#"{"refresh_token":"r"}"#, "unreadable", "no_tokens"),
+        (200, "<html>Sign in to the Wi-Fi</html>", "ambiguous", "html"),
+        (200, "", "ambiguous", "empty_body"),
+        (204, "", "ambiguous", "empty_body"),
+        (200, "OK", "ambiguous", "no_object"),
+        (200, "[1]", "ambiguous", "no_object"),
+        (200, r#"{"error":"invalid_grant"}"#, "refused", "invalid_grant"),
+        (200, r#"{"error":"odd"}"#, "unlisted", "odd"),
+        (400, r#"{"error":"invalid_grant","error_description":"dead"}"#, "refused", "invalid_grant"),
+        (403, r#"{"error":"invalid_grant"}"#, "refused", "invalid_grant"),
+        (401, r#"{"error":"invalid_client"}"#, "client_rejected", "invalid_client"),
+        (400, r#"{"error":"unauthorized_client"}"#, "client_rejected", "unauthorized_client"),
+        (401, r#"{"developerMessage":"x","errorCode":"AUTH-003"}"#, "client_rejected", "AUTH-003"),
+        (403, "<html>blocked by the firewall</html>", "client_rejected", "http_403"),
+        (302, "", "client_rejected", "http_302"),
+        (404, "<html>", "client_rejected", "http_404"),
+        (400, r#"{"error":"brand_new_error"}"#, "unlisted", "brand_new_error"),
+        (400, r#"{"error":"a sentence with a secret in it"}"#, "unlisted", "unlisted_code"),
+        (400, r#"{"error":["invalid_grant"]}"#, "unlisted", "http_400"),
+        (400, r#"{"developerMessage":"invalid_grant"}"#, "unlisted", "http_400"),
+        (400, "invalid_grant", "unlisted", "http_400"),
+        (429, r#"{"developerMessage":"Quota limit exceeded."}"#, "throttled", "http_429"),
+        (429, r#"{"error":"invalid_grant"}"#, "throttled", "http_429"),
+        (500, "", "ambiguous", "http_500"),
+        (500, r#"{"error":"invalid_grant"}"#, "ambiguous", "invalid_grant"),
+        (502, "<html>", "ambiguous", "http_502"),
+        (503, "", "transient", "http_503"),
+        (504, "", "ambiguous", "http_504"),
+    ];
+    for (status, body, class, code) in table {
+        assert_eq!(class_of(status, body), (class, code.to_owned()), "{status} {body}");
+    }
+}
+
+#[test]
+fn a_pair_is_read_whole() {
+    let shape = profile::load("generic").unwrap().answer;
+    let body =
+        r#"{"access_token":"a","refresh_token":"r","expires_in":"3600","refresh_token_expires_in":8726400}"#;
+    let Class::Granted(granted) = read_answer(&answer(200, body), &shape, Timestamp::UNIX_EPOCH).class else {
+        panic!("granted")
+    };
+    assert_eq!(granted.access_token.expose(), "a");
+    assert_eq!(granted.refresh_token.unwrap().expose(), "r");
+    assert_eq!(granted.expires_in, Some(Duration::from_hours(1)));
+    assert_eq!(granted.refresh_expires_in, Some(Duration::from_hours(101 * 24)));
+}
+
+#[test]
+fn a_cut_success_is_ambiguous_unless_the_pair_is_whole() {
+    let shape = profile::load("generic").unwrap().answer;
+    let mut cut = answer(200, r#"{"access_token":"a","refresh_tok"#);
+    cut.complete = false;
+    assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class, Class::Ambiguous);
+    for short in [
+        r#"{"access_token":"a","expires_in":3599}"#,
+        r#"{"access_token":"a","expires_in":3599,"refresh_token":null"#,
+        r#"{"refresh_token":"r","access_token":"a"#,
+        r#"{"refresh_token":"r","access_token":""#,
+    ] {
+        cut.body = Bytes::from_static(short.as_bytes());
+        let class = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class;
+        // What parses as a whole says of itself that nothing is missing.
+        assert_eq!(class.word(), if short.ends_with('}') { "granted" } else { "ambiguous" }, "{short}");
+    }
+    for enough in [
+        r#"{"access_token":"a","refresh_token":"r""#,
+        r#"{"refresh_token":"r","expires_in":36,"access_token":"a","expires_in_more":36"#,
+    ] {
+        cut.body = Bytes::from_static(enough.as_bytes());
+        for complete in [false, true] {
+            cut.complete = complete;
+            let Class::Granted(granted) = read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class else {
+                panic!("{enough}")
+            };
+            assert_eq!(granted.refresh_token.unwrap().expose(), "r");
+            assert_eq!(granted.access_token.expose(), "a");
+        }
+    }
+    cut.complete = false;
+    cut.body = Bytes::from_static(br#"{"access_token":"a","refresh_token":"r"}"#);
+    assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted");
+    let refusal = RawAnswer { complete: false, ..answer(400, r#"{"error":"invalid_grant"}"#) };
+    assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Unlisted);
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date_and_clamped() {
+    let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    for (field, expected) in [
+        ("0", Some(0)),
+        (" 7 ", Some(7)),
+        ("86400", Some(600)),
+        ("99999999999999999999999", Some(600)),
+        ("Sat, 21 Nov 2026 03:00:30 GMT", Some(30)),
+        ("Sat, 21 Nov 2026 02:00:00 GMT", Some(0)),
+        ("Sun, 22 Nov 2026 03:00:00 GMT", Some(600)),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+    ] {
+        assert_eq!(retry_after(field, now), expected.map(Duration::from_secs), "{field:?}");
+    }
+    let throttled = RawAnswer { retry_after: Some("7".into()), ..answer(503, "") };
+    let shape = profile::load("generic").unwrap().answer;
+    assert_eq!(read_answer(&throttled, &shape, now).class, Class::Throttled(Some(Duration::from_secs(7))));
+}
+
+proptest! {
+    /// Whatever comes, it is classified, nobody panics, and a user is marked only by a listed code.
+    #[test]
+    fn any_bytes_are_classified(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200), complete: bool) {
+        let raw = RawAnswer { status, retry_after: None, body: body.into(), complete, received_at: Timestamp::UNIX_EPOCH };
+        let shape = profile::load("autodesk").unwrap().answer;
+        let reading = read_answer(&raw, &shape, Timestamp::UNIX_EPOCH);
+        prop_assert!(reading.class != Class::Refused || reading.code == "invalid_grant");
+    }
+}

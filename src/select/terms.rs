@@ -1,0 +1,93 @@
+//! What a pass claims with: for how long, and how much at once.
+
+use crate::clock::Timestamp;
+use crate::provider::rate::Rate;
+use crate::token::Lease;
+use chrono::TimeDelta;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Largest page, in documents: a few MiB at most with the fields that we read.
+const LARGEST_PAGE: usize = 500;
+
+/// Pages in hand when one is in use and the next is being read.
+const PAGES_IN_HAND: u32 = 2;
+
+/// Share of the lease in which the pages in hand must have passed the gate.
+const LEASE_SHARE: u32 = 4;
+
+/// What a pass claims with.
+#[derive(Debug, Clone)]
+pub struct ClaimTerms {
+    /// The fence of this pass.
+    pub lease_id: String,
+    /// `host:pid`.
+    pub owner: String,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// Due by then.
+    pub due_by: Timestamp,
+    /// Everything, due or not.
+    pub force: bool,
+    /// Documents a page.
+    pub page: usize,
+    /// Does the provider's profile say that a token whose answer was lost is never sent again?
+    pub punishes_reuse: bool,
+}
+
+impl ClaimTerms {
+    /// A lease from `now` on.
+    #[must_use]
+    pub fn lease_from(&self, now: Timestamp) -> Lease {
+        let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
+        let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
+        Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until }
+    }
+
+    /// Claims of others that ended before this may be taken over, also by force.
+    ///
+    /// Only one lease length after their end: a process that was stopped, or cut off from the store, for longer than
+    /// its claims lasted may hold an answer, and gets as much time again to write it. Its own next start gives its
+    /// claims back at once.
+    #[must_use]
+    pub fn takes_over_from(&self, now: Timestamp) -> Timestamp {
+        Self::takes_over(self.lease, now)
+    }
+
+    /// The same for a lease of this length.
+    #[must_use]
+    pub fn takes_over(lease: Duration, now: Timestamp) -> Timestamp {
+        let lasts = TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
+        now.checked_sub_signed(lasts).unwrap_or(Timestamp::MIN_UTC)
+    }
+}
+
+/// How many documents to claim at once: what passes the gate in a part of the lease, and fills the pool.
+#[must_use]
+pub fn page_limit(rate: Option<Rate>, concurrency: NonZeroUsize, lease: Duration) -> usize {
+    let Some(rate) = rate else { return LARGEST_PAGE };
+    let share = lease / LEASE_SHARE / PAGES_IN_HAND;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to a page right away"
+    )]
+    let passes = (rate.per_second() * share.as_secs_f64()) as usize;
+    passes.clamp(1, LARGEST_PAGE.min((8 * concurrency.get()).max(64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_passes_the_gate_well_within_its_lease() {
+        let lease = Duration::from_mins(10);
+        let rate = |text: &str| Some(text.parse::<Rate>().unwrap());
+        let concurrency = NonZeroUsize::new(16).unwrap();
+        assert_eq!(page_limit(None, concurrency, lease), LARGEST_PAGE);
+        assert_eq!(page_limit(rate("400/min"), concurrency, lease), 128);
+        assert_eq!(page_limit(rate("30/min"), concurrency, lease), 37);
+        assert_eq!(page_limit(rate("1/h"), concurrency, lease), 1);
+    }
+}
