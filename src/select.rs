@@ -2,6 +2,7 @@
 
 mod claims;
 mod page;
+mod takeover;
 mod terms;
 
 use crate::token::{DueToken, State, TokenDocument};

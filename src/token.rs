@@ -45,7 +45,4 @@ pub struct DueToken {
     pub refresh_token: RefreshToken,
     /// The bookkeeping as it was read together with the token, the lease in it ours.
     pub bookkeeping: Bookkeeping,
-    /// Was it claimed by another process until that claim ran out? That process may have sent the token, and may hold
-    /// its answer: then a refusal means lost, not revoked.
-    pub taken_over: bool,
 }

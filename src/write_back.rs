@@ -3,12 +3,12 @@
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
 use crate::clock::Timestamp;
-use crate::grant::answer::{Granted, Reading};
+use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::Journaled;
 use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
-use crate::token::{Bookkeeping, DueToken, LastError, Malformed, RefreshToken, State, TokenDocument};
+use crate::token::{Bookkeeping, DueToken, LastError, Lost, Malformed, RefreshToken, State, TokenDocument};
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
 
@@ -246,6 +246,13 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
     }
 }
 
+/// The evidence in a document that its token was sent, or may have been, and that no answer came.
+#[must_use]
+pub fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
+    let class = Class::Ambiguous.word().to_owned();
+    LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
+}
+
 /// Says what became of a change that didn't match, from the document as it is now.
 #[must_use]
 pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
@@ -284,7 +291,6 @@ mod tests {
             subject: Subject::new("a@example.com"),
             refresh_token: RefreshToken::new("old".into()),
             bookkeeping: Bookkeeping::default(),
-            taken_over: false,
         }
     }
 

@@ -49,8 +49,8 @@ pub enum Class {
     ClientRejected,
     /// The provider answered, neither with a pair nor with a code that the profile lists: asked again in a later pass.
     Unlisted,
-    /// The provider's own success, in which no pair can be found: very likely rotated, so not sent again; the body is
-    /// kept until the profile can read it.
+    /// The provider's own success, in which no pair can be found, and in which there could be one: very likely rotated,
+    /// so not sent again; the body is kept until the profile can read it.
     Unreadable,
 }
 

@@ -97,6 +97,24 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Cow<'static, str> {
     String::from_utf16_lossy(&units).into()
 }
 
+/// Fewest characters of a text that could be a token: shorter ones could be guessed (RFC 6749 §10.10).
+const SHORTEST_TOKEN_CHARS: usize = 16;
+
+/// Could a token stand anywhere in it, under whatever name? A word or a sentence is none.
+pub(super) fn could_hold_a_token(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, value)| {
+            let named = name.to_ascii_lowercase().contains("token") && !value.is_null();
+            named || could_hold_a_token(value)
+        }),
+        Value::Array(items) => items.iter().any(could_hold_a_token),
+        Value::String(text) => {
+            text.len() >= SHORTEST_TOKEN_CHARS && !text.contains(|c: char| c.is_ascii_whitespace())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Does a refresh token stand anywhere in it, under whatever spelling of that name?
 pub(super) fn holds_refresh_token(value: &Value) -> bool {
     match value {

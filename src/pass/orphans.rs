@@ -230,13 +230,8 @@ impl Pass {
             .refresh_token
             .map_err(|malformed| ApplyError::NoToken { subject: subject.clone(), malformed })?;
         let replaced = refresh_token.fingerprint();
-        let token = DueToken {
-            id: there.id,
-            subject: there.subject,
-            refresh_token,
-            bookkeeping: there.bookkeeping,
-            taken_over: false,
-        };
+        let token =
+            DueToken { id: there.id, subject: there.subject, refresh_token, bookkeeping: there.bookkeeping };
         let jitter = self.chance.unit();
         let change = line.policy.renewal(&granted, &token, &provider.profile, received_at, jitter);
         self.write_alone(id, &subject, &change).await?;

@@ -322,7 +322,6 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
                     subject: document.subject,
                     refresh_token: token,
                     bookkeeping: document.bookkeeping,
-                    taken_over: false,
                 };
                 let next = Next::WriteBack { granted, received_at, recovered: true };
                 landed.push(Landed::Token { token, provider, next });

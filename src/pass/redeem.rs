@@ -14,8 +14,8 @@ use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
-use crate::token::{Bookkeeping, DueToken, LastError, Lost, State};
-use crate::write_back::evidence;
+use crate::token::{Bookkeeping, DueToken, Lost, State};
+use crate::write_back::{evidence, in_doubt};
 use chrono::TimeDelta;
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -197,8 +197,8 @@ impl Redeemer {
             }
             Class::Refused | Class::Suspected => {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
-                // The same when another process held it until its claim ran out: it may have sent it, and hold the answer.
-                // And so may one that another machine sent, and wrote into the document that no answer came.
+                // The same when another process held it until its claim ran out, or wrote into the document that no
+                // answer came.
                 let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
                 let certain = reading.class == Class::Refused;
                 let before = known_dead || self.refused_before(&attempt, now);
@@ -306,35 +306,21 @@ fn is_known_dead(token: &DueToken) -> bool {
         && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }
 
-/// The evidence in a document that its token was sent, and that no answer came.
-pub(super) fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
-    let class = Class::Ambiguous.word().to_owned();
-    LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
-}
-
 /// How long a token rests that was put off so often.
 fn retry_wait(put_off: u32) -> Duration {
     FIRST_RETRY_WAIT * 2_u32.saturating_pow(put_off.saturating_sub(1))
 }
 
-/// What is known of the first sending whose answer was lost: by the document, this pass, the journal alone, or only that
-/// another process may have sent it.
+/// What is known of the first sending whose answer was lost: by the document, this pass, or the journal alone.
 pub(super) fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
     let bookkeeping = &attempt.token.bookkeeping;
     let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
     let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
-    let unknown =
-        |cause: &str, sent_at| Lost { cause: cause.to_owned(), sent_at, peer: None, received_bytes: 0 };
-    first_sending(
-        [
-            earlier.and_then(|error| error.lost.clone()),
-            attempt.lost.clone(),
-            unsettled_since.map(|since| unknown("stopped", Some(since))),
-            attempt.token.taken_over.then(|| unknown("claim_ended", None)),
-        ]
-        .into_iter()
-        .flatten(),
-    )
+    let stopped =
+        |since| Lost { cause: "stopped".to_owned(), sent_at: Some(since), peer: None, received_bytes: 0 };
+    let known =
+        [earlier.and_then(|error| error.lost.clone()), attempt.lost.clone(), unsettled_since.map(stopped)];
+    first_sending(known.into_iter().flatten())
 }
 
 /// What a reading says about the provider.

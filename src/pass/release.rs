@@ -1,6 +1,5 @@
 //! Claims of passes that never finished, given back with what is known of their tokens.
 
-use super::redeem::in_doubt;
 use super::settle::first_sending;
 use super::{Line, PassError};
 use crate::clock::Timestamp;
@@ -9,6 +8,7 @@ use crate::journal::Entry;
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
+use crate::write_back::in_doubt;
 use chrono::TimeDelta;
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed.
 
-use super::{ClaimTerms, Pulled, Selected, select};
-use crate::clock::Clock;
+use super::{ClaimTerms, Pulled, Selected, select, takeover};
+use crate::clock::{Clock, Timestamp};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, Claimed, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Malformed, Subject, TokenDocument};
@@ -86,6 +86,7 @@ impl Source {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
+        self.note_takeovers(wanted, now).await?;
         let due_by = (!self.terms.force).then_some(self.terms.due_by);
         let ids = wanted.iter().map(|document| document.id.clone()).collect();
         let claim =
@@ -99,18 +100,15 @@ impl Source {
         // A document that went to another provider between the page and the claim: its lease ends by itself.
         let claimed = claimed.into_iter().filter(|document| self.is_of_this_lane(document));
         let pulled = claimed.map(|document| self.whose(document)).map(|mut document| {
-            let before = read.get(&document.id).map(|(_, read)| &read.bookkeeping);
             // The claim moved it; what isn't taken gets it back.
-            document.bookkeeping.due_at = before.and_then(|before| before.due_at);
-            let lease_before = before.and_then(|before| before.lease.as_ref());
-            let taken_over = lease_before.is_some_and(|lease| lease.id != self.terms.lease_id);
+            document.bookkeeping.due_at =
+                read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
             match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
                     subject: document.subject,
                     refresh_token,
                     bookkeeping: document.bookkeeping,
-                    taken_over,
                 }),
                 Err(_) => Pulled::Malformed(document),
             }
@@ -120,6 +118,21 @@ impl Source {
             Some(Pulled::NoRoom((*document).clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
+    }
+
+    /// Writes into the documents whose claims ran out in other hands that their tokens may have been sent. Before they
+    /// are claimed, so that a crash of ours doesn't take it with it.
+    async fn note_takeovers(&self, wanted: &[TokenDocument], now: Timestamp) -> Result<(), StoreError> {
+        let is_ours = |document: &&TokenDocument| {
+            document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == self.terms.lease_id)
+        };
+        let others = wanted.iter().filter(|document| !is_ours(document));
+        let noted: Vec<_> = others.filter_map(|document| takeover::noted(document, now)).collect();
+        if !noted.is_empty() {
+            // What doesn't match has gone on meanwhile, and isn't ours to claim, or has been claimed by us before.
+            self.store.apply(&noted).await?;
+        }
+        Ok(())
     }
 
     fn is_of_this_lane(&self, document: &TokenDocument) -> bool {

@@ -5,7 +5,7 @@ use super::pair::{read_pair, read_partial_pair};
 use super::{Class, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
-use crate::grant::body::{Body, holds_refresh_token};
+use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token};
 use crate::provider::AnswerShape;
 use serde_json::Value;
 use std::time::Duration;
@@ -67,7 +67,11 @@ fn success_without_pair<'a>(
         (_, Some(value)) if holds_refresh_token(value) => (Class::Unreadable, "no_tokens"),
         // An error in the clothes of a success: nothing was rotated.
         (Some(code), _) => (Class::Unlisted, shown_code(code)),
-        (None, Some(Value::Object(_))) => (Class::Unreadable, "no_tokens"),
+        (None, Some(value @ Value::Object(_))) if could_hold_a_token(value) => {
+            (Class::Unreadable, "no_tokens")
+        }
+        // `{"status":"maintenance"}`: whatever was done, there is nothing in it to be kept.
+        (None, Some(Value::Object(_))) => (Class::Ambiguous, "no_tokens"),
         (None, None) if matches!(body, Body::Cut) => (Class::Ambiguous, "cut_body"),
         (None, None) if names_access_token(answer, shape) => (Class::Unreadable, "not_json"),
         // A page of somebody in between, or nothing: nobody knows what the provider did.

@@ -216,7 +216,7 @@ async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
     on_both("doubt_told", Plan::users(4), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
         // Rotated, and answered with nothing that settles it. 2: intended, never sent.
-        for (position, status, body) in [(0, 500, "oops"), (1, 200, r#"{"ok":true}"#)] {
+        for (position, status, body) in [(0, 500, "oops"), (1, 200, r#"{"token":"a"}"#)] {
             let entry = doomed.intends(position).await;
             doomed.sends(position).await;
             doomed.keeps(entry, answer(status, body)).await;
@@ -251,7 +251,7 @@ async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_
     on_both("unread_none", plan, async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
         let entry = doomed.intends(0).await;
-        doomed.keeps(entry, answer(200, r#"{"ok":true}"#)).await;
+        doomed.keeps(entry, answer(200, r#"{"token":"a"}"#)).await;
         doomed.dies().await;
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");

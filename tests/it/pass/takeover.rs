@@ -63,6 +63,31 @@ async fn a_refusal_of_a_token_that_was_taken_over_is_a_loss_and_no_revoked_login
 }
 
 #[tokio::test]
+async fn that_a_token_was_taken_over_is_not_forgotten_when_the_one_who_took_it_over_never_sends_it() {
+    on_both("taken_over_twice", Plan::users(4), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        claimed_by_another(&rehearsal, &[0]).await;
+        rehearsal.sandbox.revoke("user-000000");
+        rehearsal.clock.step(TimeDelta::minutes(21));
+        let stop = Stop::default();
+        let take_no_more = stop.take_no_more.clone();
+        rehearsal.meddler.decide(move |call| {
+            if matches!(call, Call::Claim) {
+                take_no_more.cancel();
+            }
+            Mishap::None
+        });
+        let stopped = rehearsal.run_with(&PassRequest::default(), &stop).await;
+        assert_eq!(stopped.grants, 0, "{stopped:?}");
+        rehearsal.meddler.leave();
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 0));
+        assert_eq!(summary.count(Outcome::Refreshed), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_that_its_owner_held_for_longer_than_its_claim_still_goes_into_the_document() {
     let mut plan = Plan::users(3).faults("delay(2) user=user-000000");
     plan.profile.concurrency = 4.try_into().unwrap();

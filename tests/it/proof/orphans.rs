@@ -172,7 +172,7 @@ async fn a_token_whose_answer_held_no_pair_is_asked_for_again_once_a_person_says
         }
         // The second was processed all the same.
         scene.sandbox.revoke(documents[1].subject.as_str());
-        let run = scene.run(&["run", "--once", "--format", "json"]).await;
+        let run = scene.run(&ONCE).await;
         assert_eq!(run.json()["still_due_reasons"]["unread_answer"], 2, "{run:?}");
         let listed = scene.run(&["journal", "list"]).await.stdout;
         assert!(listed.contains("evergrant journal retry ID"), "{listed}");
@@ -189,7 +189,7 @@ async fn a_token_whose_answer_held_no_pair_is_asked_for_again_once_a_person_says
         let twice = scene.run(&["journal", "retry", "1"]).await;
         assert_eq!((twice.code, twice.stderr.contains("journal list")), (Some(2), true), "{twice:?}");
 
-        let summary = scene.run(&["run", "--once", "--format", "json"]).await.json();
+        let summary = scene.run(&ONCE).await.json();
         assert_eq!(
             (&summary["outcomes"]["refreshed"], &summary["outcomes"]["lost_in_flight"]),
             (&1.into(), &1.into()),

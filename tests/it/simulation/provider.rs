@@ -144,7 +144,11 @@ impl Endpoint {
             (Fate::Throttled | Fate::Storm(Storm::Throttles), _) => self.answer(429, "{}"),
             (Fate::Storm(Storm::Rejects), _) => self.answer(401, r#"{"error":"invalid_client"}"#),
             (Fate::Storm(Storm::Portal), _) => self.answer(200, "<html>log in to the network</html>"),
-            (Fate::NoTokens, Some(Said::Granted(_))) => self.answer(200, r#"{"status":"done"}"#),
+            // One that could hold a token under a name that nobody knows, and one that can't.
+            (Fate::NoTokens, Some(Said::Granted(child))) => {
+                let unknown = child.is_multiple_of(2);
+                self.answer(200, if unknown { r#"{"token":"sealed"}"# } else { r#"{"status":"done"}"# })
+            }
             (Fate::Cut, Some(Said::Granted(child))) => {
                 let body = body(child);
                 let kept = world.with(|world| world.random.random_range(0..body.len()));

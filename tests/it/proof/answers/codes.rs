@@ -103,7 +103,7 @@ fn every_code_of_a_provider_with_a_way_of_its_own_has_one_class() {
         ("generic", 200, r#"{"error":"bad_refresh_token"}"#, "suspected", "bad_refresh_token"),
         ("slack", 200, r#"{"ok":false,"error":"invalid_refresh_token"}"#, "refused", "invalid_refresh_token"),
         ("slack", 200, r#"{"ok":false,"error":"ratelimited"}"#, "throttled", "ratelimited"),
-        ("slack", 200, r#"{"ok":false}"#, "unreadable", "no_tokens"),
+        ("slack", 200, r#"{"ok":false}"#, "ambiguous", "no_tokens"),
         ("hubspot", 400, r#"{"status":"BAD_REFRESH_TOKEN","message":"x"}"#, "refused", "BAD_REFRESH_TOKEN"),
         ("generic", 400, r#"{"status":"BAD_REFRESH_TOKEN"}"#, "unlisted", "http_400"),
         ("sentry", 201, r#"{"token":"a","refreshToken":"r","expiresIn":3600}"#, "granted", "granted"),
@@ -123,7 +123,7 @@ fn every_code_of_a_provider_with_a_way_of_its_own_has_one_class() {
             "10010",
         ),
         ("tiktok", 200, r#"{"data":{"error_code":10011},"message":"error"}"#, "unlisted", "error"),
-        ("tiktok", 200, r#"{"data":{"error_code":0},"data2":1}"#, "unreadable", "no_tokens"),
+        ("tiktok", 200, r#"{"data":{"error_code":0},"data2":1}"#, "ambiguous", "no_tokens"),
         ("tiktok", 200, PAIR, "unreadable", "no_tokens"),
     ]);
 }

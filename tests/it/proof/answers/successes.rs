@@ -24,6 +24,13 @@ fn every_success_has_one_class() {
         ("generic", 200, r#"{"access_token":"","refresh_token":"r"}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"access_token":null,"refresh_token":"r"}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"error":"odd","refresh_token":"r"}"#, "unreadable", "no_tokens"),
+        // Nothing that could be a token: asked again as after a lost answer. What could be one is kept, and isn't.
+        ("generic", 200, r#"{"status":"maintenance"}"#, "ambiguous", "no_tokens"),
+        ("generic", 200, r#"{"message":"We are back at nine o'clock.","ok":1}"#, "ambiguous", "no_tokens"),
+        ("generic", 200, r#"{"access_token":null}"#, "ambiguous", "no_tokens"),
+        ("generic", 200, r#"{"token":"a"}"#, "unreadable", "no_tokens"),
+        ("generic", 200, r#"{"AccessToken":""}"#, "unreadable", "no_tokens"),
+        ("generic", 200, r#"{"data":["kf93Hd02-kd_Qm71"]}"#, "unreadable", "no_tokens"),
         // A refresh token that isn't where the profile says: to keep the old one would be to lose the new one.
         ("generic", 200, r#"{"access_token":"a","refreshToken":"r"}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"access_token":"a","data":{"refresh_token":"r"}}"#, "unreadable", "no_tokens"),
