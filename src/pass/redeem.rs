@@ -125,7 +125,13 @@ impl Redeemer {
         reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
-        let (reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
+        let (mut reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
+        if matches!(reading.class, Class::Unreadable) && !kept.as_ref().is_some_and(Journaled::is_kept) {
+            // Nobody has the answer any more: to call it unread would be to wait for it for ever.
+            let subject = &attempt.token.subject;
+            error!(%subject, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");
+            reading.class = Class::Ambiguous;
+        }
         reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
         let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();

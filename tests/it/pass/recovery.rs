@@ -1,6 +1,6 @@
 //! What a process leaves behind, and what the next one makes of it.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run, until};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
@@ -425,6 +425,30 @@ async fn a_pair_that_neither_journal_nor_document_takes_is_called_lost() {
         let ended = lost + summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded);
         assert_eq!(ended, rehearsal.sandbox.ledger().granted, "{summary:?}");
         rehearsal.assert_whole().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer() {
+    let mut plan = Plan::users(1).faults("delay(1)");
+    plan.profile.answer.access_token = "/data/access_token".into();
+    on_both("unread_unkept", plan, async |rehearsal| {
+        let file = rehearsal.state().join("journal.db");
+        let breaks = async {
+            until("it is sent", || rehearsal.sandbox.ledger().requests > 0).await;
+            let connection = rusqlite::Connection::open(&file).unwrap();
+            connection.busy_timeout(Duration::from_secs(5)).unwrap();
+            connection.execute_batch("DROP TABLE entries").unwrap();
+        };
+        let (summary, ()) = tokio::join!(rehearsal.run(), breaks);
+        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        let error = rehearsal.bookkeeping(0).await.last_error.unwrap();
+        assert_eq!((&*error.class, error.lost.is_some()), ("ambiguous", true), "nobody holds the answer");
+        // It isn't waited for for ever: the next pass asks again, and finds out.
+        assert_eq!(rehearsal.run().await.grants, 1);
+        assert_eq!(rehearsal.run().await.count(Outcome::LostInFlight), 1);
+        assert!(rehearsal.entries().await.is_empty());
     })
     .await;
 }

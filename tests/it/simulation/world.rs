@@ -202,6 +202,13 @@ impl Inner {
             let mine = |success: &Redemption| matches!(success.by, Who::Process(by, _) if by == machine);
             token.memory_lost |= token.in_doubt > 0 || token.redemptions.iter().any(mine);
         }
+        // And it took ends: an intent that was never sent is open again, and nobody can know.
+        let open = self.machines[machine].disk.open_rows();
+        for (place, document) in &self.documents {
+            if open.iter().any(|(of, _)| of == super::collection::id_of(*place).as_str()) {
+                self.ledger.tokens[document.refresh].in_doubt += 1;
+            }
+        }
     }
 
     /// A document holds this token now.
