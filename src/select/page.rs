@@ -85,8 +85,9 @@ impl Source {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        self.note_takeovers(wanted, self.clock.now()).await?;
+        // After that: a lease must not have been running before it is there.
         let now = self.clock.now();
-        self.note_takeovers(wanted, now).await?;
         let due_by = (!self.terms.force).then_some(self.terms.due_by);
         let ids = wanted.iter().map(|document| document.id.clone()).collect();
         let claim =
