@@ -2,7 +2,6 @@
 
 use super::bugs::Bug;
 use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
-use super::weather::LEASE;
 use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
 use evergrant::clock::Timestamp;
@@ -150,7 +149,8 @@ impl Store for Collection {
                 }
                 set_lease(document, &claim.lease);
                 claimed.documents.push(shown(place, document));
-                self.look(world, place, Some(Instant::now() + LEASE));
+                let until = self.ends(world, &claim.lease);
+                self.look(world, place, Some(until));
             }
             claimed
         })
@@ -166,8 +166,9 @@ impl Store for Collection {
                     set_lease(document, lease);
                     ours.push(id.clone());
                     let key = (self.0.machine, self.0.number, place_of(id));
+                    let until = self.ends(world, lease);
                     if let Some(look) = world.looks.get_mut(&key) {
-                        look.lease_until = Some(Instant::now() + LEASE);
+                        look.lease_until = Some(until);
                     }
                 }
             }
@@ -218,6 +219,12 @@ impl Store for Collection {
 }
 
 impl Collection {
+    /// When a lease of this process ends: it began when it was asked for.
+    fn ends(&self, world: &Inner, lease: &Lease) -> Instant {
+        let left = lease.until - world.machines[self.0.machine].clock.now();
+        Instant::now() + left.to_std().unwrap_or_default()
+    }
+
     fn look(&self, world: &mut Inner, place: usize, lease_until: Option<Instant>) {
         let Some(document) = world.documents.get(&place) else { return };
         let look = Look { refresh: document.refresh, lease_until };
