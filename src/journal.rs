@@ -316,6 +316,12 @@ impl Journal {
         Ok(newest.and_then(|(_, successor)| successor))
     }
 
+    /// The document for which a token was redeemed, or given up by a person; none when it may still be sent.
+    pub async fn redeemed_for(&self, token: Fingerprint) -> Result<Option<TokenId>, JournalError> {
+        let newest = self.ask(|reply| owner::Request::Newest(token, reply)).await?;
+        Ok(newest.map(|(document, _)| document))
+    }
+
     /// All open rows that can be read, oldest first; all in memory, so for tests and counts.
     pub async fn entries(&self) -> Result<Vec<Entry>, JournalError> {
         let (mut entries, mut after) = (Vec::new(), None);

@@ -2,7 +2,6 @@
 
 mod claims;
 mod page;
-mod takeover;
 mod terms;
 
 use crate::token::{DueToken, State, TokenDocument};

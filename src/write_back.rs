@@ -8,9 +8,14 @@ use crate::journal::Journaled;
 use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
-use crate::token::{Bookkeeping, DueToken, LastError, Lost, Malformed, RefreshToken, State, TokenDocument};
+use crate::token::{
+    Bookkeeping, DueToken, Fingerprint, LastError, Lost, Malformed, RefreshToken, State, TokenDocument,
+};
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
+
+/// What is known of a sending by a process that is never heard of again.
+const CLAIM_ENDED: &str = "claim_ended";
 
 /// When things fall due again.
 #[derive(Debug, Clone)]
@@ -253,6 +258,23 @@ pub fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
     LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
 }
 
+/// The bookkeeping of a claim that was taken over, with a note that the token may have been sent; of any other as it is.
+#[must_use]
+pub fn taken_over_noted(bookkeeping: Bookkeeping, token: Fingerprint, now: Timestamp) -> Bookkeeping {
+    if !bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over) {
+        return bookkeeping;
+    }
+    let bookkeeping = bookkeeping.speaking_of(token, now);
+    let lost = Lost { cause: CLAIM_ENDED.to_owned(), sent_at: None, peer: None, received_bytes: 0 };
+    let evidence = match bookkeeping.last_error.clone() {
+        // A sending that is known isn't hidden behind one that may have been.
+        Some(error) if error.lost.is_some() => error,
+        Some(error) => LastError { lost: Some(lost), ..error },
+        None => in_doubt(lost, now),
+    };
+    Bookkeeping { last_error: Some(evidence), ..bookkeeping }
+}
+
 /// Says what became of a change that didn't match, from the document as it is now.
 #[must_use]
 pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
@@ -274,7 +296,26 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{AccessToken, Subject, TokenId};
+    use crate::token::{AccessToken, Lease, Subject, TokenId};
+
+    #[test]
+    fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not_hidden() {
+        let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let token = RefreshToken::new("r".into()).fingerprint();
+        let lease = |taken_over| Lease { id: "l".into(), owner: "host:1".into(), until: now, taken_over };
+        let books = Bookkeeping { lease: Some(lease(false)), ..Bookkeeping::default() };
+        assert_eq!(taken_over_noted(books.clone(), token, now), books);
+        let books = Bookkeeping { lease: Some(lease(true)), ..books };
+        let mut noted = taken_over_noted(books, token, now);
+        assert_eq!(noted.fingerprint, Some(token));
+        let evidence = noted.last_error.clone().unwrap();
+        assert_eq!((&*evidence.class, &*evidence.lost.unwrap().cause), ("ambiguous", CLAIM_ENDED));
+        assert_eq!(taken_over_noted(noted.clone(), token, now), noted, "once is enough");
+        let error = noted.last_error.as_mut().unwrap();
+        (error.class, error.lost) = ("unreadable".into(), None);
+        let evidence = taken_over_noted(noted, token, now).last_error.unwrap();
+        assert_eq!((&*evidence.class, evidence.lost.is_some()), ("unreadable", true));
+    }
 
     fn policy() -> DuePolicy {
         DuePolicy {

@@ -17,6 +17,9 @@ pub use classify::read_answer;
 pub use pair::holds_a_token;
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
 
+/// The code of a success in which no pair can be found.
+pub const NO_TOKENS: &str = "no_tokens";
+
 /// The new pair, read from an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {

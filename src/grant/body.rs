@@ -108,8 +108,10 @@ pub(super) fn could_hold_a_token(value: &Value) -> bool {
             named || could_hold_a_token(value)
         }),
         Value::Array(items) => items.iter().any(could_hold_a_token),
+        // Also JSON within JSON, and what stands behind `Bearer`.
         Value::String(text) => {
-            text.len() >= SHORTEST_TOKEN_CHARS && !text.contains(|c: char| c.is_ascii_whitespace())
+            text.to_ascii_lowercase().contains("token")
+                || text.split_ascii_whitespace().any(|word| word.len() >= SHORTEST_TOKEN_CHARS)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }

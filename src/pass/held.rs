@@ -1,6 +1,7 @@
 //! Refusals that wait for a judgement: nobody is marked by a stretch of answers that turns out to be our fault.
 
 use super::plan::{Landed, Next};
+use super::redeem::is_known_dead;
 use crate::gate::{Gate, Standing};
 use crate::journal::{Ending, EntryId};
 use crate::provider::Provider;
@@ -82,7 +83,7 @@ impl HeldRefusals {
             let gate = gate_of(&held.provider);
             let over = end || position < too_many || now >= held.since + lease / LEASE_SHARE;
             let standing = if over { gate.judge_without_grants() } else { gate.standing() };
-            match verdict(&held, standing, over) {
+            match verdict(&held, standing, over, end) {
                 Some(next) => {
                     ripe.push(Landed::Token {
                         token: held.token,
@@ -99,7 +100,7 @@ impl HeldRefusals {
 }
 
 /// What becomes of a refusal; `None` as long as it waits.
-fn verdict(held: &Held, standing: Standing, over: bool) -> Option<fn(Refusal) -> Next> {
+fn verdict(held: &Held, standing: Standing, over: bool, end: bool) -> Option<fn(Refusal) -> Next> {
     let mark: fn(Refusal) -> Next = |refusal| Next::Retire {
         entry: Some(refusal.entry),
         state: refusal.state,
@@ -112,7 +113,9 @@ fn verdict(held: &Held, standing: Standing, over: bool) -> Option<fn(Refusal) ->
     if standing.suspicious {
         return Some(|_| Next::Later("refused_share"));
     }
-    let is_believed = held.refusal.before || (held.refusal.certain && standing.proven);
+    // In the middle of a pass that has granted nobody anything yet, the refusals that would be too many may still come.
+    let before = held.refusal.before && (standing.proven || end || is_known_dead(&held.token));
+    let is_believed = before || (held.refusal.certain && standing.proven);
     let is_judged = standing.proven && standing.judged > held.judged;
     (is_judged || over).then_some(if is_believed { mark } else { once })
 }

@@ -12,7 +12,7 @@ use crate::provider::Rotation;
 use crate::report::Trouble;
 use crate::select::NOT_ASKED_AGAIN;
 use crate::store::StoreError;
-use crate::token::{DueToken, LEASE_MARGIN, LastError, State, TokenId};
+use crate::token::{DueToken, LEASE_MARGIN, LastError, Lease, State, TokenId};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -66,7 +66,8 @@ impl Redeemer {
         // intent, because a row of a token that nobody sends would never end.
         if self.has_unread_answer(&attempt.token) {
             permit.signal(Signal::NotAsked);
-            self.land(attempt.into_token(self.line.clock.now()), Next::Later(UNREAD_ANSWER)).await;
+            let next = self.unread(&attempt.token).await;
+            self.land(attempt.into_token(self.line.clock.now()), next).await;
             return Err(Returned::Done);
         }
         let token = &attempt.token;
@@ -155,7 +156,8 @@ impl Redeemer {
             return Ok(attempt);
         }
         let id = std::slice::from_ref(&attempt.token.id);
-        let lease = self.line.terms.lease_from(self.line.clock.now());
+        let taken_over = attempt.token.bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over);
+        let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.clock.now()) };
         let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => "claim_lost",
             Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
@@ -173,6 +175,18 @@ impl Redeemer {
             Err(error) => self.store_failed(&error),
         };
         Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
+    }
+
+    /// What to do with a token whose answer nobody could read: wait for it, unless a person has given it up.
+    async fn unread(&self, token: &DueToken) -> Next {
+        match self.line.journal.redeemed_for(token.refresh_token.fingerprint()).await {
+            Ok(Some(first)) => Next::Copy { first },
+            Ok(None) => Next::Later(UNREAD_ANSWER),
+            Err(error) => {
+                self.line.journal_failed(&error);
+                Next::Release("journal")
+            }
+        }
     }
 
     /// Does the document say that its token was answered with a success that nobody could read? By force it is asked for

@@ -27,6 +27,12 @@ const BATCH: usize = 500;
 /// Why a row is open whose process ended before it could say more.
 const STOPPED: &str = "stopped";
 
+/// What a document says whose new pair is in a journal and couldn't be written.
+const HELD: &str = "held";
+
+/// What a document says whose answer is in a journal, at a machine that doesn't know its provider.
+const NO_PROVIDER: &str = "no_provider";
+
 /// A pair that an earlier process received, and what the journal knows of it.
 struct Found {
     entry: Entry,
@@ -186,7 +192,7 @@ fn sort(line: &Line, entries: Vec<Entry>, providers: &[Arc<Provider>], cut_off: 
         let document = entry.intent.document.clone();
         let known = sorted.take(line, &mut entry, providers);
         if entry.state != EntryState::Orphan {
-            cut_off.insert(document, known);
+            cut_off.entry(document).or_default().extend(known);
         }
     }
     sorted
@@ -205,7 +211,14 @@ impl Sorted {
         let Some(provider) = provider_of(entry, providers) else {
             let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
             warn!(%subject, "the journal holds an answer of the provider `{name}`, which is not configured any more; it is kept");
-            return was_unsettled.then(|| unsettled(entry, STOPPED)).flatten();
+            let is_success = (200..300).contains(&answer.get().status);
+            // Another machine may know the provider, and must not ask it again for what this one holds.
+            let holds = matches!(entry.state, EntryState::Answer | EntryState::Unread) && is_success;
+            return if holds {
+                Some(Known::unread(entry, NO_PROVIDER, answer.get().status, now))
+            } else {
+                was_unsettled.then(|| unsettled(entry, STOPPED)).flatten()
+            };
         };
         let (received_at, status) = (answer.get().received_at, answer.get().status);
         let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, now));
@@ -213,6 +226,8 @@ impl Sorted {
         let class = answer.get().class.clone();
         match (class, entry.state) {
             (Class::Granted(granted), _) => {
+                let rotated = granted.refresh_token.as_ref().map(RefreshToken::fingerprint);
+                let rotated = rotated.is_some_and(|new| new != entry.intent.fingerprint);
                 let granted = answer.map(|_| granted);
                 self.found.push(Found {
                     granted,
@@ -220,7 +235,8 @@ impl Sorted {
                     provider: provider.clone(),
                     entry: entry.clone(),
                 });
-                None
+                // For as long as the document doesn't take the pair.
+                rotated.then(|| Known::unread(entry, HELD, status, now))
             }
             (_, EntryState::Orphan) => None,
             (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, &code),
@@ -257,7 +273,7 @@ impl Sorted {
 }
 
 /// The provider that a row's token was sent to. One that was given another name: where there is only one, it is the one.
-fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
+pub(super) fn provider_of<'a>(entry: &Entry, providers: &'a [Arc<Provider>]) -> Option<&'a Arc<Provider>> {
     let named = providers.iter().find(|provider| *provider.name == *entry.intent.provider);
     let only = if let [only] = providers { Some(only) } else { None };
     named.or(only)

@@ -8,7 +8,7 @@ use super::settle::{Settlement, first_sending, settle};
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::Wire;
-use crate::grant::answer::{Class, Reading};
+use crate::grant::answer::{Class, NO_TOKENS, Reading};
 use crate::grant::{self, Sent};
 use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
@@ -223,9 +223,11 @@ impl Redeemer {
     /// What a reading says about the provider. One that works for others and rejects what it has rejected before says
     /// nothing new: a few such documents must not stop everybody.
     fn signal(&self, reading: &Reading, attempt: &Attempt, in_doubt: bool) -> Signal {
-        // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged.
+        // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged. Least
+        // of all one behind a success that held nothing: if these are how the provider grants, they must stop us.
         if in_doubt && matches!(reading.class, Class::Refused | Class::Suspected) {
-            return Signal::Works { granted: false };
+            let behind_a_success = attempt.lost.as_ref().is_some_and(|lost| lost.cause == NO_TOKENS);
+            return if behind_a_success { Signal::NotAsked } else { Signal::Works { granted: false } };
         }
         let failed_before = attempt.token.bookkeeping.failures > 0;
         if reading.class == Class::ClientRejected && failed_before && !self.gate.is_unproven() {
@@ -307,7 +309,7 @@ impl Redeemer {
 }
 
 /// Is the document marked already, for this very token?
-fn is_known_dead(token: &DueToken) -> bool {
+pub(super) fn is_known_dead(token: &DueToken) -> bool {
     matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
         && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }
@@ -337,6 +339,10 @@ fn signal(reading: &Reading) -> Signal {
             Signal::Refused { code: reading.code.clone(), http_status: reading.http_status }
         }
         Class::Throttled(wait) => Signal::Throttled(*wait),
+        // The provider's own success: like one that can't be read.
+        Class::Ambiguous if reading.code == NO_TOKENS => {
+            Signal::ClientRejected { code: reading.code.clone(), http_status: reading.http_status }
+        }
         Class::Transient | Class::Ambiguous => Signal::Failed,
         // It answered, and said nothing about itself.
         Class::Unlisted => Signal::NotAsked,

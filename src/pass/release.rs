@@ -8,7 +8,7 @@ use crate::journal::Entry;
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
-use crate::write_back::in_doubt;
+use crate::write_back::{in_doubt, taken_over_noted};
 use chrono::TimeDelta;
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ const BATCH: usize = 500;
 /// Clocks of an earlier process may have been ahead of ours by as much; its claims are looked for so much later.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
 
-/// The documents whose tokens the journal has open rows for, and what it knows of them.
-pub(super) type CutOff = HashMap<TokenId, Option<Known>>;
+/// The documents whose tokens the journal has open rows for, and what it knows of these.
+pub(super) type CutOff = HashMap<TokenId, Vec<Known>>;
 
 /// What the journal knows of a token: it goes into the document, because another machine, which may ask for the token
 /// next, doesn't see our journal.
@@ -42,7 +42,7 @@ impl Known {
         Self { fingerprint: entry.intent.fingerprint, evidence: in_doubt(lost, now) }
     }
 
-    /// It was answered with a success that can't be read, and isn't sent again.
+    /// It was answered with a success that can't be read, or that has no way into its document yet, and isn't sent again.
     pub(super) fn unread(entry: &Entry, code: &str, http_status: u16, now: Timestamp) -> Self {
         let class = Class::Unreadable.word().to_owned();
         let (code, http_status) = (code.to_owned(), Some(http_status));
@@ -52,20 +52,20 @@ impl Known {
 }
 
 /// The bookkeeping of a document whose claim is given back.
-fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Option<Known>>) -> Bookkeeping {
-    let before = document.bookkeeping.clone();
+fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Vec<Known>>) -> Bookkeeping {
     let due_at = cut_off.is_none().then_some(line.policy.due_by);
-    let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
-    match cut_off {
-        Some(Some(Known { fingerprint, evidence })) if now_there == Some(*fingerprint) => {
-            let before = before.speaking_of(*fingerprint, evidence.at);
-            let noted = before.last_error.as_ref().and_then(|error| error.lost.clone());
-            let lost = first_sending(noted.into_iter().chain(evidence.lost.clone()));
-            let last_error = Some(LastError { lost, ..evidence.clone() });
-            Bookkeeping { lease: None, due_at, last_error, ..before }
-        }
-        _ => Bookkeeping { lease: None, due_at, ..before },
-    }
+    let before = document.bookkeeping.clone();
+    let Some(now_there) = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint) else {
+        return Bookkeeping { lease: None, due_at, ..before };
+    };
+    let before = taken_over_noted(before, now_there, line.clock.now());
+    let known = cut_off.into_iter().flatten().find(|known| known.fingerprint == now_there);
+    let Some(Known { evidence, .. }) = known else { return Bookkeeping { lease: None, due_at, ..before } };
+    let before = before.speaking_of(now_there, evidence.at);
+    let noted = before.last_error.as_ref().and_then(|error| error.lost.clone());
+    let lost = first_sending(noted.into_iter().chain(evidence.lost.clone()));
+    let last_error = Some(LastError { lost, ..evidence.clone() });
+    Bookkeeping { lease: None, due_at, last_error, ..before }
 }
 
 /// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,

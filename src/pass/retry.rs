@@ -2,12 +2,13 @@
 
 use super::orphans::ApplyError;
 use super::plan::is_claimed;
+use super::recover::provider_of;
 use super::release::Known;
-use super::settle::may_be_sent_again;
 use super::{Pass, PassError, PassRequest, Stop};
 use crate::grant::answer::Class;
 use crate::journal::{Ending, EntryId, EntryState};
-use crate::report::Report;
+use crate::provider::{AskAgain, Rotation};
+use crate::report::{Outcome, Report};
 use crate::store::Change;
 use crate::token::{Bookkeeping, RefreshToken, Subject, TokenId};
 use serde::Serialize;
@@ -62,13 +63,15 @@ impl Pass {
             return Err(ApplyError::NotUnread { id, state: entry.state });
         }
         let provider = entry.intent.provider.to_string();
-        let configured = self.providers.iter().find(|configured| *configured.name == *provider);
-        if configured.is_some_and(|to| !may_be_sent_again(&to.profile, entry.intent.sent_at, now)) {
+        let profile = provider_of(&entry, &self.providers).map(|provider| &provider.profile);
+        // Whatever is left of a grace, the next pass may come after it.
+        if profile.is_some_and(|to| to.rotation != Rotation::None && to.ask_again == AskAgain::Never) {
             return Err(ApplyError::NeverAskedAgain { id, provider });
         }
         // The document first: it keeps the other machines from asking, and must not do so when the journal doesn't.
         let known = Known::in_doubt(&entry, Class::Unreadable.word(), now);
         let there = self.read(&entry.intent.document).await?;
+        let why = if there.is_some() { Outcome::Superseded } else { Outcome::Gone };
         let of_this_token = |token: &RefreshToken| token.fingerprint() == known.fingerprint;
         let there = there.filter(|there| there.refresh_token.as_ref().is_ok_and(of_this_token));
         let (subject, document) = (entry.intent.subject, entry.intent.document);
@@ -94,7 +97,12 @@ impl Pass {
             };
             self.write_alone(id, &subject, &change).await?;
         }
-        let ending = Ending::Unsettled(Class::Unreadable.word().to_owned());
+        // With nothing to ask for, its answer is kept for a person like any that has no place.
+        let ending = if waits {
+            Ending::Unsettled(Class::Unreadable.word().to_owned())
+        } else {
+            Ending::Orphaned(why.word().to_owned())
+        };
         self.journal.end(vec![(id, ending)], now).await.map_err(PassError::from)?;
         Ok(Retried { id, subject, document, provider, waits })
     }

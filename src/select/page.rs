@@ -1,10 +1,11 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed.
 
-use super::{ClaimTerms, Pulled, Selected, select, takeover};
-use crate::clock::{Clock, Timestamp};
+use super::{ClaimTerms, Pulled, Selected, select};
+use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
-use crate::store::{Claim, Claimed, DueQuery, Position, ProviderFilter, Store, StoreError};
-use crate::token::{DueToken, Malformed, Subject, TokenDocument};
+use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
+use crate::token::{DueToken, Lease, Malformed, Subject, TokenDocument};
+use crate::write_back::taken_over_noted;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -85,15 +86,26 @@ impl Source {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        self.note_takeovers(wanted, self.clock.now()).await?;
-        // After that: a lease must not have been running before it is there.
         let now = self.clock.now();
         let due_by = (!self.terms.force).then_some(self.terms.due_by);
-        let ids = wanted.iter().map(|document| document.id.clone()).collect();
-        let claim =
-            Claim { ids, lease: self.terms.lease_from(now), due_by, now: self.terms.takes_over_from(now) };
-        // Read back after the lease is set: the token as it is now, not as it was on the page.
-        let Claimed { documents: mut claimed, refused } = self.store.claim(&claim).await?;
+        // Those of a process that is never heard of again by themselves: the claim says so, in the same write.
+        let of_others = |document: &&TokenDocument| {
+            document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id != self.terms.lease_id)
+        };
+        let (taken_over, free): (Vec<_>, Vec<_>) = wanted.iter().partition(of_others);
+        let (mut claimed, mut refused) = (Vec::new(), Vec::new());
+        for (documents, taken_over) in [(free, false), (taken_over, true)] {
+            if documents.is_empty() {
+                continue;
+            }
+            let ids = documents.into_iter().map(|document| document.id.clone()).collect();
+            let lease = Lease { taken_over, ..self.terms.lease_from(now) };
+            // Read back after the lease is set: the token as it is now, not as it was on the page.
+            let part = Claim { ids, lease, due_by, now: self.terms.takes_over_from(now) };
+            let part = self.store.claim(&part).await?;
+            claimed.extend(part.documents);
+            refused.extend(part.refused);
+        }
         reach(Point::Claimed);
         let read: HashMap<_, _> =
             wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
@@ -108,8 +120,8 @@ impl Source {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,
                     subject: document.subject,
+                    bookkeeping: taken_over_noted(document.bookkeeping, refresh_token.fingerprint(), now),
                     refresh_token,
-                    bookkeeping: document.bookkeeping,
                 }),
                 Err(_) => Pulled::Malformed(document),
             }
@@ -119,21 +131,6 @@ impl Source {
             Some(Pulled::NoRoom((*document).clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
-    }
-
-    /// Writes into the documents whose claims ran out in other hands that their tokens may have been sent. Before they
-    /// are claimed, so that a crash of ours doesn't take it with it.
-    async fn note_takeovers(&self, wanted: &[TokenDocument], now: Timestamp) -> Result<(), StoreError> {
-        let is_ours = |document: &&TokenDocument| {
-            document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == self.terms.lease_id)
-        };
-        let others = wanted.iter().filter(|document| !is_ours(document));
-        let noted: Vec<_> = others.filter_map(|document| takeover::noted(document, now)).collect();
-        if !noted.is_empty() {
-            // What doesn't match has gone on meanwhile, and isn't ours to claim, or has been claimed by us before.
-            self.store.apply(&noted).await?;
-        }
-        Ok(())
     }
 
     fn is_of_this_lane(&self, document: &TokenDocument) -> bool {

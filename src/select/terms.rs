@@ -41,7 +41,7 @@ impl ClaimTerms {
     pub fn lease_from(&self, now: Timestamp) -> Lease {
         let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
-        Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until }
+        Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until, taken_over: false }
     }
 
     /// Claims of others that ended before this may be taken over, also by force.

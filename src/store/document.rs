@@ -105,7 +105,11 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
 
 /// A lease as a sub-document.
 pub(super) fn lease_document(lease: &Lease) -> Document {
-    bson::doc! { "id": &lease.id, "owner": &lease.owner, "until": date(lease.until) }
+    let mut document = bson::doc! { "id": &lease.id, "owner": &lease.owner, "until": date(lease.until) };
+    if lease.taken_over {
+        document.insert("taken_over", true);
+    }
+    document
 }
 
 fn last_error_document(error: &LastError) -> Document {
@@ -170,6 +174,7 @@ fn lease(document: &Document) -> Option<Lease> {
         id: text(document, "id")?.to_owned(),
         owner: text(document, "owner").unwrap_or_default().to_owned(),
         until: instant(document, "until")?,
+        taken_over: document.get_bool("taken_over").unwrap_or_default(),
     })
 }
 
@@ -254,7 +259,7 @@ mod tests {
                     received_bytes: 17,
                 }),
             }),
-            lease: Some(Lease { id: "l".into(), owner: "host:1".into(), until: at(8) }),
+            lease: Some(Lease { id: "l".into(), owner: "host:1".into(), until: at(8), taken_over: true }),
         };
         assert_eq!(bookkeeping(&bookkeeping_document(&full)), full);
         assert_eq!(bookkeeping_document(&Bookkeeping::default()), doc! { "state": "live", "failures": 0 });

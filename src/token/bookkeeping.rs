@@ -59,6 +59,10 @@ pub struct Lease {
     pub owner: String,
     /// From then on the claim is void and the document is due again.
     pub until: Timestamp,
+    /// Had another process held the claim until it ran out? That process may have sent the token, and may hold its
+    /// answer: a refusal then means lost, not revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
 }
 
 /// Everything Evergrant keeps in a token document, in one sub-document (default name `evergrant`).

@@ -55,6 +55,8 @@ pub(super) async fn discard(
     };
     match entry.state {
         EntryState::Orphan | EntryState::Unread => {}
+        // One that was cut, or tried again: nobody asks for it any more once its document has moved on.
+        EntryState::Unsettled if entry.has_answer => {}
         EntryState::Answer => return Err(refused(ApplyError::Answer(id))),
         state => return Err(refused(ApplyError::NotParked { id, state })),
     }

@@ -33,7 +33,7 @@ fn retried_text(retried: &Retried) -> String {
     let next = if *waits {
         "the next pass asks again; a refusal then is a loss (`lost_in_flight`), and not a revoked login"
     } else {
-        "its document holds another token, or is gone: there is nothing to ask for"
+        "its document holds another token, or is gone: there is nothing to ask for; `evergrant journal discard` ends it"
     };
     format!("the token of `{subject}` at `{provider}` (entry {id}) is free\n  next: {next}")
 }

@@ -2,7 +2,7 @@
 
 use super::code::{find_code, listed_class, shown_code};
 use super::pair::{read_pair, read_partial_pair};
-use super::{Class, Reading, retry_after};
+use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token};
@@ -64,14 +64,12 @@ fn success_without_pair<'a>(
     shape: &AnswerShape,
 ) -> (Class, &'a str) {
     match (found, body.value()) {
-        (_, Some(value)) if holds_refresh_token(value) => (Class::Unreadable, "no_tokens"),
+        (_, Some(value)) if holds_refresh_token(value) => (Class::Unreadable, NO_TOKENS),
         // An error in the clothes of a success: nothing was rotated.
         (Some(code), _) => (Class::Unlisted, shown_code(code)),
-        (None, Some(value @ Value::Object(_))) if could_hold_a_token(value) => {
-            (Class::Unreadable, "no_tokens")
-        }
+        (None, Some(value)) if could_hold_a_token(value) => (Class::Unreadable, NO_TOKENS),
         // `{"status":"maintenance"}`: whatever was done, there is nothing in it to be kept.
-        (None, Some(Value::Object(_))) => (Class::Ambiguous, "no_tokens"),
+        (None, Some(Value::Object(_))) => (Class::Ambiguous, NO_TOKENS),
         (None, None) if matches!(body, Body::Cut) => (Class::Ambiguous, "cut_body"),
         (None, None) if names_access_token(answer, shape) => (Class::Unreadable, "not_json"),
         // A page of somebody in between, or nothing: nobody knows what the provider did.

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS entries (
   why TEXT,
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
   peer TEXT,                       -- whom it was sent to, where the answer was lost
-  sealed INTEGER                   -- 1: the body is encrypted
+  sealed INTEGER                   -- 1: the body is encrypted; 2: and its own key doesn't open it
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -157,8 +157,12 @@ impl Rows {
                     wrong_key += 1;
                     continue;
                 }
-                // One bad row is in nobody's way: it stays as it is, and recovery names it.
-                Err(Closed::Tampered) => continue,
+                // One bad row is in nobody's way: it stays as it is, and recovery names it. Its key may go, too.
+                Err(Closed::Tampered) => {
+                    let mark = "UPDATE entries SET sealed = 2 WHERE id = ?1";
+                    self.run("note a damaged answer", mark, [id])?;
+                    continue;
+                }
             };
             if current || !self.seal.encrypts() {
                 continue;
@@ -187,7 +191,7 @@ impl Rows {
     fn next_body(&self, after: i64) -> Result<Option<(i64, Result<Vec<u8>, Closed>, bool)>, JournalError> {
         self.find(
             "SELECT id, body, sealed, document, fingerprint, provider FROM entries
-             WHERE body IS NOT NULL AND id > ?1 ORDER BY id LIMIT 1",
+             WHERE body IS NOT NULL AND id > ?1 AND coalesce(sealed, 0) != 2 ORDER BY id LIMIT 1",
             [after],
             |row| {
                 let opened = read::open(row, &self.seal, [1, 2], [3, 4, 5])?;

@@ -155,6 +155,7 @@ async fn an_answer_that_was_moved_to_another_row_is_kept_as_it_is_and_the_others
         panic!("its answer may hold a pair: it must not be sent again")
     };
     journal.close().await;
+    open(directory.path(), keyed(Some(key('b')), vec![])).expect("the old key can go").close().await;
     change("1");
     let journal = open(directory.path(), keyed(Some(key('b')), vec![key('a')])).unwrap();
     assert_eq!(bodies(&journal).await, [true, true]);

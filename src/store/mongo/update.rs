@@ -296,7 +296,7 @@ mod tests {
         assert!(!unfenced(Change { expect_refresh_token: None, ..plain.clone() }));
         let at = chrono::DateTime::UNIX_EPOCH;
         let last_error = LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
-        let lease = Lease { id: "l".into(), owner: "o".into(), until: at };
+        let lease = Lease { id: "l".into(), owner: "o".into(), until: at, taken_over: false };
         for bookkeeping in [
             Bookkeeping { last_error: Some(last_error), ..Bookkeeping::default() },
             Bookkeeping { lease: Some(lease), ..Bookkeeping::default() },

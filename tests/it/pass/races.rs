@@ -112,6 +112,7 @@ async fn a_claim_of_another_process_is_not_given_back_by_the_one_that_lost_it() 
             id: "theirs".into(),
             owner: "host:2".into(),
             until: rehearsal.clock.now() + TimeDelta::hours(2),
+            taken_over: false,
         };
         let claim = Claim {
             ids: vec![document_id(1)],

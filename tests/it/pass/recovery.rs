@@ -7,7 +7,7 @@ use evergrant::clock::Clock;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
-use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
+use evergrant::journal::{Ending, EntryId, EntryState, Intent, Journal, Permission};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
@@ -37,7 +37,7 @@ impl<'a> Doomed<'a> {
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
         let claim = Claim {
             ids: positions.iter().map(|position| document_id(*position)).collect(),
-            lease: Lease { id: "doomed".into(), owner: "host:1".into(), until },
+            lease: Lease { id: "doomed".into(), owner: "host:1".into(), until, taken_over: false },
             due_by: None,
             now,
         };
@@ -449,6 +449,54 @@ async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer()
         assert_eq!(rehearsal.run().await.grants, 1);
         assert_eq!(rehearsal.run().await.count(Outcome::LostInFlight), 1);
         assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
+    use crate::support::meddler::Mishap;
+    on_both("refused_pair", Plan::users(3), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+        let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
+        process.recover().await.unwrap();
+        process.journal.close().await;
+        rehearsal.meddler.leave();
+        rehearsal.assert_nothing_claimed().await;
+
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        // It is written as soon as the store takes it.
+        assert_eq!(rehearsal.run().await.exit(), Exit::Well);
+        rehearsal.assert_kept(3).await;
+        assert_eq!(rehearsal.bookkeeping(0).await.last_error, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for() {
+    let mut plan = Plan::users(2);
+    plan.profile.answer.access_token = "/data/access_token".into();
+    on_both("given_up", plan, async |rehearsal| {
+        let first = rehearsal.run().await;
+        assert_eq!(first.count(Outcome::StillDue), 2, "{first:?}");
+        assert_eq!(&*rehearsal.bookkeeping(0).await.last_error.unwrap().class, "unreadable");
+        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+        let entries = journal.entries().await.unwrap();
+        assert!(entries.iter().all(|entry| entry.state == EntryState::Unread));
+        let discarded = entries.iter().map(|entry| (entry.id, Ending::Discarded)).collect();
+        journal.end(discarded, rehearsal.clock.now()).await.unwrap();
+        journal.close().await;
+        let next = rehearsal.run().await;
+        assert_eq!((next.count(Outcome::NeedsLogin), next.grants), (2, 0), "{next:?}");
     })
     .await;
 }

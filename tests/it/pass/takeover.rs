@@ -19,7 +19,7 @@ async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
     let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
     let claim = Claim {
         ids: positions.iter().map(|position| document_id(*position)).collect(),
-        lease: Lease { id: "another".into(), owner: "host:2".into(), until },
+        lease: Lease { id: "another".into(), owner: "host:2".into(), until, taken_over: false },
         due_by: None,
         now,
     };
@@ -135,6 +135,7 @@ async fn a_process_that_was_stopped_behind_its_last_look_looks_again_before_it_s
                         id: "another".into(),
                         owner: "host:2".into(),
                         until: now + TimeDelta::hours(1),
+                        taken_over: false,
                     };
                     let claim = Claim { ids: vec![document_id(1)], lease, due_by: None, now };
                     assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);

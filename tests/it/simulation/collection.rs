@@ -147,8 +147,13 @@ impl Store for Collection {
                 if !(ours || blind || due && !is_leased(document, claim.now)) {
                     continue;
                 }
+                let taken_over = held.is_some() && !ours;
                 set_lease(document, &claim.lease);
                 claimed.documents.push(shown(place, document));
+                let refresh = document.refresh;
+                if taken_over {
+                    world.ledger.tokens[refresh].in_doubt += 1;
+                }
                 let until = self.ends(world, &claim.lease);
                 self.look(world, place, Some(until));
             }
@@ -247,9 +252,6 @@ impl Collection {
         }
         let mut written = document.clone();
         written.bookkeeping = change.bookkeeping.clone();
-        if ended_in_other_hands(&written) && !ended_in_other_hands(&document) {
-            world.ledger.tokens[document.refresh].in_doubt += 1;
-        }
         if let Some(pair) = &change.pair {
             let refresh = by_text(pair.refresh_token.expose()).unwrap();
             written.refresh = refresh;
@@ -282,12 +284,6 @@ impl Collection {
         let look = Look { refresh, lease_until: None };
         world.looks.insert((self.0.machine, self.0.number, place), look);
     }
-}
-
-/// Does it say that its token may have been sent by a process that is never heard of again?
-fn ended_in_other_hands(document: &Document) -> bool {
-    let lost = document.bookkeeping.last_error.as_ref().and_then(|error| error.lost.as_ref());
-    lost.is_some_and(|lost| lost.cause == "claim_ended")
 }
 
 /// Is the mark true, and is it the right one?

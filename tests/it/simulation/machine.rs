@@ -69,6 +69,7 @@ fn after_the_end(world: &mut super::world::Inner, machine: usize) {
             world.forget_intents(machine);
         }
     }
+    world.doubt_what_is_open(machine);
     let bug = world.bug;
     let disk = &mut world.machines[machine].disk;
     match bug {

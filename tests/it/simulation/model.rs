@@ -24,7 +24,12 @@ fn at(random: &mut StdRng) -> Timestamp {
 }
 
 fn lease(random: &mut StdRng) -> Lease {
-    Lease { id: format!("lease-{}", random.random_range(0..3)), owner: "here:1".into(), until: at(random) }
+    Lease {
+        id: format!("lease-{}", random.random_range(0..3)),
+        owner: "here:1".into(),
+        until: at(random),
+        taken_over: random.random_bool(0.3),
+    }
 }
 
 fn ids(random: &mut StdRng) -> Vec<evergrant::token::TokenId> {

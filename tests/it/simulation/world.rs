@@ -202,7 +202,10 @@ impl Inner {
             let mine = |success: &Redemption| matches!(success.by, Who::Process(by, _) if by == machine);
             token.memory_lost |= token.in_doubt > 0 || token.redemptions.iter().any(mine);
         }
-        // And it took ends: an intent that was never sent is open again, and nobody can know.
+    }
+
+    /// A process has ended: an intent that is open now, or again, may never have been sent, and nobody can know.
+    pub(super) fn doubt_what_is_open(&mut self, machine: usize) {
         let open = self.machines[machine].disk.open_rows();
         for (place, document) in &self.documents {
             if open.iter().any(|(of, _)| of == super::collection::id_of(*place).as_str()) {

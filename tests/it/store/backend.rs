@@ -248,7 +248,7 @@ pub(crate) fn due_now(limit: usize) -> DueQuery {
 }
 
 pub(crate) fn lease(id: &str, until: i64) -> Lease {
-    Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until) }
+    Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until), taken_over: false }
 }
 
 /// A claim at `now` of what is due then.

@@ -31,6 +31,15 @@ fn every_success_has_one_class() {
         ("generic", 200, r#"{"token":"a"}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"AccessToken":""}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"data":["kf93Hd02-kd_Qm71"]}"#, "unreadable", "no_tokens"),
+        ("generic", 200, r#"{"data":"Bearer kf93Hd02-kd_Qm71"}"#, "unreadable", "no_tokens"),
+        (
+            "generic",
+            200,
+            r#"{"body":"{\"access_token\": \"a\", \"refresh_token\": \"r\"}"}"#,
+            "unreadable",
+            "no_tokens",
+        ),
+        ("generic", 200, r#""{\"access_token\": \"a\"}""#, "unreadable", "no_tokens"),
         // A refresh token that isn't where the profile says: to keep the old one would be to lose the new one.
         ("generic", 200, r#"{"access_token":"a","refreshToken":"r"}"#, "unreadable", "no_tokens"),
         ("generic", 200, r#"{"access_token":"a","data":{"refresh_token":"r"}}"#, "unreadable", "no_tokens"),
