@@ -294,7 +294,7 @@ impl Pass {
     /// redeemed by then, so nothing is lost by not waiting.
     ///
     /// # Errors
-    /// [`StoreError`]; one that says that the store is away after [`START_PATIENCE`] only.
+    /// [`StoreError`]; one that says that the store is away only after it was waited for.
     pub async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
         let stopped = &stop.take_no_more;
         stopped.run_until_cancelled(self.prepare(stopped)).await.transpose()

@@ -14,7 +14,7 @@ use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
-use crate::token::{Bookkeeping, DueToken, Lost, State};
+use crate::token::{Bookkeeping, DueToken, Lost, State, Subject};
 use crate::write_back::{evidence, in_doubt};
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -125,13 +125,7 @@ impl Redeemer {
         reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
-        let (mut reading, kept) = self.keep_and_read(entry, &sent, is_kept).await;
-        if matches!(reading.class, Class::Unreadable) && !kept.as_ref().is_some_and(Journaled::is_kept) {
-            // Nobody has the answer any more: to call it unread would be to wait for it for ever.
-            let subject = &attempt.token.subject;
-            error!(%subject, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");
-            reading.class = Class::Ambiguous;
-        }
+        let (reading, kept) = self.keep_and_read(entry, &attempt.token.subject, &sent, is_kept).await;
         reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
         let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();
@@ -240,6 +234,7 @@ impl Redeemer {
     async fn keep_and_read(
         &self,
         entry: EntryId,
+        subject: &Subject,
         sent: &Sent,
         is_kept: &OnceLock<()>,
     ) -> (Reading, Option<Journaled<Timestamp>>) {
@@ -258,7 +253,12 @@ impl Redeemer {
         if journaled.is_kept() {
             let _ = is_kept.set(());
         }
-        let reading = grant::answer::read_answer(journaled.get(), shape, self.line.clock.now());
+        let mut reading = grant::answer::read_answer(journaled.get(), shape, self.line.clock.now());
+        if matches!(reading.class, Class::Unreadable) && !journaled.is_kept() {
+            // Nobody has the answer any more: to call it unread would be to wait for it for ever.
+            error!(%subject, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");
+            reading.class = Class::Ambiguous;
+        }
         (reading, Some(journaled.map(|raw| raw.received_at)))
     }
 
