@@ -224,8 +224,10 @@ fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
         },
     );
     // What is remembered of redeemed tokens isn't synced by itself: a power cut may take the last of it, and then an old
-    // copy of a document, or a second one, is sent once more.
-    let forgotten = world.ledger.tokens[token].memory_lost && world.weather.power > 0.0;
+    // copy of a document, or a second one, is sent once more. And where a journal's disk had failed, the document was all
+    // that knew of its pair: with an old copy in its place, nobody does.
+    let fails = world.weather.power > 0.0 || world.weather.disk > 0.0;
+    let forgotten = world.ledger.tokens[token].memory_lost && fails;
     if again && !forgotten {
         world.violated(format!("ONCE: {life:?} sends rt-{token} again, after a success for it was received"));
     }
