@@ -3,7 +3,9 @@
 mod clock;
 mod faults;
 mod hostile;
+mod journal_fails;
 mod marks;
+mod other_machines;
 mod plain;
 mod providers;
 mod races;

@@ -1,13 +1,12 @@
 //! What a process leaves behind, and what the next one makes of it.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run, until};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
 use bytes::Bytes;
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
-use evergrant::journal::{Ending, EntryId, EntryState, Intent, Journal, Permission};
+use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
@@ -80,7 +79,7 @@ impl<'a> Doomed<'a> {
     }
 }
 
-fn answer(status: u16, body: &'static str) -> RawAnswer {
+pub(super) fn answer(status: u16, body: &'static str) -> RawAnswer {
     RawAnswer {
         status,
         retry_after: None,
@@ -211,81 +210,7 @@ pub(super) async fn recover(rehearsal: &Rehearsal, state: &Path) {
     process.journal.close().await;
 }
 
-#[tokio::test]
-async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
-    on_both("doubt_told", Plan::users(4), async |rehearsal| {
-        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
-        // Rotated, and answered with nothing that settles it. 2: intended, never sent.
-        for (position, status, body) in [(0, 500, "oops"), (1, 200, r#"{"token":"a"}"#)] {
-            let entry = doomed.intends(position).await;
-            doomed.sends(position).await;
-            doomed.keeps(entry, answer(status, body)).await;
-        }
-        doomed.intends(2).await;
-        doomed.dies().await;
-        recover(&rehearsal, rehearsal.state()).await;
-        let said = async |position| rehearsal.bookkeeping(position).await.last_error.unwrap();
-        assert_eq!(
-            said(0).await.lost.map(|lost| (lost.cause, lost.received_bytes)),
-            Some(("http_500".into(), 4))
-        );
-        assert_eq!((&*said(1).await.class, said(1).await.http_status), ("unreadable", Some(200)));
-        assert_eq!(said(2).await.lost.map(|lost| lost.cause), Some("stopped".into()));
-
-        let state = tempfile::tempdir().unwrap();
-        let other = rehearsal.another_process(state.path()).await;
-        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
-        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 0));
-        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
-        assert_eq!(summary.count(Outcome::Refreshed), 2);
-        assert_eq!(rehearsal.sandbox.ledger().reuses, 1, "what was answered with a success isn't sent again");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_after_a_restart() {
-    let mut plan = Plan::users(2);
-    plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
-    on_both("unread_none", plan, async |rehearsal| {
-        let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, answer(200, r#"{"token":"a"}"#)).await;
-        doomed.dies().await;
-        let summary = rehearsal.run().await;
-        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
-        assert!(rehearsal.entries().await.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_older_access_token_is_not_written_over_a_newer_one() {
-    let mut plan = Plan::users(2);
-    plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
-    on_both("newer_access", plan, async |mut rehearsal| {
-        rehearsal.clock = Clock::steppable();
-        let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
-        doomed.dies().await;
-        // Another machine takes the claim over and refreshes it, before this one comes back.
-        rehearsal.clock.step(TimeDelta::minutes(21));
-        let state = tempfile::tempdir().unwrap();
-        let other = rehearsal.another_process(state.path()).await;
-        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
-        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
-        let newer = rehearsal.document(0).await;
-        recover(&rehearsal, rehearsal.state()).await;
-        assert_eq!(rehearsal.document(0).await, newer);
-        assert!(rehearsal.entries().await.is_empty());
-    })
-    .await;
-}
-
-fn login(sandbox: &Sandbox, position: usize) -> SeededUser {
+pub(super) fn login(sandbox: &Sandbox, position: usize) -> SeededUser {
     sandbox.login(&format!("user-{position:06}")).unwrap()
 }
 
@@ -352,151 +277,6 @@ async fn a_cut_off_grant_whose_document_has_moved_on_is_not_found_for_ever() {
         rehearsal.assert_whole().await;
         assert_eq!(rehearsal.audit().await.kept, 4);
         assert!(rehearsal.run().await.recovery.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn answers_of_a_journal_that_fails_are_written_at_once_and_nothing_more_is_redeemed() {
-    use crate::support::meddler::{Call, Mishap};
-    let mut plan = Plan::users(80);
-    plan.sandbox.latency = Duration::from_millis(10);
-    on_both("journal_fails", plan, async |rehearsal| {
-        let file = rehearsal.state().join("journal.db");
-        let broken = std::sync::atomic::AtomicU32::new(0);
-        rehearsal.meddler.decide(move |call| {
-            if matches!(call, Call::Apply(_)) && broken.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 3
-            {
-                let connection = rusqlite::Connection::open(&file).unwrap();
-                connection.busy_timeout(Duration::from_secs(5)).unwrap();
-                connection.execute_batch("DROP TABLE entries").unwrap();
-            }
-            Mishap::None
-        });
-        let summary = rehearsal.run().await;
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
-        let ledger = rehearsal.sandbox.ledger();
-        assert!(ledger.granted < 80, "{ledger:?}");
-        assert_eq!(summary.count(Outcome::Refreshed), ledger.granted);
-        rehearsal.assert_kept(80).await;
-        rehearsal.meddler.leave();
-        let next = rehearsal.run().await;
-        assert_eq!(next.exit(), Exit::Well, "{next:?}");
-        assert_eq!(rehearsal.sandbox.ledger().granted, 80);
-        rehearsal.assert_kept(80).await;
-        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_pair_that_neither_journal_nor_document_takes_is_called_lost() {
-    use crate::support::meddler::{Call, Mishap};
-    use crate::support::rehearsal::write_login;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    // One answer is on its way while the journal fails.
-    let plan = Plan::users(80).faults("delay(1) user=user-000004");
-    on_both("nowhere", plan, async |rehearsal| {
-        let file = rehearsal.state().join("journal.db");
-        let (backend, sandbox) = (rehearsal.backend.clone(), rehearsal.sandbox.clone());
-        let applies = AtomicU32::new(0);
-        rehearsal.meddler.meddle(move |call| {
-            let Call::Apply(changes) = call else { return Box::pin(async { Mishap::None }) };
-            let applied = applies.fetch_add(1, Ordering::SeqCst);
-            if applied == 3 {
-                let connection = rusqlite::Connection::open(&file).unwrap();
-                connection.busy_timeout(Duration::from_secs(5)).unwrap();
-                connection.execute_batch("DROP TABLE entries").unwrap();
-            }
-            let (backend, sandbox) = (backend.clone(), sandbox.clone());
-            Box::pin(async move {
-                // From then on everybody has just logged in again when their pair comes.
-                for change in changes.iter().filter(|change| applied > 3 && change.pair.is_some()) {
-                    let position = (0..80).find(|position| document_id(*position) == change.id).unwrap();
-                    write_login(&backend, position, &login(&sandbox, position)).await;
-                }
-                Mishap::None
-            })
-        });
-        let summary = rehearsal.run().await;
-        let lost = summary.count(Outcome::Lost);
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
-        assert!(lost > 0 && summary.lost.len() as u64 == lost, "{summary:?}");
-        let ended = lost + summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded);
-        assert_eq!(ended, rehearsal.sandbox.ledger().granted, "{summary:?}");
-        rehearsal.assert_whole().await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer() {
-    let mut plan = Plan::users(1).faults("delay(1)");
-    plan.profile.answer.access_token = "/data/access_token".into();
-    on_both("unread_unkept", plan, async |rehearsal| {
-        let file = rehearsal.state().join("journal.db");
-        let breaks = async {
-            until("it is sent", || rehearsal.sandbox.ledger().requests > 0).await;
-            let connection = rusqlite::Connection::open(&file).unwrap();
-            connection.busy_timeout(Duration::from_secs(5)).unwrap();
-            connection.execute_batch("DROP TABLE entries").unwrap();
-        };
-        let (summary, ()) = tokio::join!(rehearsal.run(), breaks);
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
-        let error = rehearsal.bookkeeping(0).await.last_error.unwrap();
-        assert_eq!((&*error.class, error.lost.is_some()), ("ambiguous", true), "nobody holds the answer");
-        // It isn't waited for for ever: the next pass asks again, and finds out.
-        assert_eq!(rehearsal.run().await.grants, 1);
-        assert_eq!(rehearsal.run().await.count(Outcome::LostInFlight), 1);
-        assert!(rehearsal.entries().await.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
-    use crate::support::meddler::Mishap;
-    on_both("refused_pair", Plan::users(3), async |rehearsal| {
-        let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
-        doomed.dies().await;
-        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
-        let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-        process.recover().await.unwrap();
-        process.journal.close().await;
-        rehearsal.meddler.leave();
-        rehearsal.assert_nothing_claimed().await;
-
-        let state = tempfile::tempdir().unwrap();
-        let other = rehearsal.another_process(state.path()).await;
-        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
-        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
-        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
-        // It is written as soon as the store takes it.
-        assert_eq!(rehearsal.run().await.exit(), Exit::Well);
-        rehearsal.assert_kept(3).await;
-        assert_eq!(rehearsal.bookkeeping(0).await.last_error, None);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for() {
-    let mut plan = Plan::users(2);
-    plan.profile.answer.access_token = "/data/access_token".into();
-    on_both("given_up", plan, async |rehearsal| {
-        let first = rehearsal.run().await;
-        assert_eq!(first.count(Outcome::StillDue), 2, "{first:?}");
-        assert_eq!(&*rehearsal.bookkeeping(0).await.last_error.unwrap().class, "unreadable");
-        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
-        let entries = journal.entries().await.unwrap();
-        assert!(entries.iter().all(|entry| entry.state == EntryState::Unread));
-        let discarded = entries.iter().map(|entry| (entry.id, Ending::Discarded)).collect();
-        journal.end(discarded, rehearsal.clock.now()).await.unwrap();
-        journal.close().await;
-        let next = rehearsal.run().await;
-        assert_eq!((next.count(Outcome::NeedsLogin), next.grants), (2, 0), "{next:?}");
     })
     .await;
 }

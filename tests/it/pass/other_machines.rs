@@ -1,0 +1,132 @@
+//! What recovery finds out, and what the other machines and the next passes must know of it.
+
+use super::recovery::{Doomed, answer, recover};
+use crate::support::meddler::Mishap;
+use crate::support::rehearsal::{Plan, on_both, open_journal, run};
+use chrono::TimeDelta;
+use evergrant::clock::Clock;
+use evergrant::journal::{Ending, EntryState};
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::sandbox::Rotation;
+
+#[tokio::test]
+async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
+    on_both("doubt_told", Plan::users(4), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
+        // Rotated, and answered with nothing that settles it. 2: intended, never sent.
+        for (position, status, body) in [(0, 500, "oops"), (1, 200, r#"{"token":"a"}"#)] {
+            let entry = doomed.intends(position).await;
+            doomed.sends(position).await;
+            doomed.keeps(entry, answer(status, body)).await;
+        }
+        doomed.intends(2).await;
+        doomed.dies().await;
+        recover(&rehearsal, rehearsal.state()).await;
+        let said = async |position| rehearsal.bookkeeping(position).await.last_error.unwrap();
+        assert_eq!(
+            said(0).await.lost.map(|lost| (lost.cause, lost.received_bytes)),
+            Some(("http_500".into(), 4))
+        );
+        assert_eq!((&*said(1).await.class, said(1).await.http_status), ("unreadable", Some(200)));
+        assert_eq!(said(2).await.lost.map(|lost| lost.cause), Some("stopped".into()));
+
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (1, 0));
+        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
+        assert_eq!(summary.count(Outcome::Refreshed), 2);
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 1, "what was answered with a success isn't sent again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_after_a_restart() {
+    let mut plan = Plan::users(2);
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("unread_none", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, answer(200, r#"{"token":"a"}"#)).await;
+        doomed.dies().await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_access_token_is_not_written_over_a_newer_one() {
+    let mut plan = Plan::users(2);
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("newer_access", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        // Another machine takes the claim over and refreshes it, before this one comes back.
+        rehearsal.clock.step(TimeDelta::minutes(21));
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        let newer = rehearsal.document(0).await;
+        recover(&rehearsal, rehearsal.state()).await;
+        assert_eq!(rehearsal.document(0).await, newer);
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
+    on_both("refused_pair", Plan::users(3), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+        let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
+        process.recover().await.unwrap();
+        process.journal.close().await;
+        rehearsal.meddler.leave();
+        rehearsal.assert_nothing_claimed().await;
+
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let summary = run(&other, &PassRequest::default(), &Stop::default()).await;
+        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        // It is written as soon as the store takes it.
+        assert_eq!(rehearsal.run().await.exit(), Exit::Well);
+        rehearsal.assert_kept(3).await;
+        assert_eq!(rehearsal.bookkeeping(0).await.last_error, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for() {
+    let mut plan = Plan::users(2);
+    plan.profile.answer.access_token = "/data/access_token".into();
+    on_both("given_up", plan, async |rehearsal| {
+        let first = rehearsal.run().await;
+        assert_eq!(first.count(Outcome::StillDue), 2, "{first:?}");
+        assert_eq!(&*rehearsal.bookkeeping(0).await.last_error.unwrap().class, "unreadable");
+        let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+        let entries = journal.entries().await.unwrap();
+        assert!(entries.iter().all(|entry| entry.state == EntryState::Unread));
+        let discarded = entries.iter().map(|entry| (entry.id, Ending::Discarded)).collect();
+        journal.end(discarded, rehearsal.clock.now()).await.unwrap();
+        journal.close().await;
+        let next = rehearsal.run().await;
+        assert_eq!((next.count(Outcome::NeedsLogin), next.grants), (2, 0), "{next:?}");
+    })
+    .await;
+}
