@@ -208,7 +208,7 @@ pub struct Position(pub serde_json::Value);
 pub struct Claim {
     /// Which documents.
     pub ids: Vec<TokenId>,
-    /// The lease to set.
+    /// The lease to set; one that is `taken_over` only where a lease still stands.
     pub lease: Lease,
     /// Only if still due by then; `None` claims what isn't due too (`--force`).
     pub due_by: Option<Timestamp>,

@@ -87,6 +87,15 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_file_whose_maker_was_killed_before_it_had_tables_is_an_empty_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(FILE_NAME), "").unwrap();
+    let listed = Journal::look(directory.path()).unwrap();
+    assert!(listed.entries.is_empty() && listed.damaged.is_empty());
+    assert!(open(directory.path()).unwrap().entries().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_crash_leaves_an_intent_unsettled_until_it_is_settled() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();

@@ -83,6 +83,10 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     }
     let read = || {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // A process that was killed while it made the file has left it without tables.
+        if !has_column(&connection, "id")? {
+            return Ok(Listed::default());
+        }
         let mut columns = COLUMNS.to_owned();
         // A journal of an earlier version that is only looked at.
         for later in ["peer", "sealed"] {

@@ -102,10 +102,13 @@ pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson], bookkept: Bo
     };
     let mut writable: Vec<Document> = mapping.written().filter_map(has_room).collect();
     writable.extend([bookkept, is_short_enough(), Names::of_claims(mapping).ours_once()]);
-    let mut conditions = vec![
-        doc! { "_id": { "$in": ids } },
-        doc! { "$or": [{ format!("{path}.lease.id"): &claim.lease.id }, and(free)] },
-    ];
+    let lease_id = format!("{path}.lease.id");
+    if claim.lease.taken_over {
+        // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
+        free.push(doc! { &lease_id: { "$exists": true } });
+    }
+    let mut conditions =
+        vec![doc! { "_id": { "$in": ids } }, doc! { "$or": [{ lease_id: &claim.lease.id }, and(free)] }];
     conditions.extend(writable.into_iter().map(|expression| doc! { "$expr": expression }));
     doc! { "q": and(conditions), "u": { "$set": set }, "multi": true }
 }

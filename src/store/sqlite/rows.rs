@@ -135,7 +135,8 @@ pub(super) fn read(
 pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -> rusqlite::Result<Claimed> {
     let mut unclaimed = connection.prepare_cached(
         "SELECT bookkeeping, fields FROM documents WHERE id = :id AND (lease_id IS :lease
-            OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)))",
+            OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)
+              AND (NOT :taken_over OR lease_id IS NOT NULL)))",
     )?;
     let mut ours = Vec::with_capacity(claim.ids.len());
     let mut refused = Vec::new();
@@ -143,6 +144,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
         let values = named_params! {
             ":id": id.as_str(),
             ":lease": claim.lease.id,
+            ":taken_over": claim.lease.taken_over,
             ":due_by": claim.due_by.as_ref().map(Timestamp::timestamp_millis),
             ":now": claim.now.timestamp_millis(),
         };

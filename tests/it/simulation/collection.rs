@@ -144,7 +144,8 @@ impl Store for Collection {
                 let held = document.bookkeeping.lease.as_ref();
                 let ours = held.is_some_and(|lease| lease.id == claim.lease.id);
                 let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
-                if !(ours || blind || due && !is_leased(document, claim.now)) {
+                let given_back = claim.lease.taken_over && held.is_none();
+                if !(ours || blind || due && !given_back && !is_leased(document, claim.now)) {
                     continue;
                 }
                 let taken_over = held.is_some() && !ours;

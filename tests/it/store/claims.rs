@@ -2,7 +2,7 @@
 
 use super::backend::{at, both, claim, date, due_now, id, lease, login, path};
 use evergrant::store::{Claim, Store, mapping::Mapping};
-use evergrant::token::{State, TokenId};
+use evergrant::token::{Lease, State, TokenId};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -96,6 +96,21 @@ async fn a_claim_takes_only_what_is_still_due() {
             "only the one that nobody has"
         );
         assert!(backend.store.claim(&claim(&[], lease("n", 60), 0)).await.unwrap().documents.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn only_what_still_carries_a_lease_is_taken_over_and_says_so() {
+    for backend in both("taken_over_claim", Mapping::default()).await {
+        let names = ["held", "given_back"];
+        backend.insert(names.iter().map(|name| login(&json!(name), json!({})))).await;
+        let ids: Vec<TokenId> = names.iter().map(|name| id(&json!(name))).collect();
+        backend.store.claim(&claim(&ids[..1], lease("theirs", 10), 0)).await.unwrap();
+        let over = Lease { taken_over: true, ..lease("ours", 120) };
+        let claimed = backend.store.claim(&claim(&ids, over.clone(), 60)).await.unwrap().documents;
+        assert_eq!(claimed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..1]);
+        assert_eq!(backend.read(&ids[0]).await.bookkeeping.lease, Some(over));
+        assert_eq!(backend.read(&ids[1]).await.bookkeeping.lease, None);
     }
 }
 
