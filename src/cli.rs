@@ -13,9 +13,10 @@ use std::path::PathBuf;
     version,
     about,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all well · 1 internal error · 2 usage or configuration · 3 some users must log in again or \
-                  were lost · 4 some are still due after transient failures · 5 the provider rejected the client, or \
-                  refused far more than usual; nobody was marked · 6 another process holds the journal · 7 store or journal not available\n\n\
+    after_help = "Exit codes: 0 all well · 1 internal error · 2 usage or configuration, or no document can be worked on · \
+                  3 some users must log in again, or were lost in flight · 4 none of these, but some are still due · 5 the provider \
+                  rejected the client, or refused far more than usual; nobody was marked for it · 6 another process holds the \
+                  journal · 7 store or journal not available, or a new pair isn't written yet\n\n\
                   Try it without any configuration:\n  evergrant demo"
 )]
 pub struct Cli {
@@ -104,13 +105,13 @@ pub struct RunArgs {
     /// One pass over what is due, then end.
     #[arg(long)]
     pub once: bool,
-    /// Only the documents of this provider.
-    #[arg(long, value_name = "NAME")]
+    /// Only the documents of this provider (with --once).
+    #[arg(long, value_name = "NAME", requires = "once")]
     pub provider: Option<String>,
     /// Redeem at most so many tokens (with --once).
     #[arg(long, value_name = "N", requires = "once")]
     pub limit: Option<NonZeroU64>,
-    /// Redeem every token, due or not, dead or not; none that another process has claimed (with --once).
+    /// Redeem every token, due or not, dead or not; none that another process still holds (with --once).
     #[arg(long, requires = "once")]
     pub force: bool,
     /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
@@ -174,7 +175,7 @@ pub enum StateArg {
     NeedsLogin,
     /// The person must log in again: an answer was lost.
     LostInFlight,
-    /// No refresh token that can be sent.
+    /// No refresh token that can be sent, or no provider of ours.
     Malformed,
 }
 

@@ -85,9 +85,10 @@ impl CommandError {
                 JournalError::Directory { .. }
                 | JournalError::Full { .. }
                 | JournalError::Failed { .. }
+                | JournalError::Unreadable { .. }
                 | JournalError::NoEntry(_)
                 | JournalError::Stopped => Exit::Unavailable,
-                JournalError::Sealed { .. } => Exit::Usage,
+                JournalError::Newer { .. } | JournalError::Sealed { .. } => Exit::Usage,
             },
             Self::Pass(PassError::Client(_)) | Self::Io { .. } | Self::Internal(_) => Exit::Internal,
         }

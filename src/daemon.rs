@@ -3,16 +3,19 @@
 //! tokio-cron-scheduler is the alarm clock: it pokes. The supervisor decides: no overlap, a wake missed while down or
 //! during a pass is caught up once, clock steps are survived, and a stop has two stages.
 
+mod follow_up;
+
 use crate::clock::Timestamp;
+use crate::journal::Moment;
 use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
 use crate::report::summary::{Exit, Summary};
 use crate::report::{Outcome as Is, Report};
-use crate::schedule::{Schedule, backoff};
+use crate::schedule::Schedule;
+use follow_up::{FollowUp, Left};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tracing::{error, info, warn};
 
@@ -32,7 +35,8 @@ pub struct Daemon {
     pub pass: Pass,
     /// When it wakes.
     pub schedule: Schedule,
-    /// First wait before a pass that left something due, or couldn't begin, is followed by another; it doubles.
+    /// First wait before a pass that left something due, or couldn't begin, is followed by another; it doubles. The
+    /// same as for a document that failed, so that it is due again by then.
     pub first_backoff: Duration,
     /// Longest such wait.
     pub longest_backoff: Duration,
@@ -101,20 +105,18 @@ impl Daemon {
             .await?;
         alarm.start().await?;
 
-        let mut last_wake = self.pass.journal.last_wake().await?;
+        let mut last_wake = self.pass.journal.remembered(Moment::LastWake).await?;
         if last_wake.is_none() {
             // The first start of all: a wake that is missed while down is one after now.
-            self.remember(self.pass.clock.now()).await;
+            self.remember(Moment::LastWake, Some(self.pass.clock.now())).await;
         }
+        let mut follow_up = FollowUp::after_restart(self).await?;
         self.announce();
         let mut exit = Exit::Well;
-        let mut failures = 0;
-        let mut again_at: Option<Instant> = None;
         while !stop.take_no_more.is_cancelled() {
             let now = self.pass.clock.now();
             let wake = self.wake(&mut last_wake, now);
-            let retry = again_at.is_some_and(|at| Instant::now() >= at);
-            if wake.is_none() && !retry {
+            if wake.is_none() && !follow_up.is_time() {
                 tokio::select! {
                     () = stop.take_no_more.cancelled() => {}
                     _ = poked.recv() => {}
@@ -126,17 +128,18 @@ impl Daemon {
                 let late = (now - wake).num_seconds();
                 info!(scheduled = %wake, late_seconds = late, "waking for the pass of {}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
             } else {
-                info!("trying again what the last pass left due");
+                info!("trying again what earlier passes left due");
             }
             let ended = self.pass.run(&PassRequest::default(), stop, Arc::new(Report::new())).await;
-            let (ended, began, left_due) = match ended {
+            let (ended, began, left) = match ended {
                 Ok(summary) => {
                     tell(&summary);
-                    (summary.exit(), true, summary.leaves_something_due())
+                    let (due, until) = (summary.leaves_something_due(), summary.put_off_until);
+                    (summary.exit(), true, Left { due, until })
                 }
                 Err(error) => {
                     self.tell_failure(&error);
-                    (Exit::Unavailable, false, true)
+                    (Exit::Unavailable, false, Left { due: true, until: None })
                 }
             };
             if self.pass.journal.is_broken() {
@@ -146,20 +149,21 @@ impl Daemon {
             }
             if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {
                 last_wake = Some(wake);
-                self.remember(wake).await;
+                self.remember(Moment::LastWake, Some(wake)).await;
             } else if let Some(wake) = wake {
                 // Not remembered on disk: the next start catches it up. Not repeated at once here.
                 last_wake = Some(wake);
             }
-            failures = if left_due { failures + 1 } else { 0 };
-            again_at = left_due.then(|| {
-                let wait = backoff(failures, self.first_backoff, self.longest_backoff, rand::random());
-                info!(
-                    "trying again what is still due in {}",
-                    humantime::format_duration(Duration::from_secs(wait.as_secs()))
-                );
-                Instant::now() + wait
-            });
+            // A pass that was stopped says little of what it left: the next start follows up as this one would have.
+            if !stop.take_no_more.is_cancelled() {
+                let waits = [self.first_backoff, self.longest_backoff];
+                let planned = follow_up.plan(left, self.pass.clock.now(), waits, rand::random());
+                if let Some((wait, _)) = planned {
+                    let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+                    info!("trying again what is still due in {wait}");
+                }
+                self.remember(Moment::FollowUp, planned.map(|(_, by)| by)).await;
+            }
             if stop.give_up.is_cancelled() {
                 exit = ended;
             }
@@ -181,11 +185,11 @@ impl Daemon {
         self.schedule.missed_since(*last_wake, now)
     }
 
-    async fn remember(&self, wake: Timestamp) {
-        if let Err(error) = self.pass.journal.set_last_wake(wake).await {
+    async fn remember(&self, moment: Moment, at: Option<Timestamp>) {
+        if let Err(error) = self.pass.journal.remember(moment, at).await {
             error!(
                 error = error_chain(&error),
-                "the wake can't be remembered: after a restart it is caught up once more"
+                "what comes next can't be remembered: after a restart the last pass may be caught up once more"
             );
         }
     }
@@ -231,6 +235,12 @@ pub fn tell(summary: &Summary) {
         count(Is::Refreshed),
         summary.touched,
     );
+    for (reason, documents) in &summary.still_due_reasons {
+        warn!(reason, documents, "still due: {reason} {documents}");
+    }
+    for subject in &summary.lost {
+        error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere");
+    }
     for named in summary.named.iter().filter(|named| named.new) {
         let (subject, state, code) = (&named.subject, named.state.as_str(), &named.code);
         warn!(%subject, state, code, "`{subject}` is now {state} ({code})");

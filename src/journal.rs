@@ -7,6 +7,7 @@
 mod entry;
 mod error;
 mod lock;
+mod moment;
 mod owner;
 mod room;
 mod seal;
@@ -21,10 +22,11 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing};
+pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing, UNREADABLE};
 pub use error::{JournalError, KeyProblem};
 pub use lock::Holder;
 pub(crate) use lock::process_name;
+pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
@@ -188,7 +190,7 @@ pub enum Ending {
     Unread(String),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
     Orphaned(String),
-    /// A person has given up an orphan or an unread answer. The row goes; the old token is never sent again.
+    /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
     Discarded,
 }
 
@@ -250,6 +252,12 @@ impl Journal {
         sqlite::peek(&directory.join(FILE_NAME))
     }
 
+    /// Is there a journal in `directory`?
+    #[must_use]
+    pub fn exists(directory: &Path) -> bool {
+        directory.join(FILE_NAME).exists()
+    }
+
     /// Who holds the journal in `directory` now, if anybody; takes nothing, and changes nothing. Blocks on the disk.
     pub fn holder(directory: &Path) -> Result<Option<Holder>, JournalError> {
         lock::holder(directory)
@@ -271,7 +279,7 @@ impl Journal {
     pub async fn close(self) {
         // Behind whatever others have asked: an answer that is on its way to the disk gets there, even when the task
         // that brought it isn't waited for. A journal that has failed has nothing to wait for.
-        let _ = self.last_wake().await;
+        let _ = self.remembered(Moment::LastWake).await;
         drop(self.requests);
         if let Some(owner) = Arc::into_inner(self.owner) {
             // A panic of the thread was shown when it happened, and every request since then got `Stopped`.
@@ -350,14 +358,14 @@ impl Journal {
         self.ask(owner::Request::Standing).await
     }
 
-    /// When the last scheduled wake was taken.
-    pub async fn last_wake(&self) -> Result<Option<Timestamp>, JournalError> {
-        self.ask(owner::Request::LastWake).await
+    /// A moment that was remembered, if there is one.
+    pub async fn remembered(&self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
+        self.ask(|reply| owner::Request::Remembered(moment, reply)).await
     }
 
-    /// Remembers that the wake of `at` was taken.
-    pub async fn set_last_wake(&self, at: Timestamp) -> Result<(), JournalError> {
-        self.ask(|reply| owner::Request::SetLastWake(at, reply)).await
+    /// Remembers a moment over restarts, or forgets it.
+    pub async fn remember(&self, moment: Moment, at: Option<Timestamp>) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::Remember(moment, at, reply)).await
     }
 
     /// What a provider has answered in earlier passes.

@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod clock_step;
 mod error;
 mod held;
 mod insist;
@@ -192,9 +193,11 @@ impl Pass {
     ) -> Result<Summary, PassError> {
         let (started_at, began) = (self.clock.now(), Instant::now());
         let providers = self.chosen(request)?;
+        let collection = self.store.describe();
+        let summarized = |documents| report.summary(&collection, documents, started_at, began.elapsed());
         let Some(readiness) = self.prepare_unless(stop).await? else {
             report.trouble(Trouble::Interrupted { given_up: 0 });
-            return Ok(report.summary(&self.store.describe(), 0, started_at, began.elapsed()));
+            return Ok(summarized(None));
         };
         let endpoints: Vec<_> = providers
             .iter()
@@ -204,6 +207,7 @@ impl Pass {
         let gates: Vec<_> = line.gates.iter().map(|(_, gate)| gate.clone()).collect();
         report.watch(&gates);
         let unfinished = self.begin(&line).await?;
+        let clock_was_ahead = self.clock_was_ahead().await?;
         reach(Point::PassBegun);
         for (provider, gate) in &line.gates {
             gate.expect(self.journal.history(provider).await?, request.accept_refusals);
@@ -215,12 +219,7 @@ impl Pass {
             // The store went away, and a stop ended the wait for it; the next start does the rest.
             Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
                 report.trouble(Trouble::Interrupted { given_up: 0 });
-                return Ok(report.summary(
-                    &self.store.describe(),
-                    readiness.documents,
-                    started_at,
-                    began.elapsed(),
-                ));
+                return Ok(summarized(Some(readiness.documents)));
             }
             recovered => recovered?,
         }
@@ -236,7 +235,7 @@ impl Pass {
         let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
 
         let lanes = providers.iter().zip(endpoints).enumerate().map(|(index, (provider, endpoint))| {
-            let claims = self.claims(&line, provider, self.filter(provider));
+            let claims = self.claims(&line, provider, self.filter(provider), clock_was_ahead);
             lane::Lane::new(
                 line.clone(),
                 provider.clone(),
@@ -250,7 +249,7 @@ impl Pass {
         let mut lanes: Vec<_> = lanes.map(|lane| tokio::spawn(lane)).collect();
         if strangers {
             let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
-            let strangers = self.claims(&line, &providers[0], ProviderFilter::NoneOf(names));
+            let strangers = self.claims(&line, &providers[0], ProviderFilter::NoneOf(names), clock_was_ahead);
             lanes.push(tokio::spawn(lane::name_strangers(line.clone(), strangers, landed.clone())));
         }
         drop(landed);
@@ -287,7 +286,12 @@ impl Pass {
             line.journal_failed(&error);
         }
         reach(Point::PassFinished);
-        Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+        let summary = summarized(Some(readiness.documents));
+        if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
+            line.journal_failed(&error);
+            return Ok(summarized(Some(readiness.documents)));
+        }
+        Ok(summary)
     }
 
     /// Prepares the store for a pass and says what it found; `None` when a stop came first. Nothing was claimed or
@@ -297,7 +301,10 @@ impl Pass {
     /// [`StoreError`]; one that says that the store is away only after it was waited for.
     pub async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
         let stopped = &stop.take_no_more;
-        stopped.run_until_cancelled(self.prepare(stopped)).await.transpose()
+        match stopped.run_until_cancelled(self.prepare(stopped)).await {
+            Some(Err(StoreError::Unavailable { .. })) if stopped.is_cancelled() => Ok(None),
+            prepared => prepared.transpose(),
+        }
     }
 
     async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
@@ -385,12 +392,13 @@ impl Pass {
         }
     }
 
-    fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter) -> Claims {
+    fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter, all: bool) -> Claims {
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
-        let terms = ClaimTerms { page, punishes_reuse, ..line.terms.clone() };
+        let all = all || line.terms.force;
+        let terms = ClaimTerms { all, page, punishes_reuse, ..line.terms.clone() };
         Claims::new(self.store.clone(), terms, filter, self.clock.clone())
     }
 
@@ -413,6 +421,7 @@ impl Pass {
                 owner: process_name(),
                 lease: settings.lease,
                 due_by,
+                all: request.force,
                 force: request.force,
                 page: 1,
                 punishes_reuse: false,

@@ -41,13 +41,14 @@ pub enum Outcome {
     NeedsLogin,
     /// The provider may have rotated the token in an answer that never came: the person must log in again.
     LostInFlight,
-    /// It holds no refresh token that can be sent.
+    /// It holds no refresh token that can be sent, or can't be worked on for another reason that its code names.
     Malformed,
     /// Not refreshed, still due: the next pass tries again.
     StillDue,
-    /// A new pair is in the journal and couldn't be written into the document yet; the next start writes it.
+    /// A new pair is in the journal and couldn't be written into the document yet; the next pass writes it.
     Held,
-    /// A new pair was received and could be kept nowhere: journal and store both failed. The person must log in again.
+    /// A new pair was received and could be kept nowhere: the journal failed, and the store too, or the document was gone
+    /// or somebody else's by then. Unless that one's login works, the person must log in again.
     Lost,
 }
 
@@ -183,6 +184,7 @@ struct Inner {
     orphans: u64,
     parked: Parked,
     lost: Vec<Subject>,
+    put_off_until: Option<Timestamp>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
 }
@@ -255,6 +257,12 @@ impl Report {
         }
     }
 
+    /// A document was put off, and is due again at this moment.
+    pub fn put_off(&self, due_at: Timestamp) {
+        let mut inner = self.lock();
+        inner.put_off_until = inner.put_off_until.max(Some(due_at));
+    }
+
     /// A person, or a document, that somebody has to look after.
     pub fn named(
         &self,
@@ -323,7 +331,7 @@ impl Report {
     pub fn summary(
         &self,
         collection: &str,
-        documents: u64,
+        documents: Option<u64>,
         started_at: Timestamp,
         took: Duration,
     ) -> summary::Summary {
@@ -347,6 +355,7 @@ impl Report {
             orphans: inner.orphans,
             parked: inner.parked,
             lost: inner.lost,
+            put_off_until: inner.put_off_until,
             recovery: inner.recovery,
             troubles: inner.troubles,
         }
@@ -369,7 +378,7 @@ mod tests {
             report.touched();
             report.ended(Outcome::StillDue, Some(&format!("code_{}", number % 200)));
         }
-        let reasons = report.summary("c", 1, Timestamp::default(), Duration::ZERO).still_due_reasons;
+        let reasons = report.summary("c", Some(1), Timestamp::default(), Duration::ZERO).still_due_reasons;
         assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (MOST_REASONS + 1, 1000));
     }
 }

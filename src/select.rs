@@ -48,6 +48,8 @@ pub enum Pulled {
     Token(DueToken),
     /// Claimed; it holds no token that can be sent.
     Malformed(TokenDocument),
+    /// Claimed; it went to another provider between the page and the claim.
+    Stray(TokenDocument),
     /// Not claimed: marked before, and nothing changed.
     Known(TokenDocument),
     /// Not claimed: the store can't write into it; why.

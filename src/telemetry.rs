@@ -11,8 +11,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// Libraries that may write what they send into their own log lines: they stay silent, whatever level is set.
-const SILENT_LIBRARIES: [&str; 11] = [
+/// Libraries that may write what they send into their own log lines, or how they come to be: they stay silent, whatever
+/// level is set.
+const SILENT_LIBRARIES: [&str; 12] = [
     "axum",
     "h2",
     "hyper",
@@ -22,6 +23,7 @@ const SILENT_LIBRARIES: [&str; 11] = [
     "reqwest",
     "rusqlite",
     "rustls",
+    "tokio_cron_scheduler",
     "tokio_rustls",
     "tower",
 ];

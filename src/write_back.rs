@@ -144,11 +144,13 @@ impl DuePolicy {
         Self::mark(token, token.bookkeeping.clone())
     }
 
-    /// The change that gives a claim back after the first wait, counted as a failure, so that others come first in the
-    /// next pass: what was asked for in vain proves nothing about the provider.
+    /// The change that gives a claim back after a wait, counted as a failure, so that others come first in the next
+    /// pass: what was asked for in vain proves nothing about the provider.
     #[must_use]
-    pub fn later(&self, token: &DueToken, now: Timestamp) -> Change {
-        let due_at = now + TimeDelta::from_std(self.first_backoff).unwrap_or_default();
+    pub fn later(&self, token: &DueToken, now: Timestamp, wait: Duration) -> Change {
+        // Behind what is given back with `release`, also where the clock stands still.
+        let now = now.max(self.due_by + TimeDelta::milliseconds(2));
+        let due_at = now + TimeDelta::from_std(wait).unwrap_or_default();
         Self::mark(
             token,
             Bookkeeping {
@@ -202,6 +204,19 @@ impl DuePolicy {
                 lease: None,
                 ..before.clone()
             },
+        }
+    }
+
+    /// The change that gives back the claim of a document that was read as another provider's: as due as it was before.
+    #[must_use]
+    pub fn stray(&self, document: &TokenDocument) -> Change {
+        let before = &document.bookkeeping;
+        Change {
+            id: document.id.clone(),
+            expect_refresh_token: document.refresh_token.as_ref().ok().cloned(),
+            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            pair: None,
+            bookkeeping: Bookkeeping { lease: None, ..before.clone() },
         }
     }
 
@@ -286,8 +301,9 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
     if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;
     }
-    // Nor does a token that can't be sent tell it: it is read as none.
-    if written && (wanted.is_none() || now.is_none()) {
+    // Nor does a token that can't be sent tell it: it is read as none. And one that somebody has put in the place of ours
+    // since then was made of ours: the bookkeeping came with our pair, in one write.
+    if written && (wanted.is_none() || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;
     }
     if now == change.expect_refresh_token.as_ref() { Found::Unchanged } else { Found::Theirs }

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 pub struct JournalList {
     /// The directory that the journal is in.
     pub state_dir: PathBuf,
+    /// Is there a journal in it?
+    pub exists: bool,
     /// The process that holds it now, in words; `null` when nobody does.
     pub held_by: Option<String>,
     /// The open entries, oldest first. Their tokens aren't shown.
@@ -34,7 +36,7 @@ pub struct JournalList {
 pub struct ListedEntry {
     /// Its number.
     pub id: EntryId,
-    /// `intent`, `answer`, `unsettled` or `orphan`.
+    /// `intent`, `answer`, `unsettled`, `unread` or `orphan`.
     pub state: EntryState,
     /// Whose token.
     pub subject: Subject,
@@ -67,7 +69,8 @@ pub struct Recovered {
     pub recovery: Recovery,
     /// Pairs that are in the journal still, because the store couldn't take them.
     pub held: u64,
-    /// Pairs that were parked, because their document is gone or holds a newer token of somebody else.
+    /// Pairs that were parked, because their document is gone, holds a newer token of somebody else, or belongs to another
+    /// provider.
     pub parked: u64,
     /// Entries that are open now, by state.
     pub open: BTreeMap<EntryState, u64>,
@@ -113,6 +116,7 @@ pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalLi
     let read = move || {
         let (held_by, listed) = (Journal::holder(&directory)?, Journal::look(&directory)?);
         Ok::<_, CommandError>(JournalList {
+            exists: Journal::exists(&directory),
             state_dir: directory,
             held_by: held_by.as_ref().map(Holder::to_string),
             entries: listed.entries.into_iter().map(|entry| ListedEntry::new(entry, now)).collect(),
@@ -197,7 +201,8 @@ impl EntryState {
             (Self::Unsettled, _) => [
                 "no answer came (`stopped`: the process ended before), or none that can be read: the provider may have \
                  rotated the token",
-                "nothing to do: the next pass asks again first; if the provider then refuses, the person must log in",
+                "nothing to do: the next pass asks again first, unless `ask_again = \"never\"`; if the provider then refuses, \
+                 or isn't asked, the person must log in",
             ],
             (Self::Unread, _) => [
                 "the provider answered with a success in which no pair could be found; the answer is kept, and the \
@@ -229,6 +234,11 @@ fn damaged_text(damaged: &[Damaged]) -> String {
 fn list_text(list: &JournalList, now: Timestamp) -> String {
     let held = list.held_by.as_ref().map_or_else(String::new, |holder| format!(", in use by {holder}"));
     let directory = list.state_dir.display();
+    if !list.exists {
+        return format!(
+            "there is no journal in {directory}\nhint: is that the `state_dir` of the Evergrant that you mean? `--set state_dir=…` looks into another one"
+        );
+    }
     if list.entries.is_empty() {
         return format!("nothing is on its way: the journal in {directory} has no open entries{held}");
     }
@@ -322,11 +332,25 @@ mod tests {
     fn list(entries: Vec<ListedEntry>, held_by: Option<&str>) -> String {
         let list = JournalList {
             state_dir: "/var/lib/evergrant".into(),
+            exists: true,
             held_by: held_by.map(str::to_owned),
             entries,
             damaged: vec![],
         };
         list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_directory_without_a_journal_isnt_one_with_nothing_in_it() {
+        let list = JournalList {
+            state_dir: "/home/me".into(),
+            exists: false,
+            held_by: None,
+            entries: vec![],
+            damaged: vec![],
+        };
+        let text = list_text(&list, Timestamp::default());
+        assert!(text.starts_with("there is no journal in /home/me\nhint: "), "{text}");
     }
 
     #[test]

@@ -28,11 +28,6 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     let exit = if args.once {
         once(&pass, &request, &stop, surroundings).await?
     } else {
-        if request.provider.is_some() {
-            return Err(CommandError::Usage(
-                "`--provider` chooses the documents of one pass\nhint: use it with `--once`".to_owned(),
-            ));
-        }
         if let Some(readiness) = pass.prepare_unless(&stop).await? {
             tell_readiness(&config, &pass, &readiness, surroundings);
         }
@@ -90,7 +85,7 @@ async fn once(
     // A bar that can't be drawn is no reason to fail.
     let _ = bar.await;
     let summary = summary?;
-    if summary.documents == 0 {
+    if summary.documents == Some(0) {
         warn!(
             "0 documents in {}\nhint: is this the database and collection that you meant?",
             summary.collection

@@ -110,6 +110,8 @@ pub(super) struct Refusals {
     history: History,
     accepted: bool,
     all: Answers,
+    /// Refusals of tokens that may have been spent before: as many as were in flight at once are nobody's mistake.
+    in_doubt: u64,
     stretch: Answers,
     judged: u64,
     suspicious: bool,
@@ -149,16 +151,25 @@ impl Refusals {
         None
     }
 
+    /// Counts a refusal that was to be expected. Such tokens come first in a pass: it isn't judged before others came.
+    pub(super) fn refused_in_doubt(&mut self, code: &str, http_status: Option<u16>) {
+        self.in_doubt += 1;
+        self.last = Some((code.to_owned(), http_status));
+    }
+
     /// Judges the refusals of a pass that has granted nobody anything, when no more answers are waited for.
     ///
     /// Not earlier: logins that ended together may stand at the beginning of a pass.
     pub(super) fn judge_without_grants(&mut self) -> Option<Suspicion> {
-        let usual_share = self.history.usual_share()?;
-        let is_unlikely = self.all.granted == 0 && is_unlikely(usual_share, self.all.refused);
-        if self.suspicious || self.accepted || !is_unlikely {
+        let usual_share = self.history.usual_share();
+        let is_unlikely = usual_share.is_some_and(|usual| is_unlikely(usual, self.all.refused));
+        let refused = self.all.refused + self.in_doubt;
+        let is_everybody = refused >= MOST_UNPROVEN;
+        if self.suspicious || self.accepted || self.all.granted > 0 || !(is_unlikely || is_everybody) {
             return None;
         }
-        self.suspect(self.all.refused, Some(usual_share))
+        let found = self.suspect(refused, usual_share)?;
+        Some(Suspicion { refused, ..found })
     }
 
     fn suspect(&mut self, asked: u64, usual_share: Option<f64>) -> Option<Suspicion> {
@@ -269,6 +280,27 @@ mod tests {
         accepted.expect(History { granted: 9_900.0, refused: 0.0 }, true);
         assert_eq!(trips_at(&mut accepted, 1, 9), None);
         assert_eq!(accepted.judge_without_grants(), None);
+    }
+
+    #[test]
+    fn refusals_that_were_to_be_expected_are_judged_at_the_end_of_a_pass_without_grants() {
+        let after = |in_doubt, refused, granted| {
+            let mut judge = judge(0.0, 0.0);
+            for _ in 0..in_doubt {
+                judge.refused_in_doubt("invalid_grant", None);
+            }
+            for _ in 0..refused {
+                assert_eq!(judge.refused("invalid_grant", None), None);
+            }
+            if granted {
+                judge.granted();
+            }
+            judge.judge_without_grants().map(|suspicion| suspicion.refused)
+        };
+        assert_eq!(after(MOST_UNPROVEN - 1, 0, false), None);
+        assert_eq!(after(MOST_UNPROVEN, 0, false), Some(MOST_UNPROVEN));
+        assert_eq!(after(MOST_UNPROVEN - 2, 2, false), Some(MOST_UNPROVEN));
+        assert_eq!(after(100, 0, true), None, "what a crash cut off comes first, and all of it may be lost");
     }
 
     #[test]

@@ -18,6 +18,13 @@ pub enum Signal {
         /// Its status.
         http_status: Option<u16>,
     },
+    /// It works, and refuses a token that may have been spent before: expected, unless everybody is refused.
+    RefusedInDoubt {
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
     /// It asks for a pause, for so long if it said.
     Throttled(Option<Duration>),
     /// No use was to be had: not reached, failed, or nobody knows.

@@ -155,6 +155,10 @@ impl State {
                 }
                 self.pace.clean(now);
             }
+            Signal::RefusedInDoubt { code, http_status } => {
+                self.signal(Signal::Works { granted: false }, sent, now);
+                self.refusals.refused_in_doubt(&code, http_status);
+            }
             Signal::Refused { code, http_status } => {
                 self.signal(Signal::Works { granted: false }, sent, now);
                 if let Some(suspicion) = self.refusals.refused(&code, http_status) {

@@ -58,7 +58,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The word in logs, metrics and documents.
+    /// The word in logs, reports and documents.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {

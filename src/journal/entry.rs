@@ -28,6 +28,9 @@ impl FromStr for EntryId {
     }
 }
 
+/// Why an unread success is parked when its token is tried again.
+pub const UNREADABLE: &str = "unreadable";
+
 /// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

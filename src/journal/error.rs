@@ -50,6 +50,21 @@ pub enum JournalError {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// The file isn't a journal, or not a whole one.
+    #[error("the journal {} can't be read: it is damaged, or something else\nhint: keep the file, and put a copy from before in its place; nothing in it was changed", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// SQLite's reason.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer version has changed its tables.
+    #[error("the journal {} was written by a newer Evergrant\nhint: start that version again; nothing in it was changed", file.display())]
+    Newer {
+        /// The file.
+        file: PathBuf,
+    },
     /// Answers in it are encrypted, and can't be read with the keys that are set.
     #[error("the journal {} holds {problem}; nothing in it was changed", file.display())]
     Sealed {
@@ -59,10 +74,14 @@ pub enum JournalError {
         problem: KeyProblem,
     },
     /// The row that an answer belongs to isn't there.
-    #[error("the journal has no entry {0} to keep an answer in")]
+    #[error(
+        "the journal has no entry {0} to keep an answer in\nhint: was `journal.db` replaced or changed while Evergrant ran? Stop it, and start it again"
+    )]
     NoEntry(EntryId),
     /// It failed before, and takes no more.
-    #[error("the journal has stopped after an earlier failure")]
+    #[error(
+        "the journal has stopped after an earlier failure\nhint: the log says which; mend it, and start again"
+    )]
     Stopped,
 }
 
@@ -90,7 +109,12 @@ impl JournalError {
             }
             Self::Full(shortage) => Self::Full(shortage.clone()),
             Self::NoEntry(entry) => Self::NoEntry(*entry),
-            Self::Held { .. } | Self::Directory { .. } | Self::Sealed { .. } | Self::Stopped => Self::Stopped,
+            Self::Held { .. }
+            | Self::Directory { .. }
+            | Self::Unreadable { .. }
+            | Self::Newer { .. }
+            | Self::Sealed { .. }
+            | Self::Stopped => Self::Stopped,
         }
     }
 }

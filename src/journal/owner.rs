@@ -2,8 +2,8 @@
 
 use super::room::Room;
 use super::{
-    Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Page, Permission, Standing,
-    sqlite::Rows,
+    Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Moment, Page, Permission,
+    Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::gate::History;
@@ -56,8 +56,8 @@ pub(super) enum Request {
     Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
     Standing(Reply<Standing>),
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
-    LastWake(Reply<Option<Timestamp>>),
-    SetLastWake(Timestamp, Reply<()>),
+    Remembered(Moment, Reply<Option<Timestamp>>),
+    Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
     BeginPass([String; 2], Reply<Begun>),
@@ -240,8 +240,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Standing(reply) => {
             reply.set(rows.parked().map(|parked| Standing { parked, shortage: room.known() }))
         }
-        Request::LastWake(reply) => reply.set(rows.last_wake()),
-        Request::SetLastWake(at, reply) => reply.set(rows.set_last_wake(*at)),
+        Request::Remembered(moment, reply) => reply.set(rows.remembered(*moment)),
+        Request::Remember(moment, at, reply) => reply.set(rows.remember(*moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
         Request::BeginPass([lease_id, store], reply) => reply.set(rows.begin_pass(lease_id, store)),
@@ -255,14 +255,14 @@ impl Request {
             Self::Intent(_, reply) => reply.send(committed),
             Self::Answer(_, reply)
             | Self::End(_, _, reply)
-            | Self::SetLastWake(_, reply)
+            | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
             | Self::FinishPass(_, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
-            Self::LastWake(reply) => reply.send(committed),
+            Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
             Self::BeginPass(_, reply) => reply.send(committed),
         }

@@ -7,7 +7,7 @@ mod read;
 mod tests;
 
 use super::seal::Seal;
-use super::{Begun, Ending, EntryId, Intent, JournalError, Permission};
+use super::{Begun, Ending, EntryId, Intent, JournalError, Moment, Permission, UNREADABLE};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
@@ -32,9 +32,6 @@ const PAGE_BYTES: usize = 4096;
 
 /// Statements that stay prepared: more than the rows have, so that none is parsed twice.
 const STATEMENTS: usize = 64;
-
-/// Why an unread success is parked when its token is tried again.
-const UNREADABLE: &str = "unreadable";
 
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -246,7 +243,8 @@ impl Rows {
                 self.run(
                     "remember a redeemed token",
                     "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at)
-                     SELECT fingerprint, document, NULL, ?2 FROM entries WHERE id = ?1 AND state = 'unread'",
+                     SELECT fingerprint, document, NULL, ?2 FROM entries WHERE id = ?1
+                       AND (state = 'unread' OR state = 'answer' AND status BETWEEN 200 AND 299)",
                     params![id, at],
                 )?;
                 self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
@@ -262,18 +260,22 @@ impl Rows {
         }
     }
 
-    pub(super) fn last_wake(&mut self) -> Result<Option<Timestamp>, JournalError> {
+    pub(super) fn remembered(&mut self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
         let millis: Option<i64> =
-            self.find("SELECT value FROM meta WHERE key = 'last_wake'", [], |row| row.get(0))?;
+            self.find("SELECT value FROM meta WHERE key = ?1", [moment.key()], |row| row.get(0))?;
         Ok(millis.and_then(from_millis))
     }
 
-    pub(super) fn set_last_wake(&mut self, at: Timestamp) -> Result<(), JournalError> {
-        self.run(
-            "remember a wake",
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_wake', ?1)",
-            [at.timestamp_millis()],
-        )
+    pub(super) fn remember(&mut self, moment: Moment, at: Option<Timestamp>) -> Result<(), JournalError> {
+        let (key, action) = (moment.key(), "remember a moment");
+        match at {
+            Some(at) => self.run(
+                action,
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
+                params![key, at.timestamp_millis()],
+            ),
+            None => self.run(action, "DELETE FROM meta WHERE key = ?1", [key]),
+        }
     }
 
     pub(super) fn history(&mut self, provider: &str) -> Result<History, JournalError> {
@@ -367,5 +369,9 @@ fn failure(file: &Path, action: &'static str, source: rusqlite::Error) -> Journa
             floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES,
         });
     }
-    JournalError::Failed { file: file.to_owned(), action, source: Arc::new(source) }
+    let file = file.to_owned();
+    if matches!(source.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)) {
+        return JournalError::Unreadable { file, source: Arc::new(source) };
+    }
+    JournalError::Failed { file, action, source: Arc::new(source) }
 }

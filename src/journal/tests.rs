@@ -178,13 +178,18 @@ async fn what_it_makes_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_wake_is_remembered() {
+async fn moments_are_remembered_and_forgotten_each_for_itself() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
-    assert_eq!(journal.last_wake().await.unwrap(), None);
-    let wake = "2026-11-22T03:00:00Z".parse().unwrap();
-    journal.set_last_wake(wake).await.unwrap();
-    assert_eq!(journal.last_wake().await.unwrap(), Some(wake));
+    let wake = Some("2026-11-22T03:00:00Z".parse().unwrap());
+    for (moment, other) in [(Moment::LastWake, Moment::FollowUp), (Moment::FollowUp, Moment::LastWake)] {
+        assert_eq!(journal.remembered(moment).await.unwrap(), None);
+        journal.remember(moment, wake).await.unwrap();
+        assert_eq!(journal.remembered(moment).await.unwrap(), wake);
+        assert_eq!(journal.remembered(other).await.unwrap(), None);
+        journal.remember(moment, None).await.unwrap();
+        assert_eq!(journal.remembered(moment).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ fn verdict(held: &Held, standing: Standing, over: bool, end: bool) -> Option<fn(
         return Some(mark);
     }
     if standing.suspicious {
-        return Some(|_| Next::Later("refused_share"));
+        return Some(|_| Next::Behind("refused_share"));
     }
     // In the middle of a pass that has granted nobody anything yet, the refusals that would be too many may still come.
     let before = held.refusal.before && (standing.proven || end || is_known_dead(&held.token));

@@ -189,6 +189,9 @@ impl Lane {
                         self.line.report.touched();
                         self.land_malformed(document).await;
                     }
+                    Some(Pulled::Stray(document)) => {
+                        stray(&self.line, document, &self.redeemer.landed).await;
+                    }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
                     Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
                     None => self.exhausted = true,
@@ -249,6 +252,7 @@ impl Lane {
                     self.line.report.touched();
                     self.land_malformed(document).await;
                 }
+                Pulled::Stray(document) => stray(&self.line, document, &self.redeemer.landed).await,
                 Pulled::Known(document) => known(&self.line, &document),
                 Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
@@ -317,6 +321,13 @@ fn known(line: &Line, document: &TokenDocument) {
     line.report.ended(outcome, None);
 }
 
+/// Gives back the claim of a document that has gone to another provider: another lane counts it, now or in the next pass.
+async fn stray(line: &Line, document: TokenDocument, landed: &mpsc::Sender<Landed>) {
+    if landed.send(Landed::Stray(document)).await.is_err() {
+        line.cannot_keep();
+    }
+}
+
 /// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
 fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let subject = &document.subject;
@@ -340,6 +351,7 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
                 let _ = landed.send(Landed::Malformed { document, malformed }).await;
             }
         }
+        Pulled::Stray(document) => stray(&line, document, &landed).await,
         // A stranger's token is never handed out.
         Pulled::Token(_) => {}
     };

@@ -36,6 +36,9 @@ const MOST_IN_THE_WAY: u32 = 30;
 /// Why a token waits that was answered with a success that can't be read.
 const UNREAD_ANSWER: &str = "unread_answer";
 
+/// Why a token waits whose own answer is in the journal.
+const HELD: &str = "held";
+
 /// A grant that may be sent.
 pub(super) struct Sending {
     pub(super) attempt: Attempt,
@@ -100,6 +103,8 @@ impl Redeemer {
                 let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
                 Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }
             }
+            // Its own answer is in the journal, and recovery couldn't bring it into the document.
+            Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(HELD),
             Ok(Permission::InFlight(_)) => {
                 permit.signal(Signal::NotAsked);
                 return Err(self.step_aside(attempt).await);

@@ -1,6 +1,7 @@
 //! A parked pair, written into its document by hand.
 
 use super::plan::is_claimed;
+use super::recover::provider_of;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
@@ -37,12 +38,10 @@ pub enum ApplyError {
     #[error(transparent)]
     Pass(#[from] PassError),
     /// There is no such entry.
-    #[error(
-        "the journal has no open entry {0}\nhint: `evergrant journal list --orphans` shows those that are parked"
-    )]
+    #[error("the journal has no open entry {0}\nhint: `evergrant journal list` shows those that are open")]
     NotThere(EntryId),
     /// It can't be read.
-    #[error("the entry {} can't be read: {}\nhint: it stays as it is; restore `journal.db` from a copy, or look at the row with `sqlite3`", .0.id, .0.problem)]
+    #[error("the entry {} can't be read: {}\nhint: it stays as it is, and its token is not sent; restore `journal.db` from a copy, or give it up: `evergrant journal discard {} --yes`", .0.id, .0.problem, .0.id)]
     Damaged(Damaged),
     /// It holds an answer that recovery writes.
     #[error(
@@ -133,7 +132,7 @@ pub enum ApplyError {
     },
     /// A pass holds it.
     #[error(
-        "the document of `{subject}` is claimed by {owner} until {until}\nhint: let that pass end, or run `evergrant journal recover` when its process is gone; then apply again"
+        "the document of `{subject}` is claimed by {owner} until {until}\nhint: let that pass end, or its claim run out; if that process used this state directory and is gone, run `evergrant journal recover`; then try again"
     )]
     Claimed {
         /// Whose.
@@ -192,6 +191,9 @@ impl Pass {
         };
         match entry.state {
             EntryState::Orphan => {}
+            EntryState::Answer if provider_of(&entry, &self.providers).is_none() => {
+                return Err(ApplyError::NoProvider { id, provider: entry.intent.provider.to_string() });
+            }
             EntryState::Answer => return Err(ApplyError::Answer(id)),
             state => return Err(ApplyError::NotParked { id, state }),
         }

@@ -13,6 +13,7 @@ use crate::token::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a document waits whose token is on its way for another one.
 pub(super) const SAME_TOKEN_IN_FLIGHT: &str = "same_token_in_flight";
@@ -27,6 +28,8 @@ pub(super) enum Landed {
     Token { token: DueToken, provider: Arc<Provider>, next: Next },
     /// One that had none.
     Malformed { document: TokenDocument, malformed: Malformed },
+    /// One that belongs to another provider by now.
+    Stray(TokenDocument),
 }
 
 /// What to do for it.
@@ -44,7 +47,10 @@ pub(super) enum Next {
     Defer(LastError),
     /// Give the claim back: why it is still due.
     Release(&'static str),
-    /// Give the claim back, behind those that nobody has asked for yet: why it is still due.
+    /// Give the claim back, behind those that nobody has asked for yet: why it is still due. A person who mends it need
+    /// not wait.
+    Behind(&'static str),
+    /// The same, and not before the first wait is over.
     Later(&'static str),
     /// Give the claim back, as if it had never been taken.
     NotTaken,
@@ -92,6 +98,10 @@ impl Planner<'_> {
             Landed::Malformed { document, malformed } => {
                 let change = policy.malformed(&document, &malformed, now);
                 return plan(&document.subject, Some(change), Outcome::Malformed);
+            }
+            Landed::Stray(document) => {
+                let change = policy.stray(&document);
+                return Planned { outcome: None, ..plan(&document.subject, Some(change), Outcome::StillDue) };
             }
         };
         let subject = &token.subject;
@@ -156,9 +166,13 @@ impl Planner<'_> {
                 reason: Some(reason.to_owned()),
                 ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
             },
+            Next::Behind(reason) => Planned {
+                reason: Some(reason.to_owned()),
+                ..plan(subject, Some(policy.later(&token, now, Duration::ZERO)), Outcome::StillDue)
+            },
             Next::Later(reason) => Planned {
                 reason: Some(reason.to_owned()),
-                ..plan(subject, Some(policy.later(&token, now)), Outcome::StillDue)
+                ..plan(subject, Some(policy.later(&token, now, policy.first_backoff)), Outcome::StillDue)
             },
             Next::NotTaken => {
                 Planned { outcome: None, ..plan(subject, Some(policy.not_taken(&token)), Outcome::StillDue) }

@@ -6,14 +6,15 @@ use super::release::{CutOff, Known, release_claims};
 use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
-use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
+use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled, UNREADABLE};
 use crate::kill_point::{Point, reach};
-use crate::provider::{Provider, Rotation};
+use crate::provider::{Profile, Provider, Rotation};
 use crate::report::Report;
 use crate::report::summary::Summary;
 use crate::select::{Selected, select};
-use crate::token::{DueToken, RefreshToken, TokenDocument};
+use crate::token::{DueToken, LEASE_MARGIN, RefreshToken, TokenDocument};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Pass {
         recover(&line, &mut sink, &self.providers, &unfinished).await?;
         self.stand(&line).await;
         self.journal.finish_pass(&line.terms.lease_id).await?;
-        Ok(report.summary(&self.store.describe(), readiness.documents, started_at, began.elapsed()))
+        Ok(report.summary(&self.store.describe(), Some(readiness.documents), started_at, began.elapsed()))
     }
 }
 
@@ -102,7 +103,7 @@ async fn recover_page(
     entries: Vec<Entry>,
     cut_off: &mut CutOff,
 ) -> Result<(), PassError> {
-    let entries = forget(line, entries).await?;
+    let entries = forget(line, entries, providers).await?;
     reach(Point::RecoveryRead);
     let left = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
     let (answers, unsettled) = (left(EntryState::Answer), left(EntryState::Unsettled));
@@ -130,17 +131,28 @@ async fn recover_page(
 
 /// Ends the cut-off grants that nobody asks again, because their document has gone, holds another token or is marked
 /// already; returns the others. Without this they would be found by every pass for ever.
-async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassError> {
+async fn forget(
+    line: &Line,
+    entries: Vec<Entry>,
+    providers: &[Arc<Provider>],
+) -> Result<Vec<Entry>, PassError> {
     let success =
         |entry: &Entry| entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status));
+    // A success that was cut holds nothing for anybody, unless a refresh token stands in what came of it.
+    let holds_nothing = |entry: &Entry| {
+        let provider = provider_of(entry, providers);
+        !entry
+            .answer
+            .as_ref()
+            .is_some_and(|answer| success(entry) && holds_a_pair(line, answer.get(), provider))
+    };
     let is_cut_off = |entry: &&Entry| match entry.state {
-        // A success that was cut holds nothing for anybody, unless a refresh token stands in what came of it.
-        EntryState::Unsettled => {
-            !entry.answer.as_ref().is_some_and(|answer| success(entry) && holds_a_token(answer.get()))
-        }
+        EntryState::Unsettled => holds_nothing(entry),
         // An answer without a pair says no more than none: its document may have been marked just before the crash.
         EntryState::Answer => !success(entry),
-        EntryState::Intent | EntryState::Unread | EntryState::Orphan => false,
+        // Nor does one that stayed beside the next try, without a token in it.
+        EntryState::Orphan => entry.why.as_deref() == Some(UNREADABLE) && holds_nothing(entry),
+        EntryState::Intent | EntryState::Unread => false,
     };
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
     let mut over = HashMap::new();
@@ -149,7 +161,9 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
         let documents = line.insist_at_the_start(|| line.store.read(&ids)).await?;
         for entry in batch {
             let document = documents.iter().find(|document| document.id == entry.intent.document);
-            over.extend(ending(entry, document, line.settings.lease).map(|ending| (entry.id, ending)));
+            let timeout = provider_of(entry, providers).map(|provider| provider.profile.request_timeout);
+            let written_within = timeout.unwrap_or_default() + LEASE_MARGIN;
+            over.extend(ending(entry, document, written_within).map(|ending| (entry.id, ending)));
         }
     }
     let entries = entries.into_iter().filter(|entry| !over.contains_key(&entry.id)).collect();
@@ -157,12 +171,24 @@ async fn forget(line: &Line, entries: Vec<Entry>) -> Result<Vec<Entry>, PassErro
     Ok(entries)
 }
 
-/// How the row of a cut-off grant ends; `None` while its token waits to be asked for again.
-fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> Option<Ending> {
+/// Is there a refresh token in a success, wherever it stands, or a pair where the profile says by now?
+fn holds_a_pair(line: &Line, answer: &RawAnswer, provider: Option<&Arc<Provider>>) -> bool {
+    let is_granted = |provider: &Arc<Provider>| {
+        let reading = read_answer(answer, &provider.profile.answer, line.clock.now());
+        matches!(reading.class, Class::Granted(_))
+    };
+    holds_a_token(answer) || provider.is_some_and(is_granted)
+}
+
+/// How the row of a cut-off grant ends; `None` while its token waits to be asked for again. A pair that came for it was
+/// `written_within` this time.
+fn ending(entry: &Entry, document: Option<&TokenDocument>, written_within: Duration) -> Option<Ending> {
     let Some(document) = document else { return Some(Ending::Settled) };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
-        return (select(document, false, false) != Selected::Claim).then_some(Ending::Settled);
+        // What stands in a cut answer stays for a person for as long as it could be of use.
+        let is_over = entry.state != EntryState::Orphan && select(document, false, false) != Selected::Claim;
+        return is_over.then_some(Ending::Settled);
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
     // redeemed all the same, and a second document may hold it, whatever the application has made of the pair since.
@@ -170,7 +196,7 @@ fn ending(entry: &Entry, document: Option<&TokenDocument>, lease: Duration) -> O
     let books = &document.bookkeeping;
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
-    Some(match written.filter(|_| after.is_some_and(|after| after < lease)) {
+    Some(match written.filter(|_| after.is_some_and(|after| after < written_within)) {
         Some(successor) => Ending::Redeemed { successor },
         None => Ending::Settled,
     })
@@ -304,13 +330,15 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
             park("gone");
             continue;
         };
-        let holds = |new: &RefreshToken| match &document.refresh_token {
-            Ok(token) => token == new,
-            // One that can't be sent isn't read; the bookkeeping that was written with it says which it is.
-            Err(_) => document.bookkeeping.fingerprint == Some(new.fingerprint()),
+        // The bookkeeping says so of one that can't be sent, which isn't read, and of one that the application has
+        // redeemed since: it speaks of a token only when that stood in the document.
+        let held = |new: &RefreshToken| match &document.refresh_token {
+            Ok(token) if token.fingerprint() == old => false,
+            Ok(token) if token == new => true,
+            Ok(_) | Err(_) => document.bookkeeping.fingerprint == Some(new.fingerprint()),
         };
         if let Some(new) = new
-            && holds(new)
+            && held(new)
         {
             line.report.recovered(|recovery| recovery.written += 1);
             endings.push((entry.id, Ending::Redeemed { successor: new.fingerprint() }));
@@ -322,6 +350,14 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
             continue;
         }
         match document.refresh_token {
+            // An access token that has ended is of no use to anybody, and the application may have a newer one.
+            Ok(token)
+                if token.fingerprint() == old
+                    && new.is_none()
+                    && has_ended(granted.get(), &provider.profile, received_at, line.clock.now()) =>
+            {
+                endings.push((entry.id, Ending::Settled));
+            }
             // The refresh token stays: what was written since then came out of this answer, or of a later one.
             Ok(token)
                 if token.fingerprint() == old
@@ -348,6 +384,12 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
     sink.settle(landed).await;
     reach(Point::RecoveryWritten);
     end(line, endings).await
+}
+
+/// Has the access token of an answer ended by now, as far as its life is known?
+fn has_ended(granted: &Granted, profile: &Profile, received_at: Timestamp, now: Timestamp) -> bool {
+    let lifetime = granted.expires_in.or(profile.access_token_lifetime);
+    lifetime.is_some_and(|lifetime| (now - received_at).to_std().is_ok_and(|age| age >= lifetime))
 }
 
 async fn end(line: &Line, endings: Vec<(EntryId, Ending)>) -> Result<(), PassError> {

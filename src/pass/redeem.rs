@@ -128,8 +128,8 @@ impl Redeemer {
         let (reading, kept) = self.keep_and_read(entry, &attempt.token.subject, &sent, is_kept).await;
         reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
-        let in_doubt = known_dead || lost(&attempt, unsettled_since).is_some();
-        permit.signal(self.signal(&reading, &attempt, in_doubt));
+        let in_doubt = lost(&attempt, unsettled_since).is_some();
+        permit.signal(self.signal(&reading, &attempt, known_dead, in_doubt));
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
@@ -199,14 +199,17 @@ impl Redeemer {
                 // A token that was sent before without an answer may have been rotated then: lost, not revoked.
                 // The same when another process held it until its claim ran out, or wrote into the document that no
                 // answer came.
-                let state = if proof.lost.is_some() { State::LostInFlight } else { State::NeedsLogin };
+                // One that was refused before it was sent so was dead already.
+                let was_revoked = known_dead && attempt.token.bookkeeping.state == State::NeedsLogin;
+                let is_lost = proof.lost.is_some() && !was_revoked;
+                let state = if is_lost { State::LostInFlight } else { State::NeedsLogin };
                 let certain = reading.class == Class::Refused;
                 let before = known_dead || self.refused_before(&attempt, now);
                 Next::Refused(Refusal { entry, state, evidence: proof, certain, before })
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
-                Next::Later("client_rejected")
+                Next::Behind("client_rejected")
             }
         };
         self.land(attempt.into_token(now), next).await;
@@ -216,12 +219,18 @@ impl Redeemer {
 
     /// What a reading says about the provider. One that works for others and rejects what it has rejected before says
     /// nothing new: a few such documents must not stop everybody.
-    fn signal(&self, reading: &Reading, attempt: &Attempt, in_doubt: bool) -> Signal {
+    fn signal(&self, reading: &Reading, attempt: &Attempt, known_dead: bool, in_doubt: bool) -> Signal {
         // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged. Least
         // of all one behind a success that held nothing: if these are how the provider grants, they must stop us.
-        if in_doubt && matches!(reading.class, Class::Refused | Class::Suspected) {
+        if matches!(reading.class, Class::Refused | Class::Suspected) {
             let behind_a_success = attempt.lost.as_ref().is_some_and(|lost| lost.cause == NO_TOKENS);
-            return if behind_a_success { Signal::NotAsked } else { Signal::Works { granted: false } };
+            let (code, http_status) = (reading.code.clone(), reading.http_status);
+            match (known_dead, in_doubt) {
+                (true, _) | (_, true) if behind_a_success => return Signal::NotAsked,
+                (true, _) => return Signal::Works { granted: false },
+                (false, true) => return Signal::RefusedInDoubt { code, http_status },
+                (false, false) => {}
+            }
         }
         let failed_before = attempt.token.bookkeeping.failures > 0;
         if reading.class == Class::ClientRejected && failed_before && !self.gate.is_unproven() {

@@ -9,14 +9,10 @@ use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
 use crate::write_back::{in_doubt, taken_over_noted};
-use chrono::TimeDelta;
 use std::collections::HashMap;
 
 /// Documents read or changed at once.
 const BATCH: usize = 500;
-
-/// Clocks of an earlier process may have been ahead of ours by as much; its claims are looked for so much later.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
 
 /// The documents whose tokens the journal has open rows for, and what it knows of these.
 pub(super) type CutOff = HashMap<TokenId, Vec<Known>>;
@@ -62,10 +58,14 @@ fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Vec<Known>>)
     let known = cut_off.into_iter().flatten().find(|known| known.fingerprint == now_there);
     let Some(Known { evidence, .. }) = known else { return Bookkeeping { lease: None, due_at, ..before } };
     let before = before.speaking_of(now_there, evidence.at);
-    let noted = before.last_error.as_ref().and_then(|error| error.lost.clone());
-    let lost = first_sending(noted.into_iter().chain(evidence.lost.clone()));
-    let last_error = Some(LastError { lost, ..evidence.clone() });
-    Bookkeeping { lease: None, due_at, last_error, ..before }
+    let noted = before.last_error.as_ref();
+    let lost =
+        first_sending(noted.and_then(|error| error.lost.clone()).into_iter().chain(evidence.lost.clone()));
+    // Another machine's journal may hold an answer for it: that isn't hidden behind what ours doesn't know.
+    let is_answered = |error: &&LastError| error.class == Class::Unreadable.word();
+    let says = noted.filter(is_answered).unwrap_or(evidence).clone();
+    let says = if is_answered(&evidence) { evidence.clone() } else { says };
+    Bookkeeping { lease: None, due_at, last_error: Some(LastError { lost, ..says }), ..before }
 }
 
 /// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
@@ -75,12 +75,11 @@ pub(super) async fn release_claims(
     unfinished: &[String],
     cut_off: &CutOff,
 ) -> Result<(), PassError> {
-    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
-    let horizon = line.clock.now().checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
+    // Wherever the clock of that process stood: a claim is looked for in the whole collection.
     let mut query = DueQuery {
-        due_by: horizon,
+        due_by: Timestamp::MAX_UTC,
         force: false,
-        now: horizon,
+        now: Timestamp::MAX_UTC,
         limit: BATCH,
         after: None,
         providers: ProviderFilter::Any,

@@ -78,15 +78,16 @@ impl Pass {
         let waits = there.is_some();
         if let Some(there) = there {
             if is_claimed(&there, now)
-                && let Some(lease) = there.bookkeeping.lease
+                && let Some(lease) = there.bookkeeping.lease.clone()
             {
                 return Err(ApplyError::Claimed { subject, owner: lease.owner, until: lease.until });
             }
-            let bookkeeping = there.bookkeeping.speaking_of(known.fingerprint, now);
+            let bookkeeping = there.bookkeeping.clone().speaking_of(known.fingerprint, now);
             let change = Change {
                 id: document.clone(),
                 expect_refresh_token: there.refresh_token.ok(),
-                expect_lease: None,
+                // One that has ended, and that somebody may take over in this moment.
+                expect_lease: there.bookkeeping.lease.map(|lease| lease.id),
                 pair: None,
                 bookkeeping: Bookkeeping {
                     due_at: None,

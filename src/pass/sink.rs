@@ -81,7 +81,7 @@ impl Sink {
                     let gate = self.line.gate_of(&provider);
                     rows.push(self.held.take(token, provider, refusal, gate));
                 }
-                Landed::Token { .. } | Landed::Malformed { .. } => others.push(landed),
+                Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => others.push(landed),
             }
         }
         self.end_rows(rows).await;
@@ -144,7 +144,7 @@ impl Sink {
                     vec![token.id.clone()]
                 }
                 Landed::Token { next: Next::Copy { first }, .. } => vec![first.clone()],
-                Landed::Token { .. } | Landed::Malformed { .. } => Vec::new(),
+                Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => Vec::new(),
             })
             .collect();
         self.read(&ids).await
@@ -259,6 +259,11 @@ impl Sink {
             let (evidence, since) = (bookkeeping.last_error.as_ref(), bookkeeping.since);
             report.named(&plan.subject, bookkeeping.state, evidence, since, true);
         }
+        if let Some(due_at) = plan.change.as_ref().and_then(|change| change.bookkeeping.due_at)
+            && outcome == Outcome::StillDue
+        {
+            report.put_off(due_at);
+        }
         report.ended(outcome, plan.reason.as_deref());
     }
 
@@ -308,9 +313,13 @@ impl Sink {
         }
         let Some(outcome) = plan.outcome else { return };
         match (held, outcome) {
+            // The refresh token is the one that the document had: nothing is lost with the answer.
+            (true, _) if !plan.kept && matches!(plan.ending, Some((_, Ending::Renewed))) => {
+                self.line.report.ended(Outcome::StillDue, Some(reason));
+            }
             (true, _) if !plan.kept => {
                 let subject = &plan.subject;
-                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed");
+                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed\nhint: that person must log in again");
                 self.line.report.lost(subject);
             }
             (true, _) => {

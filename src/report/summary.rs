@@ -18,8 +18,8 @@ const MOST_SHOWN: usize = 20;
 pub struct Summary {
     /// Which collection, at which store.
     pub collection: String,
-    /// Documents in the collection, an estimate.
-    pub documents: u64,
+    /// Documents in the collection, an estimate; none when the store wasn't reached before a stop.
+    pub documents: Option<u64>,
     /// When the pass began.
     pub started_at: Timestamp,
     /// How long it took, in seconds.
@@ -47,6 +47,8 @@ pub struct Summary {
     pub parked: Parked,
     /// Whose new pair was received and could be kept nowhere; at most [`MOST_NAMED`].
     pub lost: Vec<Subject>,
+    /// When the last of those that are still due is due again; none when all of them are due already.
+    pub put_off_until: Option<Timestamp>,
     /// What an earlier process had left.
     pub recovery: Recovery,
     /// What kept the pass from its work.
@@ -150,7 +152,7 @@ impl fmt::Display for Trouble {
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
                 write!(
                     formatter,
-                    "the provider `{provider}` rejected our client ({code}{status}); no user was marked\nhint: "
+                    "the provider `{provider}` rejected our client ({code}{status}); no user was marked for it\nhint: "
                 )?;
                 formatter.write_str(match (code.as_str(), http_status) {
                     (_, Some(300..400)) => "the token URL answers with a redirect; set `token_url` to the final address",
@@ -175,11 +177,11 @@ impl fmt::Display for Trouble {
             }
             Self::Outage { provider } => write!(
                 formatter,
-                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: the next pass tries again; `still due` below names what was seen"
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: the next pass tries again; the reasons beside `still_due` name what was seen"
             ),
             Self::Store { message } => write!(
                 formatter,
-                "{message}\nhint: pairs that were received are in the journal, and the next start writes them; check `store.url` and the server, then run again"
+                "{message}\nhint: pairs that were received are in the journal, and the next pass writes them; check `store.url` and the server, then run again"
             ),
             // Most errors of the journal say what to do; the first hint is enough.
             Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
@@ -209,7 +211,10 @@ impl fmt::Display for Summary {
 impl Summary {
     fn write_text(&self, text: &mut String) -> fmt::Result {
         let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
-        writeln!(text, "{} documents in {}", self.documents, self.collection)?;
+        match self.documents {
+            Some(documents) => writeln!(text, "{documents} documents in {}", self.collection)?,
+            None => writeln!(text, "{} was not reached", self.collection)?,
+        }
         writeln!(
             text,
             "{} due, {} grants in {}",
@@ -262,8 +267,10 @@ impl Summary {
                     self.still_due_reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
                 format!("  ({})", reasons.join(", "))
             }
-            Outcome::Held => "  in the journal, written at the next start".to_owned(),
-            Outcome::Lost => "  received, and kept nowhere: journal and store both failed".to_owned(),
+            Outcome::Held => "  in the journal; the next pass writes them".to_owned(),
+            Outcome::Lost => {
+                "  received, and kept nowhere: the journal failed, and no document took them".to_owned()
+            }
             Outcome::Superseded => "  somebody else's newer token was kept".to_owned(),
             Outcome::Gone => "  deleted while we held the claim".to_owned(),
             Outcome::Duplicate => "  got the pair of the document with the same refresh token".to_owned(),
@@ -300,7 +307,7 @@ impl Summary {
         }
         writeln!(
             text,
-            "\nLOST: a new pair was received for them and could be kept nowhere; they must log in again:"
+            "\nLOST: a new pair was received for them and could be kept nowhere; unless a newer login works by now, they must log in again:"
         )?;
         for subject in self.lost.iter().take(MOST_SHOWN) {
             writeln!(text, "  {subject}")?;
@@ -316,7 +323,10 @@ impl Summary {
         let groups = [
             (State::NeedsLogin, "must log in again"),
             (State::LostInFlight, "must log in again: the answer with the new token never arrived"),
-            (State::Malformed, "hold no refresh token that can be sent"),
+            (
+                State::Malformed,
+                "can't be worked on: no token that can be sent, no provider of ours, or `no_room` (the log says why)",
+            ),
         ];
         for (state, title) in groups {
             let of_state: Vec<_> = self.named.iter().filter(|named| named.state == state).collect();
@@ -333,7 +343,9 @@ impl Summary {
             }
             let rest = of_state.len().saturating_sub(MOST_SHOWN);
             if rest > 0 || self.named.len() >= MOST_NAMED {
-                writeln!(text, "  … all of them: `evergrant tokens list --state {}`", state.as_str())?;
+                let list = format!("`evergrant tokens list --state {}`", state.as_str());
+                let rest = if state == State::Malformed { ", and the log where it is `no_room`" } else { "" };
+                writeln!(text, "  … all of them: {list}{rest}")?;
             }
         }
         Ok(())
@@ -354,7 +366,7 @@ mod tests {
         for trouble in troubles {
             report.trouble(trouble.clone());
         }
-        report.summary("logins.tokens", 3, Timestamp::default(), Duration::from_millis(1500))
+        report.summary("logins.tokens", Some(3), Timestamp::default(), Duration::from_millis(1500))
     }
 
     #[test]
@@ -387,6 +399,6 @@ mod tests {
     fn counts_that_do_not_add_up_are_our_error() {
         let report = Report::new();
         report.touched();
-        assert_eq!(report.summary("c", 1, Timestamp::default(), Duration::ZERO).exit(), Exit::Internal);
+        assert_eq!(report.summary("c", Some(1), Timestamp::default(), Duration::ZERO).exit(), Exit::Internal);
     }
 }

@@ -64,7 +64,7 @@ impl Source {
     async fn read(&self, after: Option<Position>) -> Result<Unclaimed, StoreError> {
         let query = DueQuery {
             due_by: self.terms.due_by,
-            force: self.terms.force,
+            force: self.terms.all,
             now: self.terms.takes_over_from(self.clock.now()),
             limit: self.terms.page,
             after,
@@ -87,7 +87,7 @@ impl Source {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
-        let due_by = (!self.terms.force).then_some(self.terms.due_by);
+        let due_by = (!self.terms.all).then_some(self.terms.due_by);
         // Those of a process that is never heard of again by themselves: the claim says so, in the same write.
         let of_others = |document: &&TokenDocument| {
             document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id != self.terms.lease_id)
@@ -110,12 +110,14 @@ impl Source {
         let read: HashMap<_, _> =
             wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
-        // A document that went to another provider between the page and the claim: its lease ends by itself.
-        let claimed = claimed.into_iter().filter(|document| self.is_of_this_lane(document));
-        let pulled = claimed.map(|document| self.whose(document)).map(|mut document| {
+        let pulled = claimed.into_iter().map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
             document.bookkeeping.due_at =
                 read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
+            if !self.is_of_this_lane(&document) {
+                return Pulled::Stray(document);
+            }
+            let document = self.whose(document);
             match document.refresh_token {
                 Ok(refresh_token) => Pulled::Token(DueToken {
                     id: document.id,

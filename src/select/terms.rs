@@ -27,7 +27,9 @@ pub struct ClaimTerms {
     pub lease: Duration,
     /// Due by then.
     pub due_by: Timestamp,
-    /// Everything, due or not.
+    /// The whole collection, due or not.
+    pub all: bool,
+    /// Also what is dead.
     pub force: bool,
     /// Documents a page.
     pub page: usize,

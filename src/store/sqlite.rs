@@ -60,7 +60,7 @@ impl SqliteStore {
         }
         if mapping.filter.is_some() {
             return Err(StoreError::Settings(
-                "`store.mapping.filter` is a MongoDB condition, and a SQLite store has none; remove it"
+                "`documents.filter` is a MongoDB condition, and a SQLite store has none; remove it"
                     .to_owned(),
             ));
         }

@@ -25,7 +25,7 @@ pub enum State {
     NeedsLogin,
     /// The provider may have rotated the token in an answer that never reached us, and refuses the old one.
     LostInFlight,
-    /// The document holds no refresh token that can be sent.
+    /// The document holds no refresh token that can be sent, or names a provider that isn't configured.
     Malformed,
 }
 

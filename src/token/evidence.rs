@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The evidence behind the last grant that gave no pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    /// The class of the answer: `refused`, `transient`, `ambiguous`, … (`design.md`, "What an answer means").
+    /// The class of the answer: `refused`, `transient`, `ambiguous`, … (the words of [`Class`](crate::grant::answer::Class)).
     pub class: String,
     /// The provider's own code, or ours: `invalid_grant`, `connect`, `missing`; never free text of an answer.
     pub code: String,

@@ -214,7 +214,7 @@ pub(crate) fn journal(data: &[u8]) {
             assert!(found >= rows, "no row goes because a process starts");
         }
         let _ = journal.entries().await;
-        let _ = journal.last_wake().await;
+        let _ = journal.remembered(evergrant::journal::Moment::LastWake).await;
         let _ = journal.begin_pass("lease", "store").await;
         let fingerprint = RefreshToken::new("a".into()).fingerprint();
         let _ = journal.successor(fingerprint).await;

@@ -1,8 +1,10 @@
 //! `evergrant run` as a person meets it: exit codes, signals, wrong settings, silence.
 
 use crate::support::process::{Ended, Kind, ONCE, Scene};
+use evergrant::clock::Clock;
+use evergrant::journal::{Journal, Moment};
 use evergrant::sandbox::{FaultScript, SandboxConfig};
-use evergrant::token::State;
+use evergrant::token::{State, TokenDocument};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -196,6 +198,32 @@ async fn a_daemon_wakes_on_its_schedule_and_ends_well_when_asked() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("next wakes") && ended.stderr.contains("stopped"), "{ended:?}");
     assert_eq!(scene.audit().await.kept, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_follows_up_what_was_put_off_until_all_of_it_had_its_turn() {
+    let mut scene = scene("follow_up", SandboxConfig { dead_users: 3, ..users(3) }).await;
+    // No wake will come; an earlier process has left something.
+    scene.set("schedule", "0 3 29 2 *");
+    scene.set("refresh_token_lifetime", "9000d");
+    scene.set("retry_after_failure", "1s");
+    let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
+    journal.remember(Moment::FollowUp, Some(Clock::system().now())).await.unwrap();
+    journal.close().await;
+    let mut child = scene.start(&["run"]);
+    // Nobody is granted anything: they are refused once, and once more when they are due again.
+    scene.until(&mut child, |sandbox| sandbox.ledger().requests >= 6).await;
+    signal(&child, Signal::SIGTERM);
+    let ended = Ended::of(child).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for said in ["trying again what earlier passes left due", "still due: refused_once 3"] {
+        assert!(ended.stderr.contains(said), "{said}: {ended:?}");
+    }
+    let marked = |document: &TokenDocument| document.bookkeeping.state == State::NeedsLogin;
+    assert_eq!(scene.documents().await.iter().filter(|document| marked(document)).count(), 3);
+    let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
+    assert_eq!(scene.sandbox.ledger().requests, 6);
+    assert!(journal.remembered(Moment::LastWake).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::{JournalList, ListedEntry};
 use crate::clock::Timestamp;
 use crate::commands::{CommandError, Surroundings, open_journal, run, shown};
 use crate::config::Need;
-use crate::journal::{Ending, EntryId, EntryState};
+use crate::journal::{Damaged, Ending, EntryId, EntryState, Journal};
 use crate::pass::{Applied, ApplyError};
 use crate::report::summary::Exit;
 use serde::Serialize;
@@ -50,6 +50,7 @@ pub(super) async fn discard(
     let refused = |error: ApplyError| CommandError::Usage(error.to_string());
     let entry = match journal.entry(id).await? {
         None => return Err(refused(ApplyError::NotThere(id))),
+        Some(Err(damaged)) if yes => return give_up_damaged(journal, damaged, surroundings).await,
         Some(Err(damaged)) => return Err(refused(ApplyError::Damaged(damaged))),
         Some(Ok(entry)) => ListedEntry::new(entry, surroundings.clock.now()),
     };
@@ -57,6 +58,7 @@ pub(super) async fn discard(
         EntryState::Orphan | EntryState::Unread => {}
         // One that was cut, or tried again: nobody asks for it any more once its document has moved on.
         EntryState::Unsettled if entry.has_answer => {}
+        EntryState::Answer if !is_configured(&entry.provider, surroundings) => {}
         EntryState::Answer => return Err(refused(ApplyError::Answer(id))),
         state => return Err(refused(ApplyError::NotParked { id, state })),
     }
@@ -67,6 +69,26 @@ pub(super) async fn discard(
     journal.close().await;
     let discarded = Discarded { entry };
     surroundings.print(&discarded_text(&discarded), &discarded)?;
+    Ok(Exit::Well)
+}
+
+/// Will recovery know the provider of an answer? Where it is the only one, it is the one.
+fn is_configured(provider: &str, surroundings: &Surroundings) -> bool {
+    surroundings.config_in_silence(Need::Provider).map_or(true, |config| {
+        config.providers.len() == 1 || config.providers.iter().any(|known| *known.name == *provider)
+    })
+}
+
+/// Gives up an entry that nobody can read.
+async fn give_up_damaged(
+    journal: Journal,
+    damaged: Damaged,
+    surroundings: &Surroundings,
+) -> Result<Exit, CommandError> {
+    journal.end(vec![(damaged.id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.close().await;
+    let text = format!("the entry {} is gone; it couldn't be read: {}", damaged.id, damaged.problem);
+    surroundings.print(&text, &damaged)?;
     Ok(Exit::Well)
 }
 
@@ -95,7 +117,7 @@ fn confirm(entry: &ListedEntry, surroundings: &Surroundings) -> Result<(), Comma
         return Ok(());
     }
     Err(CommandError::Usage(format!(
-        "that isn't {id}: nothing was discarded\nhint: `evergrant journal list --orphans`"
+        "that isn't {id}: nothing was discarded\nhint: `evergrant journal list` shows the entries"
     )))
 }
 
@@ -116,7 +138,7 @@ fn applied_text(applied: &Applied) -> String {
 fn discarded_text(discarded: &Discarded) -> String {
     let ListedEntry { id, subject, provider, state, .. } = &discarded.entry;
     let next = match state {
-        EntryState::Unread => {
+        EntryState::Unread | EntryState::Answer => {
             "\n  its refresh token is not sent again; unless the document holds another one, the next pass marks it `needs_login`"
         }
         _ => "",
@@ -186,6 +208,7 @@ mod tests {
     fn each_reason_of_a_parked_pair_is_explained_once_with_what_to_do() {
         let list = JournalList {
             state_dir: "/var/lib/evergrant".into(),
+            exists: true,
             held_by: None,
             entries: vec![
                 entry("7", EntryState::Orphan, Some("gone")),

@@ -5,6 +5,14 @@ use crate::config::Need;
 use crate::journal::EntryId;
 use crate::pass::Retried;
 use crate::report::summary::Exit;
+use serde::Serialize;
+
+/// What `journal retry --format json` prints.
+#[derive(Debug, Clone, Serialize)]
+struct RetriedList {
+    /// The entries that were given free, as they were named.
+    retried: Vec<Retried>,
+}
 
 /// Lets the next pass ask for these tokens again; the first that can't be given free ends it, and those before it are.
 pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Result<Exit, CommandError> {
@@ -23,7 +31,7 @@ pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Resul
     pass.journal.close().await;
     if !retried.is_empty() || failed.is_none() {
         let text: Vec<_> = retried.iter().map(retried_text).collect();
-        surroundings.print(&text.join("\n"), &retried)?;
+        surroundings.print(&text.join("\n"), &RetriedList { retried })?;
     }
     failed.map_or(Ok(Exit::Well), |error| Err(super::orphans::by_hand(error)))
 }

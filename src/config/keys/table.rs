@@ -81,7 +81,12 @@ pub const KEYS: &[Key] = &[
         Is("15min"),
         "When a token is due again after a failure; doubles each time, up to a day.",
     ),
-    top("max_retries_per_pass", Kind::Count, Is("3"), "How often one pass tries the same token again."),
+    top(
+        "max_retries_per_pass",
+        Kind::Count,
+        Is("3"),
+        "How often one pass tries a token again that was throttled or not processed.",
+    ),
     // Where things are kept and said.
     top(
         "state_dir",

@@ -9,8 +9,9 @@ use crate::token::{AccessToken, RefreshToken};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Longest lifetime believed, in seconds: 100 years. What is beyond is a unit mistaken, and would overflow a date.
-const MAX_LIFETIME_SECONDS: f64 = 100.0 * 365.0 * 86_400.0;
+/// Longest lifetime believed, in seconds: three years. What is beyond is a unit mistaken, milliseconds or a date: a token
+/// that was believed to live for decades would never be due.
+const MAX_LIFETIME_SECONDS: f64 = 3.0 * 365.0 * 86_400.0;
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
 pub(super) fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {

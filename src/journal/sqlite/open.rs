@@ -22,7 +22,7 @@ const REMEMBER_REDEEMED: TimeDelta = TimeDelta::days(400);
 const MOST_AT_ONCE: TimeDelta = TimeDelta::days(31);
 
 /// The tables' version, in `user_version`; a journal of a newer Evergrant is refused, not guessed at.
-const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entries (
@@ -96,11 +96,7 @@ impl Rows {
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(failed("read its version"))?;
         if version > SCHEMA_VERSION {
-            return Err(failure(
-                file,
-                "be read: it was written by a newer Evergrant",
-                rusqlite::Error::InvalidQuery,
-            ));
+            return Err(JournalError::Newer { file: file.to_owned() });
         }
         let writes_a_log = *super::WRITES_A_LOG.start();
         let mut rows =

@@ -1,5 +1,6 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
+use super::open::SCHEMA_VERSION;
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
@@ -83,9 +84,13 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     }
     let read = || {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Ok(None);
+        }
         // A process that was killed while it made the file has left it without tables.
         if !has_column(&connection, "id")? {
-            return Ok(Listed::default());
+            return Ok(Some(Listed::default()));
         }
         let mut columns = COLUMNS.to_owned();
         // A journal of an earlier version that is only looked at.
@@ -103,9 +108,10 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
                 Err(error) => listed.damaged.push(damaged(EntryId(row.get(0)?), error)?),
             }
         }
-        Ok(listed)
+        Ok(Some(listed))
     };
-    read().map_err(|source| failure(file, "be read", source))
+    let newer = || JournalError::Newer { file: file.to_owned() };
+    read().map_err(|source| failure(file, "be read", source))?.ok_or_else(newer)
 }
 
 /// Journals of earlier versions lack some.

@@ -300,3 +300,23 @@ async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written(
     let log = directory.path().join("journal.db-wal").metadata().unwrap().len();
     assert!(log < 16 * 1024 * 1024, "{log} bytes, for 9 MB of answers written one by one");
 }
+
+#[tokio::test]
+async fn a_file_that_is_damaged_or_newer_is_told_apart_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("journal.db");
+    open(directory.path(), JournalSettings::default()).unwrap().close().await;
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = |result: Result<(), JournalError>| matches!(result, Err(JournalError::Newer { .. }));
+    assert!(newer(Journal::look(directory.path()).map(drop)));
+    assert!(newer(open(directory.path(), JournalSettings::default()).map(drop)));
+
+    std::fs::write(&file, [b'x'; 8192]).unwrap();
+    for ending in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(format!("journal.db{ending}")));
+    }
+    let damaged = |result: Result<(), JournalError>| matches!(result, Err(JournalError::Unreadable { .. }));
+    assert!(damaged(Journal::look(directory.path()).map(drop)));
+    assert!(damaged(open(directory.path(), JournalSettings::default()).map(drop)));
+    assert_eq!(std::fs::read(&file).unwrap(), [b'x'; 8192]);
+}

@@ -79,7 +79,7 @@ pub(super) fn extra_filter(json: &str) -> Result<Document, StoreError> {
         .and_then(|map| Document::try_from(map).map_err(|error| error.to_string()))
         .map_err(|error| {
             StoreError::Settings(format!(
-                "`store.mapping.filter` is not a condition in extended JSON ({error}); \
+                "`documents.filter` is not a condition in extended JSON ({error}); \
                  expected an object like `{{\"kind\": \"oauth\"}}`"
             ))
         })

@@ -1,5 +1,6 @@
 //! The clock is stepped by hours in the middle of a pass.
 
+use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, on_both, until};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
@@ -42,6 +43,28 @@ async fn a_clock_stepped_by_hours_redeems_nobody_twice_and_skips_nobody_for_ever
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn what_was_written_under_a_clock_that_was_months_ahead_is_refreshed_once_and_its_claims_are_found() {
+    on_both("clock_months", Plan::users(30), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        rehearsal.clock.step(TimeDelta::days(60));
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 30);
+        // And a process that claimed some, and died.
+        Doomed::claims(&rehearsal, &[1, 2]).await.dies().await;
+        rehearsal.clock.step(TimeDelta::days(-60));
+        let next = rehearsal.run().await;
+        assert_eq!((next.exit(), next.count(Outcome::Refreshed)), (Exit::Well, 30), "{next:?}");
+        assert_eq!(next.recovery.claims_released, 2);
+        rehearsal.assert_kept(30).await;
+        rehearsal.assert_nothing_claimed().await;
+        assert_eq!(rehearsal.run().await.touched, 0, "once");
+        rehearsal.clock.step(TimeDelta::days(5));
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 30);
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::recovery::login;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, document_id, on_both, until, write_login};
 use evergrant::report::{Outcome, summary::Exit};
+use evergrant::sandbox::Rotation;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -95,6 +96,29 @@ async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer()
         assert_eq!(rehearsal.run().await.grants, 1);
         assert_eq!(rehearsal.run().await.count(Outcome::LostInFlight), 1);
         assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_called_lost_whose_refresh_token_stays_the_same() {
+    let mut plan = Plan::users(1).faults("delay(1)");
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("kept_all_the_same", plan, async |rehearsal| {
+        let file = rehearsal.state().join("journal.db");
+        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+        let breaks = async {
+            until("it is sent", || rehearsal.sandbox.ledger().requests > 0).await;
+            let connection = rusqlite::Connection::open(&file).unwrap();
+            connection.busy_timeout(Duration::from_secs(5)).unwrap();
+            connection.execute_batch("DROP TABLE entries").unwrap();
+        };
+        let (summary, ()) = tokio::join!(rehearsal.run(), breaks);
+        assert_eq!((summary.exit(), summary.count(Outcome::Lost)), (Exit::Unavailable, 0), "{summary:?}");
+        assert_eq!((summary.count(Outcome::StillDue), summary.adds_up()), (1, true), "{summary:?}");
+        rehearsal.meddler.leave();
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 1);
     })
     .await;
 }

@@ -262,3 +262,24 @@ async fn a_document_that_a_validator_protects_costs_no_token_and_holds_nobody_ba
     rehearsal.assert_kept(6).await;
     assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
 }
+
+#[tokio::test]
+async fn a_revoked_login_stays_one_when_an_answer_for_it_is_lost_later() {
+    let mut plan = Plan::users(20);
+    plan.sandbox.dead_users = 1;
+    on_both("stays_revoked", plan, async |rehearsal| {
+        assert_eq!(rehearsal.run().await.count(Outcome::NeedsLogin), 1);
+        let dead = rehearsal.states().await.iter().position(|state| *state == State::NeedsLogin).unwrap();
+        let fault = format!("drop-before user=user-{dead:06} times=1");
+        rehearsal.sandbox.set_faults(fault.parse().unwrap());
+        let forced = PassRequest { force: true, ..PassRequest::default() };
+        let summary = rehearsal.run_with(&forced, &Stop::default()).await;
+        assert_eq!(
+            (summary.count(Outcome::NeedsLogin), summary.count(Outcome::LostInFlight)),
+            (1, 0),
+            "{summary:?}"
+        );
+        assert_eq!(rehearsal.bookkeeping(dead).await.state, State::NeedsLogin);
+    })
+    .await;
+}

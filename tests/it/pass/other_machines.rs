@@ -43,6 +43,37 @@ async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
 }
 
 #[tokio::test]
+async fn what_another_machine_holds_an_answer_for_is_not_hidden_behind_our_older_doubt() {
+    on_both("held_elsewhere", Plan::users(1), async |rehearsal| {
+        let state = tempfile::tempdir().unwrap();
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        doomed.intends(0).await;
+        doomed.dies().await;
+        recover(&rehearsal, rehearsal.state()).await;
+        // The other one asks again; the provider rotates, and it can't read the answer.
+        let doomed = Doomed::claims_from(&rehearsal, state.path(), &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.keeps(entry, answer(200, r#"{"token":"a"}"#)).await;
+        doomed.dies().await;
+        recover(&rehearsal, state.path()).await;
+        // Ours claims it once more, and dies; what its journal knows is older.
+        Doomed::claims(&rehearsal, &[0]).await.dies().await;
+        for _ in 0..2 {
+            let summary = rehearsal.run().await;
+            assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
+        }
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!(
+            (ledger.granted, ledger.reuses),
+            (1, 0),
+            "what was answered with a success isn't sent again"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_after_a_restart() {
     let mut plan = Plan::users(2);
     plan.sandbox.rotation = Rotation::Keep;

@@ -1,9 +1,10 @@
 //! More than one provider, and a provider that is configured wrong.
 
+use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both, provider_of};
 use axum::http::StatusCode;
 use axum::response::Html;
-use evergrant::pass::{PassRequest, Stop};
+use evergrant::pass::{ApplyError, PassRequest, Stop};
 use evergrant::provider::{ClientSecret, Provider};
 use evergrant::report::summary::Exit;
 use evergrant::report::{Outcome, Trouble};
@@ -12,6 +13,7 @@ use evergrant::store::mapping::Mapping;
 use evergrant::token::State;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the application has in its documents.
 async fn theirs(rehearsal: &Rehearsal) -> Vec<Value> {
@@ -192,6 +194,76 @@ async fn each_document_goes_to_its_own_provider_and_strangers_are_named() {
         };
         assert_eq!(rehearsal.sandbox.audit(of("sandbox")).kept, 20);
         assert_eq!(other.audit(of("other")).kept, 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_changes_its_provider_while_it_is_claimed_is_given_back() {
+    let mapping = Mapping { provider: Some("provider".parse().unwrap()), ..Mapping::default() };
+    on_both("stray", Plan { mapping, ..Plan::users(6) }, async |mut rehearsal| {
+        for position in 0..6 {
+            rehearsal.backend.set(&document_id(position), json!({ "provider": "sandbox" })).await;
+        }
+        rehearsal.settings.documents_name_provider = true;
+        let (backend, moved) = (rehearsal.backend.clone(), AtomicUsize::new(0));
+        rehearsal.meddler.meddle(move |call| {
+            let moves = matches!(call, Call::Claim) && moved.fetch_add(1, Ordering::SeqCst) == 0;
+            let backend = backend.clone();
+            Box::pin(async move {
+                if moves {
+                    backend.set(&document_id(2), json!({ "provider": "elsewhere" })).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.count(Outcome::Refreshed), 5, "{summary:?}");
+        // Whoever looks for strangers meets it in this pass, or in the next one.
+        assert_eq!(summary.touched, 5 + summary.count(Outcome::Malformed), "{summary:?}");
+        assert!(summary.adds_up(), "{summary:?}");
+        rehearsal.assert_nothing_claimed().await;
+        rehearsal.meddler.leave();
+        rehearsal.backend.set(&document_id(2), json!({ "provider": "sandbox" })).await;
+        let next = rehearsal.run().await;
+        assert_eq!((next.touched, next.count(Outcome::Refreshed)), (1, 1), "{next:?}");
+        assert_eq!(
+            rehearsal.bookkeeping(2).await.last_error,
+            None,
+            "nothing was ever sent, so nothing is in doubt"
+        );
+        rehearsal.assert_kept(6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pair_of_a_provider_that_was_left_out_waits_and_can_be_given_up() {
+    on_both("left_out", Plan::users(2), async |mut rehearsal| {
+        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+        assert!(rehearsal.run().await.count(Outcome::Held) > 0);
+        rehearsal.meddler.leave();
+        let left_out = rehearsal.providers[0].clone();
+        for name in ["aps", "other"] {
+            let renamed = Provider { name: name.into(), ..(*left_out).clone() };
+            rehearsal.providers.push(Arc::new(renamed));
+        }
+        rehearsal.providers.remove(0);
+        let held = rehearsal.entries().await;
+        let requests = rehearsal.sandbox.ledger().requests;
+        let aps = PassRequest { provider: Some("aps".into()), ..PassRequest::default() };
+        let summary = rehearsal.run_with(&aps, &Stop::default()).await;
+        let waiting = held.len() as u64;
+        assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&waiting), "{summary:?}");
+        let sent = rehearsal.sandbox.ledger().requests - requests;
+        assert_eq!(sent, 2 - waiting, "what is in the journal isn't asked for");
+        let process = rehearsal.another_process(rehearsal.state()).await;
+        let refusal = process.apply(held[0].id).await.unwrap_err();
+        process.journal.close().await;
+        assert!(matches!(refusal, ApplyError::NoProvider { .. }), "{refusal}");
+        rehearsal.providers = vec![left_out];
+        assert_eq!(rehearsal.run().await.recovery.written, waiting);
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
     })
     .await;
 }

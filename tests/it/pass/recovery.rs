@@ -3,6 +3,7 @@
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
 use bytes::Bytes;
 use chrono::TimeDelta;
+use evergrant::clock::Clock;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
@@ -277,6 +278,84 @@ async fn a_cut_off_grant_whose_document_has_moved_on_is_not_found_for_ever() {
         rehearsal.assert_whole().await;
         assert_eq!(rehearsal.audit().await.kept, 4);
         assert!(rehearsal.run().await.recovery.is_empty());
+    })
+    .await;
+}
+
+/// A copy of what this machine's journal holds now: what a power cut may bring back.
+fn copied(state: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(state).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_pair_that_the_application_has_redeemed_since_it_was_written_is_nobodys_orphan() {
+    on_both("redeemed_since", Plan::users(2), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        let before_the_cut = copied(rehearsal.state());
+        recover(&rehearsal, rehearsal.state()).await;
+        assert_ne!(rehearsal.token(0).await, rehearsal.users[0].refresh_token);
+        let login = login(&rehearsal.sandbox, 0);
+        rehearsal.write_login(0, &login).await;
+        let process = rehearsal.another_process(before_the_cut.path()).await;
+        let summary = process.recover().await.unwrap();
+        assert_eq!((summary.orphans, summary.recovery.written), (0, 1), "{summary:?}");
+        assert!(process.journal.entries().await.unwrap().is_empty());
+        assert_eq!(rehearsal.token(0).await, login.refresh_token, "theirs stays");
+        // A second document that holds the old token is told so by the memory of it.
+        let old = RefreshToken::new(rehearsal.users[0].refresh_token.clone()).fingerprint();
+        assert!(process.journal.successor(old).await.unwrap().is_some());
+        process.journal.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cut_answer_of_a_token_that_was_lost_ends_when_its_document_moves_on() {
+    on_both("cut_ends", Plan::users(3).faults("truncate@2"), async |rehearsal| {
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.count(Outcome::Refreshed), 2, "{summary:?}");
+        let mut rounds = 0;
+        while !rehearsal.states().await.contains(&State::LostInFlight) {
+            rounds += 1;
+            assert!(rounds < 4, "{:?}", rehearsal.states().await);
+            let forced = PassRequest { force: true, ..PassRequest::default() };
+            rehearsal.run_with(&forced, &Stop::default()).await;
+        }
+        let lost = rehearsal.states().await.iter().position(|state| *state == State::LostInFlight).unwrap();
+        let login = login(&rehearsal.sandbox, lost);
+        rehearsal.write_login(lost, &login).await;
+        let next = rehearsal.run().await;
+        assert_eq!((next.exit(), next.parked.orphans), (Exit::Well, 0), "{next:?}");
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_access_token_that_has_ended_is_not_written_where_the_refresh_token_stays() {
+    let mut plan = Plan::users(1);
+    plan.sandbox.rotation = Rotation::Keep;
+    plan.profile.rotation = evergrant::provider::Rotation::None;
+    on_both("ended_access", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        rehearsal.clock.step(TimeDelta::days(7));
+        let theirs = rehearsal.document(0).await["access_token"].clone();
+        recover(&rehearsal, rehearsal.state()).await;
+        assert_eq!(rehearsal.document(0).await["access_token"], theirs, "the application's own is newer");
+        assert!(rehearsal.entries().await.is_empty());
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 1, "and it is refreshed at once");
     })
     .await;
 }

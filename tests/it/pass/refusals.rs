@@ -1,6 +1,9 @@
 //! Refusals that are believed, and those that are more likely our fault, or that of somebody in between.
 
+use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, Rehearsal, on_both};
+use chrono::TimeDelta;
+use evergrant::clock::Clock;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::ClientSecret;
 use evergrant::report::summary::{Exit, Summary};
@@ -161,6 +164,30 @@ async fn a_person_who_knows_of_the_refusals_has_them_believed() {
             (Exit::NeedsLogin, 15),
             "{summary:?}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_collection_in_doubt_is_not_marked_by_a_provider_that_grants_nobody_anything() {
+    on_both("all_in_doubt", Plan::users(15), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        // A machine without a journal that outlives it claimed everybody, and was never heard of again.
+        let lost = tempfile::tempdir().unwrap();
+        let everybody: Vec<_> = (0..15).collect();
+        Doomed::claims_from(&rehearsal, lost.path(), &everybody).await.dies().await;
+        rehearsal.clock.step(TimeDelta::minutes(21));
+        rehearsal.sandbox.set_faults("refuse".parse().unwrap());
+        for _ in 0..3 {
+            let summary = rehearsal.run().await;
+            assert_eq!(summary.exit(), Exit::ClientRejected, "{summary:?}");
+            assert_eq!(suspicion(&summary).refused, 15);
+            assert_nobody_marked(&rehearsal).await;
+            rehearsal.clock.step(TimeDelta::minutes(16));
+        }
+        rehearsal.sandbox.set_faults("".parse().unwrap());
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 15);
+        rehearsal.assert_kept(15).await;
     })
     .await;
 }

@@ -157,6 +157,27 @@ async fn a_store_that_is_away_as_a_pass_begins_or_recovers_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_stop_before_the_store_is_reached_says_nothing_of_its_documents() {
+    on_both("stop_at_the_start", Plan::users(3), async |rehearsal| {
+        let (stop, tried) = (Stop::default(), AtomicUsize::new(0));
+        let told = stop.clone();
+        rehearsal.meddler.decide(move |call| {
+            if matches!(call, Call::Prepare) && tried.fetch_add(1, Ordering::SeqCst) == 1 {
+                told.take_no_more.cancel();
+            }
+            Mishap::Away
+        });
+        let summary = rehearsal.run_with(&PassRequest::default(), &stop).await;
+        assert_eq!((summary.exit(), summary.documents), (Exit::StillDue, None), "{summary:?}");
+        let text = summary.to_string();
+        assert!(text.contains("was not reached") && !text.contains("0 documents"), "{text}");
+        rehearsal.meddler.leave();
+        assert_eq!(rehearsal.run().await.documents, Some(3));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stop_ends_the_wait_for_a_store_that_went_away_during_recovery() {
     on_both("stop_in_recovery", Plan::users(10), async |rehearsal| {
         let held = with_held_pairs(&rehearsal).await;

@@ -5,6 +5,7 @@ use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
 use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
 use evergrant::clock::Timestamp;
+use evergrant::grant::answer::Class;
 use evergrant::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Position, Readiness, Store, StoreError,
 };
@@ -275,6 +276,12 @@ impl Collection {
             self.look_after_writing(world, place, refresh);
         } else if document.bookkeeping.state != written.bookkeeping.state {
             judge_mark(world, place, &document, written.bookkeeping.state);
+        }
+        let books = &written.bookkeeping;
+        let is_kept = books.last_error.as_ref().is_some_and(|error| error.class == Class::Unreadable.word());
+        let of_this_token = RefreshToken::new(refresh_text(written.refresh)).fingerprint();
+        if is_kept && books.fingerprint == Some(of_this_token) {
+            world.ledger.tokens[written.refresh].noted = true;
         }
         world.note(|| format!("document {place}: rt-{}, {:?}", written.refresh, written.bookkeeping.state));
         world.documents.insert(place, written);

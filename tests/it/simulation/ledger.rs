@@ -53,6 +53,8 @@ pub(super) struct Token {
     pub(super) written: bool,
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
+    /// Did its document ever say that a success for it is kept in a journal, and can't be read or written?
+    pub(super) noted: bool,
     /// Did a power cut, or an old copy of its document, take what was known of its sending?
     pub(super) memory_lost: bool,
 }
@@ -103,6 +105,7 @@ impl Ledger {
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
+            noted: false,
             memory_lost: false,
         });
         self.tokens.len() - 1

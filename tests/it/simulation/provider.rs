@@ -212,6 +212,12 @@ fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
     if looks_at(world, life, token).is_empty() && !world.weather.duplicate {
         world.violated(format!("ONCE: {life:?} sends rt-{token}, which it had seen replaced"));
     }
+    let known = &world.ledger.tokens[token];
+    if known.noted && !known.memory_lost {
+        world.violated(format!(
+            "ONCE: {life:?} sends rt-{token}, whose document says that its answer is kept"
+        ));
+    }
     let now = Instant::now();
     let tolerance = world.weather.skew;
     let successes = world.ledger.tokens[token].redemptions.iter();

@@ -122,10 +122,10 @@ async fn settings_that_describe_no_store_are_named() {
     for (settings, expected) in [
         (with("postgres://u:s3cret@db", Mapping::default()), "store.url"),
         (with("sqlite:", Mapping::default()), "sqlite:PATH"),
-        (with("sqlite:x.db", filter), "store.mapping.filter"),
+        (with("sqlite:x.db", filter), "documents.filter"),
         (with("sqlite:x.db", overlap), "refresh_token"),
         (with("mongodb://u:s3cret@db", Mapping::default()), "EVERGRANT_STORE_DATABASE"),
-        (with("mongodb://u:s3cret@db/x", broken), "store.mapping.filter"),
+        (with("mongodb://u:s3cret@db/x", broken), "documents.filter"),
         (with("mongodb://u:s3/cret@db/x", Mapping::default()), "percent-encoded"),
         (with("mongodb://u:s3cret@db:port/x", Mapping::default()), "percent-encoded"),
     ] {

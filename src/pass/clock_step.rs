@@ -1,0 +1,43 @@
+//! A clock that was ahead: what was written under it falls due far too late, and nobody would ever look at it.
+
+use super::{Pass, PassRequest};
+use crate::journal::{JournalError, Moment};
+use crate::report::summary::Summary;
+use chrono::TimeDelta;
+use tracing::warn;
+
+/// Steps back up to this are of no account: what they put off is late by no more.
+const OF_NO_ACCOUNT: TimeDelta = TimeDelta::hours(1);
+
+impl Pass {
+    /// Has an earlier pass seen a clock that was ahead of this one? Then this one goes over the whole collection, due or
+    /// not, and so do the next ones until one is through.
+    pub(super) async fn clock_was_ahead(&self) -> Result<bool, JournalError> {
+        let now = self.clock.now();
+        let latest = self.journal.remembered(Moment::LatestPass).await?;
+        let ahead = latest.filter(|latest| *latest > now + OF_NO_ACCOUNT);
+        if let Some(latest) = ahead {
+            warn!(%latest, %now, "an earlier pass saw the clock at {latest}, and it is {now} now: whatever that pass wrote falls due too late, so that all documents are refreshed once");
+        }
+        self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
+        Ok(ahead.is_some())
+    }
+
+    /// Notes how late it was at the end of a pass; one over the whole collection that met no trouble has made good what
+    /// was written under a clock that was ahead.
+    pub(super) async fn note_clock(
+        &self,
+        was_ahead: bool,
+        request: &PassRequest,
+        summary: &Summary,
+    ) -> Result<(), JournalError> {
+        let now = self.clock.now();
+        let is_whole = summary.troubles.is_empty() && request.limit.is_none() && request.provider.is_none();
+        // A journal that has failed has told so, and remembers nothing more.
+        if self.journal.is_broken() || was_ahead && !is_whole {
+            return Ok(());
+        }
+        let latest = self.journal.remembered(Moment::LatestPass).await?.filter(|_| !was_ahead);
+        self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await
+    }
+}
