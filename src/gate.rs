@@ -100,11 +100,12 @@ impl Gate {
         self.lock().refusals.standing()
     }
 
-    /// Judges the refusals of a provider that has granted nobody anything, when no more answers are waited for.
+    /// Judges the refusals of a provider that has granted nobody anything, when no more answers are waited for: `all` says
+    /// that there are none, or that too many wait already.
     #[must_use]
-    pub fn judge_without_grants(&self) -> Standing {
+    pub fn judge_without_grants(&self, all: bool) -> Standing {
         let mut state = self.lock();
-        if let Some(suspicion) = state.refusals.judge_without_grants() {
+        if let Some(suspicion) = state.refusals.judge_without_grants(all) {
             state.stopped.get_or_insert(Stopped::Refusals(suspicion));
         }
         state.refusals.standing()

@@ -4,7 +4,9 @@ mod claims;
 mod page;
 mod terms;
 
-use crate::token::{DueToken, State, TokenDocument};
+use crate::clock::Timestamp;
+use crate::token::{Bookkeeping, DueToken, State, TokenDocument};
+use chrono::TimeDelta;
 
 pub use claims::{Claims, Rest};
 pub use terms::{ClaimTerms, page_limit};
@@ -41,6 +43,19 @@ pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Se
     if known { Selected::Known } else { Selected::Claim }
 }
 
+/// How far the clock may have been ahead without any account being taken of it: what was put off then is late by no more.
+pub const OF_NO_ACCOUNT: TimeDelta = TimeDelta::hours(1);
+
+/// Does a document fall due too late for its token, because the clock was ahead when its bookkeeping was written?
+#[must_use]
+pub fn falls_due_too_late(bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
+    let Some(due_at) = bookkeeping.due_at.filter(|due_at| *due_at > now + OF_NO_ACCOUNT) else {
+        return false;
+    };
+    let was_ahead = bookkeeping.refreshed_at.is_none_or(|at| at > now);
+    was_ahead || bookkeeping.refresh_expires_at.is_none_or(|end| end <= due_at)
+}
+
 /// What comes out of the store for the pipeline.
 #[derive(Debug)]
 pub enum Pulled {
@@ -59,8 +74,7 @@ pub enum Pulled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::token::{Bookkeeping, Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
+    use crate::token::{Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
 
     fn document(
         token: Result<&str, Malformed>,
@@ -102,6 +116,31 @@ mod tests {
         ] {
             let document = document(token.clone(), state, fingerprint, "null");
             assert_eq!(select(&document, force, false), expected, "{token:?} {state:?} {force}");
+        }
+    }
+
+    #[test]
+    fn what_falls_due_behind_the_end_of_its_token_was_written_under_a_clock_that_was_ahead() {
+        let at = |days: Option<i64>| days.map(|days| Timestamp::default() + TimeDelta::days(days));
+        let now = Timestamp::default();
+        for (refreshed, due, expires, expected) in [
+            (Some(-1), Some(4), Some(13), false),
+            (Some(-1), None, Some(13), false),
+            (Some(-1), Some(-1), None, false),
+            // Refreshed in days to come; given back under that clock; put off under it.
+            (Some(60), Some(64), Some(74), true),
+            (Some(-1), Some(60), Some(13), true),
+            (None, Some(60), None, true),
+            // A life that nobody knows is over at every wake.
+            (Some(-1), Some(3), None, true),
+        ] {
+            let bookkeeping = Bookkeeping {
+                refreshed_at: at(refreshed),
+                due_at: at(due),
+                refresh_expires_at: at(expires),
+                ..Bookkeeping::default()
+            };
+            assert_eq!(falls_due_too_late(&bookkeeping, now), expected, "{refreshed:?} {due:?} {expires:?}");
         }
     }
 }

@@ -25,8 +25,10 @@ pub(super) struct Left {
 /// The pass that follows those that left something.
 #[derive(Debug, Default)]
 pub(super) struct FollowUp {
-    /// Passes in a row after which something was waiting.
-    passes: u32,
+    /// Passes in a row that left something due.
+    failures: u32,
+    /// Passes in a row that left nothing due, while something that was put off wasn't due yet.
+    looks: u32,
     /// When the last of what any of them put off is due again: a follow-up that finds nothing due yet isn't the last.
     until: Option<Timestamp>,
     at: Option<Instant>,
@@ -40,7 +42,7 @@ impl FollowUp {
             let left = (until - daemon.pass.clock.now()).to_std().unwrap_or_default();
             Instant::now() + left.min(daemon.first_backoff)
         });
-        Ok(Self { passes: 0, until, at })
+        Ok(Self { until, at, ..Self::default() })
     }
 
     pub(super) fn is_time(&self) -> bool {
@@ -56,20 +58,27 @@ impl FollowUp {
         [first, longest]: [Duration; 2],
         jitter_unit: f64,
     ) -> Option<(Duration, Timestamp)> {
-        let until = self.until.max(left.until).filter(|until| *until > now);
+        // Nothing is put off for longer: what says so was written under a clock that was ahead.
+        let latest = in_time(now, longest);
+        let until = self.until.max(left.until).filter(|until| *until > now).map(|until| until.min(latest));
         if !left.due && until.is_none() {
             *self = Self::default();
             return None;
         }
-        let passes = self.passes.saturating_add(1);
-        let full = backoff(passes, first, longest, 0.0);
+        let [failures, looks] =
+            if left.due { [self.failures.saturating_add(1), 0] } else { [0, self.looks.saturating_add(1)] };
+        let full = backoff(failures.max(looks), first, longest, 0.0);
         let due_again = until.and_then(|until| (until - now).to_std().ok()).filter(|_| !left.due);
         let wait =
             due_again.map_or(full, |due_again| due_again.min(full)) + first.mul_f64(JITTER * jitter_unit);
-        *self = Self { passes, until, at: Some(Instant::now() + wait) };
-        let at = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)).unwrap_or(now);
+        *self = Self { failures, looks, until, at: Some(Instant::now() + wait) };
+        let at = in_time(now, wait);
         Some((wait, until.map_or(at, |until| until.max(at))))
     }
+}
+
+fn in_time(now: Timestamp, wait: Duration) -> Timestamp {
+    TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)).unwrap_or(Timestamp::MAX_UTC)
 }
 
 #[cfg(test)]
@@ -95,10 +104,14 @@ mod tests {
         // One failed for the first time, another one for the third.
         assert_eq!(plan(&mut one, true, Some(60), 0), Some((15, 60)));
         // The first is well by now, and the other isn't due yet.
-        assert_eq!(plan(&mut one, false, None, 15), Some((30, 60)));
-        assert_eq!(plan(&mut one, false, None, 45), Some((15, 60)));
+        assert_eq!(plan(&mut one, false, None, 15), Some((15, 60)));
+        assert_eq!(plan(&mut one, false, None, 30), Some((30, 60)));
+        // Somebody else fails for the first time.
+        assert_eq!(plan(&mut one, true, Some(60), 45), Some((15, 60)));
         assert_eq!(plan(&mut one, false, None, 60), None);
         assert_eq!(plan(&mut one, true, None, 100), Some((15, 115)), "the waits begin anew");
+        // Written under a clock that was years ahead.
+        assert_eq!(plan(&mut one, true, Some(10_000_000), 115), Some((30, 115 + 1440)));
     }
 
     #[test]

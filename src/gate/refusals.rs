@@ -159,11 +159,12 @@ impl Refusals {
 
     /// Judges the refusals of a pass that has granted nobody anything, when no more answers are waited for.
     ///
-    /// Not earlier: logins that ended together may stand at the beginning of a pass.
-    pub(super) fn judge_without_grants(&mut self) -> Option<Suspicion> {
+    /// Not earlier: logins that ended together may stand at the beginning of a pass; and those in doubt do, so that they
+    /// count only when that is `all`.
+    pub(super) fn judge_without_grants(&mut self, all: bool) -> Option<Suspicion> {
         let usual_share = self.history.usual_share();
         let is_unlikely = usual_share.is_some_and(|usual| is_unlikely(usual, self.all.refused));
-        let refused = self.all.refused + self.in_doubt;
+        let refused = self.all.refused + if all { self.in_doubt } else { 0 };
         let is_everybody = refused >= MOST_UNPROVEN;
         if self.suspicious || self.accepted || self.all.granted > 0 || !(is_unlikely || is_everybody) {
             return None;
@@ -260,7 +261,7 @@ mod tests {
             (1..MOST_UNPROVEN).find(|run| {
                 let mut judge = judge(granted, refused);
                 assert_eq!(trips_at(&mut judge, 1, *run), None, "it is judged at the end");
-                let suspicion = judge.judge_without_grants();
+                let suspicion = judge.judge_without_grants(true);
                 assert_eq!(suspicion.is_some(), judge.standing().suspicious);
                 assert!(suspicion.is_none_or(|found| (found.refused, found.asked) == (*run, *run)));
                 judge.standing().suspicious
@@ -275,11 +276,11 @@ mod tests {
         let mut proven = judge(9_900.0, 0.0);
         proven.granted();
         assert_eq!(trips_at(&mut proven, 1, 9), None);
-        assert_eq!(proven.judge_without_grants(), None);
+        assert_eq!(proven.judge_without_grants(true), None);
         let mut accepted = judge(0.0, 0.0);
         accepted.expect(History { granted: 9_900.0, refused: 0.0 }, true);
         assert_eq!(trips_at(&mut accepted, 1, 9), None);
-        assert_eq!(accepted.judge_without_grants(), None);
+        assert_eq!(accepted.judge_without_grants(true), None);
     }
 
     #[test]
@@ -295,7 +296,8 @@ mod tests {
             if granted {
                 judge.granted();
             }
-            judge.judge_without_grants().map(|suspicion| suspicion.refused)
+            assert_eq!(judge.judge_without_grants(false), None, "others may come");
+            judge.judge_without_grants(true).map(|suspicion| suspicion.refused)
         };
         assert_eq!(after(MOST_UNPROVEN - 1, 0, false), None);
         assert_eq!(after(MOST_UNPROVEN, 0, false), Some(MOST_UNPROVEN));

@@ -109,9 +109,11 @@ impl JournalError {
             }
             Self::Full(shortage) => Self::Full(shortage.clone()),
             Self::NoEntry(entry) => Self::NoEntry(*entry),
+            Self::Unreadable { file, source } => {
+                Self::Unreadable { file: file.clone(), source: source.clone() }
+            }
             Self::Held { .. }
             | Self::Directory { .. }
-            | Self::Unreadable { .. }
             | Self::Newer { .. }
             | Self::Sealed { .. }
             | Self::Stopped => Self::Stopped,

@@ -232,7 +232,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
             Ok(())
         }
         Request::End(endings, at, reply) => {
-            reply.set(endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, *at)))
+            let ended = endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, *at));
+            reply.set(ended.and_then(|()| rows.note_clock(*at)))
         }
         Request::Newest(fingerprint, reply) => reply.set(rows.newest(*fingerprint)),
         Request::Page(after, reply) => reply.set(rows.page(*after)),

@@ -278,6 +278,16 @@ impl Rows {
         }
     }
 
+    /// Notes how late the clock was seen.
+    pub(super) fn note_clock(&mut self, at: Timestamp) -> Result<(), JournalError> {
+        self.run(
+            "remember a moment",
+            "INSERT INTO meta (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+            params![Moment::LatestPass.key(), at.timestamp_millis()],
+        )
+    }
+
     pub(super) fn history(&mut self, provider: &str) -> Result<History, JournalError> {
         let counts: Option<String> =
             self.find("SELECT value FROM meta WHERE key = 'history ' || ?1", [provider], |row| row.get(0))?;

@@ -3,21 +3,18 @@
 use super::{Pass, PassRequest};
 use crate::journal::{JournalError, Moment};
 use crate::report::summary::Summary;
-use chrono::TimeDelta;
+use crate::select::OF_NO_ACCOUNT;
 use tracing::warn;
 
-/// Steps back up to this are of no account: what they put off is late by no more.
-const OF_NO_ACCOUNT: TimeDelta = TimeDelta::hours(1);
-
 impl Pass {
-    /// Has an earlier pass seen a clock that was ahead of this one? Then this one goes over the whole collection, due or
-    /// not, and so do the next ones until one is through.
+    /// Has an earlier pass seen a clock that was ahead of this one? Then this one looks through the whole collection for
+    /// what falls due too late, and so do the next ones until one is through.
     pub(super) async fn clock_was_ahead(&self) -> Result<bool, JournalError> {
         let now = self.clock.now();
         let latest = self.journal.remembered(Moment::LatestPass).await?;
         let ahead = latest.filter(|latest| *latest > now + OF_NO_ACCOUNT);
         if let Some(latest) = ahead {
-            warn!(%latest, %now, "an earlier pass saw the clock at {latest}, and it is {now} now: whatever that pass wrote falls due too late, so that all documents are refreshed once");
+            warn!(%latest, %now, "an earlier pass saw the clock at {latest}, and it is {now} now: the whole collection is looked through for what falls due too late");
         }
         self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
         Ok(ahead.is_some())

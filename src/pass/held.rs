@@ -82,7 +82,8 @@ impl HeldRefusals {
         for (position, held) in self.held.drain(..).enumerate() {
             let gate = gate_of(&held.provider);
             let over = end || position < too_many || now >= held.since + lease / LEASE_SHARE;
-            let standing = if over { gate.judge_without_grants() } else { gate.standing() };
+            let standing =
+                if over { gate.judge_without_grants(end || too_many > 0) } else { gate.standing() };
             match verdict(&held, standing, over, end) {
                 Some(next) => {
                     ripe.push(Landed::Token {

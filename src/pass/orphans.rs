@@ -41,7 +41,7 @@ pub enum ApplyError {
     #[error("the journal has no open entry {0}\nhint: `evergrant journal list` shows those that are open")]
     NotThere(EntryId),
     /// It can't be read.
-    #[error("the entry {} can't be read: {}\nhint: it stays as it is, and its token is not sent; restore `journal.db` from a copy, or give it up: `evergrant journal discard {} --yes`", .0.id, .0.problem, .0.id)]
+    #[error("the entry {} can't be read: {}\nhint: it stays as it is; restore `journal.db` from a copy, or give it up: `evergrant journal discard {} --yes`", .0.id, .0.problem, .0.id)]
     Damaged(Damaged),
     /// It holds an answer that recovery writes.
     #[error(

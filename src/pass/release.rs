@@ -4,15 +4,19 @@ use super::settle::first_sending;
 use super::{Line, PassError};
 use crate::clock::Timestamp;
 use crate::grant::answer::Class;
-use crate::journal::Entry;
+use crate::journal::{Entry, Moment};
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, ProviderFilter};
 use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
 use crate::write_back::{in_doubt, taken_over_noted};
+use chrono::TimeDelta;
 use std::collections::HashMap;
 
 /// Documents read or changed at once.
 const BATCH: usize = 500;
+
+/// A pass may have claimed so much later than it, or anything of its, was last noted in the journal.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
 
 /// The documents whose tokens the journal has open rows for, and what it knows of these.
 pub(super) type CutOff = HashMap<TokenId, Vec<Known>>;
@@ -61,10 +65,12 @@ fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Vec<Known>>)
     let noted = before.last_error.as_ref();
     let lost =
         first_sending(noted.and_then(|error| error.lost.clone()).into_iter().chain(evidence.lost.clone()));
-    // Another machine's journal may hold an answer for it: that isn't hidden behind what ours doesn't know.
+    // Another machine's journal may hold an answer for it: that isn't hidden behind what ours doesn't know, unless ours
+    // was sent after that, by force.
+    let sent_at = evidence.lost.as_ref().and_then(|lost| lost.sent_at);
     let is_answered = |error: &&LastError| error.class == Class::Unreadable.word();
-    let says = noted.filter(is_answered).unwrap_or(evidence).clone();
-    let says = if is_answered(&evidence) { evidence.clone() } else { says };
+    let theirs = noted.filter(is_answered).filter(|noted| sent_at.is_none_or(|sent_at| noted.at >= sent_at));
+    let says = theirs.filter(|_| !is_answered(&evidence)).unwrap_or(evidence).clone();
     Bookkeeping { lease: None, due_at, last_error: Some(LastError { lost, ..says }), ..before }
 }
 
@@ -75,11 +81,15 @@ pub(super) async fn release_claims(
     unfinished: &[String],
     cut_off: &CutOff,
 ) -> Result<(), PassError> {
-    // Wherever the clock of that process stood: a claim is looked for in the whole collection.
+    // Wherever the clock of that process stood.
+    let latest = line.journal.remembered(Moment::LatestPass).await?;
+    let latest = latest.unwrap_or_default().max(line.clock.now());
+    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
+    let horizon = latest.checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
     let mut query = DueQuery {
-        due_by: Timestamp::MAX_UTC,
+        due_by: horizon,
         force: false,
-        now: Timestamp::MAX_UTC,
+        now: horizon,
         limit: BATCH,
         after: None,
         providers: ProviderFilter::Any,

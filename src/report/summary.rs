@@ -47,7 +47,7 @@ pub struct Summary {
     pub parked: Parked,
     /// Whose new pair was received and could be kept nowhere; at most [`MOST_NAMED`].
     pub lost: Vec<Subject>,
-    /// When the last of those that are still due is due again; none when all of them are due already.
+    /// When the last of those that are still due is due again, which may be at once; none when nothing is still due.
     pub put_off_until: Option<Timestamp>,
     /// What an earlier process had left.
     pub recovery: Recovery,

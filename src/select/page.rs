@@ -1,6 +1,6 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed.
 
-use super::{ClaimTerms, Pulled, Selected, select};
+use super::{ClaimTerms, Pulled, Selected, falls_due_too_late, select};
 use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
@@ -73,6 +73,9 @@ impl Source {
         let page = self.store.due_page(&query).await?;
         let (mut known, mut wanted) = (Vec::new(), Vec::new());
         for document in page.documents.into_iter().map(|document| self.whose(document)) {
+            if !self.is_asked_for(&document) {
+                continue;
+            }
             match select(&document, self.terms.force, self.terms.punishes_reuse) {
                 Selected::Known => known.push(Pulled::Known(document)),
                 Selected::Claim => wanted.push(document),
@@ -115,6 +118,9 @@ impl Source {
             document.bookkeeping.due_at =
                 read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
             if !self.is_of_this_lane(&document) {
+                if let Ok(token) = &document.refresh_token {
+                    document.bookkeeping = taken_over_noted(document.bookkeeping, token.fingerprint(), now);
+                }
                 return Pulled::Stray(document);
             }
             let document = self.whose(document);
@@ -133,6 +139,14 @@ impl Source {
             Some(Pulled::NoRoom((*document).clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
+    }
+
+    /// In a look over the whole collection: is it due, or does it fall due too late?
+    fn is_asked_for(&self, document: &TokenDocument) -> bool {
+        let bookkeeping = &document.bookkeeping;
+        let is_due = bookkeeping.due_at.is_none_or(|at| at <= self.terms.due_by);
+        let is_only_looked_at = self.terms.all && !self.terms.force;
+        !is_only_looked_at || is_due || falls_due_too_late(bookkeeping, self.clock.now())
     }
 
     fn is_of_this_lane(&self, document: &TokenDocument) -> bool {

@@ -27,9 +27,9 @@ pub struct ClaimTerms {
     pub lease: Duration,
     /// Due by then.
     pub due_by: Timestamp,
-    /// The whole collection, due or not.
+    /// The whole collection, for what falls due too late, too.
     pub all: bool,
-    /// Also what is dead.
+    /// Everything, due or not, dead or not.
     pub force: bool,
     /// Documents a page.
     pub page: usize,

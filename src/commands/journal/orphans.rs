@@ -138,7 +138,10 @@ fn applied_text(applied: &Applied) -> String {
 fn discarded_text(discarded: &Discarded) -> String {
     let ListedEntry { id, subject, provider, state, .. } = &discarded.entry;
     let next = match state {
-        EntryState::Unread | EntryState::Answer => {
+        EntryState::Answer => {
+            "\n  if it was a success, its refresh token is not sent again: unless the document holds another one, the next pass marks it `needs_login`"
+        }
+        EntryState::Unread => {
             "\n  its refresh token is not sent again; unless the document holds another one, the next pass marks it `needs_login`"
         }
         _ => "",

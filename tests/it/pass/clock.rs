@@ -68,6 +68,37 @@ async fn what_was_written_under_a_clock_that_was_months_ahead_is_refreshed_once_
 }
 
 #[tokio::test]
+async fn a_clock_that_is_ahead_only_in_the_middle_of_a_pass_is_noticed_and_parts_of_a_mending_are_not_done_twice()
+ {
+    let mut plan = Plan::users(30);
+    plan.sandbox.latency = Duration::from_millis(10);
+    plan.profile.concurrency = 1.try_into().unwrap();
+    on_both("clock_between", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let (sandbox, clock) = (rehearsal.sandbox.clone(), rehearsal.clock.clone());
+        let steps = async move {
+            until("some are granted", || sandbox.ledger().granted >= 5).await;
+            clock.step(TimeDelta::days(60));
+            until("some more are", || sandbox.ledger().granted >= 20).await;
+            clock.step(TimeDelta::days(-60));
+        };
+        let (summary, ()) = tokio::join!(rehearsal.run(), steps);
+        assert_eq!(summary.count(Outcome::Refreshed), 30, "{summary:?}");
+        let late = 30 - rehearsal.due_within(TimeDelta::days(6)).await;
+        assert!(late > 5, "{late}");
+        // A few at a time, and each only once.
+        let few = PassRequest { limit: 4.try_into().ok(), ..PassRequest::default() };
+        let mut refreshed = 0;
+        for _ in 0..9 {
+            refreshed += rehearsal.run_with(&few, &Stop::default()).await.count(Outcome::Refreshed);
+        }
+        assert_eq!((refreshed, rehearsal.due_within(TimeDelta::days(6)).await), (late, 30));
+        rehearsal.assert_kept(30).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn claims_that_lapsed_under_a_stepped_clock_are_taken_over_once_and_the_loser_marks_nobody() {
     let mut plan = Plan::users(60);
     plan.sandbox.latency = Duration::from_millis(20);

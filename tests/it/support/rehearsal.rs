@@ -4,6 +4,7 @@
 
 use super::meddler::Meddler;
 use crate::store::backend::{Backend, both, id};
+use chrono::TimeDelta;
 use evergrant::chance::Chance;
 use evergrant::clock::Clock;
 use evergrant::grant::http::Https;
@@ -224,6 +225,16 @@ impl Rehearsal {
     }
 
     /// How each user's login stands, as the bookkeeping says.
+    /// How many documents are due again within this time.
+    pub(crate) async fn due_within(&self, time: TimeDelta) -> u64 {
+        let by = self.clock.now() + time;
+        let mut due = 0;
+        for position in 0..self.users.len() {
+            due += u64::from(self.bookkeeping(position).await.due_at.is_none_or(|at| at <= by));
+        }
+        due
+    }
+
     pub(crate) async fn states(&self) -> Vec<State> {
         let read =
             (0..self.users.len()).map(|position| async move { self.bookkeeping(position).await.state });
