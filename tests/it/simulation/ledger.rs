@@ -152,7 +152,12 @@ impl Ledger {
 
     /// Did `later` come out of `earlier`?
     pub(super) fn descends(&self, later: usize, earlier: usize) -> bool {
-        std::iter::successors(Some(later), |token| self.tokens[*token].parent).any(|token| token == earlier)
+        self.ancestry(later).contains(&earlier)
+    }
+
+    /// A token, what it came from, and so on back to the login.
+    pub(super) fn ancestry(&self, token: usize) -> Vec<usize> {
+        std::iter::successors(Some(token), |token| self.tokens[*token].parent).collect()
     }
 }
 

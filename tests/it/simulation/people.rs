@@ -45,8 +45,13 @@ pub(super) async fn live(world: Arc<World>) {
             world.with(|world| {
                 let (place, old) = backup.iter().nth(world.random.random_range(0..backup.len())).unwrap();
                 world.note(|| format!("document {place} comes back as it was: rt-{}", old.refresh));
-                // What the document said of the token's last sending is gone with the newer copy.
-                world.ledger.tokens[old.refresh].memory_lost = true;
+                // What the document said of the token's last sending is gone with the newer copy; and where the journal had
+                // failed, that copy alone knew what its token came from.
+                let newer = world.documents.get(place).map(|document| document.refresh);
+                let displaced: Vec<_> = newer.map(|newer| world.ledger.ancestry(newer)).unwrap_or_default();
+                for token in displaced.into_iter().chain([old.refresh]) {
+                    world.ledger.tokens[token].memory_lost = true;
+                }
                 world.documents.insert(*place, old.clone());
             });
         }
