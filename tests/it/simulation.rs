@@ -121,7 +121,12 @@ impl Inner {
             }
             let token = &self.ledger.tokens[refresh];
             let unreadable = self.weather.no_tokens > 0.0;
-            if books.state == State::Live && !unreadable {
+            // A second document whose first one was claimed at that very moment gets its pair in the next pass.
+            let follows_another = self
+                .documents
+                .iter()
+                .any(|(other, first)| *other != place && self.ledger.descends(first.refresh, refresh));
+            if books.state == State::Live && !unreadable && !follows_another {
                 self.violated(format!("ACCOUNTED: {found} would be refused, and isn't marked"));
                 continue;
             }
