@@ -242,7 +242,7 @@ pub fn tell(summary: &Summary) {
         error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere");
     }
     for named in summary.named.iter().filter(|named| named.new) {
-        let (subject, state, code) = (&named.subject, named.state.as_str(), &named.code);
+        let (subject, state, code) = (&named.subject, named.state.word(), &named.code);
         warn!(%subject, state, code, "`{subject}` is now {state} ({code})");
     }
     for trouble in &summary.troubles {

@@ -17,12 +17,12 @@ mod sqlite;
 use crate::clock::{Clock, Timestamp};
 use crate::gate::History;
 use crate::grant::RawAnswer;
-use crate::token::{Fingerprint, Subject, TokenId};
+use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing, UNREADABLE};
+pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing};
 pub use error::{JournalError, KeyProblem};
 pub use lock::Holder;
 pub(crate) use lock::process_name;
@@ -182,14 +182,14 @@ pub enum Ending {
     /// Provably not processed. A token that was unsettled before stays so; otherwise the row goes.
     NotProcessed,
     /// Nobody knows whether it was processed: why, in a word. The row stays.
-    Unsettled(String),
+    Unsettled(Word<Code>),
     /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
     SentTo(String),
     /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
     /// not sent again: it may be spent.
-    Unread(String),
+    Unread(Word<Code>),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
-    Orphaned(String),
+    Orphaned(ParkedWhy),
     /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
     Discarded,
 }

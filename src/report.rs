@@ -6,8 +6,8 @@ pub mod summary;
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Stopped, Suspicion};
 use crate::journal::Parked;
-use crate::token::{LastError, State, Subject};
-use serde::Serialize;
+use crate::token::{LastError, State, Subject, Vocabulary as _, vocabulary};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,63 +25,45 @@ const MOST_REASONS: usize = 50;
 /// The reason under which those are counted that have no line of their own.
 const OTHER_REASONS: &str = "others";
 
-/// Where a document ended in a pass; every one that a pass touched ends in exactly one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A new pair is in the document.
-    Refreshed,
-    /// It held the same refresh token as another document, and got that one's new pair.
-    Duplicate,
-    /// Somebody else wrote a newer token; theirs is kept.
-    Superseded,
-    /// It was deleted while we held the claim.
-    Gone,
-    /// The provider refuses the token: the person must log in again.
-    NeedsLogin,
-    /// The provider may have rotated the token in an answer that never came: the person must log in again.
-    LostInFlight,
-    /// It holds no refresh token that can be sent, or can't be worked on for another reason that its code names.
-    Malformed,
-    /// Not refreshed, still due: the next pass tries again.
-    StillDue,
-    /// A new pair is in the journal and couldn't be written into the document yet; the next pass writes it.
-    Held,
-    /// A new pair was received and could be kept nowhere: the journal failed, and the store too, or the document was gone
-    /// or somebody else's by then. Unless that one's login works, the person must log in again.
-    Lost,
+vocabulary! {
+    /// Where a document ended in a pass; every one that a pass touched ends in exactly one of these.
+    Outcome {
+        Refreshed = "refreshed":
+            "A new pair is in the document.",
+            "Nothing to do.";
+        Duplicate = "duplicate":
+            "The document held the same refresh token as another document. One request was made, and this document got that document's new pair.",
+            "Nothing to do. A unique index on the refresh token field avoids it.";
+        Superseded = "superseded":
+            "Another program wrote a newer token during the pass. The newer token was kept.",
+            "Nothing to do.";
+        Gone = "gone":
+            "The document was deleted during the pass.",
+            "Nothing to do.";
+        NeedsLogin = "needs_login":
+            "The provider refuses the refresh token.",
+            "The user must log in again. A new token in the document makes it live; nothing else has to be done.";
+        LostInFlight = "lost_in_flight":
+            "The provider refuses the refresh token, and the answer to an earlier request for it never arrived: the provider may have rotated the token in that answer.",
+            "The user must log in again. `evergrant help lost-answers` explains why it can happen.";
+        Malformed = "malformed":
+            "The document holds no refresh token that can be sent, names a provider that is not configured, or cannot be written.",
+            "The code says which. `evergrant help reasons` explains each code.";
+        StillDue = "still_due":
+            "Not refreshed in this pass.",
+            "Nothing to do in most cases: the next pass tries again. The reason stands beside it (`evergrant help reasons`).";
+        Held = "held":
+            "A new pair was received. It is in the journal and could not be written into the document yet.",
+            "Mend the store. The next pass writes the pair.";
+        Lost = "lost":
+            "A new pair was received and could be kept nowhere: the journal failed, and the store failed too or the document was gone.",
+            "The user must log in again, unless a newer login works. Mend the disk of `state_dir` first.";
+    }
 }
 
-impl Outcome {
-    /// All outcomes, in the order in which a report shows them.
-    pub const ALL: [Self; 10] = [
-        Self::Refreshed,
-        Self::Duplicate,
-        Self::Superseded,
-        Self::Gone,
-        Self::NeedsLogin,
-        Self::LostInFlight,
-        Self::Malformed,
-        Self::StillDue,
-        Self::Held,
-        Self::Lost,
-    ];
-
-    /// The word in logs, reports and JSON.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Refreshed => "refreshed",
-            Self::Duplicate => "duplicate",
-            Self::Superseded => "superseded",
-            Self::Gone => "gone",
-            Self::NeedsLogin => "needs_login",
-            Self::LostInFlight => "lost_in_flight",
-            Self::Malformed => "malformed",
-            Self::StillDue => "still_due",
-            Self::Held => "held",
-            Self::Lost => "lost",
-        }
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 
@@ -275,7 +257,7 @@ impl Report {
         let mut inner = self.lock();
         inner.newly_marked += u64::from(new);
         if inner.named.len() < MOST_NAMED {
-            let code = evidence.map_or_else(String::new, |evidence| evidence.code.clone());
+            let code = evidence.map_or_else(String::new, |evidence| evidence.code.to_string());
             inner.named.push(Named { subject: subject.clone(), state, code, since, new });
         }
     }
@@ -343,8 +325,8 @@ impl Report {
             took,
             touched: inner.touched,
             outcomes: Outcome::ALL
-                .into_iter()
-                .map(|outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
+                .iter()
+                .map(|&outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
                 .collect(),
             newly_marked: inner.newly_marked,
             named: inner.named,

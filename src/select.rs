@@ -5,14 +5,11 @@ mod page;
 mod terms;
 
 use crate::clock::Timestamp;
-use crate::token::{Bookkeeping, DueToken, State, TokenDocument};
+use crate::token::{Bookkeeping, Code, DueToken, State, TokenDocument};
 use chrono::TimeDelta;
 
 pub use claims::{Claims, Rest};
 pub use terms::{ClaimTerms, page_limit};
-
-/// The code of a document whose token was not asked for again after a lost answer, as its provider's profile says.
-pub const NOT_ASKED_AGAIN: &str = "not_asked_again";
 
 /// What a document asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +21,18 @@ pub enum Selected {
 }
 
 /// Decides what a document asks for. With `force` every token is asked for again, dead or not; but not one that
-/// [`NOT_ASKED_AGAIN`] speaks of, as long as its provider `punishes_reuse`.
+/// [`Code::NotAskedAgain`] speaks of, as long as its provider `punishes_reuse`.
 #[must_use]
 pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Selected {
     let bookkeeping = &document.bookkeeping;
     let known = match (&document.refresh_token, bookkeeping.state) {
         (Ok(token), State::NeedsLogin | State::LostInFlight) => {
             let spared = punishes_reuse
-                && bookkeeping.last_error.as_ref().is_some_and(|error| error.code == NOT_ASKED_AGAIN);
+                && bookkeeping.last_error.as_ref().is_some_and(|error| error.code.is(Code::NotAskedAgain));
             (!force || spared) && bookkeeping.fingerprint == Some(token.fingerprint())
         }
         (Err(malformed), State::Malformed) => {
-            bookkeeping.last_error.as_ref().is_some_and(|error| error.code == malformed.code())
+            bookkeeping.last_error.as_ref().is_some_and(|error| error.code == *malformed.code())
         }
         (Ok(_), State::Live | State::Malformed)
         | (Err(_), State::Live | State::NeedsLogin | State::LostInFlight) => false,

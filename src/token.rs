@@ -8,14 +8,19 @@ mod evidence;
 mod field;
 mod fingerprint;
 mod identity;
+mod reason;
 mod secret;
+mod word;
 
 pub use bookkeeping::{Bookkeeping, LEASE_MARGIN, Lease, State};
 pub use evidence::{LastError, Lost};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
 pub use fingerprint::Fingerprint;
 pub use identity::{Subject, TokenId};
+pub use reason::{Code, Evidence, ParkedWhy, Reason};
 pub use secret::{AccessToken, RefreshToken};
+pub(crate) use word::vocabulary;
+pub use word::{Vocabulary, Word};
 
 /// A token document as a store reads it: decoded one by one, a bad one is a value and not an error.
 #[derive(Debug, Clone)]

@@ -3,19 +3,17 @@
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
 use crate::clock::Timestamp;
-use crate::grant::answer::{Class, Granted, Reading};
+use crate::grant::answer::{Granted, Reading};
 use crate::journal::Journaled;
 use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
 use crate::token::{
-    Bookkeeping, DueToken, Fingerprint, LastError, Lost, Malformed, RefreshToken, State, TokenDocument,
+    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LastError, Lost, Malformed, RefreshToken, State,
+    TokenDocument, Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
-
-/// What is known of a sending by a process that is never heard of again.
-const CLAIM_ENDED: &str = "claim_ended";
 
 /// When things fall due again.
 #[derive(Debug, Clone)]
@@ -251,15 +249,21 @@ impl DuePolicy {
 }
 
 fn evidence_of(malformed: &Malformed, at: Timestamp) -> LastError {
-    LastError { class: "malformed".into(), code: malformed.code().into(), http_status: None, at, lost: None }
+    LastError {
+        class: Evidence::Malformed.into(),
+        code: Word::read(malformed.code()),
+        http_status: None,
+        at,
+        lost: None,
+    }
 }
 
 /// The evidence of a reading, for the document.
 #[must_use]
 pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
     LastError {
-        class: reading.class.word().to_owned(),
-        code: reading.code.clone(),
+        class: Word::read(reading.class.word()),
+        code: Word::read(&reading.code),
         http_status: reading.http_status,
         at,
         lost: None,
@@ -269,7 +273,7 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
 /// The evidence in a document that its token was sent, or may have been, and that no answer came.
 #[must_use]
 pub fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
-    let class = Class::Ambiguous.word().to_owned();
+    let class = Evidence::Ambiguous.into();
     LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
 }
 
@@ -280,7 +284,7 @@ pub fn taken_over_noted(bookkeeping: Bookkeeping, token: Fingerprint, now: Times
         return bookkeeping;
     }
     let bookkeeping = bookkeeping.speaking_of(token, now);
-    let lost = Lost { cause: CLAIM_ENDED.to_owned(), sent_at: None, peer: None, received_bytes: 0 };
+    let lost = Lost { cause: Code::ClaimEnded.into(), sent_at: None, peer: None, received_bytes: 0 };
     let evidence = match bookkeeping.last_error.clone() {
         // A sending that is known isn't hidden behind one that may have been.
         Some(error) if error.lost.is_some() => error,

@@ -168,21 +168,8 @@ impl Recovered {
     }
 }
 
+/// What each state of a row means to the reader of `journal list`.
 impl EntryState {
-    /// All states, in the order in which they are explained.
-    const ALL: [Self; 5] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Unread, Self::Orphan];
-
-    /// The word in the journal and in lists.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Intent => "intent",
-            Self::Answer => "answer",
-            Self::Unsettled => "unsettled",
-            Self::Unread => "unread",
-            Self::Orphan => "orphan",
-        }
-    }
-
     /// What the state means, and what to do about it; `held` when a process has the journal open.
     const fn explained(self, held: bool) -> [&'static str; 2] {
         match (self, held) {

@@ -4,6 +4,7 @@ use super::{Intent, Journaled};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::room::Shortage;
+use crate::token::{ParkedWhy, Word};
 use serde::Serialize;
 use std::num::ParseIntError;
 use std::str::FromStr;
@@ -28,9 +29,6 @@ impl FromStr for EntryId {
     }
 }
 
-/// Why an unread success is parked when its token is tried again.
-pub const UNREADABLE: &str = "unreadable";
-
 /// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +43,23 @@ pub enum EntryState {
     Unread,
     /// A good pair without a place.
     Orphan,
+}
+
+impl EntryState {
+    /// All states, in the order in which they are explained.
+    pub const ALL: [Self; 5] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Unread, Self::Orphan];
+
+    /// The word in the journal and in lists.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Answer => "answer",
+            Self::Unsettled => "unsettled",
+            Self::Unread => "unread",
+            Self::Orphan => "orphan",
+        }
+    }
 }
 
 /// A row of the journal, as recovery and `journal list` read it.
@@ -68,6 +83,15 @@ pub struct Entry {
     pub complete: Option<bool>,
     /// What came back; `None` where it isn't asked for.
     pub answer: Option<Journaled<RawAnswer>>,
+}
+
+impl Entry {
+    /// Why a pair is parked; `None` for a row in another state.
+    #[must_use]
+    pub fn parked_why(&self) -> Option<Word<ParkedWhy>> {
+        let why = self.why.as_deref().filter(|_| self.state == EntryState::Orphan)?;
+        Some(Word::read(why))
+    }
 }
 
 /// A row that can't be read. It stays as it is, and is in nobody's way.

@@ -7,12 +7,12 @@ mod read;
 mod tests;
 
 use super::seal::Seal;
-use super::{Begun, Ending, EntryId, Intent, JournalError, Moment, Permission, UNREADABLE};
+use super::{Begun, Ending, EntryId, Intent, JournalError, Moment, Permission};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::room::{Shortage, free_bytes};
-use crate::token::{Fingerprint, TokenId};
+use crate::token::{Fingerprint, ParkedWhy, TokenId};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ impl Rows {
                     self.run(
                         "keep an unreadable answer",
                         "UPDATE entries SET state = 'orphan', why = ?2 WHERE id = ?1",
-                        params![id, UNREADABLE],
+                        params![id, ParkedWhy::Unreadable.word()],
                     )?;
                 } else {
                     self.run("record an intent", "DELETE FROM entries WHERE id = ?1", [id])?;
@@ -216,7 +216,7 @@ impl Rows {
                     "end what couldn't be read before",
                     "DELETE FROM entries WHERE state = 'orphan' AND why = ?2 AND fingerprint =
                        (SELECT fingerprint FROM entries WHERE id = ?1)",
-                    params![id, UNREADABLE],
+                    params![id, ParkedWhy::Unreadable.word()],
                 )?;
                 self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
             }
@@ -229,7 +229,7 @@ impl Rows {
                 "leave a row unsettled",
                 "UPDATE entries SET state = 'unsettled', why = ?2, unsettled_since = coalesce(unsettled_since, sent_at)
                  WHERE id = ?1",
-                params![id, why],
+                params![id, why.as_str()],
             ),
             Ending::SentTo(peer) => {
                 self.run("note a peer", "UPDATE entries SET peer = ?2 WHERE id = ?1", params![id, peer])
@@ -237,7 +237,7 @@ impl Rows {
             Ending::Unread(why) => self.run(
                 "keep an unread answer",
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
-                params![id, why],
+                params![id, why.as_str()],
             ),
             Ending::Discarded => {
                 self.run(
@@ -254,7 +254,7 @@ impl Rows {
                 self.run(
                     "park an orphan",
                     "UPDATE entries SET state = 'orphan', why = ?2 WHERE id = ?1",
-                    params![id, why],
+                    params![id, why.word()],
                 )
             }
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::token::RefreshToken;
+use crate::token::{ParkedWhy, RefreshToken};
 use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -119,7 +119,7 @@ async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("pair")).await.unwrap();
-    journal.end(vec![(entry, Ending::Orphaned("gone".into()))], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Ending::Orphaned(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
     assert!(matches!(
         journal.intent(intent("old", "1")).await.unwrap(),
         Permission::AlreadyRedeemed { successor: None, .. }
@@ -258,7 +258,7 @@ async fn an_answer_without_a_row_is_told_and_in_nobodys_way() {
 async fn a_discarded_answer_is_gone_and_its_token_is_not_sent_again() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
-    for ending in [Ending::Orphaned("gone".into()), Ending::Unread("no_tokens".into())] {
+    for ending in [Ending::Orphaned(ParkedWhy::Gone), Ending::Unread("no_tokens".into())] {
         let token = format!("{ending:?}");
         let (entry, _) = sent(&journal, &token).await;
         journal.answer(entry, answer("{}")).await.unwrap();

@@ -5,7 +5,7 @@ use super::redeem::is_known_dead;
 use crate::gate::{Gate, Standing};
 use crate::journal::{Ending, EntryId};
 use crate::provider::Provider;
-use crate::token::{DueToken, LastError, State};
+use crate::token::{DueToken, LastError, Reason, State};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -112,7 +112,7 @@ fn verdict(held: &Held, standing: Standing, over: bool, end: bool) -> Option<fn(
         return Some(mark);
     }
     if standing.suspicious {
-        return Some(|_| Next::Behind("refused_share"));
+        return Some(|_| Next::Behind(Reason::RefusedShare));
     }
     // In the middle of a pass that has granted nobody anything yet, the refusals that would be too many may still come.
     let before = held.refusal.before && (standing.proven || end || is_known_dead(&held.token));

@@ -10,7 +10,7 @@ use crate::provider::Provider;
 use crate::report::{Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{LastError, State, TokenDocument};
+use crate::token::{Code, Evidence, LastError, Reason, State, TokenDocument};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +80,8 @@ impl Lane {
         let reason = loop {
             let attempt = match self.next_work().await {
                 Work::Token(attempt) => *attempt,
-                Work::Nothing => break "",
-                Work::Stop => break "stopped",
+                Work::Nothing => break None,
+                Work::Stop => break Some(Reason::Stopped),
             };
             let stop = self.line.stop.take_no_more.clone();
             match stop.run_until_cancelled(self.gate.enter()).await {
@@ -91,11 +91,11 @@ impl Lane {
                 }
                 Some(Entered::Stopped(why)) => {
                     self.release(attempt, reason_of(&why)).await;
-                    break reason_of(&why);
+                    break Some(reason_of(&why));
                 }
                 None => {
-                    self.release(attempt, "stopped").await;
-                    break "stopped";
+                    self.release(attempt, Reason::Stopped).await;
+                    break Some(Reason::Stopped);
                 }
             }
         };
@@ -237,7 +237,10 @@ impl Lane {
     }
 
     /// Gives back what was claimed and not sent, then waits for what was sent.
-    async fn wind_down(mut self, reason: &'static str) -> u64 {
+    ///
+    /// `None` where nothing is left: then no token is given back for a reason.
+    async fn wind_down(mut self, reason: Option<Reason>) -> u64 {
+        let reason = reason.unwrap_or(Reason::Stopped);
         while let Some((attempt, _)) = self.again.pop_front() {
             self.release(attempt, reason).await;
         }
@@ -280,7 +283,7 @@ impl Lane {
         self.out
     }
 
-    async fn release(&self, attempt: Attempt, reason: &'static str) {
+    async fn release(&self, attempt: Attempt, reason: Reason) {
         self.land(attempt, Next::Release(reason)).await;
     }
 
@@ -297,12 +300,12 @@ impl Lane {
     }
 }
 
-fn reason_of(why: &Stopped) -> &'static str {
+fn reason_of(why: &Stopped) -> Reason {
     match why {
-        Stopped::ClientRejected { .. } => "client_rejected",
-        Stopped::Refusals(_) => "refused_share",
-        Stopped::Outage => "outage",
-        Stopped::CannotKeep => "cannot_keep",
+        Stopped::ClientRejected { .. } => Reason::ClientRejected,
+        Stopped::Refusals(_) => Reason::RefusedShare,
+        Stopped::Outage => Reason::Outage,
+        Stopped::CannotKeep => Reason::CannotKeep,
     }
 }
 
@@ -333,8 +336,13 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let subject = &document.subject;
     warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
     let at = line.clock.now();
-    let evidence =
-        LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at, lost: None };
+    let evidence = LastError {
+        class: Evidence::Malformed.into(),
+        code: Code::NoRoom.into(),
+        http_status: None,
+        at,
+        lost: None,
+    };
     line.report.touched();
     line.report.named(subject, State::Malformed, Some(&evidence), None, true);
     line.report.ended(Outcome::Malformed, None);

@@ -1,18 +1,16 @@
 //! The last look before the POST: still our claim, still this token, not sent by anybody before; then the intent.
 
 use super::error_chain;
-use super::plan::{Next, SAME_TOKEN_IN_FLIGHT, is_claimed};
+use super::plan::{Next, is_claimed};
 use super::redeem::{Attempt, Redeemer, Returned, lost};
 use super::settle::may_be_sent_again;
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
-use crate::grant::answer::Class;
 use crate::journal::{Ending, EntryId, Intent, Permission};
 use crate::provider::Rotation;
 use crate::report::Trouble;
-use crate::select::NOT_ASKED_AGAIN;
 use crate::store::StoreError;
-use crate::token::{DueToken, LEASE_MARGIN, LastError, Lease, State, TokenId};
+use crate::token::{Code, DueToken, Evidence, LEASE_MARGIN, LastError, Lease, Reason, State, TokenId};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,12 +30,6 @@ const IN_THE_WAY_DOUBLINGS: u32 = 4;
 /// How often a token waits for another document's grant of the same token, for well over a minute in all; then the next
 /// pass takes it.
 const MOST_IN_THE_WAY: u32 = 30;
-
-/// Why a token waits that was answered with a success that can't be read.
-const UNREAD_ANSWER: &str = "unread_answer";
-
-/// Why a token waits whose own answer is in the journal.
-const HELD: &str = "held";
 
 /// A grant that may be sent.
 pub(super) struct Sending {
@@ -99,17 +91,17 @@ impl Redeemer {
                 }
                 // Nothing was sent this time, whatever becomes of the mark.
                 self.end(entry, Ending::NotProcessed).await;
-                let (class, code) = (Class::Ambiguous.word().to_owned(), NOT_ASKED_AGAIN.to_owned());
+                let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
                 let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
                 Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }
             }
             // Its own answer is in the journal, and recovery couldn't bring it into the document.
-            Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(HELD),
+            Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(Reason::Held),
             Ok(Permission::InFlight(_)) => {
                 permit.signal(Signal::NotAsked);
                 return Err(self.step_aside(attempt).await);
             }
-            Ok(Permission::Unread) => Next::Later(UNREAD_ANSWER),
+            Ok(Permission::Unread) => Next::Later(Reason::UnreadAnswer),
             Ok(Permission::AlreadyRedeemed { first, .. }) => {
                 if first != attempt.token.id && self.is_claimed(&first).await {
                     permit.signal(Signal::NotAsked);
@@ -119,7 +111,7 @@ impl Redeemer {
             }
             Err(error) => {
                 self.line.journal_failed(&error);
-                Next::Release("journal")
+                Next::Release(Reason::Journal)
             }
         };
         permit.signal(Signal::NotAsked);
@@ -131,7 +123,8 @@ impl Redeemer {
     async fn step_aside(&self, mut attempt: Attempt) -> Returned {
         attempt.in_the_way += 1;
         if attempt.in_the_way > MOST_IN_THE_WAY {
-            self.land(attempt.into_token(self.line.clock.now()), Next::Release(SAME_TOKEN_IN_FLIGHT)).await;
+            self.land(attempt.into_token(self.line.clock.now()), Next::Release(Reason::SameTokenInFlight))
+                .await;
             return Returned::Done;
         }
         let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
@@ -164,7 +157,7 @@ impl Redeemer {
         let taken_over = attempt.token.bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over);
         let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.clock.now()) };
         let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
-            Ok(held) if held.is_empty() => "claim_lost",
+            Ok(held) if held.is_empty() => Reason::ClaimLost,
             Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
                 Ok(documents) => {
                     let now_there =
@@ -186,10 +179,10 @@ impl Redeemer {
     async fn unread(&self, token: &DueToken) -> Next {
         match self.line.journal.redeemed_for(token.refresh_token.fingerprint()).await {
             Ok(Some(first)) => Next::Copy { first },
-            Ok(None) => Next::Later(UNREAD_ANSWER),
+            Ok(None) => Next::Later(Reason::UnreadAnswer),
             Err(error) => {
                 self.line.journal_failed(&error);
-                Next::Release("journal")
+                Next::Release(Reason::Journal)
             }
         }
     }
@@ -201,7 +194,7 @@ impl Redeemer {
         self.provider.profile.rotation != Rotation::None
             && !self.line.terms.force
             && books.fingerprint == Some(token.refresh_token.fingerprint())
-            && books.last_error.as_ref().is_some_and(|error| error.class == Class::Unreadable.word())
+            && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
     }
 
     /// How long our claim still lasts.
@@ -215,10 +208,10 @@ impl Redeemer {
         self.time_left(attempt) >= Some(delta(self.provider.profile.request_timeout + margin))
     }
 
-    fn store_failed(&self, error: &StoreError) -> &'static str {
+    fn store_failed(&self, error: &StoreError) -> Reason {
         self.line.report.trouble(Trouble::Store { message: error_chain(error) });
         self.line.cannot_keep();
-        "store"
+        Reason::Store
     }
 }
 

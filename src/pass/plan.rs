@@ -9,17 +9,12 @@ use crate::provider::Provider;
 use crate::report::Outcome;
 use crate::store::Change;
 use crate::token::{
-    DueToken, Fingerprint, LastError, Malformed, RefreshToken, State, Subject, TokenDocument, TokenId,
+    Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State, Subject,
+    TokenDocument, TokenId, Word,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Why a document waits whose token is on its way for another one.
-pub(super) const SAME_TOKEN_IN_FLIGHT: &str = "same_token_in_flight";
-
-/// Why a document waits whose token was refused on one occasion only.
-const REFUSED_ONCE: &str = "refused_once";
 
 /// A document at the end of its way.
 #[derive(Debug)]
@@ -46,12 +41,12 @@ pub(super) enum Next {
     /// Try again later, and later each time.
     Defer(LastError),
     /// Give the claim back: why it is still due.
-    Release(&'static str),
+    Release(Reason),
     /// Give the claim back, behind those that nobody has asked for yet: why it is still due. A person who mends it need
     /// not wait.
-    Behind(&'static str),
+    Behind(Reason),
     /// The same, and not before the first wait is over.
-    Later(&'static str),
+    Later(Reason),
     /// Give the claim back, as if it had never been taken.
     NotTaken,
     /// Somebody else wrote another token: keep theirs.
@@ -65,7 +60,7 @@ pub(super) struct Planned {
     pub(super) subject: Subject,
     pub(super) change: Option<Change>,
     pub(super) outcome: Option<Outcome>,
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Word<Reason>>,
     pub(super) ending: Option<(EntryId, Ending)>,
     pub(super) recovered: bool,
     /// Is its new pair in the journal?
@@ -129,7 +124,7 @@ impl Planner<'_> {
                     let ending = entry.map(|entry| (entry, Ending::NotProcessed));
                     return Planned {
                         ending,
-                        reason: Some("store".into()),
+                        reason: Some(Reason::Store.into()),
                         ..plan(subject, None, Outcome::StillDue)
                     };
                 };
@@ -151,27 +146,27 @@ impl Planner<'_> {
                 }
             }
             Next::Defer(evidence) => {
-                let reason = Some(evidence.code.clone());
+                let reason = Some(Word::read(&evidence.code));
                 let change = policy.deferral(&token, evidence, self.line.chance.unit());
                 Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
             }
             Next::RefusedOnce(evidence) => {
                 // Without jitter, which only shortens: the next occasion is at least the first wait away.
                 let change = policy.deferral(&token, evidence, 0.0);
-                let reason = Some(REFUSED_ONCE.to_owned());
+                let reason = Some(Reason::RefusedOnce.into());
                 Planned { reason, ..plan(subject, Some(change), Outcome::StillDue) }
             }
             Next::Refused(_) => unreachable!("the sink holds a refusal until it is judged"),
             Next::Release(reason) => Planned {
-                reason: Some(reason.to_owned()),
+                reason: Some(reason.into()),
                 ..plan(subject, Some(policy.release(&token)), Outcome::StillDue)
             },
             Next::Behind(reason) => Planned {
-                reason: Some(reason.to_owned()),
+                reason: Some(reason.into()),
                 ..plan(subject, Some(policy.later(&token, now, Duration::ZERO)), Outcome::StillDue)
             },
             Next::Later(reason) => Planned {
-                reason: Some(reason.to_owned()),
+                reason: Some(reason.into()),
                 ..plan(subject, Some(policy.later(&token, now, policy.first_backoff)), Outcome::StillDue)
             },
             Next::NotTaken => {
@@ -182,7 +177,7 @@ impl Planner<'_> {
                 Some(Some(document)) => plan(subject, overtaken(self.line, document), Outcome::Superseded),
                 None => {
                     self.line.left_claimed();
-                    Planned { reason: Some("store".into()), ..plan(subject, None, Outcome::StillDue) }
+                    Planned { reason: Some(Reason::Store.into()), ..plan(subject, None, Outcome::StillDue) }
                 }
             },
             Next::Copy { first } => self.plan_copy(&token, &first),
@@ -193,12 +188,15 @@ impl Planner<'_> {
     fn plan_copy(&self, token: &DueToken, first: &TokenId) -> Planned {
         let Some(read) = self.read else {
             self.line.left_claimed();
-            return Planned { reason: Some("store".into()), ..plan(&token.subject, None, Outcome::StillDue) };
+            return Planned {
+                reason: Some(Reason::Store.into()),
+                ..plan(&token.subject, None, Outcome::StillDue)
+            };
         };
         let now = self.line.clock.now();
         if *first != token.id && read.get(first).is_some_and(|first| is_claimed(first, now)) {
             let change = self.line.policy.release(token);
-            let reason = Some(SAME_TOKEN_IN_FLIGHT.to_owned());
+            let reason = Some(Reason::SameTokenInFlight.into());
             return Planned { reason, ..plan(&token.subject, Some(change), Outcome::StillDue) };
         }
         // Only what came out of this very token: the first document may belong to another login by now.
@@ -212,8 +210,8 @@ impl Planner<'_> {
             return plan(&token.subject, Some(change), Outcome::Duplicate);
         }
         let evidence = LastError {
-            class: "refused".into(),
-            code: "already_redeemed".into(),
+            class: Evidence::Refused.into(),
+            code: Code::AlreadyRedeemed.into(),
             http_status: None,
             at: now,
             lost: None,

@@ -8,13 +8,13 @@ use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
-use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled, UNREADABLE};
+use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::report::Report;
 use crate::report::summary::Summary;
 use crate::select::{Selected, select};
-use crate::token::{DueToken, LEASE_MARGIN, RefreshToken, TokenDocument};
+use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,6 @@ use tracing::{error, info, warn};
 
 /// Documents read or changed at once.
 const BATCH: usize = 500;
-
-/// Why a row is open whose process ended before it could say more.
-const STOPPED: &str = "stopped";
-
-/// What a document says whose new pair is in a journal and couldn't be written.
-const HELD: &str = "held";
-
-/// What a document says whose answer is in a journal, at a machine that doesn't know its provider.
-const NO_PROVIDER: &str = "no_provider";
 
 /// A pair that an earlier process received, and what the journal knows of it.
 struct Found {
@@ -151,7 +142,9 @@ async fn forget(
         // An answer without a pair says no more than none: its document may have been marked just before the crash.
         EntryState::Answer => !success(entry),
         // Nor does one that stayed beside the next try, without a token in it.
-        EntryState::Orphan => entry.why.as_deref() == Some(UNREADABLE) && holds_nothing(entry),
+        EntryState::Orphan => {
+            entry.parked_why().is_some_and(|why| why.is(ParkedWhy::Unreadable)) && holds_nothing(entry)
+        }
         EntryState::Intent | EntryState::Unread => false,
     };
     let cut_off: Vec<_> = entries.iter().filter(is_cut_off).collect();
@@ -228,11 +221,11 @@ impl Sorted {
     /// Sorts one row; returns what its document must say.
     fn take(&mut self, line: &Line, entry: &mut Entry, providers: &[Arc<Provider>]) -> Option<Known> {
         let now = line.clock.now();
-        let unsettled = |entry: &Entry, why: &str| Some(Known::in_doubt(entry, why, now));
+        let unsettled = |entry: &Entry, why: Word<Code>| Some(Known::in_doubt(entry, why, now));
         let was_unsettled = entry.state == EntryState::Unsettled || entry.unsettled_since.is_some();
         // What couldn't be read may be readable by now, and the place of an orphan may be free again.
         let Some(answer) = entry.answer.take() else {
-            return was_unsettled.then(|| unsettled(entry, STOPPED)).flatten();
+            return was_unsettled.then(|| unsettled(entry, Code::Stopped.into())).flatten();
         };
         let Some(provider) = provider_of(entry, providers) else {
             let (subject, name) = (&entry.intent.subject, &entry.intent.provider);
@@ -241,14 +234,14 @@ impl Sorted {
             // Another machine may know the provider, and must not ask it again for what this one holds.
             let holds = matches!(entry.state, EntryState::Answer | EntryState::Unread) && is_success;
             return if holds {
-                Some(Known::unread(entry, NO_PROVIDER, answer.get().status, now))
+                Some(Known::unread(entry, Code::UnknownProvider.into(), answer.get().status, now))
             } else {
-                was_unsettled.then(|| unsettled(entry, STOPPED)).flatten()
+                was_unsettled.then(|| unsettled(entry, Code::Stopped.into())).flatten()
             };
         };
         let (received_at, status) = (answer.get().received_at, answer.get().status);
         let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, now));
-        let code = answer.get().code.clone();
+        let code: Word<Code> = Word::read(&answer.get().code);
         let class = answer.get().class.clone();
         match (class, entry.state) {
             (Class::Granted(granted), _) => {
@@ -262,23 +255,23 @@ impl Sorted {
                     entry: entry.clone(),
                 });
                 // For as long as the document doesn't take the pair.
-                rotated.then(|| Known::unread(entry, HELD, status, now))
+                rotated.then(|| Known::unread(entry, Code::Held.into(), status, now))
             }
             (_, EntryState::Orphan) => None,
-            (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, &code),
+            (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, code),
             // The old token stays good whatever was said.
             (Class::Unreadable, _) if provider.profile.rotation == Rotation::None => {
                 self.endings.push((entry.id, Ending::NotProcessed));
                 None
             }
-            (_, EntryState::Unread) => Some(Known::unread(entry, &code, status, now)),
+            (_, EntryState::Unread) => Some(Known::unread(entry, code, status, now)),
             (Class::Unreadable, EntryState::Answer) => {
                 self.endings.push((entry.id, Ending::Unread(code.clone())));
-                Some(Known::unread(entry, &code, status, now))
+                Some(Known::unread(entry, code, status, now))
             }
             (Class::Ambiguous, EntryState::Answer) => {
                 self.endings.push((entry.id, Ending::Unsettled(code.clone())));
-                unsettled(entry, &code)
+                unsettled(entry, code)
             }
             // Whatever was said of the token then, the provider says again when it is asked again.
             (
@@ -292,7 +285,7 @@ impl Sorted {
             ) => {
                 self.endings.push((entry.id, Ending::NotProcessed));
                 entry.received_bytes = None;
-                was_unsettled.then(|| unsettled(entry, STOPPED)).flatten()
+                was_unsettled.then(|| unsettled(entry, Code::Stopped.into())).flatten()
             }
         }
     }
@@ -315,19 +308,19 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
     for Found { entry, granted, received_at, provider } in batch {
         let old = entry.intent.fingerprint;
         let new = granted.get().refresh_token.as_ref().filter(|new| new.fingerprint() != old);
-        let mut park = |why: &str| {
+        let mut park = |why: ParkedWhy| {
             if entry.state == EntryState::Orphan {
                 return;
             }
             // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
-            let ending = if new.is_some() { Ending::Orphaned(why.to_owned()) } else { Ending::Settled };
+            let ending = if new.is_some() { Ending::Orphaned(why) } else { Ending::Settled };
             if new.is_some() {
                 line.report.orphaned();
             }
             endings.push((entry.id, ending));
         };
         let Some(document) = documents.get(&entry.intent.document).cloned() else {
-            park("gone");
+            park(ParkedWhy::Gone);
             continue;
         };
         // The bookkeeping says so of one that can't be sent, which isn't read, and of one that the application has
@@ -346,7 +339,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
         }
         if line.settings.documents_name_provider && document.provider.as_deref() != Some(&*provider.name) {
             // Its next grant would send one provider's token to another one.
-            park("provider_changed");
+            park(ParkedWhy::ProviderChanged);
             continue;
         }
         match document.refresh_token {
@@ -378,7 +371,7 @@ async fn write_back(line: &Arc<Line>, sink: &mut Sink, batch: Vec<Found>) -> Res
                 let next = Next::WriteBack { granted, received_at, recovered: true };
                 landed.push(Landed::Token { token, provider, next });
             }
-            _ => park("superseded"),
+            _ => park(ParkedWhy::Superseded),
         }
     }
     sink.settle(landed).await;

@@ -14,7 +14,7 @@ use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
-use crate::token::{Bookkeeping, DueToken, Lost, State, Subject};
+use crate::token::{Bookkeeping, Code, DueToken, Evidence, Lost, Reason, State, Subject, Word};
 use crate::write_back::{evidence, in_doubt};
 use chrono::TimeDelta;
 use futures::FutureExt as _;
@@ -97,11 +97,11 @@ impl Redeemer {
             error!(%subject, "reading the answer for `{subject}` panicked; it is kept in the journal");
         } else if let Some(entry) = recorded.get() {
             error!(%subject, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
-            self.end(*entry, Ending::Unsettled("panic".into())).await;
+            self.end(*entry, Ending::Unsettled(Code::Panic.into())).await;
         } else {
             error!(%subject, "a grant of `{subject}` panicked before it was sent");
         }
-        self.line.report.ended(Outcome::StillDue, Some("panic"));
+        self.line.report.ended(Outcome::StillDue, Some(Reason::Panic.word()));
         Returned::Done
     }
 
@@ -169,7 +169,7 @@ impl Redeemer {
             Class::Unreadable => {
                 // The provider's own success: to send the token again would most likely be to send a spent one.
                 error!(%subject, "the answer for `{subject}` is a success without a pair that can be read ({code}); it is kept in the journal, and the token is not sent again");
-                self.end(entry, Ending::Unread(reading.code.clone())).await;
+                self.end(entry, Ending::Unread(Word::read(&reading.code))).await;
                 Next::Defer(proof)
             }
             Class::Ambiguous => {
@@ -181,10 +181,10 @@ impl Redeemer {
                 let to = peer.as_deref().unwrap_or("an unknown address");
                 warn!(%subject, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
                 let endings = peer.iter().map(|peer| (entry, Ending::SentTo(peer.clone())));
-                let unsettled = (entry, Ending::Unsettled(reading.code.clone()));
+                let unsettled = (entry, Ending::Unsettled(Word::read(&reading.code)));
                 self.end_all(endings.chain([unsettled]).collect()).await;
                 attempt.unanswered += 1;
-                let cause = reading.code.clone();
+                let cause = Word::read(&reading.code);
                 attempt.lost.get_or_insert(Lost { cause, sent_at: Some(sent_at), peer, received_bytes });
                 let first = lost(&attempt, unsettled_since);
                 let first_sent_at = first.as_ref().and_then(|first| first.sent_at).unwrap_or(sent_at);
@@ -209,7 +209,7 @@ impl Redeemer {
             }
             Class::ClientRejected => {
                 self.end(entry, Ending::NotProcessed).await;
-                Next::Behind("client_rejected")
+                Next::Behind(Reason::ClientRejected)
             }
         };
         self.land(attempt.into_token(now), next).await;
@@ -223,7 +223,7 @@ impl Redeemer {
         // Nor does a refusal of a token that was lost, or dead, before: only those that nobody expected are judged. Least
         // of all one behind a success that held nothing: if these are how the provider grants, they must stop us.
         if matches!(reading.class, Class::Refused | Class::Suspected) {
-            let behind_a_success = attempt.lost.as_ref().is_some_and(|lost| lost.cause == NO_TOKENS);
+            let behind_a_success = attempt.lost.as_ref().is_some_and(|lost| lost.cause.is(Code::NoTokens));
             let (code, http_status) = (reading.code.clone(), reading.http_status);
             match (known_dead, in_doubt) {
                 (true, _) | (_, true) if behind_a_success => return Signal::NotAsked,
@@ -288,13 +288,14 @@ impl Redeemer {
     /// Was this very token refused on an earlier occasion: in another pass, at least the first wait ago?
     fn refused_before(&self, attempt: &Attempt, now: Timestamp) -> bool {
         let bookkeeping = &attempt.token.bookkeeping;
-        let words = [Class::Refused.word(), Class::Suspected.word()];
+        let is_refusal =
+            |class: &Word<Evidence>| class.is(Evidence::Refused) || class.is(Evidence::Suspected);
         let apart = TimeDelta::from_std(self.line.settings.first_backoff).unwrap_or(TimeDelta::MAX);
         bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint())
             && bookkeeping
                 .last_error
                 .as_ref()
-                .is_some_and(|error| words.contains(&&*error.class) && now - error.at >= apart)
+                .is_some_and(|error| is_refusal(&error.class) && now - error.at >= apart)
     }
 
     pub(super) async fn end(&self, entry: EntryId, ending: Ending) {
@@ -334,7 +335,7 @@ pub(super) fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Opt
     let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
     let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
     let stopped =
-        |since| Lost { cause: "stopped".to_owned(), sent_at: Some(since), peer: None, received_bytes: 0 };
+        |since| Lost { cause: Code::Stopped.into(), sent_at: Some(since), peer: None, received_bytes: 0 };
     let known =
         [earlier.and_then(|error| error.lost.clone()), attempt.lost.clone(), unsettled_since.map(stopped)];
     first_sending(known.into_iter().flatten())

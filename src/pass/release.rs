@@ -3,11 +3,12 @@
 use super::settle::first_sending;
 use super::{Line, PassError};
 use crate::clock::Timestamp;
-use crate::grant::answer::Class;
 use crate::journal::{Entry, Moment};
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, ProviderFilter};
-use crate::token::{Bookkeeping, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId};
+use crate::token::{
+    Bookkeeping, Code, Evidence, Fingerprint, LastError, Lost, RefreshToken, TokenDocument, TokenId, Word,
+};
 use crate::write_back::{in_doubt, taken_over_noted};
 use chrono::TimeDelta;
 use std::collections::HashMap;
@@ -32,9 +33,9 @@ pub(super) struct Known {
 
 impl Known {
     /// It was sent, and nobody knows what became of it.
-    pub(super) fn in_doubt(entry: &Entry, cause: &str, now: Timestamp) -> Self {
+    pub(super) fn in_doubt(entry: &Entry, cause: Word<Code>, now: Timestamp) -> Self {
         let lost = Lost {
-            cause: entry.why.clone().unwrap_or_else(|| cause.to_owned()),
+            cause: entry.why.as_deref().map_or(cause, Word::read),
             sent_at: entry.unsettled_since.or(Some(entry.intent.sent_at)),
             peer: entry.peer.clone(),
             received_bytes: entry.received_bytes.unwrap_or_default(),
@@ -43,9 +44,8 @@ impl Known {
     }
 
     /// It was answered with a success that can't be read, or that has no way into its document yet, and isn't sent again.
-    pub(super) fn unread(entry: &Entry, code: &str, http_status: u16, now: Timestamp) -> Self {
-        let class = Class::Unreadable.word().to_owned();
-        let (code, http_status) = (code.to_owned(), Some(http_status));
+    pub(super) fn unread(entry: &Entry, code: Word<Code>, http_status: u16, now: Timestamp) -> Self {
+        let (class, http_status) = (Evidence::Unreadable.into(), Some(http_status));
         let evidence = LastError { class, code, http_status, at: now, lost: None };
         Self { fingerprint: entry.intent.fingerprint, evidence }
     }
@@ -68,7 +68,7 @@ fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Vec<Known>>)
     // Another machine's journal may hold an answer for it: that isn't hidden behind what ours doesn't know, unless ours
     // was sent after that, by force.
     let sent_at = evidence.lost.as_ref().and_then(|lost| lost.sent_at);
-    let is_answered = |error: &&LastError| error.class == Class::Unreadable.word();
+    let is_answered = |error: &&LastError| error.class.is(Evidence::Unreadable);
     let theirs = noted.filter(is_answered).filter(|noted| sent_at.is_none_or(|sent_at| noted.at >= sent_at));
     let says = theirs.filter(|_| !is_answered(&evidence)).unwrap_or(evidence).clone();
     Bookkeeping { lease: None, due_at, last_error: Some(LastError { lost, ..says }), ..before }

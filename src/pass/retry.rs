@@ -5,12 +5,11 @@ use super::plan::is_claimed;
 use super::recover::provider_of;
 use super::release::Known;
 use super::{Pass, PassError, PassRequest, Stop};
-use crate::grant::answer::Class;
 use crate::journal::{Ending, EntryId, EntryState};
 use crate::provider::{AskAgain, Rotation};
-use crate::report::{Outcome, Report};
+use crate::report::Report;
 use crate::store::Change;
-use crate::token::{Bookkeeping, RefreshToken, Subject, TokenId};
+use crate::token::{Bookkeeping, Code, ParkedWhy, RefreshToken, Subject, TokenId};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -69,9 +68,9 @@ impl Pass {
             return Err(ApplyError::NeverAskedAgain { id, provider });
         }
         // The document first: it keeps the other machines from asking, and must not do so when the journal doesn't.
-        let known = Known::in_doubt(&entry, Class::Unreadable.word(), now);
+        let known = Known::in_doubt(&entry, Code::Unreadable.into(), now);
         let there = self.read(&entry.intent.document).await?;
-        let why = if there.is_some() { Outcome::Superseded } else { Outcome::Gone };
+        let why = if there.is_some() { ParkedWhy::Superseded } else { ParkedWhy::Gone };
         let of_this_token = |token: &RefreshToken| token.fingerprint() == known.fingerprint;
         let there = there.filter(|there| there.refresh_token.as_ref().is_ok_and(of_this_token));
         let (subject, document) = (entry.intent.subject, entry.intent.document);
@@ -99,11 +98,7 @@ impl Pass {
             self.write_alone(id, &subject, &change).await?;
         }
         // With nothing to ask for, its answer is kept for a person like any that has no place.
-        let ending = if waits {
-            Ending::Unsettled(Class::Unreadable.word().to_owned())
-        } else {
-            Ending::Orphaned(why.word().to_owned())
-        };
+        let ending = if waits { Ending::Unsettled(Code::Unreadable.into()) } else { Ending::Orphaned(why) };
         self.journal.end(vec![(id, ending)], now).await.map_err(PassError::from)?;
         Ok(Retried { id, subject, document, provider, waits })
     }

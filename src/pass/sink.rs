@@ -9,7 +9,7 @@ use crate::journal::{Ending, EntryId};
 use crate::kill_point::{Point, reach};
 use crate::report::{Outcome, Trouble};
 use crate::store::StoreError;
-use crate::token::{Fingerprint, TokenDocument, TokenId};
+use crate::token::{Fingerprint, ParkedWhy, Reason, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Sink {
         // Still as expected, and still not matching: somebody else holds the claim now, or the store says one thing and
         // does another. A pair stays in the journal; a mark is theirs to make.
         for left in planned {
-            self.keep(&left, "claim_lost");
+            self.keep(&left, Reason::ClaimLost);
         }
         self.end_rows(endings).await;
     }
@@ -224,7 +224,7 @@ impl Sink {
             if let Some(reason) = refused.get(&at) {
                 let subject = &plan.subject;
                 error!(%subject, reason, "the store refuses to write the document of `{subject}`");
-                self.keep(&plan, "refused_by_store");
+                self.keep(&plan, Reason::RefusedByStore);
             } else if every_matched {
                 self.end(plan, endings);
             } else if let Some(documents) = &unsure {
@@ -233,12 +233,12 @@ impl Sink {
                     Found::Unchanged => again.push(plan),
                     Found::Theirs => {
                         again.extend(documents.get(&change.id).and_then(|theirs| self.give_back(theirs)));
-                        self.lose(plan, Outcome::Superseded, endings);
+                        self.lose(plan, Outcome::Superseded, ParkedWhy::Superseded, endings);
                     }
-                    Found::Gone => self.lose(plan, Outcome::Gone, endings),
+                    Found::Gone => self.lose(plan, Outcome::Gone, ParkedWhy::Gone, endings),
                 }
             } else {
-                self.keep(&plan, "store");
+                self.keep(&plan, Reason::Store);
             }
         }
         again
@@ -268,8 +268,8 @@ impl Sink {
     }
 
     /// The document isn't ours to write any more: theirs is kept, and a good pair of ours is parked, never dropped.
-    fn lose(&self, plan: Planned, outcome: Outcome, endings: &mut Vec<(EntryId, Ending)>) {
-        let (subject, why) = (&plan.subject, outcome.word());
+    fn lose(&self, plan: Planned, outcome: Outcome, parked: ParkedWhy, endings: &mut Vec<(EntryId, Ending)>) {
+        let (subject, why) = (&plan.subject, parked.word());
         let parks = matches!(plan.ending, Some((_, Ending::Redeemed { .. })));
         if parks && !plan.kept {
             error!(%subject, why, "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and its document is {why}");
@@ -282,7 +282,7 @@ impl Sink {
             Ending::Redeemed { .. } => {
                 warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
                 self.line.report.orphaned();
-                (entry, Ending::Orphaned(why.to_owned()))
+                (entry, Ending::Orphaned(parked))
             }
             // The refresh token is the one that the document had: nothing is lost with the answer.
             Ending::Renewed => (entry, Ending::Settled),
@@ -306,7 +306,7 @@ impl Sink {
     }
 
     /// Nothing was written: a pair stays in the journal, anything else is found out again by the next pass.
-    fn keep(&self, plan: &Planned, reason: &str) {
+    fn keep(&self, plan: &Planned, reason: Reason) {
         let held = plan.has_pair_of_ours();
         if plan.change.is_some() {
             self.line.left_claimed();
@@ -315,7 +315,7 @@ impl Sink {
         match (held, outcome) {
             // The refresh token is the one that the document had: nothing is lost with the answer.
             (true, _) if !plan.kept && matches!(plan.ending, Some((_, Ending::Renewed))) => {
-                self.line.report.ended(Outcome::StillDue, Some(reason));
+                self.line.report.ended(Outcome::StillDue, Some(reason.word()));
             }
             (true, _) if !plan.kept => {
                 let subject = &plan.subject;
@@ -327,7 +327,7 @@ impl Sink {
                 self.line.report.ended(Outcome::Held, None);
             }
             (false, Outcome::StillDue) => self.line.report.ended(outcome, plan.reason.as_deref()),
-            (false, _) => self.line.report.ended(Outcome::StillDue, Some(reason)),
+            (false, _) => self.line.report.ended(Outcome::StillDue, Some(reason.word())),
         }
     }
 

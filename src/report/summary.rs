@@ -343,7 +343,7 @@ impl Summary {
             }
             let rest = of_state.len().saturating_sub(MOST_SHOWN);
             if rest > 0 || self.named.len() >= MOST_NAMED {
-                let list = format!("`evergrant tokens list --state {}`", state.as_str());
+                let list = format!("`evergrant tokens list --state {}`", state.word());
                 let rest = if state == State::Malformed { ", and the log where it is `no_room`" } else { "" };
                 writeln!(text, "  … all of them: {list}{rest}")?;
             }

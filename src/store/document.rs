@@ -4,7 +4,7 @@ use super::mapping::{ExpiryFormat, FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
     AccessToken, Bookkeeping, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State, Subject,
-    TokenDocument, TokenId,
+    TokenDocument, TokenId, Vocabulary as _, Word,
 };
 use bson::{Bson, Document, spec::ElementType};
 use chrono::{DateTime, SecondsFormat};
@@ -88,7 +88,7 @@ pub(super) fn expiry(at: Timestamp, format: ExpiryFormat) -> Bson {
 pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
     let dates = |at: Option<Timestamp>| at.map(date);
     let values = [
-        Some(bookkeeping.state.as_str().into()),
+        Some(bookkeeping.state.word().into()),
         dates(bookkeeping.since),
         bookkeeping.fingerprint.map(|fingerprint| fingerprint.to_string().into()),
         dates(bookkeeping.due_at),
@@ -113,7 +113,7 @@ pub(super) fn lease_document(lease: &Lease) -> Document {
 }
 
 fn last_error_document(error: &LastError) -> Document {
-    let mut document = bson::doc! { "class": &error.class, "code": &error.code };
+    let mut document = bson::doc! { "class": error.class.as_str(), "code": error.code.as_str() };
     if let Some(status) = error.http_status {
         document.insert("http_status", i32::from(status));
     }
@@ -152,8 +152,8 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
 
 fn last_error(document: &Document) -> Option<LastError> {
     Some(LastError {
-        class: text(document, "class")?.to_owned(),
-        code: text(document, "code")?.to_owned(),
+        class: Word::read(text(document, "class")?),
+        code: Word::read(text(document, "code")?),
         http_status: whole_number(document, "http_status").and_then(|status| u16::try_from(status).ok()),
         at: instant(document, "at")?,
         lost: document.get_document("lost").ok().and_then(lost),
@@ -162,7 +162,7 @@ fn last_error(document: &Document) -> Option<LastError> {
 
 fn lost(document: &Document) -> Option<Lost> {
     Some(Lost {
-        cause: text(document, "cause")?.to_owned(),
+        cause: Word::read(text(document, "cause")?),
         sent_at: instant(document, "sent_at"),
         peer: text(document, "peer").map(str::to_owned),
         received_bytes: whole_number(document, "received_bytes").unwrap_or(0).into(),

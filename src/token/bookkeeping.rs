@@ -1,8 +1,8 @@
 //! What Evergrant keeps in a token document: how the login stands, and who holds the claim.
 
-use super::{Fingerprint, LastError};
+use super::{Fingerprint, LastError, Vocabulary as _, vocabulary};
 use crate::clock::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// What a lease must last beyond the longest wait for an answer: at least so much when a grant is sent, and more when it
@@ -14,39 +14,37 @@ use std::time::Duration;
 /// to the write there is one request and this.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
-/// What the document's bookkeeping says of its login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// The login works, as far as we know; also a document that we never saw.
-    #[default]
-    Live,
-    /// The provider refused the refresh token: the person must log in again.
-    NeedsLogin,
-    /// The provider may have rotated the token in an answer that never reached us, and refuses the old one.
-    LostInFlight,
-    /// The document holds no refresh token that can be sent, or names a provider that isn't configured.
-    Malformed,
+vocabulary! {
+    /// What the document's bookkeeping says of its login.
+    #[derive(Default)]
+    State {
+        #[default]
+        Live = "live":
+            "The login works, as far as is known. Also a document that no pass has seen yet.",
+            "Nothing to do.";
+        NeedsLogin = "needs_login":
+            "The provider refused the refresh token.",
+            "The user must log in again.";
+        LostInFlight = "lost_in_flight":
+            "The provider may have rotated the token in an answer that never arrived, and refuses the old one.",
+            "The user must log in again.";
+        Malformed = "malformed":
+            "The document holds no refresh token that can be sent, or names a provider that is not configured.",
+            "`last_error.code` says what is wrong.";
+    }
 }
 
-impl State {
-    /// The word in the document.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::NeedsLogin => "needs_login",
-            Self::LostInFlight => "lost_in_flight",
-            Self::Malformed => "malformed",
-        }
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
+}
 
-    /// Reads the word in the document; `None` for a word that isn't ours.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Live, Self::NeedsLogin, Self::LostInFlight, Self::Malformed]
-            .into_iter()
-            .find(|s| s.as_str() == word)
+impl<'de> Deserialize<'de> for State {
+    /// A word of a later version counts as live: the token is asked again, and the provider tells.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Ok(Self::from_word(&word).unwrap_or_default())
     }
 }
 

@@ -1,15 +1,16 @@
 //! The evidence behind a grant that gave no pair, as the document's bookkeeping keeps it.
 
+use super::{Code, Evidence, Word};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The evidence behind the last grant that gave no pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    /// The class of the answer: `refused`, `transient`, `ambiguous`, … (the words of [`Class`](crate::grant::answer::Class)).
-    pub class: String,
+    /// What kind of answer it was.
+    pub class: Word<Evidence>,
     /// The provider's own code, or ours: `invalid_grant`, `connect`, `missing`; never free text of an answer.
-    pub code: String,
+    pub code: Word<Code>,
     /// The answer's HTTP status, when there was an answer.
     pub http_status: Option<u16>,
     /// When it was seen.
@@ -22,9 +23,8 @@ pub struct LastError {
 /// A sending whose answer never came in full: what there is to look for in the provider's logs, and on the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
-    /// What went wrong, in a word: `timeout`, `reset`, `cut_body`, `http_502`; `stopped` when our process ended before
-    /// the answer came, `claim_ended` when another process held the token until its claim ran out.
-    pub cause: String,
+    /// What went wrong: `timeout`, `reset`, `cut_body`, `http_502`, `stopped`, `claim_ended`.
+    pub cause: Word<Code>,
     /// When the request was sent, as far as this process knows.
     pub sent_at: Option<Timestamp>,
     /// The address that it was sent to, or those that the provider's name stood for.

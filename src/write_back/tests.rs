@@ -12,7 +12,7 @@ fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not
     let mut noted = taken_over_noted(books, token, now);
     assert_eq!(noted.fingerprint, Some(token));
     let evidence = noted.last_error.clone().unwrap();
-    assert_eq!((&*evidence.class, &*evidence.lost.unwrap().cause), ("ambiguous", CLAIM_ENDED));
+    assert_eq!((&*evidence.class, &*evidence.lost.unwrap().cause), ("ambiguous", "claim_ended"));
     assert_eq!(taken_over_noted(noted.clone(), token, now), noted, "once is enough");
     let error = noted.last_error.as_mut().unwrap();
     (error.class, error.lost) = ("unreadable".into(), None);

@@ -142,7 +142,7 @@ impl Sample {
                 Ok(_) => sample.usable += 1,
                 Err(malformed) => *sample.malformed.entry(malformed.code()).or_default() += 1,
             }
-            *sample.states.entry(state_now(document).as_str()).or_default() += 1;
+            *sample.states.entry(state_now(document).word()).or_default() += 1;
             let Some(names) = configured else { continue };
             match &document.provider {
                 None => sample.without_provider += 1,
@@ -181,7 +181,7 @@ impl Sample {
                  `evergrant tokens list --state {}` names them",
                 self.malformed.values().sum::<u64>(),
                 listed(&self.malformed),
-                State::Malformed.as_str()
+                State::Malformed.word()
             );
             checks.push(Check::warning(name, &text));
         }

@@ -69,8 +69,8 @@ impl Verdict {
             let page = store.list(after.as_ref(), PAGE).await?;
             for document in page.documents {
                 let bookkeeping = &document.bookkeeping;
-                *states.entry(bookkeeping.state.as_str()).or_default() += 1;
-                let code = bookkeeping.last_error.as_ref().map_or("unknown", |error| &error.code);
+                *states.entry(bookkeeping.state.word()).or_default() += 1;
+                let code = bookkeeping.last_error.as_ref().map_or("unknown", |error| &*error.code);
                 match bookkeeping.state {
                     State::NeedsLogin => *must_log_in.entry(code.to_owned()).or_default() += 1,
                     State::LostInFlight => {

@@ -110,7 +110,7 @@ pub(super) async fn run(
         }
     }
     if writer.documents == 0 {
-        let of_state = wanted.map_or_else(String::new, |state| format!(" in the state `{}`", state.as_str()));
+        let of_state = wanted.map_or_else(String::new, |state| format!(" in the state `{}`", state.word()));
         tracing::info!("no documents{of_state} in {}", store.describe());
     }
     Ok(Exit::Well)
@@ -173,7 +173,7 @@ impl ListedDocument {
         shown::line(
             WIDTHS,
             [
-                self.state.as_str(),
+                self.state.word(),
                 &shown::instant(self.since),
                 &due,
                 &shown::instant(self.refreshed_at),
@@ -248,8 +248,8 @@ mod tests {
             fingerprint: token.map(|token| RefreshToken::new(token.to_owned()).fingerprint()),
             failures: 1,
             last_error: Some(LastError {
-                class: "refused".to_owned(),
-                code: code.to_owned(),
+                class: "refused".into(),
+                code: code.into(),
                 http_status: Some(400),
                 at: at("2026-11-14T03:00:00Z"),
                 lost: None,

@@ -6,7 +6,7 @@ use crate::journal::{
     Ending, EntryId, EntryState, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
     Permission,
 };
-use crate::token::{Fingerprint, RefreshToken, Subject, TokenId};
+use crate::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenId};
 use chrono::TimeDelta;
 use rusqlite::Connection;
 use std::path::Path;
@@ -230,7 +230,7 @@ async fn no_row_is_dropped_because_it_is_old() {
     let clock = Clock::steppable();
     let journal = Journal::open(directory.path(), &clock).unwrap();
     for (token, ending) in [
-        ("orphan", Ending::Orphaned("gone".into())),
+        ("orphan", Ending::Orphaned(ParkedWhy::Gone)),
         ("unread", Ending::Unread("no_tokens".into())),
         ("unsettled", Ending::Unsettled("timeout".into())),
     ] {

@@ -12,7 +12,7 @@ use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::{AskAgain, Provider, Rotation};
 use evergrant::report::{Outcome, summary::Exit};
 use evergrant::sandbox::Reuse;
-use evergrant::select::NOT_ASKED_AGAIN;
+
 use evergrant::token::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -130,7 +130,7 @@ async fn a_provider_that_punishes_reuse_never_sees_the_old_token_again() {
         let bookkeeping = rehearsal.bookkeeping(1).await;
         assert_eq!(
             (bookkeeping.state, &*bookkeeping.last_error.unwrap().code),
-            (State::LostInFlight, NOT_ASKED_AGAIN)
+            (State::LostInFlight, "not_asked_again")
         );
         assert!(rehearsal.entries().await.is_empty());
         let again = rehearsal.run_with(&FORCED, &Stop::default()).await;
@@ -156,7 +156,7 @@ async fn nor_does_it_after_a_restart() {
         assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::Refreshed)), (1, 4));
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
         let error = rehearsal.bookkeeping(1).await.last_error.unwrap();
-        assert_eq!(error.code, NOT_ASKED_AGAIN);
+        assert_eq!(error.code, "not_asked_again");
         assert_eq!(error.lost.unwrap().cause, "stopped");
     })
     .await;
@@ -184,7 +184,7 @@ async fn a_grace_runs_from_the_first_sending_whichever_machine_sent_it() {
         let summary = rehearsal.run().await;
         assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::Refreshed)), (1, 1));
         assert_eq!(rehearsal.sandbox.ledger().requests, requests + 1, "{summary:?}");
-        assert_eq!(rehearsal.bookkeeping(0).await.last_error.unwrap().code, NOT_ASKED_AGAIN);
+        assert_eq!(rehearsal.bookkeeping(0).await.last_error.unwrap().code, "not_asked_again");
     })
     .await;
 }

@@ -303,7 +303,9 @@ fn count(shapes: &[Shape], is: impl Fn(End) -> bool) -> usize {
 fn assert_counts(summary: &Summary, refreshed: usize, malformed: usize) {
     let counts = (summary.count(Outcome::Refreshed), summary.count(Outcome::Malformed));
     assert_eq!(counts, (refreshed as u64, malformed as u64), "{summary}");
-    let others = Outcome::ALL.iter().filter(|one| !matches!(one, Outcome::Refreshed | Outcome::Malformed));
+    let others = <Outcome as evergrant::token::Vocabulary>::ALL
+        .iter()
+        .filter(|one| !matches!(one, Outcome::Refreshed | Outcome::Malformed));
     assert_eq!(others.map(|other| summary.count(*other)).sum::<u64>(), 0, "{summary}");
     let shown = format!("{summary} {}", serde_json::to_string(summary).unwrap());
     let forged = |c: &char| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c);

@@ -5,7 +5,7 @@ use evergrant::clock::Clock;
 use evergrant::grant::RawAnswer;
 use evergrant::journal::{Ending, EntryId, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
-use evergrant::token::{Fingerprint, RefreshToken, Subject, TokenDocument, TokenId};
+use evergrant::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
 
 /// Leaves an entry in the journal whose answer is the newest pair of the document's user, ended as `ending` says.
 async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Ending>) -> EntryId {
@@ -53,10 +53,6 @@ async fn answered(
     entry
 }
 
-fn parked(why: &str) -> Ending {
-    Ending::Orphaned(why.to_owned())
-}
-
 async fn document(scene: &Scene, id: &TokenId) -> TokenDocument {
     scene.store.read(std::slice::from_ref(id)).await.unwrap().remove(0)
 }
@@ -68,7 +64,8 @@ async fn a_parked_pair_is_listed_counted_and_written_by_hand() {
         let Some(scene) = Scene::new("apply", kind, config).await else { continue };
         let there = scene.documents().await.remove(0);
         let stood = there.refresh_token.as_ref().unwrap().fingerprint();
-        let id = leave(&scene, &there, "generic", Some(parked("superseded"))).await.to_string();
+        let id =
+            leave(&scene, &there, "generic", Some(Ending::Orphaned(ParkedWhy::Superseded))).await.to_string();
 
         let listed = scene.run(&["journal", "list", "--orphans"]).await;
         for word in ["1 parked pair", "superseded", there.subject.as_str(), "evergrant journal apply ID"] {
@@ -110,8 +107,9 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
         subject: Subject::new(documents[0].subject.as_str()),
         ..documents[0].clone()
     };
-    let gone = leave(&scene, &nobody, "generic", Some(parked("gone"))).await.to_string();
-    let stranger = leave(&scene, &documents[1], "acme", Some(parked("superseded"))).await.to_string();
+    let gone = leave(&scene, &nobody, "generic", Some(Ending::Orphaned(ParkedWhy::Gone))).await.to_string();
+    let stranger =
+        leave(&scene, &documents[1], "acme", Some(Ending::Orphaned(ParkedWhy::Superseded))).await.to_string();
     let answer = leave(&scene, &documents[2], "generic", None).await.to_string();
     let before = documents[1].refresh_token.clone();
     for (arguments, words) in [
@@ -205,7 +203,7 @@ async fn encrypted_answers_without_their_key_refuse_to_start_and_name_the_settin
     let config = SandboxConfig { users: 2, ..SandboxConfig::default() };
     let mut scene = Scene::new("sealed", Kind::Sqlite, config).await.unwrap();
     let there = scene.documents().await.remove(0);
-    leave(&scene, &there, "generic", Some(parked("superseded"))).await;
+    leave(&scene, &there, "generic", Some(Ending::Orphaned(ParkedWhy::Superseded))).await;
     let keys = ["a".repeat(64), "b".repeat(64)];
     scene.set("journal_key", &keys[0]);
     assert_eq!(scene.run(&["run", "--once"]).await.code, Some(0), "all is encrypted by this");

@@ -1,0 +1,201 @@
+//! Every word that says why: why a document is still due, what an answer meant, why a pair is parked.
+
+use super::word::vocabulary;
+
+vocabulary! {
+    /// Why a document is still due after a pass.
+    ///
+    /// A provider's code, `http_…` or a word of [`Code`] may stand in its place: what the last request brought.
+    Reason {
+        RefusedOnce = "refused_once":
+            "The provider refused the token once, and one refusal does not mark a user.",
+            "Nothing to do. A later pass asks again; a second refusal marks the user.";
+        RefusedShare = "refused_share":
+            "The provider refused far more tokens than usual, so none of these users was marked.",
+            "See exit code 5: check the client registration and `token_url` first.";
+        ClientRejected = "client_rejected":
+            "The provider rejected the client and not the user's token.",
+            "Check `client_id`, `client_secret`, `client_auth` and `token_url`; then run `evergrant check --probe-client`.";
+        UnreadAnswer = "unread_answer":
+            "A journal holds a successful answer for this token in which no pair was found. The token is not sent again.",
+            "In this machine's journal: see `evergrant journal list`, mend `answer.*`, or use `evergrant journal retry ID`. \
+             In another machine's journal: start that machine. If it is gone for good, `evergrant run --once --force` asks again.";
+        Held = "held":
+            "The new pair is in this machine's journal and could not be written into the document.",
+            "See `evergrant journal list`. Typical causes: the provider is no longer configured, the store refuses the document, or the entry is damaged.";
+        SameTokenInFlight = "same_token_in_flight":
+            "Another document holds the same refresh token, and that document is being refreshed.",
+            "Nothing to do. The next pass copies the new pair.";
+        ClaimLost = "claim_lost":
+            "Another process took over the claim of this document.",
+            "Nothing to do. If it happens often, make `lease` longer.";
+        Outage = "outage":
+            "The provider gave no usable answer for minutes, so the pass stopped asking it.",
+            "Nothing to do. The next pass tries again.";
+        Stopped = "stopped":
+            "The pass was stopped (Ctrl-C or SIGTERM) before the turn of this document came.",
+            "Nothing to do. The next pass takes it.";
+        CannotKeep = "cannot_keep":
+            "Store or journal failed before the turn of this document came. Evergrant does not redeem what it cannot keep.",
+            "See exit codes 7 and 8, then run again.";
+        Store = "store":
+            "The store failed while this document was read or written.",
+            "The log says how it failed. The next pass finds out what was written.";
+        RefusedByStore = "refused_by_store":
+            "The store refuses the write into this document: a validator, a unique index, or the size limit.",
+            "The log names the rule. Change the rule or the document.";
+        Journal = "journal":
+            "The journal failed while this token was being recorded.",
+            "Look at the disk of `state_dir`, then run again.";
+        Panic = "panic":
+            "A bug in Evergrant: the task of this token panicked.",
+            "The backtrace is in the log. Please report it.";
+        Others = "others":
+            "Further reasons, counted together because the report has a limit.",
+            "The log names each document's reason.";
+    }
+}
+
+vocabulary! {
+    /// What one token request brought, when it brought no pair: Evergrant's own codes.
+    ///
+    /// In a document it stands as `last_error.code` and `last_error.lost.cause`, in a journal row as `why`. A code that is not
+    /// in this list is the provider's own (`invalid_grant`), or `http_` and a status.
+    Code {
+        Connect = "connect":
+            "No connection could be made. Nothing was sent.",
+            "Check the network, the firewall and `token_url`.";
+        ConnectTimeout = "connect_timeout":
+            "The connection was not ready in time. Nothing was sent.",
+            "Check the network, the firewall and `token_url`.";
+        Dns = "dns":
+            "The host name of the token endpoint could not be resolved. Nothing was sent.",
+            "Check `token_url` and the DNS of this machine.";
+        Tls = "tls":
+            "The TLS handshake failed. Nothing was sent.",
+            "Check the certificates. For a private CA, set `SSL_CERT_FILE`.";
+        Timeout = "timeout":
+            "The request was sent and no full answer came within `request_timeout`.",
+            "If it happens often, make `request_timeout` longer.";
+        Reset = "reset":
+            "The request was sent and the connection broke before the answer.",
+            "If it happens often, look at proxies and load balancers between this machine and the provider.";
+        CutBody = "cut_body":
+            "The answer broke off before its end.",
+            "If it happens often, look at proxies and load balancers between this machine and the provider.";
+        Html = "html":
+            "An HTML page came in place of an answer.",
+            "A proxy or a firewall may stand between this machine and the provider. Open `token_url` with `curl`.";
+        EmptyBody = "empty_body":
+            "A successful answer without a body.",
+            "A proxy may stand between this machine and the provider.";
+        NoObject = "no_object":
+            "A successful answer that is not a JSON object.",
+            "Check `token_url`.";
+        NoTokens = "no_tokens":
+            "A successful answer in which the profile finds no pair.",
+            "Set `answer.access_token` and `answer.refresh_token` to the places where the tokens stand.";
+        NotJson = "not_json":
+            "A successful answer that names an access token and is not JSON.",
+            "Check `token_url`, and ask the provider for JSON.";
+        Unreadable = "unreadable":
+            "No pair could be read in the answer, and a person allowed a second request (`evergrant journal retry`).",
+            "Nothing to do. The next pass asks again.";
+        Stopped = "stopped":
+            "Evergrant's own process ended after it sent the token and before the answer came.",
+            "Nothing to do. The next start asks again first, unless `ask_again = \"never\"`.";
+        Panic = "panic":
+            "A bug in Evergrant: the task panicked after the token was sent.",
+            "The backtrace is in the log. Please report it.";
+        ClaimEnded = "claim_ended":
+            "Another process held the claim until it ran out. It may have sent the token.",
+            "Start that process again if you can: its journal may hold the answer.";
+        NotAskedAgain = "not_asked_again":
+            "The answer was lost, and `ask_again = \"never\"` forbids a second request.",
+            "The user must log in again.";
+        AlreadyRedeemed = "already_redeemed":
+            "This machine redeemed the token before, and no document holds the pair that came for it.",
+            "Was a backup restored, or was an old document saved again? If not, the user must log in again.";
+        Missing = "missing":
+            "The document has no refresh token field.",
+            "Check `documents.refresh_token`, or leave these documents out with `documents.filter`.";
+        Null = "null":
+            "The refresh token is null.",
+            "Leave these documents out with `documents.filter`, or ask the user to log in.";
+        Empty = "empty":
+            "The refresh token is an empty string.",
+            "Leave these documents out with `documents.filter`, or ask the user to log in.";
+        NotText = "not_text":
+            "The refresh token is not a string.",
+            "Check `documents.refresh_token`: does it name the right field?";
+        TooLong = "too_long":
+            "The refresh token is longer than 16 KiB.",
+            "Check `documents.refresh_token`: does it name the right field?";
+        ForbiddenCharacter = "forbidden_character":
+            "The refresh token holds a character outside of printable ASCII (RFC 6749, appendix A.17).",
+            "Was the token cut, encrypted or damaged when it was stored?";
+        Held = "held":
+            "The new pair is in the journal of a machine and is not yet in the document.",
+            "See `evergrant journal list` on that machine.";
+        UnknownProvider = "unknown_provider":
+            "The document, or the journal entry, names a provider that is not configured.",
+            "Configure that provider, or correct the document.";
+        NoProvider = "no_provider":
+            "The document names no provider, and more than one is configured.",
+            "Set the field that `documents.provider` names. `evergrant check` prints a command for it.";
+        NoRoom = "no_room":
+            "Evergrant cannot write its bookkeeping into the document, so it does not redeem the token.",
+            "The log says why: size, a validator, or a field that stands twice.";
+    }
+}
+
+vocabulary! {
+    /// Why a good pair has no place and is parked in the journal (an orphan).
+    ParkedWhy {
+        Superseded = "superseded":
+            "The document holds a newer token that another program wrote.",
+            "If that login works, `evergrant journal discard ID`. If it does not, `evergrant journal apply ID` writes this pair in its place.";
+        Gone = "gone":
+            "The document was deleted.",
+            "`evergrant journal discard ID`. Or bring the document back, then `evergrant journal apply ID`.";
+        ProviderChanged = "provider_changed":
+            "The document belongs to another provider now.",
+            "`evergrant journal discard ID`. Or set the provider back, then `evergrant journal apply ID`.";
+        Unreadable = "unreadable":
+            "A successful answer without a readable pair. It was set aside when its token was sent again.",
+            "Nothing to do: it ends with the next pair for that token. Or `evergrant journal discard ID`.";
+    }
+}
+
+vocabulary! {
+    /// What kind of answer the last request brought: `last_error.class` in a document.
+    Evidence {
+        Throttled = "throttled":
+            "Too many requests (429, or a code that the profile lists).",
+            "Nothing to do. Evergrant waits as long as the provider asks for.";
+        Transient = "transient":
+            "The provider did not process the request.",
+            "Nothing to do. A later pass asks again.";
+        Ambiguous = "ambiguous":
+            "The provider may have processed the request, and no usable answer came.",
+            "Nothing to do. Evergrant asks again as `rotation` and `ask_again` say.";
+        Refused = "refused":
+            "The provider says that this refresh token is dead.",
+            "The user must log in again.";
+        Suspected = "suspected":
+            "The provider sent a code that may mean that this refresh token is dead.",
+            "Nothing to do. A second refusal in a later pass marks the user.";
+        ClientRejected = "client_rejected":
+            "The provider rejected the client or the request. This is a fault of the configuration and not of one user.",
+            "Check `client_id`, `client_secret`, `client_auth`, `scope` and `token_url`.";
+        Unlisted = "unlisted":
+            "The provider answered with a code that the profile does not list.",
+            "If the code means a dead token, add it to `answer.refused`.";
+        Unreadable = "unreadable":
+            "A successful answer in which no pair was found. It is kept in the journal, and the token is not sent again.",
+            "Set where the tokens stand (`answer.access_token`, `answer.refresh_token`). If the answer held none: `evergrant journal retry ID`.";
+        Malformed = "malformed":
+            "The document holds no refresh token that can be sent, or Evergrant cannot write into it.",
+            "The code says what is wrong with it.";
+    }
+}
