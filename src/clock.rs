@@ -44,6 +44,12 @@ impl Clock {
         }
     }
 
+    /// Notes the time of a reading that begins now.
+    #[must_use]
+    pub fn read_at(&self) -> ReadAt {
+        ReadAt { wall: self.now(), steady: tokio::time::Instant::now() }
+    }
+
     /// The time now, in whole milliseconds.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
@@ -54,5 +60,45 @@ impl Clock {
             Some((start, began)) => *start + began.elapsed(),
         };
         (now + chrono::TimeDelta::milliseconds(offset)).trunc_subsecs(3)
+    }
+}
+
+/// The time at which something was read: on the wall clock, which goes on while the machine is suspended, and on the
+/// steady clock, which no step moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadAt {
+    wall: Timestamp,
+    steady: tokio::time::Instant,
+}
+
+impl ReadAt {
+    /// Was it read within `age` by both clocks? A wall clock that stepped back says no.
+    #[must_use]
+    pub fn is_within(&self, clock: &Clock, age: std::time::Duration) -> bool {
+        let by_wall = (clock.now() - self.wall).to_std();
+        self.steady.elapsed() <= age && by_wall.is_ok_and(|elapsed| elapsed <= age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_ages_by_the_steady_clock_and_by_steps_of_the_wall_clock() {
+        let clock = Clock::simulated(Timestamp::default());
+        let age = Duration::from_secs(2);
+        let read_at = clock.read_at();
+        tokio::time::advance(age).await;
+        assert!(read_at.is_within(&clock, age));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!read_at.is_within(&clock, age));
+        for step in [TimeDelta::hours(1), TimeDelta::hours(-1)] {
+            let read_at = clock.read_at();
+            clock.step(step);
+            assert!(!read_at.is_within(&clock, age), "{step}");
+        }
     }
 }

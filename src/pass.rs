@@ -35,7 +35,7 @@ use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
-use crate::select::{ClaimTerms, Claims, page_limit};
+use crate::select::{ClaimTerms, Claims, Flow, page_limit};
 use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
 use crate::token::TokenId;
 use crate::write_back::DuePolicy;
@@ -393,13 +393,19 @@ impl Pass {
     }
 
     fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter, all: bool) -> Claims {
+        let flow = match &filter {
+            ProviderFilter::NoneOf(_) => Flow::without_gate(),
+            ProviderFilter::Any | ProviderFilter::Named(_) => {
+                Flow::new(provider.profile.rate, provider.profile.concurrency)
+            }
+        };
         let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
         let all = all || line.terms.force;
         let terms = ClaimTerms { all, page, punishes_reuse, ..line.terms.clone() };
-        Claims::new(self.store.clone(), terms, filter, self.clock.clone())
+        Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
     }
 
     fn line(

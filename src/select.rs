@@ -1,14 +1,17 @@
-//! What is due, in which order: the pull side. Pages are read and claimed only as fast as the gate takes tokens.
+//! What is due, in which order: the pull side. Documents are read and claimed only as
+//! fast as the gate takes tokens.
 
 mod claims;
+mod flow;
 mod page;
 mod terms;
 
-use crate::clock::Timestamp;
+use crate::clock::{ReadAt, Timestamp};
 use crate::token::{Bookkeeping, Code, DueToken, State, TokenDocument};
 use chrono::TimeDelta;
 
 pub use claims::{Claims, Rest};
+pub use flow::{FRESH_FOR, Flow};
 pub use terms::{ClaimTerms, page_limit};
 
 /// What a document asks for.
@@ -57,7 +60,12 @@ pub fn falls_due_too_late(bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
 #[derive(Debug)]
 pub enum Pulled {
     /// Claimed; its token goes to the gate.
-    Token(DueToken),
+    Token {
+        /// The token.
+        token: DueToken,
+        /// When it was read.
+        read_at: ReadAt,
+    },
     /// Claimed; it holds no token that can be sent.
     Malformed(TokenDocument),
     /// Claimed; it went to another provider between the page and the claim.

@@ -142,6 +142,11 @@ impl Pace {
         }
     }
 
+    /// Would a grant that was let through at `sent` reach the provider later than is assumed, if it went out only now?
+    pub(super) fn is_late(&self, sent: Instant, now: Instant) -> bool {
+        self.rate.is_some_and(|rate| now > sent + rate.window / LATEST_ARRIVAL_SHARE)
+    }
+
     /// When a grant has reached the provider at the latest, less the way that every grant takes.
     fn latest_arrival(&self, slot: Slot, rate: Rate) -> Instant {
         let assumed = slot.sent + rate.window / LATEST_ARRIVAL_SHARE;

@@ -18,6 +18,12 @@ impl Permit {
         Self { gate, number, sent, answered: false }
     }
 
+    /// Has its place in the rate passed, so that the grant could make a window too full if it went out only now?
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.gate.lock().pace.is_late(self.sent, Instant::now())
+    }
+
     /// Notes that the POST is over: the request can't reach the provider any later.
     pub fn answered(&mut self) {
         if !self.answered {

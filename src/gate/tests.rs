@@ -138,3 +138,14 @@ async fn a_run_of_refusals_before_any_grant_stops_the_provider_with_the_evidence
     assert_eq!((suspicion.refused, suspicion.asked, &*suspicion.code), (asked, asked, "invalid_grant"));
     assert!(gate.standing().suspicious && gate.history_after().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_late_when_its_grant_could_make_a_window_too_full() {
+    for (rate, late_after) in [(Some("50/s"), Some(50)), (Some("400/min"), Some(3000)), (None, None)] {
+        let permit = go(&gate(rate, 2)).await;
+        tokio::time::advance(Duration::from_millis(late_after.unwrap_or(60_000))).await;
+        assert!(!permit.is_late(), "{rate:?}");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(permit.is_late(), late_after.is_some(), "{rate:?}");
+    }
+}

@@ -168,8 +168,8 @@ impl Lane {
             Ok(pulled) => {
                 self.store_away_since = None;
                 match pulled {
-                    Some(Pulled::Token(token)) => {
-                        let attempt = Attempt::new(token);
+                    Some(Pulled::Token { token, read_at }) => {
+                        let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
                             self.land(attempt, Next::NotTaken).await;
                         } else if self.line.take_one() {
@@ -250,7 +250,9 @@ impl Lane {
         }
         for pulled in rest.pulled {
             match pulled {
-                Pulled::Token(token) => self.land(Attempt::new(token), Next::NotTaken).await,
+                Pulled::Token { token, read_at } => {
+                    self.land(Attempt::new(token, read_at), Next::NotTaken).await;
+                }
                 Pulled::Malformed(document) => {
                     self.line.report.touched();
                     self.land_malformed(document).await;
@@ -361,7 +363,7 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
         }
         Pulled::Stray(document) => stray(&line, document, &landed).await,
         // A stranger's token is never handed out.
-        Pulled::Token(_) => {}
+        Pulled::Token { .. } => {}
     };
     loop {
         match line.stop.take_no_more.run_until_cancelled(claims.next()).await {

@@ -9,16 +9,14 @@ use crate::gate::{Permit, Signal};
 use crate::journal::{Ending, EntryId, Intent, Permission};
 use crate::provider::Rotation;
 use crate::report::Trouble;
+use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{Code, DueToken, Evidence, LEASE_MARGIN, LastError, Lease, Reason, State, TokenId};
+use crate::token::{
+    Code, DueToken, Evidence, LEASE_MARGIN, LastError, Lease, Reason, State, TokenDocument, TokenId,
+};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Age of a claim from which on its token is read again before it is sent.
-///
-/// Longer than a page takes to pass the gate when nothing is in the way, at the rates of the built-in profiles.
-const STALE_CLAIM: Duration = Duration::from_secs(45);
 
 /// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
 /// the rate.
@@ -40,6 +38,13 @@ pub(super) struct Sending {
     pub(super) unsettled_since: Option<Timestamp>,
 }
 
+/// An intent that the journal has recorded.
+struct Recorded {
+    entry: EntryId,
+    sent_at: Timestamp,
+    unsettled_since: Option<Timestamp>,
+}
+
 impl Redeemer {
     /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
     ///
@@ -49,6 +54,7 @@ impl Redeemer {
         attempt: Attempt,
         permit: &mut Permit,
     ) -> Result<Sending, Returned> {
+        let read_before = attempt.read_at;
         let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,
             Err((token, next)) => {
@@ -57,6 +63,12 @@ impl Redeemer {
                 return Err(Returned::Done);
             }
         };
+        // Reading it again took so long that its place in the rate has passed. Once only: a store that stays slow must not
+        // keep the token from the provider for ever.
+        if attempt.read_at != read_before && permit.is_late() && !attempt.went_back {
+            permit.signal(Signal::NotAsked);
+            return Err(Returned::Again(Box::new(Attempt { went_back: true, ..attempt }), Instant::now()));
+        }
         // Another machine's journal holds a success that can't be read: only that one may find the pair in it. Before the
         // intent, because a row of a token that nobody sends would never end.
         if self.has_unread_answer(&attempt.token) {
@@ -75,25 +87,8 @@ impl Redeemer {
             sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
-            // The journal was slow, or the process was stopped: somebody else may hold the claim by now. Look again.
-            Ok(Permission::Send { entry, .. }) if !self.lasts(&attempt, Duration::ZERO) => {
-                permit.signal(Signal::NotAsked);
-                self.end(entry, Ending::NotProcessed).await;
-                return Err(Returned::Again(Box::new(attempt), Instant::now()));
-            }
             Ok(Permission::Send { entry, unsettled_since }) => {
-                let profile = &self.provider.profile;
-                // By this process, or by another one that wrote it into the document.
-                let lost = lost(&attempt, unsettled_since);
-                let first_sent_at = lost.as_ref().and_then(|first| first.sent_at);
-                if first_sent_at.is_none_or(|first| may_be_sent_again(profile, first, sent_at)) {
-                    return Ok(Sending { attempt, entry, sent_at, unsettled_since });
-                }
-                // Nothing was sent this time, whatever becomes of the mark.
-                self.end(entry, Ending::NotProcessed).await;
-                let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
-                let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
-                Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence }
+                return self.recorded(attempt, permit, Recorded { entry, sent_at, unsettled_since }).await;
             }
             // Its own answer is in the journal, and recovery couldn't bring it into the document.
             Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(Reason::Held),
@@ -116,6 +111,46 @@ impl Redeemer {
         };
         permit.signal(Signal::NotAsked);
         self.land(attempt.into_token(self.line.clock.now()), next).await;
+        Err(Returned::Done)
+    }
+
+    /// Decides with the intent recorded: nothing waits any more between this and the POST.
+    async fn recorded(
+        &self,
+        attempt: Attempt,
+        permit: &mut Permit,
+        recorded: Recorded,
+    ) -> Result<Sending, Returned> {
+        let Recorded { entry, sent_at, unsettled_since } = recorded;
+        // By this process, or by another one that wrote it into the document.
+        let lost = lost(&attempt, unsettled_since);
+        let first_sent_at = lost.as_ref().and_then(|first| first.sent_at);
+        let may_be_sent = |first| may_be_sent_again(&self.provider.profile, first, sent_at);
+        let (token, next) = if first_sent_at.is_none_or(may_be_sent) {
+            // The journal was slow, or the process was stopped: the application may have used the token meanwhile, and
+            // another process may have taken the claim over.
+            let read = if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
+            match read {
+                Ok(attempt) if self.lasts(&attempt, Duration::ZERO) => {
+                    return Ok(Sending { attempt, entry, sent_at, unsettled_since });
+                }
+                Ok(attempt) => {
+                    permit.signal(Signal::NotAsked);
+                    self.end(entry, Ending::NotProcessed).await;
+                    return Err(Returned::Again(Box::new(attempt), Instant::now()));
+                }
+                Err(left) => left,
+            }
+        } else {
+            let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
+            let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
+            let token = attempt.into_token(self.line.clock.now());
+            (token, Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence })
+        };
+        // Nothing was sent this time, whatever becomes of the document.
+        self.end(entry, Ending::NotProcessed).await;
+        permit.signal(Signal::NotAsked);
+        self.land(token, next).await;
         Err(Returned::Done)
     }
 
@@ -144,35 +179,56 @@ impl Redeemer {
         }
     }
 
-    /// Renews a lease that could end before the answer is written back, and re-reads a token that waited for long or
-    /// whose answer was lost.
+    /// Renews a lease that could end before the answer is written back, and reads a token again that was read too long
+    /// ago, or whose answer was lost.
     async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
-        // What a pause kept waiting is read again: somebody else may have used the token meanwhile.
-        let fresh =
-            self.time_left(&attempt) >= Some(delta(self.line.terms.lease.saturating_sub(STALE_CLAIM)));
-        if self.lasts(&attempt, LEASE_MARGIN) && fresh && attempt.unanswered == 0 {
-            return Ok(attempt);
+        if self.lasts(&attempt, LEASE_MARGIN) && attempt.unanswered == 0 {
+            return if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
         }
         let id = std::slice::from_ref(&attempt.token.id);
         let taken_over = attempt.token.bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over);
         let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.clock.now()) };
         let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => Reason::ClaimLost,
-            Ok(_) => match self.line.insist(|| self.line.store.read(id)).await {
-                Ok(documents) => {
-                    let now_there =
-                        documents.first().and_then(|document| document.refresh_token.as_ref().ok());
-                    if now_there == Some(&attempt.token.refresh_token) {
-                        attempt.token.bookkeeping.lease = Some(lease);
-                        return Ok(attempt);
-                    }
-                    return Err((attempt.token, Next::Overtaken));
-                }
-                Err(error) => self.store_failed(&error),
-            },
+            Ok(_) => {
+                attempt.token.bookkeeping.lease = Some(lease);
+                return self.read_again(attempt).await;
+            }
             Err(error) => self.store_failed(&error),
         };
         Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
+    }
+
+    /// Reads the document again: is the token still in it, and the claim still ours?
+    async fn read_again(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
+        let id = std::slice::from_ref(&attempt.token.id);
+        let read = async || {
+            let read_at = self.line.clock.read_at();
+            Ok((read_at, self.line.store.read(id).await?))
+        };
+        let reason = match self.line.insist(read).await {
+            Ok((read_at, documents)) => {
+                let token = &attempt.token;
+                let is_there =
+                    |document: &&TokenDocument| document.refresh_token.as_ref() == Ok(&token.refresh_token);
+                let Some(document) = documents.first().filter(is_there) else {
+                    return Err((attempt.token, Next::Overtaken));
+                };
+                let lease = document.bookkeeping.lease.as_ref();
+                if lease.is_some_and(|lease| lease.id == self.line.terms.lease_id) {
+                    attempt.read_at = read_at;
+                    return Ok(attempt);
+                }
+                Reason::ClaimLost
+            }
+            Err(error) => self.store_failed(&error),
+        };
+        Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
+    }
+
+    /// Is what was read of the document young enough to send the token?
+    fn is_fresh(&self, attempt: &Attempt) -> bool {
+        attempt.read_at.is_within(&self.line.clock, FRESH_FOR)
     }
 
     /// What to do with a token whose answer nobody could read: wait for it, unless a person has given it up.

@@ -5,7 +5,7 @@ use super::held::Refusal;
 use super::look::Sending;
 use super::plan::{Landed, Next};
 use super::settle::{Settlement, first_sending, settle};
-use crate::clock::Timestamp;
+use crate::clock::{ReadAt, Timestamp};
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::Wire;
 use crate::grant::answer::{Class, NO_TOKENS, Reading};
@@ -40,11 +40,15 @@ pub(super) struct Attempt {
     pub(super) lost: Option<Lost>,
     /// Times that another document's grant of the same token was in the way.
     pub(super) in_the_way: u32,
+    /// When its document was last read.
+    pub(super) read_at: ReadAt,
+    /// Did it go back to the gate, because reading it again took too long for its place in the rate?
+    pub(super) went_back: bool,
 }
 
 impl Attempt {
-    pub(super) const fn new(token: DueToken) -> Self {
-        Self { token, put_off: 0, unanswered: 0, lost: None, in_the_way: 0 }
+    pub(super) const fn new(token: DueToken, read_at: ReadAt) -> Self {
+        Self { token, put_off: 0, unanswered: 0, lost: None, in_the_way: 0, read_at, went_back: false }
     }
 
     /// Gives the token up, with what is known of a lost answer in its bookkeeping: whoever asks for it next must know,

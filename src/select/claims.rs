@@ -1,23 +1,25 @@
-//! The claimed stream: one page in use, and one on the way.
+//! The claimed stream: documents are read a page at a time, and claimed as the gate takes their tokens.
 
-use super::page::{Interrupted, Page, Source, Unclaimed};
+use super::flow::Flow;
+use super::page::{Part, Shelf, Source};
 use super::{ClaimTerms, Pulled};
 use crate::clock::Clock;
-use crate::store::{Position, ProviderFilter, Store, StoreError};
+use crate::store::{ProviderFilter, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// The claimed stream: keyset pages, one in use and one on the way.
+/// The claimed stream: keyset pages, of which a part is claimed in time for the gate.
 #[derive(Debug)]
 pub struct Claims {
     source: Arc<Source>,
+    flow: Flow,
     ready: VecDeque<Pulled>,
-    next_page: Option<JoinHandle<Result<Page, Interrupted>>>,
-    /// A page that was read and couldn't be claimed, or nobody knows.
-    unclaimed: Option<Unclaimed>,
-    after: Option<Position>,
-    exhausted: bool,
+    /// What is read and not claimed; `None` while `next_part` works with it.
+    shelf: Option<Shelf>,
+    next_part: Option<JoinHandle<(Shelf, Result<Part, StoreError>)>>,
+    ended: bool,
 }
 
 /// What [`Claims::rest`] hands out.
@@ -32,72 +34,77 @@ pub struct Rest {
 impl Claims {
     /// A stream over the documents of `providers`; reads nothing yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, terms: ClaimTerms, providers: ProviderFilter, clock: Clock) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        terms: ClaimTerms,
+        providers: ProviderFilter,
+        clock: Clock,
+        flow: Flow,
+    ) -> Self {
         let source = Arc::new(Source { store, terms, providers, clock });
         Self {
             source,
+            flow,
             ready: VecDeque::new(),
-            next_page: None,
-            unclaimed: None,
-            after: None,
-            exhausted: false,
+            shelf: Some(Shelf::default()),
+            next_part: None,
+            ended: false,
         }
     }
 
     /// The next document, or `None` when there are no more. Cancel-safe.
     ///
     /// # Errors
-    /// After an error the same page is read, or claimed, again by the next call.
+    /// After an error the same page is read, or the same part of it claimed, again by the next call.
     pub async fn next(&mut self) -> Result<Option<Pulled>, StoreError> {
+        self.flow.asked(Instant::now());
         loop {
             if let Some(pulled) = self.ready.pop_front() {
+                if matches!(pulled, Pulled::Token { .. }) {
+                    self.flow.handed(Instant::now());
+                }
+                if self.flow.is_time(self.ready.len()) {
+                    self.start_part();
+                }
                 return Ok(Some(pulled));
             }
-            if self.exhausted {
-                return Ok(None);
-            }
-            self.start_page();
-            let Some(handle) = &mut self.next_page else { return Ok(None) };
-            let page = handle.await;
-            self.next_page = None;
-            let page = match page {
-                Ok(Ok(page)) => page,
-                Ok(Err(Interrupted { error, unclaimed })) => {
-                    self.unclaimed = unclaimed;
-                    return Err(error);
-                }
+            self.start_part();
+            let Some(part) = &mut self.next_part else { return Ok(None) };
+            let (shelf, part) = match part.await {
+                Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
-            self.ready = page.pulled.into();
-            self.exhausted = page.next.is_none();
-            self.after = page.next;
-            if !self.exhausted {
-                self.start_page();
-            }
+            (self.shelf, self.next_part) = (Some(shelf), None);
+            self.ready = part?.pulled.into();
         }
     }
 
     /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.
     pub async fn rest(&mut self) -> Rest {
-        self.exhausted = true;
         let mut rest = Rest { pulled: self.ready.drain(..).collect(), complete: true };
-        if self.unclaimed.is_some() {
-            self.start_page();
+        // A claim that failed may have happened: asked again, it says what carries our lease.
+        if self.shelf.as_ref().is_some_and(Shelf::is_in_doubt) {
+            self.start_part();
         }
-        if let Some(handle) = self.next_page.take() {
-            match handle.await {
-                Ok(Ok(page)) => rest.pulled.extend(page.pulled),
-                Ok(Err(interrupted)) => rest.complete = interrupted.unclaimed.is_none(),
+        self.ended = true;
+        if let Some(part) = self.next_part.take() {
+            match part.await {
+                Ok((_, Ok(part))) => rest.pulled.extend(part.pulled),
+                Ok((shelf, Err(_))) => rest.complete = !shelf.is_in_doubt(),
                 Err(_) => rest.complete = false,
             }
         }
         rest
     }
 
-    fn start_page(&mut self) {
-        if self.next_page.is_none() {
-            let (source, unclaimed, after) = (self.source.clone(), self.unclaimed.take(), self.after.clone());
-            self.next_page = Some(tokio::spawn(async move { source.page(unclaimed, after).await }));
+    /// Begins to claim the next part, unless that is under way or there is nothing more.
+    fn start_part(&mut self) {
+        if self.ended || self.shelf.as_ref().is_none_or(Shelf::is_done) {
+            return;
+        }
+        if let Some(shelf) = self.shelf.take() {
+            let (source, at_once) = (self.source.clone(), self.flow.at_once());
+            self.next_part = Some(tokio::spawn(async move { source.part(shelf, at_once).await }));
         }
     }
 }

@@ -1,13 +1,18 @@
-//! One page: read, sorted into what is wanted and what is known, and claimed.
+//! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
 use super::{ClaimTerms, Pulled, Selected, falls_due_too_late, select};
-use crate::clock::Clock;
+use crate::clock::{Clock, ReadAt};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, Subject, TokenDocument};
 use crate::write_back::taken_over_noted;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Share of the lease after which the documents of a page are read again before they are claimed: another process may
+/// have claimed one meanwhile, and be gone.
+const LEASE_SHARE: u32 = 4;
 
 /// Where the pages of one lane come from.
 #[derive(Debug)]
@@ -18,70 +23,103 @@ pub(super) struct Source {
     pub(super) clock: Clock,
 }
 
-/// A page that was read; of its documents only `wanted` are to be claimed.
-#[derive(Debug)]
-pub(super) struct Unclaimed {
+/// What was read and isn't claimed yet.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    /// Of these a claim may have happened: the store failed in the middle of it.
+    in_doubt: Vec<TokenDocument>,
+    wanted: VecDeque<TokenDocument>,
+    /// Of this page; handed out with its first part.
     known: Vec<Pulled>,
-    wanted: Vec<TokenDocument>,
-    next: Option<Position>,
+    read_at: Option<ReadAt>,
+    after: Option<Position>,
+    was_last: bool,
 }
 
-/// A page that was claimed.
+impl Shelf {
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        !self.in_doubt.is_empty()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.was_last && self.wanted.is_empty() && self.known.is_empty() && !self.is_in_doubt()
+    }
+}
+
+/// A part of a page that was claimed, and what of the page needs no claim.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct Part {
     pub(super) pulled: Vec<Pulled>,
-    pub(super) next: Option<Position>,
-}
-
-/// The store failed; what was read is kept, because a claim may have happened all the same.
-#[derive(Debug)]
-pub(super) struct Interrupted {
-    pub(super) error: StoreError,
-    pub(super) unclaimed: Option<Unclaimed>,
 }
 
 impl Source {
-    /// Reads the page after that position, or takes the one that was read before, and claims it.
-    pub(super) async fn page(
-        &self,
-        unclaimed: Option<Unclaimed>,
-        after: Option<Position>,
-    ) -> Result<Page, Interrupted> {
-        let unclaimed = match unclaimed {
-            Some(unclaimed) => unclaimed,
-            None => self.read(after).await.map_err(|error| Interrupted { error, unclaimed: None })?,
-        };
-        reach(Point::PageRead);
-        match self.claim(&unclaimed.wanted).await {
-            Ok(claimed) => {
-                let pulled = unclaimed.known.into_iter().chain(claimed).collect();
-                Ok(Page { pulled, next: unclaimed.next })
-            }
-            Err(error) => Err(Interrupted { error, unclaimed: Some(unclaimed) }),
-        }
+    /// Claims up to `at_once` documents of the shelf; reads the next page first where it is empty.
+    ///
+    /// What was read stays on the shelf when the store fails, because a claim may have happened all the same.
+    pub(super) async fn part(&self, mut shelf: Shelf, at_once: usize) -> (Shelf, Result<Part, StoreError>) {
+        let part = self.take(&mut shelf, at_once).await;
+        (shelf, part)
     }
 
-    async fn read(&self, after: Option<Position>) -> Result<Unclaimed, StoreError> {
+    async fn take(&self, shelf: &mut Shelf, at_once: usize) -> Result<Part, StoreError> {
+        if !shelf.is_in_doubt() {
+            if shelf.wanted.is_empty() && shelf.known.is_empty() {
+                self.read(shelf).await?;
+                reach(Point::PageRead);
+            }
+            let mut taken: Vec<_> = shelf.wanted.drain(..shelf.wanted.len().min(at_once)).collect();
+            let is_old = shelf.read_at.is_some_and(|at| !at.is_within(&self.clock, self.page_lasts()));
+            if is_old && !taken.is_empty() {
+                match self.read_again(&taken).await {
+                    Ok(now_there) => taken = now_there,
+                    Err(error) => {
+                        taken.into_iter().rev().for_each(|document| shelf.wanted.push_front(document));
+                        return Err(error);
+                    }
+                }
+            }
+            shelf.in_doubt = taken;
+        }
+        let claimed = self.claim(&shelf.in_doubt).await?;
+        shelf.in_doubt.clear();
+        Ok(Part { pulled: shelf.known.drain(..).chain(claimed).collect() })
+    }
+
+    fn page_lasts(&self) -> Duration {
+        self.terms.lease / LEASE_SHARE
+    }
+
+    /// The documents as they are now, in the same order; one that is gone is left out.
+    async fn read_again(&self, taken: &[TokenDocument]) -> Result<Vec<TokenDocument>, StoreError> {
+        let ids: Vec<_> = taken.iter().map(|document| document.id.clone()).collect();
+        let read = self.store.read(&ids).await?;
+        let mut read: HashMap<_, _> =
+            read.into_iter().map(|document| (document.id.clone(), document)).collect();
+        Ok(ids.iter().filter_map(|id| read.remove(id)).map(|document| self.whose(document)).collect())
+    }
+
+    async fn read(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
         let query = DueQuery {
             due_by: self.terms.due_by,
             force: self.terms.all,
             now: self.terms.takes_over_from(self.clock.now()),
             limit: self.terms.page,
-            after,
+            after: shelf.after.clone(),
             providers: self.providers.clone(),
         };
+        let read_at = self.clock.read_at();
         let page = self.store.due_page(&query).await?;
-        let (mut known, mut wanted) = (Vec::new(), Vec::new());
         for document in page.documents.into_iter().map(|document| self.whose(document)) {
             if !self.is_asked_for(&document) {
                 continue;
             }
             match select(&document, self.terms.force, self.terms.punishes_reuse) {
-                Selected::Known => known.push(Pulled::Known(document)),
-                Selected::Claim => wanted.push(document),
+                Selected::Known => shelf.known.push(Pulled::Known(document)),
+                Selected::Claim => shelf.wanted.push_back(document),
             }
         }
-        Ok(Unclaimed { known, wanted, next: page.next })
+        (shelf.read_at, shelf.was_last, shelf.after) = (Some(read_at), page.next.is_none(), page.next);
+        Ok(())
     }
 
     /// Claims what was read. May be repeated: what carries our lease already is handed out again.
@@ -89,7 +127,7 @@ impl Source {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let now = self.clock.now();
+        let (now, read_at) = (self.clock.now(), self.clock.read_at());
         let due_by = (!self.terms.all).then_some(self.terms.due_by);
         // Those of a process that is never heard of again by themselves: the claim says so, in the same write.
         let of_others = |document: &&TokenDocument| {
@@ -125,12 +163,15 @@ impl Source {
             }
             let document = self.whose(document);
             match document.refresh_token {
-                Ok(refresh_token) => Pulled::Token(DueToken {
-                    id: document.id,
-                    subject: document.subject,
-                    bookkeeping: taken_over_noted(document.bookkeeping, refresh_token.fingerprint(), now),
-                    refresh_token,
-                }),
+                Ok(refresh_token) => {
+                    let token = DueToken {
+                        id: document.id,
+                        subject: document.subject,
+                        bookkeeping: taken_over_noted(document.bookkeeping, refresh_token.fingerprint(), now),
+                        refresh_token,
+                    };
+                    Pulled::Token { token, read_at }
+                }
                 Err(_) => Pulled::Malformed(document),
             }
         });

@@ -10,11 +10,8 @@ use std::time::Duration;
 /// Largest page, in documents: a few MiB at most with the fields that we read.
 const LARGEST_PAGE: usize = 500;
 
-/// Pages in hand when one is in use and the next is being read.
-const PAGES_IN_HAND: u32 = 2;
-
-/// Share of the lease in which the pages in hand must have passed the gate.
-const LEASE_SHARE: u32 = 4;
+/// Share of the lease in which a page must have passed the gate: what was read of it is of use for so long.
+const LEASE_SHARE: u32 = 8;
 
 /// What a pass claims with.
 #[derive(Debug, Clone)]
@@ -31,7 +28,7 @@ pub struct ClaimTerms {
     pub all: bool,
     /// Everything, due or not, dead or not.
     pub force: bool,
-    /// Documents a page.
+    /// Documents read at once; fewer are claimed at once.
     pub page: usize,
     /// Does the provider's profile say that a token whose answer was lost is never sent again?
     pub punishes_reuse: bool,
@@ -64,11 +61,13 @@ impl ClaimTerms {
     }
 }
 
-/// How many documents to claim at once: what passes the gate in a part of the lease, and fills the pool.
+/// How many documents to read at once: what passes the gate in a part of the lease, and fills the pool.
+///
+/// They are claimed in parts, as [`Flow`](super::Flow) says.
 #[must_use]
 pub fn page_limit(rate: Option<Rate>, concurrency: NonZeroUsize, lease: Duration) -> usize {
     let Some(rate) = rate else { return LARGEST_PAGE };
-    let share = lease / LEASE_SHARE / PAGES_IN_HAND;
+    let share = lease / LEASE_SHARE;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

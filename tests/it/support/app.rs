@@ -50,12 +50,46 @@ pub(crate) struct Done {
     pub(crate) marked: Vec<Marked>,
 }
 
+/// What an application is granted.
+pub(crate) struct Pair {
+    pub(crate) refresh_token: String,
+    pub(crate) access_token: String,
+}
+
+/// How an application reaches its provider.
+pub(crate) fn client() -> reqwest::Client {
+    // An error says that it is set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Redeems a refresh token as an application does; `None` when the provider doesn't grant it.
+pub(crate) async fn redeem(client: &reqwest::Client, sandbox: &Sandbox, token: &str) -> Option<Pair> {
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token),
+        ("client_id", &sandbox.config().client_id),
+        ("client_secret", &sandbox.config().client_secret),
+    ];
+    let answer = client.post(sandbox.token_url()).form(&form).send().await.unwrap();
+    if !answer.status().is_success() {
+        return None;
+    }
+    let pair: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let [refresh_token, access_token] =
+        ["refresh_token", "access_token"].map(|name| pair[name].as_str().unwrap().to_owned());
+    Some(Pair { refresh_token, access_token })
+}
+
 impl App {
     pub(crate) fn new(collection: Collection<Document>, sandbox: Sandbox) -> Self {
-        // An error says that it is set.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { collection, sandbox, client, random: StdRng::seed_from_u64(7), done: Done::default() }
+        Self {
+            collection,
+            sandbox,
+            client: client(),
+            random: StdRng::seed_from_u64(7),
+            done: Done::default(),
+        }
     }
 
     /// Serves its users until `stop`; finishes what it has begun.
@@ -81,22 +115,12 @@ impl App {
     async fn refresh(&mut self, email: &str) {
         let document = self.collection.find_one(doc! { "email": email }).await.unwrap().unwrap();
         let token = document.get_str("refresh_token").unwrap();
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", token),
-            ("client_id", &self.sandbox.config().client_id),
-            ("client_secret", &self.sandbox.config().client_secret),
-        ];
-        let answer = self.client.post(self.sandbox.token_url()).form(&form).send().await.unwrap();
-        if !answer.status().is_success() {
+        let Some(pair) = redeem(&self.client, &self.sandbox, token).await else {
             self.done.refused.insert(token.to_owned());
             return;
-        }
-        let pair: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        };
         self.done.redeemed.insert(token.to_owned());
-        let [refresh_token, access_token] =
-            ["refresh_token", "access_token"].map(|name| pair[name].as_str().unwrap());
-        self.write(&document, refresh_token, access_token).await;
+        self.write(&document, &pair.refresh_token, &pair.access_token).await;
     }
 
     async fn log_in(&self, email: &str) {

@@ -1,0 +1,223 @@
+//! The application redeems tokens itself while ours wait at the gate: no token is sent that it has replaced.
+
+use crate::support::app;
+use crate::support::meddler::{Call, Mishap};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, until};
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::provider::rate::Rate;
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::sandbox::{RateLimit, Reuse};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The application redeems the token in this user's document, and writes what it gets.
+async fn renew(rehearsal: &Rehearsal, position: usize) -> String {
+    let token = rehearsal.token(position).await;
+    let pair =
+        app::redeem(&app::client(), &rehearsal.sandbox, &token).await.expect("its token is the newest");
+    let both = json!({ "refresh_token": pair.refresh_token, "access_token": pair.access_token });
+    rehearsal.backend.set(&document_id(position), both).await;
+    pair.refresh_token
+}
+
+/// The users whose documents are claimed now.
+async fn claimed(rehearsal: &Rehearsal) -> Vec<usize> {
+    let mut claimed = Vec::new();
+    for position in 0..rehearsal.users.len() {
+        if rehearsal.bookkeeping(position).await.lease.is_some() {
+            claimed.push(position);
+        }
+    }
+    claimed
+}
+
+/// The provider revokes the whole login when it sees a token twice.
+fn plan(users: usize) -> Plan {
+    let mut plan = Plan::users(users);
+    plan.sandbox.reuse = Reuse::RevokeFamily;
+    plan
+}
+
+/// No token was presented twice, and these documents hold what the application wrote, which lives.
+async fn assert_left_alone(rehearsal: &Rehearsal, theirs: &[(usize, String)]) {
+    let ledger = rehearsal.sandbox.ledger();
+    assert_eq!((ledger.reuses, ledger.families_revoked, ledger.dead_users), (0, 0, 0), "{ledger:?}");
+    for (position, token) in theirs {
+        assert_eq!(rehearsal.token(*position).await, *token, "user {position}");
+    }
+    rehearsal.assert_kept(rehearsal.users.len()).await;
+    rehearsal.assert_nothing_claimed().await;
+}
+
+#[tokio::test]
+async fn a_token_that_the_application_replaced_while_the_provider_paused_us_is_not_sent() {
+    // The canary is asked to wait; what is claimed waits with it.
+    on_both("replaced_in_a_pause", plan(12).faults("429(3)@1"), async |rehearsal| {
+        let sandbox = rehearsal.sandbox.clone();
+        let renews = async {
+            until("the provider has asked for a pause", || sandbox.ledger().requests >= 1).await;
+            let claimed = claimed(&rehearsal).await;
+            assert!(claimed.len() >= 4, "{claimed:?}");
+            let mut theirs = Vec::new();
+            for position in claimed {
+                theirs.push((position, renew(&rehearsal, position).await));
+            }
+            theirs
+        };
+        let (summary, theirs) = tokio::join!(rehearsal.run(), renews);
+        let superseded = theirs.len() as u64;
+        assert_eq!((summary.exit(), summary.count(Outcome::Superseded)), (Exit::Well, superseded));
+        assert_eq!((summary.count(Outcome::Refreshed), summary.orphans), (12 - superseded, 0));
+        assert_left_alone(&rehearsal, &theirs).await;
+        let next = rehearsal.run().await;
+        assert_eq!(next.count(Outcome::Refreshed), superseded, "theirs are due in the next pass");
+        rehearsal.assert_kept(12).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn at_a_low_rate_only_what_is_sent_within_two_seconds_is_claimed_and_nothing_replaced_is_sent() {
+    let mut plan = plan(16);
+    plan.profile.rate = Some("240/min".parse().unwrap());
+    on_both("replaced_at_a_low_rate", plan, async |rehearsal| {
+        let sandbox = rehearsal.sandbox.clone();
+        let renews = async {
+            until("one is granted", || sandbox.ledger().granted >= 1).await;
+            let claimed = claimed(&rehearsal).await;
+            assert!(claimed.len() <= 8, "two seconds of 240/min: {claimed:?}");
+            let mut theirs = Vec::new();
+            for position in 8..16 {
+                theirs.push((position, renew(&rehearsal, position).await));
+            }
+            theirs
+        };
+        let (summary, theirs) = tokio::join!(rehearsal.run(), renews);
+        assert_eq!(summary.exit(), Exit::Well, "{summary:?}");
+        assert_eq!(summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded), 16, "{summary:?}");
+        assert_eq!(sandbox.ledger().reuses, 0);
+        let mut kept = Vec::new();
+        for (position, token) in theirs {
+            // Claimed after that: the newer token was due, and was redeemed.
+            if rehearsal.token(position).await == token {
+                kept.push((position, token));
+            }
+        }
+        assert_left_alone(&rehearsal, &kept).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_put_off_and_replaced_meanwhile_is_not_sent_again() {
+    // Each try waits for longer: the third comes after more than two seconds.
+    on_both("replaced_in_a_retry", plan(3).faults("503 user=user-000001 times=3"), async |rehearsal| {
+        let sandbox = rehearsal.sandbox.clone();
+        let renews = async {
+            until("it was put off three times", || sandbox.ledger().requests >= 5).await;
+            vec![(1, renew(&rehearsal, 1).await)]
+        };
+        let (summary, theirs) = tokio::join!(rehearsal.run(), renews);
+        assert_eq!((summary.count(Outcome::Superseded), summary.count(Outcome::Refreshed)), (1, 2));
+        assert_left_alone(&rehearsal, &theirs).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_unchanged_after_a_pause_is_sent_and_a_document_that_was_deleted_is_not() {
+    on_both("deleted_in_a_pause", plan(8).faults("429(3)@1"), async |rehearsal| {
+        let reads = Arc::new(AtomicBool::new(false));
+        let (backend, noted) = (rehearsal.backend.clone(), reads.clone());
+        rehearsal.meddler.meddle(move |call| {
+            let (backend, one) = (backend.clone(), document_id(1));
+            let deletes = matches!(&call, Call::Read(ids) if ids.contains(&one));
+            let deletes = deletes && !noted.swap(true, Ordering::SeqCst);
+            Box::pin(async move {
+                if deletes {
+                    backend.delete(&one).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run_with(&PassRequest::default(), &Stop::default()).await;
+        assert!(reads.load(Ordering::SeqCst), "it was read again");
+        assert_eq!((summary.count(Outcome::Refreshed), summary.count(Outcome::Gone)), (7, 1), "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().requests, 8, "the throttled one, and seven grants");
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokens_that_are_slow_to_read_again_do_not_break_the_rate() {
+    // The canary takes so long that what was claimed beside it must be read again; most of that is slow.
+    let mut plan = plan(280).faults("delay(3)@1");
+    let window = Duration::from_secs(4);
+    plan.sandbox.rate_limit = Some(RateLimit { grants: 200, window });
+    plan.profile.rate = Some(Rate { grants: 200.try_into().unwrap(), window });
+    plan.profile.concurrency = 128.try_into().unwrap();
+    on_both("slow_second_read", plan, async |rehearsal| {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = reads.clone();
+        rehearsal.meddler.meddle(move |call| {
+            let slow = matches!(call, Call::Read(_)) && counted.fetch_add(1, Ordering::SeqCst) < 60;
+            Box::pin(async move {
+                if slow {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert!(reads.load(Ordering::SeqCst) > 60, "{reads:?} were read again");
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 280), "{summary:?}");
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!((ledger.throttled, ledger.reuses), (0, 0), "no window held too many");
+        rehearsal.assert_kept(280).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_pause_no_token_is_read_again() {
+    let mut plan = plan(60);
+    plan.sandbox.latency = Duration::from_millis(5);
+    plan.profile.rate = Some("50/s".parse().unwrap());
+    on_both("no_second_read", plan, async |rehearsal| {
+        let (reads, claims) = (Arc::new(AtomicBool::new(false)), Arc::new(std::sync::Mutex::new(0)));
+        let (noted, counted) = (reads.clone(), claims.clone());
+        rehearsal.meddler.decide(move |call| {
+            noted.fetch_or(matches!(call, Call::Read(_)), Ordering::SeqCst);
+            *counted.lock().unwrap() += u32::from(matches!(call, Call::Claim));
+            Mishap::None
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 60));
+        assert!(!reads.load(Ordering::SeqCst));
+        assert!(*claims.lock().unwrap() <= 3, "a call for many tokens");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_limit_a_claim_takes_hundreds_of_documents() {
+    let mut plan = plan(1200);
+    plan.profile.concurrency = 64.try_into().unwrap();
+    on_both("large_claims", plan, async |rehearsal| {
+        let claims = Arc::new(AtomicUsize::new(0));
+        let counted = claims.clone();
+        rehearsal.meddler.decide(move |call| {
+            counted.fetch_add(usize::from(matches!(call, Call::Claim)), Ordering::SeqCst);
+            Mishap::None
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1200));
+        let claims = claims.load(Ordering::SeqCst);
+        assert!(claims <= 12, "{claims} claims: the first one fills the pool, then pages of 500");
+    })
+    .await;
+}
