@@ -136,31 +136,34 @@ impl Store for Collection {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
-        self.call("claim", |world| {
-            let blind = world.bug == Some(Bug::ClaimsWithoutLease);
-            let mut claimed = Claimed::default();
-            for id in &claim.ids {
-                let place = place_of(id);
-                let Some(document) = world.documents.get_mut(&place) else { continue };
-                let held = document.bookkeeping.lease.as_ref();
-                let ours = held.is_some_and(|lease| lease.id == claim.lease.id);
-                let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
-                let given_back = claim.lease.taken_over && held.is_none();
-                if !(ours || blind || due && !given_back && !is_leased(document, claim.now)) {
-                    continue;
+        self.seen(
+            &claim.ids,
+            self.call("claim", |world| {
+                let blind = world.bug == Some(Bug::ClaimsWithoutLease);
+                let mut claimed = Claimed::default();
+                for id in &claim.ids {
+                    let place = place_of(id);
+                    let Some(document) = world.documents.get_mut(&place) else { continue };
+                    let held = document.bookkeeping.lease.as_ref();
+                    let ours = held.is_some_and(|lease| lease.id == claim.lease.id);
+                    let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
+                    let given_back = claim.lease.taken_over && held.is_none();
+                    if !(ours || blind || due && !given_back && !is_leased(document, claim.now)) {
+                        continue;
+                    }
+                    let taken_over = held.is_some() && !ours;
+                    set_lease(document, &claim.lease);
+                    claimed.documents.push(shown(place, document));
+                    let refresh = document.refresh;
+                    if taken_over {
+                        world.ledger.tokens[refresh].in_doubt += 1;
+                    }
+                    let until = self.ends(world, &claim.lease);
+                    self.look(world, place, Some(until));
                 }
-                let taken_over = held.is_some() && !ours;
-                set_lease(document, &claim.lease);
-                claimed.documents.push(shown(place, document));
-                let refresh = document.refresh;
-                if taken_over {
-                    world.ledger.tokens[refresh].in_doubt += 1;
-                }
-                let until = self.ends(world, &claim.lease);
-                self.look(world, place, Some(until));
-            }
-            claimed
-        })
+                claimed
+            }),
+        )
         .await
     }
 
@@ -202,21 +205,25 @@ impl Store for Collection {
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
-        self.call("read documents", |world| {
-            let mut documents = Vec::new();
-            for place in ids.iter().map(place_of) {
-                let key = (self.0.machine, self.0.number, place);
-                let believed = world.looks.get(&key).filter(|_| world.bug == Some(Bug::BelievesTheFirstRead));
-                let believed = believed.map(|look| look.refresh);
-                let Some(document) = world.documents.get(&place) else { continue };
-                let mut document = document.clone();
-                let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
-                self.look(world, place, lease_until);
-                document.refresh = believed.unwrap_or(document.refresh);
-                documents.push(shown(place, &document));
-            }
-            documents
-        })
+        self.seen(
+            ids,
+            self.call("read documents", |world| {
+                let mut documents = Vec::new();
+                for place in ids.iter().map(place_of) {
+                    let key = (self.0.machine, self.0.number, place);
+                    let believed =
+                        world.looks.get(&key).filter(|_| world.bug == Some(Bug::BelievesTheFirstRead));
+                    let believed = believed.map(|look| look.refresh);
+                    let Some(document) = world.documents.get(&place) else { continue };
+                    let mut document = document.clone();
+                    let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
+                    self.look(world, place, lease_until);
+                    document.refresh = believed.unwrap_or(document.refresh);
+                    documents.push(shown(place, &document));
+                }
+                documents
+            }),
+        )
         .await
     }
 
@@ -232,9 +239,26 @@ impl Collection {
         Instant::now() + left.to_std().unwrap_or_default()
     }
 
+    /// Notes when the answer of a call that showed these documents has come.
+    async fn seen<T>(
+        &self,
+        ids: &[TokenId],
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = call.await?;
+        self.0.world.with(|world| {
+            for place in ids.iter().map(place_of) {
+                if let Some(look) = world.looks.get_mut(&(self.0.machine, self.0.number, place)) {
+                    look.seen_at = Instant::now();
+                }
+            }
+        });
+        Ok(answer)
+    }
+
     fn look(&self, world: &mut Inner, place: usize, lease_until: Option<Instant>) {
         let Some(document) = world.documents.get(&place) else { return };
-        let look = Look { refresh: document.refresh, lease_until };
+        let look = Look { refresh: document.refresh, lease_until, seen_at: Instant::now() };
         world.looks.insert((self.0.machine, self.0.number, place), look);
     }
 
@@ -289,7 +313,7 @@ impl Collection {
     }
 
     fn look_after_writing(&self, world: &mut Inner, place: usize, refresh: usize) {
-        let look = Look { refresh, lease_until: None };
+        let look = Look { refresh, lease_until: None, seen_at: Instant::now() };
         world.looks.insert((self.0.machine, self.0.number, place), look);
     }
 }

@@ -3,12 +3,13 @@
 use super::bugs::Bug;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::weather::{LEASE, REQUEST_TIMEOUT, Storm};
-use super::world::{Inner, Life, World};
+use super::world::{Inner, Life, Look, World};
 use async_trait::async_trait;
 use evergrant::clock::Clock;
 use evergrant::grant::http::ClientError;
 use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::provider::{ClientSecret, Provider, profile};
+use evergrant::select::FRESH_FOR;
 use rand::Rng as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,17 +190,17 @@ impl Endpoint {
 }
 
 fn present(world: &mut Inner, life: &Life, token: usize) -> Said {
-    let lease_until = looks_at(world, life, token).into_iter().find_map(|(_, until)| until);
+    let lease_until = looks_at(world, life, token).into_iter().find_map(|(_, look)| look.lease_until);
     world.ledger.present(token, life.who(), Instant::now(), lease_until)
 }
 
 /// The documents in which this process saw this token when it last looked.
-fn looks_at(world: &Inner, life: &Life, token: usize) -> Vec<(usize, Option<Instant>)> {
+fn looks_at(world: &Inner, life: &Life, token: usize) -> Vec<(usize, Look)> {
     world
         .looks
         .range((life.machine, life.number, 0)..=(life.machine, life.number, usize::MAX))
         .filter(|(_, look)| look.refresh == token)
-        .map(|((_, _, document), look)| (*document, look.lease_until))
+        .map(|((_, _, document), look)| (*document, *look))
         .collect()
 }
 
@@ -208,9 +209,19 @@ fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
     if world.ledger.rotation == Rotation::Keep {
         return;
     }
+    let looks = looks_at(world, life, token);
     // Where two documents hold one token, one of them is looked at on behalf of the other, too.
-    if looks_at(world, life, token).is_empty() && !world.weather.duplicate {
+    if looks.is_empty() && !world.weather.duplicate {
         world.violated(format!("ONCE: {life:?} sends rt-{token}, which it had seen replaced"));
+    }
+    // The application, another machine or a person may have replaced it since then: who looked long ago looks again.
+    let holds_it = |place: &usize| world.documents.get(place).is_some_and(|there| there.refresh == token);
+    let unseen = looks.iter().find(|(place, look)| !holds_it(place) && look.seen_at.elapsed() > FRESH_FOR);
+    if let Some((place, look)) = unseen.filter(|_| !world.weather.duplicate) {
+        let ago = look.seen_at.elapsed();
+        world.violated(format!(
+            "FRESH: {life:?} sends rt-{token}, which document {place} doesn't hold any more; it looked {ago:?} ago"
+        ));
     }
     let known = &world.ledger.tokens[token];
     if known.noted && !known.memory_lost {

@@ -35,11 +35,13 @@ pub(super) struct Machine {
     pub(super) died: Arc<Notify>,
 }
 
-/// What a process last saw of a document: which token, and until when its claim lasts.
+/// What a process last saw of a document: which token, when, and until when its claim lasts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     pub(super) refresh: usize,
     pub(super) lease_until: Option<Instant>,
+    /// When the store's answer had come.
+    pub(super) seen_at: Instant,
 }
 
 pub(super) struct Inner {
