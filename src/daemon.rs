@@ -4,6 +4,8 @@
 //! during a pass is caught up once, clock steps are survived, and a stop has two stages.
 
 mod follow_up;
+mod signals;
+mod start;
 
 use crate::clock::Timestamp;
 use crate::journal::Moment;
@@ -14,12 +16,13 @@ use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tracing::{error, info, warn};
 
 /// When the alarm clock pokes: every second. Whether it is time is decided here, in the schedule's real zone.
+pub use signals::stop_on_signals;
+
 const POKE: &str = "* * * * * *";
 
 /// The supervisor looks at the clock itself, too: the alarm clock sleeps on when the wall clock steps back.
@@ -54,39 +57,6 @@ pub enum DaemonError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
-}
-
-/// Listens for SIGINT, SIGTERM and SIGHUP: the first takes no more and waits `grace` for what was sent, the second gives up.
-///
-/// # Errors
-/// When the handlers can't be installed.
-pub fn stop_on_signals(stop: Stop, grace: Duration) -> Result<(), DaemonError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    // A terminal that is closed must not cut off what was sent.
-    let mut hang_up = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
-    tokio::spawn(async move {
-        let mut asked = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-        };
-        asked().await;
-        stop.take_no_more.cancel();
-        let wait = humantime::format_duration(grace);
-        warn!(
-            "stopping: no more tokens are taken; up to {wait} for what was sent (once more to give that up)"
-        );
-        if tokio::time::timeout(grace, asked()).await.is_ok() {
-            warn!("stopping at once, as asked again");
-        } else {
-            warn!("the grace period of {wait} is over");
-        }
-        stop.give_up.cancel();
-    });
-    Ok(())
 }
 
 impl Daemon {

@@ -21,9 +21,11 @@ mod release;
 mod retry;
 mod settle;
 mod sink;
+mod stop;
 
 pub use orphans::{Applied, ApplyError};
 pub use retry::Retried;
+pub use stop::{Stop, Unanswered};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -46,6 +48,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use stop::OneUnanswered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -55,15 +58,6 @@ pub use error::{PassError, error_chain};
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
-
-/// The two stages of a stop; an argument of everything that waits.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {
-    /// Take no more; finish what was sent.
-    pub take_no_more: CancellationToken,
-    /// Wait for nothing any more; say what is left.
-    pub give_up: CancellationToken,
-}
 
 /// What stays the same from pass to pass.
 #[derive(Debug, Clone)]
@@ -171,6 +165,12 @@ impl Line {
         tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
         self.report.trouble(Trouble::Journal { message: error_chain(error) });
         self.cannot_keep();
+    }
+
+    /// Counts a grant that is sent now; it waits for its answer for as long as the guard lives.
+    fn sent(&self) -> OneUnanswered {
+        self.report.sent();
+        self.stop.unanswered.one()
     }
 
     fn cannot_keep(&self) {

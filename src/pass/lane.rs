@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
 const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
@@ -262,7 +262,8 @@ impl Lane {
                 Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
         }
-        if self.out > 0 {
+        // A stop has said it.
+        if self.out > 0 && !self.line.stop.take_no_more.is_cancelled() {
             info!(in_flight = self.out, "finishing {} grants that were sent", self.out);
         }
         let give_up = self.line.stop.give_up.clone();
@@ -271,10 +272,7 @@ impl Lane {
                 Some(Some(returned)) => self.take_back(returned),
                 Some(None) => break,
                 None => {
-                    warn!(
-                        in_flight = self.out,
-                        "giving up the answers of {} grants; the journal remembers them", self.out
-                    );
+                    debug!(in_flight = self.out, "giving up {} grants", self.out);
                     break;
                 }
             }

@@ -124,12 +124,13 @@ impl Redeemer {
         let _ = recorded.set(entry);
         reach(Point::IntentKnown);
         let line = &self.line;
-        line.report.sent();
+        let unanswered = line.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
         reach(Point::BeforePost);
         let sent = self.endpoint.post(&request).await;
         permit.answered();
         let (reading, kept) = self.keep_and_read(entry, &attempt.token.subject, &sent, is_kept).await;
+        drop(unanswered);
         reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
         let in_doubt = lost(&attempt, unsettled_since).is_some();
