@@ -11,18 +11,19 @@ use crate::clock::Timestamp;
 use crate::journal::Moment;
 use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
 use crate::report::summary::{Exit, Summary};
-use crate::report::{Outcome as Is, Report};
+use crate::report::{Outcome as Is, Report, progress};
 use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// When the alarm clock pokes: every second. Whether it is time is decided here, in the schedule's real zone.
 pub use signals::stop_on_signals;
 
+/// When the alarm clock pokes: every second. Whether it is time is decided here, in the schedule's real zone.
 const POKE: &str = "* * * * * *";
 
 /// The supervisor looks at the clock itself, too: the alarm clock sleeps on when the wall clock steps back.
@@ -82,6 +83,7 @@ impl Daemon {
         }
         let mut follow_up = FollowUp::after_restart(self).await?;
         self.announce();
+        self.announce_start(last_wake, &follow_up, stop).await;
         let mut exit = Exit::Well;
         while !stop.take_no_more.is_cancelled() {
             let now = self.pass.clock.now();
@@ -100,7 +102,7 @@ impl Daemon {
             } else {
                 info!("trying again what earlier passes left due");
             }
-            let ended = self.pass.run(&PassRequest::default(), stop, Arc::new(Report::new())).await;
+            let ended = self.pass_with_progress(stop).await;
             let (ended, began, left) = match ended {
                 Ok(summary) => {
                     tell(&summary);
@@ -143,6 +145,23 @@ impl Daemon {
         alarm.shutdown().await?;
         info!("stopped");
         Ok(exit)
+    }
+
+    /// Runs one pass, and logs once a minute how far it is.
+    async fn pass_with_progress(&self, stop: &Stop) -> Result<Summary, PassError> {
+        let (request, report, done) =
+            (PassRequest::default(), Arc::new(Report::new()), CancellationToken::new());
+        let total = {
+            let (pass, request) = (self.pass.clone(), request.clone());
+            async move { pass.count_due(&request).await }
+        };
+        let say = |line: String| info!("{line}");
+        let telling = tokio::spawn(progress::tell(report.clone(), total, done.clone(), say));
+        let ended = self.pass.run(&request, stop, report).await;
+        done.cancel();
+        // A progress that can't be told is no reason to fail.
+        let _ = telling.await;
+        ended
     }
 
     /// The wake to answer now, if there is one. A clock that stepped back must not make us wait until it has caught up.

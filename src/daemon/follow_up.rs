@@ -45,6 +45,11 @@ impl FollowUp {
         Ok(Self { until, at, ..Self::default() })
     }
 
+    /// How long until it is time, if anything is to be followed up.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
     pub(super) fn is_time(&self) -> bool {
         self.at.is_some_and(|at| Instant::now() >= at)
     }

@@ -1,14 +1,19 @@
-//! A pass while it runs: counts, and a bar on a terminal.
+//! A pass while it runs: counts, a bar on a terminal, and a line a minute in a log.
 
 use super::Report;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 /// How often the bar is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// How often a log says how far a pass is.
+const TELL: Duration = Duration::from_mins(1);
 
 /// A snapshot of a running pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +32,7 @@ pub struct Progress {
     pub closed: bool,
 }
 
-/// Draws a bar on the terminal behind `talk` until `done`; where there is none, nothing is drawn. Cancel-safe.
+/// Draws a bar on the terminal behind `talk` until `done`; where there is none, it logs a line a minute. Cancel-safe.
 ///
 /// `total` may come late: until then the bar counts without an end.
 pub async fn draw(
@@ -37,7 +42,7 @@ pub async fn draw(
     done: CancellationToken,
 ) {
     if talk.is_hidden() {
-        return;
+        return tell(report, total, done, |line| info!("{line}")).await;
     }
     let bar = talk.add(ProgressBar::no_length().with_style(style("{spinner} {pos} {msg} [{elapsed}]")));
     let mut total = std::pin::pin!(total);
@@ -61,6 +66,31 @@ pub async fn draw(
     bar.finish_and_clear();
 }
 
+/// Hands `say` a line a minute until `done`: how far the pass is, how fast it goes, and what it waits for. Cancel-safe.
+pub async fn tell(
+    report: Arc<Report>,
+    total: impl Future<Output = Option<u64>>,
+    done: CancellationToken,
+    mut say: impl FnMut(String),
+) {
+    let mut total = std::pin::pin!(total);
+    let (mut known, mut before) = (None, 0);
+    let mut next = Instant::now() + TELL;
+    loop {
+        tokio::select! {
+            biased;
+            () = done.cancelled() => return,
+            total = &mut total, if known.is_none() => known = Some(total),
+            () = tokio::time::sleep_until(next) => {
+                let progress = report.progress();
+                say(progress.line(known.flatten(), progress.done.saturating_sub(before)));
+                before = progress.done;
+                next += TELL;
+            }
+        }
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.with_key("rate", |state: &ProgressState, writer: &mut dyn fmt::Write| {
@@ -70,6 +100,21 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Progress {
+    /// The line for a log, with what was done since the line before.
+    fn line(&self, total: Option<u64>, done_since: u64) -> String {
+        // What falls due meanwhile is taken too, and wasn't counted.
+        let total = total.filter(|total| *total >= self.done);
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "a pace for people")]
+        let pace = done_since as f64 / TELL.as_secs_f64();
+        let left = total.filter(|_| done_since > 0).map(|total| {
+            let minutes = (total - self.done).div_ceil(done_since);
+            format!(", about {minutes} min left")
+        });
+        let left = left.unwrap_or_default();
+        format!("the pass goes on: {}{of} due documents done, {pace:.1}/s{left}; {}", self.done, self.words())
+    }
+
     fn words(&self) -> String {
         let mut words = format!("{} must log in", self.needs_login);
         if self.throttled > 0 {
@@ -81,5 +126,47 @@ impl Progress {
             words = format!("{words} · provider pauses us for {:.0} s", pause.as_secs_f64().ceil());
         }
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Outcome;
+    use std::sync::Mutex;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_says_once_a_minute_how_far_a_pass_is_and_what_it_waits_for() {
+        let (report, done) = (Arc::new(Report::new()), CancellationToken::new());
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let say = {
+            let said = said.clone();
+            move |line| said.lock().unwrap().push(line)
+        };
+        let telling = tokio::spawn(tell(report.clone(), async { Some(3000) }, done.clone(), say));
+        for _ in 0..400 {
+            report.ended(Outcome::Refreshed, None);
+        }
+        tokio::time::sleep(TELL + Duration::from_secs(1)).await;
+        report.throttled();
+        tokio::time::sleep(TELL).await;
+        done.cancel();
+        telling.await.unwrap();
+        let said = said.lock().unwrap();
+        assert_eq!(
+            *said,
+            [
+                "the pass goes on: 400 of 3000 due documents done, 6.7/s, about 7 min left; 0 must log in",
+                "the pass goes on: 400 of 3000 due documents done, 0.0/s; 0 must log in · 1 pauses",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_says_that_the_store_or_the_provider_is_waited_for() {
+        let paused = Progress { paused_for: Some(Duration::from_millis(11_200)), ..Progress::default() };
+        assert!(paused.line(None, 0).ends_with("provider pauses us for 12 s"), "{}", paused.line(None, 0));
+        let closed = Progress { closed: true, ..paused };
+        assert!(closed.line(Some(5), 0).ends_with("waiting for the store"));
     }
 }

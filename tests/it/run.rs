@@ -203,7 +203,12 @@ async fn a_daemon_wakes_on_its_schedule_and_ends_well_when_asked() {
     signal(&child, Signal::SIGTERM);
     let ended = Ended::of(child).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("next wakes") && ended.stderr.contains("stopped"), "{ended:?}");
+    let said = |words: &str| ended.stderr.find(words).unwrap_or_else(|| panic!("{words}: {ended:?}"));
+    assert!(
+        said("10 documents are due now; the first pass begins") < said("waking for the pass"),
+        "{ended:?}"
+    );
+    assert!(said("next wakes") < said("stopping: ") && said("stopping: ") < said(" stopped"), "{ended:?}");
     assert_eq!(scene.audit().await.kept, 10);
 }
 
