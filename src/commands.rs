@@ -98,14 +98,16 @@ impl CommandError {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = error_chain(self);
-        if let Self::Store(StoreError::Unavailable { at, .. })
-        | Self::Pass(PassError::Store(StoreError::Unavailable { at, .. })) = self
+        if let Self::Store(error @ StoreError::Unavailable { at, .. })
+        | Self::Pass(PassError::Store(error @ StoreError::Unavailable { at, .. })) = self
         {
-            text.push_str(if at.starts_with("sqlite:") {
-                "\nhint: does another program hold the file, or is the disk full?"
+            let hint = error.hint().unwrap_or(if at.starts_with("sqlite:") {
+                "does another program hold the file, or is the disk full?"
             } else {
-                "\nhint: does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where"
+                "does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where"
             });
+            text.push_str("\nhint: ");
+            text.push_str(hint);
         }
         text
     }

@@ -316,3 +316,15 @@ pub enum StoreError {
     #[error("{0}")]
     Settings(String),
 }
+
+impl StoreError {
+    /// What a person may do about a store that is not available, when it is known why.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { source, .. } => mongo::hint_of(&**source),
+            // Their texts say it.
+            Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } | Self::Settings(_) => None,
+        }
+    }
+}

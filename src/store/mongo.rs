@@ -27,10 +27,12 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use update::Comparison;
 use writable::Names;
+
+pub(super) use failure::hint_of;
 
 mod claim;
 mod connect;
@@ -38,6 +40,7 @@ mod failure;
 mod prepare;
 mod query;
 mod raw;
+mod unreachable;
 mod update;
 mod writable;
 
@@ -115,7 +118,7 @@ impl MongoStore {
         let at = format!("{name}.{} at {hosts}", settings.collection);
         let namespace = Namespace::new(name, &settings.collection);
         let link = Link::new(0, driver.clone(), &namespace);
-        let link = link.map_err(|error| failure::sort(&at, "connect", &error))?;
+        let link = link.map_err(|error| failure::sort(&at, "connect", &error, None))?;
         Ok(Self {
             at,
             namespace,
@@ -167,10 +170,11 @@ impl MongoStore {
         let longest = self.longest_wait.filter(|_| bound <= READ_TIMEOUT);
         let bound = longest.map_or(bound, |longest| longest.min(bound));
         let link = self.link();
+        let began = Instant::now();
         let mut running = tokio::spawn(call(link.clone()));
         match tokio::time::timeout(bound, &mut running).await {
             Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error)),
+            Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error, Some(began.elapsed()))),
             Ok(Err(_)) => Err(unavailable("the driver's task ended without an answer".to_owned())),
             Err(_) => {
                 self.leave(&link);

@@ -80,7 +80,11 @@ async fn the_exit_code_says_what_a_person_must_do() {
     nowhere.set("store.database", "logins");
     let ended = nowhere.run(&["run", "--once"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(7), ""), "{ended:?}");
-    assert!(ended.stderr.contains("127.0.0.1:1"), "{ended:?}");
+    assert!(ended.stderr.contains(": 127.0.0.1:1 refused the connection (tried for "), "{ended:?}");
+    assert!(ended.stderr.contains("\nhint: does MongoDB run there"), "{ended:?}");
+    assert!(!ended.stderr.contains("Topology"), "{ended:?}");
+    let verbose = nowhere.run(&["run", "--once", "-v"]).await;
+    assert!(verbose.stderr.contains("Topology"), "the driver's words are for the debug log: {verbose:?}");
 
     let mut nodir = scene("nodir", users(1)).await;
     std::fs::write(nodir.folder.path().join("file"), "").unwrap();

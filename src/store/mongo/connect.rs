@@ -52,7 +52,7 @@ pub(super) async fn options(settings: &StoreSettings, concurrency: usize) -> Res
     let mut options = match parsed {
         Ok(Ok(options)) => options,
         Ok(Err(error)) if matches!(*error.kind, ErrorKind::DnsResolve { .. } | ErrorKind::Io(_)) => {
-            return Err(failure::sort(&hosts, "look up its hosts", &error));
+            return Err(failure::sort(&hosts, "look up its hosts", &error, None));
         }
         Ok(Err(_)) | Err(_) => return Err(StoreError::Settings(EXPECTED_URL.to_owned())),
     };

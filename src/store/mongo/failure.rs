@@ -3,20 +3,41 @@
 //! A server's message may quote the command it refuses, tokens in it, and the driver's error carries the whole reply:
 //! of what the server says only the code is passed on.
 
+use super::unreachable;
 use super::update::Reply;
 use crate::store::StoreError;
 use bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
+use std::time::Duration;
+use tracing::debug;
 
-/// What we tell of an error.
+/// What we tell of an error, and what a person may do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Cause(String);
+#[error("{text}")]
+pub(super) struct Cause {
+    text: String,
+    hint: Option<&'static str>,
+}
 
 impl Cause {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), hint: None }
     }
+
+    pub(super) fn hinted(text: impl Into<String>, hint: &'static str) -> Self {
+        Self { text: text.into(), hint: Some(hint) }
+    }
+
+    pub(super) const fn hint(&self) -> Option<&'static str> {
+        self.hint
+    }
+}
+
+/// What a person may do about a store that is not available, when its error is one of ours and says so.
+pub(in crate::store) fn hint_of(
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+) -> Option<&'static str> {
+    error.downcast_ref::<Cause>().and_then(Cause::hint)
 }
 
 /// The codes (`error_codes.yml` of the server) that we meet: number, name, and whether the same call may go well later.
@@ -92,18 +113,32 @@ fn may_go_well_later(code: i32) -> bool {
     code == OUT_OF_DISK_SPACE || CODES.iter().any(|(known, _, later)| *known == code && *later)
 }
 
-/// Sorts a driver's error.
-pub(super) fn sort(at: &str, action: &'static str, error: &Error) -> StoreError {
+/// Sorts a driver's error, with how long the call took.
+///
+/// What the driver says of servers is a dump of several lines; only the debug log shows it.
+pub(super) fn sort(at: &str, action: &'static str, error: &Error, took: Option<Duration>) -> StoreError {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => {
             let labelled =
                 error.contains_label("RetryableWriteError") || error.contains_label("RetryableError");
             from_code(at, action, command.code, labelled)
         }
-        ErrorKind::Authentication { message, .. } => denied(at, action, AUTHENTICATION_HINT, message.clone()),
-        ErrorKind::Io(source) => unavailable(at, action, format!("the connection failed: {source}")),
-        ErrorKind::ServerSelection { message, .. } => unavailable(at, action, message.clone()),
-        ErrorKind::DnsResolve { message, .. } => unavailable(at, action, format!("DNS: {message}")),
+        ErrorKind::Authentication { message, .. } => {
+            debug!(at, action, "the driver says: {message}");
+            denied(at, action, AUTHENTICATION_HINT, NOT_ACCEPTED.to_owned())
+        }
+        ErrorKind::Io(source) => {
+            debug!(at, action, "the driver says: {source}");
+            away(at, action, unreachable::connection(source))
+        }
+        ErrorKind::ServerSelection { message, .. } => {
+            debug!(at, action, "the driver says: {message}");
+            away(at, action, unreachable::selection(message, took))
+        }
+        ErrorKind::DnsResolve { message, .. } => {
+            debug!(at, action, "the driver says: {message}");
+            away(at, action, unreachable::unresolved())
+        }
         ErrorKind::ConnectionPoolCleared { .. } => {
             unavailable(at, action, "another call found the server gone".to_owned())
         }
@@ -129,6 +164,7 @@ pub(super) fn sort(at: &str, action: &'static str, error: &Error) -> StoreError 
     }
 }
 
+const NOT_ACCEPTED: &str = "the server does not accept the user name or the password";
 const AUTHENTICATION_HINT: &str = "look at the user name, the password and `authSource` in the store's URL";
 const UNKNOWN_HINT: &str = "look up the code in the MongoDB manual, under \"Error Codes\"";
 
@@ -148,11 +184,20 @@ fn from_code(at: &str, action: &'static str, code: i32, labelled: bool) -> Store
 }
 
 fn unavailable(at: &str, action: &'static str, cause: String) -> StoreError {
-    StoreError::Unavailable { at: at.to_owned(), action, source: Box::new(Cause(cause)) }
+    away(at, action, Cause::new(cause))
+}
+
+fn away(at: &str, action: &'static str, cause: Cause) -> StoreError {
+    StoreError::Unavailable { at: at.to_owned(), action, source: Box::new(cause) }
 }
 
 pub(super) fn denied(at: &str, action: &'static str, hint: &str, cause: String) -> StoreError {
-    StoreError::Denied { at: at.to_owned(), action, hint: hint.to_owned(), source: Box::new(Cause(cause)) }
+    StoreError::Denied {
+        at: at.to_owned(),
+        action,
+        hint: hint.to_owned(),
+        source: Box::new(Cause::new(cause)),
+    }
 }
 
 /// The server's code behind an error that [`sort`] made of a command that failed with it.
