@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub enum JournalError {
     /// Another process has it.
     #[error(
-        "the journal in {} is in use by {holder}\nhint: one Evergrant per state directory; stop the other one, or set `state_dir` (`EVERGRANT_STATE_DIR`) for this one",
+        "the journal in {} is in use by {holder}\nhint: one process at a time may use a journal; to run a pass now, stop the service, run `evergrant run --once`, and start the service again",
         directory.display()
     )]
     Held {

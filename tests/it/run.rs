@@ -173,15 +173,15 @@ async fn a_second_ctrl_c_gives_up_the_answers_and_the_next_start_asks_again() {
         assert_ne!(tokio::io::AsyncBufReadExt::read_line(&mut stderr, &mut said).await.unwrap(), 0, "{said}");
     }
     signal(&child, Signal::SIGTERM);
+    tokio::io::AsyncReadExt::read_to_string(&mut stderr, &mut said).await.unwrap();
     let ended = Ended::of(child).await;
     assert_eq!(ended.code, Some(4), "{ended:?} {said}");
     assert!(ended.stdout.contains("\"given_up\": 2"), "{ended:?}");
+    assert!(said.contains("as asked again; 2 grants given up without an answer"), "{said}");
     scene.sandbox.set_faults(FaultScript::default());
-    tokio::io::AsyncReadExt::read_to_string(&mut stderr, &mut said).await.unwrap();
     let again = scene.run(&ONCE).await;
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(again.json()["recovery"]["unsettled"], 2, "{again:?}");
-    assert!(said.contains("as asked again; 2 grants given up without an answer"), "{said}");
     assert_eq!(scene.audit().await.kept, 30);
 }
 
@@ -194,6 +194,8 @@ async fn a_second_process_on_the_same_journal_is_refused_by_the_name_of_the_firs
     let second = scene.run(&ONCE).await;
     assert_eq!(second.code, Some(6), "{second:?}");
     assert!(second.stderr.contains(&format!("process {}", first.id().unwrap())), "{second:?}");
+    assert!(second.stderr.contains("stop the service, run `evergrant run --once`, and start"), "{second:?}");
+    assert!(!second.stderr.contains("STATE_DIR"), "no second journal for one store: {second:?}");
     first.kill().await.unwrap();
 }
 
