@@ -56,6 +56,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// The providers, sorted by name; empty where the command needs none.
     pub providers: Vec<Arc<Provider>>,
+    /// The names of all providers that are configured, also where the command needs none; they may lack credentials.
+    pub provider_names: Vec<String>,
     /// When passes start.
     pub schedule: Schedule,
     /// The directory of the journal and of the embedded store; it may not exist yet.
@@ -175,6 +177,7 @@ impl Config {
         let config = Self {
             store,
             providers: Vec::new(),
+            provider_names: providers::names(&layers),
             schedule,
             state_dir,
             journal,

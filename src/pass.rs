@@ -21,6 +21,7 @@ mod release;
 mod retry;
 mod settle;
 mod sink;
+mod strangers;
 
 pub use orphans::{Applied, ApplyError};
 pub use retry::Retried;

@@ -65,6 +65,12 @@ impl Scope {
     }
 }
 
+/// The names of all providers that are configured, with or without what they need.
+pub(super) fn names(layers: &Layers) -> Vec<String> {
+    let named = layers.provider_names();
+    if named.is_empty() { layers.text("provider").into_iter().collect() } else { named }
+}
+
 /// Every provider of the configuration; `credentials` is systemd's directory.
 pub(super) fn build(layers: &Layers, credentials: Option<&Path>) -> Result<Vec<Registration>, ConfigError> {
     let names = layers.provider_names();
