@@ -56,11 +56,9 @@ async fn a_user_is_shown_with_why_and_what_to_do_in_each_state() {
         let by_id = only(&show(&scene, &format!("{:024x}", 4)).await);
         assert_eq!(by_id["subject"], "user-000004@example.com");
         let text = scene.run(&["tokens", "show", "user-000004@example.com"]).await;
-        for part in [
-            "invalid_grant (refused, HTTP 400)",
-            "no pass asks for it",
-            "next         the person must log in",
-        ] {
+        for part in
+            ["invalid_grant (refused, HTTP 400)", "no pass asks for it", "next         The user must log in"]
+        {
             assert!(text.stdout.contains(part), "{part}: {text:?}");
         }
     }

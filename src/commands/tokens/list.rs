@@ -1,13 +1,14 @@
 //! `evergrant tokens list`: who is in which state; never a token.
 
 use super::check_embedded_file;
-use super::state::{ListedDocument, Providers, REFUSED_ONCE, StateNow};
+use super::state::{ListedDocument, Providers, StateNow};
 use crate::cli::{Format, ListArgs};
 use crate::clock::Timestamp;
 use crate::commands::shown::{self, Reader};
 use crate::commands::{CommandError, Surroundings, connect};
 use crate::config::Config;
 use crate::report::summary::Exit;
+use crate::token::Reason;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -178,7 +179,9 @@ impl Totals {
     fn text(&self) -> String {
         let state = |(state, count): (&StateNow, &u64)| {
             let refused = match (state, self.refused_once) {
-                (StateNow::Live, 1..) => format!(" ({} of them {REFUSED_ONCE})", self.refused_once),
+                (StateNow::Live, 1..) => {
+                    format!(" ({} of them {})", self.refused_once, Reason::RefusedOnce.word())
+                }
                 _ => String::new(),
             };
             format!("{} {count}{refused}", state.as_str())
@@ -220,7 +223,7 @@ impl ListedDocument {
         }
         match code {
             None => shown::NOTHING.to_owned(),
-            Some(code) if self.refused_once => format!("{REFUSED_ONCE}: {code}"),
+            Some(code) if self.refused_once => format!("{}: {code}", Reason::RefusedOnce.word()),
             Some(code) if self.state.is_asked() && self.due_at.is_some_and(|at| at > now) => {
                 format!("put off: {code}")
             }
@@ -233,7 +236,7 @@ impl ListedDocument {
 mod tests {
     use super::super::state::tests::{at, document, listed, marked};
     use super::*;
-    use crate::token::{Bookkeeping, Malformed, State};
+    use crate::token::{Bookkeeping, Evidence, Malformed, State};
 
     fn now() -> Timestamp {
         at("2026-11-21T03:00:00Z")
@@ -245,7 +248,7 @@ mod tests {
         let refused = Bookkeeping { due_at, ..marked(State::Live, "invalid_grant", Some("a")) };
         let mut away = Bookkeeping { due_at, ..marked(State::Live, "http_503", Some("a")) };
         if let Some(error) = &mut away.last_error {
-            "transient".clone_into(&mut error.class);
+            error.class = Evidence::Transient.into();
         }
         let page = [
             listed(document(Ok("a"), marked(State::NeedsLogin, "invalid_grant", Some("a")))),
@@ -255,7 +258,9 @@ mod tests {
             listed(document(Err(Malformed::Null), Bookkeeping::default())),
         ];
         let mut writer = Writer::new(Format::Text, false, now());
-        page.iter().for_each(|document| writer.count(document));
+        for document in &page {
+            writer.count(document);
+        }
         let pages =
             [writer.page(&page).unwrap(), writer.page(&page[4..]).unwrap(), writer.end(false).unwrap()];
         insta::assert_snapshot!(pages.concat());
@@ -285,7 +290,9 @@ mod tests {
             let mut writer = Writer::new(Format::Json, false, now());
             let mut text = String::new();
             for page in pages {
-                page.iter().for_each(|document| writer.count(document));
+                for document in *page {
+                    writer.count(document);
+                }
                 text.push_str(&writer.page(page).unwrap());
             }
             text.push_str(&writer.end(false).unwrap());

@@ -3,13 +3,9 @@
 use crate::cli::StateArg;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::grant::answer::Class;
 use crate::provider::stranger::Stranger;
-use crate::token::{Bookkeeping, LastError, Lease, Malformed, State, Subject, TokenDocument, TokenId};
+use crate::token::{Bookkeeping, Code, Evidence, LastError, Lease, State, Subject, TokenDocument, TokenId};
 use serde::Serialize;
-
-/// What a live document is called whose token the provider has refused, and which isn't marked for it.
-pub(super) const REFUSED_ONCE: &str = "refused_once";
 
 /// One document's state.
 #[derive(Debug, Clone, Serialize)]
@@ -68,10 +64,10 @@ impl StateNow {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
-            Self::Live => State::Live.as_str(),
-            Self::NeedsLogin => State::NeedsLogin.as_str(),
-            Self::LostInFlight => State::LostInFlight.as_str(),
-            Self::Malformed => State::Malformed.as_str(),
+            Self::Live => State::Live.word(),
+            Self::NeedsLogin => State::NeedsLogin.word(),
+            Self::LostInFlight => State::LostInFlight.word(),
+            Self::Malformed => State::Malformed.word(),
         }
     }
 
@@ -152,8 +148,7 @@ fn was_never_asked(bookkeeping: &Bookkeeping) -> bool {
 }
 
 fn names_no_provider(error: Option<&LastError>) -> bool {
-    let codes = [Malformed::UnknownProvider(Subject::new("")).code(), Malformed::NoProvider.code()];
-    error.is_some_and(|error| codes.contains(&error.code.as_str()))
+    error.is_some_and(|error| error.code.is(Code::UnknownProvider) || error.code.is(Code::NoProvider))
 }
 
 impl ListedDocument {
@@ -162,12 +157,13 @@ impl ListedDocument {
         let stranger = providers.stranger(&document);
         let before = document.bookkeeping.state;
         // What was seen of an earlier token isn't true of this one.
-        let current = state.as_str() == before.as_str()
+        let current = state.as_str() == before.word()
             && (state == StateNow::Malformed || speaks_of_this_token(&document));
         let TokenDocument { id, subject, provider, refresh_token, bookkeeping, .. } = document;
         let last_error = bookkeeping.last_error.filter(|_| current);
-        let refusals = [Class::Refused.word(), Class::Suspected.word()];
-        let refused = last_error.as_ref().is_some_and(|error| refusals.contains(&error.class.as_str()));
+        let refused = last_error
+            .as_ref()
+            .is_some_and(|error| error.class.is(Evidence::Refused) || error.class.is(Evidence::Suspected));
         let malformed = refresh_token.err().or_else(|| stranger.as_ref().map(Stranger::malformed));
         Self {
             id,
@@ -195,7 +191,7 @@ impl ListedDocument {
 
     /// What is wrong with its provider, where it names none that is configured.
     pub(super) fn stranger(&self) -> Option<Stranger> {
-        let codes = [Malformed::UnknownProvider(Subject::new("")).code(), Malformed::NoProvider.code()];
+        let codes = [Code::UnknownProvider.word(), Code::NoProvider.word()];
         self.malformed.filter(|code| codes.contains(code))?;
         Some(Stranger {
             named: self.provider.as_deref().map(Subject::new),
@@ -207,7 +203,7 @@ impl ListedDocument {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::token::RefreshToken;
+    use crate::token::{Malformed, RefreshToken};
 
     pub(in crate::commands::tokens) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -234,8 +230,8 @@ pub(super) mod tests {
             fingerprint: token.map(|token| RefreshToken::new(token.to_owned()).fingerprint()),
             failures: 1,
             last_error: Some(LastError {
-                class: "refused".to_owned(),
-                code: code.to_owned(),
+                class: Evidence::Refused.into(),
+                code: code.into(),
                 http_status: Some(400),
                 at: at("2026-11-14T03:00:00Z"),
                 lost: None,

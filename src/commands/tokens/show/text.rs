@@ -64,22 +64,24 @@ impl ShownDocument {
                 utc(self.document.due_at)
             };
         };
+        let wake = utc(Some(wake));
         let due = match self.document.due_at {
-            Some(at) if at > now => utc(Some(at)),
-            _ => "now".to_owned(),
+            None => return format!("now (it has no due date yet); the schedule wakes next at {wake}"),
+            Some(at) if at <= now => {
+                return format!("now, since {}; the schedule wakes next at {wake}", utc(Some(at)));
+            }
+            Some(at) => utc(Some(at)),
         };
         let why = if self.document.is_claimed(now) {
-            ": then the claim ends"
+            " (then the claim ends)"
         } else if self.document.last_error.is_some() {
-            ": put off after the last error"
-        } else if self.document.due_at.is_none() {
-            ": never put off"
+            " (put off after the last error)"
         } else if self.document.refreshed_at.is_some() {
-            ": planned when it was refreshed"
+            " (planned when it was refreshed)"
         } else {
             ""
         };
-        format!("{due}{why}; the schedule wakes next at {}", utc(Some(wake)))
+        format!("{due}{why}; the first wake after that is at {wake}")
     }
 
     fn claim_text(&self, now: Timestamp) -> String {
