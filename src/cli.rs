@@ -91,7 +91,17 @@ pub enum Command {
     Providers(ProvidersCommand),
     /// Run a local OAuth provider for rehearsals, with rotation, limits and faults.
     #[command(
-        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s"
+        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s\n\n\
+                      Endpoints beside /token:\n  \
+                      GET  /users                  all users as token documents, one a line\n  \
+                      POST /users?count=N          make N more users, and print them\n  \
+                      POST /control/login/USER     a new login: a new pair, printed\n  \
+                      POST /control/revoke/USER    end a login: its tokens are refused from now on\n  \
+                      GET  /control/faults         the fault script; POST sets another one\n  \
+                      GET  /ledger                 what happened, in numbers\n  \
+                      GET  /ledger/users           each user, one a line\n  \
+                      GET  /ledger/tokens          each refresh token that was handed out, one a line\n  \
+                      POST /ledger/audit           documents in, and how many hold the newest token out"
     )]
     Sandbox(SandboxArgs),
     /// Refresh 1,000 made-up users at a local provider, and check the result against its ledger.
@@ -144,16 +154,29 @@ pub enum TokensCommand {
     /// Give the embedded store's documents back as JSON lines.
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
     Export,
-    /// List documents with their state; never their tokens.
-    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login")]
-    List {
-        /// Only those in this state.
-        #[arg(long, value_enum)]
-        state: Option<StateArg>,
-        /// At most so many.
-        #[arg(long, value_name = "N")]
-        limit: Option<NonZeroU64>,
+    /// List documents with their state, and count them by state; never their tokens.
+    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login,lost_in_flight")]
+    List(ListArgs),
+    /// Show why one user is refreshed or not: state, last error, claim, journal, and what to do next; never a token.
+    #[command(after_help = "Example:\n  evergrant tokens show ann@example.com")]
+    Show {
+        /// The subject as logs and reports show it (an email, a user id), or the `_id` of a document.
+        user: String,
     },
+}
+
+/// `evergrant tokens list`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ListArgs {
+    /// Only documents in one of these states: `needs_login,lost_in_flight`; may be repeated.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub state: Vec<StateArg>,
+    /// Only documents whose provider field holds this name.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Stop after this many documents; then nothing is counted.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroU64>,
 }
 
 /// What an imported file is.
@@ -169,6 +192,8 @@ pub enum InputFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum StateArg {
+    /// Evergrant never asked for this token yet.
+    New,
     /// The login works, as far as we know.
     Live,
     /// The person must log in again.
@@ -242,9 +267,12 @@ pub struct SandboxArgs {
     /// So many of them have a dead refresh token.
     #[arg(long, default_value_t = 0)]
     pub dead: usize,
-    /// Seed of tokens and faults: the same seed and the same requests give the same answers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of tokens and faults: the same seed and the same requests give the same answers [default: random, printed].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write the users as token documents into this file, one JSON object a line, for `mongoimport` or `tokens import`.
+    #[arg(long, value_name = "FILE")]
+    pub documents: Option<PathBuf>,
     /// What happens to a redeemed refresh token.
     #[arg(long, value_enum, default_value_t = RotationArg::Rotate)]
     pub rotation: RotationArg,

@@ -22,6 +22,7 @@ mod retry;
 mod settle;
 mod sink;
 mod stop;
+mod strangers;
 
 pub use orphans::{Applied, ApplyError};
 pub use retry::Retried;

@@ -5,6 +5,7 @@
 
 pub mod profile;
 pub mod rate;
+pub mod stranger;
 
 use rate::Rate;
 use secrecy::{ExposeSecret, SecretString};

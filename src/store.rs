@@ -16,6 +16,8 @@ pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
 
+pub use document::ids_shown_as;
+
 /// Where the documents are and how they look.
 #[derive(Clone)]
 pub struct StoreSettings {
@@ -87,6 +89,17 @@ pub fn sqlite_path(url: &str) -> Option<&str> {
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
+/// The hosts of a MongoDB URL, `db1:27017,db2`, and what follows them up to the options: `/logins`, `/` or nothing.
+///
+/// Cut as the driver cuts it: the options begin at the first `?`, and only the `@` before them ends the password.
+/// Cosmos DB has `@` in an option (`appName=@account@`).
+pub(crate) fn hosts_and_path(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let before_options = rest.split('?').next().unwrap_or_default();
+    let after_password = before_options.rsplit_once('@').map_or(before_options, |(_, hosts)| hosts);
+    after_password.split_at(after_password.find('/').unwrap_or(after_password.len()))
+}
+
 /// A collection of token documents.
 ///
 /// Every method must run to completion once polled; a caller that wants a bound spawns it and bounds the handle.
@@ -95,6 +108,11 @@ pub fn sqlite_path(url: &str) -> Option<&str> {
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Where this is, for people: `logins.tokens at db1:27017`; never credentials.
     fn describe(&self) -> String;
+
+    /// The collection as `mongosh` names it, to make a line to paste of it; `None` where the store has no such shell.
+    fn in_mongosh(&self) -> Option<String> {
+        None
+    }
 
     /// Which documents these are, wherever the server stands: the journal's rows belong to them.
     fn identity(&self) -> String;
@@ -132,6 +150,44 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Reads documents in `_id` order, whatever their state; for `tokens list` and `check`.
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError>;
+
+    /// Reads up to `limit` documents of which any mapped subject field shows exactly this text, in no particular order.
+    async fn of_subject(&self, subject: &str, limit: usize) -> Result<Vec<TokenDocument>, StoreError>;
+
+    /// Which of these documents `documents.filter` leaves out, so that no pass reads them.
+    async fn left_out(&self, ids: &[TokenId]) -> Result<Vec<TokenId>, StoreError>;
+
+    /// Counts the documents whose provider field holds none of these names; none where no field is mapped.
+    async fn strangers(&self, providers: &[String]) -> Result<Strangers, StoreError>;
+
+    /// The TTL indexes of the collection. Empty where the store has none, and where it may not list them.
+    async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError>;
+}
+
+/// Different provider names that [`Store::strangers`] tells apart; a wrongly mapped field may hold millions.
+pub const MOST_STRANGE_NAMES: usize = 20;
+
+/// Documents that name no configured provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Strangers {
+    /// Those whose provider field is absent, empty, or not a text.
+    pub without: u64,
+    /// Those whose provider field holds another name.
+    pub other: u64,
+    /// Other names and how many documents hold each, most frequent first; at most [`MOST_STRANGE_NAMES`]. Among very
+    /// many documents these are counts of a part of them.
+    pub names: Vec<(String, u64)>,
+}
+
+/// An index by which the store deletes documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TtlIndex {
+    /// Its name.
+    pub name: String,
+    /// The dotted field that holds the date.
+    pub field: String,
+    /// Seconds from that date until the document is deleted.
+    pub after_seconds: i64,
 }
 
 /// What [`Store::prepare`] found.

@@ -3,6 +3,7 @@
 use super::insist::STORE_PATIENCE;
 use super::plan::{Landed, Next};
 use super::redeem::{Attempt, Redeemer, Returned};
+use super::strangers::Strangers;
 use super::{Line, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::Wire;
@@ -350,11 +351,14 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
 
 /// Names the documents whose provider nobody configured; they are malformed until somebody does.
 pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
-    let name = async |pulled| match pulled {
+    // Strangers are looked for by a pass that asks every provider.
+    let mut found = Strangers::new(line.gates.iter().map(|(name, _)| name.to_string()).collect());
+    let mut name = async |pulled| match pulled {
         Pulled::Known(document) => known(&line, &document),
         Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
         Pulled::Malformed(document) => {
             line.report.touched();
+            found.add(&document);
             if let Err(malformed) = document.refresh_token.clone() {
                 let _ = landed.send(Landed::Malformed { document, malformed }).await;
             }
@@ -380,5 +384,6 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
     for pulled in rest.pulled {
         name(pulled).await;
     }
+    found.tell();
     0
 }

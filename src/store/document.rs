@@ -69,6 +69,27 @@ pub(super) fn id_value(id: &TokenId) -> Option<Bson> {
     Bson::try_from(json).ok()
 }
 
+/// The `_id`s that a text may stand for: as logs show them, as `mongosh` does, or the bare value.
+#[must_use]
+pub fn ids_shown_as(text: &str) -> Vec<TokenId> {
+    let text = text.trim();
+    let text = text.strip_prefix("_id ").unwrap_or(text);
+    let in_mongosh = text.strip_prefix("ObjectId(").and_then(|rest| rest.strip_suffix(')'));
+    let bare = in_mongosh.map_or(text, |hex| hex.trim_matches(['"', '\'']));
+    let json = serde_json::from_str::<serde_json::Value>(text).ok();
+    let values = [
+        Some(Bson::from(bare)),
+        bson::oid::ObjectId::parse_str(bare).ok().map(Bson::ObjectId),
+        bare.parse().ok().map(Bson::Int32),
+        bare.parse().ok().map(Bson::Int64),
+        json.and_then(|json| Bson::try_from(json).ok()),
+    ];
+    let mut ids: Vec<_> = values.into_iter().flatten().map(token_id).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
 /// An instant as a BSON date.
 pub(super) fn date(at: Timestamp) -> Bson {
     Bson::DateTime(bson::DateTime::from_millis(at.timestamp_millis()))
@@ -313,6 +334,29 @@ mod tests {
         }
         assert_eq!(id_value(&TokenId::from_extended_json("not json")), None);
         assert_eq!(id_value(&TokenId::from_extended_json(r#"{"$oid":"zz"}"#)), None);
+    }
+
+    #[test]
+    fn an_id_is_known_by_each_way_in_which_people_write_it() {
+        let object_id = TokenId::from_extended_json(r#"{"$oid":"507f1f77bcf86cd799439011"}"#);
+        for text in [
+            "507f1f77bcf86cd799439011",
+            r#"{"$oid":"507f1f77bcf86cd799439011"}"#,
+            r#"_id {"$oid":"507f1f77bcf86cd799439011"}"#,
+            "ObjectId('507f1f77bcf86cd799439011')",
+            r#"ObjectId("507f1f77bcf86cd799439011")"#,
+        ] {
+            assert!(ids_shown_as(text).contains(&object_id), "{text}");
+        }
+        for (text, id) in [
+            ("7", r#"{"$numberInt":"7"}"#),
+            ("7", r#"{"$numberLong":"7"}"#),
+            ("7", "\"7\""),
+            ("ann", "\"ann\""),
+            ("_id \"ann\"", "\"ann\""),
+        ] {
+            assert!(ids_shown_as(text).contains(&TokenId::from_extended_json(id)), "{text}");
+        }
     }
 
     #[test]

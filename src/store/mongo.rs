@@ -8,7 +8,7 @@
 use super::document::{date, id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError, StoreSettings,
+    StoreError, StoreSettings, Strangers, TtlIndex,
 };
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ pub(super) use failure::hint_of;
 mod claim;
 mod connect;
 mod failure;
+mod look_up;
 mod prepare;
 mod query;
 mod raw;
@@ -331,6 +332,10 @@ impl Store for MongoStore {
         self.at.clone()
     }
 
+    fn in_mongosh(&self) -> Option<String> {
+        Some(self.shell_name())
+    }
+
     fn identity(&self) -> String {
         format!("mongodb {}", self.namespace)
     }
@@ -454,5 +459,21 @@ impl Store for MongoStore {
             }
         }
         Ok(page.finish())
+    }
+
+    async fn of_subject(&self, subject: &str, limit: usize) -> Result<Vec<TokenDocument>, StoreError> {
+        self.find_subject(subject, limit).await
+    }
+
+    async fn left_out(&self, ids: &[TokenId]) -> Result<Vec<TokenId>, StoreError> {
+        self.find_left_out(ids).await
+    }
+
+    async fn strangers(&self, providers: &[String]) -> Result<Strangers, StoreError> {
+        self.count_strangers(providers).await
+    }
+
+    async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
+        self.find_ttl_indexes().await
     }
 }

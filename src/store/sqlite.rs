@@ -5,7 +5,7 @@
 
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError,
+    StoreError, Strangers, TtlIndex,
 };
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -20,6 +20,7 @@ use std::{
 
 mod file;
 mod json;
+mod look_up;
 mod open;
 mod rows;
 mod transfer;
@@ -245,5 +246,30 @@ impl Store for SqliteStore {
             rows::list(connection, mapping, after.as_ref(), limit)
         })
         .await
+    }
+
+    async fn of_subject(&self, subject: &str, limit: usize) -> Result<Vec<TokenDocument>, StoreError> {
+        let subject = subject.to_owned();
+        self.reading("look for a subject", move |connection, mapping| {
+            look_up::of_subject(connection, mapping, &subject, limit)
+        })
+        .await
+    }
+
+    async fn left_out(&self, _ids: &[TokenId]) -> Result<Vec<TokenId>, StoreError> {
+        // There is no filter here: `open` refuses one.
+        Ok(Vec::new())
+    }
+
+    async fn strangers(&self, providers: &[String]) -> Result<Strangers, StoreError> {
+        let providers = providers.to_vec();
+        self.reading("count documents of other providers", move |connection, mapping| {
+            look_up::strangers(connection, mapping, &providers)
+        })
+        .await
+    }
+
+    async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
+        Ok(Vec::new())
     }
 }

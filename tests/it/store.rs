@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 mod claims;
 mod imports;
+mod look_up;
 mod mongo_only;
 mod pages;
 mod updates;

@@ -24,11 +24,13 @@ pub(in crate::config) fn nearest_variable(name: &str) -> Option<String> {
 pub(crate) fn nearest_of<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Two names of which this share is alike are taken for one name and a slip.
     const ALIKE: f64 = 0.6;
+    let given = given.to_lowercase();
     let likeness = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
         let last = |name: &str| name.rsplit(['.']).next().unwrap_or(name).to_owned();
-        let whole = strsim::normalized_damerau_levenshtein(given, candidate);
+        let whole = strsim::normalized_damerau_levenshtein(&given, &candidate);
         // `uri` for `store.url`; a little less than the whole name, so that `token_url` wins over `store.url`.
-        let ends = strsim::normalized_damerau_levenshtein(&last(given), &last(candidate));
+        let ends = strsim::normalized_damerau_levenshtein(&last(&given), &last(&candidate));
         whole.max(ends * 0.95)
     };
     candidates
@@ -54,6 +56,7 @@ mod tests {
             ("documents.refreshtoken", Some("documents.refresh_token")),
             ("providers.box.client_ident", Some("providers.box.client_id")),
             ("colour", None),
+            ("CLIENT_ID", Some("client_id")),
         ] {
             assert_eq!(nearest(given).as_deref(), meant, "{given}");
         }

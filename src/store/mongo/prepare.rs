@@ -111,17 +111,19 @@ impl MongoStore {
     }
 
     fn index_command(&self, keys: Document) -> String {
+        let keys = Bson::Document(keys).into_relaxed_extjson();
+        format!("{}.createIndex({keys}, {{ name: \"{INDEX_NAME}\" }})", self.shell_name())
+    }
+
+    /// The collection in `mongosh`.
+    pub(super) fn shell_name(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        format!(
-            "db.getSiblingDB({}).getCollection({}).createIndex({}, {{ name: \"{INDEX_NAME}\" }})",
-            quoted(&self.namespace.db),
-            quoted(&self.namespace.coll),
-            Bson::Document(keys).into_relaxed_extjson(),
-        )
+        let (database, collection) = (quoted(&self.namespace.db), quoted(&self.namespace.coll));
+        format!("db.getSiblingDB({database}).getCollection({collection})")
     }
 }
 
-fn first_batch(reply: &Document) -> &[Bson] {
+pub(super) fn first_batch(reply: &Document) -> &[Bson] {
     let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     batch.map(Vec::as_slice).unwrap_or_default()
 }

@@ -146,6 +146,11 @@ impl Reading {
         Self { conditions: vec![doc! { "_id": { "$in": ids } }], projection, ..Self::default() }
     }
 
+    /// Up to `limit` documents that meet all conditions, with the fields that we read elsewhere.
+    pub(super) fn matching(mapping: &Mapping, conditions: Vec<Document>, limit: usize) -> Self {
+        Self { conditions, projection: projection(mapping), limit: Some(limit), ..Self::default() }
+    }
+
     /// The filter and the options; the server gives up a little before `bound`, so that nothing is left running there.
     pub(super) fn into_options(self, bound: Duration) -> (Document, FindOptions) {
         let options = FindOptions::builder()
@@ -331,7 +336,7 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
     doc! { "$or": paths.map(|path| doc! { path: { "$type": "array" } }).collect::<Vec<_>>() }
 }
 
-fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Option<Document> {
+pub(super) fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Option<Document> {
     let value = field(mapping.provider.as_ref()?);
     match providers {
         ProviderFilter::Any => None,

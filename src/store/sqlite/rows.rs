@@ -105,7 +105,7 @@ fn belongs(document: &TokenDocument, providers: &ProviderFilter) -> bool {
 }
 
 /// Decodes `id, fields, bookkeeping`; fields that aren't JSON any more read as a document without any.
-fn read_row(row: &Row<'_>, mapping: &Mapping) -> rusqlite::Result<TokenDocument> {
+pub(super) fn read_row(row: &Row<'_>, mapping: &Mapping) -> rusqlite::Result<TokenDocument> {
     let id = TokenId::from_extended_json(row.get::<_, String>(0)?);
     let fields: Object = serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
     let bookkeeping = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref());

@@ -8,6 +8,7 @@ use evergrant::clock::Timestamp;
 use evergrant::grant::answer::Class;
 use evergrant::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Position, Readiness, Store, StoreError,
+    Strangers, TtlIndex,
 };
 use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -229,6 +230,22 @@ impl Store for Collection {
 
     async fn list(&self, _after: Option<&Position>, _limit: usize) -> Result<DuePage, StoreError> {
         Err(unavailable("list"))
+    }
+
+    async fn of_subject(&self, _subject: &str, _limit: usize) -> Result<Vec<TokenDocument>, StoreError> {
+        Err(unavailable("look for a subject"))
+    }
+
+    async fn left_out(&self, _ids: &[TokenId]) -> Result<Vec<TokenId>, StoreError> {
+        Err(unavailable("look for documents outside of the filter"))
+    }
+
+    async fn strangers(&self, _providers: &[String]) -> Result<Strangers, StoreError> {
+        Err(unavailable("count documents of other providers"))
+    }
+
+    async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
+        Err(unavailable("list the indexes"))
     }
 }
 

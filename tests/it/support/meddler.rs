@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Position, Readiness, Store, StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Position, Readiness, Store, StoreError, Strangers,
+    TtlIndex,
 };
 use evergrant::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -146,5 +147,21 @@ impl Store for Meddler {
 
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
         self.inner.list(after, limit).await
+    }
+
+    async fn of_subject(&self, subject: &str, limit: usize) -> Result<Vec<TokenDocument>, StoreError> {
+        self.inner.of_subject(subject, limit).await
+    }
+
+    async fn left_out(&self, ids: &[TokenId]) -> Result<Vec<TokenId>, StoreError> {
+        self.inner.left_out(ids).await
+    }
+
+    async fn strangers(&self, providers: &[String]) -> Result<Strangers, StoreError> {
+        self.inner.strangers(providers).await
+    }
+
+    async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
+        self.inner.ttl_indexes().await
     }
 }
