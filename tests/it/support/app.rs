@@ -87,7 +87,10 @@ impl App {
             ("client_id", &self.sandbox.config().client_id),
             ("client_secret", &self.sandbox.config().client_secret),
         ];
-        let answer = self.client.post(self.sandbox.token_url()).form(&form).send().await.unwrap();
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.client.post(self.sandbox.token_url()).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.send().await.unwrap();
         if !answer.status().is_success() {
             self.done.refused.insert(token.to_owned());
             return;
