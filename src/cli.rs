@@ -2,9 +2,16 @@
 
 use crate::journal::EntryId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "rehearsal")]
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
+#[cfg(feature = "rehearsal")]
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+/// The end of the help, where there is a demo.
+const TRY_IT: &str =
+    if cfg!(feature = "rehearsal") { "\n\nTry it without any configuration:\n  evergrant demo" } else { "" };
 
 /// Certbot for OAuth refresh tokens: refreshes a whole collection of token documents, and loses none.
 #[derive(Debug, Parser)]
@@ -13,11 +20,10 @@ use std::path::PathBuf;
     version,
     about,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all well · 1 internal error · 2 usage or configuration, or no document can be worked on · \
+    after_help = format!("Exit codes: 0 all well · 1 internal error · 2 usage or configuration, or no document can be worked on · \
                   3 some users must log in again, or were lost in flight · 4 none of these, but some are still due · 5 the provider \
                   rejected the client, or refused far more than usual; nobody was marked for it · 6 another process holds the \
-                  journal · 7 store or journal not available, or a new pair isn't written yet\n\n\
-                  Try it without any configuration:\n  evergrant demo"
+                  journal · 7 store or journal not available, or a new pair isn't written yet{TRY_IT}")
 )]
 pub struct Cli {
     /// What to do.
@@ -90,6 +96,7 @@ pub enum Command {
     #[command(subcommand)]
     Providers(ProvidersCommand),
     /// Run a local OAuth provider for rehearsals, with rotation, limits and faults.
+    #[cfg(feature = "rehearsal")]
     #[command(
         after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s\n\n\
                       Endpoints beside /token:\n  \
@@ -105,6 +112,7 @@ pub enum Command {
     )]
     Sandbox(SandboxArgs),
     /// Refresh 1,000 made-up users at a local provider, and check the result against its ledger.
+    #[cfg(feature = "rehearsal")]
     #[command(after_help = "Example:\n  evergrant demo --crash")]
     Demo(DemoArgs),
 }
@@ -256,6 +264,7 @@ pub enum ProvidersCommand {
 }
 
 /// `evergrant sandbox`.
+#[cfg(feature = "rehearsal")]
 #[derive(Debug, Clone, Args)]
 pub struct SandboxArgs {
     /// Where to listen; port 0 takes a free one.
@@ -303,6 +312,7 @@ pub struct SandboxArgs {
 }
 
 /// What a sandbox does with a redeemed refresh token.
+#[cfg(feature = "rehearsal")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RotationArg {
     /// A new one each time.
@@ -314,6 +324,7 @@ pub enum RotationArg {
 }
 
 /// `evergrant demo`.
+#[cfg(feature = "rehearsal")]
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Kill the process in the middle of the pass with SIGKILL, start it again, and show what recovery found.

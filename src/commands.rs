@@ -1,10 +1,12 @@
 //! The commands: each takes its arguments and the surroundings, prints data to stdout, and ends with an exit code.
 
 pub mod check;
+#[cfg(feature = "rehearsal")]
 pub mod demo;
 pub mod journal;
 pub mod providers;
 pub mod run;
+#[cfg(feature = "rehearsal")]
 pub mod sandbox;
 mod shown;
 pub mod tokens;
@@ -200,5 +202,5 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
     Ok(crate::store::connect_with_room(&config.store, concurrency.max(1), floor_bytes).await?)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rehearsal"))]
 mod tests;

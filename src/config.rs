@@ -288,7 +288,10 @@ fn read_if_there(path: &Path) -> Result<Option<String>, ConfigError> {
 
 /// A file's path as a person would type it here.
 fn shown(path: &Path, inputs: &Inputs) -> String {
-    path.strip_prefix(&inputs.working_directory).unwrap_or(path).display().to_string()
+    let here = &inputs.working_directory;
+    // A service stands in `/`, and everything is below that.
+    let below = if here.parent().is_some() { path.strip_prefix(here).unwrap_or(path) } else { path };
+    below.display().to_string()
 }
 
 fn state_dir(layers: &Layers, inputs: &Inputs) -> Result<PathBuf, ConfigError> {

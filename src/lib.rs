@@ -59,6 +59,7 @@ pub mod silence;
 pub mod telemetry;
 
 // The provider that judges us, and the places where a test kills us.
+#[cfg(feature = "rehearsal")]
 pub mod sandbox;
 
 pub mod kill_point;

@@ -33,7 +33,9 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit,
         Command::Tokens(command) => commands::tokens::run(command, surroundings).await,
         Command::Journal(command) => commands::journal::run(command, surroundings).await,
         Command::Providers(command) => commands::providers::run(command, surroundings).await,
+        #[cfg(feature = "rehearsal")]
         Command::Sandbox(args) => commands::sandbox::run(args, surroundings).await,
+        #[cfg(feature = "rehearsal")]
         Command::Demo(args) => commands::demo::run(args, surroundings).await,
     }
 }

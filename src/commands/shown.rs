@@ -5,7 +5,6 @@ use crate::clock::Timestamp;
 use crate::config::words;
 use crate::token::Subject;
 use chrono::TimeDelta;
-use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{self, Write as _};
 
 /// What stands where there is nothing to show.
@@ -61,29 +60,36 @@ pub(super) fn columns<const N: usize>(
     headers: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(headers);
-    for row in rows {
-        table.add_row(row);
+    let rows: Vec<_> = rows.into_iter().collect();
+    let mut widths = headers.map(width);
+    for row in &rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(width(cell));
+        }
     }
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 2));
-    });
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    let mut text = line(&widths, &headers.map(str::to_owned));
+    for row in &rows {
+        text.push_str(&line(&widths, row));
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// One line of a table that is printed a page at a time; each cell but the last is filled up to its width.
 pub(super) fn line(widths: &[usize], cells: &[String]) -> String {
     let mut line = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
+    for (cell, wide) in cells.iter().zip(widths) {
         line.push_str(cell);
-        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
+        line.extend(std::iter::repeat_n(' ', wide.saturating_sub(width(cell)) + 2));
     }
     line.truncate(line.trim_end().len());
     line.push('\n');
     line
+}
+
+/// How many columns of the terminal a cell takes, as near as it matters.
+fn width(cell: &str) -> usize {
+    cell.chars().count()
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ mod rate;
 mod scale;
 mod setup;
 
-use comfy_table::{Cell, Color, Table, presets::UTF8_FULL_CONDENSED};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -108,24 +107,24 @@ async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Measured> {
     figures
 }
 
-fn table(figures: &[Measured]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["target", "figure", "required", ""]);
-    for Measured { target, figure, requirement, verdict } in figures {
-        let (word, color) = match verdict {
-            Verdict::Holds => ("holds", Color::Green),
-            Verdict::Fails => ("FAILS", Color::Red),
-            Verdict::Noted => ("", Color::Reset),
-            Verdict::Skipped => ("SKIPPED", Color::Yellow),
+fn table(figures: &[Measured]) -> String {
+    let mut rows = vec![["target", "figure", "required", ""]];
+    rows.extend(figures.iter().map(|Measured { target, figure, requirement, verdict }| {
+        let word = match verdict {
+            Verdict::Holds => "holds",
+            Verdict::Fails => "FAILS",
+            Verdict::Noted => "",
+            Verdict::Skipped => "SKIPPED",
         };
-        table.add_row([
-            Cell::new(target),
-            Cell::new(figure),
-            Cell::new(requirement),
-            Cell::new(word).fg(color),
-        ]);
-    }
-    table
+        [target.as_str(), figure, requirement, word]
+    }));
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let [targets, figures, requirements] = [0, 1, 2].map(widest);
+    let line = |[target, figure, requirement, word]: &[&str; 4]| {
+        let line = format!("{target:targets$}  {figure:figures$}  {requirement:requirements$}  {word}");
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Says what is being measured, because the next line may take a while.

