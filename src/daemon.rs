@@ -6,9 +6,10 @@
 mod follow_up;
 
 use crate::clock::Timestamp;
+use crate::exit::Exit;
 use crate::journal::Moment;
 use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
-use crate::report::summary::{Exit, Summary};
+use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Report};
 use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
@@ -139,12 +140,12 @@ impl Daemon {
                 }
                 Err(error) => {
                     self.tell_failure(&error);
-                    (Exit::Unavailable, false, Left { due: true, until: None })
+                    (error.exit(), false, Left { due: true, until: None })
                 }
             };
             if self.pass.journal.is_broken() {
-                // A journal that failed stays closed in this process: whoever started us starts us again.
-                exit = Exit::Unavailable;
+                // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
+                exit = Exit::JournalFailed;
                 break;
             }
             if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {

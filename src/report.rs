@@ -157,6 +157,7 @@ pub struct Report {
 struct Inner {
     outcomes: BTreeMap<Outcome, u64>,
     newly_marked: u64,
+    newly_malformed: u64,
     named: Vec<Named>,
     reasons: BTreeMap<String, u64>,
     touched: u64,
@@ -255,7 +256,11 @@ impl Report {
         new: bool,
     ) {
         let mut inner = self.lock();
-        inner.newly_marked += u64::from(new);
+        if state == State::Malformed {
+            inner.newly_malformed += u64::from(new);
+        } else {
+            inner.newly_marked += u64::from(new);
+        }
         if inner.named.len() < MOST_NAMED {
             let code = evidence.map_or_else(String::new, |evidence| evidence.code.to_string());
             inner.named.push(Named { subject: subject.clone(), state, code, since, new });
@@ -329,6 +334,7 @@ impl Report {
                 .map(|&outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
                 .collect(),
             newly_marked: inner.newly_marked,
+            newly_malformed: inner.newly_malformed,
             named: inner.named,
             still_due_reasons: inner.reasons,
             grants: inner.grants,

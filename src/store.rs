@@ -3,6 +3,7 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
+use crate::exit::Exit;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -315,4 +316,17 @@ pub enum StoreError {
     /// The settings can't describe a store: URL, extra filter, field path.
     #[error("{0}")]
     Settings(String),
+}
+
+impl StoreError {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) => Exit::Usage,
+            Self::Unavailable { .. } | Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } => {
+                Exit::Unavailable
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Line;
 use super::held::Refusal;
+use super::redeem::is_known_dead;
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
 use crate::journal::{Ending, EntryId, Journaled};
@@ -65,6 +66,8 @@ pub(super) struct Planned {
     pub(super) recovered: bool,
     /// Is its new pair in the journal?
     pub(super) kept: bool,
+    /// Is its mark one that no earlier pass has told?
+    pub(super) news: bool,
 }
 
 impl Planned {
@@ -141,7 +144,8 @@ impl Planner<'_> {
                     }
                     Some(_) => {
                         let change = policy.retirement(&token, state, evidence);
-                        Planned { ending, ..plan(subject, Some(change), outcome) }
+                        let news = !is_known_dead(&token);
+                        Planned { ending, news, ..plan(subject, Some(change), outcome) }
                     }
                 }
             }
@@ -217,7 +221,8 @@ impl Planner<'_> {
             lost: None,
         };
         let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
-        plan(&token.subject, Some(change), Outcome::NeedsLogin)
+        let news = !is_known_dead(token);
+        Planned { news, ..plan(&token.subject, Some(change), Outcome::NeedsLogin) }
     }
 }
 
@@ -243,5 +248,6 @@ pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) 
         ending: None,
         recovered: false,
         kept: true,
+        news: true,
     }
 }

@@ -257,7 +257,7 @@ impl Sink {
         {
             let bookkeeping = &change.bookkeeping;
             let (evidence, since) = (bookkeeping.last_error.as_ref(), bookkeeping.since);
-            report.named(&plan.subject, bookkeeping.state, evidence, since, true);
+            report.named(&plan.subject, bookkeeping.state, evidence, since, plan.news);
         }
         if let Some(due_at) = plan.change.as_ref().and_then(|change| change.bookkeeping.due_at)
             && outcome == Outcome::StillDue

@@ -2,11 +2,12 @@
 
 use super::{MOST_NAMED, Named, Outcome, Recovery, Trouble};
 use crate::clock::Timestamp;
+use crate::exit::Exit;
 use crate::gate::Suspicion;
 use crate::journal::Parked;
 use crate::token::{State, Subject};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -29,8 +30,10 @@ pub struct Summary {
     pub touched: u64,
     /// Where they ended.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// People and documents marked in this pass, not before.
+    /// Users marked in this pass, and not before: they must log in again.
     pub newly_marked: u64,
+    /// Documents that were found malformed in this pass, and not before.
+    pub newly_malformed: u64,
     /// People who must log in again, and malformed documents, known ones too; at most [`MOST_NAMED`].
     pub named: Vec<Named>,
     /// Why documents are still due: class or code, and how many.
@@ -57,34 +60,6 @@ pub struct Summary {
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
-}
-
-/// How a command ended; the process' exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// All well.
-    Well = 0,
-    /// An error of ours.
-    Internal = 1,
-    /// Usage or configuration.
-    Usage = 2,
-    /// The pass finished; some users must log in again or were lost.
-    NeedsLogin = 3,
-    /// The pass finished; some are still due after transient failures, or it was interrupted.
-    StillDue = 4,
-    /// The provider rejected the client, or refused far more tokens than usual; nobody was marked for it.
-    ClientRejected = 5,
-    /// Another process holds the journal.
-    JournalHeld = 6,
-    /// Store or journal not available.
-    Unavailable = 7,
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }
 
 impl Summary {
@@ -118,28 +93,42 @@ impl Summary {
             || !self.adds_up()
     }
 
-    /// The exit code, most urgent first: what stops everybody, then what stops some, then what cures itself.
+    /// The exit code: the most urgent of all [reasons](Self::reasons).
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let trouble = |wanted: fn(&Trouble) -> bool| self.troubles.iter().any(wanted);
-        if !self.adds_up() && !trouble(|trouble| matches!(trouble, Trouble::Interrupted { .. })) {
-            Exit::Internal
-        } else if trouble(|trouble| matches!(trouble, Trouble::Store { .. } | Trouble::Journal { .. }))
-            || self.count(Outcome::Held) + self.count(Outcome::Lost) > 0
-        {
-            Exit::Unavailable
-        } else if trouble(|trouble| {
-            matches!(trouble, Trouble::ClientRejected { .. } | Trouble::Refusals { .. })
-        }) {
-            Exit::ClientRejected
-        } else if self.finds_no_token() {
-            Exit::Usage
-        } else if self.count(Outcome::NeedsLogin) + self.count(Outcome::LostInFlight) > 0 {
-            Exit::NeedsLogin
-        } else if self.count(Outcome::StillDue) > 0 || !self.troubles.is_empty() {
-            Exit::StillDue
-        } else {
-            Exit::Well
+        self.reasons().into_iter().fold(Exit::Well, Exit::or_more_urgent)
+    }
+
+    /// Every reason of this pass for an exit code other than 0; without one it is 0.
+    ///
+    /// What an earlier pass said already is no reason: a user who is known to need a login, a malformed document that is
+    /// known, a pair that was parked before.
+    #[must_use]
+    pub fn reasons(&self) -> BTreeSet<Exit> {
+        let interrupted = self.troubles.iter().any(|trouble| matches!(trouble, Trouble::Interrupted { .. }));
+        let newly_malformed = if self.finds_no_token() { Exit::Usage } else { Exit::StillDue };
+        let found = [
+            // After a stop the answers that were given up have no outcome.
+            (!self.adds_up() && !interrupted, Exit::Internal),
+            (self.count(Outcome::Held) + self.count(Outcome::Lost) > 0, Exit::Unavailable),
+            (self.newly_marked > 0, Exit::NeedsLogin),
+            (self.newly_malformed > 0, newly_malformed),
+            (self.count(Outcome::StillDue) + self.orphans > 0, Exit::StillDue),
+        ];
+        let troubles = self.troubles.iter().map(Trouble::exit);
+        found.into_iter().filter_map(|(holds, exit)| holds.then_some(exit)).chain(troubles).collect()
+    }
+}
+
+impl Trouble {
+    /// The exit code of a pass that had this trouble and none that is more urgent.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Journal { .. } => Exit::JournalFailed,
+            Self::Store { .. } => Exit::Unavailable,
+            Self::ClientRejected { .. } | Self::Refusals { .. } => Exit::ClientRejected,
+            Self::Outage { .. } | Self::Interrupted { .. } => Exit::StillDue,
         }
     }
 }
@@ -379,20 +368,60 @@ mod tests {
         };
         let outage = Trouble::Outage { provider: "p".into() };
         let stopped = Trouble::Interrupted { given_up: 0 };
+        let journal = Trouble::Journal { message: "m".into() };
         for (outcomes, troubles, exit) in [
             (&[][..], &[][..], Exit::Well),
             (&[Outcome::Refreshed, Outcome::Malformed, Outcome::Superseded], &[], Exit::Well),
             (&[Outcome::StillDue], &[], Exit::StillDue),
             (&[], &[outage], Exit::StillDue),
             (&[Outcome::Refreshed], &[stopped], Exit::StillDue),
-            (&[Outcome::StillDue, Outcome::NeedsLogin], &[], Exit::NeedsLogin),
-            (&[Outcome::LostInFlight], &[], Exit::NeedsLogin),
+            (&[Outcome::StillDue, Outcome::NeedsLogin], &[], Exit::StillDue),
+            (&[Outcome::NeedsLogin, Outcome::LostInFlight], &[], Exit::Well),
             (&[Outcome::NeedsLogin], std::slice::from_ref(&client), Exit::ClientRejected),
             (&[Outcome::Held], &[], Exit::Unavailable),
-            (&[Outcome::NeedsLogin], &[client.clone(), store], Exit::Unavailable),
+            (&[Outcome::NeedsLogin], &[client.clone(), store.clone()], Exit::Unavailable),
+            (&[Outcome::Held], &[journal, store, client.clone()], Exit::JournalFailed),
         ] {
             assert_eq!(summary(outcomes, troubles).exit(), exit, "{outcomes:?}");
         }
+    }
+
+    #[test]
+    fn what_is_news_has_its_code_and_what_is_known_has_none() {
+        for (state, outcome, news) in [
+            (State::NeedsLogin, Outcome::NeedsLogin, Exit::NeedsLogin),
+            (State::LostInFlight, Outcome::LostInFlight, Exit::NeedsLogin),
+            (State::Malformed, Outcome::Malformed, Exit::StillDue),
+        ] {
+            for (new, exit) in [(true, news), (false, Exit::Well)] {
+                let report = Report::new();
+                for outcome in [outcome, Outcome::Refreshed] {
+                    report.touched();
+                    report.ended(outcome, None);
+                }
+                report.named(&Subject::new("a"), state, None, None, new);
+                let summary = report.summary("c", Some(2), Timestamp::default(), Duration::ZERO);
+                assert_eq!(summary.exit(), exit, "{state:?} {new}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pass_has_all_of_its_reasons_and_ends_with_the_most_urgent() {
+        let report = Report::new();
+        for outcome in [Outcome::NeedsLogin, Outcome::StillDue, Outcome::Refreshed] {
+            report.touched();
+            report.ended(outcome, None);
+        }
+        report.named(&Subject::new("a"), State::NeedsLogin, None, None, true);
+        report.orphaned();
+        let summary = report.summary("c", Some(3), Timestamp::default(), Duration::ZERO);
+        assert_eq!(summary.reasons(), [Exit::NeedsLogin, Exit::StillDue].into());
+        assert_eq!(summary.exit(), Exit::NeedsLogin);
+        let report = Report::new();
+        report.orphaned();
+        let parked = report.summary("c", Some(3), Timestamp::default(), Duration::ZERO);
+        assert_eq!(parked.exit(), Exit::StillDue, "a newly parked pair waits for a person");
     }
 
     #[test]

@@ -244,7 +244,7 @@ async fn no_output_at_any_level_holds_a_token_or_a_secret() {
             &["run", "--once", "-vv", "--force", "--format", "json"],
         ] {
             let ended = scene.run(arguments).await;
-            assert!(matches!(ended.code, Some(3 | 4)), "{ended:?}");
+            assert!(matches!(ended.code, Some(0 | 3 | 4)), "{ended:?}");
             said.extend([ended.stdout, ended.stderr]);
         }
         assert!(said.contains("user-000003@example.com"), "the log is there: {said}");

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::commands::tokens::list::state_now;
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
 use crate::store::{IndexState, Readiness, StoreError};

@@ -3,6 +3,7 @@
 use super::finding::Check;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, drain_warning, words};
+use crate::exit::Exit;
 use crate::grant::Wire as _;
 use crate::grant::answer::{self, Class, Reading};
 use crate::grant::http::{Reach, TokenEndpoint};
@@ -10,7 +11,6 @@ use crate::grant::request;
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
-use crate::report::summary::Exit;
 use crate::schedule;
 use crate::token::RefreshToken;
 

@@ -1,9 +1,10 @@
 //! A pass in which nothing goes wrong.
 
 use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, on_both};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::rate::Rate;
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::{RateLimit, Rotation, SandboxConfig};
 use evergrant::token::State;
 use serde_json::{Value, json};

@@ -2,10 +2,11 @@
 
 use crate::support::rehearsal::{Plan, on_both, open_journal, until};
 use evergrant::chance::Chance;
+use evergrant::exit::Exit;
 use evergrant::grant::http::Https;
 use evergrant::journal::EntryState;
 use evergrant::pass::{Pass, PassRequest, Stop};
-use evergrant::report::{Outcome, Report, Trouble, summary::Exit};
+use evergrant::report::{Outcome, Report, Trouble};
 use evergrant::store::connect;
 use evergrant::token::State;
 use std::sync::Arc;
