@@ -231,10 +231,16 @@ pub fn tell(summary: &Summary) {
         orphans = summary.orphans,
         parked = summary.parked.orphans,
         unread = summary.parked.unread,
-        "pass over {} ended: {} of {} due documents refreshed",
+        known_needs_login = summary.known_needs_login,
+        remaining_due = summary.remaining_due,
+        "pass over {} ended: {} of {} due documents refreshed, {}",
         summary.collection,
         count(Is::Refreshed),
-        summary.touched,
+        summary.due.map_or_else(|| "an unknown number of".to_owned(), |due| due.to_string()),
+        summary.remaining_due.map_or_else(
+            || "how many remain due is not known".to_owned(),
+            |remaining| format!("{remaining} remain due")
+        ),
     );
     for (reason, documents) in &summary.still_due_reasons {
         warn!(reason, documents, "still due: {reason} {documents}");

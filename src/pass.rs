@@ -12,6 +12,7 @@ mod error;
 mod held;
 mod insist;
 mod lane;
+mod left;
 mod look;
 mod orphans;
 mod plan;
@@ -36,7 +37,7 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, page_limit};
-use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
+use crate::store::{ProviderFilter, Readiness, Store, StoreError};
 use crate::token::TokenId;
 use crate::write_back::DuePolicy;
 use insist::{START_PATIENCE, Turn, insist};
@@ -286,6 +287,7 @@ impl Pass {
             line.journal_failed(&error);
         }
         reach(Point::PassFinished);
+        self.count_untaken(&line, request).await;
         let summary = summarized(Some(readiness.documents));
         if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
             line.journal_failed(&error);
@@ -341,24 +343,6 @@ impl Pass {
             Err(JournalError::Stopped) => line.cannot_keep(),
             Err(error) => line.journal_failed(&error),
         }
-    }
-
-    /// How many documents a pass would find now; for the progress bar.
-    pub async fn count_due(&self, request: &PassRequest) -> Option<u64> {
-        let now = self.clock.now();
-        let query = DueQuery {
-            due_by: now,
-            force: request.force,
-            now: ClaimTerms::takes_over(self.settings.lease, now),
-            limit: 1,
-            after: None,
-            providers: match &request.provider {
-                Some(name) if self.settings.documents_name_provider => ProviderFilter::Named(name.clone()),
-                Some(_) | None => ProviderFilter::Any,
-            },
-        };
-        let due = self.store.count_due(&query).await.ok()?;
-        Some(request.limit.map_or(due, |limit| due.min(limit.get())))
     }
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.

@@ -1,12 +1,18 @@
 //! What became of every document: named outcomes, counts that add up, and the people who must log in again.
 
+mod named;
 pub mod progress;
 pub mod summary;
+mod text;
+mod trouble;
+
+pub use named::Named;
+pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, Stopped, Suspicion};
+use crate::gate::{Gate, Stopped};
 use crate::journal::Parked;
-use crate::token::{LastError, State, Subject, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,21 +73,6 @@ impl Serialize for Outcome {
     }
 }
 
-/// Somebody, or a document, that a person has to look after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Named {
-    /// Who.
-    pub subject: Subject,
-    /// `needs_login`, `lost_in_flight` or `malformed`.
-    pub state: State,
-    /// The provider's code, or ours.
-    pub code: String,
-    /// Since when.
-    pub since: Option<Timestamp>,
-    /// Was it found in this pass, or known before?
-    pub new: bool,
-}
-
 /// What recovery found in the journal and did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Recovery {
@@ -103,49 +94,6 @@ impl Recovery {
     }
 }
 
-/// Why a pass couldn't do all of its work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Trouble {
-    /// A provider rejected our client.
-    ClientRejected {
-        /// Which.
-        provider: String,
-        /// Its code.
-        code: String,
-        /// Its status.
-        http_status: Option<u16>,
-    },
-    /// A provider refused so many tokens that it is more likely our fault than their users' fate.
-    Refusals {
-        /// Which.
-        provider: String,
-        /// The evidence.
-        #[serde(flatten)]
-        suspicion: Suspicion,
-    },
-    /// A provider was out for longer than a pass waits.
-    Outage {
-        /// Which.
-        provider: String,
-    },
-    /// The store couldn't be used for longer than a pass waits.
-    Store {
-        /// What happened, with the chain of causes.
-        message: String,
-    },
-    /// The journal failed.
-    Journal {
-        /// What happened, with the chain of causes.
-        message: String,
-    },
-    /// Stopped before everything due was through.
-    Interrupted {
-        /// Grants whose answers were no longer waited for.
-        given_up: u64,
-    },
-}
-
 /// Collects the outcomes of one pass while it runs; shared by all of its tasks.
 #[derive(Debug)]
 pub struct Report {
@@ -161,6 +109,12 @@ struct Inner {
     named: Vec<Named>,
     reasons: BTreeMap<String, u64>,
     touched: u64,
+    known_needs_login: u64,
+    known_malformed: u64,
+    set_aside: u64,
+    due_again_at_once: u64,
+    untaken: Option<u64>,
+    limited: bool,
     grants: u64,
     throttled: u64,
     retries: u64,
@@ -170,6 +124,24 @@ struct Inner {
     put_off_until: Option<Timestamp>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
+}
+
+impl Inner {
+    /// Touched documents besides those that were marked before and aren't asked.
+    const fn worked_on(&self) -> u64 {
+        self.touched - self.known_needs_login - self.known_malformed
+    }
+
+    fn name(&mut self, named: Named) {
+        if named.state == State::Malformed {
+            self.newly_malformed += u64::from(named.new);
+        } else {
+            self.newly_marked += u64::from(named.new);
+        }
+        if self.named.len() < MOST_NAMED {
+            self.named.push(named);
+        }
+    }
 }
 
 impl Default for Report {
@@ -193,6 +165,41 @@ impl Report {
     /// A document was touched: claimed, or read and found to be marked already.
     pub fn touched(&self) {
         self.lock().touched += 1;
+    }
+
+    /// A document reached its end that was marked before and hasn't changed: it isn't asked.
+    pub fn known(&self, outcome: Outcome, named: Named) {
+        let mut inner = self.lock();
+        inner.touched += 1;
+        *inner.outcomes.entry(outcome).or_default() += 1;
+        if outcome == Outcome::Malformed {
+            inner.known_malformed += 1;
+        } else {
+            inner.known_needs_login += 1;
+        }
+        inner.name(named);
+    }
+
+    /// A document stays due in the store, and no pass takes it before a person or the journal has done something.
+    pub fn set_aside(&self) {
+        self.lock().set_aside += 1;
+    }
+
+    /// The store counted so many documents that were due when the pass began and are as they were then.
+    pub fn untaken(&self, counted: u64) {
+        let mut inner = self.lock();
+        inner.untaken = Some(counted.saturating_sub(inner.set_aside));
+    }
+
+    /// The limit of the request was reached.
+    pub fn limited(&self) {
+        self.lock().limited = true;
+    }
+
+    /// Has the store failed in this pass?
+    #[must_use]
+    pub fn is_store_away(&self) -> bool {
+        self.lock().troubles.iter().any(|trouble| matches!(trouble, Trouble::Store { .. }))
     }
 
     /// A grant was sent.
@@ -240,31 +247,16 @@ impl Report {
         }
     }
 
-    /// A document was put off, and is due again at this moment.
-    pub fn put_off(&self, due_at: Timestamp) {
+    /// A document that is still due is due again at this moment.
+    pub fn put_off(&self, due_at: Timestamp, now: Timestamp) {
         let mut inner = self.lock();
         inner.put_off_until = inner.put_off_until.max(Some(due_at));
+        inner.due_again_at_once += u64::from(due_at <= now);
     }
 
-    /// A person, or a document, that somebody has to look after.
-    pub fn named(
-        &self,
-        subject: &Subject,
-        state: State,
-        evidence: Option<&LastError>,
-        since: Option<Timestamp>,
-        new: bool,
-    ) {
-        let mut inner = self.lock();
-        if state == State::Malformed {
-            inner.newly_malformed += u64::from(new);
-        } else {
-            inner.newly_marked += u64::from(new);
-        }
-        if inner.named.len() < MOST_NAMED {
-            let code = evidence.map_or_else(String::new, |evidence| evidence.code.to_string());
-            inner.named.push(Named { subject: subject.clone(), state, code, since, new });
-        }
+    /// A user who must log in again, or a document that can't be worked on.
+    pub fn named(&self, named: Named) {
+        self.lock().name(named);
     }
 
     /// Something that keeps the pass from its work; each is kept once.
@@ -304,7 +296,7 @@ impl Report {
         let inner = self.lock();
         let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
         progress::Progress {
-            done: inner.outcomes.values().sum(),
+            done: inner.outcomes.values().sum::<u64>() - inner.known_needs_login - inner.known_malformed,
             refreshed: count(Outcome::Refreshed),
             needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
             throttled: inner.throttled,
@@ -328,6 +320,12 @@ impl Report {
             documents,
             started_at,
             took,
+            due: inner.untaken.map(|untaken| inner.worked_on() + untaken),
+            taken: inner.worked_on() - inner.due_again_at_once,
+            remaining_due: inner.untaken.map(|untaken| inner.due_again_at_once + untaken),
+            limited: inner.limited,
+            known_needs_login: inner.known_needs_login,
+            known_malformed: inner.known_malformed,
             touched: inner.touched,
             outcomes: Outcome::ALL
                 .iter()

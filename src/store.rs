@@ -110,7 +110,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
 
-    /// How many documents [`Store::due_page`] would read in all its pages; for the progress bar.
+    /// How many of the documents that [`Store::due_page`] would read in all its pages a pass would work on: without
+    /// `force` those that are marked already are left out.
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError>;
 
     /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.

@@ -2,6 +2,7 @@
 
 use super::Line;
 use super::held::Refusal;
+use super::lane::provider_name;
 use super::redeem::is_known_dead;
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
@@ -66,6 +67,8 @@ pub(super) struct Planned {
     pub(super) recovered: bool,
     /// Is its new pair in the journal?
     pub(super) kept: bool,
+    /// At which provider.
+    pub(super) provider: Option<String>,
     /// Is its mark one that no earlier pass has told?
     pub(super) news: bool,
 }
@@ -88,6 +91,16 @@ pub(super) struct Planner<'batch> {
 impl Planner<'_> {
     /// What to write for a document, and where it ends if the write matches.
     pub(super) fn plan(&self, landed: Landed) -> Planned {
+        let provider = match &landed {
+            Landed::Token { provider, .. } => Some(provider.name.to_string()),
+            Landed::Malformed { document, .. } | Landed::Stray(document) => {
+                provider_name(self.line, document)
+            }
+        };
+        Planned { provider, ..self.planned(landed) }
+    }
+
+    fn planned(&self, landed: Landed) -> Planned {
         let read = self.read;
         let policy = &self.line.policy;
         let now = self.line.clock.now();
@@ -248,6 +261,7 @@ pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) 
         ending: None,
         recovered: false,
         kept: true,
+        provider: None,
         news: true,
     }
 }

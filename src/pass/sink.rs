@@ -7,7 +7,7 @@ use super::plan::{Landed, Next, Planned, Planner, overtaken, plan};
 use super::{Line, error_chain};
 use crate::journal::{Ending, EntryId};
 use crate::kill_point::{Point, reach};
-use crate::report::{Outcome, Trouble};
+use crate::report::{Named, Outcome, Trouble};
 use crate::store::StoreError;
 use crate::token::{Fingerprint, ParkedWhy, Reason, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
@@ -256,13 +256,18 @@ impl Sink {
             && matches!(outcome, Outcome::NeedsLogin | Outcome::LostInFlight | Outcome::Malformed)
         {
             let bookkeeping = &change.bookkeeping;
-            let (evidence, since) = (bookkeeping.last_error.as_ref(), bookkeeping.since);
-            report.named(&plan.subject, bookkeeping.state, evidence, since, plan.news);
+            let evidence = bookkeeping.last_error.as_ref();
+            report.named(Named {
+                provider: plan.provider.clone(),
+                since: bookkeeping.since,
+                new: plan.news,
+                ..Named::new(&change.id, &plan.subject, bookkeeping.state, evidence)
+            });
         }
         if let Some(due_at) = plan.change.as_ref().and_then(|change| change.bookkeeping.due_at)
             && outcome == Outcome::StillDue
         {
-            report.put_off(due_at);
+            report.put_off(due_at, self.line.clock.now());
         }
         report.ended(outcome, plan.reason.as_deref());
     }

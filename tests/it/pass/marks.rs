@@ -50,6 +50,11 @@ async fn dead_users_are_named_once_asked_and_live_again_after_a_login() {
         let second = rehearsal.run().await;
         assert_eq!((second.exit(), second.touched, second.newly_marked), (Exit::Well, 3, 0));
         assert_eq!(names(&second), dead.map(|who| (who, "invalid_grant", false)));
+        assert_eq!((second.due, second.known_needs_login, second.remaining_due), (Some(0), 3, Some(0)));
+        assert!(second.to_string().contains("3 known to need a login, not asked"), "{second}");
+        let ids: Vec<_> = second.named.iter().map(|named| named.id.clone()).collect();
+        assert!(ids.contains(&document_id(3)) && ids.contains(&document_id(28)), "{ids:?}");
+        assert!(second.named.iter().all(|named| named.provider.as_deref() == Some("sandbox")));
         assert_eq!(rehearsal.sandbox.ledger().requests, requests, "the dead are not asked for again");
         assert!(second.named.iter().all(|named| named.since.is_some()));
 

@@ -118,6 +118,7 @@ async fn a_run_of_refusals_before_any_grant_stops_the_provider_and_marks_nobody(
                 (Exit::ClientRejected, 0),
                 "{summary:?}"
             );
+            assert_eq!((summary.due, summary.remaining_due), (Some(15), Some(15)), "{summary:?}");
             let evidence = suspicion(&summary);
             assert_eq!((evidence.refused, evidence.asked, evidence.usual_share), (10, 10, None));
             assert_eq!((&*evidence.code, evidence.http_status), ("invalid_grant", Some(400)));

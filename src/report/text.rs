@@ -1,0 +1,296 @@
+//! The end of a pass in words.
+
+use super::summary::Summary;
+use super::{MOST_NAMED, Outcome, Recovery};
+use crate::journal::Parked;
+use crate::token::State;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// People shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
+const MOST_SHOWN: usize = 20;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write_text(&mut text)?;
+        formatter.write_str(text.trim_end())
+    }
+}
+
+impl Summary {
+    fn write_text(&self, text: &mut String) -> fmt::Result {
+        let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
+        match self.documents {
+            Some(documents) => writeln!(text, "{documents} documents in {}", self.collection)?,
+            None => writeln!(text, "{} was not reached", self.collection)?,
+        }
+        self.write_due(text, took)?;
+        if !self.recovery.is_empty() {
+            let Recovery { answers, written, unsettled, claims_released } = self.recovery;
+            writeln!(
+                text,
+                "recovered from an earlier process: {answers} answers ({written} written back), {unsettled} cut-off grants, {claims_released} claims given back"
+            )?;
+        }
+        writeln!(text)?;
+        for (outcome, count) in
+            self.outcomes.iter().filter(|(outcome, count)| **count > 0 || **outcome == Outcome::Refreshed)
+        {
+            writeln!(text, "  {:<15} {count:>8}{}", outcome.word(), self.note(*outcome))?;
+        }
+        if self.orphans > 0 {
+            writeln!(text, "  {:<15} {:>8}  good pairs parked in this pass", "orphans", self.orphans)?;
+        }
+        self.write_parked(text)?;
+        if self.throttled + self.retries > 0 {
+            writeln!(
+                text,
+                "\n  {} pauses asked for by the provider, {} grants repeated",
+                self.throttled, self.retries
+            )?;
+        }
+        self.write_lost(text)?;
+        self.write_named(text)?;
+        if self.finds_no_token() {
+            writeln!(
+                text,
+                "\nno document could be worked on\nhint: does `documents.refresh_token` name the right field, and may Evergrant write into the documents? `evergrant check` looks at a sample"
+            )?;
+        }
+        for trouble in &self.troubles {
+            writeln!(text, "\n{trouble}")?;
+        }
+        Ok(())
+    }
+
+    /// What was due, what of it was taken, and what is left; the numbers add up.
+    fn write_due(&self, text: &mut String, took: Duration) -> fmt::Result {
+        let Self { taken, grants, .. } = self;
+        let took = humantime::format_duration(took);
+        match (self.due, self.remaining_due) {
+            (Some(due), Some(0)) => writeln!(text, "{due} due, {grants} grants in {took}")?,
+            (Some(due), Some(remaining)) => {
+                let limit = if self.limited { " (--limit)" } else { "" };
+                writeln!(
+                    text,
+                    "{taken} of {due} due were taken{limit}, {grants} grants in {took}; {remaining} remain due"
+                )?;
+            }
+            (None, _) | (_, None) => writeln!(
+                text,
+                "{taken} due were taken, {grants} grants in {took}; how many remain due is not known: the store could not count them"
+            )?,
+        }
+        if self.known_needs_login > 0 {
+            writeln!(text, "{} known to need a login, not asked", self.known_needs_login)?;
+        }
+        if self.known_malformed > 0 {
+            writeln!(text, "{} known to be malformed, not asked", self.known_malformed)?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::StillDue if !self.still_due_reasons.is_empty() => {
+                let reasons: Vec<_> =
+                    self.still_due_reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
+                format!("  ({})", reasons.join(", "))
+            }
+            Outcome::Held => "  in the journal; the next pass writes them".to_owned(),
+            Outcome::Lost => {
+                "  received, and kept nowhere: the journal failed, and no document took them".to_owned()
+            }
+            Outcome::Superseded => "  somebody else's newer token was kept".to_owned(),
+            Outcome::Gone => "  deleted while we held the claim".to_owned(),
+            Outcome::Duplicate => "  got the pair of the document with the same refresh token".to_owned(),
+            Outcome::Refreshed
+            | Outcome::NeedsLogin
+            | Outcome::LostInFlight
+            | Outcome::Malformed
+            | Outcome::StillDue => String::new(),
+        }
+    }
+
+    fn write_parked(&self, text: &mut String) -> fmt::Result {
+        let Parked { orphans, unread } = self.parked;
+        if orphans > 0 {
+            writeln!(
+                text,
+                "  {:<15} {orphans:>8}  good pairs parked in all: `evergrant journal list --orphans`",
+                "parked"
+            )?;
+        }
+        if unread > 0 {
+            writeln!(
+                text,
+                "  {:<15} {unread:>8}  answers that nobody could read: `evergrant journal list`",
+                "unread"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_lost(&self, text: &mut String) -> fmt::Result {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\nLOST: a new pair was received for them and could be kept nowhere; unless a newer login works by now, they must log in again:"
+        )?;
+        for subject in self.lost.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}")?;
+        }
+        let rest = self.count(Outcome::Lost).saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: the log names them")?;
+        }
+        Ok(())
+    }
+
+    fn write_named(&self, text: &mut String) -> fmt::Result {
+        let groups = [
+            (State::NeedsLogin, "must log in again"),
+            (State::LostInFlight, "must log in again: the answer with the new token never arrived"),
+            (
+                State::Malformed,
+                "can't be worked on: no token that can be sent, no provider of ours, or `no_room` (the log says why)",
+            ),
+        ];
+        for (state, title) in groups {
+            let of_state: Vec<_> = self.named.iter().filter(|named| named.state == state).collect();
+            if of_state.is_empty() {
+                continue;
+            }
+            writeln!(text, "\n{title}:")?;
+            for named in of_state.iter().take(MOST_SHOWN) {
+                let since = named.since.map_or_else(String::new, |since| {
+                    format!(" since {}", since.format("%Y-%m-%d %H:%M UTC"))
+                });
+                let new = if named.new { "" } else { ", known before" };
+                writeln!(text, "  {}  ({}{since}{new})", named.subject, named.code)?;
+            }
+            let rest = of_state.len().saturating_sub(MOST_SHOWN);
+            if rest > 0 || self.named.len() >= MOST_NAMED {
+                let list = format!("`evergrant tokens list --state {}`", state.word());
+                let rest = if state == State::Malformed { ", and the log where it is `no_room`" } else { "" };
+                writeln!(text, "  … all of them: {list}{rest}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::report::{Named, Report, Trouble};
+    use crate::token::{LastError, Subject, TokenId};
+
+    fn evidence(code: &str) -> LastError {
+        LastError {
+            class: "refused".into(),
+            code: code.into(),
+            http_status: None,
+            at: Timestamp::default(),
+            lost: None,
+        }
+    }
+
+    fn named(number: u64, state: State, code: &str, new: bool) -> Named {
+        let (id, subject) = (number.to_string(), format!("user-{number}@example.com"));
+        Named {
+            new,
+            since: Some(Timestamp::default()),
+            provider: Some("autodesk".into()),
+            ..Named::new(
+                &TokenId::from_extended_json(id),
+                &Subject::new(&subject),
+                state,
+                Some(&evidence(code)),
+            )
+        }
+    }
+
+    fn summary(report: &Report) -> Summary {
+        report.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_millis(1500))
+    }
+
+    /// A report of a pass that refreshed so many.
+    fn refreshed(count: u64) -> Report {
+        let report = Report::new();
+        for _ in 0..count {
+            report.touched();
+            report.sent();
+            report.ended(Outcome::Refreshed, None);
+        }
+        report
+    }
+
+    #[test]
+    fn a_pass_with_a_limit_says_what_was_taken_and_what_remains() {
+        let report = refreshed(10);
+        report.limited();
+        for number in 0..6 {
+            report.known(Outcome::NeedsLogin, named(number, State::NeedsLogin, "invalid_grant", false));
+        }
+        report.untaken(290);
+        let summary = summary(&report);
+        assert!(summary.adds_up());
+        insta::assert_snapshot!(summary.to_string());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+    }
+
+    #[test]
+    fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
+        let report = refreshed(2);
+        let others =
+            [Outcome::Duplicate, Outcome::Superseded, Outcome::Gone, Outcome::Held, Outcome::StillDue];
+        for outcome in others {
+            report.touched();
+            report.ended(outcome, (outcome == Outcome::StillDue).then_some("http_503"));
+        }
+        for (number, state, code) in [
+            (1, State::NeedsLogin, "invalid_grant"),
+            (2, State::LostInFlight, "invalid_grant"),
+            (3, State::Malformed, "null"),
+        ] {
+            report.touched();
+            let outcome = match state {
+                State::NeedsLogin => Outcome::NeedsLogin,
+                State::LostInFlight => Outcome::LostInFlight,
+                State::Malformed | State::Live => Outcome::Malformed,
+            };
+            report.ended(outcome, None);
+            report.named(named(number, state, code, true));
+        }
+        report.touched();
+        report.lost(&Subject::new("user-4@example.com"));
+        report.orphaned();
+        report.parked(Parked { orphans: 3, unread: 1 });
+        report.throttled();
+        report.retried();
+        report.recovered(|recovery| {
+            *recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 5 };
+        });
+        report.trouble(Trouble::Interrupted { given_up: 0 });
+        let summary = summary(&report);
+        assert!(summary.adds_up());
+        insta::assert_snapshot!(summary.to_string());
+    }
+
+    #[test]
+    fn a_pass_that_finds_no_token_asks_for_the_mapping() {
+        let report = Report::new();
+        for number in 0..2 {
+            report.touched();
+            report.ended(Outcome::Malformed, None);
+            report.named(named(number, State::Malformed, "missing", true));
+        }
+        report.untaken(0);
+        insta::assert_snapshot!(summary(&report).to_string());
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a pass couldn't do all of its work, and what to tell about it.
+
+use crate::exit::Exit;
+use crate::gate::{Stopped, Suspicion};
+use serde::Serialize;
+use std::fmt;
+
+/// Why a pass couldn't do all of its work.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Trouble {
+    /// A provider rejected our client.
+    ClientRejected {
+        /// Which.
+        provider: String,
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// A provider refused so many tokens that it is more likely our fault than their users' fate.
+    Refusals {
+        /// Which.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        suspicion: Suspicion,
+    },
+    /// A provider was out for longer than a pass waits.
+    Outage {
+        /// Which.
+        provider: String,
+    },
+    /// The store couldn't be used for longer than a pass waits.
+    Store {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// The journal failed.
+    Journal {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// Stopped before everything due was through.
+    Interrupted {
+        /// Grants whose answers were no longer waited for.
+        given_up: u64,
+    },
+}
+
+impl Trouble {
+    /// The exit code of a pass that had this trouble and none that is more urgent.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Journal { .. } => Exit::JournalFailed,
+            Self::Store { .. } => Exit::Unavailable,
+            Self::ClientRejected { .. } | Self::Refusals { .. } => Exit::ClientRejected,
+            Self::Outage { .. } | Self::Interrupted { .. } => Exit::StillDue,
+        }
+    }
+}
+
+/// What to tell about a trouble, and what to do next.
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientRejected { provider, code, http_status } => {
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                write!(
+                    formatter,
+                    "the provider `{provider}` rejected our client ({code}{status}); no user was marked for it\nhint: "
+                )?;
+                formatter.write_str(match (code.as_str(), http_status) {
+                    (_, Some(300..400)) => "the token URL answers with a redirect; set `token_url` to the final address",
+                    (_, Some(404 | 405 | 410)) => "nothing redeems tokens at the token URL; check `token_url`",
+                    ("http_403", _) => "a firewall or proxy may be in the way: open the token URL with `curl` from this machine; else check `client_id` and `client_secret`",
+                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`; the answers are in the journal, and the next start reads them again",
+                    ("invalid_scope", _) => "check `scope`: it may ask for no more than the user granted",
+                    _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
+                })
+            }
+            Self::Refusals { provider, suspicion } => {
+                let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                let usual = usual_share.map_or_else(
+                    || "and granted none".to_owned(),
+                    |usual| format!("where {:.1} % are usual", usual * 100.0),
+                );
+                write!(
+                    formatter,
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}), {usual}; none of their users was marked\nhint: is this the client that the tokens were issued to, and the right `token_url`? If the logins have ended indeed, `evergrant run --once --accept-refusals` marks them"
+                )
+            }
+            Self::Outage { provider } => write!(
+                formatter,
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: the next pass tries again; the reasons beside `still_due` name what was seen"
+            ),
+            Self::Store { message } => write!(
+                formatter,
+                "{message}\nhint: pairs that were received are in the journal, and the next pass writes them; check `store.url` and the server, then run again"
+            ),
+            // Most errors of the journal say what to do; the first hint is enough.
+            Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
+            Self::Journal { message } => write!(
+                formatter,
+                "{message}\nhint: nothing is redeemed without a journal; look at the disk of `state_dir`, then run again"
+            ),
+            Self::Interrupted { given_up: 0 } => {
+                formatter.write_str("stopped before everything due was through; nothing was cut off")
+            }
+            Self::Interrupted { given_up } => write!(
+                formatter,
+                "stopped with {given_up} grant(s) unanswered\nhint: the journal remembers them; the next start asks again before anything else"
+            ),
+        }
+    }
+}
