@@ -6,7 +6,7 @@ pub mod summary;
 mod text;
 mod trouble;
 
-pub use named::Named;
+pub use named::{Named, PutOff};
 pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
@@ -121,6 +121,8 @@ struct Inner {
     orphans: u64,
     parked: Parked,
     lost: Vec<Subject>,
+    put_off: Vec<PutOff>,
+    put_off_count: u64,
     put_off_until: Option<Timestamp>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
@@ -247,11 +249,18 @@ impl Report {
         }
     }
 
-    /// A document that is still due is due again at this moment.
-    pub fn put_off(&self, due_at: Timestamp, now: Timestamp) {
+    /// A document that is still due is due again at a moment: it is named, unless that has come `now`.
+    pub fn put_off(&self, put_off: PutOff, now: Timestamp) {
         let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(due_at));
-        inner.due_again_at_once += u64::from(due_at <= now);
+        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
+        if put_off.due_at <= now {
+            inner.due_again_at_once += 1;
+            return;
+        }
+        inner.put_off_count += 1;
+        if inner.put_off.len() < MOST_NAMED {
+            inner.put_off.push(put_off);
+        }
     }
 
     /// A user who must log in again, or a document that can't be worked on.
@@ -341,6 +350,8 @@ impl Report {
             orphans: inner.orphans,
             parked: inner.parked,
             lost: inner.lost,
+            put_off: inner.put_off,
+            put_off_count: inner.put_off_count,
             put_off_until: inner.put_off_until,
             recovery: inner.recovery,
             troubles: inner.troubles,

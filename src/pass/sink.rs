@@ -7,7 +7,7 @@ use super::plan::{Landed, Next, Planned, Planner, overtaken, plan};
 use super::{Line, error_chain};
 use crate::journal::{Ending, EntryId};
 use crate::kill_point::{Point, reach};
-use crate::report::{Named, Outcome, Trouble};
+use crate::report::{Named, Outcome, PutOff, Trouble};
 use crate::store::StoreError;
 use crate::token::{Fingerprint, ParkedWhy, Reason, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
@@ -264,10 +264,18 @@ impl Sink {
                 ..Named::new(&change.id, &plan.subject, bookkeeping.state, evidence)
             });
         }
-        if let Some(due_at) = plan.change.as_ref().and_then(|change| change.bookkeeping.due_at)
+        if let Some(change) = &plan.change
+            && let Some(due_at) = change.bookkeeping.due_at
             && outcome == Outcome::StillDue
         {
-            report.put_off(due_at, self.line.clock.now());
+            let put_off = PutOff {
+                id: change.id.clone(),
+                subject: plan.subject.clone(),
+                provider: plan.provider.clone(),
+                code: plan.reason.as_deref().unwrap_or_default().to_owned(),
+                due_at,
+            };
+            report.put_off(put_off, self.line.clock.now());
         }
         report.ended(outcome, plan.reason.as_deref());
     }

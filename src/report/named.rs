@@ -1,4 +1,4 @@
-//! Users and documents that a report names.
+//! Users and documents that a report names: who must log in again, what can't be worked on, who is put off.
 
 use crate::clock::Timestamp;
 use crate::token::{LastError, State, Subject, TokenId};
@@ -37,4 +37,19 @@ impl Named {
             new: true,
         }
     }
+}
+
+/// A user who is still due, and whom no pass asks for before `due_at`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PutOff {
+    /// The `_id` of the document, as extended JSON.
+    pub id: TokenId,
+    /// Who.
+    pub subject: Subject,
+    /// At which provider; `null` where the document names none.
+    pub provider: Option<String>,
+    /// Why: the provider's code, or ours.
+    pub code: String,
+    /// When the token is due again.
+    pub due_at: Timestamp,
 }

@@ -1,6 +1,6 @@
 //! The end of a pass, for people and for programs.
 
-use super::{Named, Outcome, Recovery, Trouble};
+use super::{Named, Outcome, PutOff, Recovery, Trouble};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
@@ -57,6 +57,10 @@ pub struct Summary {
     pub parked: Parked,
     /// Whose new pair was received and could be kept nowhere; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub lost: Vec<Subject>,
+    /// Users who are still due, and when each is due again; at most [`MOST_NAMED`](super::MOST_NAMED).
+    pub put_off: Vec<PutOff>,
+    /// How many these are in all.
+    pub put_off_count: u64,
     /// When the last of those that are still due is due again, which may be at once; none when nothing is still due.
     pub put_off_until: Option<Timestamp>,
     /// What an earlier process had left.

@@ -1,9 +1,11 @@
 //! The end of a pass in words.
 
 use super::summary::Summary;
-use super::{MOST_NAMED, Outcome, Recovery};
+use super::{MOST_NAMED, Outcome, PutOff, Recovery};
+use crate::clock::Timestamp;
 use crate::journal::Parked;
 use crate::token::State;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -50,6 +52,7 @@ impl Summary {
                 self.throttled, self.retries
             )?;
         }
+        self.write_put_off(text)?;
         self.write_lost(text)?;
         self.write_named(text)?;
         if self.finds_no_token() {
@@ -132,6 +135,31 @@ impl Summary {
         Ok(())
     }
 
+    /// Who waits for a later pass: why, and until when.
+    fn write_put_off(&self, text: &mut String) -> fmt::Result {
+        let Some(first) = self.put_off.iter().map(|put_off| put_off.due_at).min() else { return Ok(()) };
+        let mut codes = BTreeMap::<&str, u64>::new();
+        for put_off in &self.put_off {
+            *codes.entry(&put_off.code).or_default() += 1;
+        }
+        let codes: Vec<_> = codes.keys().copied().collect();
+        writeln!(
+            text,
+            "\nput off: {} ({}, next at {}):",
+            self.put_off_count,
+            codes.join(", "),
+            moment(first)
+        )?;
+        for PutOff { subject, code, due_at, .. } in self.put_off.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}  ({code}, due again at {})", moment(*due_at))?;
+        }
+        let rest = self.put_off_count.saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: `--format json` names up to {MOST_NAMED}")?;
+        }
+        Ok(())
+    }
+
     fn write_lost(&self, text: &mut String) -> fmt::Result {
         if self.lost.is_empty() {
             return Ok(());
@@ -166,9 +194,7 @@ impl Summary {
             }
             writeln!(text, "\n{title}:")?;
             for named in of_state.iter().take(MOST_SHOWN) {
-                let since = named.since.map_or_else(String::new, |since| {
-                    format!(" since {}", since.format("%Y-%m-%d %H:%M UTC"))
-                });
+                let since = named.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
                 let new = if named.new { "" } else { ", known before" };
                 writeln!(text, "  {}  ({}{since}{new})", named.subject, named.code)?;
             }
@@ -183,10 +209,14 @@ impl Summary {
     }
 }
 
+/// A moment for people.
+fn moment(at: Timestamp) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M UTC")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::report::{Named, Report, Trouble};
     use crate::token::{LastError, Subject, TokenId};
 
@@ -280,6 +310,40 @@ mod tests {
         let summary = summary(&report);
         assert!(summary.adds_up());
         insta::assert_snapshot!(summary.to_string());
+    }
+
+    #[test]
+    fn users_who_are_put_off_are_named_with_the_reason_and_the_time() {
+        let report = refreshed(1);
+        for (number, minutes, code) in [(1, 15, "refused_once"), (2, 5, "http_503"), (3, 0, "stopped")] {
+            report.touched();
+            report.ended(Outcome::StillDue, Some(code));
+            let Named { id, subject, provider, code, .. } = named(number, State::Live, code, true);
+            let due_at = Timestamp::default() + chrono::TimeDelta::minutes(minutes);
+            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+        }
+        report.untaken(0);
+        let summary = summary(&report);
+        assert_eq!((summary.put_off_count, summary.remaining_due), (2, Some(1)));
+        insta::assert_snapshot!(summary.to_string());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary.put_off).unwrap());
+    }
+
+    #[test]
+    fn of_many_who_are_put_off_all_are_counted() {
+        let report = Report::new();
+        for number in 0..(MOST_NAMED as u64 + 5) {
+            report.touched();
+            report.ended(Outcome::StillDue, Some("http_503"));
+            let Named { id, subject, provider, code, .. } = named(number, State::Live, "http_503", true);
+            let due_at = Timestamp::default() + chrono::TimeDelta::minutes(5);
+            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+        }
+        let summary = summary(&report);
+        assert_eq!((summary.put_off.len(), summary.put_off_count), (MOST_NAMED, MOST_NAMED as u64 + 5));
+        let text = summary.to_string();
+        assert!(text.contains("put off: 1005 (http_503, next at 1970-01-01 00:05 UTC)"), "{text}");
+        assert!(text.contains("… and 985 more"), "{text}");
     }
 
     #[test]
