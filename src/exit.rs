@@ -16,7 +16,7 @@ pub enum Exit {
     NeedsLogin = 3,
     /// Something is unfinished.
     StillDue = 4,
-    /// A provider rejected the client, or refused far more tokens than usual.
+    /// A provider rejected the client or refused far more tokens than usual, or many tokens had been redeemed before.
     ClientRejected = 5,
     /// Another process holds the journal.
     JournalHeld = 6,
@@ -93,7 +93,8 @@ impl Exit {
                  newly malformed, or the pass was stopped."
             }
             Self::ClientRejected => {
-                "A provider rejected the client, or far more tokens than usual were refused; no user was marked for it."
+                "A provider rejected the client, far more tokens than usual were refused, or many of them had been redeemed \
+                 before; no user was marked for it."
             }
             Self::JournalHeld => "Another process holds the journal.",
             Self::Unavailable => {

@@ -269,6 +269,9 @@ impl Pass {
             if let Some(why) = gate.stopped() {
                 report.stopped(provider, &why);
             }
+            if let Some(found) = gate.redeemed_before() {
+                report.redeemed_before(provider, found, self.journal.directory());
+            }
             if let Some(history) = gate.history_after()
                 && let Err(error) = self.journal.set_history(provider, history).await
             {

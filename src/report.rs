@@ -10,11 +10,12 @@ pub use named::{Named, PutOff};
 pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, Stopped};
+use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
 use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -290,6 +291,15 @@ impl Report {
             // Whoever stopped the gate for it has told what happened.
             Stopped::CannotKeep => {}
         }
+    }
+
+    /// Too many of a provider's tokens had been redeemed before, by this machine, whose state is in `directory`.
+    pub fn redeemed_before(&self, provider: &str, found: RedeemedBefore, directory: &Path) {
+        self.trouble(Trouble::RedeemedBefore {
+            provider: provider.to_owned(),
+            found,
+            state_dir: directory.display().to_string(),
+        });
     }
 
     /// What recovery found, added to what it found so far.

@@ -33,7 +33,7 @@ pub(super) struct Sink {
     line: Arc<Line>,
     /// The store refused, or stayed away for too long: what comes now stays in the journal.
     broken: bool,
-    /// Refusals that aren't judged yet.
+    /// Marks that aren't judged yet.
     held: HeldRefusals,
 }
 
@@ -88,6 +88,29 @@ impl Sink {
         others
     }
 
+    /// Takes out of a batch whose token was redeemed before and whose pair is in no document: a mark without a request
+    /// waits for its judgement as well.
+    async fn hold_redeemed(&mut self, batch: Vec<Landed>, planner: &Planner<'_>) -> Vec<Landed> {
+        let mut others = Vec::with_capacity(batch.len());
+        for landed in batch {
+            match landed {
+                Landed::Token { token, provider, next: Next::Copy { first, judged: false } }
+                    if planner.is_news(&token, &first) =>
+                {
+                    let gate = self.line.gate_of(&provider);
+                    let redeemed = self.line.journal.redeemed_at(token.refresh_token.fingerprint()).await;
+                    if let Err(error) = &redeemed {
+                        self.line.journal_failed(error);
+                    }
+                    gate.found_redeemed(redeemed.ok().flatten());
+                    self.held.take_redeemed(token, provider, first, gate);
+                }
+                Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => others.push(landed),
+            }
+        }
+        others
+    }
+
     /// Writes what was judged by now, at the `end` of the pass all that is left.
     async fn judge(&mut self, end: bool) {
         let line = self.line.clone();
@@ -104,7 +127,9 @@ impl Sink {
         let read = self.read_again(&batch).await;
         // After the documents: whatever this sink has written into them by then, the journal knows.
         let successors = self.successors(&batch).await;
-        let planner = Planner { line: &self.line, read: read.as_ref(), successors: &successors };
+        let line = self.line.clone();
+        let planner = Planner { line: &line, read: read.as_ref(), successors: &successors };
+        let batch = self.hold_redeemed(batch, &planner).await;
         let mut planned: Vec<_> = batch.into_iter().map(|landed| planner.plan(landed)).collect();
         let mut endings = Vec::new();
         for tried in 0..TRIES {
@@ -143,7 +168,7 @@ impl Sink {
                 Landed::Token { token, next: Next::Retire { .. } | Next::Overtaken, .. } => {
                     vec![token.id.clone()]
                 }
-                Landed::Token { next: Next::Copy { first }, .. } => vec![first.clone()],
+                Landed::Token { next: Next::Copy { first, .. }, .. } => vec![first.clone()],
                 Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => Vec::new(),
             })
             .collect();

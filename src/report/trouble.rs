@@ -1,7 +1,7 @@
 //! Why a pass couldn't do all of its work, and what to tell about it.
 
 use crate::exit::Exit;
-use crate::gate::{Stopped, Suspicion};
+use crate::gate::{RedeemedBefore, Suspicion};
 use serde::Serialize;
 use std::fmt;
 
@@ -25,6 +25,17 @@ pub enum Trouble {
         /// The evidence.
         #[serde(flatten)]
         suspicion: Suspicion,
+    },
+    /// So many documents hold tokens which were redeemed before that a restored backup, or an old state directory, is
+    /// more likely than stale copies.
+    RedeemedBefore {
+        /// The provider of these tokens.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        found: RedeemedBefore,
+        /// The state directory that remembers them.
+        state_dir: String,
     },
     /// A provider was out for longer than a pass waits.
     Outage {
@@ -55,7 +66,9 @@ impl Trouble {
         match self {
             Self::Journal { .. } => Exit::JournalFailed,
             Self::Store { .. } => Exit::Unavailable,
-            Self::ClientRejected { .. } | Self::Refusals { .. } => Exit::ClientRejected,
+            Self::ClientRejected { .. } | Self::Refusals { .. } | Self::RedeemedBefore { .. } => {
+                Exit::ClientRejected
+            }
             Self::Outage { .. } | Self::Interrupted { .. } => Exit::StillDue,
         }
     }
@@ -90,6 +103,14 @@ impl fmt::Display for Trouble {
                 write!(
                     formatter,
                     "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}), {usual}; none of their users was marked\nhint: is this the client that the tokens were issued to, and the right `token_url`? If the logins have ended indeed, `evergrant run --once --accept-refusals` marks them"
+                )
+            }
+            Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, state_dir } => {
+                let first = first_at
+                    .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
+                write!(
+                    formatter,
+                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user was marked for it. Was a backup restored, or is this a rehearsal with an old state directory?\nhint: after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
                 )
             }
             Self::Outage { provider } => write!(
