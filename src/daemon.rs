@@ -246,7 +246,7 @@ pub fn tell(summary: &Summary) {
         warn!(reason, documents, "still due: {reason} {documents}");
     }
     for subject in &summary.lost {
-        error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere");
+        error!(%subject, "LOST: the new pair of `{subject}` was received, and neither the journal nor the document could keep it; that user must log in again");
     }
     for named in summary.named.iter().filter(|named| named.new) {
         let (subject, state, code) = (&named.subject, named.state.word(), &named.code);

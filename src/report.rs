@@ -1,4 +1,4 @@
-//! What became of every document: named outcomes, counts that add up, and the people who must log in again.
+//! What became of every document: named outcomes, counts that add up, and the users who must log in again.
 
 mod named;
 pub mod progress;
@@ -19,12 +19,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Most people named in one report; the others are counted, and `evergrant tokens list` names them all.
+/// Most users named in one report; the others are counted, and `evergrant tokens list` names them all.
 ///
 /// Memory must not grow with the collection.
 pub const MOST_NAMED: usize = 1000;
 
-/// Most reasons told apart in one report; what comes beyond counts as [`OTHER_REASONS`].
+/// Most reasons that one report tells apart; further ones count as [`OTHER_REASONS`].
 ///
 /// A provider can put anything into its codes, and a report must not grow with the collection.
 const MOST_REASONS: usize = 50;
@@ -81,9 +81,9 @@ pub struct Recovery {
     pub answers: u64,
     /// Pairs of these that are in their documents now.
     pub written: u64,
-    /// Grants that were cut off: nobody knows whether the provider processed them. They are asked again first.
+    /// Grants without an answer: the provider may have processed them or not. The pass asks for these tokens first.
     pub unsettled: u64,
-    /// Claims of an earlier process that were given back.
+    /// Claims of an earlier process that were released.
     pub claims_released: u64,
 }
 
@@ -288,7 +288,7 @@ impl Report {
             Stopped::Refusals(suspicion) => self
                 .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
-            // Whoever stopped the gate for it has told what happened.
+            // The code that stopped the gate for it has told what happened.
             Stopped::CannotKeep => {}
         }
     }

@@ -41,7 +41,7 @@ pub struct Summary {
     pub newly_marked: u64,
     /// Documents that were found malformed in this pass, and not before.
     pub newly_malformed: u64,
-    /// People who must log in again, and malformed documents, known ones too; at most [`MOST_NAMED`](super::MOST_NAMED).
+    /// Users who must log in again, and malformed documents, known ones too; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub named: Vec<Named>,
     /// Why documents are still due: class or code, and how many.
     pub still_due_reasons: BTreeMap<String, u64>,
@@ -51,11 +51,11 @@ pub struct Summary {
     pub throttled: u64,
     /// Grants sent once more for a token.
     pub retries: u64,
-    /// Good pairs parked in the journal by this pass.
+    /// New pairs that this pass parked in the journal, because their document is gone or holds another token.
     pub orphans: u64,
     /// All that is parked in the journal and waits for a person.
     pub parked: Parked,
-    /// Whose new pair was received and could be kept nowhere; at most [`MOST_NAMED`](super::MOST_NAMED).
+    /// Users whose new pair was received, and which neither the journal nor the document could keep; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub lost: Vec<Subject>,
     /// Users who are still due, and when each is due again; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub put_off: Vec<PutOff>,
@@ -95,7 +95,7 @@ impl Summary {
             && self.named.iter().all(|named| named.new)
     }
 
-    /// Should another pass follow before the next scheduled wake? People who must log in again are no reason.
+    /// Should another pass follow before the next scheduled wake? Users who must log in again are no reason.
     #[must_use]
     pub fn leaves_something_due(&self) -> bool {
         let interrupted = |trouble: &Trouble| matches!(trouble, Trouble::Interrupted { .. });

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// People shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
+/// Users shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
 const MOST_SHOWN: usize = 20;
 
 impl fmt::Display for Summary {
@@ -25,14 +25,17 @@ impl Summary {
         let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
         match self.documents {
             Some(documents) => writeln!(text, "{documents} documents in {}", self.collection)?,
-            None => writeln!(text, "{} was not reached", self.collection)?,
+            None => writeln!(text, "the store was not reached: {}", self.collection)?,
         }
         self.write_due(text, took)?;
         if !self.recovery.is_empty() {
             let Recovery { answers, written, unsettled, claims_released } = self.recovery;
             writeln!(
                 text,
-                "recovered from an earlier process: {answers} answers ({written} written back), {unsettled} cut-off grants, {claims_released} claims given back"
+                "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
+                many(answers, "answer"),
+                many(unsettled, "grant"),
+                many(claims_released, "claim")
             )?;
         }
         writeln!(text)?;
@@ -42,14 +45,19 @@ impl Summary {
             writeln!(text, "  {:<15} {count:>8}{}", outcome.word(), self.note(*outcome))?;
         }
         if self.orphans > 0 {
-            writeln!(text, "  {:<15} {:>8}  good pairs parked in this pass", "orphans", self.orphans)?;
+            writeln!(
+                text,
+                "  {:<15} {:>8}  new pairs parked in this pass: the document is gone, or holds another token",
+                "orphans", self.orphans
+            )?;
         }
         self.write_parked(text)?;
         if self.throttled + self.retries > 0 {
             writeln!(
                 text,
-                "\n  {} pauses asked for by the provider, {} grants repeated",
-                self.throttled, self.retries
+                "\n  the provider asked for {}; {} repeated",
+                many(self.throttled, "pause"),
+                many(self.retries, "grant")
             )?;
         }
         self.write_put_off(text)?;
@@ -58,7 +66,7 @@ impl Summary {
         if self.finds_no_token() {
             writeln!(
                 text,
-                "\nno document could be worked on\nhint: does `documents.refresh_token` name the right field, and may Evergrant write into the documents? `evergrant check` looks at a sample"
+                "\nno document could be worked on\nhint: check that `documents.refresh_token` names the right field, and that Evergrant may write into the documents; `evergrant check` looks at a sample"
             )?;
         }
         for trouble in &self.troubles {
@@ -69,21 +77,24 @@ impl Summary {
 
     /// What was due, what of it was taken, and what is left; the numbers add up.
     fn write_due(&self, text: &mut String, took: Duration) -> fmt::Result {
-        let Self { taken, grants, .. } = self;
-        let took = humantime::format_duration(took);
+        let taken = self.taken;
+        let grants = format!("{} in {}", many(self.grants, "grant"), humantime::format_duration(took));
         match (self.due, self.remaining_due) {
-            (Some(due), Some(0)) => writeln!(text, "{due} due, {grants} grants in {took}")?,
+            (Some(due), Some(0)) => writeln!(text, "{due} due, {grants}")?,
             (Some(due), Some(remaining)) => {
                 let limit = if self.limited { " (--limit)" } else { "" };
-                writeln!(
-                    text,
-                    "{taken} of {due} due were taken{limit}, {grants} grants in {took}; {remaining} remain due"
-                )?;
+                let remain = if remaining == 1 { "remains" } else { "remain" };
+                writeln!(text, "{taken} of {due} due were taken{limit}, {grants}; {remaining} {remain} due")?;
             }
-            (None, _) | (_, None) => writeln!(
-                text,
-                "{taken} due were taken, {grants} grants in {took}; how many remain due is not known: the store could not count them"
-            )?,
+            (None, _) | (_, None) => {
+                // Those that were given back are known without a count.
+                let given_back = self.touched - self.known_needs_login - self.known_malformed - taken;
+                let remaining = match given_back {
+                    0 => "how many remain due is not known".to_owned(),
+                    least => format!("at least {least} remain due, and the others were not counted"),
+                };
+                writeln!(text, "{taken} due were taken, {grants}; {remaining}")?;
+            }
         }
         if self.known_needs_login > 0 {
             writeln!(text, "{} known to need a login, not asked", self.known_needs_login)?;
@@ -101,13 +112,18 @@ impl Summary {
                     self.still_due_reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
                 format!("  ({})", reasons.join(", "))
             }
-            Outcome::Held => "  in the journal; the next pass writes them".to_owned(),
+            Outcome::Held => "  the new pair is in the journal; the next pass writes it".to_owned(),
             Outcome::Lost => {
-                "  received, and kept nowhere: the journal failed, and no document took them".to_owned()
+                "  the new pair was received, and neither the journal nor the document could keep it"
+                    .to_owned()
             }
-            Outcome::Superseded => "  somebody else's newer token was kept".to_owned(),
-            Outcome::Gone => "  deleted while we held the claim".to_owned(),
-            Outcome::Duplicate => "  got the pair of the document with the same refresh token".to_owned(),
+            Outcome::Superseded => {
+                "  the application wrote a newer token meanwhile; that one was kept".to_owned()
+            }
+            Outcome::Gone => "  the document was deleted during the pass".to_owned(),
+            Outcome::Duplicate => {
+                "  same refresh token as another document; got the new pair of that one".to_owned()
+            }
             Outcome::Refreshed
             | Outcome::NeedsLogin
             | Outcome::LostInFlight
@@ -121,14 +137,14 @@ impl Summary {
         if orphans > 0 {
             writeln!(
                 text,
-                "  {:<15} {orphans:>8}  good pairs parked in all: `evergrant journal list --orphans`",
+                "  {:<15} {orphans:>8}  new pairs wait in the journal for a person: `evergrant journal list --orphans`",
                 "parked"
             )?;
         }
         if unread > 0 {
             writeln!(
                 text,
-                "  {:<15} {unread:>8}  answers that nobody could read: `evergrant journal list`",
+                "  {:<15} {unread:>8}  answers in which no pair was found wait in the journal: `evergrant journal list`",
                 "unread"
             )?;
         }
@@ -166,7 +182,7 @@ impl Summary {
         }
         writeln!(
             text,
-            "\nLOST: a new pair was received for them and could be kept nowhere; unless a newer login works by now, they must log in again:"
+            "\nLOST: a new pair was received for these users, and neither the journal nor the document could keep it. They must log in again, unless they have done so meanwhile:"
         )?;
         for subject in self.lost.iter().take(MOST_SHOWN) {
             writeln!(text, "  {subject}")?;
@@ -181,10 +197,10 @@ impl Summary {
     fn write_named(&self, text: &mut String) -> fmt::Result {
         let groups = [
             (State::NeedsLogin, "must log in again"),
-            (State::LostInFlight, "must log in again: the answer with the new token never arrived"),
+            (State::LostInFlight, "must log in again: the answer with the new token was lost"),
             (
                 State::Malformed,
-                "can't be worked on: no token that can be sent, no provider of ours, or `no_room` (the log says why)",
+                "can't be refreshed: the document holds no refresh token that can be sent, names no configured provider, or can't be changed (`no_room`: the log says why)",
             ),
         ];
         for (state, title) in groups {
@@ -201,12 +217,18 @@ impl Summary {
             let rest = of_state.len().saturating_sub(MOST_SHOWN);
             if rest > 0 || self.named.len() >= MOST_NAMED {
                 let list = format!("`evergrant tokens list --state {}`", state.word());
-                let rest = if state == State::Malformed { ", and the log where it is `no_room`" } else { "" };
+                let rest =
+                    if state == State::Malformed { ", and the log for those with `no_room`" } else { "" };
                 writeln!(text, "  … all of them: {list}{rest}")?;
             }
         }
         Ok(())
     }
+}
+
+/// A number with its noun: `1 grant`, `2 grants`.
+fn many(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// A moment for people.
@@ -344,6 +366,19 @@ mod tests {
         let text = summary.to_string();
         assert!(text.contains("put off: 1005 (http_503, next at 1970-01-01 00:05 UTC)"), "{text}");
         assert!(text.contains("… and 985 more"), "{text}");
+    }
+
+    #[test]
+    fn without_a_count_of_the_store_it_is_said_what_is_known() {
+        let report = refreshed(1);
+        assert!(summary(&report).to_string().contains("; how many remain due is not known"));
+        report.touched();
+        report.ended(Outcome::StillDue, Some("store"));
+        let Named { id, subject, provider, code, .. } = named(1, State::Live, "store", true);
+        let now = Timestamp::default();
+        report.put_off(PutOff { id, subject, provider, code, due_at: now }, now);
+        let text = summary(&report).to_string();
+        assert!(text.contains("1 due were taken, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Why a pass couldn't do all of its work, and what to tell about it.
+//! What kept a pass from a part of its work, and what to do about it.
 
 use crate::exit::Exit;
 use crate::gate::{RedeemedBefore, Suspicion};
 use serde::Serialize;
 use std::fmt;
 
-/// Why a pass couldn't do all of its work.
+/// What kept a pass from a part of its work.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Trouble {
-    /// A provider rejected our client.
+    /// A provider rejected the client.
     ClientRejected {
         /// Which.
         provider: String,
@@ -18,7 +18,7 @@ pub enum Trouble {
         /// Its status.
         http_status: Option<u16>,
     },
-    /// A provider refused so many tokens that it is more likely our fault than their users' fate.
+    /// A provider refused so many tokens that a mistake, for example a wrong client, is more likely than ended logins.
     Refusals {
         /// Which.
         provider: String,
@@ -37,7 +37,7 @@ pub enum Trouble {
         /// The state directory that remembers them.
         state_dir: String,
     },
-    /// A provider was out for longer than a pass waits.
+    /// A provider gave no usable answer for longer than a pass waits.
     Outage {
         /// Which.
         provider: String,
@@ -52,9 +52,9 @@ pub enum Trouble {
         /// What happened, with the chain of causes.
         message: String,
     },
-    /// Stopped before everything due was through.
+    /// The pass was stopped before it had taken everything that was due.
     Interrupted {
-        /// Grants whose answers were no longer waited for.
+        /// Grants that were sent, and whose answers the pass did not wait for.
         given_up: u64,
     },
 }
@@ -82,14 +82,14 @@ impl fmt::Display for Trouble {
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
                 write!(
                     formatter,
-                    "the provider `{provider}` rejected our client ({code}{status}); no user was marked for it\nhint: "
+                    "the provider `{provider}` rejected the client ({code}{status}); no user was marked for it\nhint: "
                 )?;
                 formatter.write_str(match (code.as_str(), http_status) {
-                    (_, Some(300..400)) => "the token URL answers with a redirect; set `token_url` to the final address",
-                    (_, Some(404 | 405 | 410)) => "nothing redeems tokens at the token URL; check `token_url`",
-                    ("http_403", _) => "a firewall or proxy may be in the way: open the token URL with `curl` from this machine; else check `client_id` and `client_secret`",
-                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`; the answers are in the journal, and the next start reads them again",
-                    ("invalid_scope", _) => "check `scope`: it may ask for no more than the user granted",
+                    (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address",
+                    (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`",
+                    ("http_403", _) => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`",
+                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again",
+                    ("invalid_scope", _) => "check `scope`: it must not ask for more than the user granted",
                     _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
                 })
             }
@@ -97,12 +97,12 @@ impl fmt::Display for Trouble {
                 let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
                 let usual = usual_share.map_or_else(
-                    || "and granted none".to_owned(),
-                    |usual| format!("where {:.1} % are usual", usual * 100.0),
+                    || "granted none".to_owned(),
+                    |usual| format!("{:.1} % are usual", usual * 100.0),
                 );
                 write!(
                     formatter,
-                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}), {usual}; none of their users was marked\nhint: is this the client that the tokens were issued to, and the right `token_url`? If the logins have ended indeed, `evergrant run --once --accept-refusals` marks them"
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual}); no user was marked for it\nhint: check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them"
                 )
             }
             Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, state_dir } => {
@@ -115,24 +115,24 @@ impl fmt::Display for Trouble {
             }
             Self::Outage { provider } => write!(
                 formatter,
-                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: the next pass tries again; the reasons beside `still_due` name what was seen"
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen"
             ),
             Self::Store { message } => write!(
                 formatter,
-                "{message}\nhint: pairs that were received are in the journal, and the next pass writes them; check `store.url` and the server, then run again"
+                "{message}\nhint: check `store.url` and the server, then run again. New pairs that were received are in the journal, and the next pass writes them"
             ),
             // Most errors of the journal say what to do; the first hint is enough.
             Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
             Self::Journal { message } => write!(
                 formatter,
-                "{message}\nhint: nothing is redeemed without a journal; look at the disk of `state_dir`, then run again"
+                "{message}\nhint: check the disk of `state_dir`, then run again. Without a journal no token is sent"
             ),
-            Self::Interrupted { given_up: 0 } => {
-                formatter.write_str("stopped before everything due was through; nothing was cut off")
-            }
+            Self::Interrupted { given_up: 0 } => formatter.write_str(
+                "the pass was stopped before it had taken everything that was due; no answer was lost",
+            ),
             Self::Interrupted { given_up } => write!(
                 formatter,
-                "stopped with {given_up} grant(s) unanswered\nhint: the journal remembers them; the next start asks again before anything else"
+                "the pass was stopped before {given_up} grants were answered\nhint: nothing to do: the journal remembers these grants, and the next start asks for their tokens first"
             ),
         }
     }
