@@ -20,10 +20,7 @@ const TRY_IT: &str =
     version,
     about,
     max_term_width = 100,
-    after_help = format!("Exit codes: 0 all well · 1 internal error · 2 usage or configuration, or no document can be worked on · \
-                  3 some users must log in again, or were lost in flight · 4 none of these, but some are still due · 5 the provider \
-                  rejected the client, or refused far more than usual; nobody was marked for it · 6 another process holds the \
-                  journal · 7 store or journal not available, or a new pair isn't written yet{TRY_IT}")
+    after_help = format!("{}{TRY_IT}", crate::exit::help())
 )]
 pub struct Cli {
     /// What to do.

@@ -14,10 +14,10 @@ pub mod tokens;
 use crate::cli::{Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need};
+use crate::exit::Exit;
 use crate::journal::{Journal, JournalError};
 use crate::pass::{PassError, error_chain};
 use crate::provider::profile::ProfileError;
-use crate::report::summary::Exit;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 use indicatif::MultiProgress;
@@ -71,28 +71,11 @@ impl CommandError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_)
-            | Self::Profile(_)
-            | Self::Usage(_)
-            | Self::Pass(PassError::NoSuchProvider(..) | PassError::OtherStore { .. }) => Exit::Usage,
-            Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
-                StoreError::Settings(_) => Exit::Usage,
-                StoreError::Unavailable { .. }
-                | StoreError::Denied { .. }
-                | StoreError::Full { .. }
-                | StoreError::Failed { .. } => Exit::Unavailable,
-            },
-            Self::Journal(error) | Self::Pass(PassError::Journal(error)) => match error {
-                JournalError::Held { .. } => Exit::JournalHeld,
-                JournalError::Directory { .. }
-                | JournalError::Full { .. }
-                | JournalError::Failed { .. }
-                | JournalError::Unreadable { .. }
-                | JournalError::NoEntry(_)
-                | JournalError::Stopped => Exit::Unavailable,
-                JournalError::Newer { .. } | JournalError::Sealed { .. } => Exit::Usage,
-            },
-            Self::Pass(PassError::Client(_)) | Self::Io { .. } | Self::Internal(_) => Exit::Internal,
+            Self::Config(_) | Self::Profile(_) | Self::Usage(_) => Exit::Usage,
+            Self::Store(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
+            Self::Pass(error) => error.exit(),
+            Self::Io { .. } | Self::Internal(_) => Exit::Internal,
         }
     }
 

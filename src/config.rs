@@ -3,6 +3,7 @@
 //! A value on the command line wins over the environment, that over `.env`, that over `evergrant.toml`, that over the
 //! default. This module is the only reader of the environment.
 
+mod chances;
 mod checks;
 mod env_file;
 pub mod environment;
@@ -19,6 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use chances::Chances;
 pub use checks::drain_warning;
 pub(crate) use checks::words;
 pub use error::ConfigError;
@@ -211,8 +213,12 @@ impl Config {
         let registrations = providers::build(layers, credentials, looked_for)?;
         for registration in &registrations {
             checks::check_lease(layers, self.lease, registration)?;
-            let chances = checks::check_chances(layers, &self.schedule, self.renew_after, registration, now)?;
-            self.warnings.extend(chances);
+            let lifetime = registration.provider.profile.refresh_token_lifetime;
+            let chances = Chances::of(&self, &registration.provider, now);
+            if let Some((chances, lifetime)) = chances.zip(lifetime) {
+                checks::check_chances(layers, &chances, lifetime, registration)?;
+                self.warnings.extend(chances.warning());
+            }
             self.warnings.extend(checks::stop_warning(layers, self.stop_grace, registration));
             self.warnings
                 .extend(secret::command_line_warning(layers, &registration.scope.dotted("client_secret")));

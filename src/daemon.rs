@@ -8,9 +8,10 @@ mod signals;
 mod start;
 
 use crate::clock::Timestamp;
+use crate::exit::Exit;
 use crate::journal::Moment;
 use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
-use crate::report::summary::{Exit, Summary};
+use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Report, progress};
 use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
@@ -111,12 +112,12 @@ impl Daemon {
                 }
                 Err(error) => {
                     self.tell_failure(&error);
-                    (Exit::Unavailable, false, Left { due: true, until: None })
+                    (error.exit(), false, Left { due: true, until: None })
                 }
             };
             if self.pass.journal.is_broken() {
-                // A journal that failed stays closed in this process: whoever started us starts us again.
-                exit = Exit::Unavailable;
+                // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
+                exit = Exit::JournalFailed;
                 break;
             }
             if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {
@@ -219,16 +220,22 @@ pub fn tell(summary: &Summary) {
         orphans = summary.orphans,
         parked = summary.parked.orphans,
         unread = summary.parked.unread,
-        "pass over {} ended: {} of {} due documents refreshed",
+        known_needs_login = summary.known_needs_login,
+        remaining_due = summary.remaining_due,
+        "pass over {} ended: {} of {} due documents refreshed, {}",
         summary.collection,
         count(Is::Refreshed),
-        summary.touched,
+        summary.due.map_or_else(|| "an unknown number of".to_owned(), |due| due.to_string()),
+        summary.remaining_due.map_or_else(
+            || "how many remain due is not known".to_owned(),
+            |remaining| format!("{remaining} remain due")
+        ),
     );
     for (reason, documents) in &summary.still_due_reasons {
         warn!(reason, documents, "still due: {reason} {documents}");
     }
     for subject in &summary.lost {
-        error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere");
+        error!(%subject, "LOST: the new pair of `{subject}` was received, and neither the journal nor the document could keep it; that user must log in again");
     }
     for named in summary.named.iter().filter(|named| named.new) {
         let (subject, state, code) = (&named.subject, named.state.word(), &named.code);

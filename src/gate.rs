@@ -5,10 +5,12 @@
 
 mod pace;
 mod permit;
+mod redeemed;
 mod refusals;
 mod signal;
 mod state;
 
+use crate::clock::Timestamp;
 use crate::provider::rate::Rate;
 use state::{State, Wait};
 use std::num::NonZeroUsize;
@@ -17,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use permit::Permit;
+pub use redeemed::RedeemedBefore;
 pub use refusals::{Answers, History, Standing, Suspicion};
 pub use signal::{Signal, Stopped};
 pub use state::Status;
@@ -92,6 +95,17 @@ impl Gate {
     /// Holds refusals against what earlier passes saw; with `accepted` a person says that they are to be believed.
     pub fn expect(&self, history: History, accepted: bool) {
         self.lock().refusals.expect(history, accepted);
+    }
+
+    /// A token was found that had been redeemed before, and whose new pair is in no document: nothing is sent for it.
+    pub fn found_redeemed(&self, redeemed_at: Option<Timestamp>) {
+        self.lock().refusals.found_redeemed(redeemed_at);
+    }
+
+    /// Why such tokens mark no user, when they are too many.
+    #[must_use]
+    pub fn redeemed_before(&self) -> Option<RedeemedBefore> {
+        self.lock().refusals.redeemed_before()
     }
 
     /// How the refusals stand.

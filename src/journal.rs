@@ -324,6 +324,11 @@ impl Journal {
         Ok(newest.and_then(|(_, successor)| successor))
     }
 
+    /// When a token was redeemed, or given up by a person; none when it may still be sent.
+    pub async fn redeemed_at(&self, token: Fingerprint) -> Result<Option<Timestamp>, JournalError> {
+        self.ask(|reply| owner::Request::RedeemedAt(token, reply)).await
+    }
+
     /// The document for which a token was redeemed, or given up by a person; none when it may still be sent.
     pub async fn redeemed_for(&self, token: Fingerprint) -> Result<Option<TokenId>, JournalError> {
         let newest = self.ask(|reply| owner::Request::Newest(token, reply)).await?;

@@ -22,6 +22,7 @@
 // The words that all others use.
 pub mod chance;
 pub mod clock;
+pub mod exit;
 pub mod room;
 pub mod token;
 

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use evergrant::cli::{Cli, Command};
 use evergrant::clock::Clock;
 use evergrant::commands::{self, CommandError, Surroundings};
-use evergrant::report::summary::Exit;
+use evergrant::exit::Exit;
 use evergrant::{silence, telemetry};
 use std::process::ExitCode;
 

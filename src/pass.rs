@@ -12,6 +12,7 @@ mod error;
 mod held;
 mod insist;
 mod lane;
+mod left;
 mod look;
 mod orphans;
 mod plan;
@@ -39,7 +40,7 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
-use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
+use crate::store::{ProviderFilter, Readiness, Store, StoreError};
 use crate::token::TokenId;
 use crate::write_back::DuePolicy;
 use insist::{START_PATIENCE, Turn, insist};
@@ -269,6 +270,9 @@ impl Pass {
             if let Some(why) = gate.stopped() {
                 report.stopped(provider, &why);
             }
+            if let Some(found) = gate.redeemed_before() {
+                report.redeemed_before(provider, found, self.journal.directory());
+            }
             if let Some(history) = gate.history_after()
                 && let Err(error) = self.journal.set_history(provider, history).await
             {
@@ -287,6 +291,7 @@ impl Pass {
             line.journal_failed(&error);
         }
         reach(Point::PassFinished);
+        self.count_untaken(&line, request).await;
         let summary = summarized(Some(readiness.documents));
         if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
             line.journal_failed(&error);
@@ -342,24 +347,6 @@ impl Pass {
             Err(JournalError::Stopped) => line.cannot_keep(),
             Err(error) => line.journal_failed(&error),
         }
-    }
-
-    /// How many documents a pass would find now; for the progress bar.
-    pub async fn count_due(&self, request: &PassRequest) -> Option<u64> {
-        let now = self.clock.now();
-        let query = DueQuery {
-            due_by: now,
-            force: request.force,
-            now: ClaimTerms::takes_over(self.settings.lease, now),
-            limit: 1,
-            after: None,
-            providers: match &request.provider {
-                Some(name) if self.settings.documents_name_provider => ProviderFilter::Named(name.clone()),
-                Some(_) | None => ProviderFilter::Any,
-            },
-        };
-        let due = self.store.count_due(&query).await.ok()?;
-        Some(request.limit.map_or(due, |limit| due.min(limit.get())))
     }
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.

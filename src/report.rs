@@ -1,23 +1,30 @@
-//! What became of every document: named outcomes, counts that add up, and the people who must log in again.
+//! What became of every document: named outcomes, counts that add up, and the users who must log in again.
 
+mod named;
 pub mod progress;
 pub mod summary;
+mod text;
+mod trouble;
+
+pub use named::{Named, PutOff};
+pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, Stopped, Suspicion};
+use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
-use crate::token::{LastError, State, Subject, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Most people named in one report; the others are counted, and `evergrant tokens list` names them all.
+/// Most users named in one report; the others are counted, and `evergrant tokens list` names them all.
 ///
 /// Memory must not grow with the collection.
 pub const MOST_NAMED: usize = 1000;
 
-/// Most reasons told apart in one report; what comes beyond counts as [`OTHER_REASONS`].
+/// Most reasons that one report tells apart; further ones count as [`OTHER_REASONS`].
 ///
 /// A provider can put anything into its codes, and a report must not grow with the collection.
 const MOST_REASONS: usize = 50;
@@ -67,21 +74,6 @@ impl Serialize for Outcome {
     }
 }
 
-/// Somebody, or a document, that a person has to look after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Named {
-    /// Who.
-    pub subject: Subject,
-    /// `needs_login`, `lost_in_flight` or `malformed`.
-    pub state: State,
-    /// The provider's code, or ours.
-    pub code: String,
-    /// Since when.
-    pub since: Option<Timestamp>,
-    /// Was it found in this pass, or known before?
-    pub new: bool,
-}
-
 /// What recovery found in the journal and did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Recovery {
@@ -89,9 +81,9 @@ pub struct Recovery {
     pub answers: u64,
     /// Pairs of these that are in their documents now.
     pub written: u64,
-    /// Grants that were cut off: nobody knows whether the provider processed them. They are asked again first.
+    /// Grants without an answer: the provider may have processed them or not. The pass asks for these tokens first.
     pub unsettled: u64,
-    /// Claims of an earlier process that were given back.
+    /// Claims of an earlier process that were released.
     pub claims_released: u64,
 }
 
@@ -101,49 +93,6 @@ impl Recovery {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// Why a pass couldn't do all of its work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Trouble {
-    /// A provider rejected our client.
-    ClientRejected {
-        /// Which.
-        provider: String,
-        /// Its code.
-        code: String,
-        /// Its status.
-        http_status: Option<u16>,
-    },
-    /// A provider refused so many tokens that it is more likely our fault than their users' fate.
-    Refusals {
-        /// Which.
-        provider: String,
-        /// The evidence.
-        #[serde(flatten)]
-        suspicion: Suspicion,
-    },
-    /// A provider was out for longer than a pass waits.
-    Outage {
-        /// Which.
-        provider: String,
-    },
-    /// The store couldn't be used for longer than a pass waits.
-    Store {
-        /// What happened, with the chain of causes.
-        message: String,
-    },
-    /// The journal failed.
-    Journal {
-        /// What happened, with the chain of causes.
-        message: String,
-    },
-    /// Stopped before everything due was through.
-    Interrupted {
-        /// Grants whose answers were no longer waited for.
-        given_up: u64,
-    },
 }
 
 /// Collects the outcomes of one pass while it runs; shared by all of its tasks.
@@ -157,18 +106,45 @@ pub struct Report {
 struct Inner {
     outcomes: BTreeMap<Outcome, u64>,
     newly_marked: u64,
+    newly_malformed: u64,
     named: Vec<Named>,
     reasons: BTreeMap<String, u64>,
     touched: u64,
+    known_needs_login: u64,
+    known_malformed: u64,
+    set_aside: u64,
+    due_again_at_once: u64,
+    untaken: Option<u64>,
+    limited: bool,
     grants: u64,
     throttled: u64,
     retries: u64,
     orphans: u64,
     parked: Parked,
     lost: Vec<Subject>,
+    put_off: Vec<PutOff>,
+    put_off_count: u64,
     put_off_until: Option<Timestamp>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
+}
+
+impl Inner {
+    /// Touched documents besides those that were marked before and aren't asked.
+    const fn worked_on(&self) -> u64 {
+        self.touched - self.known_needs_login - self.known_malformed
+    }
+
+    fn name(&mut self, named: Named) {
+        if named.state == State::Malformed {
+            self.newly_malformed += u64::from(named.new);
+        } else {
+            self.newly_marked += u64::from(named.new);
+        }
+        if self.named.len() < MOST_NAMED {
+            self.named.push(named);
+        }
+    }
 }
 
 impl Default for Report {
@@ -192,6 +168,41 @@ impl Report {
     /// A document was touched: claimed, or read and found to be marked already.
     pub fn touched(&self) {
         self.lock().touched += 1;
+    }
+
+    /// A document reached its end that was marked before and hasn't changed: it isn't asked.
+    pub fn known(&self, outcome: Outcome, named: Named) {
+        let mut inner = self.lock();
+        inner.touched += 1;
+        *inner.outcomes.entry(outcome).or_default() += 1;
+        if outcome == Outcome::Malformed {
+            inner.known_malformed += 1;
+        } else {
+            inner.known_needs_login += 1;
+        }
+        inner.name(named);
+    }
+
+    /// A document stays due in the store, and no pass takes it before a person or the journal has done something.
+    pub fn set_aside(&self) {
+        self.lock().set_aside += 1;
+    }
+
+    /// The store counted so many documents that were due when the pass began and are as they were then.
+    pub fn untaken(&self, counted: u64) {
+        let mut inner = self.lock();
+        inner.untaken = Some(counted.saturating_sub(inner.set_aside));
+    }
+
+    /// The limit of the request was reached.
+    pub fn limited(&self) {
+        self.lock().limited = true;
+    }
+
+    /// Has the store failed in this pass?
+    #[must_use]
+    pub fn is_store_away(&self) -> bool {
+        self.lock().troubles.iter().any(|trouble| matches!(trouble, Trouble::Store { .. }))
     }
 
     /// A grant was sent.
@@ -239,27 +250,23 @@ impl Report {
         }
     }
 
-    /// A document was put off, and is due again at this moment.
-    pub fn put_off(&self, due_at: Timestamp) {
+    /// A document that is still due is due again at a moment: it is named, unless that has come `now`.
+    pub fn put_off(&self, put_off: PutOff, now: Timestamp) {
         let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(due_at));
+        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
+        if put_off.due_at <= now {
+            inner.due_again_at_once += 1;
+            return;
+        }
+        inner.put_off_count += 1;
+        if inner.put_off.len() < MOST_NAMED {
+            inner.put_off.push(put_off);
+        }
     }
 
-    /// A person, or a document, that somebody has to look after.
-    pub fn named(
-        &self,
-        subject: &Subject,
-        state: State,
-        evidence: Option<&LastError>,
-        since: Option<Timestamp>,
-        new: bool,
-    ) {
-        let mut inner = self.lock();
-        inner.newly_marked += u64::from(new);
-        if inner.named.len() < MOST_NAMED {
-            let code = evidence.map_or_else(String::new, |evidence| evidence.code.to_string());
-            inner.named.push(Named { subject: subject.clone(), state, code, since, new });
-        }
+    /// A user who must log in again, or a document that can't be worked on.
+    pub fn named(&self, named: Named) {
+        self.lock().name(named);
     }
 
     /// Something that keeps the pass from its work; each is kept once.
@@ -281,9 +288,18 @@ impl Report {
             Stopped::Refusals(suspicion) => self
                 .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
-            // Whoever stopped the gate for it has told what happened.
+            // The code that stopped the gate for it has told what happened.
             Stopped::CannotKeep => {}
         }
+    }
+
+    /// Too many of a provider's tokens had been redeemed before, by this machine, whose state is in `directory`.
+    pub fn redeemed_before(&self, provider: &str, found: RedeemedBefore, directory: &Path) {
+        self.trouble(Trouble::RedeemedBefore {
+            provider: provider.to_owned(),
+            found,
+            state_dir: directory.display().to_string(),
+        });
     }
 
     /// What recovery found, added to what it found so far.
@@ -299,7 +315,7 @@ impl Report {
         let inner = self.lock();
         let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
         progress::Progress {
-            done: inner.outcomes.values().sum(),
+            done: inner.outcomes.values().sum::<u64>() - inner.known_needs_login - inner.known_malformed,
             refreshed: count(Outcome::Refreshed),
             needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
             throttled: inner.throttled,
@@ -323,12 +339,19 @@ impl Report {
             documents,
             started_at,
             took,
+            due: inner.untaken.map(|untaken| inner.worked_on() + untaken),
+            taken: inner.worked_on() - inner.due_again_at_once,
+            remaining_due: inner.untaken.map(|untaken| inner.due_again_at_once + untaken),
+            limited: inner.limited,
+            known_needs_login: inner.known_needs_login,
+            known_malformed: inner.known_malformed,
             touched: inner.touched,
             outcomes: Outcome::ALL
                 .iter()
                 .map(|&outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
                 .collect(),
             newly_marked: inner.newly_marked,
+            newly_malformed: inner.newly_malformed,
             named: inner.named,
             still_due_reasons: inner.reasons,
             grants: inner.grants,
@@ -337,6 +360,8 @@ impl Report {
             orphans: inner.orphans,
             parked: inner.parked,
             lost: inner.lost,
+            put_off: inner.put_off,
+            put_off_count: inner.put_off_count,
             put_off_until: inner.put_off_until,
             recovery: inner.recovery,
             troubles: inner.troubles,

@@ -10,7 +10,7 @@ mod due;
 #[cfg(test)]
 mod tests;
 
-pub use chances::{chances, drain_bound};
+pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
 pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
 
 use crate::clock::Timestamp;

@@ -3,6 +3,7 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
+use crate::exit::Exit;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -127,7 +128,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
 
-    /// How many documents [`Store::due_page`] would read in all its pages; for the progress bar.
+    /// How many of the documents that [`Store::due_page`] would read in all its pages a pass would work on: without
+    /// `force` those that are marked already are left out.
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError>;
 
     /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.
@@ -381,6 +383,17 @@ impl StoreError {
             Self::Unavailable { source, .. } => mongo::hint_of(&**source),
             // Their texts say it.
             Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } | Self::Settings(_) => None,
+        }
+    }
+
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) => Exit::Usage,
+            Self::Unavailable { .. } | Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } => {
+                Exit::Unavailable
+            }
         }
     }
 }

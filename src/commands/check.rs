@@ -10,14 +10,14 @@ use super::{CommandError, Surroundings};
 use crate::cli::CheckArgs;
 use crate::clock::Timestamp;
 use crate::config::{Config, Need};
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 
 pub use finding::{Check, CheckReport, Status};
 
 /// The wakes that are shown.
 const SHOWN_WAKES: usize = 3;
 
-/// Looks at everything, prints what it found, and ends with the code of the first check that failed.
+/// Looks at everything, prints what it found, and ends with the most urgent code of the checks that failed.
 ///
 /// # Errors
 /// Settings that can't be used: then there is nothing to check.

@@ -3,12 +3,12 @@
 use super::{CommandError, Surroundings, shown};
 use crate::cli::ProvidersCommand;
 use crate::config::{keys, words};
+use crate::exit::Exit;
 use crate::provider::rate::{self, Rate};
 use crate::provider::{
     Profile, Rotation,
     profile::{self, ProfileError},
 };
-use crate::report::summary::Exit;
 use serde::Serialize;
 use std::time::Duration;
 

@@ -3,11 +3,11 @@
 use super::{CommandError, Surroundings, connect};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
-use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
+use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, DaemonError, stop_on_signals};
+use crate::exit::Exit;
 use crate::grant::http::Https;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
-use crate::report::summary::Exit;
 use crate::report::{Report, progress};
 use crate::store::{IndexState, Readiness};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         accept_refusals: args.accept_refusals,
     };
     let exit = if args.once {
-        once(&pass, &request, &stop, surroundings).await?
+        once(&config, &pass, &request, &stop, surroundings).await?
     } else {
         if let Some(readiness) = pass.prepare_unless(&stop).await? {
             tell_readiness(&config, &pass, &readiness, surroundings);
@@ -67,6 +67,7 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
 }
 
 async fn once(
+    config: &Config,
     pass: &Pass,
     request: &PassRequest,
     stop: &Stop,
@@ -79,6 +80,15 @@ async fn once(
         let total = async move { pass.count_due(&request).await };
         tokio::spawn(progress::draw(surroundings.talk.clone(), report.clone(), total, done.clone()))
     };
+    for provider in &config.providers {
+        let chances = Chances::of(config, provider, surroundings.clock.now());
+        // What a service is warned of was told with the settings.
+        if let Some(chances) = chances.filter(|chances| chances.warning().is_none())
+            && let Some(warning) = chances.warning_for_once()
+        {
+            warn!("{warning}");
+        }
+    }
     info!("one pass over {}", pass.store.describe());
     let summary = pass.run(request, stop, report).await;
     done.cancel();
@@ -91,6 +101,7 @@ async fn once(
             summary.collection
         );
     }
+    tell_drain(config, summary.documents.unwrap_or_default(), surroundings);
     surroundings.print(&summary.to_string(), &summary)?;
     Ok(summary.exit())
 }
@@ -115,11 +126,14 @@ fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundi
             "the due index is missing ({reason}), so every pass scans the collection\nhint: let somebody run: {command}"
         );
     }
+    tell_drain(config, readiness.documents, surroundings);
+}
+
+/// Warns where a pass over so many documents can take longer than a token lives.
+fn tell_drain(config: &Config, documents: u64, surroundings: &Surroundings) {
     for provider in &config.providers {
         let now = surroundings.clock.now();
-        if let Some(warning) =
-            drain_warning(readiness.documents, provider, &config.schedule, config.renew_after, now)
-        {
+        if let Some(warning) = drain_warning(documents, provider, &config.schedule, config.renew_after, now) {
             warn!("{warning}");
         }
     }

@@ -3,7 +3,7 @@
 use super::{CommandError, Surroundings};
 use crate::cli::{Format, RotationArg, SandboxArgs};
 use crate::clock::Clock;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::sandbox::{LedgerSummary, RateLimit, Reuse, Rotation, Sandbox, SandboxConfig};
 use serde::Serialize;
 use std::collections::BTreeMap;

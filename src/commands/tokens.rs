@@ -9,7 +9,7 @@ pub(super) mod state;
 use super::{CommandError, Surroundings};
 use crate::cli::TokensCommand;
 use crate::config::{Config, Need};
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::store::sqlite_path;
 use secrecy::ExposeSecret as _;
 use std::path::Path;

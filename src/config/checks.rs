@@ -1,6 +1,6 @@
 //! Settings held against each other: what can't work is refused, what is risky is a warning with its arithmetic.
 
-use super::{error::ConfigError, layers::Layers, providers::Registration};
+use super::{chances::Chances, error::ConfigError, layers::Layers, providers::Registration};
 use crate::{
     clock::Timestamp,
     provider::Provider,
@@ -11,9 +11,6 @@ use std::time::Duration;
 
 /// How much longer than a request the grace of a stop should be: time to keep the last answers.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
-
-/// Fewer wakes than this between due and death are worth a warning: one failed pass would cost logins.
-const ENOUGH_CHANCES: usize = 2;
 
 /// Refuses a lease that may end before its answer comes.
 pub(super) fn check_lease(
@@ -68,41 +65,22 @@ pub(super) fn stop_warning(
     })
 }
 
-/// Refuses a schedule that may not meet a token between due and death; warns where it meets it once only.
+/// Refuses a schedule that may meet no token between the moment it is due and the moment it expires.
 pub(super) fn check_chances(
     layers: &Layers,
-    schedule: &Schedule,
-    renew_after: RenewAfter,
+    chances: &Chances,
+    lifetime: Duration,
     registration: &Registration,
-    now: Timestamp,
-) -> Result<Option<String>, ConfigError> {
-    let provider = &registration.provider;
-    let Some(lifetime) = provider.profile.refresh_token_lifetime else { return Ok(None) };
-    let chances = schedule::chances(schedule, lifetime, renew_after, now);
-    if chances >= ENOUGH_CHANCES {
-        return Ok(None);
+) -> Result<(), ConfigError> {
+    if chances.wakes > 0 {
+        return Ok(());
     }
-    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
-    let arithmetic = format!(
-        "a refresh token that lives {} is due after {} and then has {} left; two wakes lie up to {} apart",
-        words(lifetime),
-        words(renew_after.of(lifetime)),
-        words(renew_after.rest_of(lifetime)),
-        words(gap)
-    );
-    if chances == 0 {
-        return Err(ConfigError::Contradiction {
-            first: layers.quoted("schedule"),
-            second: registration.scope.quoted(layers, "refresh_token_lifetime", &words(lifetime)),
-            reason: format!("tokens would die between two wakes: {arithmetic}"),
-            hint: "wake more often, or set a smaller `renew_after`".to_owned(),
-        });
-    }
-    Ok(Some(format!(
-        "each token of `{}` gets {chances} chance before it dies, so one pass that fails costs logins: {arithmetic}\n\
-         hint: wake more often, like `schedule = \"0 3 * * *\"`; what isn't due is left alone",
-        provider.name
-    )))
+    Err(ConfigError::Contradiction {
+        first: layers.quoted("schedule"),
+        second: registration.scope.quoted(layers, "refresh_token_lifetime", &words(lifetime)),
+        reason: format!("a refresh token can expire between two scheduled passes: {}", chances.arithmetic()),
+        hint: "wake more often, or set a smaller `renew_after`".to_owned(),
+    })
 }
 
 /// Warns, with the arithmetic, of a rate that can't refresh the whole collection within a token's life.
@@ -122,8 +100,8 @@ pub fn drain_warning(
         (rate.time_for(documents), schedule::drain_bound(schedule, lifetime, renew_after, now));
     (needed > bound).then(|| {
         format!(
-            "a pass over all {documents} documents at {rate} takes {}, and a token of `{}` may have only {} left when \
-             the pass starts: it lives {}, is due after {}, and waits up to {} for a wake\n\
+            "a pass over all {documents} documents at {rate} takes {}, but a refresh token of `{}` can have only {} left \
+             when the pass starts: it lives {}, is due {} after it was issued, and waits up to {} for a scheduled pass\n\
              hint: raise `rate` if the provider allows it, or wake more often",
             words(needed),
             provider.name,

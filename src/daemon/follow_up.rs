@@ -3,15 +3,10 @@
 use super::Daemon;
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
-use crate::schedule::backoff;
+use crate::schedule::{FOLLOW_UP_JITTER, backoff};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Largest part of the first wait that is added to each wait at random: a fleet must not come back all at once.
-///
-/// Added, not taken off: what was put off for the first wait must be due again by then.
-const JITTER: f64 = 0.25;
 
 /// What a pass left.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +69,8 @@ impl FollowUp {
             if left.due { [self.failures.saturating_add(1), 0] } else { [0, self.looks.saturating_add(1)] };
         let full = backoff(failures.max(looks), first, longest, 0.0);
         let due_again = until.and_then(|until| (until - now).to_std().ok()).filter(|_| !left.due);
-        let wait =
-            due_again.map_or(full, |due_again| due_again.min(full)) + first.mul_f64(JITTER * jitter_unit);
+        let wait = due_again.map_or(full, |due_again| due_again.min(full))
+            + first.mul_f64(FOLLOW_UP_JITTER * jitter_unit);
         *self = Self { failures, looks, until, at: Some(Instant::now() + wait) };
         let at = in_time(now, wait);
         Some((wait, until.map_or(at, |until| until.max(at))))

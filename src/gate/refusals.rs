@@ -1,6 +1,8 @@
 //! Refusals, judged: a few among many grants are their users' fate; too many, or some before anybody was granted
 //! anything, are more likely a mistake of ours or a fault of the provider. Pure: counts in, a judgement out.
 
+use super::redeemed::{Redeemed, RedeemedBefore};
+use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Refusals in a row, before the first grant of a pass, that stop the provider.
@@ -113,6 +115,8 @@ pub(super) struct Refusals {
     /// Refusals of tokens that may have been spent before: as many as were in flight at once are nobody's mistake.
     in_doubt: u64,
     stretch: Answers,
+    /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
+    redeemed: Redeemed,
     judged: u64,
     suspicious: bool,
     /// Code and status of the last refusal.
@@ -173,6 +177,17 @@ impl Refusals {
         Some(Suspicion { refused, ..found })
     }
 
+    /// Counts a token that was redeemed before. When these are too many, no user is marked any more in this pass.
+    pub(super) fn found_redeemed(&mut self, redeemed_at: Option<Timestamp>) {
+        let too_many = self.redeemed.found(redeemed_at, self.stretch);
+        self.suspicious |= too_many && !self.accepted;
+        self.end_stretch();
+    }
+
+    pub(super) fn redeemed_before(&self) -> Option<RedeemedBefore> {
+        self.redeemed.evidence().filter(|_| !self.accepted)
+    }
+
     fn suspect(&mut self, asked: u64, usual_share: Option<f64>) -> Option<Suspicion> {
         let (code, http_status) = self.last.clone()?;
         self.suspicious = true;
@@ -194,8 +209,10 @@ impl Refusals {
     }
 
     fn end_stretch(&mut self) {
-        if self.stretch.granted + self.stretch.refused >= STRETCH && self.all.granted > 0 {
+        let answers = self.stretch.granted + self.stretch.refused + self.redeemed.in_stretch();
+        if answers >= STRETCH && self.all.granted > 0 {
             self.stretch = Answers::default();
+            self.redeemed.end_stretch();
             self.judged += 1;
         }
     }

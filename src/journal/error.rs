@@ -1,6 +1,7 @@
 //! What can go wrong with the journal.
 
 use super::{EntryId, Holder};
+use crate::exit::Exit;
 use crate::room::Shortage;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,6 +102,21 @@ pub enum KeyProblem {
 }
 
 impl JournalError {
+    /// The exit code of a command that ends with it: a disk or a file that a restart doesn't repair has its own.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Held { .. } => Exit::JournalHeld,
+            Self::Directory { .. } => Exit::Unavailable,
+            Self::Newer { .. } | Self::Sealed { .. } => Exit::Usage,
+            Self::Full(_)
+            | Self::Failed { .. }
+            | Self::Unreadable { .. }
+            | Self::NoEntry(_)
+            | Self::Stopped => Exit::JournalFailed,
+        }
+    }
+
     /// The same failure for everybody whose request was in the failed commit.
     pub(super) fn share(&self) -> Self {
         match self {

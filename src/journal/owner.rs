@@ -56,6 +56,7 @@ pub(super) enum Request {
     Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
     Standing(Reply<Standing>),
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
+    RedeemedAt(Fingerprint, Reply<Option<Timestamp>>),
     Remembered(Moment, Reply<Option<Timestamp>>),
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
@@ -236,6 +237,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
             reply.set(ended.and_then(|()| rows.note_clock(*at)))
         }
         Request::Newest(fingerprint, reply) => reply.set(rows.newest(*fingerprint)),
+        Request::RedeemedAt(fingerprint, reply) => reply.set(rows.redeemed_at(*fingerprint)),
         Request::Page(after, reply) => reply.set(rows.page(*after)),
         Request::Entry(id, reply) => reply.set(rows.entry(*id)),
         Request::Standing(reply) => {
@@ -263,7 +265,7 @@ impl Request {
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
-            Self::Remembered(_, reply) => reply.send(committed),
+            Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
             Self::BeginPass(_, reply) => reply.send(committed),
         }

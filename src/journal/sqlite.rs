@@ -168,6 +168,14 @@ impl Rows {
         Ok(redeemed.map(|(document, successor)| (TokenId::from(document), Fingerprint::from_hex(&successor))))
     }
 
+    pub(super) fn redeemed_at(&mut self, token: Fingerprint) -> Result<Option<Timestamp>, JournalError> {
+        let at: Option<i64> =
+            self.find("SELECT at FROM redeemed WHERE fingerprint = ?1", [token.to_string()], |row| {
+                row.get(0)
+            })?;
+        Ok(at.and_then(from_millis))
+    }
+
     /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
         let sealed = self.sealed(entry, &answer.body)?;

@@ -1,5 +1,6 @@
 //! Why a pass couldn't begin, and how an error with its causes reads in one line.
 
+use crate::exit::Exit;
 use crate::grant::http::ClientError;
 use crate::journal::JournalError;
 use crate::store::StoreError;
@@ -35,6 +36,19 @@ pub enum PassError {
     /// `--provider` names nobody.
     #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
     NoSuchProvider(String, String),
+}
+
+impl PassError {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Store(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
+            Self::Client(_) => Exit::Internal,
+            Self::OtherStore { .. } | Self::NoSuchProvider(..) => Exit::Usage,
+        }
+    }
 }
 
 /// An error with all its causes in one line; hints stay on lines of their own.

@@ -1,11 +1,12 @@
-//! Refusals that wait for a judgement: nobody is marked by a stretch of answers that turns out to be our fault.
+//! Marks that wait for a judgement: refusals, and tokens that were redeemed before. No user is marked by a stretch of
+//! them that turns out to be our fault.
 
 use super::plan::{Landed, Next};
 use super::redeem::is_known_dead;
 use crate::gate::{Gate, Standing};
 use crate::journal::{Ending, EntryId};
 use crate::provider::Provider;
-use crate::token::{DueToken, LastError, Reason, State};
+use crate::token::{DueToken, LastError, Reason, State, TokenId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,17 +34,25 @@ pub(super) struct Refusal {
     pub(super) before: bool,
 }
 
+/// What a mark would be made for.
+enum Mark {
+    /// The provider refused the token.
+    Refused(Refusal),
+    /// The token was redeemed before, for this document, and its pair is in no document.
+    Redeemed(TokenId),
+}
+
 /// One that waits.
 struct Held {
     token: DueToken,
     provider: Arc<Provider>,
-    refusal: Refusal,
+    mark: Mark,
     /// Stretches that had been judged when it came; it is cleared with the one that it came in.
     judged: u64,
     since: Instant,
 }
 
-/// The refusals of one pass that wait.
+/// The marks of one pass that wait.
 #[derive(Default)]
 pub(super) struct HeldRefusals {
     held: Vec<Held>,
@@ -59,9 +68,24 @@ impl HeldRefusals {
         gate: &Gate,
     ) -> (EntryId, Ending) {
         let row = (refusal.entry, Ending::NotProcessed);
-        let judged = gate.standing().judged;
-        self.held.push(Held { token, provider, refusal, judged, since: Instant::now() });
+        self.hold(token, provider, Mark::Refused(refusal), gate);
         row
+    }
+
+    /// Takes one in whose token was redeemed before, for the document `first`.
+    pub(super) fn take_redeemed(
+        &mut self,
+        token: DueToken,
+        provider: Arc<Provider>,
+        first: TokenId,
+        gate: &Gate,
+    ) {
+        self.hold(token, provider, Mark::Redeemed(first), gate);
+    }
+
+    fn hold(&mut self, token: DueToken, provider: Arc<Provider>, mark: Mark, gate: &Gate) {
+        let judged = gate.standing().judged;
+        self.held.push(Held { token, provider, mark, judged, since: Instant::now() });
     }
 
     /// When the first of them has waited for long enough.
@@ -78,45 +102,68 @@ impl HeldRefusals {
     ) -> Vec<Landed> {
         let now = Instant::now();
         let too_many = self.held.len().saturating_sub(MOST_HELD);
+        if end {
+            // Before the first mark: what is found to be our fault only now holds all of them back.
+            for held in self.held.iter().filter(|held| matches!(held.mark, Mark::Refused(_))) {
+                let _ = gate_of(&held.provider).judge_without_grants(true);
+            }
+        }
         let (mut ripe, mut waiting) = (Vec::new(), Vec::new());
         for (position, held) in self.held.drain(..).enumerate() {
             let gate = gate_of(&held.provider);
             let over = end || position < too_many || now >= held.since + lease / LEASE_SHARE;
-            let standing =
-                if over { gate.judge_without_grants(end || too_many > 0) } else { gate.standing() };
-            match verdict(&held, standing, over, end) {
-                Some(next) => {
-                    ripe.push(Landed::Token {
-                        token: held.token,
-                        provider: held.provider,
-                        next: next(held.refusal),
-                    });
-                }
-                None => waiting.push(held),
-            }
+            let standing = match &held.mark {
+                Mark::Refused(_) if over => gate.judge_without_grants(end || too_many > 0),
+                Mark::Refused(_) | Mark::Redeemed(_) => gate.standing(),
+            };
+            let next = match &held.mark {
+                Mark::Refused(refusal) => verdict(&held, refusal, standing, over, end),
+                Mark::Redeemed(_) if standing.suspicious && !standing.accepted => Some(Verdict::Doubt),
+                Mark::Redeemed(_) => (over || standing.accepted).then_some(Verdict::Mark),
+            };
+            let Some(verdict) = next else {
+                waiting.push(held);
+                continue;
+            };
+            let next = match (held.mark, verdict) {
+                (Mark::Refused(refusal), Verdict::Mark) => Next::Retire {
+                    entry: Some(refusal.entry),
+                    state: refusal.state,
+                    evidence: refusal.evidence,
+                },
+                (Mark::Refused(refusal), Verdict::Once) => Next::RefusedOnce(refusal.evidence),
+                (Mark::Refused(_), Verdict::Doubt) => Next::Behind(Reason::RefusedShare),
+                (Mark::Redeemed(_), Verdict::Doubt) => Next::Behind(Reason::AlreadyRedeemed),
+                (Mark::Redeemed(first), Verdict::Mark | Verdict::Once) => Next::Copy { first, judged: true },
+            };
+            ripe.push(Landed::Token { token: held.token, provider: held.provider, next });
         }
         self.held = waiting;
         ripe
     }
 }
 
+/// What becomes of a mark that waits.
+enum Verdict {
+    /// It is made.
+    Mark,
+    /// Not yet: this was the first occasion.
+    Once,
+    /// It is not made, and counts as our fault.
+    Doubt,
+}
+
 /// What becomes of a refusal; `None` as long as it waits.
-fn verdict(held: &Held, standing: Standing, over: bool, end: bool) -> Option<fn(Refusal) -> Next> {
-    let mark: fn(Refusal) -> Next = |refusal| Next::Retire {
-        entry: Some(refusal.entry),
-        state: refusal.state,
-        evidence: refusal.evidence,
-    };
-    let once: fn(Refusal) -> Next = |refusal| Next::RefusedOnce(refusal.evidence);
+fn verdict(held: &Held, refusal: &Refusal, standing: Standing, over: bool, end: bool) -> Option<Verdict> {
     if standing.accepted {
-        return Some(mark);
+        return Some(Verdict::Mark);
     }
     if standing.suspicious {
-        return Some(|_| Next::Behind(Reason::RefusedShare));
+        return Some(Verdict::Doubt);
     }
     // In the middle of a pass that has granted nobody anything yet, the refusals that would be too many may still come.
-    let before = held.refusal.before && (standing.proven || end || is_known_dead(&held.token));
-    let is_believed = before || (held.refusal.certain && standing.proven);
+    let before = refusal.before && (standing.proven || end || is_known_dead(&held.token));
+    let is_believed = before || (refusal.certain && standing.proven);
     let is_judged = standing.proven && standing.judged > held.judged;
-    (is_judged || over).then_some(if is_believed { mark } else { once })
+    (is_judged || over).then_some(if is_believed { Verdict::Mark } else { Verdict::Once })
 }

@@ -8,7 +8,7 @@ use super::{Line, error_chain};
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::Wire;
 use crate::provider::Provider;
-use crate::report::{Outcome, Trouble};
+use crate::report::{Named, Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
 use crate::token::{Code, Evidence, LastError, Reason, State, TokenDocument};
@@ -172,6 +172,7 @@ impl Lane {
                     Some(Pulled::Token { token, read_at }) => {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
+                            self.line.report.set_aside();
                             self.land(attempt, Next::NotTaken).await;
                         } else if self.line.take_one() {
                             self.line.report.touched();
@@ -182,6 +183,7 @@ impl Lane {
                             // What failed before proves nothing about the provider: others come first.
                             self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
                         } else {
+                            self.line.report.limited();
                             self.exhausted = true;
                             self.land(attempt, Next::NotTaken).await;
                         }
@@ -319,10 +321,22 @@ fn known(line: &Line, document: &TokenDocument) {
         State::Malformed => Outcome::Malformed,
         State::Live => Outcome::StillDue,
     };
-    line.report.touched();
-    let (evidence, since) = (bookkeeping.last_error.as_ref(), bookkeeping.since);
-    line.report.named(&document.subject, bookkeeping.state, evidence, since, false);
-    line.report.ended(outcome, None);
+    let evidence = bookkeeping.last_error.as_ref();
+    line.report.known(
+        outcome,
+        Named {
+            provider: provider_name(line, document),
+            since: bookkeeping.since,
+            new: false,
+            ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
+        },
+    );
+}
+
+/// The provider of a document: the one that it names, or the only one.
+pub(super) fn provider_name(line: &Line, document: &TokenDocument) -> Option<String> {
+    let only = if let [(only, _)] = &line.gates[..] { Some(only.to_string()) } else { None };
+    document.provider.clone().or(only)
 }
 
 /// Gives back the claim of a document that has gone to another provider: another lane counts it, now or in the next pass.
@@ -345,7 +359,11 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
         lost: None,
     };
     line.report.touched();
-    line.report.named(subject, State::Malformed, Some(&evidence), None, true);
+    line.report.named(Named {
+        provider: provider_name(line, document),
+        ..Named::new(&document.id, subject, State::Malformed, Some(&evidence))
+    });
+    line.report.set_aside();
     line.report.ended(Outcome::Malformed, None);
 }
 

@@ -102,7 +102,7 @@ impl Redeemer {
                     permit.signal(Signal::NotAsked);
                     return Err(self.step_aside(attempt).await);
                 }
-                Next::Copy { first }
+                Next::Copy { first, judged: false }
             }
             Err(error) => {
                 self.line.journal_failed(&error);
@@ -234,7 +234,7 @@ impl Redeemer {
     /// What to do with a token whose answer nobody could read: wait for it, unless a person has given it up.
     async fn unread(&self, token: &DueToken) -> Next {
         match self.line.journal.redeemed_for(token.refresh_token.fingerprint()).await {
-            Ok(Some(first)) => Next::Copy { first },
+            Ok(Some(first)) => Next::Copy { first, judged: false },
             Ok(None) => Next::Later(Reason::UnreadAnswer),
             Err(error) => {
                 self.line.journal_failed(&error);

@@ -2,6 +2,8 @@
 
 use super::Line;
 use super::held::Refusal;
+use super::lane::provider_name;
+use super::redeem::is_known_dead;
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
 use crate::journal::{Ending, EntryId, Journaled};
@@ -51,8 +53,9 @@ pub(super) enum Next {
     NotTaken,
     /// Somebody else wrote another token: keep theirs.
     Overtaken,
-    /// Its token was redeemed for this document: take the pair from there.
-    Copy { first: TokenId },
+    /// Its token was redeemed for this document: take the pair from there. Without a pair it is marked, once it has been
+    /// `judged` with the others of its kind.
+    Copy { first: TokenId, judged: bool },
 }
 
 /// One document with what is to be written, and what its end will be if the write matches.
@@ -65,6 +68,10 @@ pub(super) struct Planned {
     pub(super) recovered: bool,
     /// Is its new pair in the journal?
     pub(super) kept: bool,
+    /// At which provider.
+    pub(super) provider: Option<String>,
+    /// Is its mark one that no earlier pass has told?
+    pub(super) news: bool,
 }
 
 impl Planned {
@@ -85,6 +92,16 @@ pub(super) struct Planner<'batch> {
 impl Planner<'_> {
     /// What to write for a document, and where it ends if the write matches.
     pub(super) fn plan(&self, landed: Landed) -> Planned {
+        let provider = match &landed {
+            Landed::Token { provider, .. } => Some(provider.name.to_string()),
+            Landed::Malformed { document, .. } | Landed::Stray(document) => {
+                provider_name(self.line, document)
+            }
+        };
+        Planned { provider, ..self.planned(landed) }
+    }
+
+    fn planned(&self, landed: Landed) -> Planned {
         let read = self.read;
         let policy = &self.line.policy;
         let now = self.line.clock.now();
@@ -141,7 +158,8 @@ impl Planner<'_> {
                     }
                     Some(_) => {
                         let change = policy.retirement(&token, state, evidence);
-                        Planned { ending, ..plan(subject, Some(change), outcome) }
+                        let news = !is_known_dead(&token);
+                        Planned { ending, news, ..plan(subject, Some(change), outcome) }
                     }
                 }
             }
@@ -180,24 +198,49 @@ impl Planner<'_> {
                     Planned { reason: Some(Reason::Store.into()), ..plan(subject, None, Outcome::StillDue) }
                 }
             },
-            Next::Copy { first } => self.plan_copy(&token, &first),
+            Next::Copy { first, .. } => self.plan_copy(&token, &first),
         }
     }
 
     /// A token that was redeemed already: its pair is in the document for which it was, or nobody has it any more.
     fn plan_copy(&self, token: &DueToken, first: &TokenId) -> Planned {
-        let Some(read) = self.read else {
-            self.line.left_claimed();
-            return Planned {
-                reason: Some(Reason::Store.into()),
-                ..plan(&token.subject, None, Outcome::StillDue)
-            };
+        let now = self.line.clock.now();
+        let (change, outcome, reason) = match self.find_pair(token, first) {
+            Pair::NotRead => {
+                self.line.left_claimed();
+                (None, Outcome::StillDue, Some(Reason::Store))
+            }
+            Pair::OnItsWay => {
+                (Some(self.line.policy.release(token)), Outcome::StillDue, Some(Reason::SameTokenInFlight))
+            }
+            Pair::There(change) => (Some(*change), Outcome::Duplicate, None),
+            Pair::Nowhere => {
+                let evidence = LastError {
+                    class: Evidence::Refused.into(),
+                    code: Code::AlreadyRedeemed.into(),
+                    http_status: None,
+                    at: now,
+                    lost: None,
+                };
+                let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
+                (Some(change), Outcome::NeedsLogin, None)
+            }
         };
+        let (reason, news) = (reason.map(Reason::into), !is_known_dead(token));
+        Planned { reason, news, ..plan(&token.subject, change, outcome) }
+    }
+
+    /// Would a token that was redeemed already be marked, by what is known now, as no pass has marked it before?
+    pub(super) fn is_news(&self, token: &DueToken, first: &TokenId) -> bool {
+        !is_known_dead(token) && matches!(self.find_pair(token, first), Pair::Nowhere)
+    }
+
+    /// Looks for the pair that came for a token.
+    fn find_pair(&self, token: &DueToken, first: &TokenId) -> Pair {
+        let Some(read) = self.read else { return Pair::NotRead };
         let now = self.line.clock.now();
         if *first != token.id && read.get(first).is_some_and(|first| is_claimed(first, now)) {
-            let change = self.line.policy.release(token);
-            let reason = Some(Reason::SameTokenInFlight.into());
-            return Planned { reason, ..plan(&token.subject, Some(change), Outcome::StillDue) };
+            return Pair::OnItsWay;
         }
         // Only what came out of this very token: the first document may belong to another login by now.
         let is_successor = |first: &&TokenDocument| {
@@ -206,19 +249,21 @@ impl Planner<'_> {
                 && now_there.as_ref() == self.successors.get(&token.refresh_token.fingerprint())
         };
         let pair_of = |first: &TokenDocument| self.line.policy.copy(token, first);
-        if let Some(change) = read.get(first).filter(is_successor).and_then(pair_of) {
-            return plan(&token.subject, Some(change), Outcome::Duplicate);
-        }
-        let evidence = LastError {
-            class: Evidence::Refused.into(),
-            code: Code::AlreadyRedeemed.into(),
-            http_status: None,
-            at: now,
-            lost: None,
-        };
-        let change = self.line.policy.retirement(token, State::NeedsLogin, evidence);
-        plan(&token.subject, Some(change), Outcome::NeedsLogin)
+        let change = read.get(first).filter(is_successor).and_then(pair_of);
+        change.map_or(Pair::Nowhere, |change| Pair::There(Box::new(change)))
     }
+}
+
+/// Where the pair is that came for a token which was redeemed before.
+enum Pair {
+    /// The store can't be read.
+    NotRead,
+    /// The document in which it should be is claimed.
+    OnItsWay,
+    /// In that document; the change copies it.
+    There(Box<Change>),
+    /// In no document.
+    Nowhere,
 }
 
 /// The change for a document that holds somebody else's token, if it still carries our claim: another process' claim
@@ -243,5 +288,7 @@ pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) 
         ending: None,
         recovered: false,
         kept: true,
+        provider: None,
+        news: true,
     }
 }

@@ -7,7 +7,7 @@ use super::plan::{Landed, Next, Planned, Planner, overtaken, plan};
 use super::{Line, error_chain};
 use crate::journal::{Ending, EntryId};
 use crate::kill_point::{Point, reach};
-use crate::report::{Outcome, Trouble};
+use crate::report::{Named, Outcome, PutOff, Trouble};
 use crate::store::StoreError;
 use crate::token::{Fingerprint, ParkedWhy, Reason, TokenDocument, TokenId};
 use crate::write_back::{Found, settle};
@@ -33,7 +33,7 @@ pub(super) struct Sink {
     line: Arc<Line>,
     /// The store refused, or stayed away for too long: what comes now stays in the journal.
     broken: bool,
-    /// Refusals that aren't judged yet.
+    /// Marks that aren't judged yet.
     held: HeldRefusals,
 }
 
@@ -88,6 +88,29 @@ impl Sink {
         others
     }
 
+    /// Takes out of a batch whose token was redeemed before and whose pair is in no document: a mark without a request
+    /// waits for its judgement as well.
+    async fn hold_redeemed(&mut self, batch: Vec<Landed>, planner: &Planner<'_>) -> Vec<Landed> {
+        let mut others = Vec::with_capacity(batch.len());
+        for landed in batch {
+            match landed {
+                Landed::Token { token, provider, next: Next::Copy { first, judged: false } }
+                    if planner.is_news(&token, &first) =>
+                {
+                    let gate = self.line.gate_of(&provider);
+                    let redeemed = self.line.journal.redeemed_at(token.refresh_token.fingerprint()).await;
+                    if let Err(error) = &redeemed {
+                        self.line.journal_failed(error);
+                    }
+                    gate.found_redeemed(redeemed.ok().flatten());
+                    self.held.take_redeemed(token, provider, first, gate);
+                }
+                Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => others.push(landed),
+            }
+        }
+        others
+    }
+
     /// Writes what was judged by now, at the `end` of the pass all that is left.
     async fn judge(&mut self, end: bool) {
         let line = self.line.clone();
@@ -104,7 +127,9 @@ impl Sink {
         let read = self.read_again(&batch).await;
         // After the documents: whatever this sink has written into them by then, the journal knows.
         let successors = self.successors(&batch).await;
-        let planner = Planner { line: &self.line, read: read.as_ref(), successors: &successors };
+        let line = self.line.clone();
+        let planner = Planner { line: &line, read: read.as_ref(), successors: &successors };
+        let batch = self.hold_redeemed(batch, &planner).await;
         let mut planned: Vec<_> = batch.into_iter().map(|landed| planner.plan(landed)).collect();
         let mut endings = Vec::new();
         for tried in 0..TRIES {
@@ -143,7 +168,7 @@ impl Sink {
                 Landed::Token { token, next: Next::Retire { .. } | Next::Overtaken, .. } => {
                     vec![token.id.clone()]
                 }
-                Landed::Token { next: Next::Copy { first }, .. } => vec![first.clone()],
+                Landed::Token { next: Next::Copy { first, .. }, .. } => vec![first.clone()],
                 Landed::Token { .. } | Landed::Malformed { .. } | Landed::Stray(_) => Vec::new(),
             })
             .collect();
@@ -256,13 +281,26 @@ impl Sink {
             && matches!(outcome, Outcome::NeedsLogin | Outcome::LostInFlight | Outcome::Malformed)
         {
             let bookkeeping = &change.bookkeeping;
-            let (evidence, since) = (bookkeeping.last_error.as_ref(), bookkeeping.since);
-            report.named(&plan.subject, bookkeeping.state, evidence, since, true);
+            let evidence = bookkeeping.last_error.as_ref();
+            report.named(Named {
+                provider: plan.provider.clone(),
+                since: bookkeeping.since,
+                new: plan.news,
+                ..Named::new(&change.id, &plan.subject, bookkeeping.state, evidence)
+            });
         }
-        if let Some(due_at) = plan.change.as_ref().and_then(|change| change.bookkeeping.due_at)
+        if let Some(change) = &plan.change
+            && let Some(due_at) = change.bookkeeping.due_at
             && outcome == Outcome::StillDue
         {
-            report.put_off(due_at);
+            let put_off = PutOff {
+                id: change.id.clone(),
+                subject: plan.subject.clone(),
+                provider: plan.provider.clone(),
+                code: plan.reason.as_deref().unwrap_or_default().to_owned(),
+                due_at,
+            };
+            report.put_off(put_off, self.line.clock.now());
         }
         report.ended(outcome, plan.reason.as_deref());
     }

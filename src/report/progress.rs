@@ -22,7 +22,7 @@ pub struct Progress {
     pub done: u64,
     /// Of these: with a new pair.
     pub refreshed: u64,
-    /// Of these: people who must log in again.
+    /// Of these: users who must log in again.
     pub needs_login: u64,
     /// Answers that asked for a pause.
     pub throttled: u64,
@@ -32,7 +32,7 @@ pub struct Progress {
     pub closed: bool,
 }
 
-/// Draws a bar on the terminal behind `talk` until `done`; where there is none, it logs a line a minute. Cancel-safe.
+/// Draws a bar on the terminal of `talk` until `done`; without a terminal it logs a line a minute. Cancel-safe.
 ///
 /// `total` may come late: until then the bar counts without an end.
 pub async fn draw(
@@ -123,7 +123,7 @@ impl Progress {
         if self.closed {
             words = format!("{words} · waiting for the store");
         } else if let Some(pause) = self.paused_for {
-            words = format!("{words} · provider pauses us for {:.0} s", pause.as_secs_f64().ceil());
+            words = format!("{words} · the provider asked to wait {:.0} s", pause.as_secs_f64().ceil());
         }
         words
     }

@@ -277,3 +277,23 @@ proptest! {
         prop_assert_eq!(schedule.last_until(next), Some(next));
     }
 }
+
+#[test]
+fn follow_ups_double_their_wait_and_only_those_that_come_in_time_count() {
+    let (first, longest) = (Duration::from_mins(15), Duration::from_hours(24));
+    for (minutes, expected) in [
+        (0, 0),
+        (15, 0),
+        // The first comes after 15 minutes, or a quarter more.
+        (19, 1),
+        (52, 1),
+        (53, 2),
+        // 9 d 8 h less 7 d: what Autodesk's tokens have left after a weekly wake.
+        (56 * 60, 7),
+        // From the eighth on a day apart.
+        (30 * 24 * 60, 35),
+    ] {
+        assert_eq!(follow_ups(Duration::from_mins(minutes), first, longest), expected, "{minutes} min");
+    }
+    assert_eq!(follow_ups(Duration::MAX, first, longest), 1000);
+}

@@ -50,6 +50,9 @@ mod writable;
 /// Without the due index a page is a scan of the collection; the server is told to give up a little earlier.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// Longest time that the server counts: a number that comes later is of no use to the report.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Longest wait for an answer to a write; longer than [`update::MAJORITY_TIMEOUT`], so that the server answers first.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -441,7 +444,7 @@ impl Store for MongoStore {
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
         let conditions = query::due_conditions(&self.mapping, self.filter.as_ref(), query);
         self.call("count due documents", READ_TIMEOUT, |link| async move {
-            link.collection.count_documents(conditions).max_time(READ_TIMEOUT * 9 / 10).await
+            link.collection.count_documents(conditions).max_time(COUNT_TIMEOUT).await
         })
         .await
     }

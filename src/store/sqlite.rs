@@ -237,7 +237,10 @@ impl Store for SqliteStore {
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
         let query = query.clone();
-        self.reading("count due documents", move |connection, _| rows::count_due(connection, &query)).await
+        self.reading("count due documents", move |connection, mapping| {
+            rows::count_due(connection, mapping, &query)
+        })
+        .await
     }
 
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {

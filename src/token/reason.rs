@@ -13,6 +13,9 @@ vocabulary! {
         RefusedShare = "refused_share":
             "The provider refused far more tokens than usual, so none of these users was marked.",
             "See exit code 5: check the client registration and `token_url` first.";
+        AlreadyRedeemed = "already_redeemed":
+            "This machine redeemed the token before, and so many others in this pass that none of these users was marked.",
+            "See exit code 5: was a backup restored, or is this a rehearsal with an old `state_dir`?";
         ClientRejected = "client_rejected":
             "The provider rejected the client and not the user's token.",
             "Check `client_id`, `client_secret`, `client_auth` and `token_url`; then run `evergrant check --probe-client`.";

@@ -11,6 +11,7 @@ mod plain;
 mod providers;
 mod races;
 mod recovery;
+mod redeemed;
 mod refusals;
 mod settle;
 mod silence;

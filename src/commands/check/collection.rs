@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
 use crate::store::{IndexState, Readiness, StoreError};

@@ -2,7 +2,8 @@
 
 use super::finding::Check;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, drain_warning, words};
+use crate::config::{Chances, Config, drain_warning, words};
+use crate::exit::Exit;
 use crate::grant::Wire as _;
 use crate::grant::answer::{self, Class, Reading};
 use crate::grant::http::{Reach, TokenEndpoint};
@@ -10,8 +11,6 @@ use crate::grant::request;
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
-use crate::report::summary::Exit;
-use crate::schedule;
 use crate::token::RefreshToken;
 
 /// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
@@ -49,40 +48,26 @@ fn endpoint_name(provider: &Provider) -> String {
     format!("{}: token endpoint", provider.name)
 }
 
-/// How the warning of too few chances begins; the configuration has it with its arithmetic, so it isn't made twice.
-fn chances_warning(provider: &Provider) -> String {
-    format!("each token of `{}` gets ", provider.name)
-}
-
 /// The warnings of the settings that aren't told with a provider.
 pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &String> {
-    let of_provider: Vec<_> = config.providers.iter().map(|provider| chances_warning(provider)).collect();
+    let of_provider: Vec<_> =
+        config.providers.iter().map(|provider| Chances::warning_start(&provider.name)).collect();
     config.warnings.iter().filter(move |warning| !of_provider.iter().any(|start| warning.starts_with(start)))
 }
 
 fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
-    let name = format!("{}: chances", provider.name);
-    let start = chances_warning(provider);
-    if let Some(warning) = config.warnings.iter().find(|warning| warning.starts_with(&start)) {
-        return Check::warning(name, warning);
-    }
-    let Some(lifetime) = provider.profile.refresh_token_lifetime else {
-        return Check::ok(
+    let name = format!("{}: passes before expiry", provider.name);
+    match Chances::of(config, provider, now) {
+        None => Check::ok(
             name,
-            "how long a refresh token lives isn't known, so every wake refreshes every token\nhint: set \
+            "the life of a refresh token isn't known, so every scheduled pass refreshes every token\nhint: set \
              `refresh_token_lifetime` if the provider documents it",
-        );
-    };
-    let count = schedule::chances(&config.schedule, lifetime, config.renew_after, now);
-    let text = format!(
-        "each token gets {count} chances before it dies: it lives {}, is due after {} and then has {} left, and wakes \
-         lie up to {} apart",
-        words(lifetime),
-        words(config.renew_after.of(lifetime)),
-        words(config.renew_after.rest_of(lifetime)),
-        words(config.schedule.longest_gap(now).to_std().unwrap_or_default()),
-    );
-    Check::ok(name, &text)
+        ),
+        Some(chances) => match chances.warning() {
+            Some(warning) => Check::warning(name, &warning),
+            None => Check::ok(name, &chances.explained()),
+        },
+    }
 }
 
 fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -> Check {
@@ -195,16 +180,28 @@ mod tests {
     fn chances_are_told_once_and_with_their_arithmetic() {
         let weekly = config(&[]);
         let check = chances(&weekly.providers[0], &weekly, now());
-        assert_eq!(check.status, Status::Warning);
-        assert!(check.detail.contains("gets 1 chance before it dies"), "{check:?}");
-        assert!(!other_warnings(&weekly).any(|warning| warning.contains("before it dies")));
+        assert_eq!(
+            (check.status, &*check.detail),
+            (
+                Status::Ok,
+                "each refresh token meets at least 1 scheduled pass before it expires. If that pass fails, the service \
+                 tries again 7 times in the 2d 8h that are left at the worst. `run --once` does not try again: start it \
+                 every day. The numbers: a refresh token lives 14d, is due 4d 16h after it was issued, and then has 9d \
+                 8h left; scheduled passes start up to 7d apart"
+            )
+        );
         let daily = config(&[("schedule", "0 3 * * *")]);
         let check = chances(&daily.providers[0], &daily, now());
         assert_eq!(
             check.detail,
-            "each token gets 9 chances before it dies: it lives 14d, is due after 4d 16h and then has 9d 8h left, and \
-             wakes lie up to 1d apart"
+            "each refresh token meets at least 9 scheduled passes before it expires: a refresh token lives 14d, is due 4d \
+             16h after it was issued, and then has 9d 8h left; scheduled passes start up to 1d apart"
         );
+        let short = config(&[("refresh_token_lifetime", "11d")]);
+        let check = chances(&short.providers[0], &short, now());
+        assert_eq!(check.status, Status::Warning);
+        assert!(check.detail.contains("meets only 1 scheduled pass before it expires"), "{check:?}");
+        assert!(!other_warnings(&short).any(|warning| warning.contains("before it expires")));
         let unknown = config(&[("refresh_token_lifetime", "unknown")]);
         assert!(chances(&unknown.providers[0], &unknown, now()).hint.is_some());
     }

@@ -1,7 +1,7 @@
 //! What one check found, and how all of them are shown.
 
 use crate::commands::CommandError;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ pub struct Check {
     pub detail: String,
     /// What to do, where there is something to do.
     pub hint: Option<String>,
-    /// With which code the process ends when this is the first that failed.
+    /// The code with which the process ends when this check failed and none with a more urgent code did.
     #[serde(skip)]
     exit: Exit,
 }
@@ -79,11 +79,11 @@ impl Check {
 }
 
 impl CheckReport {
-    /// The code of the first check that failed.
+    /// The most urgent code of the checks that failed.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let failed = self.checks.iter().find(|check| check.status == Status::Failed);
-        failed.map_or(Exit::Well, |check| check.exit)
+        let failed = self.checks.iter().filter(|check| check.status == Status::Failed);
+        failed.map(|check| check.exit).fold(Exit::Well, Exit::or_more_urgent)
     }
 
     /// A line for each check, its hint below it, and the sum.
@@ -126,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_failure_decides_the_exit_code_and_warnings_do_not() {
+    fn the_most_urgent_failure_decides_the_exit_code_and_warnings_do_not() {
         let mut report = CheckReport { checks: vec![Check::warning("a", "w\nhint: h")] };
         assert_eq!(report.exit(), Exit::Well);
         assert_eq!(report.checks[0].hint.as_deref(), Some("h"));
-        report.checks.push(Check::failed("b", Exit::Unavailable, "b"));
-        report.checks.push(Check::failed("c", Exit::ClientRejected, "c"));
+        report.checks.push(Check::failed("b", Exit::ClientRejected, "b"));
+        report.checks.push(Check::failed("c", Exit::Unavailable, "c"));
         assert_eq!(report.exit(), Exit::Unavailable);
     }
 

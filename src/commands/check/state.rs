@@ -91,8 +91,8 @@ mod tests {
     use super::super::finding::Status;
     use super::*;
     use crate::clock::Clock;
+    use crate::exit::Exit;
     use crate::journal::Journal;
-    use crate::report::summary::Exit;
     use std::fs::Permissions;
 
     async fn look(directory: &Path) -> Vec<Check> {
@@ -134,6 +134,6 @@ mod tests {
         journal.close().await;
         let free = look(home.path()).await;
         assert_eq!(free[2].detail, "nothing is on its way");
-        assert_eq!(Check::error("j", JournalError::Stopped).exit(), Exit::Unavailable);
+        assert_eq!(Check::error("j", JournalError::Stopped).exit(), Exit::JournalFailed);
     }
 }

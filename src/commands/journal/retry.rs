@@ -2,9 +2,9 @@
 
 use crate::commands::{CommandError, Surroundings, run};
 use crate::config::Need;
+use crate::exit::Exit;
 use crate::journal::EntryId;
 use crate::pass::Retried;
-use crate::report::summary::Exit;
 use serde::Serialize;
 
 /// What `journal retry --format json` prints.

@@ -4,7 +4,7 @@ use super::{check_embedded_file, only_embedded};
 use crate::commands::CommandError;
 use crate::commands::shown::{self, Reader};
 use crate::config::Config;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::store::sqlite::SqliteStore;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::commands::shown::{self, Reader};
 use crate::commands::{CommandError, Surroundings, connect};
 use crate::config::Config;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::token::Reason;
 use serde::Serialize;
 use std::collections::BTreeMap;

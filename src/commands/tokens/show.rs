@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::commands::journal::{self, ListedEntry};
 use crate::commands::{CommandError, Surroundings, connect};
 use crate::config::Config;
-use crate::report::summary::Exit;
+use crate::exit::Exit;
 use crate::store::{Store, StoreError, ids_shown_as};
 use crate::token::{State, TokenDocument};
 use serde::Serialize;

@@ -77,12 +77,25 @@ fn contradictions_are_refused_with_both_values() {
 
 #[test]
 fn what_is_risky_is_warned_of_with_the_arithmetic() {
-    let warnings = Setup::minimal().load().warnings;
+    // The four lines: a weekly pass meets each token once, and the service has 56 hours to try again.
+    assert_eq!(Setup::minimal().load().warnings, Vec::<String>::new());
+    // 11 d leave 8 h 0 min after the weekly pass: an outage of a night would cost logins.
+    let warnings = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "11d").load().warnings;
     let [chances] = &warnings[..] else { panic!("{warnings:?}") };
     assert_tells(
         chances,
-        &["gets 1 chance", "lives 14d", "due after 4d 16h", "9d 8h left", "7d apart", "hint: "],
+        &[
+            "meets only 1 scheduled pass",
+            "only 8h are left",
+            "lives 11d",
+            "7d 8h left",
+            "7d apart",
+            "hint: wake more",
+        ],
     );
+    // Nor is a service with a first wait of a day able to try again in time.
+    let slow = Setup::minimal().variable("EVERGRANT_RETRY_AFTER_FAILURE", "24h").load().warnings;
+    assert!(slow.is_empty(), "it tries again once, after 30 h at the latest: {slow:?}");
     let calm = Setup::minimal().variable("EVERGRANT_SCHEDULE", "0 3 * * *");
     assert_eq!(calm.load().warnings, Vec::<String>::new());
     let hasty = calm.variable("EVERGRANT_STOP_GRACE", "60s").load().warnings;
@@ -97,6 +110,25 @@ fn what_is_risky_is_warned_of_with_the_arithmetic() {
         .variable("EVERGRANT_STORE_DATABASE", "app")
         .load();
     assert_tells(&sqlite.warnings.join("\n"), &["`store.database = \"app\"`", "SQLite"]);
+}
+
+#[test]
+fn run_once_is_told_that_it_does_not_try_again() {
+    let warning = |setup: &Setup| {
+        let config = setup.load();
+        let now = "2026-11-21T06:00:00Z".parse().unwrap();
+        Chances::of(&config, &config.providers[0], now).unwrap().warning_for_once()
+    };
+    let weekly = warning(&Setup::minimal()).unwrap();
+    assert_tells(
+        &weekly,
+        &[
+            "meets only 1 scheduled pass",
+            "`run --once` does not try again",
+            "hint: start `run --once` more often",
+        ],
+    );
+    assert_eq!(warning(&Setup::minimal().variable("EVERGRANT_SCHEDULE", "0 3 * * *")), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::store::document::{date, token_id};
 use crate::store::mapping::FieldPath;
 use crate::store::{DuePage, DueQuery, Mapping, Position, ProviderFilter};
-use crate::token::{TokenDocument, TokenId};
+use crate::token::{State, TokenDocument, TokenId};
 use bson::{Bson, Document, RawDocument, doc};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
 use serde::{Deserialize, Serialize};
@@ -235,13 +235,15 @@ pub(super) fn due(
     Some(reading)
 }
 
-/// What is due, as conditions alone.
+/// What is due and not marked (with `force` everything), as conditions alone.
 pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query: &DueQuery) -> Document {
     let mut conditions = vec![lease_is_free(&mapping.bookkeeping, query.now)];
     conditions.extend(of_providers(mapping, &query.providers));
     conditions.extend(extra.cloned());
     if !query.force {
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
+        let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
+        conditions.push(doc! { format!("{}.state", mapping.bookkeeping): { "$nin": marked.to_vec() } });
     }
     and(conditions)
 }

@@ -7,7 +7,7 @@ use crate::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter,
     mapping::{ExpiryFormat, FieldPath, no_room},
 };
-use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
+use crate::token::{Bookkeeping, Lease, State, TokenDocument, TokenId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use serde_json::Value;
 
@@ -41,14 +41,29 @@ pub(super) fn due_page(
     page(connection, mapping, statement, values, query.limit, belongs)
 }
 
-/// See [`crate::store::Store::count_due`]; documents of other providers are counted too.
-pub(super) fn count_due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<u64> {
+/// See [`crate::store::Store::count_due`].
+pub(super) fn count_due(
+    connection: &Connection,
+    mapping: &Mapping,
+    query: &DueQuery,
+) -> rusqlite::Result<u64> {
     let due_by = if query.force { i64::MAX } else { query.due_by.timestamp_millis() };
-    let statement =
-        "SELECT count(*) FROM documents WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2)";
-    let values = params![due_by, query.now.timestamp_millis()];
-    let count: i64 = connection.query_row(statement, values, |row| row.get(0))?;
-    Ok(count.unsigned_abs())
+    let statement = "SELECT id, fields, bookkeeping FROM documents
+        WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2)";
+    let mut statement = connection.prepare_cached(statement)?;
+    let mut rows = statement.query(params![due_by, query.now.timestamp_millis()])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        // Whose a document is stands in its fields; how it stands, in the bookkeeping alone.
+        let (state, ours) = if query.providers == ProviderFilter::Any {
+            (json::bookkeeping(bookkeeping_column(row, 2)?.as_ref()).state, true)
+        } else {
+            let document = read_row(row, mapping)?;
+            (document.bookkeeping.state, belongs(&document, &query.providers))
+        };
+        count += u64::from(ours && (query.force || state == State::Live));
+    }
+    Ok(count)
 }
 
 /// See [`crate::store::Store::list`].

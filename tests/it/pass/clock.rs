@@ -4,8 +4,9 @@ use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, on_both, until};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::token::State;
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! What goes wrong at the provider, and what becomes of the users it hits.
 
 use crate::support::rehearsal::{Plan, on_both};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
 use evergrant::token::State;
 use std::time::{Duration, Instant};

@@ -182,7 +182,7 @@ async fn a_collection_that_refuses_every_claim_is_not_all_well() {
     "_id": {}, "userId": {}, "email": {}, "access_token": {}, "refresh_token": {} } } };
     database.run_command(bson::doc! { "collMod": collection.name(), "validator": validator }).await.unwrap();
     let summary = rehearsal.run().await;
-    assert_ne!(summary.exit(), evergrant::report::summary::Exit::Well, "{summary}");
+    assert_ne!(summary.exit(), evergrant::exit::Exit::Well, "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

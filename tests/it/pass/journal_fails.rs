@@ -3,7 +3,8 @@
 use super::recovery::login;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, document_id, on_both, until, write_login};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::exit::Exit;
+use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,7 +25,7 @@ async fn answers_of_a_journal_that_fails_are_written_at_once_and_nothing_more_is
             Mishap::None
         });
         let summary = rehearsal.run().await;
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        assert_eq!(summary.exit(), Exit::JournalFailed, "{summary:?}");
         let ledger = rehearsal.sandbox.ledger();
         assert!(ledger.granted < 80, "{ledger:?}");
         assert_eq!(summary.count(Outcome::Refreshed), ledger.granted);
@@ -67,7 +68,7 @@ async fn a_pair_that_neither_journal_nor_document_takes_is_called_lost() {
         });
         let summary = rehearsal.run().await;
         let lost = summary.count(Outcome::Lost);
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        assert_eq!(summary.exit(), Exit::JournalFailed, "{summary:?}");
         assert!(lost > 0 && summary.lost.len() as u64 == lost, "{summary:?}");
         let ended = lost + summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded);
         assert_eq!(ended, rehearsal.sandbox.ledger().granted, "{summary:?}");
@@ -89,7 +90,7 @@ async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer()
             connection.execute_batch("DROP TABLE entries").unwrap();
         };
         let (summary, ()) = tokio::join!(rehearsal.run(), breaks);
-        assert_eq!(summary.exit(), Exit::Unavailable, "{summary:?}");
+        assert_eq!(summary.exit(), Exit::JournalFailed, "{summary:?}");
         let error = rehearsal.bookkeeping(0).await.last_error.unwrap();
         assert_eq!((&*error.class, error.lost.is_some()), ("ambiguous", true), "nobody holds the answer");
         // It isn't waited for for ever: the next pass asks again, and finds out.
@@ -115,7 +116,7 @@ async fn nobody_is_called_lost_whose_refresh_token_stays_the_same() {
             connection.execute_batch("DROP TABLE entries").unwrap();
         };
         let (summary, ()) = tokio::join!(rehearsal.run(), breaks);
-        assert_eq!((summary.exit(), summary.count(Outcome::Lost)), (Exit::Unavailable, 0), "{summary:?}");
+        assert_eq!((summary.exit(), summary.count(Outcome::Lost)), (Exit::JournalFailed, 0), "{summary:?}");
         assert_eq!((summary.count(Outcome::StillDue), summary.adds_up()), (1, true), "{summary:?}");
         rehearsal.meddler.leave();
         assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 1);

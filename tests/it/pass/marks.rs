@@ -4,8 +4,9 @@ use crate::store::backend::{COLLECTION, mongo};
 use crate::support::mongod;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use bson::{Document, doc};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::summary::{Exit, Summary};
+use evergrant::report::summary::Summary;
 use evergrant::report::{Named, Outcome};
 use evergrant::store::mapping::Mapping;
 use evergrant::token::State;
@@ -47,8 +48,13 @@ async fn dead_users_are_named_once_asked_and_live_again_after_a_login() {
         let requests = rehearsal.sandbox.ledger().requests;
 
         let second = rehearsal.run().await;
-        assert_eq!((second.exit(), second.touched, second.newly_marked), (Exit::NeedsLogin, 3, 0));
+        assert_eq!((second.exit(), second.touched, second.newly_marked), (Exit::Well, 3, 0));
         assert_eq!(names(&second), dead.map(|who| (who, "invalid_grant", false)));
+        assert_eq!((second.due, second.known_needs_login, second.remaining_due), (Some(0), 3, Some(0)));
+        assert!(second.to_string().contains("3 known to need a login, not asked"), "{second}");
+        let ids: Vec<_> = second.named.iter().map(|named| named.id.clone()).collect();
+        assert!(ids.contains(&document_id(3)) && ids.contains(&document_id(28)), "{ids:?}");
+        assert!(second.named.iter().all(|named| named.provider.as_deref() == Some("sandbox")));
         assert_eq!(rehearsal.sandbox.ledger().requests, requests, "the dead are not asked for again");
         assert!(second.named.iter().all(|named| named.since.is_some()));
 
@@ -60,6 +66,21 @@ async fn dead_users_are_named_once_asked_and_live_again_after_a_login() {
         assert_eq!((bookkeeping.state, bookkeeping.failures, bookkeeping.last_error), (State::Live, 0, None));
         rehearsal.assert_kept(28).await;
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_login_that_is_asked_again_by_force_is_named_and_is_no_news() {
+    let mut plan = Plan::users(20);
+    plan.sandbox.dead_users = 1;
+    on_both("dead_again", plan, async |rehearsal| {
+        assert_eq!(rehearsal.run().await.exit(), Exit::NeedsLogin);
+        let forced = PassRequest { force: true, ..PassRequest::default() };
+        let again = rehearsal.run_with(&forced, &Stop::default()).await;
+        assert_eq!((again.grants, again.count(Outcome::NeedsLogin)), (20, 1), "it was asked: {again:?}");
+        assert_eq!((again.exit(), again.newly_marked), (Exit::Well, 0), "{again:?}");
+        assert_eq!(names(&again), [("user-000019@example.com", "invalid_grant", false)]);
     })
     .await;
 }
@@ -87,7 +108,7 @@ async fn whatever_stands_in_the_place_of_a_token_is_named_and_the_others_go_on()
             .insert([json!({ "_id": "no token", "userId": "somebody" }), json!({ "_id": 7 })])
             .await;
         let first = rehearsal.run().await;
-        assert_eq!((first.exit(), first.touched, first.grants), (Exit::Well, 16, 5));
+        assert_eq!((first.exit(), first.touched, first.grants), (Exit::StillDue, 16, 5));
         assert_eq!((first.count(Outcome::Malformed), first.count(Outcome::Refreshed)), (11, 5));
         for (position, (_, code)) in kinds.iter().enumerate() {
             let bookkeeping = rehearsal.bookkeeping(position).await;
@@ -100,7 +121,10 @@ async fn whatever_stands_in_the_place_of_a_token_is_named_and_the_others_go_on()
         assert!(missing.iter().any(|named| named.subject.as_str().starts_with("_id ")));
 
         let second = rehearsal.run().await;
-        assert_eq!((second.touched, second.count(Outcome::Malformed), second.newly_marked), (11, 11, 0));
+        assert_eq!(
+            (second.exit(), second.count(Outcome::Malformed), second.newly_malformed),
+            (Exit::Well, 11, 0)
+        );
         for position in 0..9 {
             let pair = rehearsal.sandbox.login(&format!("user-{position:06}")).unwrap();
             rehearsal.write_login(position, &pair).await;
@@ -204,7 +228,7 @@ async fn a_document_that_cannot_be_written_costs_no_token_and_holds_nobody_back(
         for _ in 0..2 {
             let forced = PassRequest { force: true, ..PassRequest::default() };
             let summary = rehearsal.run_with(&forced, &Stop::default()).await;
-            assert_eq!((summary.exit(), summary.touched), (Exit::Well, 8));
+            assert_eq!((summary.exit(), summary.touched), (Exit::StillDue, 8));
             assert_eq!(summary.count(Outcome::Malformed), without_room);
             assert_eq!(summary.count(Outcome::Refreshed), 8 - without_room);
             let codes: Vec<_> = summary.named.iter().map(|named| named.code.as_str()).collect();
@@ -237,7 +261,7 @@ async fn a_document_that_a_validator_protects_costs_no_token_and_holds_nobody_ba
     };
     validator(doc! { "userId": { "$ne": "user-000002" } }).await;
     let summary = rehearsal.run().await;
-    assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 5), "{summary:?}");
+    assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::StillDue, 5), "{summary:?}");
     assert_eq!(names(&summary), [("user-000002@example.com", "no_room", true)]);
     assert_eq!(rehearsal.sandbox.ledger().requests, 5);
 

@@ -5,9 +5,10 @@ use crate::support::meddler::Mishap;
 use crate::support::rehearsal::{Plan, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
+use evergrant::exit::Exit;
 use evergrant::journal::{Ending, EntryState};
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A pass in which nothing goes wrong.
 
 use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, on_both};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::rate::Rate;
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::{RateLimit, Rotation, SandboxConfig};
 use evergrant::token::State;
 use serde_json::{Value, json};
@@ -67,10 +68,14 @@ async fn force_redeems_all_again_and_limit_only_so_many() {
         let limit = |limit: u64| PassRequest { limit: NonZeroU64::new(limit), ..PassRequest::default() };
         let first = rehearsal.run_with(&limit(7), &Stop::default()).await;
         assert_eq!((first.touched, first.grants, first.exit()), (7, 7, Exit::Well));
+        assert_eq!((first.due, first.taken, first.remaining_due), (Some(40), 7, Some(33)));
+        assert!(first.to_string().contains("7 of 40 due were taken (--limit)"), "{first}");
+        assert!(first.to_string().contains("; 33 remain due"), "{first}");
         assert_eq!(rehearsal.sandbox.ledger().requests, 7);
         rehearsal.assert_nothing_claimed().await;
         let rest = rehearsal.run().await;
         assert_eq!((rest.touched, rest.grants), (33, 33));
+        assert_eq!((rest.due, rest.taken, rest.remaining_due), (Some(33), 33, Some(0)));
 
         let due_before: Vec<Value> = due_times(&rehearsal).await;
         let forced = PassRequest { force: true, ..limit(5) };
@@ -96,6 +101,20 @@ async fn due_times(rehearsal: &Rehearsal) -> Vec<Value> {
         .into_iter()
         .map(|document| document["evergrant"]["due_at"].clone())
         .collect()
+}
+
+#[tokio::test]
+async fn what_a_provider_of_unknown_life_granted_does_not_remain_due() {
+    let mut plan = Plan::users(12);
+    plan.profile.refresh_token_lifetime = None;
+    on_both("unknown_life_left", plan, async |rehearsal| {
+        let limit = PassRequest { limit: NonZeroU64::new(5), ..PassRequest::default() };
+        let first = rehearsal.run_with(&limit, &Stop::default()).await;
+        assert_eq!((first.due, first.taken, first.remaining_due), (Some(12), 5, Some(7)), "{first:?}");
+        let all = rehearsal.run().await;
+        assert_eq!((all.due, all.taken, all.remaining_due), (Some(12), 12, Some(0)), "{all:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both, provider_of};
 use axum::http::StatusCode;
 use axum::response::Html;
+use evergrant::exit::Exit;
 use evergrant::pass::{ApplyError, PassRequest, Stop};
 use evergrant::provider::{ClientSecret, Provider};
-use evergrant::report::summary::Exit;
 use evergrant::report::{Outcome, Trouble};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
 use evergrant::store::mapping::Mapping;
@@ -169,6 +169,9 @@ async fn each_document_goes_to_its_own_provider_and_strangers_are_named() {
         let mut strangers: Vec<_> = first.named.iter().map(|named| named.code.as_str()).collect();
         strangers.sort_unstable();
         assert_eq!(strangers, ["no_provider", "unknown_provider"]);
+        let mut named: Vec<_> = first.named.iter().map(|named| named.provider.as_deref()).collect();
+        named.sort_unstable();
+        assert_eq!(named, [None, Some("elsewhere")], "what a stranger's document says is shown");
         assert_eq!((other.ledger().granted, rehearsal.sandbox.ledger().requests), (0, 18));
         assert!(other.ledger().requests <= 3);
 
@@ -176,6 +179,7 @@ async fn each_document_goes_to_its_own_provider_and_strangers_are_named() {
         let only = PassRequest { provider: Some("other".into()), ..PassRequest::default() };
         let second = rehearsal.run_with(&only, &Stop::default()).await;
         assert_eq!((second.exit(), second.touched, second.count(Outcome::Refreshed)), (Exit::Well, 10, 10));
+        assert_eq!((second.due, second.remaining_due), (Some(10), Some(0)), "this provider's alone");
         assert_eq!(rehearsal.sandbox.ledger().requests, 18, "tokens go to their own provider only");
 
         // The strangers' provider is configured, and one gets a name: they live.

@@ -3,9 +3,10 @@
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run, write_login};
 use chrono::TimeDelta;
+use evergrant::exit::Exit;
 use evergrant::journal::EntryState;
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::{Reuse, SeededUser};
 use evergrant::store::Claim;
 use evergrant::token::{Lease, State};
@@ -42,7 +43,10 @@ async fn a_login_between_claim_and_write_back_is_kept_and_our_pair_parked() {
         let login = rehearsal.sandbox.login("user-000001").unwrap();
         meanwhile(&rehearsal, move |call| call.writes_pair_of(&one), Some(login.clone()));
         let summary = rehearsal.run().await;
-        assert_eq!((summary.exit(), summary.count(Outcome::Superseded), summary.orphans), (Exit::Well, 1, 1));
+        assert_eq!(
+            (summary.exit(), summary.count(Outcome::Superseded), summary.orphans),
+            (Exit::StillDue, 1, 1)
+        );
         assert_eq!(rehearsal.token(1).await, login.refresh_token);
         let entries = rehearsal.entries().await;
         assert_eq!((entries.len(), entries[0].state), (1, EntryState::Orphan));
@@ -64,7 +68,7 @@ async fn a_document_deleted_between_claim_and_write_back_is_gone_and_our_pair_pa
         let one = document_id(1);
         meanwhile(&rehearsal, move |call| call.writes_pair_of(&one), None);
         let summary = rehearsal.run().await;
-        assert_eq!((summary.exit(), summary.count(Outcome::Gone), summary.orphans), (Exit::Well, 1, 1));
+        assert_eq!((summary.exit(), summary.count(Outcome::Gone), summary.orphans), (Exit::StillDue, 1, 1));
         assert_eq!(rehearsal.backend.all().await.len(), 4);
         assert_eq!(rehearsal.entries().await[0].why.as_deref(), Some("gone"));
     })

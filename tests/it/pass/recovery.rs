@@ -4,12 +4,13 @@ use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_jour
 use bytes::Bytes;
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
+use evergrant::exit::Exit;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
 use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
 use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
 use evergrant::store::Claim;
 use evergrant::token::{Lease, RefreshToken, State, Subject};
@@ -188,7 +189,7 @@ async fn an_answer_whose_document_has_gone_or_changed_is_parked() {
         let login = login(&rehearsal.sandbox, 1);
         rehearsal.write_login(1, &login).await;
         let summary = rehearsal.run().await;
-        assert_eq!((summary.exit(), summary.orphans), (Exit::Well, 2));
+        assert_eq!((summary.exit(), summary.orphans), (Exit::StillDue, 2));
         assert_eq!((summary.touched, summary.count(Outcome::Refreshed)), (3, 3));
         let entries = rehearsal.entries().await;
         assert!(entries.iter().all(|entry| entry.state == EntryState::Orphan && entry.answer.is_some()));

@@ -4,9 +4,10 @@ use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, Rehearsal, on_both};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::ClientSecret;
-use evergrant::report::summary::{Exit, Summary};
+use evergrant::report::summary::Summary;
 use evergrant::report::{Outcome, Trouble};
 use evergrant::token::State;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -117,6 +118,7 @@ async fn a_run_of_refusals_before_any_grant_stops_the_provider_and_marks_nobody(
                 (Exit::ClientRejected, 0),
                 "{summary:?}"
             );
+            assert_eq!((summary.due, summary.remaining_due), (Some(15), Some(15)), "{summary:?}");
             let evidence = suspicion(&summary);
             assert_eq!((evidence.refused, evidence.asked, evidence.usual_share), (10, 10, None));
             assert_eq!((&*evidence.code, evidence.http_status), ("invalid_grant", Some(400)));

@@ -5,12 +5,13 @@ use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run, write_login};
 use async_trait::async_trait;
 use evergrant::clock::Clock;
+use evergrant::exit::Exit;
 use evergrant::grant::http::{ClientError, Https};
 use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::journal::EntryState;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::{AskAgain, Provider, Rotation};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::Reuse;
 
 use evergrant::token::State;

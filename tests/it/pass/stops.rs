@@ -2,10 +2,11 @@
 
 use crate::support::rehearsal::{Plan, on_both, open_journal, until};
 use evergrant::chance::Chance;
+use evergrant::exit::Exit;
 use evergrant::grant::http::Https;
 use evergrant::journal::EntryState;
 use evergrant::pass::{Pass, PassRequest, Stop};
-use evergrant::report::{Outcome, Report, Trouble, summary::Exit};
+use evergrant::report::{Outcome, Report, Trouble};
 use evergrant::store::connect;
 use evergrant::token::State;
 use std::sync::Arc;
@@ -30,6 +31,10 @@ async fn a_stop_in_the_middle_cuts_nothing_and_gives_back_what_was_not_sent() {
         assert!(ledger.granted < 200, "it stopped");
         assert_eq!((ledger.granted, ledger.answers_untaken), (ledger.delivered, 0), "nothing was cut");
         assert_eq!(summary.count(Outcome::Refreshed), ledger.delivered);
+        let left = 200 - ledger.delivered;
+        let counts = (summary.due, summary.taken, summary.remaining_due);
+        assert_eq!(counts, (Some(200), ledger.delivered, Some(left)), "{summary:?}");
+        assert!(summary.to_string().contains(&format!("; {left} remain due")), "{summary}");
         rehearsal.assert_kept(200).await;
         rehearsal.assert_nothing_claimed().await;
         assert!(rehearsal.entries().await.is_empty());

@@ -245,6 +245,34 @@ async fn force_reads_what_is_not_due_but_never_what_is_leased() {
 }
 
 #[tokio::test]
+async fn a_count_of_what_is_due_leaves_out_what_is_marked_or_leased_or_another_providers() {
+    let mapping = Mapping { provider: Some(path("provider")), ..Mapping::default() };
+    for backend in both("count_due", mapping).await {
+        let of = |name: &str, more: Value| json!({ "provider": name, "evergrant": more });
+        let leased = json!({ "lease": { "id": "x", "owner": "y", "until": date(1) } });
+        backend
+            .insert([
+                login(&json!("new"), json!({ "provider": "one" })),
+                login(&json!("live"), of("one", json!({ "state": "live", "due_at": date(0) }))),
+                login(&json!("odd"), of("one", json!({ "state": 7, "due_at": date(-1) }))),
+                login(&json!("other"), of("two", json!({ "state": "live" }))),
+                login(&json!("later"), of("one", json!({ "due_at": date(1) }))),
+                login(&json!("leased"), of("one", leased)),
+                login(&json!("dead"), of("one", json!({ "state": "needs_login" }))),
+                login(&json!("lost"), of("one", json!({ "state": "lost_in_flight" }))),
+                login(&json!("bad"), of("one", json!({ "state": "malformed" }))),
+            ])
+            .await;
+        let count = async |query: DueQuery| backend.store.count_due(&query).await.unwrap();
+        let one = ProviderFilter::Named("one".into());
+        assert_eq!(count(due_now(1)).await, 4);
+        assert_eq!(count(DueQuery { providers: one.clone(), ..due_now(1) }).await, 3);
+        assert_eq!(count(DueQuery { force: true, ..due_now(1) }).await, 8);
+        assert_eq!(count(DueQuery { force: true, providers: one, ..due_now(1) }).await, 7);
+    }
+}
+
+#[tokio::test]
 async fn a_list_has_every_document_once_in_the_order_of_ids() {
     for backend in both("list", Mapping::default()).await {
         let kinds = ids_of_each_kind();

@@ -1,0 +1,395 @@
+//! The end of a pass in words.
+
+use super::summary::Summary;
+use super::{MOST_NAMED, Outcome, PutOff, Recovery};
+use crate::clock::Timestamp;
+use crate::journal::Parked;
+use crate::token::State;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// Users shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
+const MOST_SHOWN: usize = 20;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write_text(&mut text)?;
+        formatter.write_str(text.trim_end())
+    }
+}
+
+impl Summary {
+    fn write_text(&self, text: &mut String) -> fmt::Result {
+        let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
+        match self.documents {
+            Some(documents) => writeln!(text, "{documents} documents in {}", self.collection)?,
+            None => writeln!(text, "the store was not reached: {}", self.collection)?,
+        }
+        self.write_due(text, took)?;
+        if !self.recovery.is_empty() {
+            let Recovery { answers, written, unsettled, claims_released } = self.recovery;
+            writeln!(
+                text,
+                "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
+                many(answers, "answer"),
+                many(unsettled, "grant"),
+                many(claims_released, "claim")
+            )?;
+        }
+        writeln!(text)?;
+        for (outcome, count) in
+            self.outcomes.iter().filter(|(outcome, count)| **count > 0 || **outcome == Outcome::Refreshed)
+        {
+            writeln!(text, "  {:<15} {count:>8}{}", outcome.word(), self.note(*outcome))?;
+        }
+        if self.orphans > 0 {
+            writeln!(
+                text,
+                "  {:<15} {:>8}  new pairs parked in this pass: the document is gone, or holds another token",
+                "orphans", self.orphans
+            )?;
+        }
+        self.write_parked(text)?;
+        if self.throttled + self.retries > 0 {
+            writeln!(
+                text,
+                "\n  the provider asked for {}; {} repeated",
+                many(self.throttled, "pause"),
+                many(self.retries, "grant")
+            )?;
+        }
+        self.write_put_off(text)?;
+        self.write_lost(text)?;
+        self.write_named(text)?;
+        if self.finds_no_token() {
+            writeln!(
+                text,
+                "\nno document could be worked on\nhint: check that `documents.refresh_token` names the right field, and that Evergrant may write into the documents; `evergrant check` looks at a sample"
+            )?;
+        }
+        for trouble in &self.troubles {
+            writeln!(text, "\n{trouble}")?;
+        }
+        Ok(())
+    }
+
+    /// What was due, what of it was taken, and what is left; the numbers add up.
+    fn write_due(&self, text: &mut String, took: Duration) -> fmt::Result {
+        let taken = self.taken;
+        let grants = format!("{} in {}", many(self.grants, "grant"), humantime::format_duration(took));
+        match (self.due, self.remaining_due) {
+            (Some(due), Some(0)) => writeln!(text, "{due} due, {grants}")?,
+            (Some(due), Some(remaining)) => {
+                let limit = if self.limited { " (--limit)" } else { "" };
+                let remain = if remaining == 1 { "remains" } else { "remain" };
+                writeln!(text, "{taken} of {due} due were taken{limit}, {grants}; {remaining} {remain} due")?;
+            }
+            (None, _) | (_, None) => {
+                // Those that were given back are known without a count.
+                let given_back = self.touched - self.known_needs_login - self.known_malformed - taken;
+                let remaining = match given_back {
+                    0 => "how many remain due is not known".to_owned(),
+                    least => format!("at least {least} remain due, and the others were not counted"),
+                };
+                writeln!(text, "{taken} due were taken, {grants}; {remaining}")?;
+            }
+        }
+        if self.known_needs_login > 0 {
+            writeln!(text, "{} known to need a login, not asked", self.known_needs_login)?;
+        }
+        if self.known_malformed > 0 {
+            writeln!(text, "{} known to be malformed, not asked", self.known_malformed)?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::StillDue if !self.still_due_reasons.is_empty() => {
+                let reasons: Vec<_> =
+                    self.still_due_reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
+                format!("  ({})", reasons.join(", "))
+            }
+            Outcome::Held => "  the new pair is in the journal; the next pass writes it".to_owned(),
+            Outcome::Lost => {
+                "  the new pair was received, and neither the journal nor the document could keep it"
+                    .to_owned()
+            }
+            Outcome::Superseded => {
+                "  the application wrote a newer token meanwhile; that one was kept".to_owned()
+            }
+            Outcome::Gone => "  the document was deleted during the pass".to_owned(),
+            Outcome::Duplicate => {
+                "  same refresh token as another document; got the new pair of that one".to_owned()
+            }
+            Outcome::Refreshed
+            | Outcome::NeedsLogin
+            | Outcome::LostInFlight
+            | Outcome::Malformed
+            | Outcome::StillDue => String::new(),
+        }
+    }
+
+    fn write_parked(&self, text: &mut String) -> fmt::Result {
+        let Parked { orphans, unread } = self.parked;
+        if orphans > 0 {
+            writeln!(
+                text,
+                "  {:<15} {orphans:>8}  new pairs wait in the journal for a person: `evergrant journal list --orphans`",
+                "parked"
+            )?;
+        }
+        if unread > 0 {
+            writeln!(
+                text,
+                "  {:<15} {unread:>8}  answers in which no pair was found wait in the journal: `evergrant journal list`",
+                "unread"
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Who waits for a later pass: why, and until when.
+    fn write_put_off(&self, text: &mut String) -> fmt::Result {
+        let Some(first) = self.put_off.iter().map(|put_off| put_off.due_at).min() else { return Ok(()) };
+        let mut codes = BTreeMap::<&str, u64>::new();
+        for put_off in &self.put_off {
+            *codes.entry(&put_off.code).or_default() += 1;
+        }
+        let codes: Vec<_> = codes.keys().copied().collect();
+        writeln!(
+            text,
+            "\nput off: {} ({}, next at {}):",
+            self.put_off_count,
+            codes.join(", "),
+            moment(first)
+        )?;
+        for PutOff { subject, code, due_at, .. } in self.put_off.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}  ({code}, due again at {})", moment(*due_at))?;
+        }
+        let rest = self.put_off_count.saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: `--format json` names up to {MOST_NAMED}")?;
+        }
+        Ok(())
+    }
+
+    fn write_lost(&self, text: &mut String) -> fmt::Result {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\nLOST: a new pair was received for these users, and neither the journal nor the document could keep it. They must log in again, unless they have done so meanwhile:"
+        )?;
+        for subject in self.lost.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}")?;
+        }
+        let rest = self.count(Outcome::Lost).saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: the log names them")?;
+        }
+        Ok(())
+    }
+
+    fn write_named(&self, text: &mut String) -> fmt::Result {
+        let groups = [
+            (State::NeedsLogin, "must log in again"),
+            (State::LostInFlight, "must log in again: the answer with the new token was lost"),
+            (
+                State::Malformed,
+                "can't be refreshed: the document holds no refresh token that can be sent, names no configured provider, or can't be changed (`no_room`: the log says why)",
+            ),
+        ];
+        for (state, title) in groups {
+            let of_state: Vec<_> = self.named.iter().filter(|named| named.state == state).collect();
+            if of_state.is_empty() {
+                continue;
+            }
+            writeln!(text, "\n{title}:")?;
+            for named in of_state.iter().take(MOST_SHOWN) {
+                let since = named.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
+                let new = if named.new { "" } else { ", known before" };
+                writeln!(text, "  {}  ({}{since}{new})", named.subject, named.code)?;
+            }
+            let rest = of_state.len().saturating_sub(MOST_SHOWN);
+            if rest > 0 || self.named.len() >= MOST_NAMED {
+                let list = format!("`evergrant tokens list --state {}`", state.word());
+                let rest =
+                    if state == State::Malformed { ", and the log for those with `no_room`" } else { "" };
+                writeln!(text, "  … all of them: {list}{rest}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number with its noun: `1 grant`, `2 grants`.
+fn many(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A moment for people.
+fn moment(at: Timestamp) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Named, Report, Trouble};
+    use crate::token::{LastError, Subject, TokenId};
+
+    fn evidence(code: &str) -> LastError {
+        LastError {
+            class: "refused".into(),
+            code: code.into(),
+            http_status: None,
+            at: Timestamp::default(),
+            lost: None,
+        }
+    }
+
+    fn named(number: u64, state: State, code: &str, new: bool) -> Named {
+        let (id, subject) = (number.to_string(), format!("user-{number}@example.com"));
+        Named {
+            new,
+            since: Some(Timestamp::default()),
+            provider: Some("autodesk".into()),
+            ..Named::new(
+                &TokenId::from_extended_json(id),
+                &Subject::new(&subject),
+                state,
+                Some(&evidence(code)),
+            )
+        }
+    }
+
+    fn summary(report: &Report) -> Summary {
+        report.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_millis(1500))
+    }
+
+    /// A report of a pass that refreshed so many.
+    fn refreshed(count: u64) -> Report {
+        let report = Report::new();
+        for _ in 0..count {
+            report.touched();
+            report.sent();
+            report.ended(Outcome::Refreshed, None);
+        }
+        report
+    }
+
+    #[test]
+    fn a_pass_with_a_limit_says_what_was_taken_and_what_remains() {
+        let report = refreshed(10);
+        report.limited();
+        for number in 0..6 {
+            report.known(Outcome::NeedsLogin, named(number, State::NeedsLogin, "invalid_grant", false));
+        }
+        report.untaken(290);
+        let summary = summary(&report);
+        assert!(summary.adds_up());
+        insta::assert_snapshot!(summary.to_string());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+    }
+
+    #[test]
+    fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
+        let report = refreshed(2);
+        let others =
+            [Outcome::Duplicate, Outcome::Superseded, Outcome::Gone, Outcome::Held, Outcome::StillDue];
+        for outcome in others {
+            report.touched();
+            report.ended(outcome, (outcome == Outcome::StillDue).then_some("http_503"));
+        }
+        for (number, state, code) in [
+            (1, State::NeedsLogin, "invalid_grant"),
+            (2, State::LostInFlight, "invalid_grant"),
+            (3, State::Malformed, "null"),
+        ] {
+            report.touched();
+            let outcome = match state {
+                State::NeedsLogin => Outcome::NeedsLogin,
+                State::LostInFlight => Outcome::LostInFlight,
+                State::Malformed | State::Live => Outcome::Malformed,
+            };
+            report.ended(outcome, None);
+            report.named(named(number, state, code, true));
+        }
+        report.touched();
+        report.lost(&Subject::new("user-4@example.com"));
+        report.orphaned();
+        report.parked(Parked { orphans: 3, unread: 1 });
+        report.throttled();
+        report.retried();
+        report.recovered(|recovery| {
+            *recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 5 };
+        });
+        report.trouble(Trouble::Interrupted { given_up: 0 });
+        let summary = summary(&report);
+        assert!(summary.adds_up());
+        insta::assert_snapshot!(summary.to_string());
+    }
+
+    #[test]
+    fn users_who_are_put_off_are_named_with_the_reason_and_the_time() {
+        let report = refreshed(1);
+        for (number, minutes, code) in [(1, 15, "refused_once"), (2, 5, "http_503"), (3, 0, "stopped")] {
+            report.touched();
+            report.ended(Outcome::StillDue, Some(code));
+            let Named { id, subject, provider, code, .. } = named(number, State::Live, code, true);
+            let due_at = Timestamp::default() + chrono::TimeDelta::minutes(minutes);
+            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+        }
+        report.untaken(0);
+        let summary = summary(&report);
+        assert_eq!((summary.put_off_count, summary.remaining_due), (2, Some(1)));
+        insta::assert_snapshot!(summary.to_string());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary.put_off).unwrap());
+    }
+
+    #[test]
+    fn of_many_who_are_put_off_all_are_counted() {
+        let report = Report::new();
+        for number in 0..(MOST_NAMED as u64 + 5) {
+            report.touched();
+            report.ended(Outcome::StillDue, Some("http_503"));
+            let Named { id, subject, provider, code, .. } = named(number, State::Live, "http_503", true);
+            let due_at = Timestamp::default() + chrono::TimeDelta::minutes(5);
+            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+        }
+        let summary = summary(&report);
+        assert_eq!((summary.put_off.len(), summary.put_off_count), (MOST_NAMED, MOST_NAMED as u64 + 5));
+        let text = summary.to_string();
+        assert!(text.contains("put off: 1005 (http_503, next at 1970-01-01 00:05 UTC)"), "{text}");
+        assert!(text.contains("… and 985 more"), "{text}");
+    }
+
+    #[test]
+    fn without_a_count_of_the_store_it_is_said_what_is_known() {
+        let report = refreshed(1);
+        assert!(summary(&report).to_string().contains("; how many remain due is not known"));
+        report.touched();
+        report.ended(Outcome::StillDue, Some("store"));
+        let Named { id, subject, provider, code, .. } = named(1, State::Live, "store", true);
+        let now = Timestamp::default();
+        report.put_off(PutOff { id, subject, provider, code, due_at: now }, now);
+        let text = summary(&report).to_string();
+        assert!(text.contains("1 due were taken, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
+    }
+
+    #[test]
+    fn a_pass_that_finds_no_token_asks_for_the_mapping() {
+        let report = Report::new();
+        for number in 0..2 {
+            report.touched();
+            report.ended(Outcome::Malformed, None);
+            report.named(named(number, State::Malformed, "missing", true));
+        }
+        report.untaken(0);
+        insta::assert_snapshot!(summary(&report).to_string());
+    }
+}

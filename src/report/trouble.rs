@@ -1,0 +1,139 @@
+//! What kept a pass from a part of its work, and what to do about it.
+
+use crate::exit::Exit;
+use crate::gate::{RedeemedBefore, Suspicion};
+use serde::Serialize;
+use std::fmt;
+
+/// What kept a pass from a part of its work.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Trouble {
+    /// A provider rejected the client.
+    ClientRejected {
+        /// Which.
+        provider: String,
+        /// Its code.
+        code: String,
+        /// Its status.
+        http_status: Option<u16>,
+    },
+    /// A provider refused so many tokens that a mistake, for example a wrong client, is more likely than ended logins.
+    Refusals {
+        /// Which.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        suspicion: Suspicion,
+    },
+    /// So many documents hold tokens which were redeemed before that a restored backup, or an old state directory, is
+    /// more likely than stale copies.
+    RedeemedBefore {
+        /// The provider of these tokens.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        found: RedeemedBefore,
+        /// The state directory that remembers them.
+        state_dir: String,
+    },
+    /// A provider gave no usable answer for longer than a pass waits.
+    Outage {
+        /// Which.
+        provider: String,
+    },
+    /// The store couldn't be used for longer than a pass waits.
+    Store {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// The journal failed.
+    Journal {
+        /// What happened, with the chain of causes.
+        message: String,
+    },
+    /// The pass was stopped before it had taken everything that was due.
+    Interrupted {
+        /// Grants that were sent, and whose answers the pass did not wait for.
+        given_up: u64,
+    },
+}
+
+impl Trouble {
+    /// The exit code of a pass that had this trouble and none that is more urgent.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Journal { .. } => Exit::JournalFailed,
+            Self::Store { .. } => Exit::Unavailable,
+            Self::ClientRejected { .. } | Self::Refusals { .. } | Self::RedeemedBefore { .. } => {
+                Exit::ClientRejected
+            }
+            Self::Outage { .. } | Self::Interrupted { .. } => Exit::StillDue,
+        }
+    }
+}
+
+/// What to tell about a trouble, and what to do next.
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientRejected { provider, code, http_status } => {
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                write!(
+                    formatter,
+                    "the provider `{provider}` rejected the client ({code}{status}); no user was marked for it\nhint: "
+                )?;
+                formatter.write_str(match (code.as_str(), http_status) {
+                    (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address",
+                    (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`",
+                    ("http_403", _) => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`",
+                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again",
+                    ("invalid_scope", _) => "check `scope`: it must not ask for more than the user granted",
+                    _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
+                })
+            }
+            Self::Refusals { provider, suspicion } => {
+                let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
+                let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                let usual = usual_share.map_or_else(
+                    || "granted none".to_owned(),
+                    |usual| format!("{:.1} % are usual", usual * 100.0),
+                );
+                write!(
+                    formatter,
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual}); no user was marked for it\nhint: check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them"
+                )
+            }
+            Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, state_dir } => {
+                let first = first_at
+                    .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
+                write!(
+                    formatter,
+                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user was marked for it. Was a backup restored, or is this a rehearsal with an old state directory?\nhint: after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
+                )
+            }
+            Self::Outage { provider } => write!(
+                formatter,
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen"
+            ),
+            Self::Store { message } => write!(
+                formatter,
+                "{message}\nhint: check `store.url` and the server, then run again. New pairs that were received are in the journal, and the next pass writes them"
+            ),
+            // Most errors of the journal say what to do; the first hint is enough.
+            Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
+            Self::Journal { message } => write!(
+                formatter,
+                "{message}\nhint: check the disk of `state_dir`, then run again. Without a journal no token is sent"
+            ),
+            Self::Interrupted { given_up: 0 } => formatter.write_str(
+                "the pass was stopped before it had taken everything that was due; no answer was lost",
+            ),
+            Self::Interrupted { given_up } => write!(
+                formatter,
+                "the pass was stopped before {given_up} grants were answered\nhint: nothing to do: the journal remembers these grants, and the next start asks for their tokens first"
+            ),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Tokens that this machine redeemed before and finds again: a stale copy is named, a restored backup is a question.
+
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use evergrant::exit::Exit;
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::report::summary::Summary;
+use evergrant::report::{Outcome, Trouble};
+use evergrant::token::State;
+use serde_json::json;
+
+const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
+const ACCEPTED: PassRequest =
+    PassRequest { force: false, limit: None, provider: None, accept_refusals: true };
+
+/// Puts back the pairs that these users had at first, as a backup has them.
+async fn restore(rehearsal: &Rehearsal, positions: impl IntoIterator<Item = usize>) {
+    for position in positions {
+        let user = &rehearsal.users[position];
+        let pair = json!({ "refresh_token": user.refresh_token, "access_token": user.access_token });
+        rehearsal.backend.set(&document_id(position), pair).await;
+    }
+}
+
+fn found(summary: &Summary) -> Option<u64> {
+    let mut troubles = summary.troubles.iter();
+    troubles.find_map(|trouble| match trouble {
+        Trouble::RedeemedBefore { found, .. } => Some(found.tokens),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn a_restored_backup_marks_no_user_until_a_person_says_that_the_logins_have_ended() {
+    on_both("backup_of_all", Plan::users(30), async |rehearsal| {
+        let before = rehearsal.clock.now();
+        rehearsal.run().await;
+        let requests = rehearsal.sandbox.ledger().requests;
+        restore(&rehearsal, 0..30).await;
+        let asked = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((asked.exit(), asked.newly_marked), (Exit::ClientRejected, 0), "{asked:?}");
+        assert_eq!((found(&asked), asked.remaining_due), (Some(30), Some(30)), "{asked:?}");
+        assert_eq!(asked.still_due_reasons.get("already_redeemed"), Some(&30));
+        let first = format!("the first on {}", before.format("%Y-%m-%d"));
+        for said in ["30 tokens of `sandbox` were redeemed by this machine before", &first, "`state_dir`"] {
+            assert!(asked.to_string().contains(said), "{said}: {asked}");
+        }
+        assert!(rehearsal.states().await.iter().all(|state| *state == State::Live));
+        rehearsal.assert_nothing_claimed().await;
+
+        // The next pass asks the same question, and sends nothing either.
+        let again = rehearsal.run().await;
+        assert_eq!((again.exit(), again.newly_marked, found(&again)), (Exit::ClientRejected, 0, Some(30)));
+        let accepted = rehearsal.run_with(&ACCEPTED, &Stop::default()).await;
+        assert_eq!((accepted.exit(), accepted.newly_marked), (Exit::NeedsLogin, 30), "{accepted:?}");
+        assert_eq!((found(&accepted), rehearsal.sandbox.ledger().requests), (None, requests));
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backup_of_a_part_marks_no_user_and_all_others_are_refreshed() {
+    on_both("backup_of_a_part", Plan::users(100), async |rehearsal| {
+        rehearsal.run().await;
+        restore(&rehearsal, 0..15).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.newly_marked), (Exit::ClientRejected, 0), "{summary:?}");
+        assert_eq!((summary.count(Outcome::Refreshed), summary.count(Outcome::StillDue)), (85, 15));
+        assert_eq!(found(&summary), Some(15));
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_too_many_redeemed_tokens_a_refusal_marks_no_user_either() {
+    on_both("backup_and_refusals", Plan::users(60), async |rehearsal| {
+        rehearsal.run().await;
+        restore(&rehearsal, 0..12).await;
+        rehearsal.sandbox.revoke("user-000030");
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.newly_marked), (Exit::ClientRejected, 0), "{summary:?}");
+        assert_eq!(summary.still_due_reasons.get("refused_share"), Some(&1), "{summary:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_few_stale_saves_among_grants_are_named_as_ever() {
+    on_both("stale_saves", Plan::users(60), async |rehearsal| {
+        rehearsal.run().await;
+        restore(&rehearsal, [3, 17, 40, 41]).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.newly_marked), (Exit::NeedsLogin, 4), "{summary:?}");
+        assert!(summary.named.iter().all(|named| named.code == "already_redeemed"), "{summary:?}");
+        assert_eq!((summary.count(Outcome::Refreshed), found(&summary)), (56, None));
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nine_are_named_at_once_and_ten_are_a_question() {
+    for (users, exit, marked, question) in
+        [(9, Exit::NeedsLogin, 9, None), (10, Exit::ClientRejected, 0, Some(10))]
+    {
+        on_both(&format!("stale_{users}"), Plan::users(users), async |rehearsal| {
+            rehearsal.run().await;
+            restore(&rehearsal, 0..users).await;
+            let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+            assert_eq!((summary.exit(), summary.newly_marked), (exit, marked), "{summary:?}");
+            assert_eq!(found(&summary), question, "{summary:?}");
+            rehearsal.assert_nothing_claimed().await;
+        })
+        .await;
+    }
+}
