@@ -19,8 +19,9 @@ const TRY_IT: &str =
     name = "evergrant",
     version,
     about,
+    disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = format!("{}{TRY_IT}", crate::exit::help())
+    after_help = format!("{}\n\nHelp topics (`evergrant help TOPIC`): {}{TRY_IT}", crate::exit::help(), crate::help::names())
 )]
 pub struct Cli {
     /// What to do.
@@ -112,6 +113,17 @@ pub enum Command {
     #[cfg(feature = "rehearsal")]
     #[command(after_help = "Example:\n  evergrant demo --crash")]
     Demo(DemoArgs),
+    /// Explain a topic or a command; alone, list the topics.
+    #[command(after_help = "Example:\n  evergrant help reasons")]
+    Help(HelpArgs),
+}
+
+/// `evergrant help`.
+#[derive(Debug, Clone, Args)]
+pub struct HelpArgs {
+    /// A topic, or the words of a command: `settings`, `tokens list`.
+    #[arg(value_name = "TOPIC")]
+    pub words: Vec<String>,
 }
 
 /// `evergrant run`.

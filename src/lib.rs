@@ -1,23 +1,8 @@
 //! Evergrant keeps OAuth refresh tokens alive: certbot for a collection of token documents.
 //!
-//! This page is the map of the house. The modules stand in the order in which a token walks through them:
+//! The map of the code is below, and on the terminal: `evergrant help architecture`.
 //!
-//! ```text
-//! schedule ─▶ claim ─▶ gate ─▶ journal(intent) ─▶ grant ─▶ journal(answer) ─▶ read answer ─▶ write-back ─▶ report
-//! ```
-//!
-//! | step | module | the file that does I/O |
-//! |---|---|---|
-//! | when | [`schedule`], decided by [`daemon`] | `daemon.rs` (alarm clock, signals) |
-//! | what is due, and ours | [`select`], through [`store`] | `store/mongo.rs`, `store/sqlite.rs` |
-//! | how fast | [`gate`] | none: time only |
-//! | what was sent, what came back | [`journal`] | `journal/sqlite.rs`, `journal/lock.rs` |
-//! | the one POST, and what its answer means | [`grant`], by a [`provider`]'s profile | `grant/http.rs` |
-//! | what goes into the document | [`write_back`] | none: the store's compare-and-swap |
-//! | who ended where | [`report`] | none |
-//!
-//! [`pass`] is the only module that knows the whole way. [`commands`] are what a person calls, and [`sandbox`] is the
-//! provider that tests, rehearsals and the demo are judged by.
+#![doc = include_str!("help/architecture.md")]
 
 // The words that all others use.
 pub mod chance;
@@ -56,6 +41,7 @@ pub mod daemon;
 
 // What a person meets.
 pub mod commands;
+pub mod help;
 pub mod silence;
 pub mod telemetry;
 

@@ -37,5 +37,6 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit,
         Command::Sandbox(args) => commands::sandbox::run(args, surroundings).await,
         #[cfg(feature = "rehearsal")]
         Command::Demo(args) => commands::demo::run(args, surroundings).await,
+        Command::Help(args) => commands::help::run(&args, surroundings),
     }
 }

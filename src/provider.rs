@@ -37,6 +37,18 @@ pub enum Rotation {
     None,
 }
 
+impl Rotation {
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::SingleUse => "single use",
+            Self::Grace => "new each time, the old one works for a while",
+            Self::None => "stays the same",
+        }
+    }
+}
+
 /// Is a token whose answer was lost asked for again, where the old one doesn't work again by design?
 ///
 /// After a lost answer nobody but the provider knows whether it rotated the token. If it did, the login is lost in any

@@ -12,7 +12,7 @@ mod reason;
 mod secret;
 mod word;
 
-pub use bookkeeping::{Bookkeeping, LEASE_MARGIN, Lease, State};
+pub use bookkeeping::{Bookkeeping, FIELDS, LEASE_MARGIN, Lease, State};
 pub use evidence::{LastError, Lost};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
 pub use fingerprint::Fingerprint;

@@ -299,6 +299,7 @@ fn recovered_text(recovered: &Recovered) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help::json::assert_documented;
 
     pub(super) fn entry(id: &str, state: EntryState, why: Option<&str>) -> ListedEntry {
         ListedEntry {
@@ -339,6 +340,19 @@ mod tests {
         };
         let text = list_text(&list, Timestamp::default());
         assert!(text.starts_with("there is no journal in /home/me\nhint: "), "{text}");
+    }
+
+    #[test]
+    fn help_names_each_field_of_the_json() {
+        let list = JournalList {
+            state_dir: "/home/me".into(),
+            exists: true,
+            held_by: None,
+            entries: vec![entry("7", EntryState::Answer, None)],
+            damaged: vec![],
+        };
+        assert_documented("journal list", &list);
+        assert_documented("journal list: entries[]", &list.entries[0]);
     }
 
     #[test]

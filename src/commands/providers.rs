@@ -88,20 +88,12 @@ fn list_text(list: &ProfileList) -> String {
             profile.name.clone(),
             profile.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string()),
             profile.refresh_token_lifetime.map_or_else(|| "unknown".to_owned(), words),
-            rotation_words(profile.rotation).to_owned(),
+            profile.rotation.words().to_owned(),
             profile.token_url.clone().unwrap_or_else(|| "set `token_url`".to_owned()),
             profile.title.clone(),
         ]
     });
     shown::columns(headers, rows)
-}
-
-const fn rotation_words(rotation: Rotation) -> &'static str {
-    match rotation {
-        Rotation::SingleUse => "single use",
-        Rotation::Grace => "new, with a grace",
-        Rotation::None => "stays the same",
-    }
 }
 
 fn unknown(name: &str) -> CommandError {

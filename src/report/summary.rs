@@ -134,6 +134,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help::json::assert_documented;
     use crate::report::Report;
     use crate::token::{State, TokenId};
 
@@ -151,6 +152,20 @@ mod tests {
             report.trouble(trouble.clone());
         }
         report.summary("logins.tokens", Some(3), Timestamp::default(), Duration::from_millis(1500))
+    }
+
+    #[test]
+    fn help_names_each_field_of_the_json() {
+        assert_documented("run --once", &summary(&[], &[]));
+        assert_documented("run --once: named[]", &named(State::NeedsLogin));
+        let put_off = PutOff {
+            id: TokenId::from_extended_json("1"),
+            subject: Subject::new("a"),
+            provider: None,
+            code: "timeout".into(),
+            due_at: Timestamp::default(),
+        };
+        assert_documented("run --once: put_off[]", &put_off);
     }
 
     #[test]

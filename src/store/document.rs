@@ -251,6 +251,7 @@ pub(super) const fn type_name(kind: ElementType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::FIELDS;
     use bson::doc;
 
     fn at(seconds: i64) -> Timestamp {
@@ -284,6 +285,22 @@ mod tests {
         };
         assert_eq!(bookkeeping(&bookkeeping_document(&full)), full);
         assert_eq!(bookkeeping_document(&Bookkeeping::default()), doc! { "state": "live", "failures": 0 });
+        let documented: Vec<_> = FIELDS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(
+            paths("", &bookkeeping_document(&full)),
+            documented,
+            "help names each field that is written"
+        );
+    }
+
+    fn paths(prefix: &str, document: &Document) -> Vec<String> {
+        let path = |(name, value): (&String, &Bson)| {
+            let path = format!("{prefix}{name}");
+            let inner =
+                value.as_document().map(|inner| paths(&format!("{path}."), inner)).unwrap_or_default();
+            std::iter::once(path).chain(inner).collect::<Vec<_>>()
+        };
+        document.iter().flat_map(path).collect()
     }
 
     #[test]

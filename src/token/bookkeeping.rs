@@ -92,6 +92,42 @@ pub struct Bookkeeping {
     pub lease: Option<Lease>,
 }
 
+/// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
+pub const FIELDS: [(&str, &str); 23] = [
+    ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
+    ("since", "When the state last changed."),
+    (
+        "fingerprint",
+        "Fingerprint of the refresh token that the other fields speak of. If the document holds another refresh token, that is a new login.",
+    ),
+    ("due_at", "When the token is due. Absent: now."),
+    ("refreshed_at", "When a new pair was last written."),
+    ("access_expires_at", "End of the access token, as far as it is known."),
+    ("refresh_expires_at", "End of the refresh token, as far as it is known."),
+    ("failures", "Number of requests in a row that brought no pair."),
+    ("last_error", "Why the last request brought no pair. Absent after a success."),
+    ("last_error.class", "Kind of answer (`evergrant help reasons`)."),
+    (
+        "last_error.code",
+        "The provider's code, or one of Evergrant's (`evergrant help reasons`). Never free text.",
+    ),
+    ("last_error.http_status", "HTTP status of the answer. Absent without an answer."),
+    ("last_error.at", "When it happened."),
+    (
+        "last_error.lost",
+        "A request for this token whose answer never arrived in full. Absent if there was none.",
+    ),
+    ("last_error.lost.cause", "What went wrong: `timeout`, `reset`, `http_502` (`evergrant help reasons`)."),
+    ("last_error.lost.sent_at", "When that request was sent."),
+    ("last_error.lost.peer", "Address that it was sent to."),
+    ("last_error.lost.received_bytes", "Bytes of the answer's body that arrived."),
+    ("lease", "The claim of a pass on this document. Absent while no pass holds it."),
+    ("lease.id", "Identifies the pass."),
+    ("lease.owner", "Host and process id of the pass."),
+    ("lease.until", "When the claim ends by itself."),
+    ("lease.taken_over", "True where another process held the document until its claim ran out."),
+];
+
 impl Bookkeeping {
     /// The same, speaking of the token with this fingerprint: what was said of another one is over, a mark above all.
     #[must_use]

@@ -124,6 +124,7 @@ impl CheckReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help::json::assert_documented;
 
     #[test]
     fn the_most_urgent_failure_decides_the_exit_code_and_warnings_do_not() {
@@ -133,6 +134,13 @@ mod tests {
         report.checks.push(Check::failed("b", Exit::ClientRejected, "b"));
         report.checks.push(Check::failed("c", Exit::Unavailable, "c"));
         assert_eq!(report.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn help_names_each_field_of_the_json() {
+        let report = CheckReport { checks: vec![Check::ok("settings", "from evergrant.toml")] };
+        assert_documented("check", &report);
+        assert_documented("check: checks[]", &report.checks[0]);
     }
 
     #[test]

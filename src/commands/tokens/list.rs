@@ -236,6 +236,7 @@ impl ListedDocument {
 mod tests {
     use super::super::state::tests::{at, document, listed, marked};
     use super::*;
+    use crate::help::json::assert_documented;
     use crate::token::{Bookkeeping, Evidence, Malformed, State};
 
     fn now() -> Timestamp {
@@ -280,6 +281,13 @@ mod tests {
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..4], ["malformed", "-", "-", "-"]);
         assert_eq!(row[5..], ["unknown_provider", "(`xero`?)", "Xero", "ann@example.com"]);
+    }
+
+    #[test]
+    fn help_names_each_field_of_the_json() {
+        assert_documented("tokens list", &TokenList { documents: vec![], totals: None });
+        let document = listed(document(Ok("a"), Bookkeeping::default()));
+        assert_documented("tokens list: documents[]", &document);
     }
 
     #[test]

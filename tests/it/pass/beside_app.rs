@@ -3,9 +3,10 @@
 use crate::support::app;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, until};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::rate::Rate;
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::{RateLimit, Reuse};
 use serde_json::json;
 use std::sync::Arc;

@@ -1,0 +1,207 @@
+//! What `evergrant help TOPIC` prints: reference made from the code's own tables, and texts that stand in `src/help/*.md`.
+//!
+//! A generated topic can't say anything else than the code does. A written one is shown here, too: see the constants.
+
+mod document;
+pub(crate) mod json;
+mod page;
+mod providers;
+mod settings;
+mod words;
+
+use serde_json::{Value, json};
+
+#[doc = include_str!("help/promises.md")]
+pub const PROMISES: &str = include_str!("help/promises.md");
+
+#[doc = include_str!("help/limits.md")]
+pub const LIMITS: &str = include_str!("help/limits.md");
+
+#[doc = include_str!("help/lost-answers.md")]
+pub const LOST_ANSWERS: &str = include_str!("help/lost-answers.md");
+
+#[doc = include_str!("help/operating.md")]
+pub const OPERATING: &str = include_str!("help/operating.md");
+
+#[doc = include_str!("help/kubernetes.md")]
+pub const KUBERNETES: &str = include_str!("help/kubernetes.md");
+
+#[doc = include_str!("help/proofs.md")]
+pub const PROOFS: &str = include_str!("help/proofs.md");
+
+#[doc = include_str!("help/architecture.md")]
+pub const ARCHITECTURE: &str = include_str!("help/architecture.md");
+
+/// A topic of `evergrant help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Every setting.
+    Settings,
+    /// Where a document can end in a pass.
+    Outcomes,
+    /// Why a document is still due, marked or parked.
+    Reasons,
+    /// The exit codes.
+    ExitCodes,
+    /// What Evergrant writes into a document, and how an application works beside it.
+    Document,
+    /// The built-in provider profiles.
+    Providers,
+    /// The JSON that the commands print, and the fields of log lines.
+    Json,
+    /// What is promised.
+    Promises,
+    /// What no client can guarantee.
+    Limits,
+    /// What happens when the answer to a request is lost.
+    LostAnswers,
+    /// Installing, upgrading, backups, removal.
+    Operating,
+    /// The CronJob.
+    Kubernetes,
+    /// How the promises are tested.
+    Proofs,
+    /// The map of the code.
+    Architecture,
+}
+
+impl Topic {
+    /// All topics, in the order in which they are listed: generated ones first.
+    pub const ALL: [Self; 14] = [
+        Self::Settings,
+        Self::Outcomes,
+        Self::Reasons,
+        Self::ExitCodes,
+        Self::Document,
+        Self::Providers,
+        Self::Json,
+        Self::Promises,
+        Self::Limits,
+        Self::LostAnswers,
+        Self::Operating,
+        Self::Kubernetes,
+        Self::Proofs,
+        Self::Architecture,
+    ];
+
+    /// What a person types.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Outcomes => "outcomes",
+            Self::Reasons => "reasons",
+            Self::ExitCodes => "exit-codes",
+            Self::Document => "document",
+            Self::Providers => "providers",
+            Self::Json => "json",
+            Self::Promises => "promises",
+            Self::Limits => "limits",
+            Self::LostAnswers => "lost-answers",
+            Self::Operating => "operating",
+            Self::Kubernetes => "kubernetes",
+            Self::Proofs => "proofs",
+            Self::Architecture => "architecture",
+        }
+    }
+
+    /// What it holds, in one line.
+    #[must_use]
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Settings => "every setting with its environment variable and its default",
+            Self::Outcomes => "where a document can end in a pass",
+            Self::Reasons => "why a document is still due, marked or parked, and what to do",
+            Self::ExitCodes => "what each exit code means and who has to act",
+            Self::Document => "what is written into a document, and how your application works beside it",
+            Self::Providers => "the built-in provider profiles, and how to add a provider",
+            Self::Json => "the JSON of each command, and the fields of log lines",
+            Self::Promises => "what Evergrant promises",
+            Self::Limits => "what no client can guarantee, and what this version cannot do",
+            Self::LostAnswers => "what happens when the answer to a token request is lost",
+            Self::Operating => "systemd, backups, upgrades, removal, the journal",
+            Self::Kubernetes => "the CronJob, its volume and its secrets",
+            Self::Proofs => "how the promises are tested, and what the tests printed last",
+            Self::Architecture => "the map of the code, for contributors",
+        }
+    }
+
+    /// The topic of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
+    /// The page, for people.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Settings => settings::text(),
+            Self::Outcomes => words::outcomes_text(),
+            Self::Reasons => words::reasons_text(),
+            Self::ExitCodes => words::exit_codes_text(),
+            Self::Document => document::text(),
+            Self::Providers => providers::text(),
+            Self::Json => json::text(),
+            Self::Promises => PROMISES.to_owned(),
+            Self::Limits => LIMITS.to_owned(),
+            Self::LostAnswers => LOST_ANSWERS.to_owned(),
+            Self::Operating => OPERATING.to_owned(),
+            Self::Kubernetes => KUBERNETES.to_owned(),
+            Self::Proofs => PROOFS.to_owned(),
+            Self::Architecture => ARCHITECTURE.to_owned(),
+        }
+    }
+
+    /// The page, for programs: a generated topic as data, a written one as its text.
+    #[must_use]
+    pub fn data(self) -> Value {
+        match self {
+            Self::Settings => settings::data(),
+            Self::Outcomes => words::outcomes_data(),
+            Self::Reasons => words::reasons_data(),
+            Self::ExitCodes => words::exit_codes_data(),
+            Self::Document => document::data(),
+            Self::Providers => providers::data(),
+            Self::Json => json::data(),
+            Self::Promises
+            | Self::Limits
+            | Self::LostAnswers
+            | Self::Operating
+            | Self::Kubernetes
+            | Self::Proofs
+            | Self::Architecture => json!({ "topic": self.name(), "text": self.text() }),
+        }
+    }
+}
+
+/// The list of topics, a line each.
+#[must_use]
+pub fn list() -> String {
+    let line = |topic: Topic| format!("  {:<13} {}", topic.name(), topic.summary());
+    Topic::ALL.map(line).join("\n")
+}
+
+/// The names of the topics, in one line.
+#[must_use]
+pub fn names() -> String {
+    Topic::ALL.map(Topic::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_has_a_page_and_fits_a_terminal() {
+        for topic in Topic::ALL {
+            assert_eq!(Topic::from_name(topic.name()), Some(topic));
+            let text = topic.text();
+            assert!(text.lines().count() >= 10, "{topic:?}");
+            for line in text.lines().filter(|line| !line.starts_with('|')) {
+                assert!(line.chars().count() <= 120, "{topic:?}: {line}");
+            }
+        }
+        assert_eq!(Topic::from_name("setting"), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! `evergrant help json`: the JSON that the commands print, and the fields of log lines.
+
+use super::page::Page;
+use serde_json::{Value, json};
+
+/// One kind of object: where it stands, and its fields with their meaning.
+pub(crate) struct Object {
+    /// The command that prints it, or the field that holds it: `run --once`, `run --once: named[]`.
+    pub(crate) place: &'static str,
+    /// Its fields.
+    pub(crate) fields: &'static [(&'static str, &'static str)],
+}
+
+/// Every object that a program may want to read.
+pub(crate) const OBJECTS: &[Object] = &[
+    Object {
+        place: "run --once",
+        fields: &[
+            ("collection", "The collection and its store."),
+            ("documents", "Documents in the collection, an estimate; null where the store was not reached."),
+            ("started_at", "When the pass began."),
+            ("took_seconds", "How long it took."),
+            ("due", "Documents that were due; null where the store could not count them."),
+            ("taken", "Documents that the pass took of these."),
+            (
+                "remaining_due",
+                "Documents that are due now, after the pass; null where the store could not count them.",
+            ),
+            ("limited", "True if the pass ended because of `--limit`."),
+            ("known_needs_login", "Users who were known to need a login, and were not asked."),
+            ("known_malformed", "Documents that were known to be malformed, and still are."),
+            ("touched", "Documents that the pass looked at, known ones too. The outcomes add up to it."),
+            ("outcomes", "Count of each outcome (`evergrant help outcomes`)."),
+            ("newly_marked", "Users who were marked in this pass and not before."),
+            ("newly_malformed", "Documents that were found malformed in this pass and not before."),
+            ("named", "Users who must log in again, and malformed documents; at most 1000."),
+            ("still_due_reasons", "Count of each reason of `still_due` (`evergrant help reasons`)."),
+            ("grants", "Token requests that were sent, repeated ones among them."),
+            ("throttled", "Answers that asked for a pause."),
+            ("retries", "Token requests that were repeated."),
+            ("orphans", "Pairs that this pass parked in the journal."),
+            (
+                "parked",
+                "All pairs that are parked (`orphans`) and answers that could not be read (`unread`).",
+            ),
+            ("lost", "Users whose new pair was received and could be kept nowhere; at most 1000."),
+            ("put_off", "Users who are still due, and when each is due again; at most 1000."),
+            ("put_off_count", "How many these are in all."),
+            ("put_off_until", "When the last of them is due again; null where there are none."),
+            ("recovery", "What an earlier process had left, and what became of it."),
+            (
+                "troubles",
+                "What kept the pass from its work. `kind` says which; the other fields are its evidence.",
+            ),
+        ],
+    },
+    Object {
+        place: "run --once: named[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("state", "`needs_login`, `lost_in_flight` or `malformed`."),
+            ("code", "The provider's code, or one of Evergrant's."),
+            ("since", "Since when."),
+            ("new", "True if it was found in this pass."),
+        ],
+    },
+    Object {
+        place: "run --once: put_off[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("code", "Why."),
+            ("due_at", "When the token is due again."),
+        ],
+    },
+    Object {
+        place: "tokens list",
+        fields: &[
+            ("documents", "The documents, in the order of their `_id`."),
+            (
+                "totals",
+                "How many documents there are in each state; null where `--limit` ended the list early.",
+            ),
+        ],
+    },
+    Object {
+        place: "tokens list: documents[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The value of the provider field; null where none is mapped."),
+            (
+                "state",
+                "`new`, `live`, `needs_login`, `lost_in_flight` or `malformed`, for the token that stands there now.",
+            ),
+            ("since", "When the state last changed."),
+            ("due_at", "When it is due; null means now."),
+            ("refreshed_at", "When a pair was last written."),
+            ("access_expires_at", "End of the access token; null where it is not known."),
+            ("refresh_expires_at", "End of the refresh token; null where it is not known."),
+            ("failures", "Number of requests in a row that brought no pair."),
+            ("last_error", "Why the last one brought none (`evergrant help document`)."),
+            (
+                "refused_once",
+                "True if the provider refused the token, and the user is not marked for it yet.",
+            ),
+            ("malformed", "What is wrong with the token or the provider, in a word."),
+            ("provider_meant", "The configured provider that the document probably means."),
+            ("lease", "The claim of a pass on it."),
+        ],
+    },
+    Object {
+        place: "tokens show",
+        fields: &[
+            ("user", "What was asked for."),
+            ("documents", "The documents of that user: the fields of `tokens list`, and more."),
+            ("more", "True if there are more documents than are shown."),
+            ("journal", "This machine's journal, as far as it can be read."),
+        ],
+    },
+    Object {
+        place: "journal list",
+        fields: &[
+            ("state_dir", "The directory of the journal."),
+            ("exists", "True if there is a journal in it."),
+            ("held_by", "The process that uses it now; null if there is none."),
+            ("entries", "The open entries, oldest first."),
+            ("damaged", "Entries that cannot be read."),
+        ],
+    },
+    Object {
+        place: "journal list: entries[]",
+        fields: &[
+            ("id", "The number of the entry."),
+            ("state", "`intent`, `answer`, `unsettled`, `unread` or `orphan`."),
+            ("subject", "The user."),
+            ("document", "The document's `_id`, as extended JSON in a string."),
+            ("provider", "The provider."),
+            ("sent_at", "When the token was sent."),
+            ("age_seconds", "How long ago that was."),
+            ("unsettled_since", "When the token was first sent without an answer that settled it."),
+            ("why", "Why it is open (`evergrant help reasons`)."),
+            ("peer", "Address that it was sent to, where the answer was lost."),
+            ("received_bytes", "Bytes of the answer's body; null without an answer."),
+            ("has_answer", "True if the journal holds an answer for it."),
+        ],
+    },
+    Object {
+        place: "check",
+        fields: &[("checks", "All checks, in the order in which a pass needs what they look at.")],
+    },
+    Object {
+        place: "check: checks[]",
+        fields: &[
+            ("name", "What was looked at."),
+            ("status", "`ok`, `warning` or `failed`."),
+            ("detail", "What was found."),
+            ("hint", "What to do; null where there is nothing to do."),
+        ],
+    },
+];
+
+/// Fields of a log line with `log.format = "json"`.
+const LOG: [(&str, &str); 8] = [
+    ("timestamp", "When."),
+    (
+        "level",
+        "ERROR: a person should act. WARN: something may need a person. INFO: a pass. DEBUG: each token request.",
+    ),
+    ("message", "A sentence, with the subject in it."),
+    ("subject", "The user, in lines about one document."),
+    ("provider", "The provider, in lines about one provider."),
+    ("class, code", "What an answer meant (`evergrant help reasons`)."),
+    ("error", "An error with its causes."),
+    ("reason", "Why, in a word or in words."),
+];
+
+pub(super) fn text() -> String {
+    let mut page = Page::new("JSON");
+    page.paragraph(
+        "`--format json` prints one JSON object for each command to stdout (`tokens export`: one for each line; `run` without \
+         `--once`: none). Logs and errors go to stderr. After an error stdout is empty. Times are RFC 3339 in UTC, with \
+         milliseconds. A later version may add fields.",
+    );
+    for object in OBJECTS {
+        page.heading(object.place);
+        for (name, meaning) in object.fields {
+            page.entry(name, &[meaning]);
+        }
+    }
+    page.heading("Log lines (`log.format = \"json\"`)");
+    for (name, meaning) in LOG {
+        page.entry(name, &[meaning]);
+    }
+    page.end()
+}
+
+pub(super) fn data() -> Value {
+    let fields = |fields: &[(&str, &str)]| -> Value {
+        fields.iter().map(|(name, meaning)| json!({ "name": name, "meaning": meaning })).collect()
+    };
+    let objects: Vec<_> = OBJECTS
+        .iter()
+        .map(|object| json!({ "place": object.place, "fields": fields(object.fields) }))
+        .collect();
+    json!({ "objects": objects, "log": fields(&LOG) })
+}
+
+/// Does the page name exactly the fields that this object has?
+#[cfg(test)]
+pub(crate) fn assert_documented(place: &str, value: &impl serde::Serialize) {
+    let object = OBJECTS.iter().find(|object| object.place == place).expect("the place is documented");
+    let value = serde_json::to_value(value).unwrap();
+    let fields: std::collections::BTreeSet<_> =
+        value.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented: std::collections::BTreeSet<_> = object.fields.iter().map(|(name, _)| *name).collect();
+    assert_eq!(documented, fields, "{place}");
+}

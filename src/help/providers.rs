@@ -1,0 +1,68 @@
+//! `evergrant help providers`: the built-in profiles, and how a provider without one is added.
+
+use super::page::Page;
+use crate::config::words;
+use crate::provider::{Profile, profile};
+use serde_json::{Value, json};
+
+/// A second provider beside the first, as a settings file.
+const EXAMPLE: &str = r#"  store.url = "mongodb://db-1/app"
+  documents.provider = "provider"          # the field of your documents that names the provider
+
+  [providers.autodesk]
+  client_id = "…"
+  client_secret_file = "/run/secrets/autodesk"
+
+  [providers.xero]
+  profile = "generic"
+  token_url = "https://identity.xero.com/connect/token"
+  client_id = "…"
+  client_secret_file = "/run/secrets/xero"
+  refresh_token_lifetime = "60d"
+  rotation = "grace"
+  grace = "30min"
+  rate = "none""#;
+
+pub(super) fn text() -> String {
+    let mut page = Page::new("Providers");
+    page.paragraph(
+        "A profile says how to ask a provider and how to read its answers. `evergrant providers show NAME` prints one with its \
+         sources. Any value of it can be set: `evergrant help settings`.",
+    );
+    for (name, profile) in built_in() {
+        page.entry(name, &[&facts(&profile)]);
+    }
+    page.heading("A provider without a profile");
+    page.paragraph(
+        "Take `generic`, which follows RFC 6749, and set `token_url`. Set also, as the provider documents it: \
+         `refresh_token_lifetime`, `rotation` (with `grace`), `rate`, and the codes for a dead token in `answer.refused`. What \
+         is not set is taken for the strictest case: single use, unknown life.",
+    );
+    page.heading("More than one provider");
+    page.paragraph(
+        "Each provider has a table of its own, and a field of the documents names theirs. A document that names no configured \
+         provider is reported as `malformed`.",
+    );
+    page.lines(EXAMPLE);
+    page.end()
+}
+
+pub(super) fn data() -> Value {
+    let profiles: Vec<_> =
+        built_in().map(|(name, profile)| json!({ "name": name, "profile": profile })).collect();
+    json!({ "profiles": profiles })
+}
+
+fn built_in() -> impl Iterator<Item = (&'static str, Profile)> {
+    profile::names().filter_map(|name| Some((name, profile::load(name).ok()?)))
+}
+
+fn facts(profile: &Profile) -> String {
+    let rate = profile.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string());
+    let life = profile.refresh_token_lifetime.map_or_else(|| "unknown".to_owned(), words);
+    format!(
+        "{}. Rate: {rate}. Life of a refresh token: {life}. Rotation: {}.",
+        profile.title,
+        profile.rotation.words()
+    )
+}
