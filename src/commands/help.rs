@@ -1,7 +1,7 @@
 //! `evergrant help`: a topic, a command, or the list of both. Reads no settings, so it answers also while they are wrong.
 
-use super::{CommandError, Surroundings, print};
-use crate::cli::{Cli, Format, HelpArgs};
+use super::{CommandError, Surroundings};
+use crate::cli::{Cli, HelpArgs};
 use crate::config::keys;
 use crate::exit::Exit;
 use crate::help::{self, Topic};
@@ -22,12 +22,7 @@ pub fn run(args: &HelpArgs, surroundings: &Surroundings) -> Result<Exit, Command
         surroundings.print(topic.text().trim_end(), &topic.data())?;
     } else if let Some(command) = command(&words) {
         let text = command_text(command);
-        match surroundings.global.format {
-            Format::Text => print(&text)?,
-            Format::Json => {
-                surroundings.print(&text, &json!({ "command": words.join(" "), "text": text }))?;
-            }
-        }
+        surroundings.print(&text, &json!({ "command": words.join(" "), "text": text }))?;
     } else {
         return Err(unknown(&words));
     }
