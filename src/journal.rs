@@ -363,6 +363,16 @@ impl Journal {
         self.ask(owner::Request::Standing).await
     }
 
+    /// The documents whose users the last pass put off.
+    pub async fn put_off(&self) -> Result<Vec<TokenId>, JournalError> {
+        self.ask(owner::Request::PutOff).await
+    }
+
+    /// Remembers the documents whose users a pass put off, so that the next report names them.
+    pub async fn set_put_off(&self, documents: Vec<TokenId>) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetPutOff(documents, reply)).await
+    }
+
     /// A moment that was remembered, if there is one.
     pub async fn remembered(&self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
         self.ask(|reply| owner::Request::Remembered(moment, reply)).await

@@ -16,6 +16,7 @@ mod left;
 mod look;
 mod orphans;
 mod plan;
+mod put_off;
 mod recover;
 mod redeem;
 mod release;
@@ -291,6 +292,7 @@ impl Pass {
             line.journal_failed(&error);
         }
         reach(Point::PassFinished);
+        self.name_put_off(&line).await;
         self.count_untaken(&line, request).await;
         let summary = summarized(Some(readiness.documents));
         if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {

@@ -2,17 +2,19 @@
 
 mod named;
 pub mod progress;
+mod recovery;
 pub mod summary;
 mod text;
 mod trouble;
 
 pub use named::{Named, PutOff};
+pub use recovery::Recovery;
 pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
-use crate::token::{State, Subject, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -71,27 +73,6 @@ vocabulary! {
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
-    }
-}
-
-/// What recovery found in the journal and did with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Recovery {
-    /// Answers that an earlier process had received and not yet written back.
-    pub answers: u64,
-    /// Pairs of these that are in their documents now.
-    pub written: u64,
-    /// Grants without an answer: the provider may have processed them or not. The pass asks for these tokens first.
-    pub unsettled: u64,
-    /// Claims of an earlier process that were released.
-    pub claims_released: u64,
-}
-
-impl Recovery {
-    /// Was there nothing to recover?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -262,6 +243,22 @@ impl Report {
         if inner.put_off.len() < MOST_NAMED {
             inner.put_off.push(put_off);
         }
+    }
+
+    /// A user whom an earlier pass put off still waits.
+    pub fn put_off_before(&self, put_off: PutOff) {
+        let mut inner = self.lock();
+        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
+        inner.put_off_count += 1;
+        if inner.put_off.len() < MOST_NAMED {
+            inner.put_off.push(put_off);
+        }
+    }
+
+    /// The documents of those who are put off, as far as they are named.
+    #[must_use]
+    pub fn put_off_ids(&self) -> Vec<TokenId> {
+        self.lock().put_off.iter().map(|put_off| put_off.id.clone()).collect()
     }
 
     /// A user who must log in again, or a document that can't be worked on.

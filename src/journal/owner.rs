@@ -61,6 +61,8 @@ pub(super) enum Request {
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
+    PutOff(Reply<Vec<TokenId>>),
+    SetPutOff(Vec<TokenId>, Reply<()>),
     BeginPass([String; 2], Reply<Begun>),
     FinishPass(String, Reply<()>),
 }
@@ -247,6 +249,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Remember(moment, at, reply) => reply.set(rows.remember(*moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::PutOff(reply) => reply.set(rows.put_off()),
+        Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
         Request::BeginPass([lease_id, store], reply) => reply.set(rows.begin_pass(lease_id, store)),
         Request::FinishPass(lease_id, reply) => reply.set(rows.finish_pass(lease_id)),
     }
@@ -260,6 +264,7 @@ impl Request {
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
+            | Self::SetPutOff(_, reply)
             | Self::FinishPass(_, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
@@ -267,6 +272,7 @@ impl Request {
             Self::Newest(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
+            Self::PutOff(reply) => reply.send(committed),
             Self::BeginPass(_, reply) => reply.send(committed),
         }
     }

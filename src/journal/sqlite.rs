@@ -286,6 +286,20 @@ impl Rows {
         }
     }
 
+    /// The documents whose users the last pass put off.
+    pub(super) fn put_off(&mut self) -> Result<Vec<TokenId>, JournalError> {
+        let ids: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'put_off'", [], |row| row.get(0))?;
+        // What can't be read is forgotten: it only adds names to a report.
+        Ok(ids.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn set_put_off(&mut self, documents: &[TokenId]) -> Result<(), JournalError> {
+        let ids = serde_json::to_string(documents).unwrap_or_default();
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off', ?1)";
+        self.run("remember who is put off", set, [ids])
+    }
+
     /// Notes how late the clock was seen.
     pub(super) fn note_clock(&mut self, at: Timestamp) -> Result<(), JournalError> {
         self.run(

@@ -1,7 +1,7 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
 use super::insist::STORE_PATIENCE;
-use super::plan::{Landed, Next};
+use super::plan::{Landed, Next, provider_name};
 use super::redeem::{Attempt, Redeemer, Returned};
 use super::strangers::Strangers;
 use super::{Line, error_chain};
@@ -331,12 +331,6 @@ fn known(line: &Line, document: &TokenDocument) {
             ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
         },
     );
-}
-
-/// The provider of a document: the one that it names, or the only one.
-pub(super) fn provider_name(line: &Line, document: &TokenDocument) -> Option<String> {
-    let only = if let [(only, _)] = &line.gates[..] { Some(only.to_string()) } else { None };
-    document.provider.clone().or(only)
 }
 
 /// Gives back the claim of a document that has gone to another provider: another lane counts it, now or in the next pass.

@@ -2,7 +2,6 @@
 
 use super::Line;
 use super::held::Refusal;
-use super::lane::provider_name;
 use super::redeem::is_known_dead;
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
@@ -277,6 +276,12 @@ pub(super) fn overtaken(line: &Line, theirs: &TokenDocument) -> Option<Change> {
 /// May the token in this document be on its way, so that its pair isn't to be copied?
 pub(super) fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
     document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
+}
+
+/// The provider of a document: the one that it names, or the only one.
+pub(super) fn provider_name(line: &Line, document: &TokenDocument) -> Option<String> {
+    let only = if let [(only, _)] = &line.gates[..] { Some(only.to_string()) } else { None };
+    document.provider.clone().or(only)
 }
 
 pub(super) fn plan(subject: &Subject, change: Option<Change>, outcome: Outcome) -> Planned {

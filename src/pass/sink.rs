@@ -299,6 +299,7 @@ impl Sink {
                 provider: plan.provider.clone(),
                 code: plan.reason.as_deref().unwrap_or_default().to_owned(),
                 due_at,
+                new: true,
             };
             report.put_off(put_off, self.line.clock.now());
         }

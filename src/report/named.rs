@@ -52,4 +52,6 @@ pub struct PutOff {
     pub code: String,
     /// When the token is due again.
     pub due_at: Timestamp,
+    /// Was this pass the one that put it off? Otherwise an earlier one did.
+    pub new: bool,
 }

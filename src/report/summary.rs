@@ -57,11 +57,11 @@ pub struct Summary {
     pub parked: Parked,
     /// Users whose new pair was received, and which neither the journal nor the document could keep; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub lost: Vec<Subject>,
-    /// Users who are still due, and when each is due again; at most [`MOST_NAMED`](super::MOST_NAMED).
+    /// Users whom this pass, or an earlier one, put off, and when each is due again; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub put_off: Vec<PutOff>,
     /// How many these are in all.
     pub put_off_count: u64,
-    /// When the last of those that are still due is due again, which may be at once; none when nothing is still due.
+    /// When the last of those that are still due or put off is due again, which may be at once; none when there are none.
     pub put_off_until: Option<Timestamp>,
     /// What an earlier process had left.
     pub recovery: Recovery,

@@ -166,8 +166,9 @@ impl Summary {
             codes.join(", "),
             moment(first)
         )?;
-        for PutOff { subject, code, due_at, .. } in self.put_off.iter().take(MOST_SHOWN) {
-            writeln!(text, "  {subject}  ({code}, due again at {})", moment(*due_at))?;
+        for PutOff { subject, code, due_at, new, .. } in self.put_off.iter().take(MOST_SHOWN) {
+            let before = if *new { "" } else { ", by an earlier pass" };
+            writeln!(text, "  {subject}  ({code}, due again at {}{before})", moment(*due_at))?;
         }
         let rest = self.put_off_count.saturating_sub(MOST_SHOWN as u64);
         if rest > 0 {
@@ -342,7 +343,7 @@ mod tests {
             report.ended(Outcome::StillDue, Some(code));
             let Named { id, subject, provider, code, .. } = named(number, State::Live, code, true);
             let due_at = Timestamp::default() + chrono::TimeDelta::minutes(minutes);
-            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+            report.put_off(PutOff { id, subject, provider, code, due_at, new: true }, Timestamp::default());
         }
         report.untaken(0);
         let summary = summary(&report);
@@ -359,7 +360,7 @@ mod tests {
             report.ended(Outcome::StillDue, Some("http_503"));
             let Named { id, subject, provider, code, .. } = named(number, State::Live, "http_503", true);
             let due_at = Timestamp::default() + chrono::TimeDelta::minutes(5);
-            report.put_off(PutOff { id, subject, provider, code, due_at }, Timestamp::default());
+            report.put_off(PutOff { id, subject, provider, code, due_at, new: true }, Timestamp::default());
         }
         let summary = summary(&report);
         assert_eq!((summary.put_off.len(), summary.put_off_count), (MOST_NAMED, MOST_NAMED as u64 + 5));
@@ -376,7 +377,7 @@ mod tests {
         report.ended(Outcome::StillDue, Some("store"));
         let Named { id, subject, provider, code, .. } = named(1, State::Live, "store", true);
         let now = Timestamp::default();
-        report.put_off(PutOff { id, subject, provider, code, due_at: now }, now);
+        report.put_off(PutOff { id, subject, provider, code, due_at: now, new: true }, now);
         let text = summary(&report).to_string();
         assert!(text.contains("1 due were taken, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
     }

@@ -1,7 +1,7 @@
 //! Refusals that are believed, and those that are more likely our fault, or that of somebody in between.
 
 use super::recovery::Doomed;
-use crate::support::rehearsal::{Plan, Rehearsal, on_both};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
 use evergrant::exit::Exit;
@@ -104,6 +104,35 @@ async fn refusals_without_any_grant_are_a_first_occasion_and_a_second_one_marks(
         rehearsal.assert_nothing_claimed().await;
         let second = rehearsal.run().await;
         assert_eq!((second.exit(), second.count(Outcome::NeedsLogin)), (Exit::NeedsLogin, 3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_refused_once_is_named_in_each_report_until_the_second_occasion() {
+    on_both("put_off", Plan::users(3), async |mut rehearsal| {
+        rehearsal.settings.first_backoff = Duration::from_mins(15);
+        for user in 0..3 {
+            rehearsal.sandbox.revoke(&format!("user-{user:06}"));
+        }
+        let began = rehearsal.clock.now();
+        let first = rehearsal.run().await;
+        assert_eq!((first.put_off_count, first.remaining_due), (3, Some(0)), "{first:?}");
+        let later = rehearsal.run().await;
+        assert_eq!((later.touched, later.exit(), later.put_off_count), (0, Exit::Well, 3), "{later:?}");
+        assert!(later.put_off_until >= Some(began + TimeDelta::minutes(15)), "{later:?}");
+        assert!(later.to_string().contains("put off: 3 (refused_once, next at "), "{later}");
+        for (summary, new) in [(&first, true), (&later, false)] {
+            let codes = summary.put_off.iter().map(|one| (&*one.code, one.new, one.provider.as_deref()));
+            assert_eq!(codes.collect::<Vec<_>>(), [("refused_once", new, Some("sandbox")); 3]);
+        }
+        // A new login waits for nothing, and a document that is gone for no one.
+        let login = rehearsal.sandbox.login("user-000001").unwrap();
+        rehearsal.write_login(1, &login).await;
+        rehearsal.backend.delete(&document_id(2)).await;
+        let last = rehearsal.run().await;
+        let left: Vec<_> = last.put_off.iter().map(|one| one.id.clone()).collect();
+        assert_eq!(left, [document_id(0)], "{last:?}");
     })
     .await;
 }
