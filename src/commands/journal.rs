@@ -193,10 +193,10 @@ impl EntryState {
                  or isn't asked, the person must log in",
             ],
             (Self::Unread, _) => [
-                "the provider answered with a success in which no pair could be found; the answer is kept, and the \
-                 token is not sent again",
-                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again; \
-                 if it held none, because nothing was processed: `evergrant journal retry ID`",
+                "the provider answered with a success in which no pair could be found, or that isn't readable JSON \
+                 (`content_coding_…`: in a coding that can't be decoded); the answer is kept, and the token is not sent again",
+                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again, \
+                 and so does a version that knows the coding; if it held none, because nothing was processed: `evergrant journal retry ID`",
             ],
             (Self::Orphan, _) => [
                 "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \

@@ -52,8 +52,9 @@ pub enum Class {
     ClientRejected,
     /// The provider answered, neither with a pair nor with a code that the profile lists: asked again in a later pass.
     Unlisted,
-    /// The provider's own success, in which no pair can be found, and in which there could be one: very likely rotated,
-    /// so not sent again; the body is kept until the profile can read it.
+    /// A success that came in full, in which no pair can be found and in which there could be one: other JSON, a coding
+    /// that can't be taken off, bytes that are no text. Very likely rotated, so not sent again; the answer is kept until a
+    /// profile, or a later version, can read it.
     Unreadable,
 }
 

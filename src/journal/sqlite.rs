@@ -178,12 +178,12 @@ impl Rows {
 
     /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
-        let sealed = self.sealed(entry, &answer.body)?;
+        let sealed = self.sealed(entry, &answer.body, answer.content_encoding.as_deref())?;
         self.writes += answer.body.len() / PAGE_BYTES;
         let kept = self.change(
             "keep an answer",
             "UPDATE entries SET state = 'answer', status = ?2, retry_after = ?3, body = ?4, complete = ?5,
-               received_at = ?6, sealed = ?7 WHERE id = ?1",
+               received_at = ?6, sealed = ?7, content_encoding = ?8 WHERE id = ?1",
             params![
                 entry.0,
                 answer.status,
@@ -191,20 +191,27 @@ impl Rows {
                 sealed.as_deref().unwrap_or(&answer.body),
                 answer.complete,
                 answer.received_at.timestamp_millis(),
-                sealed.is_some()
+                sealed.is_some(),
+                answer.content_encoding
             ],
         )?;
         if kept == 1 { Ok(()) } else { Err(JournalError::NoEntry(entry)) }
     }
 
-    fn sealed(&self, entry: EntryId, body: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+    /// Seals a body for the place of its row; `None` without a key.
+    fn sealed(
+        &self,
+        entry: EntryId,
+        body: &[u8],
+        content_encoding: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
         if !self.seal.encrypts() {
             return Ok(None);
         }
         let sealed = self.find(
-            "SELECT document, fingerprint, provider FROM entries WHERE id = ?1",
-            [entry.0],
-            |row| Ok(self.seal.close(body, read::place(row, [0, 1, 2])?)),
+            "SELECT document, fingerprint, provider, ?2 FROM entries WHERE id = ?1",
+            params![entry.0, content_encoding],
+            |row| Ok(self.seal.close(body, read::place(row, [0, 1, 2, 3])?)),
         )?;
         // Without encryption nothing is kept: whoever set a key means it.
         sealed.flatten().map(Some).ok_or(JournalError::NoEntry(entry))

@@ -21,6 +21,7 @@ fn answer(body: &'static str) -> RawAnswer {
     RawAnswer {
         status: 200,
         retry_after: Some("7".into()),
+        content_encoding: Some("gzip".into()),
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:01Z".parse().unwrap(),

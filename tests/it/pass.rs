@@ -2,6 +2,7 @@
 
 mod beside_app;
 mod clock;
+mod codings;
 mod faults;
 mod hostile;
 mod journal_fails;

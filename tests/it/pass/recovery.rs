@@ -85,6 +85,7 @@ pub(super) fn answer(status: u16, body: &'static str) -> RawAnswer {
     RawAnswer {
         status,
         retry_after: None,
+        content_encoding: None,
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:00Z".parse().unwrap(),

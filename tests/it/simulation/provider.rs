@@ -172,6 +172,7 @@ impl Endpoint {
         Sent::Answered(RawAnswer {
             status,
             retry_after: None,
+            content_encoding: None,
             body: body.to_owned().into(),
             complete: true,
             received_at: self.clock.now(),
