@@ -235,7 +235,9 @@ impl Sorted {
     fn take(&mut self, line: &Line, entry: &mut Entry, providers: &[Arc<Provider>]) -> Option<Known> {
         let now = line.clock.now();
         let unsettled = |entry: &Entry, why: Word<Code>| Some(Known::in_doubt(entry, why, now));
-        let was_unsettled = entry.state == EntryState::Unsettled || entry.unsettled_since.is_some();
+        let was_unsettled = entry.state == EntryState::Unsettled
+            || entry.unsettled_since.is_some()
+            || entry.turned_away_since.is_some();
         // What couldn't be read may be readable by now, and the place of an orphan may be free again.
         let Some(answer) = entry.answer.take() else {
             return was_unsettled.then(|| unsettled(entry, Code::Stopped.into())).flatten();
@@ -288,6 +290,15 @@ impl Sorted {
             }
             (Class::Ambiguous, EntryState::Answer) => {
                 self.endings.push((entry.id, Ending::Unsettled(code.clone())));
+                entry.unsettled_since.get_or_insert(entry.intent.sent_at);
+                unsettled(entry, code)
+            }
+            (
+                Class::ClientRejected | Class::Throttled(_) | Class::Transient | Class::Unlisted,
+                EntryState::Answer,
+            ) if !answer.get().settles && provider.profile.rotation != Rotation::None => {
+                self.endings.push((entry.id, Ending::TurnedAway(code.clone())));
+                entry.turned_away_since.get_or_insert(entry.intent.sent_at);
                 unsettled(entry, code)
             }
             // Whatever was said of the token then, the provider says again when it is asked again.

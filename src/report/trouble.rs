@@ -78,8 +78,8 @@ impl Trouble {
 /// Does the code say that a success can't be read? Then the provider takes the client, and the trouble is its answers.
 fn is_unreadable(code: &str) -> bool {
     use Code::{
-        ContentCodingBr, ContentCodingCompress, ContentCodingDeflate, ContentCodingGzip, ContentCodingUnknown,
-        ContentCodingZstd, DecodedTooLong, NoTokens, NotJson, NotUtf8,
+        ContentCodingBr, ContentCodingCompress, ContentCodingDeflate, ContentCodingGzip,
+        ContentCodingUnknown, ContentCodingZstd, DecodedTooLong, NoTokens, NotJson, NotUtf8,
     };
     matches!(
         Code::from_word(code),
@@ -110,7 +110,11 @@ impl fmt::Display for Trouble {
         match self {
             Self::ClientRejected { provider, code, http_status } => {
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
-                let did = if is_unreadable(code) { "sends answers that can't be read" } else { "rejected the client" };
+                let did = if is_unreadable(code) {
+                    "sends answers that can't be read"
+                } else {
+                    "rejected the client"
+                };
                 write!(
                     formatter,
                     "the provider `{provider}` {did} ({code}{status}); no user was marked for it\nhint: "

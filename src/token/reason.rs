@@ -134,6 +134,9 @@ vocabulary! {
         Panic = "panic":
             "A bug in Evergrant: the task panicked after the token was sent.",
             "The backtrace is in the log. Please report it.";
+        TurnedAway = "turned_away":
+            "The request was turned away by an answer that is not the provider's own, for example a page with 503 or 429.",
+            "Nothing to do. Evergrant asks again; if the provider then refuses, the user must log in again.";
         ClaimEnded = "claim_ended":
             "Another process held the claim until it ran out. It may have sent the token.",
             "Start that process again if you can: its journal may hold the answer.";

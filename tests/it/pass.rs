@@ -19,3 +19,4 @@ mod silence;
 mod stops;
 mod store_away;
 mod takeover;
+mod turned_away;

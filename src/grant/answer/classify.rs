@@ -14,11 +14,19 @@ use std::time::Duration;
 /// Reads a raw answer, fresh or out of the journal.
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
-    let reading =
-        |class, code: &str| Reading { class, code: code.to_owned(), http_status: Some(answer.status) };
     let plain = Plain::of(answer);
     let body = Body::read(&plain.text);
     let success = (200..300).contains(&answer.status);
+    let found = body.value().and_then(|body| find_code(body, shape));
+    let found = found.as_deref();
+    let is_whole = answer.complete && plain.end == End::Whole;
+    let settles = is_whole && is_the_providers(answer.status, &body, found);
+    let reading = |class, code: &str| Reading {
+        class,
+        code: code.to_owned(),
+        http_status: Some(answer.status),
+        settles,
+    };
     if success && let Some(granted) = read_pair(&body, shape) {
         return reading(Class::Granted(granted), "granted");
     }
@@ -41,12 +49,9 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
             "cut_body",
         );
     }
-    let found = body.value().and_then(|body| find_code(body, shape));
-    let found = found.as_deref();
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks nobody, and neither does what had to be mended.
-    let speaks =
-        body.is_well_formed() && plain.end == End::Whole && (success || (400..500).contains(&answer.status));
+    let speaks = body.is_well_formed() && is_whole && (success || (400..500).contains(&answer.status));
     if let Some(code) = found.filter(|_| speaks)
         && let Some(class) = listed_class(code, shape, wait)
     {
@@ -58,6 +63,18 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     }
     let (class, code) = by_status(answer.status, wait);
     reading(class, found.map_or(&code, shown_code))
+}
+
+/// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object
+/// with a 4xx; where a server is in trouble (5xx), only a code that stands where the profile says tells them apart. And
+/// an error in the clothes of a success has its code there, too.
+fn is_the_providers(status: u16, body: &Body, found: Option<&str>) -> bool {
+    let is_object = body.is_well_formed() && body.value().is_some_and(Value::is_object);
+    match status {
+        200..300 => found.is_some(),
+        500.. => is_object && found.is_some(),
+        _ => is_object,
+    }
 }
 
 /// What a success says that holds neither a pair nor a code that is listed.

@@ -22,14 +22,15 @@ const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
 const COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at, peer, sealed, content_encoding, length(body)";
+     received_at, peer, sealed, content_encoding, turned_away_since, length(body)";
 
 /// The body's column, behind the others.
 const BODY: &str = "body";
 const SEALED_AT: usize = 14;
 const CONTENT_ENCODING_AT: usize = 15;
-const LENGTH_AT: usize = 16;
-const BODY_AT: usize = 17;
+const TURNED_AWAY_AT: usize = 16;
+const LENGTH_AT: usize = 17;
+const BODY_AT: usize = 18;
 
 impl Rows {
     /// The rows behind `after`, oldest first.
@@ -222,6 +223,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
         },
         unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
+        turned_away_since: row.get::<_, Option<i64>>(TURNED_AWAY_AT)?.and_then(from_millis),
         why: text_or_none(row, 8)?,
         peer: text_or_none(row, 13)?,
         received_bytes: row
