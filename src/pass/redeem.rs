@@ -125,7 +125,9 @@ impl Redeemer {
         let in_doubt = lost(&attempt, doubts).is_some_and(|lost| !lost.turned_away);
         permit.signal(self.signal(&reading, &attempt, known_dead, in_doubt));
         let doubt = self.doubt(&reading, &sent, sent_at);
-        doubt.iter().for_each(|doubt| attempt.note(doubt));
+        if let Some(doubt) = &doubt {
+            attempt.note(doubt);
+        }
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
