@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod body;
+mod coding;
 pub mod http;
 pub mod partial;
 mod patience;
@@ -49,6 +50,16 @@ impl Drop for Form {
 #[must_use]
 pub fn secret_bytes(bytes: Vec<u8>) -> Bytes {
     Bytes::from_owner(Zeroizing::new(bytes))
+}
+
+/// Appends to a body; a place that gets too small is zeroised and not only given up.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if body.capacity() - body.len() < chunk.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
 }
 
 /// Id and secret for the `Authorization: Basic` header, form-encoded (RFC 6749 §2.3.1); holds a secret.
@@ -130,7 +141,9 @@ pub struct RawAnswer {
     pub status: u16,
     /// The `Retry-After` field, as it came.
     pub retry_after: Option<String>,
-    /// The body, up to [`http::MAX_BODY_BYTES`].
+    /// The `Content-Encoding` fields, as they came: what the body was compressed with, if they tell the truth.
+    pub content_encoding: Option<String>,
+    /// The body as it came, compressed or not, up to [`http::MAX_BODY_BYTES`].
     pub body: Bytes,
     /// Did the body come to its end? `false` when the line was cut or the body was too long.
     pub complete: bool,
@@ -202,6 +215,7 @@ mod tests {
         let answer = RawAnswer {
             status: 200,
             retry_after: None,
+            content_encoding: None,
             body: Bytes::from_static(b"canary"),
             complete: true,
             received_at: Timestamp::UNIX_EPOCH,

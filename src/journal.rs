@@ -67,6 +67,15 @@ pub struct Intent {
     pub sent_at: Timestamp,
 }
 
+/// When a token was first sent without an answer that settled what became of it: a refusal then means lost, not revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Doubts {
+    /// No answer came, or none that says anything: whether the token is sent again is for its provider's profile to say.
+    pub unsettled_since: Option<Timestamp>,
+    /// An answer that wasn't the provider's own turned the request away; the token may be sent again.
+    pub turned_away_since: Option<Timestamp>,
+}
+
 /// May this refresh token be sent?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
@@ -74,8 +83,8 @@ pub enum Permission {
     Send {
         /// Its row.
         entry: EntryId,
-        /// When the token was first sent without an answer that settled it; then a refusal means lost, not revoked.
-        unsettled_since: Option<Timestamp>,
+        /// What the journal knows of earlier sendings.
+        doubts: Doubts,
     },
     /// No: this very token is on its way or its answer is being written back, for this document.
     InFlight(TokenId),
@@ -179,8 +188,11 @@ pub enum Ending {
     Renewed,
     /// The answer settled what became of the token, and there is nothing to remember. The row goes.
     Settled,
-    /// Provably not processed. A token that was unsettled before stays so; otherwise the row goes.
+    /// Provably not processed. A token that was in doubt before stays so; otherwise the row goes.
     NotProcessed,
+    /// Not processed, says an answer that isn't the provider's own: why, in a word. The row stays until an answer settles
+    /// it, and the token may be sent again.
+    TurnedAway(Word<Code>),
     /// Nobody knows whether it was processed: why, in a word. The row stays.
     Unsettled(Word<Code>),
     /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.

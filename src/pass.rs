@@ -8,6 +8,7 @@
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
 mod clock_step;
+mod doubt;
 mod error;
 mod held;
 mod insist;

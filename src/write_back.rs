@@ -284,10 +284,11 @@ pub fn taken_over_noted(bookkeeping: Bookkeeping, token: Fingerprint, now: Times
         return bookkeeping;
     }
     let bookkeeping = bookkeeping.speaking_of(token, now);
-    let lost = Lost { cause: Code::ClaimEnded.into(), sent_at: None, peer: None, received_bytes: 0 };
+    let cause = Code::ClaimEnded.into();
+    let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };
     let evidence = match bookkeeping.last_error.clone() {
         // A sending that is known isn't hidden behind one that may have been.
-        Some(error) if error.lost.is_some() => error,
+        Some(error) if error.lost.as_ref().is_some_and(|lost| !lost.turned_away) => error,
         Some(error) => LastError { lost: Some(lost), ..error },
         None => in_doubt(lost, now),
     };

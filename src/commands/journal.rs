@@ -51,6 +51,8 @@ pub struct ListedEntry {
     pub age_seconds: i64,
     /// When the token was first sent without an answer that settled it.
     pub unsettled_since: Option<Timestamp>,
+    /// When the token was first turned away by an answer that wasn't the provider's own.
+    pub turned_away_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan, in a word.
     pub why: Option<String>,
     /// The address that it was sent to, where its answer was lost.
@@ -148,6 +150,7 @@ impl ListedEntry {
             sent_at: entry.intent.sent_at,
             age_seconds: (now - entry.intent.sent_at).num_seconds().max(0),
             unsettled_since: entry.unsettled_since,
+            turned_away_since: entry.turned_away_since,
             why: entry.why,
             peer: entry.peer,
             received_bytes: entry.received_bytes,
@@ -187,16 +190,16 @@ impl EntryState {
                 "`evergrant journal recover` writes it back, and so does the next `evergrant run`",
             ],
             (Self::Unsettled, _) => [
-                "no answer came (`stopped`: the process ended before), or none that can be read: the provider may have \
-                 rotated the token",
-                "nothing to do: the next pass asks again first, unless `ask_again = \"never\"`; if the provider then refuses, \
-                 or isn't asked, the person must log in",
+                "no answer came (`stopped`: the process ended before), or none of the provider's own that can be read \
+                 (`http_503`, `http_429`, `http_403`: a page): the provider may have rotated the token",
+                "nothing to do: the next pass asks again first, unless no answer came at all and `ask_again = \"never\"`; if \
+                 the provider then refuses, or isn't asked, the person must log in",
             ],
             (Self::Unread, _) => [
-                "the provider answered with a success in which no pair could be found; the answer is kept, and the \
-                 token is not sent again",
-                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again; \
-                 if it held none, because nothing was processed: `evergrant journal retry ID`",
+                "the provider answered with a success in which no pair could be found, or that isn't readable JSON \
+                 (`content_coding_…`: in a coding that can't be decoded); the answer is kept, and the token is not sent again",
+                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again, \
+                 and so does a version that knows the coding; if it held none, because nothing was processed: `evergrant journal retry ID`",
             ],
             (Self::Orphan, _) => [
                 "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \
@@ -238,7 +241,7 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
             entry.state.word().to_owned(),
             shown::instant(Some(entry.sent_at)),
             shown::age(entry.sent_at, now),
-            shown::instant(entry.unsettled_since),
+            shown::instant(entry.unsettled_since.or(entry.turned_away_since)),
             why(entry),
             entry.provider.clone(),
             entry.subject.to_string(),
@@ -311,6 +314,7 @@ mod tests {
             sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
             age_seconds: 5400,
             unsettled_since: None,
+            turned_away_since: None,
             why: why.map(str::to_owned),
             peer: None,
             received_bytes: None,

@@ -55,6 +55,7 @@ async fn leave_an_answer(surroundings: &Surroundings, directory: &Path) {
     let answer = RawAnswer {
         status: 200,
         retry_after: None,
+        content_encoding: None,
         body: Bytes::from_static(br#"{"access_token":"a","refresh_token":"new"}"#),
         complete: true,
         received_at: now,

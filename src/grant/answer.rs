@@ -52,8 +52,9 @@ pub enum Class {
     ClientRejected,
     /// The provider answered, neither with a pair nor with a code that the profile lists: asked again in a later pass.
     Unlisted,
-    /// The provider's own success, in which no pair can be found, and in which there could be one: very likely rotated,
-    /// so not sent again; the body is kept until the profile can read it.
+    /// A success that came in full, in which no pair can be found and in which there could be one: other JSON, a coding
+    /// that can't be taken off, bytes that are no text. Very likely rotated, so not sent again; the answer is kept until a
+    /// profile, or a later version, can read it.
     Unreadable,
 }
 
@@ -84,6 +85,9 @@ pub struct Reading {
     pub code: String,
     /// The HTTP status, when there was one.
     pub http_status: Option<u16>,
+    /// Does it settle what became of the request? Only the provider's own well-formed JSON does, and that nothing was
+    /// sent; a page of somebody in between may come after the provider has done its work.
+    pub settles: bool,
 }
 
 /// Reads what one POST brought.
@@ -93,10 +97,10 @@ pub struct Reading {
 pub fn read(sent: &Sent, shape: &AnswerShape, now: Timestamp) -> Reading {
     match sent {
         Sent::NotSent(cause) => {
-            Reading { class: Class::Transient, code: (*cause).to_owned(), http_status: None }
+            Reading { class: Class::Transient, code: (*cause).to_owned(), http_status: None, settles: true }
         }
         Sent::Lost(cause) => {
-            Reading { class: Class::Ambiguous, code: (*cause).to_owned(), http_status: None }
+            Reading { class: Class::Ambiguous, code: (*cause).to_owned(), http_status: None, settles: false }
         }
         Sent::Answered(answer) => read_answer(answer, shape, now),
     }

@@ -52,7 +52,7 @@ impl Body {
             return Self::Mended(mended);
         }
         let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        if error.is_eof() && begins == Some(&b'{') { Self::Cut } else { Self::Other }
+        if error.is_eof() && matches!(begins, Some(b'{' | b'[')) { Self::Cut } else { Self::Other }
     }
 
     /// What it says, well formed or mended.
@@ -97,6 +97,28 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Cow<'static, str> {
     String::from_utf16_lossy(&units).into()
 }
 
+/// The bytes as a text: UTF-8, or UTF-16 with its mark, without control characters but those of lines and columns. A last
+/// character that was cut is left out. `None` for anything that isn't a text.
+pub(super) fn text_of(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(error) if error.error_len().is_none() => {
+                String::from_utf8_lossy(&bytes[..error.valid_up_to()])
+            }
+            Err(_) => return None,
+        },
+    };
+    let is_mark = |bytes: &[u8]| matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+    let is_foreign = |sign: char| {
+        sign < ' ' && !sign.is_ascii_whitespace() || sign == char::REPLACEMENT_CHARACTER && is_mark(bytes)
+    };
+    (!text.contains(is_foreign)).then_some(text)
+}
+
 /// Fewest characters of a text that could be a token: shorter ones could be guessed (RFC 6749 §10.10).
 const SHORTEST_TOKEN_CHARS: usize = 16;
 
@@ -109,12 +131,15 @@ pub(super) fn could_hold_a_token(value: &Value) -> bool {
         }),
         Value::Array(items) => items.iter().any(could_hold_a_token),
         // Also JSON within JSON, and what stands behind `Bearer`.
-        Value::String(text) => {
-            text.to_ascii_lowercase().contains("token")
-                || text.split_ascii_whitespace().any(|word| word.len() >= SHORTEST_TOKEN_CHARS)
-        }
+        Value::String(text) => text_could_hold_a_token(text),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// Could a token stand in a text that isn't JSON?
+pub(super) fn text_could_hold_a_token(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("token")
+        || text.split_ascii_whitespace().any(|word| word.len() >= SHORTEST_TOKEN_CHARS)
 }
 
 /// Does a refresh token stand anywhere in it, under whatever spelling of that name?

@@ -1,7 +1,7 @@
 //! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
 
 use super::patience::Patience;
-use super::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use super::{Connect, GrantRequest, RawAnswer, Sent, Wire, append};
 use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
@@ -20,6 +20,9 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.
 const USUAL_BODY_BYTES: usize = 16 * 1024;
+
+/// Longest list of content codings kept, in characters; a real one is a word or two.
+const LONGEST_CODINGS_CHARS: usize = 256;
 
 /// Longest wait for a connection: DNS, TCP and TLS. Nothing is sent before it stands, so giving up is not ambiguous.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,6 +125,7 @@ impl TokenEndpoint {
             .get(reqwest::header::RETRY_AFTER)
             .and_then(|field| field.to_str().ok())
             .map(str::to_owned);
+        let content_encoding = content_encoding(response.headers());
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
         let complete = loop {
             match patience.wait(response.chunk()).await {
@@ -133,18 +137,17 @@ impl TokenEndpoint {
             }
         };
         let body = Bytes::from_owner(body);
-        Sent::Answered(RawAnswer { status, retry_after, body, complete, received_at: self.clock.now() })
+        let received_at = self.clock.now();
+        Sent::Answered(RawAnswer { status, retry_after, content_encoding, body, complete, received_at })
     }
 }
 
-/// Appends to a body; a place that gets too small is zeroised and not only given up.
-fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
-    if body.capacity() - body.len() < chunk.len() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
-        larger.extend_from_slice(body);
-        *body = larger;
-    }
-    body.extend_from_slice(chunk);
+/// The `Content-Encoding` fields as one list (RFC 9110 §5.3).
+fn content_encoding(headers: &reqwest::header::HeaderMap) -> Option<String> {
+    let fields = headers.get_all(reqwest::header::CONTENT_ENCODING).iter();
+    let texts: Vec<_> = fields.map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
+    let list: String = texts.join(", ").chars().take(LONGEST_CODINGS_CHARS).collect();
+    (!list.is_empty()).then_some(list)
 }
 
 /// HTTPS, as in production: a [`TokenEndpoint`] for each provider.
@@ -165,6 +168,8 @@ impl Wire for TokenEndpoint {
             .client
             .post(self.url.clone())
             .header(reqwest::header::ACCEPT, "application/json")
+            // Without it any coding is acceptable (RFC 9110 §12.5.3).
+            .header(reqwest::header::ACCEPT_ENCODING, "identity")
             .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(request.form.encoded());
         if let Some(basic) = &request.basic {

@@ -73,6 +73,8 @@ pub struct Entry {
     pub intent: Intent,
     /// When the token was first sent without an answer that settled it.
     pub unsettled_since: Option<Timestamp>,
+    /// When the token was first turned away by an answer that wasn't the provider's own.
+    pub turned_away_since: Option<Timestamp>,
     /// Why it is unsettled or an orphan.
     pub why: Option<String>,
     /// The address that it was sent to, where its answer was lost.

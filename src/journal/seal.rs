@@ -1,7 +1,7 @@
 //! Answers encrypted at rest: XChaCha20-Poly1305 over the body, bound to the row that it stands in.
 //!
-//! A sealed body is a version byte, the key's id, a random nonce, and the ciphertext with its tag. Document, fingerprint
-//! and provider stay readable, and are authenticated: a body that is moved to another row doesn't open.
+//! A sealed body is a version byte, the key's id, a random nonce, and the ciphertext with its tag. Document, fingerprint,
+//! provider and content coding stay readable, and are authenticated: a body that is moved to another row doesn't open.
 
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{Key as CipherKey, KeyInit as _, XChaCha20Poly1305, XNonce};
@@ -11,7 +11,12 @@ use sha2::{Digest as _, Sha256};
 /// Length of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
-const VERSION: u8 = 1;
+/// The version that is written: the content coding belongs to the place.
+const VERSION: u8 = 2;
+
+/// The first version, which is still opened: before content codings were kept.
+const WITHOUT_CODING: u8 = 1;
+
 const KEY_ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
@@ -96,17 +101,28 @@ pub(super) struct Place<'a> {
     pub(super) document: &'a [u8],
     pub(super) fingerprint: &'a [u8],
     pub(super) provider: &'a [u8],
+    pub(super) content_encoding: Option<&'a [u8]>,
 }
 
 impl Place<'_> {
-    fn associated_data(self) -> Vec<u8> {
-        let mut data = vec![VERSION];
+    /// What a body of this version is authenticated with; `None` when it can't stand in such a place.
+    fn associated_data(self, version: u8) -> Option<Vec<u8>> {
+        let mut data = vec![version];
         for part in [self.document, self.fingerprint, self.provider] {
             // With their lengths: no two places have the same bytes.
             data.extend((part.len() as u64).to_be_bytes());
             data.extend(part);
         }
-        data
+        match (version, self.content_encoding) {
+            (WITHOUT_CODING, None) => {}
+            (VERSION, None) => data.push(0),
+            (VERSION, Some(coding)) => {
+                data.push(1);
+                data.extend(coding);
+            }
+            _ => return None,
+        }
+        Some(data)
     }
 }
 
@@ -141,16 +157,17 @@ impl Seal {
     pub(super) fn close(&self, body: &[u8], place: Place<'_>) -> Option<Vec<u8>> {
         let key = self.current.as_ref()?;
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let payload = Payload { msg: body, aad: &place.associated_data() };
+        let payload = Payload { msg: body, aad: &place.associated_data(VERSION)? };
         let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).ok()?;
         Some([&[VERSION][..], &key.id(), &nonce, &text].concat())
     }
 
     /// Decrypts a sealed body with whichever key is its key.
     pub(super) fn open(&self, sealed: &[u8], place: Place<'_>) -> Result<Vec<u8>, Closed> {
-        if sealed.len() < HEAD_BYTES || sealed[0] != VERSION {
+        if sealed.len() < HEAD_BYTES {
             return Err(Closed::Tampered);
         }
+        let place = place.associated_data(sealed[0]).ok_or(Closed::Tampered)?;
         let (head, text) = sealed.split_at(HEAD_BYTES);
         let (id, nonce) = head[1..].split_at(KEY_ID_BYTES);
         let mut keys = self.current.iter().chain(&self.old).peekable();
@@ -158,7 +175,7 @@ impl Seal {
             return Err(Closed::NoKey);
         }
         let key = keys.find(|key| key.id() == id).ok_or(Closed::UnknownKey)?;
-        let payload = Payload { msg: text, aad: &place.associated_data() };
+        let payload = Payload { msg: text, aad: &place };
         key.cipher().decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Closed::Tampered)
     }
 
@@ -180,7 +197,7 @@ mod tests {
     }
 
     fn place(document: &str) -> Place<'_> {
-        Place { document: document.as_bytes(), fingerprint: b"f", provider: b"p" }
+        Place { document: document.as_bytes(), fingerprint: b"f", provider: b"p", content_encoding: None }
     }
 
     #[test]
@@ -216,6 +233,14 @@ mod tests {
         assert!(seal.is_current(&sealed) && !rotated.is_current(&sealed));
 
         assert_eq!(seal.open(&sealed, place("2")), Err(Closed::Tampered));
+        for other in [
+            Place { fingerprint: b"g", ..place("1") },
+            Place { provider: b"q", ..place("1") },
+            Place { content_encoding: Some(b""), ..place("1") },
+            Place { content_encoding: Some(b"br"), ..place("1") },
+        ] {
+            assert_eq!(seal.open(&sealed, other), Err(Closed::Tampered), "{other:?}");
+        }
         assert_eq!(Seal::default().open(&sealed, place("1")), Err(Closed::NoKey));
         assert_eq!(Seal::new(Some(key(2)), vec![]).open(&sealed, place("1")), Err(Closed::UnknownKey));
         for at in [0, HEAD_BYTES - 1, sealed.len() - 1] {
@@ -224,5 +249,20 @@ mod tests {
             assert_eq!(seal.open(&changed, place("1")), Err(Closed::Tampered), "byte {at}");
         }
         assert_eq!(seal.open(b"", place("1")), Err(Closed::Tampered));
+    }
+
+    #[test]
+    fn a_body_of_the_version_before_opens_where_no_coding_stands() {
+        let (key, nonce) = (key(1), [7; NONCE_BYTES]);
+        let data = place("1").associated_data(WITHOUT_CODING).unwrap();
+        let payload = Payload { msg: b"pair", aad: &data };
+        let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).unwrap();
+        let sealed = [&[WITHOUT_CODING][..], &key.id(), &nonce, &text].concat();
+        let seal = Seal::new(Some(key), vec![]);
+        assert_eq!(seal.open(&sealed, place("1")).unwrap(), b"pair");
+        let coded = Place { content_encoding: Some(b"gzip"), ..place("1") };
+        assert_eq!(seal.open(&sealed, coded), Err(Closed::Tampered));
+        let newer = [&[VERSION + 1][..], &sealed[1..]].concat();
+        assert_eq!(seal.open(&newer, place("1")), Err(Closed::Tampered));
     }
 }

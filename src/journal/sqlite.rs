@@ -7,7 +7,7 @@ mod read;
 mod tests;
 
 use super::seal::Seal;
-use super::{Begun, Ending, EntryId, Intent, JournalError, Moment, Permission};
+use super::{Begun, Doubts, Ending, EntryId, Intent, JournalError, Moment, Permission};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
@@ -100,7 +100,8 @@ impl Rows {
             return Ok(Permission::AlreadyRedeemed { first, successor });
         }
         let open = self.find(
-            "SELECT id, document, state, unsettled_since, coalesce(status BETWEEN 200 AND 299, 0) FROM entries
+            "SELECT id, document, state, unsettled_since, turned_away_since,
+               coalesce(status BETWEEN 200 AND 299, 0) FROM entries
              WHERE fingerprint = ?1 AND state != 'orphan'",
             [&fingerprint],
             |row| {
@@ -108,13 +109,13 @@ impl Rows {
                     row.get::<_, i64>(0)?,
                     read::shown(row, 1)?,
                     read::shown(row, 2)?,
-                    row.get::<_, Option<i64>>(3)?,
-                    row.get::<_, bool>(4)?,
+                    [row.get::<_, Option<i64>>(3)?, row.get(4)?],
+                    row.get::<_, bool>(5)?,
                 ))
             },
         )?;
-        let unsettled_since = match open {
-            None => None,
+        let [unsettled_since, turned_away_since] = match open {
+            None => [None; 2],
             Some((id, _, state, since, unread)) if state == "unsettled" => {
                 if unread {
                     // A success that nobody could read stays for a person to look at, beside the next try.
@@ -133,19 +134,25 @@ impl Rows {
         };
         self.run(
             "record an intent",
-            "INSERT INTO entries (provider, document, subject, fingerprint, state, sent_at, unsettled_since)
-             VALUES (?1, ?2, ?3, ?4, 'intent', ?5, ?6)",
+            "INSERT INTO entries
+               (provider, document, subject, fingerprint, state, sent_at, unsettled_since, turned_away_since)
+             VALUES (?1, ?2, ?3, ?4, 'intent', ?5, ?6, ?7)",
             params![
                 &*intent.provider,
                 intent.document.as_str(),
                 intent.subject.as_str(),
                 fingerprint,
                 intent.sent_at.timestamp_millis(),
-                unsettled_since
+                unsettled_since,
+                turned_away_since
             ],
         )?;
         let entry = EntryId(self.connection.last_insert_rowid());
-        Ok(Permission::Send { entry, unsettled_since: unsettled_since.and_then(from_millis) })
+        let doubts = Doubts {
+            unsettled_since: unsettled_since.and_then(from_millis),
+            turned_away_since: turned_away_since.and_then(from_millis),
+        };
+        Ok(Permission::Send { entry, doubts })
     }
 
     /// For which document a token was redeemed, and the newest token that came out of it.
@@ -178,12 +185,12 @@ impl Rows {
 
     /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
-        let sealed = self.sealed(entry, &answer.body)?;
+        let sealed = self.sealed(entry, &answer.body, answer.content_encoding.as_deref())?;
         self.writes += answer.body.len() / PAGE_BYTES;
         let kept = self.change(
             "keep an answer",
             "UPDATE entries SET state = 'answer', status = ?2, retry_after = ?3, body = ?4, complete = ?5,
-               received_at = ?6, sealed = ?7 WHERE id = ?1",
+               received_at = ?6, sealed = ?7, content_encoding = ?8 WHERE id = ?1",
             params![
                 entry.0,
                 answer.status,
@@ -191,20 +198,27 @@ impl Rows {
                 sealed.as_deref().unwrap_or(&answer.body),
                 answer.complete,
                 answer.received_at.timestamp_millis(),
-                sealed.is_some()
+                sealed.is_some(),
+                answer.content_encoding
             ],
         )?;
         if kept == 1 { Ok(()) } else { Err(JournalError::NoEntry(entry)) }
     }
 
-    fn sealed(&self, entry: EntryId, body: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+    /// Seals a body for the place of its row; `None` without a key.
+    fn sealed(
+        &self,
+        entry: EntryId,
+        body: &[u8],
+        content_encoding: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
         if !self.seal.encrypts() {
             return Ok(None);
         }
         let sealed = self.find(
-            "SELECT document, fingerprint, provider FROM entries WHERE id = ?1",
-            [entry.0],
-            |row| Ok(self.seal.close(body, read::place(row, [0, 1, 2])?)),
+            "SELECT document, fingerprint, provider, ?2 FROM entries WHERE id = ?1",
+            params![entry.0, content_encoding],
+            |row| Ok(self.seal.close(body, read::place(row, [0, 1, 2, 3])?)),
         )?;
         // Without encryption nothing is kept: whoever set a key means it.
         sealed.flatten().map(Some).ok_or(JournalError::NoEntry(entry))
@@ -230,13 +244,23 @@ impl Rows {
             }
             Ending::Settled => self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id]),
             Ending::NotProcessed => {
-                self.run("end a row", "DELETE FROM entries WHERE id = ?1 AND unsettled_since IS NULL", [id])?;
+                self.run(
+                    "end a row",
+                    "DELETE FROM entries WHERE id = ?1 AND unsettled_since IS NULL AND turned_away_since IS NULL",
+                    [id],
+                )?;
                 self.run("end a row", "UPDATE entries SET state = 'unsettled' WHERE id = ?1", [id])
             }
             Ending::Unsettled(why) => self.run(
                 "leave a row unsettled",
                 "UPDATE entries SET state = 'unsettled', why = ?2, unsettled_since = coalesce(unsettled_since, sent_at)
                  WHERE id = ?1",
+                params![id, why.as_str()],
+            ),
+            Ending::TurnedAway(why) => self.run(
+                "leave a row in doubt",
+                "UPDATE entries SET state = 'unsettled', why = ?2,
+                   turned_away_since = coalesce(turned_away_since, sent_at) WHERE id = ?1",
                 params![id, why.as_str()],
             ),
             Ending::SentTo(peer) => {

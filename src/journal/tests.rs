@@ -21,6 +21,7 @@ fn answer(body: &'static str) -> RawAnswer {
     RawAnswer {
         status: 200,
         retry_after: Some("7".into()),
+        content_encoding: Some("gzip".into()),
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:01Z".parse().unwrap(),
@@ -40,7 +41,7 @@ async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
 
 async fn sent(journal: &Journal, token: &str) -> (EntryId, Option<Timestamp>) {
     match journal.intent(intent(token, "1")).await.unwrap() {
-        Permission::Send { entry, unsettled_since } => (entry, unsettled_since),
+        Permission::Send { entry, doubts } => (entry, doubts.unsettled_since),
         other => panic!("{other:?}"),
     }
 }
@@ -375,4 +376,38 @@ async fn tokens_that_come_out_of_each_other_are_looked_up_all_the_same() {
     journal.end(vec![(one, redeemed("other")), (other, redeemed("one"))], at).await.unwrap();
     let permission = journal.intent(intent("one", "1")).await.unwrap();
     assert!(matches!(permission, Permission::AlreadyRedeemed { .. }), "{permission:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_settles_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path(), &Clock::system()).unwrap();
+    let ask = async || match journal.intent(intent("t", "1")).await.unwrap() {
+        Permission::Send { entry, doubts } => {
+            (entry, doubts.turned_away_since.is_some(), doubts.unsettled_since)
+        }
+        other => panic!("{other:?}"),
+    };
+    let end = async |entry, ending| journal.end(vec![(entry, ending)], Timestamp::default()).await.unwrap();
+    let (entry, ..) = ask().await;
+    end(entry, Ending::TurnedAway("http_503".into())).await;
+    let rows = journal.entries().await.unwrap();
+    assert_eq!((rows[0].state, rows[0].why.as_deref()), (EntryState::Unsettled, Some("http_503")));
+    // Not sent, or put off by the provider's own answer: what came before is as it was.
+    let (entry, turned_away, unsettled) = ask().await;
+    assert!(turned_away && unsettled.is_none(), "it may be sent again");
+    end(entry, Ending::NotProcessed).await;
+    let (entry, turned_away, unsettled) = ask().await;
+    assert!(turned_away && unsettled.is_none());
+    // A lost answer is the stronger doubt, and stays so.
+    end(entry, Ending::Unsettled("timeout".into())).await;
+    let (entry, turned_away, unsettled) = ask().await;
+    assert!(turned_away && unsettled.is_some());
+    end(entry, Ending::TurnedAway("http_429".into())).await;
+    let (entry, _, unsettled) = ask().await;
+    assert!(unsettled.is_some());
+    end(entry, Ending::Settled).await;
+    assert!(journal.entries().await.unwrap().is_empty());
+    let (_, turned_away, unsettled) = ask().await;
+    assert!(!turned_away && unsettled.is_none());
 }

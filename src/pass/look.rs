@@ -1,12 +1,13 @@
 //! The last look before the POST: still our claim, still this token, not sent by anybody before; then the intent.
 
+use super::doubt::lost;
 use super::error_chain;
 use super::plan::{Next, is_claimed};
-use super::redeem::{Attempt, Redeemer, Returned, lost};
+use super::redeem::{Attempt, Redeemer, Returned};
 use super::settle::may_be_sent_again;
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
-use crate::journal::{Ending, EntryId, Intent, Permission};
+use crate::journal::{Doubts, Ending, EntryId, Intent, Permission};
 use crate::provider::Rotation;
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
@@ -34,15 +35,15 @@ pub(super) struct Sending {
     pub(super) attempt: Attempt,
     pub(super) entry: EntryId,
     pub(super) sent_at: Timestamp,
-    /// When the token was first sent without an answer that settled it.
-    pub(super) unsettled_since: Option<Timestamp>,
+    /// What the journal knows of earlier sendings.
+    pub(super) doubts: Doubts,
 }
 
 /// An intent that the journal has recorded.
 struct Recorded {
     entry: EntryId,
     sent_at: Timestamp,
-    unsettled_since: Option<Timestamp>,
+    doubts: Doubts,
 }
 
 impl Redeemer {
@@ -87,8 +88,8 @@ impl Redeemer {
             sent_at,
         };
         let next = match self.line.journal.intent(intent).await {
-            Ok(Permission::Send { entry, unsettled_since }) => {
-                return self.recorded(attempt, permit, Recorded { entry, sent_at, unsettled_since }).await;
+            Ok(Permission::Send { entry, doubts }) => {
+                return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
             }
             // Its own answer is in the journal, and recovery couldn't bring it into the document.
             Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(Reason::Held),
@@ -121,9 +122,9 @@ impl Redeemer {
         permit: &mut Permit,
         recorded: Recorded,
     ) -> Result<Sending, Returned> {
-        let Recorded { entry, sent_at, unsettled_since } = recorded;
-        // By this process, or by another one that wrote it into the document.
-        let lost = lost(&attempt, unsettled_since);
+        let Recorded { entry, sent_at, doubts } = recorded;
+        // By this process, or by another one that wrote it into the document. What was only turned away may be sent.
+        let lost = lost(&attempt, doubts).filter(|lost| !lost.turned_away);
         let first_sent_at = lost.as_ref().and_then(|first| first.sent_at);
         let may_be_sent = |first| may_be_sent_again(&self.provider.profile, first, sent_at);
         let (token, next) = if first_sent_at.is_none_or(may_be_sent) {
@@ -132,7 +133,7 @@ impl Redeemer {
             let read = if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
             match read {
                 Ok(attempt) if self.lasts(&attempt, Duration::ZERO) => {
-                    return Ok(Sending { attempt, entry, sent_at, unsettled_since });
+                    return Ok(Sending { attempt, entry, sent_at, doubts });
                 }
                 Ok(attempt) => {
                     permit.signal(Signal::NotAsked);

@@ -78,7 +78,7 @@ pub enum ApplyError {
     },
     /// Nobody can read its answer.
     #[error(
-        "no pair can be read in the answer of the entry {id} ({code})\nhint: set where the tokens stand (`answer.access_token`, `answer.refresh_token`), or `evergrant journal discard {id}`"
+        "no pair can be read in the answer of the entry {id} ({code})\nhint: set where the tokens stand (`answer.access_token`, `answer.refresh_token`); for `content_coding_…` use a version that knows the coding; or `evergrant journal discard {id}`"
     )]
     Unreadable {
         /// Which.

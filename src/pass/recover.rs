@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
-use crate::grant::answer::{Class, Granted, holds_a_token, read_answer};
+use crate::grant::answer::{Class, Granted, Reading, holds_a_token, read_answer};
 use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Profile, Provider, Rotation};
@@ -135,7 +135,7 @@ async fn forget(
         !entry
             .answer
             .as_ref()
-            .is_some_and(|answer| success(entry) && holds_a_pair(line, answer.get(), provider))
+            .is_some_and(|answer| success(entry) && is_of_use(line, entry, answer.get(), provider))
     };
     let is_cut_off = |entry: &&Entry| match entry.state {
         EntryState::Unsettled => holds_nothing(entry),
@@ -164,13 +164,26 @@ async fn forget(
     Ok(entries)
 }
 
-/// Is there a refresh token in a success, wherever it stands, or a pair where the profile says by now?
-fn holds_a_pair(line: &Line, answer: &RawAnswer, provider: Option<&Arc<Provider>>) -> bool {
-    let is_granted = |provider: &Arc<Provider>| {
-        let reading = read_answer(answer, &provider.profile.answer, line.clock.now());
-        matches!(reading.class, Class::Granted(_))
+/// Is there a refresh token in a success, wherever it stands, or a pair where the profile says by now, or something that an
+/// earlier version took for a lost answer and that may hold a pair?
+fn is_of_use(line: &Line, entry: &Entry, answer: &RawAnswer, provider: Option<&Arc<Provider>>) -> bool {
+    let says = |provider: &Arc<Provider>| match reading_of(line, answer, provider).class {
+        Class::Granted(_) => true,
+        Class::Unreadable => was_misread(entry, provider),
+        _ => false,
     };
-    holds_a_token(answer) || provider.is_some_and(is_granted)
+    holds_a_token(answer) || provider.is_some_and(says)
+}
+
+fn reading_of(line: &Line, answer: &RawAnswer, provider: &Provider) -> Reading {
+    read_answer(answer, &provider.profile.answer, line.clock.now())
+}
+
+/// Was a success that can't be read taken for a lost answer when it came? Not where a person has given its token free.
+fn was_misread(entry: &Entry, provider: &Provider) -> bool {
+    entry.state == EntryState::Unsettled
+        && entry.why.as_deref() != Some(Code::Unreadable.word())
+        && provider.profile.rotation != Rotation::None
 }
 
 /// How the row of a cut-off grant ends; `None` while its token waits to be asked for again. A pair that came for it was
@@ -222,7 +235,9 @@ impl Sorted {
     fn take(&mut self, line: &Line, entry: &mut Entry, providers: &[Arc<Provider>]) -> Option<Known> {
         let now = line.clock.now();
         let unsettled = |entry: &Entry, why: Word<Code>| Some(Known::in_doubt(entry, why, now));
-        let was_unsettled = entry.state == EntryState::Unsettled || entry.unsettled_since.is_some();
+        let was_unsettled = entry.state == EntryState::Unsettled
+            || entry.unsettled_since.is_some()
+            || entry.turned_away_since.is_some();
         // What couldn't be read may be readable by now, and the place of an orphan may be free again.
         let Some(answer) = entry.answer.take() else {
             return was_unsettled.then(|| unsettled(entry, Code::Stopped.into())).flatten();
@@ -240,7 +255,7 @@ impl Sorted {
             };
         };
         let (received_at, status) = (answer.get().received_at, answer.get().status);
-        let answer = answer.map(|raw| read_answer(&raw, &provider.profile.answer, now));
+        let answer = answer.map(|raw| reading_of(line, &raw, provider));
         let code: Word<Code> = Word::read(&answer.get().code);
         let class = answer.get().class.clone();
         match (class, entry.state) {
@@ -258,6 +273,10 @@ impl Sorted {
                 rotated.then(|| Known::unread(entry, Code::Held.into(), status, now))
             }
             (_, EntryState::Orphan) => None,
+            (Class::Unreadable, EntryState::Unsettled) if was_misread(entry, provider) => {
+                self.endings.push((entry.id, Ending::Unread(code.clone())));
+                Some(Known::unread(entry, code, status, now))
+            }
             (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, code),
             // The old token stays good whatever was said.
             (Class::Unreadable, _) if provider.profile.rotation == Rotation::None => {
@@ -271,6 +290,15 @@ impl Sorted {
             }
             (Class::Ambiguous, EntryState::Answer) => {
                 self.endings.push((entry.id, Ending::Unsettled(code.clone())));
+                entry.unsettled_since.get_or_insert(entry.intent.sent_at);
+                unsettled(entry, code)
+            }
+            (
+                Class::ClientRejected | Class::Throttled(_) | Class::Transient | Class::Unlisted,
+                EntryState::Answer,
+            ) if !answer.get().settles && provider.profile.rotation != Rotation::None => {
+                self.endings.push((entry.id, Ending::TurnedAway(code.clone())));
+                entry.turned_away_since.get_or_insert(entry.intent.sent_at);
                 unsettled(entry, code)
             }
             // Whatever was said of the token then, the provider says again when it is asked again.

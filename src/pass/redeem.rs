@@ -1,10 +1,11 @@
 //! One grant, from the intent to the next step. Runs in a task of its own that nobody cancels.
 
 use super::Line;
+use super::doubt::lost;
 use super::held::Refusal;
 use super::look::Sending;
 use super::plan::{Landed, Next};
-use super::settle::{Settlement, first_sending, settle};
+use super::settle::{Settlement, settle};
 use crate::clock::{ReadAt, Timestamp};
 use crate::gate::{Gate, Permit, Signal};
 use crate::grant::Wire;
@@ -14,8 +15,8 @@ use crate::journal::{Ending, EntryId, Journaled};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
-use crate::token::{Bookkeeping, Code, DueToken, Evidence, Lost, Reason, State, Subject, Word};
-use crate::write_back::{evidence, in_doubt};
+use crate::token::{Code, DueToken, Evidence, Lost, Reason, State, Subject, Word};
+use crate::write_back::evidence;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -36,7 +37,7 @@ pub(super) struct Attempt {
     pub(super) put_off: u32,
     /// Answers that were lost.
     pub(super) unanswered: u32,
-    /// The first sending whose answer was lost.
+    /// The first sending that no answer has settled.
     pub(super) lost: Option<Lost>,
     /// Times that another document's grant of the same token was in the way.
     pub(super) in_the_way: u32,
@@ -49,18 +50,6 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) const fn new(token: DueToken, read_at: ReadAt) -> Self {
         Self { token, put_off: 0, unanswered: 0, lost: None, in_the_way: 0, read_at, went_back: false }
-    }
-
-    /// Gives the token up, with what is known of a lost answer in its bookkeeping: whoever asks for it next must know,
-    /// on another machine too.
-    pub(super) fn into_token(self, now: Timestamp) -> DueToken {
-        let lost = self.lost.is_some().then(|| lost(&self, None)).flatten();
-        let mut token = self.token;
-        if let Some(lost) = lost {
-            let bookkeeping = token.bookkeeping.speaking_of(token.refresh_token.fingerprint(), now);
-            token.bookkeeping = Bookkeeping { last_error: Some(in_doubt(lost, now)), ..bookkeeping };
-        }
-        token
     }
 }
 
@@ -116,7 +105,7 @@ impl Redeemer {
         recorded: &OnceLock<EntryId>,
         is_kept: &OnceLock<()>,
     ) -> Returned {
-        let Sending { mut attempt, entry, sent_at, unsettled_since } =
+        let Sending { mut attempt, entry, sent_at, doubts } =
             match self.permission(attempt, &mut permit).await {
                 Ok(sending) => sending,
                 Err(returned) => return returned,
@@ -133,15 +122,19 @@ impl Redeemer {
         drop(unanswered);
         reach(Point::AnswerRead);
         let known_dead = is_known_dead(&attempt.token);
-        let in_doubt = lost(&attempt, unsettled_since).is_some();
+        let in_doubt = lost(&attempt, doubts).is_some_and(|lost| !lost.turned_away);
         permit.signal(self.signal(&reading, &attempt, known_dead, in_doubt));
+        let doubt = self.doubt(&reading, &sent, sent_at);
+        if let Some(doubt) = &doubt {
+            attempt.note(doubt);
+        }
         let (subject, class, code) = (&attempt.token.subject, reading.class.word(), &reading.code);
         debug!(%subject, provider = &*self.provider.name, class, code, "the grant of `{subject}` was {class} ({code})");
 
         let now = line.clock.now();
         let mut proof = evidence(&reading, now);
         if self.provider.profile.rotation != Rotation::None {
-            proof.lost = lost(&attempt, unsettled_since);
+            proof.lost = lost(&attempt, doubts);
         }
         let next = match reading.class {
             Class::Granted(granted) => {
@@ -150,7 +143,7 @@ impl Redeemer {
                 Next::WriteBack { granted: kept.map(|_| granted), received_at, recovered: false }
             }
             Class::Throttled(_) | Class::Transient => {
-                self.end(entry, Ending::NotProcessed).await;
+                self.end_unprocessed(entry, doubt).await;
                 attempt.put_off += 1;
                 if matches!(reading.class, Class::Throttled(_)) {
                     line.report.throttled();
@@ -163,7 +156,7 @@ impl Redeemer {
                 Next::Defer(proof)
             }
             Class::Unlisted => {
-                self.end(entry, Ending::NotProcessed).await;
+                self.end_unprocessed(entry, doubt).await;
                 Next::Defer(proof)
             }
             Class::Unreadable if self.provider.profile.rotation == Rotation::None => {
@@ -178,20 +171,15 @@ impl Redeemer {
                 Next::Defer(proof)
             }
             Class::Ambiguous => {
-                let received_bytes = match &sent {
-                    Sent::Answered(raw) => raw.body.len() as u64,
-                    Sent::NotSent(_) | Sent::Lost(_) => 0,
-                };
-                let peer = self.endpoint.peer();
+                let (peer, received_bytes) =
+                    doubt.map(|doubt| (doubt.peer, doubt.received_bytes)).unwrap_or_default();
                 let to = peer.as_deref().unwrap_or("an unknown address");
                 warn!(%subject, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
                 let endings = peer.iter().map(|peer| (entry, Ending::SentTo(peer.clone())));
                 let unsettled = (entry, Ending::Unsettled(Word::read(&reading.code)));
                 self.end_all(endings.chain([unsettled]).collect()).await;
                 attempt.unanswered += 1;
-                let cause = Word::read(&reading.code);
-                attempt.lost.get_or_insert(Lost { cause, sent_at: Some(sent_at), peer, received_bytes });
-                let first = lost(&attempt, unsettled_since);
+                let first = lost(&attempt, doubts);
                 let first_sent_at = first.as_ref().and_then(|first| first.sent_at).unwrap_or(sent_at);
                 if let Some(wait) = self.asked_again_after(&mut attempt, first_sent_at) {
                     line.report.retried();
@@ -213,7 +201,7 @@ impl Redeemer {
                 Next::Refused(Refusal { entry, state, evidence: proof, certain, before })
             }
             Class::ClientRejected => {
-                self.end(entry, Ending::NotProcessed).await;
+                self.end_unprocessed(entry, doubt).await;
                 Next::Behind(Reason::ClientRejected)
             }
         };
@@ -332,18 +320,6 @@ pub(super) fn is_known_dead(token: &DueToken) -> bool {
 /// How long a token rests that was put off so often.
 fn retry_wait(put_off: u32) -> Duration {
     FIRST_RETRY_WAIT * 2_u32.saturating_pow(put_off.saturating_sub(1))
-}
-
-/// What is known of the first sending whose answer was lost: by the document, this pass, or the journal alone.
-pub(super) fn lost(attempt: &Attempt, unsettled_since: Option<Timestamp>) -> Option<Lost> {
-    let bookkeeping = &attempt.token.bookkeeping;
-    let of_this_token = bookkeeping.fingerprint == Some(attempt.token.refresh_token.fingerprint());
-    let earlier = bookkeeping.last_error.as_ref().filter(|_| of_this_token);
-    let stopped =
-        |since| Lost { cause: Code::Stopped.into(), sent_at: Some(since), peer: None, received_bytes: 0 };
-    let known =
-        [earlier.and_then(|error| error.lost.clone()), attempt.lost.clone(), unsettled_since.map(stopped)];
-    first_sending(known.into_iter().flatten())
 }
 
 /// What a reading says about the provider.

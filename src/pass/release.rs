@@ -34,11 +34,13 @@ pub(super) struct Known {
 impl Known {
     /// It was sent, and nobody knows what became of it.
     pub(super) fn in_doubt(entry: &Entry, cause: Word<Code>, now: Timestamp) -> Self {
+        let first = entry.unsettled_since.or(entry.turned_away_since);
         let lost = Lost {
             cause: entry.why.as_deref().map_or(cause, Word::read),
-            sent_at: entry.unsettled_since.or(Some(entry.intent.sent_at)),
+            sent_at: first.or(Some(entry.intent.sent_at)),
             peer: entry.peer.clone(),
             received_bytes: entry.received_bytes.unwrap_or_default(),
+            turned_away: entry.unsettled_since.is_none() && entry.turned_away_since.is_some(),
         };
         Self { fingerprint: entry.intent.fingerprint, evidence: in_doubt(lost, now) }
     }
@@ -70,6 +72,9 @@ fn released(line: &Line, document: &TokenDocument, cut_off: Option<&Vec<Known>>)
     let sent_at = evidence.lost.as_ref().and_then(|lost| lost.sent_at);
     let is_answered = |error: &&LastError| error.class.is(Evidence::Unreadable);
     let theirs = noted.filter(is_answered).filter(|noted| sent_at.is_none_or(|sent_at| noted.at >= sent_at));
+    // Nor is anything hidden behind a page that turned a request away.
+    let is_page = evidence.lost.as_ref().is_some_and(|lost| lost.turned_away);
+    let theirs = if is_page { noted } else { theirs };
     let says = theirs.filter(|_| !is_answered(&evidence)).unwrap_or(evidence).clone();
     Bookkeeping { lease: None, due_at, last_error: Some(LastError { lost, ..says }), ..before }
 }

@@ -5,7 +5,7 @@ use super::plan::is_claimed;
 use super::recover::provider_of;
 use super::release::Known;
 use super::{Pass, PassError, PassRequest, Stop};
-use crate::journal::{Ending, EntryId, EntryState};
+use crate::journal::{Ending, Entry, EntryId, EntryState};
 use crate::provider::{AskAgain, Rotation};
 use crate::report::Report;
 use crate::store::Change;
@@ -68,7 +68,9 @@ impl Pass {
             return Err(ApplyError::NeverAskedAgain { id, provider });
         }
         // The document first: it keeps the other machines from asking, and must not do so when the journal doesn't.
-        let known = Known::in_doubt(&entry, Code::Unreadable.into(), now);
+        let unsettled_since = entry.unsettled_since.or(Some(entry.intent.sent_at));
+        let doubted = Entry { unsettled_since, ..entry.clone() };
+        let known = Known::in_doubt(&doubted, Code::Unreadable.into(), now);
         let there = self.read(&entry.intent.document).await?;
         let why = if there.is_some() { ParkedWhy::Superseded } else { ParkedWhy::Gone };
         let of_this_token = |token: &RefreshToken| token.fingerprint() == known.fingerprint;

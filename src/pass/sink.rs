@@ -327,6 +327,7 @@ impl Sink {
             Ending::Renewed => (entry, Ending::Settled),
             Ending::Settled
             | Ending::NotProcessed
+            | Ending::TurnedAway(_)
             | Ending::Unsettled(_)
             | Ending::SentTo(_)
             | Ending::Unread(_)

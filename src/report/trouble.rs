@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::gate::{RedeemedBefore, Suspicion};
+use crate::token::{Code, Vocabulary as _};
 use serde::Serialize;
 use std::fmt;
 
@@ -74,21 +75,56 @@ impl Trouble {
     }
 }
 
+/// Does the code say that a success can't be read? Then the provider takes the client, and the trouble is its answers.
+fn is_unreadable(code: &str) -> bool {
+    use Code::{
+        ContentCodingBr, ContentCodingCompress, ContentCodingDeflate, ContentCodingGzip,
+        ContentCodingUnknown, ContentCodingZstd, DecodedTooLong, NoTokens, NotJson, NotUtf8,
+    };
+    matches!(
+        Code::from_word(code),
+        Some(
+            NoTokens
+                | NotJson
+                | NotUtf8
+                | DecodedTooLong
+                | ContentCodingGzip
+                | ContentCodingDeflate
+                | ContentCodingBr
+                | ContentCodingZstd
+                | ContentCodingCompress
+                | ContentCodingUnknown
+        )
+    )
+}
+
+/// What to do about answers that can't be read.
+fn unreadable_hint(formatter: &mut fmt::Formatter<'_>, code: &str) -> fmt::Result {
+    let advice = Code::from_word(code).map_or("", Code::advice);
+    write!(formatter, "{advice} The answers are in the journal, and the next start reads them again")
+}
+
 /// What to tell about a trouble, and what to do next.
 impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientRejected { provider, code, http_status } => {
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
+                let did = if is_unreadable(code) {
+                    "sends answers that can't be read"
+                } else {
+                    "rejected the client"
+                };
                 write!(
                     formatter,
-                    "the provider `{provider}` rejected the client ({code}{status}); no user was marked for it\nhint: "
+                    "the provider `{provider}` {did} ({code}{status}); no user was marked for it\nhint: "
                 )?;
                 formatter.write_str(match (code.as_str(), http_status) {
                     (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address",
                     (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`",
                     ("http_403", _) => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`",
                     ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again",
+                    (unreadable, _) if is_unreadable(unreadable) => return unreadable_hint(formatter, unreadable),
                     ("invalid_scope", _) => "check `scope`: it must not ask for more than the user granted",
                     _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
                 })

@@ -26,6 +26,7 @@ const DEFAULT_SLOW: Duration = Duration::from_secs(3);
 ///          | "drop-after"                  committed, connection closed, no bytes
 ///          | "truncate"                    committed, full Content-Length, body cut half way
 ///          | "html" | "html-after"         200 text/html, without and with a commit
+///          | "gzip" | "gzip-unnamed"       processed normally, the answer compressed; unnamed: without Content-Encoding
 ///          | "slow" [ "(" seconds ")" ]    committed, the body drips over so many seconds
 ///          | "redirect"                    302, nothing committed
 ///          | "delay" "(" seconds ")"       processed normally, that much later
@@ -68,6 +69,7 @@ pub(super) enum Fault {
     Truncate,
     Html,
     HtmlAfter,
+    Gzip { named: bool },
     Slow { over: Duration },
     Redirect,
     Delay { by: Duration },
@@ -104,6 +106,8 @@ impl Fault {
             Self::Truncate => "truncate".into(),
             Self::Html => "html".into(),
             Self::HtmlAfter => "html-after".into(),
+            Self::Gzip { named: true } => "gzip".into(),
+            Self::Gzip { named: false } => "gzip-unnamed".into(),
             Self::Slow { .. } => "slow".into(),
             Self::Redirect => "redirect".into(),
             Self::Delay { .. } => "delay".into(),
@@ -118,6 +122,7 @@ impl Fault {
             | Self::DropAfter
             | Self::Truncate
             | Self::HtmlAfter
+            | Self::Gzip { .. }
             | Self::Slow { .. }
             | Self::Delay { .. } => false,
         }
@@ -268,6 +273,8 @@ fn parse_fault(text: &str) -> Result<Fault, String> {
         ("truncate", None) => Fault::Truncate,
         ("html", None) => Fault::Html,
         ("html-after", None) => Fault::HtmlAfter,
+        ("gzip", None) => Fault::Gzip { named: true },
+        ("gzip-unnamed", None) => Fault::Gzip { named: false },
         ("redirect", None) => Fault::Redirect,
         ("slow", None) => Fault::Slow { over: DEFAULT_SLOW },
         ("slow", Some(seconds)) => Fault::Slow { over: parse_wait(seconds)? },
@@ -285,8 +292,8 @@ fn parse_status(name: &str, argument: Option<&str>) -> Result<Fault, String> {
     };
     let status = digits.parse().ok().filter(|status| (400..600).contains(status)).ok_or_else(|| {
         format!(
-            "a status from 400 to 599, or one of refuse, drop-before, drop-after, truncate, html, html-after, \
-             slow, redirect, delay, STATUS-after, instead of `{name}`"
+            "a status from 400 to 599, or one of refuse, drop-before, drop-after, truncate, html, html-after, gzip, \
+             gzip-unnamed, slow, redirect, delay, STATUS-after, instead of `{name}`"
         )
     })?;
     match (after, argument) {

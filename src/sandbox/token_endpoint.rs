@@ -9,9 +9,12 @@ use super::request::{self, Rejection};
 use super::{Shared, opaque};
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -129,6 +132,7 @@ fn before_commit(fault: Fault) -> Option<Result<Answer, Cut>> {
         | Fault::DropAfter
         | Fault::Truncate
         | Fault::HtmlAfter
+        | Fault::Gzip { .. }
         | Fault::Slow { .. }
         | Fault::Delay { .. } => return None,
     };
@@ -145,6 +149,7 @@ fn after_commit(
         Some(Fault::DropAfter) => return Err(Cut),
         Some(Fault::Truncate) => answer.with_body(|text| AnswerBody::truncated(text, receipt)),
         Some(Fault::Slow { over }) => answer.with_body(|text| AnswerBody::slow(text, over, receipt)),
+        Some(Fault::Gzip { named }) => answer.compressed(named, receipt),
         Some(Fault::HtmlAfter) => Answer::firewall_page().whole(receipt),
         Some(Fault::StatusAfter { status }) => Answer::status(status, None).whole(receipt),
         _ => answer.whole(receipt),
@@ -238,6 +243,18 @@ impl Answer {
 
     fn whole(self, receipt: Option<Receipt>) -> Response<Body> {
         self.with_body(|text| AnswerBody::whole(text, receipt))
+    }
+
+    /// RFC 1952, whatever the request accepts; without the header where a proxy took it away.
+    fn compressed(mut self, named: bool, receipt: Option<Receipt>) -> Response<Body> {
+        if named {
+            self.headers.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+        }
+        self.with_body(|text| {
+            let mut stream = GzEncoder::new(Vec::new(), Compression::default());
+            stream.write_all(text.as_bytes()).expect("a Vec takes everything");
+            AnswerBody::whole(stream.finish().expect("a Vec takes everything"), receipt)
+        })
     }
 
     fn with_body(self, body: impl FnOnce(String) -> AnswerBody) -> Response<Body> {

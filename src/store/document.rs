@@ -151,6 +151,7 @@ fn lost_document(lost: &Lost) -> Document {
         ("sent_at", lost.sent_at.map(date)),
         ("peer", lost.peer.as_deref().map(Bson::from)),
         ("received_bytes", Some(Bson::Int64(i64::try_from(lost.received_bytes).unwrap_or(i64::MAX)))),
+        ("turned_away", lost.turned_away.then_some(Bson::Boolean(true))),
     ];
     values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -187,6 +188,7 @@ fn lost(document: &Document) -> Option<Lost> {
         sent_at: instant(document, "sent_at"),
         peer: text(document, "peer").map(str::to_owned),
         received_bytes: whole_number(document, "received_bytes").unwrap_or(0).into(),
+        turned_away: document.get_bool("turned_away").unwrap_or_default(),
     })
 }
 
@@ -279,6 +281,7 @@ mod tests {
                     sent_at: Some(at(6)),
                     peer: Some("192.0.2.1:443".into()),
                     received_bytes: 17,
+                    turned_away: true,
                 }),
             }),
             lease: Some(Lease { id: "l".into(), owner: "host:1".into(), until: at(8), taken_over: true }),

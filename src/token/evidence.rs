@@ -31,4 +31,9 @@ pub struct Lost {
     pub peer: Option<String>,
     /// Bytes of an answer's body that came.
     pub received_bytes: u64,
+    /// Was the request turned away: by an answer that says so, and isn't the provider's own (a page with 503, 429 or 403)?
+    ///
+    /// Then the token is asked for again whatever `ask_again` says; only a refusal later on means that it was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turned_away: bool,
 }

@@ -93,14 +93,38 @@ vocabulary! {
             "A successful answer without a body.",
             "A proxy may stand between this machine and the provider.";
         NoObject = "no_object":
-            "A successful answer that is not a JSON object.",
+            "A successful answer that is not a JSON object, and in which no token can be: `OK`, `null`.",
             "Check `token_url`.";
         NoTokens = "no_tokens":
             "A successful answer in which the profile finds no pair.",
             "Set `answer.access_token` and `answer.refresh_token` to the places where the tokens stand.";
         NotJson = "not_json":
-            "A successful answer that names an access token and is not JSON.",
+            "A successful answer that is not JSON and may hold a token: a form, XML, an encrypted text.",
             "Check `token_url`, and ask the provider for JSON.";
+        NotUtf8 = "not_utf8":
+            "A successful answer that is not UTF-8 text: binary, encrypted, in another charset, or compressed without saying so.",
+            "Ask the provider for JSON in UTF-8. Ask whoever runs a proxy before it to keep `Content-Encoding`.";
+        DecodedTooLong = "decoded_too_long":
+            "A compressed successful answer whose text is longer than 1 MiB.",
+            "Check `token_url`: token answers are short.";
+        ContentCodingGzip = "content_coding_gzip":
+            "A successful answer compressed with gzip that is damaged, or that only claims to be gzip.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        ContentCodingDeflate = "content_coding_deflate":
+            "A successful answer compressed with deflate that is damaged, or that only claims to be deflate.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        ContentCodingBr = "content_coding_br":
+            "A successful answer compressed with brotli that is damaged, or that only claims to be brotli.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        ContentCodingZstd = "content_coding_zstd":
+            "A successful answer compressed with zstd, which this version cannot decode.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        ContentCodingCompress = "content_coding_compress":
+            "A successful answer compressed with compress, which this version cannot decode.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        ContentCodingUnknown = "content_coding_unknown":
+            "A successful answer in a content coding that this version does not know.",
+            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
         Unreadable = "unreadable":
             "No pair could be read in the answer, and a person allowed a second request (`evergrant journal retry`).",
             "Nothing to do. The next pass asks again.";
@@ -110,6 +134,9 @@ vocabulary! {
         Panic = "panic":
             "A bug in Evergrant: the task panicked after the token was sent.",
             "The backtrace is in the log. Please report it.";
+        TurnedAway = "turned_away":
+            "The request was turned away by an answer that is not the provider's own, for example a page with 503 or 429.",
+            "Nothing to do. Evergrant asks again; if the provider then refuses, the user must log in again.";
         ClaimEnded = "claim_ended":
             "Another process held the claim until it ran out. It may have sent the token.",
             "Start that process again if you can: its journal may hold the answer.";

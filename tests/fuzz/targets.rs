@@ -62,19 +62,26 @@ fn shape(name: &str) -> AnswerShape {
     }
 }
 
-/// An answer: a line `STATUS whole|cut SHAPE RETRY-AFTER`, then the body.
+/// An answer: a line `STATUS whole|cut SHAPE RETRY-AFTER`, then the body. A shape `NAME/CODINGS` names content codings.
 pub(crate) fn answer(data: &[u8]) {
     let (line, body) = first_line(data);
     let mut words = line.splitn(4, ' ');
     let status = words.next().and_then(|status| status.parse().ok()).unwrap_or(200);
     let complete = words.next() != Some("cut");
-    let shape = shape(words.next().unwrap_or_default());
+    let (name, codings) = words.next().map_or(("", None), |word| match word.split_once('/') {
+        Some((name, codings)) => (name, Some(codings)),
+        None => (word, None),
+    });
+    let (shape, content_encoding) = (shape(name), codings.map(str::to_owned));
     let retry_after = words.next().map(str::to_owned);
     let body = Bytes::copy_from_slice(body);
-    let raw = RawAnswer { status, retry_after, body, complete, received_at: now() };
+    let raw = RawAnswer { status, retry_after, content_encoding, body, complete, received_at: now() };
     let reading = read_answer(&raw, &shape, now());
     assert_eq!(reading, read_answer(&raw, &shape, now()), "the same answer means the same");
     let success = (200..300).contains(&status);
+    // By its header, or by the first byte of gzip or of zlib.
+    let coded = raw.content_encoding.is_some()
+        || raw.body.first().is_some_and(|byte| *byte == 0x1f || byte & 0x0f == 8);
     let listed = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
     match &reading.class {
         Class::Granted(granted) => {
@@ -83,6 +90,7 @@ pub(crate) fn answer(data: &[u8]) {
             assert!(granted.refresh_token.as_ref().is_none_or(|token| !token.expose().is_empty()));
             // One that stands in the body is what the provider said; one that we put there is a broken token.
             let said = raw.body.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes());
+            let said = said || coded;
             let put = |token: &RefreshToken| !said && token.expose().contains('\u{fffd}');
             assert!(!granted.refresh_token.as_ref().is_some_and(put));
             assert_eq!(reading.code, "granted");
@@ -92,7 +100,8 @@ pub(crate) fn answer(data: &[u8]) {
             assert!(complete && (success || (400..500).contains(&status)) && status != 429);
             assert!(shape.refused.contains(&reading.code), "only a listed code marks a user");
             let text = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
-            let well_formed = std::str::from_utf8(text).is_ok();
+            // What came compressed was well formed before.
+            let well_formed = coded || std::str::from_utf8(text).is_ok();
             assert!(well_formed, "only a well-formed answer marks a user");
         }
         Class::Throttled(wait) => assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER)),

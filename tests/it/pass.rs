@@ -2,6 +2,7 @@
 
 mod beside_app;
 mod clock;
+mod codings;
 mod faults;
 mod hostile;
 mod journal_fails;
@@ -18,3 +19,4 @@ mod silence;
 mod stops;
 mod store_away;
 mod takeover;
+mod turned_away;

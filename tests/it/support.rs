@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod canaries;
+pub(crate) mod codings;
 pub(crate) mod faulty_disk;
 pub(crate) mod foreign;
 pub(crate) mod meddler;

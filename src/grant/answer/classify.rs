@@ -5,7 +5,8 @@ use super::pair::{read_pair, read_partial_pair};
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
-use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token};
+use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
+use crate::grant::coding::{End, Plain};
 use crate::provider::AnswerShape;
 use serde_json::Value;
 use std::time::Duration;
@@ -13,10 +14,19 @@ use std::time::Duration;
 /// Reads a raw answer, fresh or out of the journal.
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
-    let reading =
-        |class, code: &str| Reading { class, code: code.to_owned(), http_status: Some(answer.status) };
-    let body = Body::read(&answer.body);
+    let plain = Plain::of(answer);
+    let body = Body::read(&plain.text);
     let success = (200..300).contains(&answer.status);
+    let found = body.value().and_then(|body| find_code(body, shape));
+    let found = found.as_deref();
+    let is_whole = answer.complete && plain.end == End::Whole;
+    let settles = is_whole && is_the_providers(answer.status, &body, found);
+    let reading = |class, code: &str| Reading {
+        class,
+        code: code.to_owned(),
+        http_status: Some(answer.status),
+        settles,
+    };
     if success && let Some(granted) = read_pair(&body, shape) {
         return reading(Class::Granted(granted), "granted");
     }
@@ -24,7 +34,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
     if success
         && body.value().is_none()
-        && let Some(granted) = read_partial_pair(&answer.body, shape)
+        && let Some(granted) = read_partial_pair(&plain.text, shape)
     {
         return reading(Class::Granted(granted), "granted");
     }
@@ -32,33 +42,47 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     if answer.status == 429 {
         return reading(Class::Throttled(wait), "http_429");
     }
-    if !answer.complete {
+    let is_cut = plain.end == End::Cut || !answer.complete;
+    if is_cut {
         return reading(
             if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
             "cut_body",
         );
     }
-    let found = body.value().and_then(|body| find_code(body, shape));
-    let found = found.as_deref();
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks nobody, and neither does what had to be mended.
-    let speaks = body.is_well_formed() && (success || (400..500).contains(&answer.status));
+    let speaks = body.is_well_formed() && is_whole && (success || (400..500).contains(&answer.status));
     if let Some(code) = found.filter(|_| speaks)
         && let Some(class) = listed_class(code, shape, wait)
     {
         return reading(class, code);
     }
     if success {
-        let (class, code) = success_without_pair(answer, &body, found, shape);
+        let (class, code) = success_without_pair(&plain, &body, found, shape);
         return reading(class, code);
     }
     let (class, code) = by_status(answer.status, wait);
     reading(class, found.map_or(&code, shown_code))
 }
 
+/// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object
+/// with a 4xx; where a server is in trouble (5xx), only a code that stands where the profile says tells them apart. And
+/// an error in the clothes of a success has its code there, too.
+fn is_the_providers(status: u16, body: &Body, found: Option<&str>) -> bool {
+    let is_object = body.is_well_formed() && body.value().is_some_and(Value::is_object);
+    match status {
+        200..300 => found.is_some(),
+        500.. => is_object && found.is_some(),
+        _ => is_object,
+    }
+}
+
 /// What a success says that holds neither a pair nor a code that is listed.
+///
+/// It came in full, and what stands in it may be the only copy of a pair. So it is kept, and the token isn't sent again,
+/// unless it is a page, or so plain that no token can be in it.
 fn success_without_pair<'a>(
-    answer: &RawAnswer,
+    plain: &Plain,
     body: &Body,
     found: Option<&'a str>,
     shape: &AnswerShape,
@@ -70,11 +94,40 @@ fn success_without_pair<'a>(
         (None, Some(value)) if could_hold_a_token(value) => (Class::Unreadable, NO_TOKENS),
         // `{"status":"maintenance"}`: whatever was done, there is nothing in it to be kept.
         (None, Some(Value::Object(_))) => (Class::Ambiguous, NO_TOKENS),
-        (None, None) if matches!(body, Body::Cut) => (Class::Ambiguous, "cut_body"),
-        (None, None) if names_access_token(answer, shape) => (Class::Unreadable, "not_json"),
-        // A page of somebody in between, or nothing: nobody knows what the provider did.
-        (None, _) => (Class::Ambiguous, unreadable_code(answer)),
+        (None, Some(_)) => (Class::Ambiguous, "no_object"),
+        (None, None) if matches!(body, Body::Cut) && plain.end == End::Whole => {
+            (Class::Ambiguous, "cut_body")
+        }
+        (None, None) => success_without_json(plain, shape),
     }
+}
+
+/// What a success says that isn't JSON, not even the beginning of it.
+fn success_without_json(plain: &Plain, shape: &AnswerShape) -> (Class, &'static str) {
+    let bytes = &plain.text;
+    let Some(text) = text_of(bytes) else {
+        // Pages come in older charsets, too.
+        let is_page = matches!(bytes.trim_ascii_start(), [b'<', next, ..] if next.is_ascii_alphabetic() || matches!(next, b'!' | b'?'));
+        return if is_page { (Class::Ambiguous, "html") } else { (Class::Unreadable, plain.code()) };
+    };
+    let text = text.trim();
+    let name = shape.access_token.rsplit('/').next().unwrap_or_default();
+    let names_access_token = !name.is_empty() && text.contains(name);
+    if text.is_empty() && plain.end == End::Whole {
+        return (Class::Ambiguous, "empty_body");
+    }
+    // A page of somebody in between: nobody knows what the provider did. An answer in XML is none.
+    if text.starts_with('<') && (!names_access_token || text.to_ascii_lowercase().contains("html")) {
+        return (Class::Ambiguous, "html");
+    }
+    if plain.end == End::TooLong {
+        return (Class::Unreadable, "decoded_too_long");
+    }
+    if names_access_token || text_could_hold_a_token(text) {
+        return (Class::Unreadable, "not_json");
+    }
+    // `OK`: a word or a sentence of somebody in between.
+    (Class::Ambiguous, "no_object")
 }
 
 /// What a status alone says, when no known code stands beside it.
@@ -92,21 +145,4 @@ fn by_status(status: u16, wait: Option<Duration>) -> (Class, String) {
         _ => Class::Ambiguous,
     };
     (class, format!("http_{status}"))
-}
-
-/// Does a success that isn't JSON speak of an access token all the same? Then it is the provider's own, and very likely
-/// rotated: a page of somebody in between doesn't, or is a page.
-fn names_access_token(answer: &RawAnswer, shape: &AnswerShape) -> bool {
-    let name = shape.access_token.rsplit('/').next().unwrap_or_default().as_bytes();
-    let is_page = answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
-    !is_page && !name.is_empty() && answer.body.windows(name.len()).any(|window| window == name)
-}
-
-/// Why a success couldn't be read, in a word.
-fn unreadable_code(answer: &RawAnswer) -> &'static str {
-    match answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => "empty_body",
-        Some(b'<') => "html",
-        Some(_) => "no_object",
-    }
 }

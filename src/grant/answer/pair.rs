@@ -3,6 +3,7 @@
 use super::Granted;
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
+use crate::grant::coding::Plain;
 use crate::grant::partial::complete_part;
 use crate::provider::AnswerShape;
 use crate::token::{AccessToken, RefreshToken};
@@ -44,7 +45,8 @@ pub(super) fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Gran
 /// Does an answer without a pair hold a refresh token all the same, whole? Then a person may want it.
 #[must_use]
 pub fn holds_a_token(answer: &RawAnswer) -> bool {
-    let part = Body::read(&answer.body).value().cloned().or_else(|| complete_part(&answer.body));
+    let text = Plain::of(answer).text;
+    let part = Body::read(&text).value().cloned().or_else(|| complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
 }
 

@@ -10,6 +10,7 @@ fn answer(status: u16, body: &str) -> RawAnswer {
     RawAnswer {
         status,
         retry_after: None,
+        content_encoding: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
         complete: true,
         received_at: Timestamp::UNIX_EPOCH,
@@ -145,7 +146,7 @@ proptest! {
     /// Whatever comes, it is classified, nobody panics, and a user is marked only by a listed code.
     #[test]
     fn any_bytes_are_classified(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200), complete: bool) {
-        let raw = RawAnswer { status, retry_after: None, body: body.into(), complete, received_at: Timestamp::UNIX_EPOCH };
+        let raw = RawAnswer { body: body.into(), complete, ..answer(status, "") };
         let shape = profile::load("autodesk").unwrap().answer;
         let reading = read_answer(&raw, &shape, Timestamp::UNIX_EPOCH);
         prop_assert!(reading.class != Class::Refused || reading.code == "invalid_grant");

@@ -22,7 +22,7 @@ const REMEMBER_REDEEMED: TimeDelta = TimeDelta::days(400);
 const MOST_AT_ONCE: TimeDelta = TimeDelta::days(31);
 
 /// The tables' version, in `user_version`; a journal of a newer Evergrant is refused, not guessed at.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entries (
@@ -37,7 +37,9 @@ CREATE TABLE IF NOT EXISTS entries (
   why TEXT,
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
   peer TEXT,                       -- whom it was sent to, where the answer was lost
-  sealed INTEGER                   -- 1: the body is encrypted; 2: and its own key doesn't open it
+  sealed INTEGER,                  -- 1: the body is encrypted; 2: and its own key doesn't open it
+  content_encoding TEXT,           -- as the answer named it; a sealed body opens only beside its own
+  turned_away_since INTEGER        -- an answer that wasn't the provider's own said so; the token may be sent again
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -50,6 +52,10 @@ CREATE TABLE IF NOT EXISTS redeemed (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// Columns that journals of earlier versions lack, and their types.
+pub(super) const LATER_COLUMNS: [(&str, &str); 4] =
+    [("peer", "TEXT"), ("sealed", "INTEGER"), ("content_encoding", "TEXT"), ("turned_away_since", "INTEGER")];
 
 impl Rows {
     /// Opens or makes the file, proves that it can be written, and takes note of what a crash left.
@@ -126,7 +132,7 @@ impl Rows {
         let make = || {
             self.connection.execute_batch(SCHEMA)?;
             // Journals of earlier versions don't have them; their rows have nothing in them.
-            for (name, kind) in [("peer", "TEXT"), ("sealed", "INTEGER")] {
+            for (name, kind) in LATER_COLUMNS {
                 if !read::has_column(&self.connection, name)? {
                     self.connection
                         .execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))?;
@@ -163,7 +169,7 @@ impl Rows {
             if current || !self.seal.encrypts() {
                 continue;
             }
-            let sealed = self.sealed(EntryId(id), &body)?;
+            let sealed = self.sealed_anew(EntryId(id), &body)?;
             self.run(
                 "encrypt its answers",
                 "UPDATE entries SET body = ?2, sealed = 1 WHERE id = ?1",
@@ -178,6 +184,14 @@ impl Rows {
         }
     }
 
+    /// Seals a body that is in its row already.
+    fn sealed_anew(&self, entry: EntryId, body: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        let coding = "SELECT content_encoding FROM entries WHERE id = ?1";
+        let coding: Option<String> =
+            self.find(coding, [entry.0], |row| read::text_or_none(row, 0))?.flatten();
+        self.sealed(entry, body, coding.as_deref())
+    }
+
     fn sealed_by(&self, problem: KeyProblem) -> JournalError {
         JournalError::Sealed { file: self.file.clone(), problem }
     }
@@ -186,11 +200,11 @@ impl Rows {
     #[expect(clippy::type_complexity, reason = "a row, and what can be wrong with it")]
     fn next_body(&self, after: i64) -> Result<Option<(i64, Result<Vec<u8>, Closed>, bool)>, JournalError> {
         self.find(
-            "SELECT id, body, sealed, document, fingerprint, provider FROM entries
+            "SELECT id, body, sealed, document, fingerprint, provider, content_encoding FROM entries
              WHERE body IS NOT NULL AND id > ?1 AND coalesce(sealed, 0) != 2 ORDER BY id LIMIT 1",
             [after],
             |row| {
-                let opened = read::open(row, &self.seal, [1, 2], [3, 4, 5])?;
+                let opened = read::open(row, &self.seal, [1, 2], [3, 4, 5, 6])?;
                 let sealed: Option<bool> = row.get(2)?;
                 let current = sealed == Some(true) && self.seal.is_current(row.get_ref(1)?.as_blob()?);
                 Ok((row.get(0)?, opened, current))

@@ -1,6 +1,6 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
-use super::open::SCHEMA_VERSION;
+use super::open::{LATER_COLUMNS, SCHEMA_VERSION};
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
@@ -22,12 +22,15 @@ const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
 const COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at, peer, sealed, length(body)";
+     received_at, peer, sealed, content_encoding, turned_away_since, length(body)";
 
 /// The body's column, behind the others.
 const BODY: &str = "body";
 const SEALED_AT: usize = 14;
-const BODY_AT: usize = 16;
+const CONTENT_ENCODING_AT: usize = 15;
+const TURNED_AWAY_AT: usize = 16;
+const LENGTH_AT: usize = 17;
+const BODY_AT: usize = 18;
 
 impl Rows {
     /// The rows behind `after`, oldest first.
@@ -94,7 +97,7 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
         }
         let mut columns = COLUMNS.to_owned();
         // A journal of an earlier version that is only looked at.
-        for later in ["peer", "sealed"] {
+        for (later, _) in LATER_COLUMNS {
             if !has_column(&connection, later)? {
                 columns = columns.replace(later, "NULL");
             }
@@ -142,7 +145,7 @@ pub(super) fn shown(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(String::from_utf8_lossy(bytes(row, index)?).into_owned())
 }
 
-fn text_or_none(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
+pub(super) fn text_or_none(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
     Ok(row.get_ref(index)?.as_bytes_or_null()?.map(|text| String::from_utf8_lossy(text).into_owned()))
 }
 
@@ -150,13 +153,14 @@ fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(index)?.as_bytes_or_null().ok().flatten().unwrap_or_default())
 }
 
-/// Where a body belongs: `document`, `fingerprint` and `provider` stand in these columns.
-pub(super) fn place<'a>(row: &'a Row<'_>, columns: [usize; 3]) -> rusqlite::Result<Place<'a>> {
-    let [document, fingerprint, provider] = columns;
+/// Where a body belongs: `document`, `fingerprint`, `provider` and `content_encoding` stand in these columns.
+pub(super) fn place<'a>(row: &'a Row<'_>, columns: [usize; 4]) -> rusqlite::Result<Place<'a>> {
+    let [document, fingerprint, provider, content_encoding] = columns;
     Ok(Place {
         document: bytes(row, document)?,
         fingerprint: bytes(row, fingerprint)?,
         provider: bytes(row, provider)?,
+        content_encoding: row.get_ref(content_encoding)?.as_bytes_or_null().ok().flatten(),
     })
 }
 
@@ -165,7 +169,7 @@ pub(super) fn open(
     row: &Row<'_>,
     seal: &Seal,
     [body, sealed]: [usize; 2],
-    place_columns: [usize; 3],
+    place_columns: [usize; 4],
 ) -> rusqlite::Result<Result<Vec<u8>, Closed>> {
     let body = bytes(row, body)?;
     if row.get::<_, Option<bool>>(sealed)? != Some(true) {
@@ -177,7 +181,7 @@ pub(super) fn open(
 fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
     let mut entry = entry(row)?;
     if let Some(status) = row.get::<_, Option<u16>>(9)? {
-        let body = open(row, seal, [BODY_AT, SEALED_AT], [2, 4, 1])?;
+        let body = open(row, seal, [BODY_AT, SEALED_AT], [2, 4, 1, CONTENT_ENCODING_AT])?;
         let body = body.map_err(|_| unreadable(BODY_AT, "answer"))?;
         entry.answer = Some(Journaled {
             entry: entry.id,
@@ -185,6 +189,7 @@ fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
             value: RawAnswer {
                 status,
                 retry_after: row.get(10)?,
+                content_encoding: text_or_none(row, CONTENT_ENCODING_AT)?,
                 body: crate::grant::secret_bytes(body),
                 complete: row.get::<_, Option<bool>>(11)?.unwrap_or_default(),
                 received_at: row.get::<_, Option<i64>>(12)?.and_then(from_millis).unwrap_or_default(),
@@ -218,11 +223,12 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
         },
         unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
+        turned_away_since: row.get::<_, Option<i64>>(TURNED_AWAY_AT)?.and_then(from_millis),
         why: text_or_none(row, 8)?,
         peer: text_or_none(row, 13)?,
         received_bytes: row
             .get::<_, Option<u16>>(9)?
-            .map(|_| Ok::<_, Error>(row.get::<_, Option<i64>>(15)?.unwrap_or_default().unsigned_abs()))
+            .map(|_| Ok::<_, Error>(row.get::<_, Option<i64>>(LENGTH_AT)?.unwrap_or_default().unsigned_abs()))
             .transpose()?
             .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
         complete: row.get(11)?,

@@ -52,6 +52,7 @@ fn answer() -> RawAnswer {
     RawAnswer {
         status: 200,
         retry_after: None,
+        content_encoding: None,
         body: body.into(),
         complete: true,
         received_at: "2026-11-21T03:00:01Z".parse().unwrap(),
@@ -201,11 +202,35 @@ async fn a_journal_of_the_version_before_is_taken_over() {
     answered(&journal, "one").await;
     journal.close().await;
     let raw = Connection::open(directory.path().join("journal.db")).unwrap();
-    raw.execute_batch("ALTER TABLE entries DROP COLUMN sealed; ALTER TABLE entries DROP COLUMN peer; PRAGMA user_version = 1;").unwrap();
+    for (later, _) in super::open::LATER_COLUMNS {
+        raw.execute_batch(&format!("ALTER TABLE entries DROP COLUMN {later}")).unwrap();
+    }
+    raw.pragma_update(None, "user_version", 1).unwrap();
     drop(raw);
     assert_eq!(Journal::peek(directory.path()).unwrap().len(), 1, "before anybody has opened it");
     let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
     assert_eq!(bodies(&journal).await, [true]);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_with_its_coding_and_a_sealed_one_opens_beside_no_other() {
+    for key in [None, Some(key('a'))] {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
+        let entry = sent(&journal, "one").await;
+        let coded = RawAnswer { content_encoding: Some("gzip, br".into()), ..answer() };
+        journal.answer(entry, coded.clone()).await.unwrap();
+        journal.close().await;
+        let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
+        assert_eq!(journal.entries().await.unwrap()[0].answer.as_ref().unwrap().get(), &coded);
+        journal.close().await;
+        let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+        raw.execute("UPDATE entries SET content_encoding = 'br'", []).unwrap();
+        drop(raw);
+        let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
+        let page = journal.page(None).await.unwrap();
+        assert_eq!((page.entries.len(), page.damaged.len()), if key.is_some() { (0, 1) } else { (1, 0) });
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ fn fault_scripts_are_read_and_written() {
         ("503(5)@5..", "503(5)@5.."),
         ("drop-before, drop-after@1..=3 , truncate:100%", "drop-before, drop-after@1..=3, truncate:100%"),
         ("html,html-after,redirect,refuse", "html, html-after, redirect, refuse"),
+        ("gzip,gzip-unnamed:3%", "gzip, gzip-unnamed:3%"),
         ("slow,slow(0.25),delay(5):1%", "slow(3), slow(0.25), delay(5):1%"),
         ("500-after:1% times=3 user=user-000007", "500-after:1% user=user-000007 times=3"),
     ] {
@@ -108,6 +109,18 @@ async fn slow_and_delayed_answers_arrive_whole() {
         let reply = redeem(&sandbox, &seeded(&sandbox, 0)).await;
         assert_eq!(reply.refresh_token(), seeded(&sandbox, 0), "{script}");
         assert_eq!(sandbox.ledger().delivered, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_a_delivered_one() {
+    for (script, coding) in [("gzip", Some("gzip")), ("gzip-unnamed", None)] {
+        let sandbox = start_with(script, 1).await;
+        let reply = redeem(&sandbox, &seeded(&sandbox, 0)).await;
+        assert_eq!((reply.status, reply.header("content-encoding")), (Some(200), coding), "{script}");
+        assert!(!reply.body.contains("access_token"), "{script}: {}", reply.body);
+        let ledger = sandbox.ledger();
+        assert_eq!((ledger.granted, ledger.delivered, ledger.answers_lost), (1, 1, 0), "{script}");
     }
 }
 

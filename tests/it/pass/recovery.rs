@@ -8,7 +8,7 @@ use evergrant::exit::Exit;
 use evergrant::grant::Wire as _;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
-use evergrant::journal::{EntryId, EntryState, Intent, Journal, Permission};
+use evergrant::journal::{Ending, EntryId, EntryState, Intent, Journal, Permission};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
@@ -76,6 +76,10 @@ impl<'a> Doomed<'a> {
         self.journal.answer(entry, answer).await.unwrap();
     }
 
+    pub(super) async fn ends(&self, entry: EntryId, ending: Ending) {
+        self.journal.end(vec![(entry, ending)], self.rehearsal.clock.now()).await.unwrap();
+    }
+
     pub(super) async fn dies(self) {
         self.journal.close().await;
     }
@@ -85,6 +89,7 @@ pub(super) fn answer(status: u16, body: &'static str) -> RawAnswer {
     RawAnswer {
         status,
         retry_after: None,
+        content_encoding: None,
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:00Z".parse().unwrap(),

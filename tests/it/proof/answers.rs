@@ -2,6 +2,7 @@
 
 mod anything;
 mod codes;
+mod codings;
 mod no_text;
 mod statuses;
 mod successes;
@@ -24,7 +25,14 @@ fn now() -> Timestamp {
 }
 
 fn raw(status: u16, body: impl Into<Bytes>) -> RawAnswer {
-    RawAnswer { status, retry_after: None, body: body.into(), complete: true, received_at: now() }
+    RawAnswer {
+        status,
+        retry_after: None,
+        content_encoding: None,
+        body: body.into(),
+        complete: true,
+        received_at: now(),
+    }
 }
 
 fn reading(answer: &RawAnswer, profile: &str) -> Reading {

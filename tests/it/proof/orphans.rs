@@ -41,6 +41,7 @@ async fn answered(
     let answer = RawAnswer {
         status: 200,
         retry_after: None,
+        content_encoding: None,
         body: body.to_owned().into(),
         complete: true,
         received_at: clock.now(),

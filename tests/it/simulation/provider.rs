@@ -45,6 +45,18 @@ impl Connect for Line {
 /// A success without anything that could be a token.
 const NOTHING: &str = r#"{"status":"done"}"#;
 
+/// Answers of somebody between us and the provider, before or after it has done its work.
+const PAGES: [(u16, &str); 8] = [
+    (500, "oops"),
+    (500, "oops"),
+    (502, "<html>"),
+    (503, "<html>"),
+    (503, "upstream connect error"),
+    (429, "<html>"),
+    (408, ""),
+    (422, "<html>"),
+];
+
 #[derive(Debug)]
 struct Endpoint {
     life: Life,
@@ -142,9 +154,11 @@ impl Endpoint {
         world.some_time().await;
         let sent = match (fate, said) {
             (Fate::LostBefore | Fate::LostAfter, _) => Sent::Lost("reset"),
-            (Fate::ErrorBefore | Fate::ErrorAfter | Fate::Storm(Storm::Errors), _) => {
-                self.answer(500, "oops")
+            (Fate::ErrorBefore | Fate::ErrorAfter, _) => {
+                let (status, page) = world.with(|world| PAGES[world.random.random_range(0..PAGES.len())]);
+                self.answer(status, page)
             }
+            (Fate::Storm(Storm::Errors), _) => self.answer(500, "oops"),
             (Fate::Throttled | Fate::Storm(Storm::Throttles), _) => self.answer(429, "{}"),
             (Fate::Storm(Storm::Rejects), _) => self.answer(401, r#"{"error":"invalid_client"}"#),
             (Fate::Storm(Storm::Portal), _) => self.answer(200, "<html>log in to the network</html>"),
@@ -172,6 +186,7 @@ impl Endpoint {
         Sent::Answered(RawAnswer {
             status,
             retry_after: None,
+            content_encoding: None,
             body: body.to_owned().into(),
             complete: true,
             received_at: self.clock.now(),

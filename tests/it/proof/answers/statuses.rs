@@ -1,6 +1,7 @@
 //! Pages of whoever stands in between, and statuses by themselves.
 
-use super::{PORTAL, WAF, check_table};
+use super::{DEAD, PORTAL, WAF, check_table, raw, reading};
+use evergrant::grant::RawAnswer;
 
 #[test]
 fn every_page_and_every_status_has_one_class() {
@@ -50,4 +51,42 @@ fn every_page_and_every_status_has_one_class() {
         ("generic", 599, "", "ambiguous", "http_599"),
         ("generic", 999, "", "ambiguous", "http_999"),
     ]);
+}
+
+/// A refusal after anything else may be the end of a token that the provider has rotated.
+#[test]
+fn only_the_providers_own_json_settles_what_became_of_a_request() {
+    let message = r#"{"message":"Service Unavailable"}"#;
+    let busy = r#"{"error":"temporarily_unavailable"}"#;
+    for (status, body, settles) in [
+        (429, r#"{"developerMessage":"Quota limit exceeded."}"#, true),
+        (429, "{}", true),
+        (429, WAF, false),
+        (429, "", false),
+        (400, DEAD, true),
+        (400, r#"{"error":"odd"}"#, true),
+        (400, r#"{"error":"odd"}<!-- served by edge-7 -->"#, false),
+        (400, r#"["odd"]"#, false),
+        (400, "\"odd\"", false),
+        (400, r#"{"error":"od"#, false),
+        (401, r#"{"error":"invalid_client"}"#, true),
+        (401, "", false),
+        (403, WAF, false),
+        (404, PORTAL, false),
+        (408, "", false),
+        (421, "", false),
+        (425, message, true),
+        (422, WAF, false),
+        (302, PORTAL, false),
+        (503, WAF, false),
+        (503, "upstream connect error or disconnect/reset before headers", false),
+        // A gateway's JSON; and the provider's.
+        (503, message, false),
+        (503, busy, true),
+        (200, r#"{"error":"odd"}"#, true),
+    ] {
+        assert_eq!(reading(&raw(status, body), "generic").settles, settles, "{status} {body}");
+        let cut = RawAnswer { complete: false, ..raw(status, body) };
+        assert!(!reading(&cut, "generic").settles, "{status} {body}, cut");
+    }
 }

@@ -1,0 +1,221 @@
+//! Answers that say that nothing was processed, and aren't the provider's own: a page may come after the provider has
+//! rotated. The token is asked for again as before; only what a later refusal means is another thing.
+
+use super::recovery::{Doomed, answer};
+use crate::support::rehearsal::{Plan, Rehearsal, on_both, run};
+use evergrant::grant::RawAnswer;
+use evergrant::journal::{Ending, EntryState};
+use evergrant::pass::{PassRequest, Stop};
+use evergrant::provider::{AskAgain, Rotation};
+use evergrant::report::{Outcome, summary::Exit};
+use evergrant::sandbox::Reuse;
+use evergrant::token::{LastError, State};
+use std::time::Duration;
+
+/// The bookkeeping of a user who was lost after a page, with its evidence as it must be.
+async fn assert_lost(rehearsal: &Rehearsal, position: usize, cause: &str) {
+    let books = rehearsal.bookkeeping(position).await;
+    assert_eq!(books.state, State::LostInFlight, "{cause}: {books:?}");
+    let LastError { class, code, lost, .. } = books.last_error.unwrap();
+    assert_eq!((&*class, &*code), ("refused", "invalid_grant"), "{cause}");
+    let lost = lost.unwrap();
+    assert_eq!((&*lost.cause, lost.turned_away), (cause, true));
+    assert_eq!(lost.peer, Some(rehearsal.sandbox.address().to_string()), "{cause}");
+    assert!(lost.received_bytes > 0 && lost.sent_at.is_some(), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_page_in_the_same_pass_is_a_lost_login() {
+    let script = "503-after user=user-000000 times=1, 408-after user=user-000001 times=1, \
+                  421-after user=user-000002 times=1, 425-after user=user-000003 times=1";
+    on_both("page_then_refused", Plan::users(8).faults(script), async |rehearsal| {
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::NeedsLogin, 4), "{summary:?}");
+        assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (4, 0));
+        for (position, cause) in ["http_503", "http_408", "http_421", "http_425"].into_iter().enumerate() {
+            assert_lost(&rehearsal, position, cause).await;
+        }
+        assert_eq!(rehearsal.sandbox.ledger().requests, 12, "each is asked once more, as before");
+        assert!(rehearsal.entries().await.is_empty(), "the refusal ends the row");
+        // Marked, and known from now on.
+        let next = rehearsal.run().await;
+        assert_eq!((next.grants, next.count(Outcome::LostInFlight)), (0, 4), "{next:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_page_in_an_earlier_pass_is_a_lost_login_on_each_machine() {
+    // An unlisted page, and one that counts as a rejected client.
+    for (script, cause, test) in [
+        ("422-after user=user-000001 times=1", "http_422", "page_422"),
+        ("404-after user=user-000001 times=1", "http_404", "page_404"),
+    ] {
+        for another in [false, true] {
+            let test = format!("{test}{}", if another { "_another" } else { "" });
+            on_both(&test, Plan::users(4).faults(script), async |rehearsal| {
+                let summary = rehearsal.run().await;
+                assert_eq!(summary.count(Outcome::Refreshed), 3, "{summary:?}");
+                let entries = rehearsal.entries().await;
+                assert_eq!((entries.len(), entries[0].state), (1, EntryState::Unsettled), "{entries:?}");
+                assert_eq!((entries[0].why.as_deref(), entries[0].unsettled_since), (Some(cause), None));
+                assert!(entries[0].turned_away_since.is_some() && entries[0].peer.is_some());
+                let noted = rehearsal.bookkeeping(1).await.last_error.unwrap().lost.unwrap();
+                assert_eq!((&*noted.cause, noted.turned_away), (cause, true));
+
+                let state = tempfile::tempdir().unwrap();
+                let state = if another { state.path() } else { rehearsal.state() };
+                for lost in [0, 1] {
+                    let process = rehearsal.another_process(state).await;
+                    let summary = run(&process, &PassRequest::default(), &Stop::default()).await;
+                    process.journal.close().await;
+                    // Believed at the second occasion, because nobody is granted beside it.
+                    let found = (summary.grants, summary.count(Outcome::LostInFlight));
+                    assert_eq!(found, (1, lost), "{summary:?}");
+                }
+                assert_lost(&rehearsal, 1, cause).await;
+                rehearsal.run().await;
+                assert!(rehearsal.entries().await.is_empty(), "no row is left for ever");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_providers_own_answer_settles_a_request() {
+    // The sandbox's 429 is JSON, as its 401 and 400 are.
+    let script = "429-after user=user-000001 times=1, 400-after user=user-000002 times=1";
+    on_both("own_then_refused", Plan::users(5).faults(script), async |rehearsal| {
+        rehearsal.run().await;
+        assert!(rehearsal.entries().await.is_empty());
+        // Believed at the second occasion, because nobody is granted beside it.
+        rehearsal.run().await;
+        rehearsal.run().await;
+        for position in [1, 2] {
+            let books = rehearsal.bookkeeping(position).await;
+            assert_eq!(
+                (books.state, books.last_error.unwrap().lost),
+                (State::NeedsLogin, None),
+                "{position}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grant_after_a_page_ends_the_doubt() {
+    let script = "503 user=user-000001 times=2, 404 user=user-000002 times=1, 422 user=user-000003 times=1";
+    on_both("page_then_granted", Plan::users(6).faults(script), async |rehearsal| {
+        rehearsal.run().await;
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.exit(), Exit::Well, "{summary:?}");
+        rehearsal.assert_kept(6).await;
+        assert!(rehearsal.entries().await.is_empty());
+        for position in 0..6 {
+            assert_eq!(rehearsal.bookkeeping(position).await.last_error, None, "{position}");
+        }
+        // What became of the token before says nothing of the one that came for it.
+        rehearsal.sandbox.revoke("user-000001");
+        let all = PassRequest { force: true, ..PassRequest::default() };
+        rehearsal.run_with(&all, &Stop::default()).await;
+        let books = rehearsal.bookkeeping(1).await;
+        assert_eq!((books.state, books.last_error.unwrap().lost), (State::NeedsLogin, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_that_punishes_reuse_is_asked_as_before() {
+    let script = "503-after user=user-000001 times=1, 422-after user=user-000002 times=1";
+    let mut plan = Plan::users(5).faults(script);
+    plan.sandbox.reuse = Reuse::RevokeFamily;
+    plan.profile.ask_again = AskAgain::Never;
+    on_both("page_never", plan, async |rehearsal| {
+        rehearsal.run().await;
+        assert_eq!(rehearsal.sandbox.ledger().requests, 6, "the 503 once more");
+        // Believed at the second occasion, because nobody is granted beside it.
+        rehearsal.run().await;
+        rehearsal.run().await;
+        assert_eq!(rehearsal.sandbox.ledger().requests, 8, "the 422 in each pass, and no more");
+        for (position, cause) in [(1, "http_503"), (2, "http_422")] {
+            assert_lost(&rehearsal, position, cause).await;
+        }
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_the_provider_does_not_rotate_a_page_leaves_no_doubt() {
+    let mut plan = Plan::users(4).faults("503 user=user-000001 times=1, 422 user=user-000002 times=1");
+    plan.sandbox.rotation = evergrant::sandbox::Rotation::Keep;
+    plan.profile.rotation = Rotation::None;
+    on_both("page_none", plan, async |rehearsal| {
+        rehearsal.sandbox.revoke("user-000001");
+        rehearsal.sandbox.revoke("user-000002");
+        rehearsal.run().await;
+        assert!(rehearsal.entries().await.is_empty());
+        // Believed at the second occasion, because nobody is granted beside it.
+        rehearsal.run().await;
+        rehearsal.run().await;
+        for position in [1, 2] {
+            let books = rehearsal.bookkeeping(position).await;
+            assert_eq!(
+                (books.state, books.last_error.unwrap().lost),
+                (State::NeedsLogin, None),
+                "{position}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_between_the_page_and_the_next_sending_forgets_no_doubt_and_makes_none() {
+    let mut plan = Plan::users(6);
+    plan.sandbox.reuse = Reuse::RevokeFamily;
+    plan.profile.ask_again = AskAgain::Never;
+    plan.profile.settle_after = Duration::from_millis(50);
+    on_both("page_crash", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0, 1, 2, 3]).await;
+        let page = || RawAnswer { status: 503, ..answer(503, "<html>") };
+        // 0: before the answer is read. 1: after its row has ended. 2: before the row ended, and nothing was processed.
+        // 3: the provider's own.
+        let entry = doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.keeps(entry, page()).await;
+        let entry = doomed.intends(1).await;
+        doomed.sends(1).await;
+        doomed.keeps(entry, page()).await;
+        doomed.ends(entry, Ending::TurnedAway("http_503".into())).await;
+        let entry = doomed.intends(2).await;
+        doomed.keeps(entry, page()).await;
+        let entry = doomed.intends(3).await;
+        doomed.keeps(entry, answer(429, "{}")).await;
+        doomed.dies().await;
+        rehearsal.sandbox.revoke("user-000003");
+
+        let requests = rehearsal.sandbox.ledger().requests;
+        let summary = rehearsal.run().await;
+        assert_eq!(
+            (summary.count(Outcome::Refreshed), summary.count(Outcome::NeedsLogin)),
+            (3, 1),
+            "{summary:?}"
+        );
+        assert_eq!(summary.count(Outcome::LostInFlight), 2, "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().requests - requests, 6, "asked again, with `never` too");
+        for position in [0, 1] {
+            let lost = rehearsal.bookkeeping(position).await.last_error.unwrap().lost.unwrap();
+            assert_eq!(
+                (&*lost.cause, lost.turned_away, lost.received_bytes),
+                ("http_503", true, 6),
+                "{position}"
+            );
+        }
+        assert!(rehearsal.entries().await.is_empty());
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
