@@ -144,16 +144,29 @@ pub enum TokensCommand {
     /// Give the embedded store's documents back as JSON lines.
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
     Export,
-    /// List documents with their state; never their tokens.
-    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login")]
-    List {
-        /// Only those in this state.
-        #[arg(long, value_enum)]
-        state: Option<StateArg>,
-        /// At most so many.
-        #[arg(long, value_name = "N")]
-        limit: Option<NonZeroU64>,
+    /// List documents with their state, and count them by state; never their tokens.
+    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login,lost_in_flight")]
+    List(ListArgs),
+    /// Show why one user is refreshed or not: state, last error, claim, journal, and what to do next; never a token.
+    #[command(after_help = "Example:\n  evergrant tokens show ann@example.com")]
+    Show {
+        /// The subject as logs and reports show it (an email, a user id), or the `_id` of a document.
+        user: String,
     },
+}
+
+/// `evergrant tokens list`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ListArgs {
+    /// Only documents in one of these states: `needs_login,lost_in_flight`; may be repeated.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub state: Vec<StateArg>,
+    /// Only documents whose provider field holds this name.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Stop after this many documents; then nothing is counted.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroU64>,
 }
 
 /// What an imported file is.
@@ -169,6 +182,8 @@ pub enum InputFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum StateArg {
+    /// Evergrant never asked for this token yet.
+    New,
     /// The login works, as far as we know.
     Live,
     /// The person must log in again.

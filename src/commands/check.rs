@@ -3,6 +3,7 @@
 mod collection;
 mod endpoint;
 mod finding;
+mod foreign;
 mod state;
 
 use super::{CommandError, Surroundings};

@@ -171,7 +171,7 @@ impl Recovered {
 /// What each state of a row means to the reader of `journal list`.
 impl EntryState {
     /// What the state means, and what to do about it; `held` when a process has the journal open.
-    const fn explained(self, held: bool) -> [&'static str; 2] {
+    pub(super) const fn explained(self, held: bool) -> [&'static str; 2] {
         match (self, held) {
             (Self::Intent, true) => ["sent, and its answer is being waited for", "nothing to do"],
             (Self::Intent, false) => [

@@ -3,6 +3,7 @@
 use super::CommandError;
 use crate::clock::Timestamp;
 use crate::config::words;
+use crate::token::Subject;
 use chrono::TimeDelta;
 use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{self, Write as _};
@@ -28,6 +29,11 @@ pub(super) fn write(text: &str) -> Result<Reader, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(CommandError::io("write to stdout")(error)),
     }
+}
+
+/// A document's own text, on one line and without what could forge another one.
+pub(super) fn plain(text: &str) -> String {
+    Subject::new(text).to_string()
 }
 
 /// `2026-11-21 03:00`, UTC as everywhere in our output.
@@ -69,9 +75,9 @@ pub(super) fn columns<const N: usize>(
 }
 
 /// One line of a table that is printed a page at a time; each cell but the last is filled up to its width.
-pub(super) fn line<const N: usize>(widths: [usize; N], cells: [&str; N]) -> String {
+pub(super) fn line(widths: &[usize], cells: &[String]) -> String {
     let mut line = String::new();
-    for (cell, width) in cells.into_iter().zip(widths) {
+    for (cell, width) in cells.iter().zip(widths) {
         line.push_str(cell);
         line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
     }
@@ -88,8 +94,8 @@ mod tests {
     fn columns_begin_at_the_left_and_end_without_blanks() {
         let rows = [["a".to_owned(), String::new()], ["longer".to_owned(), "x y".to_owned()]];
         assert_eq!(columns(["ONE", "TWO"], rows), "ONE     TWO\na\nlonger  x y");
-        assert_eq!(line([4, 1], ["né", "x"]), "né    x\n");
-        assert_eq!(line([4, 1], ["longer", ""]), "longer\n");
+        assert_eq!(line(&[4, 1], &["né".to_owned(), "x".to_owned()]), "né    x\n");
+        assert_eq!(line(&[4, 1], &["longer".to_owned(), String::new()]), "longer\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Commands as they are run, over an embedded store in a folder of their own.
 
 use super::*;
-use crate::cli::{CheckArgs, Cli, JournalCommand, TokensCommand};
+use crate::cli::{CheckArgs, Cli, JournalCommand, ListArgs, TokensCommand};
 use crate::grant::RawAnswer;
 use crate::journal::{Intent, Journal, Permission};
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -119,7 +119,7 @@ async fn a_check_makes_neither_a_store_nor_a_directory() {
     let directory = home.path().join("state");
     let surroundings = surroundings(&directory, &[]);
     check::run(&CheckArgs { probe_client: false }, &surroundings).await.unwrap();
-    for command in [TokensCommand::Export, TokensCommand::List { state: None, limit: None }] {
+    for command in [TokensCommand::Export, TokensCommand::List(ListArgs::default())] {
         let error = tokens::run(command, &surroundings).await.unwrap_err();
         assert!(error.text().contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", error.text());
     }

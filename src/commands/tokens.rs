@@ -2,7 +2,9 @@
 
 mod export;
 mod import;
-pub(super) mod list;
+mod list;
+mod show;
+pub(super) mod state;
 
 use super::{CommandError, Surroundings};
 use crate::cli::TokensCommand;
@@ -13,15 +15,18 @@ use secrecy::ExposeSecret as _;
 use std::path::Path;
 
 pub use import::{Imported, MalformedDocument, MalformedDocuments};
-pub use list::{ListedDocument, TokenList};
+pub use list::{TokenList, Totals};
+pub use show::{JournalSeen, ShownDocument, ShownUser};
+pub use state::{ListedDocument, StateNow};
 
-/// Imports, exports or lists.
+/// Imports, exports, lists or shows.
 pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;
     match command {
         TokensCommand::Import { file, input } => import::run(&file, input, &config, surroundings).await,
         TokensCommand::Export => export::run(&config).await,
-        TokensCommand::List { state, limit } => list::run(state, limit, &config, surroundings).await,
+        TokensCommand::List(args) => list::run(&args, &config, surroundings).await,
+        TokensCommand::Show { user } => show::run(&user, &config, surroundings).await,
     }
 }
 

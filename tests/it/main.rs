@@ -10,3 +10,4 @@ mod run;
 mod simulation;
 mod store;
 mod support;
+mod tokens;

@@ -1,8 +1,9 @@
 //! The store, and a sample of the documents in it.
 
 use super::finding::Check;
+use super::foreign;
 use crate::clock::Timestamp;
-use crate::commands::tokens::list::state_now;
+use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
 use crate::report::summary::Exit;
@@ -61,7 +62,7 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
-                let sample = Sample::of(&page.documents, configured(config).as_deref(), now);
+                let sample = Sample::of(&page.documents, &Providers::of(config), now);
                 looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
             }
             Err(error @ StoreError::Settings(_)) => return Err(error.into()),
@@ -74,14 +75,9 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
                 looked.checks.push(Check::error("documents", error));
             }
         }
+        looked.checks.extend(foreign::checks(&*store, config).await);
     }
     Ok(())
-}
-
-/// The names that documents may hold in their provider field; none where no field is mapped.
-fn configured(config: &Config) -> Option<Vec<String>> {
-    let names = || config.providers.iter().map(|provider| provider.name.to_string()).collect();
-    config.store.mapping.provider.is_some().then(names)
 }
 
 fn check_readiness(at: &str, readiness: &Readiness) -> Check {
@@ -126,12 +122,10 @@ struct Sample {
     with_subject: u64,
     malformed: BTreeMap<&'static str, u64>,
     states: BTreeMap<&'static str, u64>,
-    without_provider: u64,
-    strange_providers: BTreeMap<Subject, u64>,
 }
 
 impl Sample {
-    fn of(documents: &[TokenDocument], configured: Option<&[String]>, now: Timestamp) -> Self {
+    fn of(documents: &[TokenDocument], providers: &Providers, now: Timestamp) -> Self {
         let mut sample = Self::default();
         for document in documents {
             sample.documents += 1;
@@ -142,13 +136,7 @@ impl Sample {
                 Ok(_) => sample.usable += 1,
                 Err(malformed) => *sample.malformed.entry(malformed.code()).or_default() += 1,
             }
-            *sample.states.entry(state_now(document).word()).or_default() += 1;
-            let Some(names) = configured else { continue };
-            match &document.provider {
-                None => sample.without_provider += 1,
-                Some(name) if names.contains(name) => {}
-                Some(name) => *sample.strange_providers.entry(Subject::new(name)).or_default() += 1,
-            }
+            *sample.states.entry(state_now(document, providers).as_str()).or_default() += 1;
         }
         sample
     }
@@ -191,23 +179,6 @@ impl Sample {
                 "none of them has {}, so people are named by `_id`\nhint: set `documents.subject` to a field by which \
                  you know them",
                 fields.join(" or ")
-            );
-            checks.push(Check::warning(name, &text));
-        }
-        let field = mapping.provider.as_ref().map_or("", |path| path.as_str());
-        if self.without_provider > 0 {
-            let text = format!(
-                "{} of them have no provider in `{field}`; a pass marks them `malformed`, and sends nothing\nhint: write a configured provider's \
-                 name into that field, or name another field in `documents.provider`",
-                self.without_provider
-            );
-            checks.push(Check::warning(name, &text));
-        }
-        if !self.strange_providers.is_empty() {
-            let text = format!(
-                "`{field}` names providers that aren't configured: {}\nhint: configure each as `[providers.NAME]`; \
-                 until then a pass marks their documents `malformed`, and sends nothing",
-                listed(&self.strange_providers)
             );
             checks.push(Check::warning(name, &text));
         }
@@ -254,14 +225,15 @@ mod tests {
             document(Err(Malformed::Null), None, Some("acme")),
             document(Err(Malformed::Missing), None, None),
         ];
-        let sample = Sample::of(&documents, Some(&["box".to_owned()]), Timestamp::UNIX_EPOCH);
+        let sample = Sample::of(&documents, &Providers::named(&["box"]), Timestamp::UNIX_EPOCH);
         insta::assert_snapshot!(CheckReport { checks: sample.checks(&mapping(), true) }.text());
     }
 
     #[test]
     fn a_field_that_nobody_has_fails_before_everybody_is_marked_as_malformed() {
         let documents = [document(Err(Malformed::Missing), Some("ann@example.com"), None)];
-        let checks = Sample::of(&documents, None, Timestamp::UNIX_EPOCH).checks(&mapping(), false);
+        let checks =
+            Sample::of(&documents, &Providers::named(&[]), Timestamp::UNIX_EPOCH).checks(&mapping(), false);
         assert_eq!(checks.len(), 2, "{checks:?}");
         assert_eq!((checks[1].status, checks[1].exit()), (Status::Failed, Exit::Usage));
         assert!(checks[1].detail.contains("`refresh_token`"), "{checks:?}");

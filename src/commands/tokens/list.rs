@@ -1,305 +1,313 @@
 //! `evergrant tokens list`: who is in which state; never a token.
 
 use super::check_embedded_file;
-use crate::cli::{Format, StateArg};
+use super::state::{ListedDocument, Providers, StateNow};
+use crate::cli::{Format, ListArgs};
 use crate::clock::Timestamp;
 use crate::commands::shown::{self, Reader};
 use crate::commands::{CommandError, Surroundings, connect};
 use crate::config::Config;
 use crate::report::summary::Exit;
-use crate::token::{LastError, Lease, Malformed, State, Subject, TokenDocument, TokenId};
+use crate::token::Reason;
 use serde::Serialize;
-use std::num::NonZeroU64;
+use std::collections::BTreeMap;
 
 /// Documents read at once.
 const PAGE: usize = 500;
 
-/// The widths of all columns but the last, which holds the subject.
-const WIDTHS: [usize; 7] = [14, 16, 16, 16, 8, 20, 0];
+/// The columns, each with its width; the last one holds the subject.
+const COLUMNS: [(&str, usize); 8] = [
+    ("STATE", 14),
+    ("SINCE (UTC)", 16),
+    ("DUE", 16),
+    ("REFRESHED", 16),
+    ("FAILURES", 8),
+    ("LAST ERROR", 27),
+    ("PROVIDER", 10),
+    ("SUBJECT", 0),
+];
 
 /// What `tokens list --format json` prints. It is written a page at a time, so a large one is for a streaming reader.
 #[derive(Debug, Clone, Serialize)]
 pub struct TokenList {
     /// The documents, in the order of their `_id`.
     pub documents: Vec<ListedDocument>,
+    /// How many there are of each state; `null` where `--limit` ended the list before all were read.
+    pub totals: Option<Totals>,
 }
 
-/// One document's state.
-#[derive(Debug, Clone, Serialize)]
-pub struct ListedDocument {
-    /// Its `_id`, as extended JSON.
-    pub id: TokenId,
-    /// How a person recognises it.
-    pub subject: Subject,
-    /// The value of its provider field, where one is mapped.
-    pub provider: Option<String>,
-    /// `live`, `needs_login`, `lost_in_flight` or `malformed`, for the refresh token that it holds now.
-    pub state: State,
-    /// When the state last changed.
-    pub since: Option<Timestamp>,
-    /// When it is due; `null` means now.
-    pub due_at: Option<Timestamp>,
-    /// When a pair was last written into it.
-    pub refreshed_at: Option<Timestamp>,
-    /// When its access token ends, if known.
-    pub access_expires_at: Option<Timestamp>,
-    /// When its refresh token ends, if known.
-    pub refresh_expires_at: Option<Timestamp>,
-    /// Grants in a row that gave no pair.
-    pub failures: u32,
-    /// Why the last one gave none.
-    pub last_error: Option<LastError>,
-    /// What is wrong with its refresh token, in a word: `missing`, `null`, `empty`, `not_text`, …
-    pub malformed: Option<&'static str>,
-    /// Which pass has claimed it, and until when.
-    pub lease: Option<Lease>,
+/// All documents that were read, also those that `--state` leaves out of the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Documents in the collection; with `--provider`, those of that provider.
+    pub documents: u64,
+    /// How many are in each state.
+    pub states: BTreeMap<StateNow, u64>,
+    /// Live ones whose token the provider has refused once; they are asked again.
+    pub refused_once: u64,
 }
 
-/// A document's state, for the refresh token that it holds now: the bookkeeping may speak of an earlier one.
-pub(in crate::commands) fn state_now(document: &TokenDocument) -> State {
-    let bookkeeping = &document.bookkeeping;
-    if document.refresh_token.is_err() {
-        return State::Malformed;
-    }
-    match bookkeeping.state {
-        // The token is fine: somebody has put it right, unless it was the provider field that is wrong.
-        State::Malformed if !names_no_provider(bookkeeping.last_error.as_ref()) => State::Live,
-        state if speaks_of_this_token(document) => state,
-        // A new login.
-        State::Live | State::NeedsLogin | State::LostInFlight | State::Malformed => State::Live,
-    }
-}
-
-/// Does the bookkeeping speak of the refresh token that the document holds now?
-fn speaks_of_this_token(document: &TokenDocument) -> bool {
-    document.refresh_token.as_ref().is_ok_and(|token| {
-        document.bookkeeping.fingerprint.is_none_or(|fingerprint| fingerprint == token.fingerprint())
-    })
-}
-
-fn names_no_provider(error: Option<&LastError>) -> bool {
-    let codes = [Malformed::UnknownProvider(Subject::new("")).code(), Malformed::NoProvider.code()];
-    error.is_some_and(|error| codes.contains(&error.code.as_str()))
-}
-
-/// Lists the documents, as they are read.
+/// Lists the documents, as they are read; only a page of them is in memory.
 pub(super) async fn run(
-    state: Option<StateArg>,
-    limit: Option<NonZeroU64>,
+    args: &ListArgs,
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
     check_embedded_file(config)?;
+    check_provider(args, config)?;
     let store = connect(config).await?;
-    let mut writer = Writer::new(surroundings.global.format, surroundings.clock.now());
-    let wanted = state.map(State::from);
-    let mut left = limit.map_or(u64::MAX, NonZeroU64::get);
+    let providers = Providers::of(config);
+    let shows_provider = config.store.mapping.provider.is_some();
+    let mut writer = Writer::new(surroundings.global.format, shows_provider, surroundings.clock.now());
+    let wanted: Vec<_> = args.state.iter().copied().map(StateNow::from).collect();
+    let mut left = args.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
     let mut after = None;
     loop {
         let page = store.list(after.as_ref(), PAGE).await?;
         after = page.next;
-        let listed = page.documents.into_iter().map(ListedDocument::from);
-        let chosen: Vec<_> = listed
-            .filter(|document| wanted.is_none_or(|wanted| document.state == wanted))
-            .take(usize::try_from(left).unwrap_or(usize::MAX))
-            .collect();
+        let mut chosen = Vec::new();
+        for document in page.documents {
+            if args.provider.as_ref().is_some_and(|name| document.provider.as_ref() != Some(name)) {
+                continue;
+            }
+            let document = ListedDocument::new(document, &providers);
+            writer.count(&document);
+            if wanted.is_empty() || wanted.contains(&document.state) {
+                chosen.push(document);
+            }
+        }
+        let cut = chosen.len() as u64 > left || (after.is_some() && chosen.len() as u64 == left);
+        chosen.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= chosen.len() as u64;
         let last = after.is_none() || left == 0;
-        if shown::write(&writer.page(&chosen, last)?)? == Reader::Gone || last {
+        let mut text = writer.page(&chosen)?;
+        if last {
+            text.push_str(&writer.end(cut)?);
+        }
+        if shown::write(&text)? == Reader::Gone || last {
             break;
         }
     }
-    if writer.documents == 0 {
-        let of_state = wanted.map_or_else(String::new, |state| format!(" in the state `{}`", state.word()));
-        tracing::info!("no documents{of_state} in {}", store.describe());
+    if writer.listed == 0 {
+        tracing::info!("no such documents in {}", store.describe());
     }
     Ok(Exit::Well)
+}
+
+/// Refuses `--provider` where no document can name one.
+fn check_provider(args: &ListArgs, config: &Config) -> Result<(), CommandError> {
+    if args.provider.is_none() || config.store.mapping.provider.is_some() {
+        return Ok(());
+    }
+    Err(CommandError::Usage(
+        "`--provider` chooses by the documents' provider field, and no field is mapped\nhint: leave `--provider` out, \
+         or set `documents.provider`"
+            .to_owned(),
+    ))
 }
 
 /// Puts pages into text, or into the parts of one JSON object.
 struct Writer {
     format: Format,
+    shows_provider: bool,
     now: Timestamp,
-    documents: u64,
+    listed: u64,
+    totals: Totals,
 }
 
 impl Writer {
-    const fn new(format: Format, now: Timestamp) -> Self {
-        Self { format, now, documents: 0 }
+    fn new(format: Format, shows_provider: bool, now: Timestamp) -> Self {
+        Self { format, shows_provider, now, listed: 0, totals: Totals::default() }
     }
 
-    fn page(&mut self, page: &[ListedDocument], last: bool) -> Result<String, CommandError> {
-        match self.format {
-            Format::Text => {
-                let mut text = String::new();
-                if self.documents == 0 && !page.is_empty() {
-                    text = shown::line(
-                        WIDTHS,
-                        ["STATE", "SINCE (UTC)", "DUE", "REFRESHED", "FAILURES", "LAST ERROR", "SUBJECT"],
-                    );
+    fn count(&mut self, document: &ListedDocument) {
+        self.totals.documents += 1;
+        *self.totals.states.entry(document.state).or_default() += 1;
+        self.totals.refused_once += u64::from(document.refused_once);
+    }
+
+    fn page(&mut self, page: &[ListedDocument]) -> Result<String, CommandError> {
+        let mut text = String::new();
+        for document in page {
+            match self.format {
+                Format::Text => {
+                    if self.listed == 0 {
+                        text.push_str(&self.line(COLUMNS.map(|(header, _)| header.to_owned())));
+                    }
+                    text.push_str(&self.line(document.cells(self.now)));
                 }
-                text.extend(page.iter().map(|document| document.line(self.now)));
-                self.documents += page.len() as u64;
-                Ok(text)
+                Format::Json => {
+                    text.push_str(if self.listed == 0 { "{\"documents\":[\n" } else { ",\n" });
+                    text.push_str(&json(document)?);
+                }
             }
-            Format::Json => {
-                let mut text = String::new();
-                for document in page {
-                    text.push_str(if self.documents == 0 { "{\"documents\":[\n" } else { ",\n" });
-                    text.push_str(&serde_json::to_string(document).map_err(|error| {
-                        CommandError::Internal(format!("a document can't be written as JSON: {error}"))
-                    })?);
-                    self.documents += 1;
-                }
-                if last {
-                    text.push_str(if self.documents == 0 { "{\"documents\":[]}\n" } else { "\n]}\n" });
-                }
-                Ok(text)
-            }
+            self.listed += 1;
         }
+        Ok(text)
+    }
+
+    /// What stands below the list; `cut` when `--limit` ended it.
+    fn end(&self, cut: bool) -> Result<String, CommandError> {
+        let totals = (!cut).then_some(&self.totals);
+        Ok(match self.format {
+            Format::Text => match totals {
+                Some(totals) => format!("{}{}\n", if self.listed == 0 { "" } else { "\n" }, totals.text()),
+                None => format!("\nthe list ends at `--limit {}`; the rest is not counted\n", self.listed),
+            },
+            Format::Json => {
+                let start = if self.listed == 0 { "{\"documents\":[" } else { "\n" };
+                format!("{start}],\"totals\":{}}}\n", json(&totals)?)
+            }
+        })
+    }
+
+    fn line(&self, cells: [String; 8]) -> String {
+        let columns =
+            COLUMNS.iter().zip(cells).filter(|((header, _), _)| self.shows_provider || *header != "PROVIDER");
+        let (widths, cells): (Vec<_>, Vec<_>) = columns.map(|((_, width), cell)| (*width, cell)).unzip();
+        shown::line(&widths, &cells)
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, CommandError> {
+    serde_json::to_string(value)
+        .map_err(|error| CommandError::Internal(format!("a document can't be written as JSON: {error}")))
+}
+
+impl Totals {
+    /// `300 documents: live 294 (2 refused_once), needs_login 6`
+    fn text(&self) -> String {
+        let state = |(state, count): (&StateNow, &u64)| {
+            let refused = match (state, self.refused_once) {
+                (StateNow::Live, 1..) => {
+                    format!(" ({} of them {})", self.refused_once, Reason::RefusedOnce.word())
+                }
+                _ => String::new(),
+            };
+            format!("{} {count}{refused}", state.as_str())
+        };
+        let states: Vec<_> = self.states.iter().map(state).collect();
+        let documents = shown::count(self.documents, "document");
+        if states.is_empty() { documents } else { format!("{documents}: {}", states.join(", ")) }
     }
 }
 
 impl ListedDocument {
-    fn line(&self, now: Timestamp) -> String {
+    fn cells(&self, now: Timestamp) -> [String; 8] {
         let due = match self.due_at {
-            _ if self.lease.as_ref().is_some_and(|lease| lease.until > now) => "claimed".to_owned(),
+            // No pass asks for it, whatever its date says.
+            _ if !self.state.is_asked() => shown::NOTHING.to_owned(),
+            _ if self.is_claimed(now) => "claimed".to_owned(),
             None => "now".to_owned(),
             Some(at) if at <= now => "now".to_owned(),
             at => shown::instant(at),
         };
-        let error = self.last_error.as_ref().map(|error| error.code.as_str());
-        let code = self.malformed.or(error).unwrap_or(shown::NOTHING);
-        shown::line(
-            WIDTHS,
-            [
-                self.state.word(),
-                &shown::instant(self.since),
-                &due,
-                &shown::instant(self.refreshed_at),
-                &self.failures.to_string(),
-                code,
-                self.subject.as_str(),
-            ],
-        )
+        [
+            self.state.as_str().to_owned(),
+            shown::instant(self.since),
+            due,
+            shown::instant(self.refreshed_at),
+            self.failures.to_string(),
+            self.trouble(now),
+            self.provider.as_deref().map_or_else(|| shown::NOTHING.to_owned(), shown::plain),
+            self.subject.to_string(),
+        ]
     }
-}
 
-impl From<TokenDocument> for ListedDocument {
-    fn from(document: TokenDocument) -> Self {
-        let state = state_now(&document);
-        // What was seen of an earlier token isn't true of this one.
-        let current = state == document.bookkeeping.state
-            && (state == State::Malformed || speaks_of_this_token(&document));
-        let TokenDocument { id, subject, provider, refresh_token, bookkeeping, .. } = document;
-        Self {
-            id,
-            subject,
-            provider,
-            state,
-            since: bookkeeping.since.filter(|_| current),
-            due_at: bookkeeping.due_at,
-            refreshed_at: bookkeeping.refreshed_at,
-            access_expires_at: bookkeeping.access_expires_at,
-            refresh_expires_at: bookkeeping.refresh_expires_at,
-            failures: if current { bookkeeping.failures } else { 0 },
-            last_error: bookkeeping.last_error.filter(|_| current),
-            malformed: refresh_token.err().map(|malformed| malformed.code()),
-            lease: bookkeeping.lease,
+    /// Why it isn't refreshed, in a few words.
+    fn trouble(&self, now: Timestamp) -> String {
+        let code = self.last_error.as_ref().map(|error| error.code.as_str());
+        if let Some(malformed) = self.malformed {
+            let meant = self.provider_meant.as_ref().map(|meant| format!(" (`{meant}`?)"));
+            return format!("{malformed}{}", meant.unwrap_or_default());
         }
-    }
-}
-
-impl From<StateArg> for State {
-    fn from(arg: StateArg) -> Self {
-        match arg {
-            StateArg::Live => Self::Live,
-            StateArg::NeedsLogin => Self::NeedsLogin,
-            StateArg::LostInFlight => Self::LostInFlight,
-            StateArg::Malformed => Self::Malformed,
+        match code {
+            None => shown::NOTHING.to_owned(),
+            Some(code) if self.refused_once => format!("{}: {code}", Reason::RefusedOnce.word()),
+            Some(code) if self.state.is_asked() && self.due_at.is_some_and(|at| at > now) => {
+                format!("put off: {code}")
+            }
+            Some(code) => code.to_owned(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::tests::{at, document, listed, marked};
     use super::*;
-    use crate::token::{Bookkeeping, RefreshToken};
+    use crate::token::{Bookkeeping, Evidence, Malformed, State};
 
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn document(token: Result<&str, Malformed>, bookkeeping: Bookkeeping) -> TokenDocument {
-        TokenDocument {
-            id: TokenId::from_extended_json("1"),
-            subject: Subject::new("ann@example.com"),
-            provider: None,
-            refresh_token: token.map(|token| RefreshToken::new(token.to_owned())),
-            access_token: None,
-            bookkeeping,
-        }
-    }
-
-    fn marked(state: State, code: &str, token: Option<&str>) -> Bookkeeping {
-        Bookkeeping {
-            state,
-            since: Some(at("2026-11-14T03:00:00Z")),
-            fingerprint: token.map(|token| RefreshToken::new(token.to_owned()).fingerprint()),
-            failures: 1,
-            last_error: Some(LastError {
-                class: "refused".into(),
-                code: code.into(),
-                http_status: Some(400),
-                at: at("2026-11-14T03:00:00Z"),
-                lost: None,
-            }),
-            ..Bookkeeping::default()
-        }
+    fn now() -> Timestamp {
+        at("2026-11-21T03:00:00Z")
     }
 
     #[test]
-    fn a_state_is_about_the_token_that_is_there_now() {
-        let refused = |token| marked(State::NeedsLogin, "invalid_grant", Some(token));
-        for (token, bookkeeping, state) in [
-            (Ok("a"), Bookkeeping::default(), State::Live),
-            (Ok("a"), refused("a"), State::NeedsLogin),
-            (Ok("b"), refused("a"), State::Live),
-            (Err(Malformed::Missing), refused("a"), State::Malformed),
-            (Err(Malformed::Missing), Bookkeeping::default(), State::Malformed),
-            (Ok("a"), marked(State::Malformed, "missing", None), State::Live),
-            (Ok("a"), marked(State::Malformed, "unknown_provider", None), State::Malformed),
-        ] {
-            let document = document(token, bookkeeping);
-            assert_eq!(state_now(&document), state, "{document:?}");
+    fn a_page_behind_another_has_no_second_header_and_all_are_counted_at_the_end() {
+        let due_at = Some(at("2026-11-21T03:15:00Z"));
+        let refused = Bookkeeping { due_at, ..marked(State::Live, "invalid_grant", Some("a")) };
+        let mut away = Bookkeeping { due_at, ..marked(State::Live, "http_503", Some("a")) };
+        if let Some(error) = &mut away.last_error {
+            error.class = Evidence::Transient.into();
         }
-        let listed = ListedDocument::from(document(Ok("b"), refused("a")));
-        assert_eq!((listed.since, listed.failures, listed.last_error), (None, 0, None));
-    }
-
-    #[test]
-    fn a_page_behind_another_has_no_second_header() {
         let page = [
-            ListedDocument::from(document(Ok("a"), marked(State::NeedsLogin, "invalid_grant", Some("a")))),
-            ListedDocument::from(document(Err(Malformed::Null), Bookkeeping::default())),
+            listed(document(Ok("a"), marked(State::NeedsLogin, "invalid_grant", Some("a")))),
+            listed(document(Ok("a"), refused)),
+            listed(document(Ok("a"), away)),
+            listed(document(Ok("a"), Bookkeeping::default())),
+            listed(document(Err(Malformed::Null), Bookkeeping::default())),
         ];
-        let mut writer = Writer::new(Format::Text, at("2026-11-21T03:00:00Z"));
-        let text = [writer.page(&page, false).unwrap(), writer.page(&page[1..], true).unwrap()].concat();
-        insta::assert_snapshot!(text);
+        let mut writer = Writer::new(Format::Text, false, now());
+        for document in &page {
+            writer.count(document);
+        }
+        let pages =
+            [writer.page(&page).unwrap(), writer.page(&page[4..]).unwrap(), writer.end(false).unwrap()];
+        insta::assert_snapshot!(pages.concat());
     }
 
     #[test]
-    fn pages_make_one_json_object() {
-        let page = [ListedDocument::from(document(Ok("a"), Bookkeeping::default()))];
+    fn a_provider_that_is_not_configured_is_shown_with_the_one_that_was_meant() {
+        let slip = ListedDocument {
+            provider: Some("Xero".to_owned()),
+            provider_meant: Some("xero".to_owned()),
+            malformed: Some("unknown_provider"),
+            state: StateNow::Malformed,
+            ..listed(document(Ok("a"), Bookkeeping::default()))
+        };
+        let mut writer = Writer::new(Format::Text, true, now());
+        let text = writer.page(&[slip]).unwrap();
+        let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row[..4], ["malformed", "-", "-", "-"]);
+        assert_eq!(row[5..], ["unknown_provider", "(`xero`?)", "Xero", "ann@example.com"]);
+    }
+
+    #[test]
+    fn pages_make_one_json_object_with_the_totals() {
+        let page = [listed(document(Ok("a"), Bookkeeping::default()))];
         for (pages, documents) in [(&[&page[..], &page[..]][..], 2), (&[&[][..]], 0), (&[&page[..], &[]], 1)]
         {
-            let mut writer = Writer::new(Format::Json, at("2026-11-21T03:00:00Z"));
+            let mut writer = Writer::new(Format::Json, false, now());
             let mut text = String::new();
-            for (index, page) in pages.iter().enumerate() {
-                text.push_str(&writer.page(page, index + 1 == pages.len()).unwrap());
+            for page in pages {
+                for document in *page {
+                    writer.count(document);
+                }
+                text.push_str(&writer.page(page).unwrap());
             }
+            text.push_str(&writer.end(false).unwrap());
             let json: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(json["documents"].as_array().unwrap().len(), documents, "{text}");
+            assert_eq!(json["totals"]["documents"], documents);
         }
+    }
+
+    #[test]
+    fn a_list_that_a_limit_has_cut_counts_nothing() {
+        let page = [listed(document(Ok("a"), Bookkeeping::default()))];
+        let mut writer = Writer::new(Format::Json, false, now());
+        let text = [writer.page(&page).unwrap(), writer.end(true).unwrap()].concat();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(json["totals"].is_null(), "{text}");
     }
 }
