@@ -89,6 +89,17 @@ pub fn sqlite_path(url: &str) -> Option<&str> {
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
+/// The hosts of a MongoDB URL, `db1:27017,db2`, and what follows them up to the options: `/logins`, `/` or nothing.
+///
+/// Cut as the driver cuts it: the options begin at the first `?`, and only the `@` before them ends the password.
+/// Cosmos DB has `@` in an option (`appName=@account@`).
+pub(crate) fn hosts_and_path(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let before_options = rest.split('?').next().unwrap_or_default();
+    let after_password = before_options.rsplit_once('@').map_or(before_options, |(_, hosts)| hosts);
+    after_password.split_at(after_password.find('/').unwrap_or(after_password.len()))
+}
+
 /// A collection of token documents.
 ///
 /// Every method must run to completion once polled; a caller that wants a bound spawns it and bounds the handle.

@@ -6,7 +6,7 @@ use super::{
     layers::Layers,
     secret::{self, Places},
 };
-use crate::store::{StoreSettings, mapping::Mapping, sqlite_path};
+use crate::store::{StoreSettings, hosts_and_path, mapping::Mapping, sqlite_path};
 use std::path::Path;
 
 /// The file of the embedded store, in the state directory.
@@ -58,7 +58,7 @@ fn check_sqlite(layers: &Layers, path: &str, at: &str, mapping: &Mapping) -> Res
 
 /// Takes a URL with a known scheme and a host, and asks for a database. The rest is the driver's to read.
 fn check_mongodb(url: &str, at: &str, database: Option<&str>) -> Result<(), ConfigError> {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let Some((scheme, _)) = url.split_once("://") else {
         return Err(refused_url(at, "a text without a scheme"));
     };
     if !matches!(scheme, "mongodb" | "mongodb+srv") {
@@ -67,13 +67,11 @@ fn check_mongodb(url: &str, at: &str, database: Option<&str>) -> Result<(), Conf
         let found = if plain { format!("a URL that starts with `{scheme}://`") } else { "no URL".to_owned() };
         return Err(refused_url(at, &found));
     }
-    let behind_password = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
-    let (hosts, path) = behind_password.split_once('/').unwrap_or((behind_password, ""));
-    if hosts.is_empty() || hosts.starts_with('?') {
+    let (hosts, path) = hosts_and_path(url);
+    if hosts.is_empty() {
         return Err(refused_url(at, &format!("`{scheme}://` without a host")));
     }
-    let named = path.split('?').next().unwrap_or_default();
-    if database.is_none() && named.is_empty() {
+    if database.is_none() && path.trim_start_matches('/').is_empty() {
         return Err(ConfigError::Missing {
             problem: format!("the store's URL ({at}) names no database"),
             key: "store.database".to_owned(),

@@ -1,7 +1,7 @@
 //! From the settings to the driver's options; nothing of the URL but the hosts ever leaves this file.
 
 use super::failure;
-use crate::store::{StoreError, StoreSettings};
+use crate::store::{StoreError, StoreSettings, hosts_and_path};
 use bson::Document;
 use mongodb::{
     error::ErrorKind,
@@ -40,8 +40,8 @@ pub(super) struct Options {
 
 /// Reads the URL (and the DNS, for `mongodb+srv`).
 pub(super) async fn options(settings: &StoreSettings, concurrency: usize) -> Result<Options, StoreError> {
-    let url = settings.url.expose_secret().to_owned();
-    let hosts = hosts(&url);
+    let url = settings.url.expose_secret();
+    let hosts = hosts_and_path(url).0.to_owned();
     let Ok(mut url) = ConnectionString::parse(url) else {
         return Err(StoreError::Settings(EXPECTED_URL.to_owned()));
     };
@@ -62,13 +62,6 @@ pub(super) async fn options(settings: &StoreSettings, concurrency: usize) -> Res
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
     Ok(Options { driver: options, hosts, longest_wait })
-}
-
-/// The hosts that a URL names: what stands behind the last `@` and before the path.
-fn hosts(url: &str) -> String {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
-    rest.split(['/', '?']).next().unwrap_or_default().to_owned()
 }
 
 /// Reads the extra filter.
@@ -96,9 +89,12 @@ mod tests {
             ("mongodb+srv://user:s3cret@cluster.example.net/", "cluster.example.net"),
             ("mongodb://localhost?x=1", "localhost"),
             ("mongodb://user:s3@cret@db1", "db1"),
+            ("mongodb://user:s3/cret@db1/x", "db1"),
+            ("mongodb://127.0.0.1:1/?replicaSet=rs&retrywrites=false&appName=@myaccount@", "127.0.0.1:1"),
+            ("mongodb://user:s3@cret@db1/logins?appName=@myaccount@", "db1"),
             ("nonsense", ""),
         ] {
-            assert_eq!(hosts(url), shown);
+            assert_eq!(hosts_and_path(url).0, shown);
         }
     }
 
