@@ -4,6 +4,7 @@
 //! default. This module is the only reader of the environment.
 
 mod checks;
+mod env_file;
 pub mod environment;
 mod error;
 mod file;
@@ -32,6 +33,7 @@ use crate::{
 use environment::Variables;
 use layers::{Layer, Layers};
 use secrecy::ExposeSecret as _;
+use secret::SettingsFile;
 use serde::Deserialize;
 use std::{
     io::ErrorKind,
@@ -162,10 +164,10 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]: usage, exit code 2.
     pub fn load(inputs: &Inputs, need: Need, now: Timestamp) -> Result<Self, ConfigError> {
-        let mut sources = Vec::new();
-        let layers = gather(inputs, &mut sources)?;
+        let mut files = Vec::new();
+        let layers = gather(inputs, &mut files)?;
         let credentials = environment::path(&inputs.variables, "CREDENTIALS_DIRECTORY");
-        let mut warnings = Vec::new();
+        let mut warnings = secret::open_file_warnings(&layers, &files);
 
         let state_dir = state_dir(&layers, inputs)?;
         let store = store::build(&layers, &state_dir, credentials.as_deref(), &mut warnings)?;
@@ -188,12 +190,14 @@ impl Config {
             max_retries_per_pass: layers.defaulted("max_retries_per_pass"),
             log: LogSettings { format: layers.defaulted("log.format"), level: layers.defaulted("log.level") },
             warnings,
-            sources,
+            sources: files.iter().map(|file| file.shown.clone()).collect(),
         };
         checks::check_log_level(&layers, &config.log.level)?;
         match need {
             Need::Store => Ok(config),
-            Need::Provider => config.with_providers(&layers, credentials.as_deref(), now),
+            Need::Provider => {
+                config.with_providers(&layers, credentials.as_deref(), &looked_for(inputs, &files), now)
+            }
         }
     }
 
@@ -201,9 +205,10 @@ impl Config {
         mut self,
         layers: &Layers,
         credentials: Option<&Path>,
+        looked_for: &str,
         now: Timestamp,
     ) -> Result<Self, ConfigError> {
-        let registrations = providers::build(layers, credentials)?;
+        let registrations = providers::build(layers, credentials, looked_for)?;
         for registration in &registrations {
             checks::check_lease(layers, self.lease, registration)?;
             let chances = checks::check_chances(layers, &self.schedule, self.renew_after, registration, now)?;
@@ -217,18 +222,31 @@ impl Config {
     }
 }
 
-/// Lays all layers over each other, weakest first, and notes which files were read.
-fn gather(inputs: &Inputs, sources: &mut Vec<String>) -> Result<Layers, ConfigError> {
+/// Where settings files were looked for, for a person who has put them somewhere else.
+fn looked_for(inputs: &Inputs, files: &[SettingsFile]) -> String {
+    let here = inputs.working_directory.display();
+    let part = |layer: Layer, none: String| {
+        let read = files.iter().find(|file| file.layer == layer);
+        read.map_or(none, |file| format!("`{}` was read", file.shown))
+    };
+    let there = inputs.system_file.parent().unwrap_or(Path::new("/")).display();
+    let env_file = part(Layer::EnvFile, format!("no `.env` in {here}"));
+    let file = part(Layer::File, format!("no `{FILE_NAME}` in {here} or {there}"));
+    format!("{env_file}, {file}")
+}
+
+/// Lays all layers over each other, weakest first, and notes which files were read, strongest first.
+fn gather(inputs: &Inputs, files: &mut Vec<SettingsFile>) -> Result<Layers, ConfigError> {
     let mut layers = Layers::of_defaults(&inputs.working_directory)?;
     if let Some((path, text)) = read_file(inputs)? {
         let shown = shown(&path, inputs);
         file::lay(&mut layers, &path, &shown, &text)?;
-        sources.insert(0, shown);
+        files.insert(0, SettingsFile { layer: Layer::File, path, shown });
     }
     let env_file = inputs.working_directory.join(".env");
     if let Some(text) = read_if_there(&env_file)? {
-        environment::lay_file(&mut layers, &env_file, &text)?;
-        sources.insert(0, ".env".to_owned());
+        env_file::lay(&mut layers, &env_file, &text)?;
+        files.insert(0, SettingsFile { layer: Layer::EnvFile, path: env_file, shown: ".env".to_owned() });
     }
     environment::lay(&mut layers, &inputs.variables)?;
     for (name, value) in &inputs.flags {

@@ -1,15 +1,11 @@
-//! The environment and `.env`. Nothing here writes to the process's environment.
+//! The environment. Nothing here writes to the process's environment.
 
 use super::{
     error::ConfigError,
     keys::{self, KEYS, Key, PREFIX, PROVIDERS, Place, TEST_PREFIX},
     layers::{Layer, Layers},
 };
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 /// The variable that names a point of [`crate::kill_point`], and how many times it is reached: `AnswerReceived:3`.
 const KILL_AT: &str = "EVERGRANT_TEST_KILL_AT";
@@ -46,49 +42,31 @@ pub(super) fn lay(layers: &mut Layers, variables: &Variables) -> Result<(), Conf
             return Err(ConfigError::Syntax { at, problem, hint: None });
         };
         if let Some((dotted, key)) = key_of(name, layers, Layer::Environment, &at)? {
+            if has_outer_quotes(value) {
+                return Err(ConfigError::Syntax {
+                    at,
+                    problem: format!("the value of `{name}` begins and ends with a quote"),
+                    hint: Some(
+                        "`docker run --env-file` keeps quotes, and so does a Kubernetes Secret: remove them; a secret \
+                         that really has them can come from a file (`…_FILE`)"
+                            .to_owned(),
+                    ),
+                });
+            }
             layers.lay_text(&dotted, key, value, Layer::Environment, &at)?;
         }
     }
     Ok(())
 }
 
-/// Lays `.env` over the layers; variables of others in it are left alone.
-pub(super) fn lay_file(layers: &mut Layers, path: &Path, text: &str) -> Result<(), ConfigError> {
-    let shown = path.file_name().map_or_else(|| ".env".into(), |name| name.to_string_lossy());
-    let text = text.trim_start_matches('\u{feff}');
-    let mut lines = Lines { text, next: 0 };
-    let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    for item in dotenvy::Iter::new(text.as_bytes()) {
-        let (name, value) = item.map_err(|error| lines.syntax_error(&shown, &error))?;
-        let line = lines.find(&name);
-        if !name.starts_with(PREFIX) {
-            continue;
-        }
-        let at = format!("{shown} line {line}");
-        let Some((dotted, key)) = key_of(&name, layers, Layer::EnvFile, &at)? else { continue };
-        if key.kind.is_secret() && lines.has_bare_dollar(line) {
-            return Err(ConfigError::Syntax {
-                at,
-                problem: format!("`{name}` has a `$` that would be replaced by a variable's value"),
-                hint: Some("put the value in single quotes: then it is taken as it stands".to_owned()),
-            });
-        }
-        if let Some((_, earlier)) = seen.get(&name).filter(|(earlier, _)| *earlier != value) {
-            return Err(ConfigError::Contradiction {
-                first: format!("`{name}` ({shown} line {earlier})"),
-                second: format!("`{name}` ({at})"),
-                reason: "one variable has two values".to_owned(),
-                hint: "remove one of the two lines".to_owned(),
-            });
-        }
-        layers.lay_text(&dotted, key, &value, Layer::EnvFile, &at)?;
-        seen.insert(name, (value, line));
-    }
-    Ok(())
+/// Does the value stand in quotes that whoever set the variable took for syntax?
+fn has_outer_quotes(value: &str) -> bool {
+    let inner = |quote: char| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    inner('\'') || inner('"')
 }
 
 /// The dotted name and the key that a variable stands for; `None` for one that isn't a setting.
-fn key_of(
+pub(super) fn key_of(
     name: &str,
     layers: &mut Layers,
     layer: Layer,
@@ -140,54 +118,4 @@ fn is_service_link(name: &str) -> bool {
             rest.is_empty()
                 || rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         })
-}
-
-/// The lines of `.env`, to find the one that a variable stands in: the library doesn't say.
-struct Lines<'a> {
-    text: &'a str,
-    /// Index of the first line that wasn't passed yet.
-    next: usize,
-}
-
-impl Lines<'_> {
-    /// The line of the next assignment to `name`, from 1 on.
-    fn find(&mut self, name: &str) -> usize {
-        let assigns = |line: &str| {
-            let line = line.trim_start();
-            let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-            line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        let found = self.text.lines().enumerate().skip(self.next).find(|(_, line)| assigns(line));
-        if let Some((index, _)) = found {
-            self.next = index + 1;
-        }
-        self.next
-    }
-
-    /// Has the value in this line a `$` that isn't in single quotes, isn't escaped and isn't a plain `${NAME}`?
-    fn has_bare_dollar(&self, line: usize) -> bool {
-        let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let value = text.split_once('=').map_or("", |(_, value)| value.trim());
-        !value.starts_with('\'')
-            && value
-                .match_indices('$')
-                .any(|(index, _)| !value[..index].ends_with('\\') && !value[index + 1..].starts_with('{'))
-    }
-
-    /// The library's error without the text that it quotes.
-    fn syntax_error(&self, shown: &str, error: &dotenvy::Error) -> ConfigError {
-        let line = match error {
-            dotenvy::Error::LineParse(quoted, _) => {
-                let start = quoted.lines().next().unwrap_or_default();
-                let mut rest = self.text.lines().enumerate().skip(self.next);
-                rest.find(|(_, line)| line.trim_end().ends_with(start.trim_end())).map(|(index, _)| index + 1)
-            }
-            _ => None,
-        };
-        ConfigError::Syntax {
-            at: line.map_or_else(|| shown.to_owned(), |line| format!("{shown} line {line}")),
-            problem: "expected `NAME=value`".to_owned(),
-            hint: Some("a value with spaces, `#` or quotes in it stands in single quotes".to_owned()),
-        }
-    }
 }

@@ -71,20 +71,25 @@ pub(super) fn names(layers: &Layers) -> Vec<String> {
     if named.is_empty() { layers.text("provider").into_iter().collect() } else { named }
 }
 
-/// Every provider of the configuration; `credentials` is systemd's directory.
-pub(super) fn build(layers: &Layers, credentials: Option<&Path>) -> Result<Vec<Registration>, ConfigError> {
+/// Every provider of the configuration; `credentials` is systemd's directory, `looked_for` which settings files there
+/// were, in words.
+pub(super) fn build(
+    layers: &Layers,
+    credentials: Option<&Path>,
+    looked_for: &str,
+) -> Result<Vec<Registration>, ConfigError> {
     let names = layers.provider_names();
     if names.is_empty() {
-        return Ok(vec![build_one(layers, only_scope(layers)?, credentials)?]);
+        return Ok(vec![build_one(layers, only_scope(layers, looked_for)?, credentials)?]);
     }
     check_names(layers, &names)?;
     names.iter().map(|name| build_one(layers, named_scope(layers, name)?, credentials)).collect()
 }
 
 /// The only provider, from the keys at the top.
-fn only_scope(layers: &Layers) -> Result<Scope, ConfigError> {
+fn only_scope(layers: &Layers, looked_for: &str) -> Result<Scope, ConfigError> {
     let name = layers.text("provider").ok_or_else(|| ConfigError::Missing {
-        problem: "no provider is configured".to_owned(),
+        problem: format!("no provider is configured ({looked_for})"),
         key: "provider".to_owned(),
         variable: keys::variable("provider"),
         what: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
@@ -135,15 +140,14 @@ fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), Conf
 /// Refuses keys at the top beside named providers, names that share a variable, and documents that can't choose.
 fn check_names(layers: &Layers, names: &[String]) -> Result<(), ConfigError> {
     let table = |name: &String| layers.quoted_provider(name);
-    let mut at_top = KEYS.iter().filter(|key| key.place == Place::Provider || key.name == "provider");
-    if let Some(key) = at_top.find(|key| layers.is_set(key.name)) {
-        let moved =
-            format!("{PROVIDERS}.{}.{}", names[0], if key.name == "provider" { "profile" } else { key.name });
+    let of_only_one = KEYS.iter().filter(|key| key.place == Place::Provider || key.name == "provider");
+    let at_top: Vec<_> = of_only_one.map(|key| key.name).filter(|key| layers.is_set(key)).collect();
+    if let Some(first) = at_top.first() {
         return Err(ConfigError::Contradiction {
-            first: layers.quoted(key.name),
+            first: layers.quoted(first),
             second: table(&names[0]),
             reason: "a key at the top is about the only provider".to_owned(),
-            hint: format!("use `{moved}`, or `{}` in the environment", keys::variable(&moved)),
+            hint: into_tables(layers, &at_top, names),
         });
     }
     for (index, name) in names.iter().enumerate() {
@@ -169,6 +173,26 @@ fn check_names(layers: &Layers, names: &[String]) -> Result<(), ConfigError> {
         });
     }
     Ok(())
+}
+
+/// Where the keys at the top belong, once there are named providers: to the provider that `provider` names at the top.
+fn into_tables(layers: &Layers, at_top: &[&str], names: &[String]) -> String {
+    let moved: Vec<_> = at_top.iter().copied().filter(|key| *key != "provider").collect();
+    let own = layers.text("provider");
+    let owners: Vec<&str> =
+        own.as_deref().map_or_else(|| names.iter().map(String::as_str).collect(), |own| vec![own]);
+    let joined = |words: Vec<String>, by: &str| words.join(by);
+    let tables = joined(owners.iter().map(|name| format!("`[{PROVIDERS}.{name}]`")).collect(), " or ");
+    let remove = if own.is_some() { "remove `provider`" } else { "" };
+    let Some(first) = moved.first() else {
+        return format!("{remove}, and set its keys in {tables}");
+    };
+    let keys = joined(moved.iter().map(|key| format!("`{key}`")).collect(), ", ");
+    let variable = |name: &&str| format!("`{}`", keys::variable(&format!("{PROVIDERS}.{name}.{first}")));
+    let variables = joined(owners.iter().map(variable).collect(), " or ");
+    let whose = if own.is_none() && owners.len() > 1 { ", whichever they are about" } else { "" };
+    let and = if remove.is_empty() { String::new() } else { format!(", and {remove}") };
+    format!("move {keys} from the top into {tables}{whose} (in the environment {variables}){and}")
 }
 
 fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Result<Registration, ConfigError> {

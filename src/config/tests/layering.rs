@@ -160,6 +160,30 @@ fn quotes_in_an_env_file_are_the_shells() {
 }
 
 #[test]
+fn another_programs_lines_in_an_env_file_are_its_own_affair() {
+    let ours = "EVERGRANT_CLIENT_ID=${HOST}-id\nEVERGRANT_DOCUMENTS_FILTER='{\n\"active\": true}'";
+    for theirs in [
+        "APS_CLIENT_ID=abc def",
+        "NOTE=don't",
+        "NOTE=\"not closed",
+        "no assignment at all",
+        "KEY=\"-----BEGIN KEY-----\nMIIE/+=\n-----END KEY-----\"",
+        "1=2\n= =\n'\n\"",
+        "A=b\\",
+    ] {
+        let text = format!("HOST=a\n{theirs}\n{ours}\n{theirs}\nEVERGRANT_RATE=7/s ");
+        let setup = Setup::minimal().without("EVERGRANT_CLIENT_ID").env_file(&text);
+        let config = setup.load();
+        assert_eq!(config.providers[0].client_id, "a-id", "{theirs}");
+        assert_eq!(config.providers[0].profile.rate.unwrap().to_string(), "7/s", "{theirs}");
+        assert_eq!(config.store.mapping.filter.as_deref(), Some("{\n\"active\": true}"), "{theirs}");
+        let wrong = format!("{theirs}\nEVERGRANT_RATE=fast\n");
+        let line = 1 + theirs.lines().count();
+        assert_tells(&Setup::minimal().env_file(&wrong).refused(), &[&format!(".env line {line}: `rate`")]);
+    }
+}
+
+#[test]
 fn the_state_directory_follows_systemd_then_xdg_then_home() {
     let setup = Setup::minimal();
     let setup = setup.variable("XDG_STATE_HOME", "/xdg");

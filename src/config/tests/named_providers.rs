@@ -100,6 +100,18 @@ fn what_is_ambiguous_among_providers_is_refused() {
             "`[providers.autodesk]` (evergrant.toml line 4)",
         ],
     );
+    let xero = "[providers.xero]\nprofile = \"generic\"\nclient_id = \"two\"";
+    let beside = Setup::minimal().file(xero).refused();
+    assert_tells(
+        &beside,
+        &[
+            "`provider = \"autodesk\"`",
+            "hint: move `client_id`, `client_secret` from the top into `[providers.autodesk]`",
+            "`EVERGRANT_PROVIDERS_AUTODESK_CLIENT_ID`",
+            "and remove `provider`",
+        ],
+    );
+    assert!(!beside.contains("EVERGRANT_PROVIDERS_XERO"), "those keys are the other provider's: {beside}");
     let at_top = Setup::bare().file(TWO).variable("EVERGRANT_CLIENT_SECRET", CANARY).refused();
     assert_tells(&at_top, &["`client_secret` (environment", "`EVERGRANT_PROVIDERS_AUTODESK_CLIENT_SECRET`"]);
     let unmapped = Setup::bare().file(&TWO.replace("documents.provider = \"idp\"", "")).refused();

@@ -127,6 +127,10 @@ fn an_env_file_that_cannot_be_read_is_refused_with_its_line() {
         ("EVERGRANT_RATE\n", &[".env line 1: expected `NAME=value`"]),
         ("EVERGRANT_RATE=fast\n", &[".env line 1: `rate` is the text `fast`"]),
         ("EVERGRANT_RATE=1/s\nX=1\nEVERGRANT_RATE=2/s\n", &["(.env line 1)", "(.env line 3)", "two values"]),
+        (
+            "X=a b\nEVERGRANT_TIMEZONE=Europe / Berlin\n",
+            &[".env line 2: ", "`EVERGRANT_TIMEZONE` can't be read"],
+        ),
     ] {
         assert_tells(&Setup::minimal().without("EVERGRANT_CLIENT_SECRET").env_file(text).refused(), parts);
     }
@@ -200,6 +204,55 @@ fn urls_are_refused_without_showing_a_password() {
         .variable("EVERGRANT_STORE_DATABASE", "logins")
         .load();
     assert_eq!(named.store.database.as_deref(), Some("logins"));
+}
+
+#[test]
+fn quotes_that_docker_keeps_are_refused_by_the_name_of_their_variable() {
+    for (name, value) in [
+        ("EVERGRANT_STORE_URL", format!("'mongodb://u:{CANARY}@db1/logins'")),
+        ("EVERGRANT_CLIENT_SECRET", format!("\"{CANARY}\"")),
+        ("EVERGRANT_SCHEDULE", "'0 3 * * *'".to_owned()),
+    ] {
+        let told = Setup::minimal().variable(name, &value).refused();
+        assert_tells(
+            &told,
+            &[
+                &format!("the value of `{name}` begins and ends with a quote"),
+                "hint: `docker run --env-file` keeps",
+            ],
+        );
+    }
+    let unmatched = Setup::minimal().variable("EVERGRANT_CLIENT_ID", "'id\"");
+    assert_eq!(unmatched.load().providers[0].client_id, "'id\"");
+}
+
+#[test]
+fn an_at_sign_among_the_options_of_a_url_ends_no_password() {
+    for url in [
+        format!("mongodb://account:{CANARY}@db1:10255/logins?ssl=true&appName=@account@"),
+        "mongodb://127.0.0.1:1/logins?replicaSet=rs&appName=@account@".to_owned(),
+        "mongodb://127.0.0.1:1/logins?appName=@a/b@".to_owned(),
+    ] {
+        Setup::minimal().variable("EVERGRANT_STORE_URL", &url).load();
+    }
+    let url = "mongodb://127.0.0.1:1/?appName=@account@";
+    assert_tells(&Setup::minimal().variable("EVERGRANT_STORE_URL", url).refused(), &["names no database"]);
+}
+
+#[test]
+fn without_a_provider_it_is_told_where_settings_were_looked_for() {
+    let bare = Setup::bare();
+    let here = bare.directory.path().display().to_string();
+    let told = bare.refused();
+    assert_tells(
+        &told,
+        &[
+            &format!("no `.env` in {here}, no `evergrant.toml` in {here} or {here}/etc"),
+            "`EVERGRANT_PROVIDER`",
+        ],
+    );
+    let told = Setup::bare().env_file("OTHER=1\n").refused();
+    assert_tells(&told, &["no provider is configured (`.env` was read, no `evergrant.toml` in "]);
 }
 
 #[test]

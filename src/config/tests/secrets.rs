@@ -81,6 +81,55 @@ fn two_sources_of_one_layer_an_empty_one_and_a_missing_file_are_refused() {
 }
 
 #[test]
+fn what_an_editor_leaves_around_a_secret_is_named() {
+    let file = |text: &str| {
+        Setup::minimal()
+            .without("EVERGRANT_CLIENT_SECRET")
+            .write("mounted", text)
+            .variable("EVERGRANT_CLIENT_SECRET_FILE", "mounted")
+    };
+    for (text, part) in [
+        (format!("\u{feff}{CANARY}\n"), "begins with a byte order mark"),
+        (format!("{CANARY} \n"), "ends with a blank"),
+        (format!(" {CANARY}"), "begins with a blank"),
+    ] {
+        assert_tells(&file(&text).refused(), &["mounted`, named by", part, "hint: write the file again"]);
+    }
+    assert_eq!(secret_of(&file("a secret\r\n")), "a secret");
+    let url = Setup::minimal()
+        .without("EVERGRANT_STORE_URL")
+        .write("url", "\u{feff}mongodb://db/logins\n")
+        .variable("EVERGRANT_STORE_URL_FILE", "url");
+    assert_tells(&url.refused(), &["`store.url` is a text that begins with a byte order mark"]);
+}
+
+#[test]
+fn a_settings_file_with_a_secret_that_everybody_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let in_file = format!("client_secret = \"{CANARY}\"");
+    let in_env_file =
+        format!("EVERGRANT_STORE_URL=mongodb://u:{CANARY}@db1/logins\nEVERGRANT_CLIENT_SECRET={CANARY}");
+    let open = || Setup::minimal().without("EVERGRANT_CLIENT_SECRET").without("EVERGRANT_STORE_URL");
+    let at_home = "EVERGRANT_STORE_URL=mongodb://db1/logins\n";
+    for (setup, name, held) in [
+        (open().file(&in_file).env_file(at_home), FILE_NAME, "`client_secret`"),
+        (open().env_file(&in_env_file), ".env", "`client_secret` and `store.url`"),
+    ] {
+        let path = setup.path(name);
+        for (mode, warned) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let warnings = setup.load().warnings;
+            let expected = format!("can read `{}`, which holds {held}\nhint: chmod 600 ", path.display());
+            let found = warnings.iter().any(|warning| warning.contains(&expected));
+            assert_eq!(found, warned, "{mode:o}: {warnings:?}");
+            assert!(!warnings.iter().any(|warning| warning.contains(CANARY)));
+        }
+    }
+    let without = Setup::minimal().file("rate = \"1/s\"").load();
+    assert!(!without.warnings.iter().any(|warning| warning.contains("chmod")), "it holds no secret");
+}
+
+#[test]
 fn a_secret_on_the_command_line_is_warned_of() {
     let config = Setup::minimal().flag("client_secret", CANARY).load();
     assert!(
