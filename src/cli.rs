@@ -91,7 +91,17 @@ pub enum Command {
     Providers(ProvidersCommand),
     /// Run a local OAuth provider for rehearsals, with rotation, limits and faults.
     #[command(
-        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s"
+        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s\n\n\
+                      Endpoints beside /token:\n  \
+                      GET  /users                  all users as token documents, one a line\n  \
+                      POST /users?count=N          make N more users, and print them\n  \
+                      POST /control/login/USER     a new login: a new pair, printed\n  \
+                      POST /control/revoke/USER    end a login: its tokens are refused from now on\n  \
+                      GET  /control/faults         the fault script; POST sets another one\n  \
+                      GET  /ledger                 what happened, in numbers\n  \
+                      GET  /ledger/users           each user, one a line\n  \
+                      GET  /ledger/tokens          each refresh token that was handed out, one a line\n  \
+                      POST /ledger/audit           documents in, and how many hold the newest token out"
     )]
     Sandbox(SandboxArgs),
     /// Refresh 1,000 made-up users at a local provider, and check the result against its ledger.
@@ -257,9 +267,12 @@ pub struct SandboxArgs {
     /// So many of them have a dead refresh token.
     #[arg(long, default_value_t = 0)]
     pub dead: usize,
-    /// Seed of tokens and faults: the same seed and the same requests give the same answers.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of tokens and faults: the same seed and the same requests give the same answers [default: random, printed].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write the users as token documents into this file, one JSON object a line, for `mongoimport` or `tokens import`.
+    #[arg(long, value_name = "FILE")]
+    pub documents: Option<PathBuf>,
     /// What happens to a redeemed refresh token.
     #[arg(long, value_enum, default_value_t = RotationArg::Rotate)]
     pub rotation: RotationArg,

@@ -196,6 +196,19 @@ impl Sandbox {
         (0..ledger.user_count()).filter_map(|position| ledger.seeded_user(position)).collect()
     }
 
+    /// Writes every user as a token document, a line each, as `GET /users` does.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_documents(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let seed = self.shared.config.seed;
+        for (position, user) in self.users().into_iter().enumerate() {
+            serde_json::to_writer(&mut *out, &routes::Document::new(seed, position, user))?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
     /// Adds `count` users, numbered on, each with a first login.
     #[expect(clippy::must_use_candidate, reason = "called for its effect as often as for its result")]
     pub fn add_users(&self, count: usize) -> Vec<SeededUser> {

@@ -8,9 +8,13 @@ use crate::sandbox::{LedgerSummary, RateLimit, Reuse, Rotation, Sandbox, Sandbox
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+mod text;
 
 /// What `sandbox --format json` prints once it listens; the ledger is at `ledger_url`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,14 +33,21 @@ pub struct Listening {
     pub client_secret: String,
     /// Users at the start.
     pub users: usize,
+    /// The seed of tokens and faults: `--seed` repeats it.
+    pub seed: u64,
+    /// The file that the users were written into, with `--documents`.
+    pub documents: Option<PathBuf>,
     /// The variables that make Evergrant refresh at this sandbox, in a store of its own.
     pub environment: BTreeMap<String, String>,
+    /// The same with Autodesk's profile, for a rehearsal over a MongoDB.
+    pub environment_autodesk: BTreeMap<String, String>,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
 pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     surroundings.start_logging();
     let listen = args.listen;
+    let documents = args.documents.as_deref().map(absolute).transpose()?;
     let config = sandbox_config(args, surroundings.clock.clone())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::io("listen to signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::io("listen to signals"))?;
@@ -46,8 +57,11 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
         )),
         _ => CommandError::io(format!("listen on {listen}"))(error),
     })?;
-    let listening = Listening::new(&sandbox);
-    surroundings.print(&listening_text(&listening, &sandbox), &listening)?;
+    if let Some(file) = &documents {
+        write_documents(&sandbox, file)?;
+    }
+    let listening = Listening::new(&sandbox, documents);
+    surroundings.print(&text::listening(&listening, &sandbox), &listening)?;
     let stop = async {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -62,6 +76,19 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
         Format::Json => tracing::info!("{}", ledger_text(&ledger)),
     }
     Ok(Exit::Well)
+}
+
+fn absolute(file: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(file).map_err(CommandError::io(format!("use the path `{}`", file.display())))
+}
+
+/// Writes the users as token documents, a line each; only this user may read them, as with real ones.
+fn write_documents(sandbox: &Sandbox, file: &Path) -> Result<(), CommandError> {
+    let failed = || CommandError::io(format!("write `{}`", file.display()));
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(file).map_err(failed())?;
+    let mut writer = BufWriter::new(opened);
+    sandbox.write_documents(&mut writer).and_then(|()| writer.flush()).map_err(failed())
 }
 
 fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, CommandError> {
@@ -84,7 +111,8 @@ fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, Comm
         ));
     }
     Ok(SandboxConfig {
-        seed: args.seed,
+        // Another one each time: tokens that an earlier rehearsal redeemed must not come again. Short, to be typed.
+        seed: args.seed.unwrap_or_else(|| rand::random::<u32>().into()),
         client_id: args.client_id,
         client_secret: args.client_secret,
         users: args.users,
@@ -102,9 +130,12 @@ fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, Comm
 }
 
 impl Listening {
-    fn new(sandbox: &Sandbox) -> Self {
+    fn new(sandbox: &Sandbox, documents: Option<PathBuf>) -> Self {
         let config = sandbox.config();
         let base_url = sandbox.base_url();
+        let environment = environment(config, &sandbox.token_url());
+        let mut environment_autodesk = environment.clone();
+        environment_autodesk.insert("EVERGRANT_PROVIDER".to_owned(), "autodesk".to_owned());
         Self {
             token_url: sandbox.token_url(),
             users_url: format!("{base_url}/users"),
@@ -112,7 +143,10 @@ impl Listening {
             client_id: config.client_id.clone(),
             client_secret: config.client_secret.clone(),
             users: config.users,
-            environment: environment(config, &sandbox.token_url()),
+            seed: config.seed,
+            documents,
+            environment,
+            environment_autodesk,
             base_url,
         }
     }
@@ -147,61 +181,6 @@ fn client_rate(limit: RateLimit) -> Option<String> {
         [("s", Duration::from_secs(1)), ("min", Duration::from_mins(1)), ("h", Duration::from_hours(1))];
     let (unit, _) = units.into_iter().find(|(_, window)| *window == limit.window)?;
     Some(format!("{}/{unit}", limit.grants))
-}
-
-fn listening_text(listening: &Listening, sandbox: &Sandbox) -> String {
-    let Listening {
-        base_url,
-        token_url,
-        users_url,
-        ledger_url,
-        client_id,
-        client_secret,
-        users,
-        environment,
-    } = listening;
-    let dead = sandbox.config().dead_users;
-    let mut text = format!(
-        "sandbox at {base_url} until Ctrl-C\n\
-         \x20 token URL      {token_url}\n\
-         \x20 client id      {client_id}\n\
-         \x20 client secret  {client_secret}\n\
-         \x20 users          {users} ({dead} of them must log in again)\n\
-         \n\
-         To try it, paste into another terminal:\n\
-         \x20 cd \"$(mktemp -d)\"\n\
-         \x20 export EVERGRANT_STATE_DIR=\"$PWD\"\n\
-         \x20 export EVERGRANT_STORE_URL=\"sqlite:$PWD/tokens.db\"\n"
-    );
-    // Writing into a text can't fail.
-    for (name, value) in environment {
-        let _ = writeln!(text, "  export {name}={}", quoted(value));
-    }
-    let _ = write!(
-        text,
-        "  curl -s {users_url} > users.json\n\
-         \x20 evergrant tokens import users.json\n\
-         \x20 evergrant run --once\n\
-         \x20 curl -s {ledger_url}"
-    );
-    if !sandbox.address().ip().is_loopback() && !sandbox.address().ip().is_unspecified() {
-        let _ = write!(
-            text,
-            "\n\nEvergrant sends secrets over `http://` to its own machine only: for this address put a proxy with \
-             https in front, or listen on 127.0.0.1."
-        );
-    }
-    text
-}
-
-/// A text as one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 fn ledger_text(ledger: &LedgerSummary) -> String {
@@ -261,11 +240,52 @@ mod tests {
     #[tokio::test]
     async fn the_block_can_be_pasted() {
         let mut config =
-            sandbox_config(args("--users 3 --dead 1 --rate-limit 50/s"), Clock::system()).unwrap();
+            sandbox_config(args("--users 3 --dead 1 --rate-limit 50/s --seed 7"), Clock::system()).unwrap();
         config.client_secret = "it's a secret".to_owned();
         let (sandbox, _serving) = Sandbox::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let text = listening_text(&Listening::new(&sandbox), &sandbox);
+        let text = text::listening(&Listening::new(&sandbox, None), &sandbox);
         insta::assert_snapshot!(text.replace(&sandbox.address().port().to_string(), "PORT"));
+    }
+
+    #[test]
+    fn each_rehearsal_has_a_seed_of_its_own_unless_one_is_given() {
+        let seed = |line: &str| sandbox_config(args(line), Clock::system()).unwrap().seed;
+        assert_eq!(seed("--seed 7"), 7);
+        let drawn: std::collections::BTreeSet<_> = (0..8).map(|_| seed("")).collect();
+        assert!(drawn.len() > 1, "{drawn:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_others_reach_is_warned_of() {
+        for (address, warned) in [("127.0.0.1:0", false), ("0.0.0.0:0", true), ("[::]:0", true)] {
+            let config = sandbox_config(args("--users 1"), Clock::system()).unwrap();
+            let Ok((sandbox, _serving)) = Sandbox::bind(config, address.parse().unwrap()).await else {
+                // A machine without IPv6.
+                assert!(address.starts_with('['), "{address}");
+                continue;
+            };
+            let text = text::listening(&Listening::new(&sandbox, None), &sandbox);
+            assert_eq!(text.contains("warning: other machines can reach this sandbox"), warned, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_users_are_written_as_the_documents_that_an_import_reads() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users.json");
+        let config = sandbox_config(args("--users 600"), Clock::system()).unwrap();
+        let (sandbox, _serving) = Sandbox::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        write_documents(&sandbox, &file).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let read = std::fs::read(&file).unwrap();
+        let read = crate::store::import::read_documents(read.as_slice(), None);
+        let documents: Vec<_> = read.map(|document| document.unwrap().1).collect();
+        let users = sandbox.users();
+        assert_eq!(documents.len(), users.len());
+        assert_eq!(documents[599]["email"], users[599].email.as_str());
+        assert_eq!(documents[599]["refresh_token"], users[599].refresh_token.as_str());
+        assert!(documents[0]["_id"]["$oid"].is_string());
     }
 
     #[test]

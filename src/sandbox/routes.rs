@@ -36,7 +36,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
 
 /// A token document as `mongoexport` writes it.
 #[derive(Serialize)]
-struct Document {
+pub(super) struct Document {
     #[serde(rename = "_id")]
     id: ObjectId,
     #[serde(rename = "userId")]
@@ -53,7 +53,7 @@ struct ObjectId {
 }
 
 impl Document {
-    fn new(seed: u64, position: usize, user: SeededUser) -> Self {
+    pub(super) fn new(seed: u64, position: usize, user: SeededUser) -> Self {
         let SeededUser { user, email, access_token, refresh_token } = user;
         let hexadecimal = format!("{:016x}{:08x}", mix(seed), position & 0xffff_ffff);
         Self { id: ObjectId { hexadecimal }, user, email, access_token, refresh_token }
