@@ -131,6 +131,9 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokensCommand {
     /// Bring documents into the embedded store: mongoexport's JSON lines, a JSON array, or CSV.
+    ///
+    /// A document that is there already, by `_id`, gets the file's fields. Its pair stays where it was refreshed since, or
+    /// where the journal knows that the file's refresh token was redeemed: it is counted as "kept, newer".
     #[command(
         after_help = "Example:\n  mongoexport --uri \"$URI\" --collection tokens | evergrant tokens import -"
     )]
@@ -140,6 +143,9 @@ pub enum TokensCommand {
         /// What the file is [default: by its ending, else by its first character].
         #[arg(long, value_enum)]
         input: Option<InputFormat>,
+        /// Replace newer pairs, too: tokens of the file that were redeemed already end as `needs_login`.
+        #[arg(long)]
+        overwrite: bool,
     },
     /// Give the embedded store's documents back as JSON lines.
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]

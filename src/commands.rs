@@ -44,6 +44,9 @@ pub enum CommandError {
     /// What was asked for can't be done: what, and what to do instead.
     #[error("{0}")]
     Usage(String),
+    /// Another process is at work, and this can't be done beside it: what, and what to do.
+    #[error("{0}")]
+    InUse(String),
     /// Reading or writing something else than the store or the journal.
     #[error("can't {action}")]
     Io {
@@ -73,6 +76,7 @@ impl CommandError {
             | Self::Profile(_)
             | Self::Usage(_)
             | Self::Pass(PassError::NoSuchProvider(..) | PassError::OtherStore { .. }) => Exit::Usage,
+            Self::InUse(_) => Exit::JournalHeld,
             Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
                 StoreError::Settings(_) => Exit::Usage,
                 StoreError::Unavailable { .. }

@@ -22,10 +22,12 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing, UNREADABLE};
+pub use entry::{
+    Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, Page, Parked, Standing, UNREADABLE,
+};
 pub use error::{JournalError, KeyProblem};
-pub use lock::Holder;
 pub(crate) use lock::process_name;
+pub use lock::{Holder, Lock};
 pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
 
@@ -250,6 +252,24 @@ impl Journal {
     /// Blocks on the disk.
     pub fn look(directory: &Path) -> Result<Listed, JournalError> {
         sqlite::peek(&directory.join(FILE_NAME))
+    }
+
+    /// Which of these refresh tokens the journal in `directory` knows; an absent one knows none. Needs no key, and no
+    /// lock. Blocks on the disk.
+    pub fn known(directory: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+        sqlite::known(&directory.join(FILE_NAME), tokens)
+    }
+
+    /// Takes the lock of the journal in `directory` and opens nothing; `None` where there is no journal. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Held`] while another process has it.
+    pub fn lock(directory: &Path, clock: &Clock) -> Result<Option<Lock>, JournalError> {
+        if !Self::exists(directory) {
+            return Ok(None);
+        }
+        lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
     }
 
     /// Is there a journal in `directory`?

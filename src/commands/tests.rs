@@ -28,7 +28,7 @@ fn surroundings(directory: &Path, settings: &[(&str, &str)]) -> Surroundings {
 async fn import(directory: &Path, text: &str, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let file = directory.join("documents");
     std::fs::write(&file, text).unwrap();
-    tokens::run(TokensCommand::Import { file, input: None }, surroundings).await
+    tokens::run(TokensCommand::Import { file, input: None, overwrite: false }, surroundings).await
 }
 
 async fn refresh_token(surroundings: &Surroundings, id: &str) -> String {
@@ -142,7 +142,7 @@ async fn an_import_that_can_not_work_says_what_to_do_and_makes_no_store() {
             "and `store.url` names a MongoDB\nhint: write the documents into that database",
         ),
     ] {
-        let command = TokensCommand::Import { file: home.path().join(file), input: None };
+        let command = TokensCommand::Import { file: home.path().join(file), input: None, overwrite: false };
         let error = tokens::run(command, surroundings).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert!(error.text().contains(part), "{}", error.text());

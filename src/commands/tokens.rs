@@ -19,7 +19,9 @@ pub use list::{ListedDocument, TokenList};
 pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;
     match command {
-        TokensCommand::Import { file, input } => import::run(&file, input, &config, surroundings).await,
+        TokensCommand::Import { file, input, overwrite } => {
+            import::run(&file, input, overwrite, &config, surroundings).await
+        }
         TokensCommand::Export => export::run(&config).await,
         TokensCommand::List { state, limit } => list::run(state, limit, &config, surroundings).await,
     }

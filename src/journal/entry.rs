@@ -4,7 +4,9 @@ use super::{Intent, Journaled};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::room::Shortage;
+use crate::token::Fingerprint;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
@@ -97,6 +99,15 @@ pub struct Listed {
     pub entries: Vec<Entry>,
     /// The others.
     pub damaged: Vec<Damaged>,
+}
+
+/// Which of some refresh tokens the journal knows.
+#[derive(Debug, Clone, Default)]
+pub struct KnownTokens {
+    /// They were redeemed, or given up by a person: none of them is sent again.
+    pub redeemed: HashSet<Fingerprint>,
+    /// They were sent, and their answer isn't in its document yet.
+    pub on_their_way: HashSet<Fingerprint>,
 }
 
 /// What waits for a person.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use image::Image;
-pub(super) use read::peek;
+pub(super) use read::{known, peek};
 
 /// Pages in the log from which on they are moved into the file: SQLite's own measure.
 const LONG_LOG_PAGES: usize = 1000;

@@ -20,11 +20,13 @@ use std::{
 
 mod file;
 mod json;
+mod merge;
 mod open;
 mod rows;
 mod transfer;
 
-pub use transfer::{ExportPage, ImportSummary};
+pub use merge::ImportTerms;
+pub use transfer::{ExportPage, ImportSummary, import_id};
 
 /// How long a statement waits for another process that holds the file's write lock.
 ///

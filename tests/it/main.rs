@@ -3,6 +3,7 @@
 
 mod architecture;
 mod foreign;
+mod imports;
 mod pass;
 mod proof;
 mod readme;

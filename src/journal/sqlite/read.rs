@@ -5,7 +5,7 @@ use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
 use crate::journal::{
-    Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Listed, Page, Parked,
+    Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed, Page, Parked,
 };
 use crate::token::{Fingerprint, Subject, TokenId};
 use rusqlite::{Connection, Error, OpenFlags, Row};
@@ -112,6 +112,41 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     };
     let newer = || JournalError::Newer { file: file.to_owned() };
     read().map_err(|source| failure(file, "be read", source))?.ok_or_else(newer)
+}
+
+/// Which of these refresh tokens the journal knows, read beside a process that may be writing it.
+pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+    let mut known = KnownTokens::default();
+    if !file.exists() {
+        return Ok(known);
+    }
+    let mut read = || {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Ok(false);
+        }
+        // A process that was killed while it made the file has left it without tables.
+        if !has_column(&connection, "id")? {
+            return Ok(true);
+        }
+        let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
+        let mut open =
+            connection.prepare("SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan'")?;
+        for token in tokens {
+            let text = token.to_string();
+            if redeemed.exists([&text])? {
+                known.redeemed.insert(*token);
+            } else if open.exists([&text])? {
+                known.on_their_way.insert(*token);
+            }
+        }
+        Ok(true)
+    };
+    match read().map_err(|source| failure(file, "be read", source))? {
+        true => Ok(known),
+        false => Err(JournalError::Newer { file: file.to_owned() }),
+    }
 }
 
 /// Journals of earlier versions lack some.
