@@ -117,6 +117,10 @@ pub struct RunArgs {
     /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
     #[arg(long, requires = "once")]
     pub accept_refusals: bool,
+    /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
+    /// database, or after a restore (with --once).
+    #[arg(long, requires = "once")]
+    pub adopt_store: bool,
 }
 
 /// `evergrant check`.
@@ -197,7 +201,12 @@ pub enum JournalCommand {
     },
     /// Write back what an earlier process left, and redeem nothing.
     #[command(after_help = "Example:\n  evergrant journal recover")]
-    Recover,
+    Recover {
+        /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
+        /// database, or after a restore.
+        #[arg(long)]
+        adopt_store: bool,
+    },
     /// Write one parked pair into its document, in place of the token that stands there now.
     #[command(after_help = "Example:\n  evergrant journal apply 7")]
     Apply {

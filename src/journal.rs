@@ -17,13 +17,15 @@ mod sqlite;
 use crate::clock::{Clock, Timestamp};
 use crate::gate::History;
 use crate::grant::RawAnswer;
+use crate::store::Identity;
 use crate::token::{Fingerprint, Subject, TokenId};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub use entry::{
-    Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, Page, Parked, Standing, UNREADABLE,
+    Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
+    UNREADABLE,
 };
 pub use error::{JournalError, KeyProblem};
 pub(crate) use lock::process_name;
@@ -102,12 +104,7 @@ pub enum Begun {
         unfinished: Vec<String>,
     },
     /// The pass must not begin: open rows belong to the documents of another store.
-    OtherStore {
-        /// Which.
-        store: String,
-        /// How many rows.
-        open: u64,
-    },
+    OtherStore(OtherStore),
 }
 
 /// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
@@ -272,6 +269,14 @@ impl Journal {
         lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
     }
 
+    /// Asks the same as [`Journal::other_store`] of a journal that somebody else may hold. Blocks on the disk.
+    pub fn look_for_other_store(
+        directory: &Path,
+        here: &Identity,
+    ) -> Result<Option<OtherStore>, JournalError> {
+        sqlite::look_for_other_store(&directory.join(FILE_NAME), here)
+    }
+
     /// Is there a journal in `directory`?
     #[must_use]
     pub fn exists(directory: &Path) -> bool {
@@ -401,8 +406,18 @@ impl Journal {
     /// Notes that a pass over `store` claims with this lease id.
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
-    pub async fn begin_pass(&self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {
-        self.ask(|reply| owner::Request::BeginPass([lease_id.to_owned(), store.to_owned()], reply)).await
+    pub async fn begin_pass(&self, lease_id: &str, store: &Identity) -> Result<Begun, JournalError> {
+        self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), store.clone(), reply)).await
+    }
+
+    /// Asks what [`Journal::begin_pass`] would say of another store, and notes nothing.
+    pub async fn other_store(&self, here: &Identity) -> Result<Option<OtherStore>, JournalError> {
+        self.ask(|reply| owner::Request::OtherStore(here.clone(), reply)).await
+    }
+
+    /// Makes all rows those of this store, because a person says so. `None` when they are already.
+    pub async fn adopt_store(&self, here: &Identity) -> Result<Option<Adopted>, JournalError> {
+        self.ask(|reply| owner::Request::AdoptStore(here.clone(), reply)).await
     }
 
     /// Notes that what was claimed with this lease id has been given back.

@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod before;
 mod clock_step;
 mod error;
 mod held;
@@ -308,11 +309,22 @@ impl Pass {
     }
 
     async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
+        self.ask_patiently(end, |store| async move { store.prepare().await }).await
+    }
+
+    /// Asks the store something before a pass begins, and waits for one that is away.
+    async fn ask_patiently<T: Send + 'static, F>(
+        &self,
+        end: &CancellationToken,
+        ask: impl Fn(Arc<dyn Store>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
         let call = || async {
-            let store = self.store.clone();
             // A task of its own, because a store's method must run to completion.
-            match tokio::spawn(async move { store.prepare().await }).await {
-                Ok(readiness) => readiness,
+            match tokio::spawn(ask(self.store.clone())).await {
+                Ok(answer) => answer,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         };
@@ -363,13 +375,10 @@ impl Pass {
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.
     async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
-        let here = self.store.identity();
+        let here = line.insist_at_the_start(|| self.store.identity()).await?;
         match self.journal.begin_pass(&line.terms.lease_id, &here).await? {
             Begun::Alone { unfinished } => Ok(unfinished),
-            Begun::OtherStore { store, open } => {
-                let directory = self.journal.directory().to_owned();
-                Err(PassError::OtherStore { directory, store, open, here })
-            }
+            Begun::OtherStore(other) => Err(PassError::other_store(self.journal.directory(), other, &here)),
         }
     }
 

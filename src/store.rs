@@ -11,10 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
 
 mod document;
+mod identity;
 pub mod import;
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
+
+pub use identity::{Deployment, Identity, Mark, Relation};
 
 /// Where the documents are and how they look.
 #[derive(Clone)]
@@ -96,8 +99,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Where this is, for people: `logins.tokens at db1:27017`; never credentials.
     fn describe(&self) -> String;
 
-    /// Which documents these are, wherever the server stands: the journal's rows belong to them.
-    fn identity(&self) -> String;
+    /// Which documents these are, whatever they are called and wherever the server stands: the journal's rows belong to
+    /// them.
+    async fn identity(&self) -> Result<Identity, StoreError>;
 
     /// Finds out before the first grant whether a pass can work: reachable, readable, writable, indexed.
     ///

@@ -58,6 +58,8 @@ pub struct ListedEntry {
     pub received_bytes: Option<u64>,
     /// Does the journal hold an answer for it?
     pub has_answer: bool,
+    /// The store that it belongs to, where that isn't the one that passes go over now.
+    pub elsewhere: Option<String>,
 }
 
 /// What `journal recover --format json` prints.
@@ -97,9 +99,12 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
         JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
-        JournalCommand::Recover => {
+        JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;
             let pass = super::run::pass(&config, surroundings).await?;
+            if adopt_store {
+                super::run::adopt_store(&pass).await?;
+            }
             let summary = pass.recover().await?;
             let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
             pass.journal.close().await;
@@ -151,6 +156,7 @@ impl ListedEntry {
             peer: entry.peer,
             received_bytes: entry.received_bytes,
             has_answer: entry.received_bytes.is_some(),
+            elsewhere: entry.elsewhere,
         }
     }
 }
@@ -326,6 +332,7 @@ mod tests {
             peer: None,
             received_bytes: None,
             has_answer: false,
+            elsewhere: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
-use super::{CommandError, Surroundings, connect};
+use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
 use crate::config::{Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, DaemonError, stop_on_signals};
 use crate::grant::http::Https;
+use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::report::summary::Exit;
 use crate::report::{Report, progress};
@@ -25,10 +26,13 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         provider: args.provider,
         accept_refusals: args.accept_refusals,
     };
+    if args.adopt_store {
+        adopt_store(&pass).await?;
+    }
     let exit = if args.once {
         once(&pass, &request, &stop, surroundings).await?
     } else {
-        if let Some(readiness) = pass.prepare_unless(&stop).await? {
+        if let Some(readiness) = pass.ready(&stop).await? {
             tell_readiness(&config, &pass, &readiness, surroundings);
         }
         let daemon = Daemon {
@@ -64,6 +68,20 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
         connect: Arc::new(Https),
         chance: Chance::system(),
     })
+}
+
+/// Makes the journal's rows those of this store, and says so.
+pub(super) async fn adopt_store(pass: &Pass) -> Result<(), CommandError> {
+    let here = pass.store.describe();
+    match pass.adopt_store().await? {
+        Some(Adopted { store, open, parked }) => {
+            let from = store.map_or_else(String::new, |store| format!("; they were of {store}"));
+            let (open, parked) = (shown::entries(open), shown::count(parked, "parked pair"));
+            warn!("of the journal, {open} and {parked} belong to {here} from now on{from}");
+        }
+        None => info!("`--adopt-store`: all entries of the journal belong to {here} already"),
+    }
+    Ok(())
 }
 
 async fn once(

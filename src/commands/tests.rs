@@ -77,12 +77,16 @@ async fn an_answer_that_a_process_left_is_written_back_without_asking_anybody() 
     assert_eq!(refresh_token(&surroundings, "\"ann\"").await, "old");
 
     let held = Journal::open(directory.path(), &surroundings.clock).unwrap();
-    let error = journal::run(JournalCommand::Recover, &surroundings).await.unwrap_err();
+    let error =
+        journal::run(JournalCommand::Recover { adopt_store: false }, &surroundings).await.unwrap_err();
     assert_eq!(error.exit(), Exit::JournalHeld);
     held.close().await;
 
     for _ in 0..2 {
-        assert_eq!(journal::run(JournalCommand::Recover, &surroundings).await.unwrap(), Exit::Well);
+        assert_eq!(
+            journal::run(JournalCommand::Recover { adopt_store: false }, &surroundings).await.unwrap(),
+            Exit::Well
+        );
         assert_eq!(refresh_token(&surroundings, "\"ann\"").await, "new");
     }
     assert!(Journal::peek(directory.path()).unwrap().is_empty());

@@ -7,8 +7,8 @@
 
 use super::document::{date, id_value, token_document, token_id};
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError, StoreSettings,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Mapping, Position, Readiness,
+    Store, StoreError, StoreSettings,
 };
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -35,6 +35,7 @@ use writable::Names;
 mod claim;
 mod connect;
 mod failure;
+mod identity;
 mod prepare;
 mod query;
 mod raw;
@@ -327,8 +328,8 @@ impl Store for MongoStore {
         self.at.clone()
     }
 
-    fn identity(&self) -> String {
-        format!("mongodb {}", self.namespace)
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        self.known_by().await
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {

@@ -4,8 +4,8 @@
 //! one connection, on a blocking thread; dropping its future midway doesn't stop it.
 
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Mapping, Mark, Position,
+    Readiness, Store, StoreError,
 };
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -22,6 +22,7 @@ mod file;
 mod json;
 mod merge;
 mod open;
+mod place;
 mod rows;
 mod transfer;
 
@@ -181,9 +182,10 @@ impl Store for SqliteStore {
         describe(&self.path)
     }
 
-    fn identity(&self) -> String {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        format!("sqlite {}", path.canonicalize().unwrap_or(path).display())
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        let name = format!("sqlite {}", place::of(&self.path).display());
+        let id = self.reading("read its id", |connection, _| place::id(connection)).await?;
+        Ok(Identity { mark: Mark::Told(id), ..Identity::named(name) })
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {

@@ -5,10 +5,12 @@ use crate::clock::Timestamp;
 use crate::commands::tokens::list::state_now;
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
+use crate::journal::Journal;
+use crate::pass::PassError;
 use crate::report::summary::Exit;
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
-use crate::store::{IndexState, Readiness, StoreError};
+use crate::store::{Identity, IndexState, Mark, Readiness, StoreError};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,6 +51,7 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
     looked.documents = Some(readiness.documents);
     looked.checks.push(check_readiness(&store.describe(), &readiness));
     looked.checks.extend(check_index(&readiness.index));
+    looked.checks.extend(check_identity(config, &store.identity().await?));
     if let Some(file) = tokens::embedded_file(config) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A file system that doesn't say what is free is full when SQLite says so.
@@ -101,6 +104,18 @@ fn check_readiness(at: &str, readiness: &Readiness) -> Check {
         return Check::warning("store", &format!("{text}\nhint: {hint}"));
     }
     Check::ok("store", &text)
+}
+
+/// Do open rows of the journal belong to another store?
+fn check_identity(config: &Config, here: &Identity) -> Option<Check> {
+    // A journal that can't be read has a check of its own.
+    if let Ok(Some(other)) = Journal::look_for_other_store(&config.state_dir, here) {
+        return Some(Check::error("store", PassError::other_store(&config.state_dir, other, here)));
+    }
+    let text = "the server doesn't tell the collection's UUID, so a copy of this database can't be told apart from it\n\
+                hint: the role `readWrite` on the database lets us ask (`listCollections`); where the server has no UUIDs, \
+                never point this `state_dir` at a copy";
+    (here.mark == Mark::Untold).then(|| Check::warning("store", text))
 }
 
 fn check_index(index: &IndexState) -> Option<Check> {

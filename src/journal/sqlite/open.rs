@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS entries (
   why TEXT,
   status INTEGER, retry_after TEXT, body BLOB, complete INTEGER, received_at INTEGER,
   peer TEXT,                       -- whom it was sent to, where the answer was lost
-  sealed INTEGER                   -- 1: the body is encrypted; 2: and its own key doesn't open it
+  sealed INTEGER,                  -- 1: the body is encrypted; 2: and its own key doesn't open it
+  elsewhere TEXT                   -- the identity of the store that it belongs to, where that isn't the one in `meta`
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -126,7 +127,7 @@ impl Rows {
         let make = || {
             self.connection.execute_batch(SCHEMA)?;
             // Journals of earlier versions don't have them; their rows have nothing in them.
-            for (name, kind) in [("peer", "TEXT"), ("sealed", "INTEGER")] {
+            for (name, kind) in [("peer", "TEXT"), ("sealed", "INTEGER"), ("elsewhere", "TEXT")] {
                 if !read::has_column(&self.connection, name)? {
                     self.connection
                         .execute_batch(&format!("ALTER TABLE entries ADD COLUMN {name} {kind}"))?;

@@ -1,6 +1,7 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
 use super::open::SCHEMA_VERSION;
+use super::store::read_identity;
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
@@ -22,18 +23,21 @@ const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
 const COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at, peer, sealed, length(body)";
+     received_at, peer, sealed, length(body), elsewhere";
 
 /// The body's column, behind the others.
 const BODY: &str = "body";
 const SEALED_AT: usize = 14;
-const BODY_AT: usize = 16;
+const ELSEWHERE_AT: usize = 16;
+const BODY_AT: usize = 17;
 
 impl Rows {
-    /// The rows behind `after`, oldest first.
+    /// The rows behind `after`, oldest first; none of another store.
     pub(in crate::journal) fn page(&mut self, after: Option<EntryId>) -> Result<Page, JournalError> {
         let read = || {
-            let sql = format!("SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2");
+            let sql = format!(
+                "SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 AND elsewhere IS NULL ORDER BY id LIMIT ?2"
+            );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
             let (mut page, mut read, mut bytes) = (Page::default(), 0, 0);
@@ -94,7 +98,7 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
         }
         let mut columns = COLUMNS.to_owned();
         // A journal of an earlier version that is only looked at.
-        for later in ["peer", "sealed"] {
+        for later in ["peer", "sealed", "elsewhere"] {
             if !has_column(&connection, later)? {
                 columns = columns.replace(later, "NULL");
             }
@@ -229,6 +233,11 @@ fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
     Ok(entry)
 }
 
+/// The store that a row belongs to, for people.
+fn elsewhere(json: &str) -> String {
+    read_identity(json).map_or_else(|| "another store".to_owned(), |identity| identity.to_string())
+}
+
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let state = match shown(row, 5)?.as_str() {
         "intent" => EntryState::Intent,
@@ -261,6 +270,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             .transpose()?
             .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
         complete: row.get(11)?,
+        elsewhere: text_or_none(row, ELSEWHERE_AT)?.map(|json| elsewhere(&json)),
         answer: None,
     })
 }

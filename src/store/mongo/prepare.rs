@@ -121,7 +121,7 @@ impl MongoStore {
     }
 }
 
-fn first_batch(reply: &Document) -> &[Bson] {
+pub(super) fn first_batch(reply: &Document) -> &[Bson] {
     let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     batch.map(Vec::as_slice).unwrap_or_default()
 }

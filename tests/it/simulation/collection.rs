@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use evergrant::clock::Timestamp;
 use evergrant::grant::answer::Class;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Position, Readiness, Store, StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Position, Readiness, Store,
+    StoreError,
 };
 use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -96,8 +97,8 @@ impl Store for Collection {
         "the simulation".into()
     }
 
-    fn identity(&self) -> String {
-        "the simulation".into()
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        Ok(Identity::named("the simulation"))
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {

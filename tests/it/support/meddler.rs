@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Position, Readiness, Store, StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
 };
 use evergrant::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -112,8 +112,8 @@ impl Store for Meddler {
         self.inner.describe()
     }
 
-    fn identity(&self) -> String {
-        self.inner.identity()
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        self.inner.identity().await
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
