@@ -121,6 +121,9 @@ pub struct RunArgs {
     /// database, or after a restore (with --once).
     #[arg(long, requires = "once")]
     pub adopt_store: bool,
+    /// Go on when the collection, or the store's file, isn't there: it is made later.
+    #[arg(long)]
+    pub allow_empty: bool,
 }
 
 /// `evergrant check`.
@@ -129,6 +132,9 @@ pub struct CheckArgs {
     /// Ask each provider with a made-up refresh token whether it knows our client; no real token is sent.
     #[arg(long)]
     pub probe_client: bool,
+    /// Don't fail when the collection, or the store's file, isn't there: it is made later.
+    #[arg(long)]
+    pub allow_empty: bool,
 }
 
 /// `evergrant tokens …`.

@@ -75,7 +75,9 @@ impl CommandError {
             Self::Config(_)
             | Self::Profile(_)
             | Self::Usage(_)
-            | Self::Pass(PassError::NoSuchProvider(..) | PassError::OtherStore { .. }) => Exit::Usage,
+            | Self::Pass(
+                PassError::NoSuchProvider(..) | PassError::NoCollection { .. } | PassError::OtherStore { .. },
+            ) => Exit::Usage,
             Self::InUse(_) => Exit::JournalHeld,
             Self::Store(error) | Self::Pass(PassError::Store(error)) => match error {
                 StoreError::Settings(_) => Exit::Usage,

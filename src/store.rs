@@ -141,14 +141,32 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// What [`Store::prepare`] found.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// Does the collection exist? A wrong name gives an empty pass, and a warning.
-    pub exists: bool,
+    /// Is there a collection of that name?
+    pub existence: Existence,
     /// Documents in the collection, an estimate from its metadata.
     pub documents: u64,
     /// The server or library and its version: `MongoDB 6.0.5 (replica set rs)`.
     pub server: String,
     /// The due index.
     pub index: IndexState,
+}
+
+/// Is there a collection of that name?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Existence {
+    /// Yes.
+    There,
+    /// No; a wrong name would give an empty pass.
+    Absent {
+        /// The name that was looked for.
+        collection: String,
+        /// In which database.
+        database: String,
+        /// The collections that it has, as far as this user may see them; those with the nearest names first.
+        others: Vec<String>,
+    },
+    /// The store doesn't let us ask: why.
+    Unknown(String),
 }
 
 /// Is the due index there?

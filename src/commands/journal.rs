@@ -8,6 +8,7 @@ use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
 use crate::config::Need;
 use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
+use crate::pass::Stop;
 use crate::report::summary::{Exit, Summary};
 use crate::report::{Outcome, Recovery, Trouble};
 use crate::token::{Subject, TokenId};
@@ -101,10 +102,12 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;
-            let pass = super::run::pass(&config, surroundings).await?;
+            let pass = super::run::pass_over_what_is_there(&config, surroundings).await?;
             if adopt_store {
                 super::run::adopt_store(&pass).await?;
             }
+            // A pair whose collection isn't there would be parked as if its document had been deleted.
+            pass.ready(&Stop::default(), false).await?;
             let summary = pass.recover().await?;
             let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
             pass.journal.close().await;

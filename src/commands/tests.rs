@@ -97,7 +97,7 @@ async fn a_check_finds_out_what_a_pass_would() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(SandboxConfig::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = sandbox.token_url();
-    let probe = CheckArgs { probe_client: true };
+    let probe = CheckArgs { probe_client: true, allow_empty: false };
     let documents = "{\"_id\":1,\"refresh_token\":\"old\"}";
     let good = surroundings(directory.path(), &[("token_url", &url)]);
     import(directory.path(), documents, &good).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_check_makes_neither_a_store_nor_a_directory() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().join("state");
     let surroundings = surroundings(&directory, &[]);
-    check::run(&CheckArgs { probe_client: false }, &surroundings).await.unwrap();
+    check::run(&CheckArgs { probe_client: false, allow_empty: false }, &surroundings).await.unwrap();
     for command in [TokensCommand::Export, TokensCommand::List { state: None, limit: None }] {
         let error = tokens::run(command, &surroundings).await.unwrap_err();
         assert!(error.text().contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", error.text());

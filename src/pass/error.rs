@@ -27,6 +27,16 @@ pub enum PassError {
         /// The store of this pass.
         here: String,
     },
+    /// The collection isn't there.
+    #[error("{}", absent(collection, database, others))]
+    NoCollection {
+        /// The name that was looked for.
+        collection: String,
+        /// In which database.
+        database: String,
+        /// The collections that it has, the nearest names first.
+        others: Vec<String>,
+    },
     /// `--provider` names nobody.
     #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
     NoSuchProvider(String, String),
@@ -38,6 +48,27 @@ impl PassError {
     pub fn other_store(directory: &Path, other: OtherStore, here: &Identity) -> Self {
         Self::OtherStore { directory: directory.to_owned(), other, here: here.to_string() }
     }
+}
+
+/// Collections that are named where the wanted one isn't there.
+const MOST_NAMED: usize = 10;
+
+fn absent(collection: &str, database: &str, others: &[String]) -> String {
+    let shown = others.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (has, hint) = match others.len() {
+        0 => (
+            "has no collections that this user may see".to_owned(),
+            "set `store.database` and `store.collection`",
+        ),
+        many if many > MOST_NAMED => {
+            (format!("has: {shown}, and {} more", many - MOST_NAMED), "set `store.collection`")
+        }
+        _ => (format!("has: {shown}"), "set `store.collection`"),
+    };
+    format!(
+        "`{database}.{collection}` doesn't exist; the database `{database}` {has}\nhint: {hint}, or use \
+         `--allow-empty` if the collection is made later"
+    )
 }
 
 /// Why a pass doesn't go over another store than the one that the journal's rows belong to.

@@ -7,8 +7,8 @@
 
 use super::document::{date, id_value, token_document, token_id};
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Mapping, Position, Readiness,
-    Store, StoreError, StoreSettings,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
+    Readiness, Store, StoreError, StoreSettings,
 };
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -334,11 +334,14 @@ impl Store for MongoStore {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let server = self.server().await?;
-        let exists = self.exists().await?;
+        let existence = self.existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
-        let index = if exists { self.ensure_index().await? } else { IndexState::Ready };
-        Ok(Readiness { exists, documents, server, index })
+        let index = match existence {
+            Existence::Absent { .. } => IndexState::Ready,
+            Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
+        };
+        Ok(Readiness { existence, documents, server, index })
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {

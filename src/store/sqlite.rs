@@ -4,8 +4,8 @@
 //! one connection, on a blocking thread; dropping its future midway doesn't stop it.
 
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Mapping, Mark, Position,
-    Readiness, Store, StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Mark,
+    Position, Readiness, Store, StoreError,
 };
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
         self.with_file("open the file", File::mend).await?;
         let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
         Ok(Readiness {
-            exists: true,
+            existence: Existence::There,
             documents,
             server: format!("SQLite {}", rusqlite::version()),
             index: IndexState::Ready,

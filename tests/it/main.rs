@@ -7,6 +7,7 @@ mod imports;
 mod pass;
 mod proof;
 mod readme;
+mod right_store;
 mod run;
 mod simulation;
 mod store;

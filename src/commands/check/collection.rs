@@ -6,11 +6,11 @@ use crate::commands::tokens::list::state_now;
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::pass::PassError;
+use crate::pass::{PassError, must_exist};
 use crate::report::summary::Exit;
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
-use crate::store::{Identity, IndexState, Mark, Readiness, StoreError};
+use crate::store::{Existence, Identity, IndexState, Mark, Readiness, StoreError};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,15 +26,20 @@ pub(super) struct Looked {
 }
 
 /// Connects, prepares (which may make the due index and nothing else), and reads a sample.
-pub(super) async fn checks(config: &Config, now: Timestamp) -> Looked {
+pub(super) async fn checks(config: &Config, allow_empty: bool, now: Timestamp) -> Looked {
     let mut looked = Looked { checks: Vec::new(), documents: None };
-    if let Err(error) = look(config, now, &mut looked).await {
+    if let Err(error) = look(config, allow_empty, now, &mut looked).await {
         looked.checks.push(Check::error("store", error));
     }
     looked
 }
 
-async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<(), CommandError> {
+async fn look(
+    config: &Config,
+    allow_empty: bool,
+    now: Timestamp,
+    looked: &mut Looked,
+) -> Result<(), CommandError> {
     if let Some(file) = tokens::embedded_file(config)
         && !file.exists()
     {
@@ -43,13 +48,20 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
              MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
             file.display()
         );
-        looked.checks.push(Check::warning("store", &text));
+        looked.checks.push(if allow_empty {
+            Check::warning("store", &text)
+        } else {
+            Check::failed("store", Exit::Usage, &text)
+        });
         return Ok(());
     }
     let store = connect(config).await?;
     let readiness = store.prepare().await?;
     looked.documents = Some(readiness.documents);
-    looked.checks.push(check_readiness(&store.describe(), &readiness));
+    looked.checks.push(match must_exist(&readiness.existence) {
+        Err(error) if !allow_empty => Check::error("store", error),
+        Ok(()) | Err(_) => check_readiness(&store.describe(), &readiness),
+    });
     looked.checks.extend(check_index(&readiness.index));
     looked.checks.extend(check_identity(config, &store.identity().await?));
     if let Some(file) = tokens::embedded_file(config) {
@@ -60,7 +72,7 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
             looked.checks.push(Check::failed("store", Exit::Unavailable, &text));
         }
     }
-    if readiness.exists && readiness.documents > 0 {
+    if readiness.documents > 0 {
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
@@ -88,15 +100,20 @@ fn configured(config: &Config) -> Option<Vec<String>> {
 }
 
 fn check_readiness(at: &str, readiness: &Readiness) -> Check {
-    let Readiness { exists, documents, server, .. } = readiness;
-    if !exists {
-        return Check::warning(
-            "store",
-            &format!(
-                "{at} doesn't exist, on {server}\nhint: is this the database and collection that you meant? \
-                 `store.database` and `store.collection` name them"
-            ),
-        );
+    let Readiness { existence, documents, server, .. } = readiness;
+    match existence {
+        Existence::There => {}
+        Existence::Absent { .. } => {
+            let text = format!("{at} doesn't exist, on {server}, which is allowed (`--allow-empty`)");
+            return Check::warning("store", &text);
+        }
+        Existence::Unknown(reason) => {
+            let text = format!(
+                "{} in {at}, writable, {server}; the store doesn't let us list the collections ({reason})",
+                shown::count(*documents, "document")
+            );
+            return Check::warning("store", &text);
+        }
     }
     let text = format!("{} in {at}, writable, {server}", shown::count(*documents, "document"));
     if *documents == 0 {
@@ -285,13 +302,13 @@ mod tests {
     #[test]
     fn a_wrong_name_gives_a_warning_and_a_missing_index_its_command() {
         let mut readiness = Readiness {
-            exists: false,
+            existence: Existence::Unknown("Unauthorized (13)".to_owned()),
             documents: 0,
             server: "MongoDB 6.0.5 (standalone)".to_owned(),
             index: IndexState::Missing { reason: "not authorized".to_owned(), command: "db.x()".to_owned() },
         };
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
-        readiness.exists = true;
+        readiness.existence = Existence::There;
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
         readiness.documents = 1;
         let check = check_readiness("a.b at db1", &readiness);

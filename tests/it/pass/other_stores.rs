@@ -37,7 +37,7 @@ async fn pass_over(rehearsal: &Rehearsal, settings: &StoreSettings) -> Pass {
 async fn refusal(pass: Pass) -> (Relation, String) {
     let report = Arc::new(Report::new());
     let refused = pass.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
-    let asked = pass.ready(&Stop::default()).await.unwrap_err();
+    let asked = pass.ready(&Stop::default(), false).await.unwrap_err();
     pass.journal.close().await;
     let PassError::OtherStore { other, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!(asked.to_string(), refused.to_string());

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use evergrant::clock::Timestamp;
 use evergrant::grant::answer::Class;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Position, Readiness, Store,
-    StoreError,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Position, Readiness,
+    Store, StoreError,
 };
 use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -103,7 +103,7 @@ impl Store for Collection {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call("prepare", |world| Readiness {
-            exists: true,
+            existence: Existence::There,
             documents: world.documents.len() as u64,
             server: "a simulation".into(),
             index: IndexState::Ready,
