@@ -37,12 +37,12 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, page_limit};
-use crate::store::{DueQuery, ProviderFilter, Readiness, Store, StoreError};
-use crate::token::TokenId;
+use crate::store::{DueQuery, ProviderFilter, REFUSED_BY_VALIDATOR, Readiness, Store, StoreError};
+use crate::token::{Subject, TokenId};
 use crate::write_back::DuePolicy;
 use insist::{START_PATIENCE, Turn, insist};
 use sink::Sink;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,6 +133,8 @@ struct Line {
     left: AtomicU64,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
     held: Mutex<HashSet<TokenId>>,
+    /// Documents into which nothing can be written: for each reason how many, and one of them.
+    no_room: Mutex<BTreeMap<String, (u64, Subject)>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     left_claimed: AtomicBool,
 }
@@ -166,6 +168,29 @@ impl Line {
     fn held(&self) -> MutexGuard<'_, HashSet<TokenId>> {
         // A set of ids is whole after every call: a panic elsewhere leaves none half done.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing can be written into this document, so its token isn't sent.
+    fn no_room(&self, subject: &Subject, reason: &str) {
+        let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
+        no_room.entry(reason.to_owned()).or_insert_with(|| (0, subject.clone())).0 += 1;
+    }
+
+    /// Says once for each reason into how many documents nothing can be written.
+    fn tell_no_room(&self) {
+        for (reason, (documents, example)) in &*self.no_room.lock().unwrap_or_else(PoisonError::into_inner) {
+            let hint = if reason == REFUSED_BY_VALIDATOR {
+                "the collection's validator refuses `evergrant`, or the field that `documents.bookkeeping` names: allow \
+                 that field, or set `documents.bookkeeping`; `evergrant check` tries it"
+            } else {
+                "make what is in the way a sub-document, or map another field (`documents.…`)"
+            };
+            warn!(
+                documents,
+                %example,
+                "nothing can be written into {documents} documents, such as that of `{example}`, so their tokens aren't sent: {reason}\nhint: {hint}"
+            );
+        }
     }
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
@@ -262,6 +287,7 @@ impl Pass {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
+        line.tell_no_room();
         lanes_ended.cancel();
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
@@ -451,6 +477,7 @@ impl Pass {
                 .collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
             held: Mutex::default(),
+            no_room: Mutex::default(),
             left_claimed: AtomicBool::new(false),
         })
     }

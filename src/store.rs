@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
-use mapping::Mapping;
+use mapping::{FieldPath, Mapping};
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
 
@@ -108,6 +108,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.
     async fn prepare(&self) -> Result<Readiness, StoreError>;
 
+    /// Tries on some documents what a pass writes, and writes nothing: what would the collection's own rules refuse?
+    ///
+    /// A store without such rules refuses nothing.
+    async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {
+        let _ = now;
+        Ok(Trial::default())
+    }
+
     /// Reads up to `query.limit` documents, soonest due first (with `force`: in `_id` order), from `query.after` on.
     ///
     /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
@@ -182,6 +190,40 @@ pub enum IndexState {
         command: String,
     },
 }
+
+/// What [`Store::trial`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trial {
+    /// Documents on which it was tried; 0 where there are no rules.
+    pub documents: u64,
+    /// What would be refused.
+    pub refused: Vec<TrialRefusal>,
+}
+
+/// A part that would be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialRefusal {
+    /// Which.
+    pub part: TrialPart,
+    /// In how many of the documents.
+    pub documents: u64,
+}
+
+/// A part of what a pass writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialPart {
+    /// Anything: the document breaks the rules as it is.
+    AsItIs,
+    /// Our bookkeeping.
+    Bookkeeping,
+    /// The pair.
+    Pair,
+    /// A mapped expiry.
+    Expiry(FieldPath),
+}
+
+/// The reason of a refusal by the collection's validator, in [`Claimed::refused`] and in [`Applied::refused`].
+pub const REFUSED_BY_VALIDATOR: &str = "DocumentValidationFailure (121)";
 
 /// Which documents [`Store::due_page`] reads.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
 const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
@@ -331,7 +331,8 @@ async fn stray(line: &Line, document: TokenDocument, landed: &mpsc::Sender<Lande
 /// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
 fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let subject = &document.subject;
-    warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    debug!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    line.no_room(subject, reason);
     let at = line.clock.now();
     let evidence =
         LastError { class: "malformed".into(), code: "no_room".into(), http_status: None, at, lost: None };

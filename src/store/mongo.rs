@@ -8,8 +8,9 @@
 use super::document::{date, id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
-    Readiness, Store, StoreError, StoreSettings,
+    Readiness, Store, StoreError, StoreSettings, Trial,
 };
+use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -39,6 +40,7 @@ mod identity;
 mod prepare;
 mod query;
 mod raw;
+mod trial;
 mod update;
 mod writable;
 
@@ -342,6 +344,10 @@ impl Store for MongoStore {
             Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
         };
         Ok(Readiness { existence, documents, server, index })
+    }
+
+    async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {
+        self.try_writes(now).await
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {

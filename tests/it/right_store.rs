@@ -143,3 +143,49 @@ async fn a_state_directory_that_is_moved_with_its_store_goes_on() {
     assert_eq!(ended.json()["recovery"]["unsettled"], 1, "{ended:?}");
     assert_eq!((sandbox.ledger().granted, sandbox.ledger().reuses), (3, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_asks_what_the_validator_would_refuse_and_a_pass_says_it_once() {
+    let Some(mut scene) = Scene::new("validator", Kind::Mongo, users(30)).await else { return };
+    let collection = scene.collection().await;
+    let database = collection.client().database(&collection.namespace().db);
+    let set = async |rule: bson::Document, level: &str| {
+        let command = bson::doc! { "collMod": "tokens", "validator": rule, "validationLevel": level };
+        database.run_command(command).await.unwrap();
+    };
+    let names = ["_id", "userId", "email", "access_token", "refresh_token"];
+    let known: bson::Document = names.iter().map(|&name| (name.to_owned(), bson::doc! {}.into())).collect();
+    let closed = bson::doc! { "$jsonSchema": { "additionalProperties": false, "properties": known } };
+    let before = collection.find_one(bson::doc! {}).await.unwrap();
+
+    set(closed.clone(), "strict").await;
+    let check = scene.run(&["check"]).await;
+    assert_eq!(check.code, Some(2), "{check:?}");
+    for said in [
+        "validator refuses `evergrant`",
+        "refused in 30",
+        "hint: allow that field, or set `documents.bookkeeping`",
+    ] {
+        assert!(check.stdout.contains(said), "{said}: {}", check.stdout);
+    }
+    assert_eq!(collection.find_one(bson::doc! {}).await.unwrap(), before, "nothing is written");
+    let ended = scene.run(&["run", "--once"]).await;
+    assert_eq!((ended.code, scene.sandbox.ledger().requests), (Some(2), 0), "{ended:?}");
+    assert!(ended.stderr.contains("nothing can be written into 30 documents"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("DocumentValidationFailure").count(), 1, "{}", ended.stderr);
+
+    set(bson::doc! { "kind": "oauth" }, "moderate").await;
+    assert_eq!(scene.run(&["check"]).await.code, Some(0), "documents that break the rule already are spared");
+    set(bson::doc! { "kind": "oauth" }, "strict").await;
+    let check = scene.run(&["check"]).await;
+    assert!(check.stdout.contains("refuses the documents as they are"), "{}", check.stdout);
+
+    let whole = bson::doc! { "$jsonSchema": { "properties": { "ends": { "bsonType": "int" } } } };
+    set(whole, "strict").await;
+    assert_eq!(scene.run(&["check"]).await.code, Some(0));
+    scene.set("documents.access_expires_at", "ends");
+    scene.set("documents.expires_format", "unix_seconds");
+    let check = scene.run(&["check"]).await;
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stdout.contains("refuses `ends` as we write it"), "{}", check.stdout);
+}

@@ -10,7 +10,9 @@ use crate::pass::{PassError, must_exist};
 use crate::report::summary::Exit;
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
-use crate::store::{Existence, Identity, IndexState, Mark, Readiness, StoreError};
+use crate::store::{
+    Existence, Identity, IndexState, Mark, Readiness, StoreError, Trial, TrialPart, TrialRefusal,
+};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,6 +75,10 @@ async fn look(
         }
     }
     if readiness.documents > 0 {
+        match store.trial(now).await {
+            Ok(trial) => looked.checks.extend(check_trial(&trial, &config.store.mapping)),
+            Err(error) => looked.checks.push(Check::error("validator", error)),
+        }
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
@@ -121,6 +127,52 @@ fn check_readiness(at: &str, readiness: &Readiness) -> Check {
         return Check::warning("store", &format!("{text}\nhint: {hint}"));
     }
     Check::ok("store", &text)
+}
+
+/// What the collection's validator would refuse.
+fn check_trial(trial: &Trial, mapping: &Mapping) -> Vec<Check> {
+    if trial.documents == 0 {
+        return Vec::new();
+    }
+    let tried = trial.documents;
+    if trial.refused.is_empty() {
+        let text =
+            format!("it lets us write what a pass writes, tried on {}", shown::count(tried, "document"));
+        return vec![Check::ok("validator", &text)];
+    }
+    let check = |TrialRefusal { part, documents }: &TrialRefusal| {
+        let (what, hint) = match part {
+            TrialPart::AsItIs => (
+                "the documents as they are, so nothing may be written into them, and nothing is redeemed"
+                    .to_owned(),
+                "correct the documents, or set the collection's `validationLevel` to `moderate`".to_owned(),
+            ),
+            TrialPart::Bookkeeping => {
+                let field = &mapping.bookkeeping;
+                let what = format!("`{field}`, where we keep our bookkeeping, so nothing is redeemed");
+                (what, "allow that field, or set `documents.bookkeeping` to one that it allows".to_owned())
+            }
+            TrialPart::Pair => {
+                let (refresh, access) = (&mapping.refresh_token, &mapping.access_token);
+                let what = format!("texts in `{refresh}` and `{access}`, so new pairs stay in the journal");
+                (what, "allow texts in both fields".to_owned())
+            }
+            TrialPart::Expiry(field) => (
+                format!("`{field}` as we write it, so new pairs stay in the journal"),
+                "let it take that type, or set `documents.expires_format` to one that it takes".to_owned(),
+            ),
+        };
+        let text = format!(
+            "the collection's validator refuses {what}: tried on {}, refused in {documents}\nhint: {hint}",
+            shown::count(tried, "document")
+        );
+        if *documents == tried {
+            Check::failed("validator", Exit::Usage, &text)
+        } else {
+            Check::warning("validator", &text)
+        }
+    };
+    trial.refused.iter().map(check).collect()
 }
 
 /// Do open rows of the journal belong to another store?

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use evergrant::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
+    Trial,
 };
 use evergrant::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -118,6 +119,10 @@ impl Store for Meddler {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call(Call::Prepare, self.inner.prepare()).await
+    }
+
+    async fn trial(&self, now: evergrant::clock::Timestamp) -> Result<Trial, StoreError> {
+        self.inner.trial(now).await
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
