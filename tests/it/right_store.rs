@@ -189,3 +189,11 @@ async fn a_check_asks_what_the_validator_would_refuse_and_a_pass_says_it_once() 
     assert_eq!(check.code, Some(2), "{check:?}");
     assert!(check.stdout.contains("refuses `ends` as we write it"), "{}", check.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_is_said_where_it_is_made_and_only_there() {
+    let Some(scene) = Scene::new("index_said", Kind::Mongo, users(1)).await else { return };
+    let said = async || scene.run(&["check"]).await.stderr.contains("made the index `evergrant_due` on");
+    assert!(said().await);
+    assert!(!said().await);
+}

@@ -5,6 +5,7 @@ use crate::store::{Existence, IndexState, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::info;
 
 /// The name of the index that we create; one with the same keys under another name does as well.
 const INDEX_NAME: &str = "evergrant_due";
@@ -118,7 +119,11 @@ impl MongoStore {
             "writeConcern": { "w": "majority" },
         };
         match self.command("create the due index", INDEX_TIMEOUT, command).await {
-            Ok(_) => {
+            Ok(reply) => {
+                // Another process may have made it meanwhile.
+                if reply.get("numIndexesBefore") != reply.get("numIndexesAfter") {
+                    info!("made the index `{INDEX_NAME}` on {}", self.at);
+                }
                 self.remember_index(Some(INDEX_NAME.to_owned()));
                 Ok(IndexState::Ready)
             }
