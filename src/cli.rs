@@ -144,6 +144,13 @@ pub struct RunArgs {
     /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
     #[arg(long, requires = "once")]
     pub accept_refusals: bool,
+    /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
+    /// database, or after a restore (with --once).
+    #[arg(long, requires = "once")]
+    pub adopt_store: bool,
+    /// Go on when the collection, or the store's file, isn't there: it is made later.
+    #[arg(long)]
+    pub allow_empty: bool,
 }
 
 /// `evergrant check`.
@@ -152,12 +159,18 @@ pub struct CheckArgs {
     /// Ask each provider with a made-up refresh token whether it knows our client; no real token is sent.
     #[arg(long)]
     pub probe_client: bool,
+    /// Don't fail when the collection, or the store's file, isn't there: it is made later.
+    #[arg(long)]
+    pub allow_empty: bool,
 }
 
 /// `evergrant tokens …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokensCommand {
     /// Bring documents into the embedded store: mongoexport's JSON lines, a JSON array, or CSV.
+    ///
+    /// A document that is there already, by `_id`, gets the file's fields. Its pair stays where it was refreshed since, or
+    /// where the journal knows that the file's refresh token was redeemed: it is counted as "kept, newer".
     #[command(
         after_help = "Example:\n  mongoexport --uri \"$URI\" --collection tokens | evergrant tokens import -"
     )]
@@ -167,6 +180,9 @@ pub enum TokensCommand {
         /// What the file is [default: by its ending, else by its first character].
         #[arg(long, value_enum)]
         input: Option<InputFormat>,
+        /// Replace newer pairs, too: tokens of the file that were redeemed already end as `needs_login`.
+        #[arg(long)]
+        overwrite: bool,
     },
     /// Give the embedded store's documents back as JSON lines.
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
@@ -233,7 +249,12 @@ pub enum JournalCommand {
     },
     /// Write back what an earlier process left, and redeem nothing.
     #[command(after_help = "Example:\n  evergrant journal recover")]
-    Recover,
+    Recover {
+        /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
+        /// database, or after a restore.
+        #[arg(long)]
+        adopt_store: bool,
+    },
     /// Write one parked pair into its document, in place of the token that stands there now.
     #[command(after_help = "Example:\n  evergrant journal apply 7")]
     Apply {

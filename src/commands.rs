@@ -47,6 +47,9 @@ pub enum CommandError {
     /// What was asked for can't be done: what, and what to do instead.
     #[error("{0}")]
     Usage(String),
+    /// Another process is at work, and this can't be done beside it: what, and what to do.
+    #[error("{0}")]
+    InUse(String),
     /// Reading or writing something else than the store or the journal.
     #[error("can't {action}")]
     Io {
@@ -72,6 +75,7 @@ impl CommandError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
+            Self::InUse(_) => Exit::JournalHeld,
             Self::Config(_) | Self::Profile(_) | Self::Usage(_) => Exit::Usage,
             Self::Store(error) => error.exit(),
             Self::Journal(error) => error.exit(),

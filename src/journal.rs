@@ -17,15 +17,18 @@ mod sqlite;
 use crate::clock::{Clock, Timestamp};
 use crate::gate::History;
 use crate::grant::RawAnswer;
+use crate::store::Identity;
 use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-pub use entry::{Damaged, Entry, EntryId, EntryState, Listed, Page, Parked, Standing};
+pub use entry::{
+    Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
+};
 pub use error::{JournalError, KeyProblem};
-pub use lock::Holder;
 pub(crate) use lock::process_name;
+pub use lock::{Holder, Lock};
 pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
 
@@ -109,12 +112,7 @@ pub enum Begun {
         unfinished: Vec<String>,
     },
     /// The pass must not begin: open rows belong to the documents of another store.
-    OtherStore {
-        /// Which.
-        store: String,
-        /// How many rows.
-        open: u64,
-    },
+    OtherStore(OtherStore),
 }
 
 /// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
@@ -264,6 +262,32 @@ impl Journal {
         sqlite::peek(&directory.join(FILE_NAME))
     }
 
+    /// Which of these refresh tokens the journal in `directory` knows; an absent one knows none. Needs no key, and no
+    /// lock. Blocks on the disk.
+    pub fn known(directory: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+        sqlite::known(&directory.join(FILE_NAME), tokens)
+    }
+
+    /// Takes the lock of the journal in `directory` and opens nothing; `None` where there is no journal. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Held`] while another process has it.
+    pub fn lock(directory: &Path, clock: &Clock) -> Result<Option<Lock>, JournalError> {
+        if !Self::exists(directory) {
+            return Ok(None);
+        }
+        lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
+    }
+
+    /// Asks the same as [`Journal::other_store`] of a journal that somebody else may hold. Blocks on the disk.
+    pub fn look_for_other_store(
+        directory: &Path,
+        here: &Identity,
+    ) -> Result<Option<OtherStore>, JournalError> {
+        sqlite::look_for_other_store(&directory.join(FILE_NAME), here)
+    }
+
     /// Is there a journal in `directory`?
     #[must_use]
     pub fn exists(directory: &Path) -> bool {
@@ -408,8 +432,18 @@ impl Journal {
     /// Notes that a pass over `store` claims with this lease id.
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
-    pub async fn begin_pass(&self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {
-        self.ask(|reply| owner::Request::BeginPass([lease_id.to_owned(), store.to_owned()], reply)).await
+    pub async fn begin_pass(&self, lease_id: &str, store: &Identity) -> Result<Begun, JournalError> {
+        self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), store.clone(), reply)).await
+    }
+
+    /// Asks what [`Journal::begin_pass`] would say of another store, and notes nothing.
+    pub async fn other_store(&self, here: &Identity) -> Result<Option<OtherStore>, JournalError> {
+        self.ask(|reply| owner::Request::OtherStore(here.clone(), reply)).await
+    }
+
+    /// Makes all rows those of this store, because a person says so. `None` when they are already.
+    pub async fn adopt_store(&self, here: &Identity) -> Result<Option<Adopted>, JournalError> {
+        self.ask(|reply| owner::Request::AdoptStore(here.clone(), reply)).await
     }
 
     /// Notes that what was claimed with this lease id has been given back.

@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod before;
 mod clock_step;
 mod doubt;
 mod error;
@@ -42,12 +43,12 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
-use crate::store::{ProviderFilter, Readiness, Store, StoreError};
-use crate::token::TokenId;
+use crate::store::{ProviderFilter, REFUSED_BY_VALIDATOR, Readiness, Store, StoreError};
+use crate::token::{Subject, TokenId};
 use crate::write_back::DuePolicy;
 use insist::{START_PATIENCE, Turn, insist};
 use sink::Sink;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use before::must_exist;
 pub use error::{PassError, error_chain};
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
@@ -129,6 +131,8 @@ struct Line {
     left: AtomicU64,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
     held: Mutex<HashSet<TokenId>>,
+    /// Documents into which nothing can be written: for each reason how many, and one of them.
+    no_room: Mutex<BTreeMap<String, (u64, Subject)>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     left_claimed: AtomicBool,
 }
@@ -162,6 +166,29 @@ impl Line {
     fn held(&self) -> MutexGuard<'_, HashSet<TokenId>> {
         // A set of ids is whole after every call: a panic elsewhere leaves none half done.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing can be written into this document, so its token isn't sent.
+    fn no_room(&self, subject: &Subject, reason: &str) {
+        let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
+        no_room.entry(reason.to_owned()).or_insert_with(|| (0, subject.clone())).0 += 1;
+    }
+
+    /// Says once for each reason into how many documents nothing can be written.
+    fn tell_no_room(&self) {
+        for (reason, (documents, example)) in &*self.no_room.lock().unwrap_or_else(PoisonError::into_inner) {
+            let hint = if reason == REFUSED_BY_VALIDATOR {
+                "the collection's validator refuses `evergrant`, or the field that `documents.bookkeeping` names: allow \
+                 that field, or set `documents.bookkeeping`; `evergrant check` tries it"
+            } else {
+                "make what is in the way a sub-document, or map another field (`documents.…`)"
+            };
+            warn!(
+                documents,
+                %example,
+                "nothing can be written into {documents} documents, such as that of `{example}`, so their tokens aren't sent: {reason}\nhint: {hint}"
+            );
+        }
     }
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
@@ -264,6 +291,7 @@ impl Pass {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
+        line.tell_no_room();
         lanes_ended.cancel();
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
@@ -317,11 +345,22 @@ impl Pass {
     }
 
     async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
+        self.ask_patiently(end, |store| async move { store.prepare().await }).await
+    }
+
+    /// Asks the store something before a pass begins, and waits for one that is away.
+    async fn ask_patiently<T: Send + 'static, F>(
+        &self,
+        end: &CancellationToken,
+        ask: impl Fn(Arc<dyn Store>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
         let call = || async {
-            let store = self.store.clone();
             // A task of its own, because a store's method must run to completion.
-            match tokio::spawn(async move { store.prepare().await }).await {
-                Ok(readiness) => readiness,
+            match tokio::spawn(ask(self.store.clone())).await {
+                Ok(answer) => answer,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         };
@@ -354,13 +393,10 @@ impl Pass {
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.
     async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
-        let here = self.store.identity();
+        let here = line.insist_at_the_start(|| self.store.identity()).await?;
         match self.journal.begin_pass(&line.terms.lease_id, &here).await? {
             Begun::Alone { unfinished } => Ok(unfinished),
-            Begun::OtherStore { store, open } => {
-                let directory = self.journal.directory().to_owned();
-                Err(PassError::OtherStore { directory, store, open, here })
-            }
+            Begun::OtherStore(other) => Err(PassError::other_store(self.journal.directory(), other, &here)),
         }
     }
 
@@ -438,6 +474,7 @@ impl Pass {
                 .collect(),
             left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
             held: Mutex::default(),
+            no_room: Mutex::default(),
             left_claimed: AtomicBool::new(false),
         })
     }

@@ -7,17 +7,19 @@ use crate::exit::Exit;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
-use mapping::Mapping;
+use mapping::{FieldPath, Mapping};
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
 
 mod document;
+mod identity;
 pub mod import;
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
 
 pub use document::ids_shown_as;
+pub use identity::{Deployment, Identity, Mark, Relation};
 
 /// Where the documents are and how they look.
 #[derive(Clone)]
@@ -115,13 +117,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Which documents these are, wherever the server stands: the journal's rows belong to them.
-    fn identity(&self) -> String;
+    /// Which documents these are, whatever they are called and wherever the server stands: the journal's rows belong to
+    /// them.
+    async fn identity(&self) -> Result<Identity, StoreError>;
 
     /// Finds out before the first grant whether a pass can work: reachable, readable, writable, indexed.
     ///
     /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.
     async fn prepare(&self) -> Result<Readiness, StoreError>;
+
+    /// Tries on some documents what a pass writes, and writes nothing: what would the collection's own rules refuse?
+    ///
+    /// A store without such rules refuses nothing.
+    async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {
+        let _ = now;
+        Ok(Trial::default())
+    }
 
     /// Reads up to `query.limit` documents, soonest due first (with `force`: in `_id` order), from `query.after` on.
     ///
@@ -195,14 +206,32 @@ pub struct TtlIndex {
 /// What [`Store::prepare`] found.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// Does the collection exist? A wrong name gives an empty pass, and a warning.
-    pub exists: bool,
+    /// Is there a collection of that name?
+    pub existence: Existence,
     /// Documents in the collection, an estimate from its metadata.
     pub documents: u64,
     /// The server or library and its version: `MongoDB 6.0.5 (replica set rs)`.
     pub server: String,
     /// The due index.
     pub index: IndexState,
+}
+
+/// Is there a collection of that name?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Existence {
+    /// Yes.
+    There,
+    /// No; a wrong name would give an empty pass.
+    Absent {
+        /// The name that was looked for.
+        collection: String,
+        /// In which database.
+        database: String,
+        /// The collections that it has, as far as this user may see them; those with the nearest names first.
+        others: Vec<String>,
+    },
+    /// The store doesn't let us ask: why.
+    Unknown(String),
 }
 
 /// Is the due index there?
@@ -218,6 +247,40 @@ pub enum IndexState {
         command: String,
     },
 }
+
+/// What [`Store::trial`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trial {
+    /// Documents on which it was tried; 0 where there are no rules.
+    pub documents: u64,
+    /// What would be refused.
+    pub refused: Vec<TrialRefusal>,
+}
+
+/// A part that would be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialRefusal {
+    /// Which.
+    pub part: TrialPart,
+    /// In how many of the documents.
+    pub documents: u64,
+}
+
+/// A part of what a pass writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialPart {
+    /// Anything: the document breaks the rules as it is.
+    AsItIs,
+    /// Our bookkeeping.
+    Bookkeeping,
+    /// The pair.
+    Pair,
+    /// A mapped expiry.
+    Expiry(FieldPath),
+}
+
+/// The reason of a refusal by the collection's validator, in [`Claimed::refused`] and in [`Applied::refused`].
+pub const REFUSED_BY_VALIDATOR: &str = "DocumentValidationFailure (121)";
 
 /// Which documents [`Store::due_page`] reads.
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, 
     let clock = &surroundings.clock;
     let mut checks = settings(&config);
     checks.extend(state::checks(&config.state_dir, config.journal.free_space_floor_bytes, clock.now()).await);
-    let looked = collection::checks(&config, clock.now()).await;
+    let looked = collection::checks(&config, args.allow_empty, clock.now()).await;
     checks.extend(looked.checks);
     checks.push(wakes(&config, clock.now()));
     for provider in &config.providers {

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::Need;
 use crate::exit::Exit;
 use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
+use crate::pass::Stop;
 use crate::report::summary::Summary;
 use crate::report::{Outcome, Recovery, Trouble};
 use crate::token::{Subject, TokenId};
@@ -61,6 +62,8 @@ pub struct ListedEntry {
     pub received_bytes: Option<u64>,
     /// Does the journal hold an answer for it?
     pub has_answer: bool,
+    /// The store that it belongs to, where that isn't the one that passes go over now.
+    pub elsewhere: Option<String>,
 }
 
 /// What `journal recover --format json` prints.
@@ -100,9 +103,14 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
         JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
-        JournalCommand::Recover => {
+        JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;
-            let pass = super::run::pass(&config, surroundings).await?;
+            let pass = super::run::pass_over_what_is_there(&config, surroundings).await?;
+            if adopt_store {
+                super::run::adopt_store(&pass).await?;
+            }
+            // A pair whose collection isn't there would be parked as if its document had been deleted.
+            pass.ready(&Stop::default(), false).await?;
             let summary = pass.recover().await?;
             let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
             pass.journal.close().await;
@@ -155,6 +163,7 @@ impl ListedEntry {
             peer: entry.peer,
             received_bytes: entry.received_bytes,
             has_answer: entry.received_bytes.is_some(),
+            elsewhere: entry.elsewhere,
         }
     }
 }
@@ -319,6 +328,7 @@ mod tests {
             peer: None,
             received_bytes: None,
             has_answer: false,
+            elsewhere: None,
         }
     }
 

@@ -1,21 +1,26 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
-use super::{CommandError, Surroundings, connect};
+use super::tokens::check_embedded_file;
+use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
 use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, DaemonError, stop_on_signals};
 use crate::exit::Exit;
 use crate::grant::http::Https;
+use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::report::{Report, progress};
-use crate::store::{IndexState, Readiness};
+use crate::store::{Existence, IndexState, Readiness};
 use std::sync::Arc;
 use tracing::{info, warn};
 
 /// Runs until the pass is through, or until a signal.
 pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
+    if !args.allow_empty {
+        check_embedded_file(&config)?;
+    }
     let pass = pass(&config, surroundings).await?;
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace).map_err(internal)?;
@@ -25,10 +30,17 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         provider: args.provider,
         accept_refusals: args.accept_refusals,
     };
+    if args.adopt_store {
+        adopt_store(&pass).await?;
+    }
     let exit = if args.once {
+        // A stop that comes first is the pass' to tell.
+        if let Some(readiness) = pass.ready(&stop, args.allow_empty).await? {
+            tell_existence(&pass, &readiness.existence);
+        }
         once(&config, &pass, &request, &stop, surroundings).await?
     } else {
-        if let Some(readiness) = pass.prepare_unless(&stop).await? {
+        if let Some(readiness) = pass.ready(&stop, args.allow_empty).await? {
             tell_readiness(&config, &pass, &readiness, surroundings);
         }
         let daemon = Daemon {
@@ -43,6 +55,15 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     };
     pass.journal.close().await;
     Ok(exit)
+}
+
+/// Opens everything that a command works with beside a pass: the store must be there already.
+pub(super) async fn pass_over_what_is_there(
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<Pass, CommandError> {
+    check_embedded_file(config)?;
+    pass(config, surroundings).await
 }
 
 /// Opens everything that a pass works with; the journal first, so that a second process is told so at once.
@@ -64,6 +85,20 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
         connect: Arc::new(Https),
         chance: Chance::system(),
     })
+}
+
+/// Makes the journal's rows those of this store, and says so.
+pub(super) async fn adopt_store(pass: &Pass) -> Result<(), CommandError> {
+    let here = pass.store.describe();
+    match pass.adopt_store().await? {
+        Some(Adopted { store, open, parked }) => {
+            let from = store.map_or_else(String::new, |store| format!("; they were of {store}"));
+            let (open, parked) = (shown::entries(open), shown::count(parked, "parked pair"));
+            warn!("of the journal, {open} and {parked} belong to {here} from now on{from}");
+        }
+        None => info!("`--adopt-store`: all entries of the journal belong to {here} already"),
+    }
+    Ok(())
 }
 
 async fn once(
@@ -106,6 +141,20 @@ async fn once(
     Ok(summary.exit())
 }
 
+/// Says whether the collection is there, where it isn't, or where that can't be asked.
+fn tell_existence(pass: &Pass, existence: &Existence) {
+    let at = pass.store.describe();
+    match existence {
+        Existence::There => {}
+        Existence::Absent { .. } => {
+            warn!("{at} doesn't exist\nhint: is this the database and collection that you meant?");
+        }
+        Existence::Unknown(reason) => {
+            warn!("the store doesn't let us list the collections ({reason}): is {at} there?");
+        }
+    }
+}
+
 /// Says at the start what would surprise later.
 fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundings: &Surroundings) {
     info!(
@@ -115,12 +164,7 @@ fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundi
         readiness.documents,
         pass.store.describe()
     );
-    if !readiness.exists {
-        warn!(
-            "{} does not exist\nhint: is this the database and collection that you meant?",
-            pass.store.describe()
-        );
-    }
+    tell_existence(pass, &readiness.existence);
     if let IndexState::Missing { reason, command } = &readiness.index {
         warn!(
             "the due index is missing ({reason}), so every pass scans the collection\nhint: let somebody run: {command}"

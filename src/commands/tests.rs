@@ -28,7 +28,7 @@ fn surroundings(directory: &Path, settings: &[(&str, &str)]) -> Surroundings {
 async fn import(directory: &Path, text: &str, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let file = directory.join("documents");
     std::fs::write(&file, text).unwrap();
-    tokens::run(TokensCommand::Import { file, input: None }, surroundings).await
+    tokens::run(TokensCommand::Import { file, input: None, overwrite: false }, surroundings).await
 }
 
 async fn refresh_token(surroundings: &Surroundings, id: &str) -> String {
@@ -78,12 +78,16 @@ async fn an_answer_that_a_process_left_is_written_back_without_asking_anybody() 
     assert_eq!(refresh_token(&surroundings, "\"ann\"").await, "old");
 
     let held = Journal::open(directory.path(), &surroundings.clock).unwrap();
-    let error = journal::run(JournalCommand::Recover, &surroundings).await.unwrap_err();
+    let error =
+        journal::run(JournalCommand::Recover { adopt_store: false }, &surroundings).await.unwrap_err();
     assert_eq!(error.exit(), Exit::JournalHeld);
     held.close().await;
 
     for _ in 0..2 {
-        assert_eq!(journal::run(JournalCommand::Recover, &surroundings).await.unwrap(), Exit::Well);
+        assert_eq!(
+            journal::run(JournalCommand::Recover { adopt_store: false }, &surroundings).await.unwrap(),
+            Exit::Well
+        );
         assert_eq!(refresh_token(&surroundings, "\"ann\"").await, "new");
     }
     assert!(Journal::peek(directory.path()).unwrap().is_empty());
@@ -94,7 +98,7 @@ async fn a_check_finds_out_what_a_pass_would() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(SandboxConfig::default(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = sandbox.token_url();
-    let probe = CheckArgs { probe_client: true };
+    let probe = CheckArgs { probe_client: true, allow_empty: false };
     let documents = "{\"_id\":1,\"refresh_token\":\"old\"}";
     let good = surroundings(directory.path(), &[("token_url", &url)]);
     import(directory.path(), documents, &good).await.unwrap();
@@ -119,7 +123,7 @@ async fn a_check_makes_neither_a_store_nor_a_directory() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().join("state");
     let surroundings = surroundings(&directory, &[]);
-    check::run(&CheckArgs { probe_client: false }, &surroundings).await.unwrap();
+    check::run(&CheckArgs { probe_client: false, allow_empty: false }, &surroundings).await.unwrap();
     for command in [TokensCommand::Export, TokensCommand::List(ListArgs::default())] {
         let error = tokens::run(command, &surroundings).await.unwrap_err();
         assert!(error.text().contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", error.text());
@@ -143,7 +147,7 @@ async fn an_import_that_can_not_work_says_what_to_do_and_makes_no_store() {
             "and `store.url` names a MongoDB\nhint: write the documents into that database",
         ),
     ] {
-        let command = TokensCommand::Import { file: home.path().join(file), input: None };
+        let command = TokensCommand::Import { file: home.path().join(file), input: None, overwrite: false };
         let error = tokens::run(command, surroundings).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert!(error.text().contains(part), "{}", error.text());

@@ -23,7 +23,9 @@ pub use state::{ListedDocument, StateNow};
 pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;
     match command {
-        TokensCommand::Import { file, input } => import::run(&file, input, &config, surroundings).await,
+        TokensCommand::Import { file, input, overwrite } => {
+            import::run(&file, input, overwrite, &config, surroundings).await
+        }
         TokensCommand::Export => export::run(&config).await,
         TokensCommand::List(args) => list::run(&args, &config, surroundings).await,
         TokensCommand::Show { user } => show::run(&user, &config, surroundings).await,

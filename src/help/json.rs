@@ -74,6 +74,7 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("provider", "The provider; null where the document names none."),
             ("code", "Why."),
             ("due_at", "When the token is due again."),
+            ("new", "True if this pass put the user off, and not an earlier one."),
         ],
     },
     Object {

@@ -4,8 +4,10 @@ use super::{Intent, Journaled};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::room::Shortage;
-use crate::token::{ParkedWhy, Word};
+use crate::store::Relation;
+use crate::token::{Fingerprint, ParkedWhy, Word};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
@@ -83,6 +85,8 @@ pub struct Entry {
     pub received_bytes: Option<u64>,
     /// Did its answer come in full? `None` where it holds none.
     pub complete: Option<bool>,
+    /// The store that it belongs to, where that isn't the one that passes go over now.
+    pub elsewhere: Option<String>,
     /// What came back; `None` where it isn't asked for.
     pub answer: Option<Journaled<RawAnswer>>,
 }
@@ -123,6 +127,40 @@ pub struct Listed {
     pub entries: Vec<Entry>,
     /// The others.
     pub damaged: Vec<Damaged>,
+}
+
+/// Which of some refresh tokens the journal knows.
+#[derive(Debug, Clone, Default)]
+pub struct KnownTokens {
+    /// They were redeemed, or given up by a person: none of them is sent again.
+    pub redeemed: HashSet<Fingerprint>,
+    /// They were sent, and their answer isn't in its document yet.
+    pub on_their_way: HashSet<Fingerprint>,
+}
+
+/// Another store that open rows belong to. Parked pairs don't count: they stay those of their store, and keep nobody from
+/// going over another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherStore {
+    /// How the store of the pass stands to it.
+    pub relation: Relation,
+    /// Which, for people.
+    pub store: String,
+    /// How many rows are open.
+    pub open: u64,
+    /// How many of them hold a successful answer.
+    pub answers: u64,
+}
+
+/// What [`super::Journal::adopt_store`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// The store that the open rows belonged to, for people; `None` when that was this one.
+    pub store: Option<String>,
+    /// Open rows that belong to this store from now on.
+    pub open: u64,
+    /// Parked pairs that do.
+    pub parked: u64,
 }
 
 /// What waits for a person.

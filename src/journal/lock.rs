@@ -27,6 +27,18 @@ impl std::fmt::Display for Holder {
     }
 }
 
+/// The lock of a journal; it is given up when this is dropped, and by a crash.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) const fn of(file: File) -> Self {
+        Self { _file: file }
+    }
+}
+
 /// `host:pid`, the owner of the leases that this process takes.
 #[must_use]
 pub(crate) fn process_name() -> String {

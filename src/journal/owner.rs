@@ -2,13 +2,14 @@
 
 use super::room::Room;
 use super::{
-    Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Moment, Page, Permission,
-    Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Moment, OtherStore,
+    Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
+use crate::store::Identity;
 use crate::token::{Fingerprint, TokenId};
 use std::fs::File;
 use std::io;
@@ -63,7 +64,9 @@ pub(super) enum Request {
     SetHistory(String, History, Reply<()>),
     PutOff(Reply<Vec<TokenId>>),
     SetPutOff(Vec<TokenId>, Reply<()>),
-    BeginPass([String; 2], Reply<Begun>),
+    BeginPass(String, Identity, Reply<Begun>),
+    OtherStore(Identity, Reply<Option<OtherStore>>),
+    AdoptStore(Identity, Reply<Option<Adopted>>),
     FinishPass(String, Reply<()>),
 }
 
@@ -251,7 +254,9 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
         Request::PutOff(reply) => reply.set(rows.put_off()),
         Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
-        Request::BeginPass([lease_id, store], reply) => reply.set(rows.begin_pass(lease_id, store)),
+        Request::BeginPass(lease_id, store, reply) => reply.set(rows.begin_pass(lease_id, store)),
+        Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
+        Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
         Request::FinishPass(lease_id, reply) => reply.set(rows.finish_pass(lease_id)),
     }
 }
@@ -273,7 +278,9 @@ impl Request {
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
             Self::PutOff(reply) => reply.send(committed),
-            Self::BeginPass(_, reply) => reply.send(committed),
+            Self::BeginPass(_, _, reply) => reply.send(committed),
+            Self::OtherStore(_, reply) => reply.send(committed),
+            Self::AdoptStore(_, reply) => reply.send(committed),
         }
     }
 }

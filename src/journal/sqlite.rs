@@ -3,11 +3,12 @@
 mod image;
 mod open;
 mod read;
+mod store;
 #[cfg(test)]
 mod tests;
 
 use super::seal::Seal;
-use super::{Begun, Doubts, Ending, EntryId, Intent, JournalError, Moment, Permission};
+use super::{Doubts, Ending, EntryId, Intent, JournalError, Moment, Permission};
 use crate::clock::Timestamp;
 use crate::gate::History;
 use crate::grant::RawAnswer;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use image::Image;
-pub(super) use read::peek;
+pub(super) use read::{known, peek};
+pub(super) use store::look_for_other_store;
 
 /// Pages in the log from which on they are moved into the file: SQLite's own measure.
 const LONG_LOG_PAGES: usize = 1000;
@@ -345,33 +347,6 @@ impl Rows {
         let counts = serde_json::to_string(&history).unwrap_or_default();
         let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('history ' || ?1, ?2)";
         self.run("remember what is usual", set, [provider, &counts])
-    }
-
-    pub(super) fn begin_pass(&mut self, lease_id: &str, store: &str) -> Result<Begun, JournalError> {
-        let known: Option<String> =
-            self.find("SELECT value FROM meta WHERE key = 'store'", [], |row| row.get(0))?;
-        let open: u64 = self
-            .find("SELECT count(*) FROM entries", [], |row| row.get(0))?
-            .map_or(0, |count: i64| count.unsigned_abs());
-        if let Some(other) = known.filter(|known| known != store && open > 0) {
-            return Ok(Begun::OtherStore { store: other, open });
-        }
-        // Nothing is in flight between two passes: an intent that is open now had an end that a full disk didn't take.
-        self.note_cut_off()?;
-        self.run("note the store", "INSERT OR REPLACE INTO meta (key, value) VALUES ('store', ?1)", [store])?;
-        let unfinished = || {
-            self.connection
-                .prepare_cached("SELECT value FROM meta WHERE key LIKE 'pass %'")?
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()
-        };
-        let unfinished = unfinished().map_err(|source| failure(&self.file, "look up a pass", source))?;
-        self.run(
-            "note a pass",
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass ' || ?1, ?1)",
-            [lease_id],
-        )?;
-        Ok(Begun::Alone { unfinished })
     }
 
     pub(super) fn finish_pass(&mut self, lease_id: &str) -> Result<(), JournalError> {

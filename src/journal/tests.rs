@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::{Mark, Relation};
 use crate::token::{ParkedWhy, RefreshToken};
 use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,9 +34,9 @@ fn redeemed(successor: &str) -> Ending {
 }
 
 async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
-    match journal.begin_pass(lease_id, "db.tokens").await.unwrap() {
+    match journal.begin_pass(lease_id, &Identity::named("db.tokens")).await.unwrap() {
         Begun::Alone { unfinished } => unfinished,
-        other @ Begun::OtherStore { .. } => panic!("{other:?}"),
+        other @ Begun::OtherStore(_) => panic!("{other:?}"),
     }
 }
 
@@ -199,10 +200,71 @@ async fn rows_of_another_store_keep_a_pass_from_beginning() {
     let journal = open(directory.path()).unwrap();
     begin(&journal, "first").await;
     let (entry, _) = sent(&journal, "old").await;
-    let other = journal.begin_pass("second", "db.other").await.unwrap();
-    assert_eq!(other, Begun::OtherStore { store: "db.tokens".into(), open: 1 });
+    let other = Identity::named("db.other");
+    let refused = OtherStore { relation: Relation::Other, store: "db.tokens".into(), open: 1, answers: 0 };
+    assert_eq!(journal.begin_pass("second", &other).await.unwrap(), Begun::OtherStore(refused.clone()));
+    assert_eq!(journal.other_store(&other).await.unwrap(), Some(refused.clone()));
+    assert_eq!(Journal::look_for_other_store(directory.path(), &other).unwrap(), Some(refused));
     journal.end(vec![(entry, Ending::Settled)], Timestamp::default()).await.unwrap();
-    assert!(matches!(journal.begin_pass("second", "db.other").await.unwrap(), Begun::Alone { .. }));
+    assert!(matches!(journal.begin_pass("second", &other).await.unwrap(), Begun::Alone { .. }));
+}
+
+fn collection(name: &str, uuid: &str) -> Identity {
+    Identity { mark: Mark::Told(uuid.into()), ..Identity::named(name) }
+}
+
+#[tokio::test]
+async fn an_identity_of_an_earlier_version_is_upgraded_and_then_known_by_its_uuid() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    begin(&journal, "first").await;
+    sent(&journal, "old").await;
+    let here = collection("db.tokens", "u");
+    assert!(matches!(journal.begin_pass("second", &here).await.unwrap(), Begun::Alone { .. }));
+    let renamed = collection("db.logins", "u");
+    assert!(matches!(journal.begin_pass("third", &renamed).await.unwrap(), Begun::Alone { .. }));
+    let Begun::OtherStore(other) = journal.begin_pass("fourth", &collection("db.logins", "v")).await.unwrap()
+    else {
+        panic!("another collection under its name")
+    };
+    assert_eq!((other.relation, other.open), (Relation::Replaced, 1));
+}
+
+#[tokio::test]
+async fn an_adopted_store_is_the_one_that_all_rows_belong_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
+    journal.begin_pass("first", &old).await.unwrap();
+    let (entry, _) = sent(&journal, "a").await;
+    journal.answer(entry, answer("{}")).await.unwrap();
+    assert_eq!(journal.adopt_store(&old).await.unwrap(), None);
+    let adopted = Adopted { store: Some("db.tokens".into()), open: 1, parked: 0 };
+    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
+    assert_eq!(journal.other_store(&new).await.unwrap(), None);
+    assert_eq!(journal.other_store(&old).await.unwrap().unwrap().answers, 1);
+}
+
+#[tokio::test]
+async fn parked_pairs_stay_those_of_their_store_and_keep_nobody_from_another_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
+    journal.begin_pass("first", &old).await.unwrap();
+    let (entry, _) = sent(&journal, "a").await;
+    journal.answer(entry, answer("{}")).await.unwrap();
+    journal.end(vec![(entry, Ending::Orphaned(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
+    assert!(matches!(journal.begin_pass("second", &new).await.unwrap(), Begun::Alone { .. }));
+    assert!(journal.entries().await.unwrap().is_empty(), "recovery doesn't see them");
+    let listed = journal.entry(entry).await.unwrap().unwrap().unwrap();
+    assert_eq!(listed.elsewhere.as_deref(), Some("db.tokens"));
+    assert_eq!(journal.standing().await.unwrap().parked.orphans, 1, "they are still told");
+    journal.begin_pass("third", &old).await.unwrap();
+    assert_eq!(journal.entries().await.unwrap().len(), 1, "back with their store");
+    journal.begin_pass("fourth", &new).await.unwrap();
+    let adopted = Adopted { store: None, open: 0, parked: 1 };
+    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
+    assert_eq!(journal.entries().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use crate::exit::Exit;
 use crate::grant::http::ClientError;
-use crate::journal::JournalError;
-use crate::store::StoreError;
-use std::path::PathBuf;
+use crate::journal::{JournalError, OtherStore};
+use crate::store::{Identity, Relation, StoreError};
+use std::path::{Path, PathBuf};
 
 /// A pass that couldn't begin; nothing was redeemed.
 #[derive(Debug, thiserror::Error)]
@@ -19,19 +19,24 @@ pub enum PassError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The journal holds rows of other documents.
-    #[error(
-        "the journal in {} holds {open} open entries of another store ({store}), not of {here}\nhint: run once more with the settings of that store, or set `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own for this one",
-        directory.display()
-    )]
+    #[error("{}", refusal(directory, other, here))]
     OtherStore {
         /// The state directory.
         directory: PathBuf,
-        /// Whose rows they are.
-        store: String,
-        /// How many.
-        open: u64,
+        /// Whose rows they are, and how many.
+        other: OtherStore,
         /// The store of this pass.
         here: String,
+    },
+    /// The collection isn't there.
+    #[error("{}", absent(collection, database, others))]
+    NoCollection {
+        /// The name that was looked for.
+        collection: String,
+        /// In which database.
+        database: String,
+        /// The collections that it has, the nearest names first.
+        others: Vec<String>,
     },
     /// `--provider` names nobody.
     #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
@@ -46,9 +51,60 @@ impl PassError {
             Self::Store(error) => error.exit(),
             Self::Journal(error) => error.exit(),
             Self::Client(_) => Exit::Internal,
-            Self::OtherStore { .. } | Self::NoSuchProvider(..) => Exit::Usage,
+            Self::OtherStore { .. } | Self::NoCollection { .. } | Self::NoSuchProvider(..) => Exit::Usage,
         }
     }
+
+    /// The refusal of a pass over `here`, while the rows of the journal in `directory` belong to another store.
+    #[must_use]
+    pub fn other_store(directory: &Path, other: OtherStore, here: &Identity) -> Self {
+        Self::OtherStore { directory: directory.to_owned(), other, here: here.to_string() }
+    }
+}
+
+/// Collections that are named where the wanted one isn't there.
+const MOST_NAMED: usize = 10;
+
+fn absent(collection: &str, database: &str, others: &[String]) -> String {
+    let shown = others.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (has, hint) = match others.len() {
+        0 => (
+            "has no collections that this user may see".to_owned(),
+            "set `store.database` and `store.collection`",
+        ),
+        many if many > MOST_NAMED => {
+            (format!("has: {shown}, and {} more", many - MOST_NAMED), "set `store.collection`")
+        }
+        _ => (format!("has: {shown}"), "set `store.collection`"),
+    };
+    format!(
+        "`{database}.{collection}` doesn't exist; the database `{database}` {has}\nhint: {hint}, or use \
+         `--allow-empty` if the collection is made later"
+    )
+}
+
+/// Why a pass doesn't go over another store than the one that the journal's rows belong to.
+fn refusal(directory: &Path, other: &OtherStore, here: &str) -> String {
+    let OtherStore { relation, store, open, answers } = other;
+    let what = match relation {
+        Relation::Copy => {
+            format!("{here} is a copy of it: it has the same collection UUID, and none of these servers")
+        }
+        Relation::Replaced => {
+            format!(
+                "under that name stands another one now: it was dropped and made again, or restored ({here})"
+            )
+        }
+        Relation::Other | Relation::Same => format!("this store is another one: {here}"),
+    };
+    let entries = if *open == 1 { "1 open entry".to_owned() } else { format!("{open} open entries") };
+    format!(
+        "the journal in {directory} holds {entries}, {answers} of them with a received answer, of the store {store}; {what}\n\
+         hint: set `store.url` back to {store} and run once more; or, if its tokens live here now, \
+         `evergrant run --once --adopt-store` writes the received pairs into this store; or, for a rehearsal, set \
+         `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own",
+        directory = directory.display()
+    )
 }
 
 /// An error with all its causes in one line; hints stay on lines of their own.

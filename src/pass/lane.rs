@@ -343,7 +343,8 @@ async fn stray(line: &Line, document: TokenDocument, landed: &mpsc::Sender<Lande
 /// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
 fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     let subject = &document.subject;
-    warn!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    debug!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    line.no_room(subject, reason);
     let at = line.clock.now();
     let evidence = LastError {
         class: Evidence::Malformed.into(),

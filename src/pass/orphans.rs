@@ -96,6 +96,16 @@ pub enum ApplyError {
         /// Whose.
         provider: String,
     },
+    /// It is a pair of another store.
+    #[error(
+        "the entry {id} is a pair of another store: {store}\nhint: set `store.url` back to that store and apply again; or, if its tokens live here now, `evergrant journal recover --adopt-store`"
+    )]
+    Elsewhere {
+        /// Which.
+        id: EntryId,
+        /// Whose.
+        store: String,
+    },
     /// The document isn't there.
     #[error(
         "the document {document} of `{subject}` is gone\nhint: bring it back, with any refresh token in it, and apply again; or `evergrant journal discard {id}`"
@@ -196,6 +206,9 @@ impl Pass {
             }
             EntryState::Answer => return Err(ApplyError::Answer(id)),
             state => return Err(ApplyError::NotParked { id, state }),
+        }
+        if let Some(store) = entry.elsewhere {
+            return Err(ApplyError::Elsewhere { id, store });
         }
         let intent = entry.intent.clone();
         let (subject, document, name) = (intent.subject, intent.document, intent.provider.to_string());

@@ -164,6 +164,7 @@ mod tests {
             provider: None,
             code: "timeout".into(),
             due_at: Timestamp::default(),
+            new: true,
         };
         assert_documented("run --once: put_off[]", &put_off);
     }

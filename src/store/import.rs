@@ -85,7 +85,12 @@ type Documents<'a> = Box<dyn Iterator<Item = Located> + 'a>;
 /// What is wrong with the refresh token of a document that was read, if anything.
 #[must_use]
 pub fn malformed(document: &Map<String, Value>, mapping: &Mapping) -> Option<Malformed> {
-    RefreshToken::from_field(document.value(&mapping.refresh_token)).err()
+    refresh_token(document, mapping).err()
+}
+
+/// The refresh token of a document that was read, or what is wrong with it.
+pub fn refresh_token(document: &Map<String, Value>, mapping: &Mapping) -> Result<RefreshToken, Malformed> {
+    RefreshToken::from_field(document.value(&mapping.refresh_token))
 }
 
 /// Skips a byte order mark and white space; the format that the next byte tells, and the line it is in.

@@ -7,9 +7,10 @@
 
 use super::document::{date, id_value, token_document, token_id};
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError, StoreSettings, Strangers, TtlIndex,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
+    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex,
 };
+use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -37,10 +38,12 @@ pub(super) use failure::hint_of;
 mod claim;
 mod connect;
 mod failure;
+mod identity;
 mod look_up;
 mod prepare;
 mod query;
 mod raw;
+mod trial;
 mod unreachable;
 mod update;
 mod writable;
@@ -339,17 +342,24 @@ impl Store for MongoStore {
         Some(self.shell_name())
     }
 
-    fn identity(&self) -> String {
-        format!("mongodb {}", self.namespace)
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        self.known_by().await
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let server = self.server().await?;
-        let exists = self.exists().await?;
+        let existence = self.existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
-        let index = if exists { self.ensure_index().await? } else { IndexState::Ready };
-        Ok(Readiness { exists, documents, server, index })
+        let index = match existence {
+            Existence::Absent { .. } => IndexState::Ready,
+            Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
+        };
+        Ok(Readiness { existence, documents, server, index })
+    }
+
+    async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {
+        self.try_writes(now).await
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {

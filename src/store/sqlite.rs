@@ -4,8 +4,8 @@
 //! one connection, on a blocking thread; dropping its future midway doesn't stop it.
 
 use super::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Mapping, Position, Readiness, Store,
-    StoreError, Strangers, TtlIndex,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Mark,
+    Position, Readiness, Store, StoreError, Strangers, TtlIndex,
 };
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -21,11 +21,14 @@ use std::{
 mod file;
 mod json;
 mod look_up;
+mod merge;
 mod open;
+mod place;
 mod rows;
 mod transfer;
 
-pub use transfer::{ExportPage, ImportSummary};
+pub use merge::ImportTerms;
+pub use transfer::{ExportPage, ImportSummary, import_id};
 
 /// How long a statement waits for another process that holds the file's write lock.
 ///
@@ -180,16 +183,17 @@ impl Store for SqliteStore {
         describe(&self.path)
     }
 
-    fn identity(&self) -> String {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        format!("sqlite {}", path.canonicalize().unwrap_or(path).display())
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        let name = format!("sqlite {}", place::of(&self.path).display());
+        let id = self.reading("read its id", |connection, _| place::id(connection)).await?;
+        Ok(Identity { mark: Mark::Told(id), ..Identity::named(name) })
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.with_file("open the file", File::mend).await?;
         let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
         Ok(Readiness {
-            exists: true,
+            existence: Existence::There,
             documents,
             server: format!("SQLite {}", rusqlite::version()),
             index: IndexState::Ready,

@@ -10,6 +10,7 @@ use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading, read_answer};
 use evergrant::journal::{Ending, Intent, Journal, Permission};
 use evergrant::provider::{AnswerShape, profile};
+use evergrant::store::Identity;
 use evergrant::store::import::{ImportFormat, malformed, read_documents};
 use evergrant::store::mapping::Mapping;
 use evergrant::token::{AccessToken, RefreshToken, Subject, TokenId};
@@ -224,7 +225,7 @@ pub(crate) fn journal(data: &[u8]) {
         }
         let _ = journal.entries().await;
         let _ = journal.remembered(evergrant::journal::Moment::LastWake).await;
-        let _ = journal.begin_pass("lease", "store").await;
+        let _ = journal.begin_pass("lease", &Identity::named("store")).await;
         let fingerprint = RefreshToken::new("a".into()).fingerprint();
         let _ = journal.successor(fingerprint).await;
         let intent = Intent {

@@ -4,9 +4,11 @@
 mod architecture;
 mod deploy;
 mod foreign;
+mod imports;
 mod pass;
 mod proof;
 mod readme;
+mod right_store;
 mod run;
 mod simulation;
 mod store;

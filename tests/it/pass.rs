@@ -8,6 +8,7 @@ mod hostile;
 mod journal_fails;
 mod marks;
 mod other_machines;
+mod other_stores;
 mod plain;
 mod providers;
 mod races;

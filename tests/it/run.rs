@@ -116,6 +116,16 @@ async fn an_empty_collection_is_no_error_and_is_said() {
         scene.set("store.collection", "nobody");
         if kind == Kind::Sqlite {
             scene.set("store.url", &format!("sqlite:{}", scene.folder.path().join("other.db").display()));
+            assert_eq!(scene.run(&["run", "--once", "--allow-empty"]).await.code, Some(0));
+        } else {
+            scene
+                .collection()
+                .await
+                .client()
+                .database(&scene.collection().await.namespace().db)
+                .create_collection("nobody")
+                .await
+                .unwrap();
         }
         let ended = scene.run(&["run", "--once"]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");

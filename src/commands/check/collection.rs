@@ -7,9 +7,13 @@ use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, connect, shown, tokens};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::journal::Journal;
+use crate::pass::{PassError, must_exist};
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
-use crate::store::{IndexState, Readiness, StoreError};
+use crate::store::{
+    Existence, Identity, IndexState, Mark, Readiness, StoreError, Trial, TrialPart, TrialRefusal,
+};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,15 +29,20 @@ pub(super) struct Looked {
 }
 
 /// Connects, prepares (which may make the due index and nothing else), and reads a sample.
-pub(super) async fn checks(config: &Config, now: Timestamp) -> Looked {
+pub(super) async fn checks(config: &Config, allow_empty: bool, now: Timestamp) -> Looked {
     let mut looked = Looked { checks: Vec::new(), documents: None };
-    if let Err(error) = look(config, now, &mut looked).await {
+    if let Err(error) = look(config, allow_empty, now, &mut looked).await {
         looked.checks.push(Check::error("store", error));
     }
     looked
 }
 
-async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<(), CommandError> {
+async fn look(
+    config: &Config,
+    allow_empty: bool,
+    now: Timestamp,
+    looked: &mut Looked,
+) -> Result<(), CommandError> {
     if let Some(file) = tokens::embedded_file(config)
         && !file.exists()
     {
@@ -42,14 +51,22 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
              MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
             file.display()
         );
-        looked.checks.push(Check::warning("store", &text));
+        looked.checks.push(if allow_empty {
+            Check::warning("store", &text)
+        } else {
+            Check::failed("store", Exit::Usage, &text)
+        });
         return Ok(());
     }
     let store = connect(config).await?;
     let readiness = store.prepare().await?;
     looked.documents = Some(readiness.documents);
-    looked.checks.push(check_readiness(&store.describe(), &readiness));
+    looked.checks.push(match must_exist(&readiness.existence) {
+        Err(error) if !allow_empty => Check::error("store", error),
+        Ok(()) | Err(_) => check_readiness(&store.describe(), &readiness),
+    });
     looked.checks.extend(check_index(&readiness.index));
+    looked.checks.extend(check_identity(config, &store.identity().await?));
     if let Some(file) = tokens::embedded_file(config) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A file system that doesn't say what is free is full when SQLite says so.
@@ -58,7 +75,11 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
             looked.checks.push(Check::failed("store", Exit::Unavailable, &text));
         }
     }
-    if readiness.exists && readiness.documents > 0 {
+    if readiness.documents > 0 {
+        match store.trial(now).await {
+            Ok(trial) => looked.checks.extend(check_trial(&trial, &config.store.mapping)),
+            Err(error) => looked.checks.push(Check::error("validator", error)),
+        }
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
@@ -81,15 +102,20 @@ async fn look(config: &Config, now: Timestamp, looked: &mut Looked) -> Result<()
 }
 
 fn check_readiness(at: &str, readiness: &Readiness) -> Check {
-    let Readiness { exists, documents, server, .. } = readiness;
-    if !exists {
-        return Check::warning(
-            "store",
-            &format!(
-                "{at} doesn't exist, on {server}\nhint: is this the database and collection that you meant? \
-                 `store.database` and `store.collection` name them"
-            ),
-        );
+    let Readiness { existence, documents, server, .. } = readiness;
+    match existence {
+        Existence::There => {}
+        Existence::Absent { .. } => {
+            let text = format!("{at} doesn't exist, on {server}, which is allowed (`--allow-empty`)");
+            return Check::warning("store", &text);
+        }
+        Existence::Unknown(reason) => {
+            let text = format!(
+                "{} in {at}, writable, {server}; the store doesn't let us list the collections ({reason})",
+                shown::count(*documents, "document")
+            );
+            return Check::warning("store", &text);
+        }
     }
     let text = format!("{} in {at}, writable, {server}", shown::count(*documents, "document"));
     if *documents == 0 {
@@ -97,6 +123,64 @@ fn check_readiness(at: &str, readiness: &Readiness) -> Check {
         return Check::warning("store", &format!("{text}\nhint: {hint}"));
     }
     Check::ok("store", &text)
+}
+
+/// What the collection's validator would refuse.
+fn check_trial(trial: &Trial, mapping: &Mapping) -> Vec<Check> {
+    if trial.documents == 0 {
+        return Vec::new();
+    }
+    let tried = trial.documents;
+    if trial.refused.is_empty() {
+        let text =
+            format!("it lets us write what a pass writes, tried on {}", shown::count(tried, "document"));
+        return vec![Check::ok("validator", &text)];
+    }
+    let check = |TrialRefusal { part, documents }: &TrialRefusal| {
+        let (what, hint) = match part {
+            TrialPart::AsItIs => (
+                "the documents as they are, so nothing may be written into them, and nothing is redeemed"
+                    .to_owned(),
+                "correct the documents, or set the collection's `validationLevel` to `moderate`".to_owned(),
+            ),
+            TrialPart::Bookkeeping => {
+                let field = &mapping.bookkeeping;
+                let what = format!("`{field}`, where we keep our bookkeeping, so nothing is redeemed");
+                (what, "allow that field, or set `documents.bookkeeping` to one that it allows".to_owned())
+            }
+            TrialPart::Pair => {
+                let (refresh, access) = (&mapping.refresh_token, &mapping.access_token);
+                let what = format!("texts in `{refresh}` and `{access}`, so new pairs stay in the journal");
+                (what, "allow texts in both fields".to_owned())
+            }
+            TrialPart::Expiry(field) => (
+                format!("`{field}` as we write it, so new pairs stay in the journal"),
+                "let it take that type, or set `documents.expires_format` to one that it takes".to_owned(),
+            ),
+        };
+        let text = format!(
+            "the collection's validator refuses {what}: tried on {}, refused in {documents}\nhint: {hint}",
+            shown::count(tried, "document")
+        );
+        if *documents == tried {
+            Check::failed("validator", Exit::Usage, &text)
+        } else {
+            Check::warning("validator", &text)
+        }
+    };
+    trial.refused.iter().map(check).collect()
+}
+
+/// Do open rows of the journal belong to another store?
+fn check_identity(config: &Config, here: &Identity) -> Option<Check> {
+    // A journal that can't be read has a check of its own.
+    if let Ok(Some(other)) = Journal::look_for_other_store(&config.state_dir, here) {
+        return Some(Check::error("store", PassError::other_store(&config.state_dir, other, here)));
+    }
+    let text = "the server doesn't tell the collection's UUID, so a copy of this database can't be told apart from it\n\
+                hint: the role `readWrite` on the database lets us ask (`listCollections`); where the server has no UUIDs, \
+                never point this `state_dir` at a copy";
+    (here.mark == Mark::Untold).then(|| Check::warning("store", text))
 }
 
 fn check_index(index: &IndexState) -> Option<Check> {
@@ -242,13 +326,13 @@ mod tests {
     #[test]
     fn a_wrong_name_gives_a_warning_and_a_missing_index_its_command() {
         let mut readiness = Readiness {
-            exists: false,
+            existence: Existence::Unknown("Unauthorized (13)".to_owned()),
             documents: 0,
             server: "MongoDB 6.0.5 (standalone)".to_owned(),
             index: IndexState::Missing { reason: "not authorized".to_owned(), command: "db.x()".to_owned() },
         };
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
-        readiness.exists = true;
+        readiness.existence = Existence::There;
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
         readiness.documents = 1;
         let check = check_readiness("a.b at db1", &readiness);

@@ -199,6 +199,17 @@ pub(super) fn list_text(list: &JournalList, now: Timestamp) -> String {
         // Writing into a text can't fail.
         let _ = write!(text, "\n{why}: {meaning}\n  next: {next}");
     }
+    let elsewhere: BTreeSet<_> = list.entries.iter().filter_map(|entry| entry.elsewhere.as_deref()).collect();
+    for store in elsewhere {
+        let ids = list.entries.iter().filter(|entry| entry.elsewhere.as_deref() == Some(store));
+        let ids: Vec<_> = ids.map(|entry| entry.id.to_string()).collect();
+        let _ = write!(
+            text,
+            "\n{}: of another store ({store}), and left alone until passes go over it again\n  next: \
+             `evergrant journal recover --adopt-store`, if its tokens live in this store now",
+            ids.join(", ")
+        );
+    }
     text
 }
 
@@ -216,7 +227,10 @@ mod tests {
             entries: vec![
                 entry("7", EntryState::Orphan, Some("gone")),
                 entry("8", EntryState::Orphan, Some("superseded")),
-                entry("9", EntryState::Orphan, Some("superseded")),
+                ListedEntry {
+                    elsewhere: Some("app.tokens at db1:27017".into()),
+                    ..entry("9", EntryState::Orphan, Some("superseded"))
+                },
             ],
             damaged: vec![],
         };

@@ -6,11 +6,12 @@ use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::pass::error_chain;
+use crate::store::Store as _;
 use crate::store::import::{ImportError, ImportFormat, malformed, read_documents};
 use crate::store::mapping::Mapping;
 use crate::store::sqlite::{ImportSummary, SqliteStore};
-use crate::store::{Store as _, StoreError};
 use crate::token::Malformed;
+use beside::Beside;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -22,6 +23,8 @@ use std::path::Path;
 use std::rc::Rc;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
+
+mod beside;
 
 /// Most documents in one chunk, which is one transaction: enough that its fsync doesn't count.
 const CHUNK_DOCUMENTS: usize = 1000;
@@ -44,6 +47,8 @@ pub struct Imported {
     pub inserted: u64,
     /// Documents that were there, by `_id`: their fields are the new ones.
     pub replaced: u64,
+    /// Documents that were there with a newer pair: it stays, and their other fields are the new ones.
+    pub kept: u64,
     /// Of those inserted: documents that came without `_id` and were given one.
     pub generated_ids: u64,
     /// Documents whose refresh token can't be sent. They are imported all the same.
@@ -74,6 +79,7 @@ pub struct MalformedDocument {
 pub(super) async fn run(
     file: &Path,
     input: Option<InputFormat>,
+    overwrite: bool,
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
@@ -85,6 +91,7 @@ pub(super) async fn run(
     let format = input.map(ImportFormat::from).or_else(|| ImportFormat::of_path(file));
     // The file first: a wrong name shall not make a store.
     let source = if from_stdin { Source::Stdin } else { Source::File(open(file, &shown)?) };
+    let beside = Beside::new(config, overwrite, surroundings).await?;
     let store = SqliteStore::open(path, config.store.mapping.clone()).await?;
     if from_stdin && io::stdin().is_terminal() {
         info!("reading documents from the terminal; Ctrl-D ends them");
@@ -92,7 +99,7 @@ pub(super) async fn run(
     let (mut summary, mut malformed) = (ImportSummary::default(), MalformedDocuments::default());
     let mut chunks = read(source, format, config.store.mapping.clone())?;
     while let Some(chunk) = chunks.recv().await {
-        let end = write(&store, chunk, &mut summary, &mut malformed).await;
+        let end = write(&store, chunk, &beside, &mut summary, &mut malformed).await;
         if end.is_err() && summary != ImportSummary::default() {
             warn!("{} were imported before this went wrong", documents(&summary));
         }
@@ -104,6 +111,7 @@ pub(super) async fn run(
         store: store.describe(),
         inserted: summary.inserted,
         replaced: summary.replaced,
+        kept: summary.kept,
         generated_ids: summary.generated_ids,
         malformed,
     };
@@ -192,11 +200,13 @@ fn read_chunks(
 async fn write(
     store: &SqliteStore,
     chunk: Chunk,
+    beside: &Beside,
     summary: &mut ImportSummary,
     malformed: &mut MalformedDocuments,
-) -> Result<Option<ImportError>, StoreError> {
+) -> Result<Option<ImportError>, CommandError> {
     if !chunk.documents.is_empty() {
-        *summary += store.import(chunk.documents).await?;
+        let terms = beside.terms(store, &chunk.documents).await?;
+        *summary += store.import_as(chunk.documents, terms).await?;
     }
     for (line, problem) in chunk.malformed {
         malformed.count += 1;
@@ -210,14 +220,15 @@ async fn write(
 
 /// A line that can't be read: what was imported before it, and how to go on.
 fn unreadable(shown: &str, error: &ImportError, summary: &ImportSummary) -> CommandError {
-    let before = match summary.inserted + summary.replaced {
+    let before = match all(summary) {
         0 => "nothing was imported".to_owned(),
         _ => format!("{} before it were imported", documents(summary)),
     };
     let hint = match (error, summary.generated_ids) {
         (ImportError::Read { .. }, _) => "look at the disk or the pipe, and import again".to_owned(),
         (ImportError::Syntax { .. }, 0) => {
-            "correct it and import the file again: a document that is there already is replaced, by `_id`"
+            "correct it and import the file again: a document that is there already, by `_id`, gets the file's \
+             fields, and keeps its pair where that was refreshed since"
                 .to_owned()
         }
         (ImportError::Syntax { .. }, _) => format!(
@@ -228,13 +239,17 @@ fn unreadable(shown: &str, error: &ImportError, summary: &ImportSummary) -> Comm
     CommandError::Usage(format!("`{shown}`, {}; {before}\nhint: {hint}", error_chain(error)))
 }
 
+fn all(summary: &ImportSummary) -> u64 {
+    summary.inserted + summary.replaced + summary.kept
+}
+
 fn documents(summary: &ImportSummary) -> String {
-    shown::count(summary.inserted + summary.replaced, "document")
+    shown::count(all(summary), "document")
 }
 
 /// Says what a person should know, beside the result.
 fn tell(imported: &Imported, shown: &str, mapping: &Mapping) {
-    let all = imported.inserted + imported.replaced;
+    let all = imported.inserted + imported.replaced + imported.kept;
     if all == 0 {
         warn!("there are no documents in `{shown}`");
     } else if imported.malformed.count == all {
@@ -247,8 +262,8 @@ fn tell(imported: &Imported, shown: &str, mapping: &Mapping) {
 }
 
 fn imported_text(imported: &Imported) -> String {
-    let Imported { store, inserted, replaced, generated_ids, malformed } = imported;
-    let mut text = format!("{} imported into {store}", shown::count(inserted + replaced, "document"));
+    let Imported { store, inserted, replaced, kept, generated_ids, malformed } = imported;
+    let mut text = format!("{} imported into {store}", shown::count(inserted + replaced + kept, "document"));
     let ids = if *generated_ids > 0 {
         format!(" ({generated_ids} of them without `_id`, which were given one)")
     } else {
@@ -256,6 +271,12 @@ fn imported_text(imported: &Imported) -> String {
     };
     // Writing into a text can't fail.
     let _ = write!(text, "\n  inserted   {inserted:>8}{ids}\n  replaced   {replaced:>8}");
+    if *kept > 0 {
+        let _ = write!(
+            text,
+            "\n  kept, newer{kept:>8}  (their pair is newer than the file's and stays; `--overwrite` takes the file's)"
+        );
+    }
     if malformed.count > 0 {
         let reasons: Vec<_> = malformed.reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
         let _ = write!(
@@ -332,7 +353,8 @@ mod tests {
             chunks("{\"_id\":1,\"refresh_token\":\"a\"}\n{\"refresh_token\":null}\n{\"_id\":s3cret}\n{}")
                 .await
         {
-            end = write(&store, chunk, &mut summary, &mut malformed).await.unwrap();
+            let beside = Beside::nothing(directory.path());
+            end = write(&store, chunk, &beside, &mut summary, &mut malformed).await.unwrap();
         }
         assert_eq!((summary.inserted, summary.generated_ids), (2, 1));
         assert_eq!((malformed.count, malformed.first[0].line), (1, 2));
@@ -361,6 +383,7 @@ mod tests {
             store: "sqlite:tokens.db".to_owned(),
             inserted: 9,
             replaced: 1,
+            kept: 0,
             generated_ids: 0,
             malformed: MalformedDocuments::default(),
         };
@@ -369,6 +392,7 @@ mod tests {
             "10 documents imported into sqlite:tokens.db\n  inserted          9\n  replaced          1"
         );
         imported.generated_ids = 3;
+        imported.kept = 2;
         imported.malformed =
             MalformedDocuments { count: 6, reasons: [("empty", 6)].into(), first: first.collect() };
         insta::assert_snapshot!(imported_text(&imported));

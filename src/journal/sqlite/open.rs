@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS entries (
   peer TEXT,                       -- whom it was sent to, where the answer was lost
   sealed INTEGER,                  -- 1: the body is encrypted; 2: and its own key doesn't open it
   content_encoding TEXT,           -- as the answer named it; a sealed body opens only beside its own
-  turned_away_since INTEGER        -- an answer that wasn't the provider's own said so; the token may be sent again
+  turned_away_since INTEGER,       -- an answer that wasn't the provider's own said so; the token may be sent again
+  elsewhere TEXT                   -- the identity of the store that it belongs to, where that isn't the one in `meta`
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint) WHERE state != 'orphan';
@@ -54,8 +55,13 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRIC
 ";
 
 /// Columns that journals of earlier versions lack, and their types.
-pub(super) const LATER_COLUMNS: [(&str, &str); 4] =
-    [("peer", "TEXT"), ("sealed", "INTEGER"), ("content_encoding", "TEXT"), ("turned_away_since", "INTEGER")];
+pub(super) const LATER_COLUMNS: [(&str, &str); 5] = [
+    ("peer", "TEXT"),
+    ("sealed", "INTEGER"),
+    ("content_encoding", "TEXT"),
+    ("turned_away_since", "INTEGER"),
+    ("elsewhere", "TEXT"),
+];
 
 impl Rows {
     /// Opens or makes the file, proves that it can be written, and takes note of what a crash left.

@@ -1,11 +1,12 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
 use super::open::{LATER_COLUMNS, SCHEMA_VERSION};
+use super::store::read_identity;
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
 use crate::journal::{
-    Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, Listed, Page, Parked,
+    Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed, Page, Parked,
 };
 use crate::token::{Fingerprint, Subject, TokenId};
 use rusqlite::{Connection, Error, OpenFlags, Row};
@@ -22,7 +23,7 @@ const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
 const COLUMNS: &str =
     "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at, peer, sealed, content_encoding, turned_away_since, length(body)";
+     received_at, peer, sealed, content_encoding, turned_away_since, length(body), elsewhere";
 
 /// The body's column, behind the others.
 const BODY: &str = "body";
@@ -30,13 +31,16 @@ const SEALED_AT: usize = 14;
 const CONTENT_ENCODING_AT: usize = 15;
 const TURNED_AWAY_AT: usize = 16;
 const LENGTH_AT: usize = 17;
-const BODY_AT: usize = 18;
+const ELSEWHERE_AT: usize = 18;
+const BODY_AT: usize = 19;
 
 impl Rows {
-    /// The rows behind `after`, oldest first.
+    /// The rows behind `after`, oldest first; none of another store.
     pub(in crate::journal) fn page(&mut self, after: Option<EntryId>) -> Result<Page, JournalError> {
         let read = || {
-            let sql = format!("SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2");
+            let sql = format!(
+                "SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 AND elsewhere IS NULL ORDER BY id LIMIT ?2"
+            );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
             let (mut page, mut read, mut bytes) = (Page::default(), 0, 0);
@@ -115,6 +119,41 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     };
     let newer = || JournalError::Newer { file: file.to_owned() };
     read().map_err(|source| failure(file, "be read", source))?.ok_or_else(newer)
+}
+
+/// Which of these refresh tokens the journal knows, read beside a process that may be writing it.
+pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+    let mut known = KnownTokens::default();
+    if !file.exists() {
+        return Ok(known);
+    }
+    let mut read = || {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Ok(false);
+        }
+        // A process that was killed while it made the file has left it without tables.
+        if !has_column(&connection, "id")? {
+            return Ok(true);
+        }
+        let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
+        let mut open =
+            connection.prepare("SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan'")?;
+        for token in tokens {
+            let text = token.to_string();
+            if redeemed.exists([&text])? {
+                known.redeemed.insert(*token);
+            } else if open.exists([&text])? {
+                known.on_their_way.insert(*token);
+            }
+        }
+        Ok(true)
+    };
+    match read().map_err(|source| failure(file, "be read", source))? {
+        true => Ok(known),
+        false => Err(JournalError::Newer { file: file.to_owned() }),
+    }
 }
 
 /// Journals of earlier versions lack some.
@@ -199,6 +238,11 @@ fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
     Ok(entry)
 }
 
+/// The store that a row belongs to, for people.
+fn elsewhere(json: &str) -> String {
+    read_identity(json).map_or_else(|| "another store".to_owned(), |identity| identity.to_string())
+}
+
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let state = match shown(row, 5)?.as_str() {
         "intent" => EntryState::Intent,
@@ -232,6 +276,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             .transpose()?
             .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
         complete: row.get(11)?,
+        elsewhere: text_or_none(row, ELSEWHERE_AT)?.map(|json| elsewhere(&json)),
         answer: None,
     })
 }

@@ -1,10 +1,11 @@
 //! Finds out before the first grant whether a pass can work.
 
 use super::{MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
-use crate::store::{IndexState, StoreError};
+use crate::store::{Existence, IndexState, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::info;
 
 /// The name of the index that we create; one with the same keys under another name does as well.
 const INDEX_NAME: &str = "evergrant_due";
@@ -35,21 +36,41 @@ impl MongoStore {
     }
 
     /// Is there a collection of that name?
-    pub(super) async fn exists(&self) -> Result<bool, StoreError> {
-        let action = "look for the collection";
-        let command = doc! {
-            "listCollections": 1,
-            "filter": { "name": &self.namespace.coll },
-            "nameOnly": true,
-            "authorizedCollections": true,
+    pub(super) async fn existence(&self) -> Result<Existence, StoreError> {
+        let found = match self.collections(doc! { "name": &self.namespace.coll }).await {
+            Ok(found) => found,
+            // Whoever may not list collections may still have a right to this one.
+            Err(StoreError::Denied { source, .. }) => return Ok(Existence::Unknown(source.to_string())),
+            Err(error) => return Err(error),
         };
-        let found = self.command(action, READ_TIMEOUT, command).await?;
-        let Some(Bson::Document(found)) = first_batch(&found).first() else { return Ok(false) };
+        let Some(Bson::Document(found)) = first_batch(&found).first() else { return self.absent().await };
         if matches!(found.get_str("type"), Ok("view")) {
             let cause = "it is a view".to_owned();
             return Err(failure::denied(&self.at, "write", "name the collection behind the view", cause));
         }
-        Ok(true)
+        Ok(Existence::There)
+    }
+
+    /// The names that there are instead.
+    async fn absent(&self) -> Result<Existence, StoreError> {
+        let found = self.collections(doc! { "name": { "$not": { "$regex": "^system\\." } } }).await?;
+        let names = first_batch(&found).iter().filter_map(Bson::as_document);
+        let names = names.filter_map(|one| one.get_str("name").ok().map(str::to_owned));
+        Ok(Existence::Absent {
+            collection: self.namespace.coll.clone(),
+            database: self.namespace.db.clone(),
+            others: nearest_first(&self.namespace.coll, names.collect()),
+        })
+    }
+
+    async fn collections(&self, filter: Document) -> Result<Document, StoreError> {
+        let command = doc! {
+            "listCollections": 1,
+            "filter": filter,
+            "nameOnly": true,
+            "authorizedCollections": true,
+        };
+        self.command("look for the collection", READ_TIMEOUT, command).await
     }
 
     /// Documents in the collection, by its metadata.
@@ -98,7 +119,11 @@ impl MongoStore {
             "writeConcern": { "w": "majority" },
         };
         match self.command("create the due index", INDEX_TIMEOUT, command).await {
-            Ok(_) => {
+            Ok(reply) => {
+                // Another process may have made it meanwhile.
+                if reply.get("numIndexesBefore") != reply.get("numIndexesAfter") {
+                    info!("made the index `{INDEX_NAME}` on {}", self.at);
+                }
                 self.remember_index(Some(INDEX_NAME.to_owned()));
                 Ok(IndexState::Ready)
             }
@@ -126,6 +151,13 @@ impl MongoStore {
 pub(super) fn first_batch(reply: &Document) -> &[Bson] {
     let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     batch.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The names by how near they are to the wanted one, and then in their order.
+fn nearest_first(wanted: &str, mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.sort_by_key(|name| strsim::damerau_levenshtein(wanted, name));
+    names
 }
 
 /// The name of an index that has every document under these keys, in this order, and with the collection's collation.

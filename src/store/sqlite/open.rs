@@ -1,6 +1,6 @@
 //! The file: made readable by its owner only, set up to be durable, its tables made.
 
-use super::BUSY_TIMEOUT;
+use super::{BUSY_TIMEOUT, place};
 use rusqlite::{Connection, Error, OpenFlags, ffi};
 use std::{fs, io, path::Path};
 
@@ -43,6 +43,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
             return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), Some(text)));
         }
     }
+    place::note(&transaction, path)?;
     transaction.commit()?;
     Ok(connection)
 }

@@ -1,10 +1,12 @@
 //! Documents in and out of the file: `tokens import` and `tokens export`.
 
+use super::merge::{self, ImportTerms, Pair};
 use super::{SqliteStore, json, rows::Columns};
+use crate::store::mapping::Mapping;
 use crate::store::{StoreError, document};
 use crate::token::TokenId;
 use bson::{Bson, oid::ObjectId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::ops::AddAssign;
 
@@ -15,6 +17,8 @@ pub struct ImportSummary {
     pub inserted: u64,
     /// Documents that were there by `_id`: their fields are the new ones.
     pub replaced: u64,
+    /// Documents that were there with a newer pair: it stays, and their other fields are the new ones.
+    pub kept: u64,
     /// Of those inserted: documents that came without `_id` and were given one.
     pub generated_ids: u64,
 }
@@ -23,6 +27,7 @@ impl AddAssign for ImportSummary {
     fn add_assign(&mut self, other: Self) {
         self.inserted += other.inserted;
         self.replaced += other.replaced;
+        self.kept += other.kept;
         self.generated_ids += other.generated_ids;
     }
 }
@@ -50,15 +55,36 @@ struct Incoming {
     bookkeeping: Option<Value>,
 }
 
+/// The `_id` under which a document is imported; `None` when it has none, or one that isn't extended JSON.
+#[must_use]
+pub fn import_id(document: &Map<String, Value>) -> Option<TokenId> {
+    let id = Bson::try_from(document.get("_id")?.clone()).ok()?;
+    Some(document::token_id(id))
+}
+
 impl SqliteStore {
-    /// Puts a batch of documents into the file, all or none; a batch may be repeated if all have an `_id`.
-    ///
-    /// A document that is there already, by `_id`, gets the new fields and keeps its bookkeeping, unless the new one
-    /// brings its own. One without `_id` gets an `ObjectId`. Must run to completion.
+    /// Puts a batch of documents into the file, as [`SqliteStore::import_as`] does for a store that no pass works on.
     ///
     /// # Errors
     /// [`StoreError::Settings`] when an `_id` isn't extended JSON; nothing is written then.
     pub async fn import(&self, batch: Vec<Map<String, Value>>) -> Result<ImportSummary, StoreError> {
+        self.import_as(batch, ImportTerms::default()).await
+    }
+
+    /// Puts a batch of documents into the file, all or none; a batch may be repeated if all have an `_id`.
+    ///
+    /// A document that is there already, by `_id`, gets the new fields and keeps its bookkeeping, unless the new one
+    /// brings its own. It keeps its pair, too, where that is newer than the one in the batch. One without `_id` gets an
+    /// `ObjectId`. Each document is compared and written in one transaction, so a pass may be at work meanwhile. Must
+    /// run to completion.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when an `_id` isn't extended JSON; nothing is written then.
+    pub async fn import_as(
+        &self,
+        batch: Vec<Map<String, Value>>,
+        terms: ImportTerms,
+    ) -> Result<ImportSummary, StoreError> {
         let path = self.mapping.bookkeeping.clone();
         let incoming = batch.into_iter().enumerate().map(|(index, mut fields)| {
             let bookkeeping = json::remove(&mut fields, &path);
@@ -82,10 +108,10 @@ impl SqliteStore {
             Ok(Incoming { id: document::token_id(id), generated, fields, bookkeeping })
         });
         let incoming = incoming.collect::<Result<Vec<_>, _>>()?;
-        self.writing("import documents", move |connection, _| {
+        self.writing("import documents", move |connection, mapping| {
             let mut summary = ImportSummary::default();
             for document in &incoming {
-                summary += write(connection, document)?;
+                summary += write(connection, document, mapping, &terms)?;
             }
             Ok(summary)
         })
@@ -119,38 +145,79 @@ impl SqliteStore {
     }
 }
 
-fn write(connection: &Connection, document: &Incoming) -> rusqlite::Result<ImportSummary> {
-    let Incoming { id, generated, fields, bookkeeping } = document;
-    let there = connection
-        .prepare_cached("SELECT 1 FROM documents WHERE id = ?1")?
-        .query_row([id.as_str()], |_| Ok(()))
-        .optional()?
-        .is_some();
-    let fields = Value::Object(fields.clone()).to_string();
-    if there && bookkeeping.is_none() {
-        connection
-            .prepare_cached("UPDATE documents SET fields = ?2 WHERE id = ?1")?
-            .execute(params![id.as_str(), fields])?;
-    } else {
-        let columns = Columns::of(bookkeeping.as_ref());
-        let bookkeeping = bookkeeping.as_ref().map(Value::to_string);
-        connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO documents (id, fields, bookkeeping, due_at, lease_id, lease_until)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                id.as_str(),
-                fields,
-                bookkeeping,
-                columns.due_at,
-                columns.lease_id,
-                columns.lease_until
-            ])?;
+fn write(
+    connection: &Connection,
+    document: &Incoming,
+    mapping: &Mapping,
+    terms: &ImportTerms,
+) -> rusqlite::Result<ImportSummary> {
+    let generated_ids = u64::from(document.generated);
+    let stored = connection
+        .prepare_cached("SELECT fields, bookkeeping, lease_until FROM documents WHERE id = ?1")?
+        .query_row([document.id.as_str()], Stored::read)
+        .optional()?;
+    let Some(stored) = stored else {
+        put(connection, document)?;
+        return Ok(ImportSummary { inserted: 1, generated_ids, ..ImportSummary::default() });
+    };
+    let old = merge::read(&document.id, &stored.fields, stored.bookkeeping.as_ref(), mapping);
+    let new = merge::read(&document.id, &document.fields, document.bookkeeping.as_ref(), mapping);
+    if merge::newer(&old, &new, terms) == Pair::Stored {
+        if let Some(merged) = merge::with_stored_pair(&stored.fields, document.fields.clone(), mapping) {
+            set_fields(connection, &document.id, merged)?;
+        }
+        return Ok(ImportSummary { kept: 1, ..ImportSummary::default() });
     }
-    Ok(ImportSummary {
-        inserted: u64::from(!there),
-        replaced: u64::from(there),
-        generated_ids: u64::from(*generated),
-    })
+    let is_claimed = terms.now.is_some_and(|now| stored.lease_until > Some(now.timestamp_millis()));
+    if document.bookkeeping.is_none() || is_claimed {
+        set_fields(connection, &document.id, document.fields.clone())?;
+    } else {
+        put(connection, document)?;
+    }
+    Ok(ImportSummary { replaced: 1, ..ImportSummary::default() })
+}
+
+/// A document as it stands in the file.
+struct Stored {
+    fields: json::Object,
+    bookkeeping: Option<Value>,
+    lease_until: Option<i64>,
+}
+
+impl Stored {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let bookkeeping = row.get_ref(1)?.as_str_or_null()?;
+        Ok(Self {
+            fields: serde_json::from_str(row.get_ref(0)?.as_str()?).unwrap_or_default(),
+            bookkeeping: bookkeeping.and_then(|text| serde_json::from_str(text).ok()),
+            lease_until: row.get(2)?,
+        })
+    }
+}
+
+fn set_fields(connection: &Connection, id: &TokenId, fields: json::Object) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE documents SET fields = ?2 WHERE id = ?1")?
+        .execute(params![id.as_str(), Value::Object(fields).to_string()])
+        .map(drop)
+}
+
+/// Writes the whole document, its bookkeeping among it.
+fn put(connection: &Connection, document: &Incoming) -> rusqlite::Result<()> {
+    let Incoming { id, fields, bookkeeping, .. } = document;
+    let columns = Columns::of(bookkeeping.as_ref());
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO documents (id, fields, bookkeeping, due_at, lease_id, lease_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            id.as_str(),
+            Value::Object(fields.clone()).to_string(),
+            bookkeeping.as_ref().map(Value::to_string),
+            columns.due_at,
+            columns.lease_id,
+            columns.lease_until
+        ])
+        .map(drop)
 }

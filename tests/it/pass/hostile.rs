@@ -135,7 +135,7 @@ async fn a_run_over_another_collection_leaves_held_pairs_alone() {
         let process = rehearsal.process(other.store.clone(), rehearsal.state()).await;
         let report = Arc::new(evergrant::report::Report::new());
         let refusal = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
-        assert!(matches!(refusal, PassError::OtherStore { open: 1.., .. }), "{refusal}");
+        assert!(matches!(&refusal, PassError::OtherStore { other, .. } if other.open > 0), "{refusal}");
         process.journal.close().await;
         let back = rehearsal.run().await;
         assert_eq!(back.count(Outcome::NeedsLogin), 0, "{back}");

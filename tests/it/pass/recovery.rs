@@ -33,7 +33,7 @@ impl<'a> Doomed<'a> {
     /// The same with the journal of another machine.
     pub(super) async fn claims_from(rehearsal: &'a Rehearsal, state: &Path, positions: &[usize]) -> Self {
         let journal = open_journal(state, &rehearsal.clock).await;
-        journal.begin_pass("doomed", &rehearsal.backend.store.identity()).await.unwrap();
+        journal.begin_pass("doomed", &rehearsal.backend.store.identity().await.unwrap()).await.unwrap();
         let now = rehearsal.clock.now();
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
         let claim = Claim {
@@ -226,7 +226,7 @@ async fn claims_of_a_pass_that_never_finished_are_found_through_a_second_one_tha
     on_both("two_unfinished", Plan::users(6), async |rehearsal| {
         Doomed::claims(&rehearsal, &[0, 1, 2]).await.dies().await;
         let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
-        journal.begin_pass("second", &rehearsal.backend.store.identity()).await.unwrap();
+        journal.begin_pass("second", &rehearsal.backend.store.identity().await.unwrap()).await.unwrap();
         journal.close().await;
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.touched), (Exit::Well, 6));

@@ -3,11 +3,12 @@
 
 use super::recovery::{Doomed, answer};
 use crate::support::rehearsal::{Plan, Rehearsal, on_both, run};
+use evergrant::exit::Exit;
 use evergrant::grant::RawAnswer;
 use evergrant::journal::{Ending, EntryState};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::{AskAgain, Rotation};
-use evergrant::report::{Outcome, summary::Exit};
+use evergrant::report::Outcome;
 use evergrant::sandbox::Reuse;
 use evergrant::token::{LastError, State};
 use std::time::Duration;

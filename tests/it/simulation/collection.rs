@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use evergrant::clock::Timestamp;
 use evergrant::grant::answer::Class;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, IndexState, Position, Readiness, Store, StoreError,
-    Strangers, TtlIndex,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Position, Readiness,
+    Store, StoreError, Strangers, TtlIndex,
 };
 use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -97,13 +97,13 @@ impl Store for Collection {
         "the simulation".into()
     }
 
-    fn identity(&self) -> String {
-        "the simulation".into()
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        Ok(Identity::named("the simulation"))
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call("prepare", |world| Readiness {
-            exists: true,
+            existence: Existence::There,
             documents: world.documents.len() as u64,
             server: "a simulation".into(),
             index: IndexState::Ready,

@@ -6,7 +6,7 @@ use super::backend::{
 use crate::support::mongod::{self, Server, admin};
 use bson::{Bson, Document, doc};
 use evergrant::store::{
-    Change, IndexState, PairChange, Store, StoreError, StoreSettings, connect, mapping::Mapping,
+    Change, Existence, IndexState, PairChange, Store, StoreError, StoreSettings, connect, mapping::Mapping,
 };
 use evergrant::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
 use mongodb::Client;
@@ -171,11 +171,19 @@ async fn a_collection_that_is_not_there_is_told_and_not_made() {
     let name = mongod::database_name("not_there");
     let store = connect(&settings(uri, Some(&name), Mapping::default()), 4).await.unwrap();
     let readiness = store.prepare().await.unwrap();
-    assert!(!readiness.exists);
-    assert_eq!(readiness.documents, 0);
+    let absent = |others: &[&str]| Existence::Absent {
+        collection: COLLECTION.to_owned(),
+        database: name.clone(),
+        others: others.iter().map(|&other| other.to_owned()).collect(),
+    };
+    assert_eq!((readiness.existence, readiness.documents), (absent(&[]), 0));
     assert!(store.due_page(&due_now(5)).await.unwrap().documents.is_empty());
     let database = Client::with_uri_str(uri).await.unwrap().database(&name);
     assert!(database.list_collection_names().await.unwrap().is_empty());
+    for other in ["users", "token", "sessions"] {
+        database.create_collection(other).await.unwrap();
+    }
+    assert_eq!(store.prepare().await.unwrap().existence, absent(&["token", "users", "sessions"]));
 }
 
 #[tokio::test]
@@ -187,7 +195,7 @@ async fn an_equivalent_index_under_another_name_will_do() {
     database.run_command(doc! { "createIndexes": COLLECTION, "indexes": [index] }).await.unwrap();
     let store = connect(&settings(uri, Some(&name), Mapping::default()), 4).await.unwrap();
     let readiness = store.prepare().await.unwrap();
-    assert_eq!((readiness.exists, readiness.index), (true, IndexState::Ready));
+    assert_eq!((readiness.existence, readiness.index), (Existence::There, IndexState::Ready));
     assert!(readiness.server.starts_with("MongoDB "), "{}", readiness.server);
     let names = database.collection::<Document>(COLLECTION).list_index_names().await.unwrap();
     assert_eq!(names, ["_id_", "theirs"]);
@@ -269,7 +277,10 @@ async fn a_standalone_server_works_and_each_missing_role_is_named() {
     let writer = as_user(&server, "writer", "s3cret").await;
     let readiness = writer.prepare().await.unwrap();
     assert!(readiness.server.ends_with("(standalone)"), "{}", readiness.server);
-    assert_eq!((readiness.exists, readiness.documents, readiness.index), (true, 1, IndexState::Ready));
+    assert_eq!(
+        (readiness.existence, readiness.documents, readiness.index),
+        (Existence::There, 1, IndexState::Ready)
+    );
     let ids = [id(&json!("a"))];
     assert_eq!(writer.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents.len(), 1);
     assert_eq!(writer.renew(&ids, &lease("l", 90)).await.unwrap(), ids);

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Position, Readiness, Store, StoreError, Strangers,
-    TtlIndex,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
+    Strangers, Trial, TtlIndex,
 };
 use evergrant::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -113,12 +113,16 @@ impl Store for Meddler {
         self.inner.describe()
     }
 
-    fn identity(&self) -> String {
-        self.inner.identity()
+    async fn identity(&self) -> Result<Identity, StoreError> {
+        self.inner.identity().await
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call(Call::Prepare, self.inner.prepare()).await
+    }
+
+    async fn trial(&self, now: evergrant::clock::Timestamp) -> Result<Trial, StoreError> {
+        self.inner.trial(now).await
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {

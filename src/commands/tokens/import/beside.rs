@@ -1,0 +1,109 @@
+//! The journal beside an import: what it knows of the tokens, and the process that may hold it.
+
+use crate::clock::Clock;
+use crate::commands::{CommandError, Surroundings};
+use crate::config::Config;
+use crate::journal::{Journal, JournalError, Lock};
+use crate::store::Store as _;
+use crate::store::import::refresh_token;
+use crate::store::mapping::Mapping;
+use crate::store::sqlite::{ImportTerms, SqliteStore, import_id};
+use crate::token::{Fingerprint, RefreshToken};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use tracing::info;
+
+/// What an import is compared with, beside the store.
+///
+/// An import doesn't need the journal's lock: each document is compared and written in one transaction, and a pass writes
+/// its pairs by compare-and-swap. To overwrite is another matter: the stored pair may be on its way.
+pub(super) struct Beside {
+    state_dir: PathBuf,
+    mapping: Mapping,
+    clock: Clock,
+    overwrite: bool,
+    _lock: Option<Lock>,
+}
+
+impl Beside {
+    /// Takes the journal's lock where the import is to overwrite; otherwise says who holds it.
+    pub(super) async fn new(
+        config: &Config,
+        overwrite: bool,
+        surroundings: &Surroundings,
+    ) -> Result<Self, CommandError> {
+        let (state_dir, clock) = (config.state_dir.clone(), surroundings.clock.clone());
+        let looked = in_the_background(move || {
+            if overwrite {
+                return Ok((Journal::lock(&state_dir, &clock)?, None));
+            }
+            Ok((None, Journal::holder(&state_dir)?))
+        });
+        let (lock, holder) = looked.await.map_err(in_use)?;
+        if let Some(holder) = holder {
+            info!(
+                "{holder} uses this state directory and may go on: a pair that it writes meanwhile is kept"
+            );
+        }
+        Ok(Self {
+            state_dir: config.state_dir.clone(),
+            mapping: config.store.mapping.clone(),
+            clock: surroundings.clock.clone(),
+            overwrite,
+            _lock: lock,
+        })
+    }
+
+    /// No journal, and nobody at work.
+    #[cfg(test)]
+    pub(super) fn nothing(state_dir: &std::path::Path) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            mapping: Mapping::default(),
+            clock: Clock::system(),
+            overwrite: false,
+            _lock: None,
+        }
+    }
+
+    /// What is known of the refresh tokens in these documents, and of those that they would replace.
+    pub(super) async fn terms(
+        &self,
+        store: &SqliteStore,
+        documents: &[Map<String, Value>],
+    ) -> Result<ImportTerms, CommandError> {
+        let ids: Vec<_> = documents.iter().filter_map(import_id).collect();
+        let stored = store.read(&ids).await?;
+        let stored = stored.iter().filter_map(|document| document.refresh_token.as_ref().ok());
+        let mut tokens: Vec<Fingerprint> = stored.map(RefreshToken::fingerprint).collect();
+        let of_file = documents.iter().filter_map(|document| refresh_token(document, &self.mapping).ok());
+        tokens.extend(of_file.map(|token| token.fingerprint()));
+        let state_dir = self.state_dir.clone();
+        let known = in_the_background(move || Ok(Journal::known(&state_dir, &tokens)?)).await?;
+        Ok(ImportTerms {
+            overwrite: self.overwrite,
+            redeemed: known.redeemed,
+            on_their_way: known.on_their_way,
+            now: Some(self.clock.now()),
+        })
+    }
+}
+
+async fn in_the_background<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
+) -> Result<T, CommandError> {
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|panic| CommandError::Internal(format!("reading the journal panicked: {panic}")))?
+}
+
+fn in_use(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Journal(JournalError::Held { directory, holder }) => CommandError::InUse(format!(
+            "`--overwrite` replaces pairs, and {holder} may have newer ones on their way: it uses the state directory \
+             {}\nhint: stop that process, import, and start it again; or import without `--overwrite`",
+            directory.display()
+        )),
+        error => error,
+    }
+}

@@ -1,0 +1,182 @@
+//! A document that is imported again: which pair is the newer one, its own or the file's.
+
+use super::json::{self, Object};
+use crate::clock::Timestamp;
+use crate::store::{document, mapping::Mapping};
+use crate::token::{Fingerprint, RefreshToken, State, TokenDocument, TokenId};
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// What an import must know beside its documents.
+#[derive(Debug, Clone, Default)]
+pub struct ImportTerms {
+    /// The file's pair replaces the stored one, even where that is newer.
+    pub overwrite: bool,
+    /// Refresh tokens that were redeemed: the provider has handed out another one for each.
+    pub redeemed: HashSet<Fingerprint>,
+    /// Refresh tokens that were sent, and whose answer isn't in its document yet.
+    pub on_their_way: HashSet<Fingerprint>,
+    /// A lease that ends later is respected; `None` where no pass is at work.
+    pub now: Option<Timestamp>,
+}
+
+/// Which pair a document has after the import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pair {
+    /// The one that the file brings.
+    OfTheFile,
+    /// The one that is there.
+    Stored,
+}
+
+/// Which of two pairs of one document stays.
+pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &ImportTerms) -> Pair {
+    if terms.overwrite {
+        return Pair::OfTheFile;
+    }
+    let redeemed = |token: &RefreshToken| terms.redeemed.contains(&token.fingerprint());
+    let (old, new) = match (&stored.refresh_token, &incoming.refresh_token) {
+        (Ok(old), Ok(new)) => (old, new),
+        // A pair that can't be sent is to be corrected, but not by a token that is spent.
+        (Err(_), Ok(new)) if redeemed(new) => return Pair::Stored,
+        (Err(_), _) => return Pair::OfTheFile,
+        (Ok(_), Err(_)) => return Pair::Stored,
+    };
+    let books = &stored.bookkeeping;
+    let speaks_of_it = books.fingerprint == Some(old.fingerprint());
+    let refreshed = speaks_of_it && books.refreshed_at.is_some();
+    if old == new {
+        // With a provider that doesn't rotate only the access token is newer.
+        return if refreshed { Pair::Stored } else { Pair::OfTheFile };
+    }
+    if redeemed(new) || terms.on_their_way.contains(&new.fingerprint()) {
+        return Pair::Stored;
+    }
+    if redeemed(old) {
+        return Pair::OfTheFile;
+    }
+    let theirs = &incoming.bookkeeping;
+    let later = theirs.fingerprint == Some(new.fingerprint()) && theirs.refreshed_at > books.refreshed_at;
+    let dead = speaks_of_it && matches!(books.state, State::NeedsLogin | State::LostInFlight);
+    // A dead login is replaced by a new one.
+    if refreshed && !dead && !later { Pair::Stored } else { Pair::OfTheFile }
+}
+
+/// A document as it is compared.
+pub(super) fn read(
+    id: &TokenId,
+    fields: &Object,
+    bookkeeping: Option<&Value>,
+    mapping: &Mapping,
+) -> TokenDocument {
+    document::token_document(id.clone(), fields, json::bookkeeping(bookkeeping), mapping)
+}
+
+/// The file's fields with the stored pair in them; `None` where it has no room, and the stored fields stay.
+pub(super) fn with_stored_pair(stored: &Object, mut incoming: Object, mapping: &Mapping) -> Option<Object> {
+    let pair = [&mapping.refresh_token, &mapping.access_token];
+    let ends = [&mapping.access_expires_at, &mapping.refresh_expires_at];
+    for path in pair.into_iter().chain(ends.into_iter().flatten()) {
+        match json::get(stored, path) {
+            Some(value) if json::set(&mut incoming, path, value.clone()) => {}
+            Some(_) => return None,
+            None => drop(json::remove(&mut incoming, path)),
+        }
+    }
+    Some(incoming)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use serde_json::json;
+
+    fn object(value: Value) -> Object {
+        let Value::Object(object) = value else { panic!("an object") };
+        object
+    }
+
+    fn document(token: Option<&str>, books: Value) -> TokenDocument {
+        let fields = object(json!({ "refresh_token": token }));
+        read(&TokenId::from_extended_json("1"), &fields, Some(&books), &Mapping::default())
+    }
+
+    fn fingerprint(token: &str) -> Fingerprint {
+        RefreshToken::new(token.to_owned()).fingerprint()
+    }
+
+    fn books(state: &str, token: &str, refreshed_at: Option<i64>) -> Value {
+        let mut books = json!({ "state": state, "fingerprint": fingerprint(token).to_string() });
+        if let Some(seconds) = refreshed_at {
+            let at = DateTime::from_timestamp(seconds, 0).unwrap();
+            books["refreshed_at"] = json!({ "$date": at.to_rfc3339() });
+        }
+        books
+    }
+
+    #[test]
+    fn the_newer_pair_of_two_stays() {
+        use Pair::{OfTheFile, Stored};
+        let (live, dead) = (books("live", "t1", Some(9)), books("needs_login", "t1", Some(9)));
+        let unread = books("live", "t0", None);
+        let lost = books("lost_in_flight", "t1", None);
+        let cases: [(&str, Option<&str>, &Value, Option<&str>, Value, &[&str], Pair); 14] = [
+            ("refreshed since", Some("t1"), &live, Some("t0"), json!({}), &[], Stored),
+            (
+                "the same file after a pass that got no new one",
+                Some("t1"),
+                &live,
+                Some("t1"),
+                json!({}),
+                &[],
+                Stored,
+            ),
+            ("never refreshed", Some("t0"), &json!({}), Some("new"), json!({}), &[], OfTheFile),
+            ("looked at and not refreshed", Some("t0"), &unread, Some("new"), json!({}), &[], OfTheFile),
+            ("a malformed one is corrected", None, &json!({}), Some("new"), json!({}), &[], OfTheFile),
+            ("a malformed one after a success", None, &live, Some("new"), json!({}), &[], OfTheFile),
+            ("a malformed one, and one that is spent", None, &live, Some("t0"), json!({}), &["t0"], Stored),
+            ("a broken file", Some("t0"), &json!({}), None, json!({}), &[], Stored),
+            ("a dead login and a new one", Some("t1"), &dead, Some("new"), json!({}), &["t0"], OfTheFile),
+            ("a dead login and an old one", Some("t1"), &dead, Some("t0"), json!({}), &["t0"], Stored),
+            ("a lost one and a new one", Some("t1"), &lost, Some("new"), json!({}), &[], OfTheFile),
+            (
+                "the journal knows the file's token",
+                Some("t1"),
+                &json!({}),
+                Some("t0"),
+                json!({}),
+                &["t0"],
+                Stored,
+            ),
+            ("an old copy of the store", Some("t1"), &live, Some("t2"), json!({}), &["t1"], OfTheFile),
+            ("exported later", Some("t1"), &live, Some("t2"), books("live", "t2", Some(10)), &[], OfTheFile),
+        ];
+        for (what, old, old_books, new, new_books, redeemed, expected) in cases {
+            let redeemed = redeemed.iter().map(|token| fingerprint(token)).collect();
+            let terms = ImportTerms { redeemed, ..ImportTerms::default() };
+            let (stored, incoming) = (document(old, old_books.clone()), document(new, new_books));
+            assert_eq!(newer(&stored, &incoming, &terms), expected, "{what}");
+            let insisting = ImportTerms { overwrite: true, ..terms };
+            assert_eq!(newer(&stored, &incoming, &insisting), OfTheFile, "{what}");
+        }
+        let on_their_way = HashSet::from([fingerprint("t0")]);
+        let terms = ImportTerms { on_their_way, ..ImportTerms::default() };
+        let (stored, incoming) = (document(Some("t1"), json!({})), document(Some("t0"), json!({})));
+        assert_eq!(newer(&stored, &incoming, &terms), Stored);
+    }
+
+    #[test]
+    fn a_stored_pair_stays_whole_among_new_fields() {
+        let mapping = Mapping { refresh_expires_at: Some("ends".parse().unwrap()), ..Mapping::default() };
+        let stored = object(json!({ "refresh_token": "t1", "access_token": "a1", "email": "old" }));
+        let file = object(json!({ "refresh_token": "t0", "access_token": "a0", "email": "new", "ends": 5 }));
+        let merged = with_stored_pair(&stored, file.clone(), &mapping).unwrap();
+        let expected = json!({ "refresh_token": "t1", "access_token": "a1", "email": "new" });
+        assert_eq!(Value::Object(merged), expected);
+        let deep = Mapping { refresh_token: "email.token".parse().unwrap(), ..Mapping::default() };
+        let stored = object(json!({ "email": { "token": "t1" } }));
+        assert_eq!(with_stored_pair(&stored, file, &deep), None);
+    }
+}

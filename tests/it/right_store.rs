@@ -1,0 +1,199 @@
+//! Is it the store that was meant? The commands as a person meets them, over a wrong name, a moved file, another store.
+
+use crate::support::process::{Ended, Kind, ONCE, Scene, command};
+use evergrant::clock::Clock;
+use evergrant::journal::{Intent, Journal, Permission};
+use evergrant::sandbox::{Sandbox, SandboxConfig};
+use evergrant::store::Store;
+use evergrant::store::mapping::Mapping;
+use evergrant::store::sqlite::SqliteStore;
+use serde_json::json;
+use std::path::Path;
+
+fn users(users: usize) -> SandboxConfig {
+    SandboxConfig { users, ..SandboxConfig::default() }
+}
+
+/// A grant of a process that was killed: it was sent, or it was not.
+async fn leave_a_row(state: &Path, store: &dyn Store) {
+    let document = store.list(None, 1).await.unwrap().documents.remove(0);
+    let journal = Journal::open(state, &Clock::system()).unwrap();
+    journal.begin_pass("doomed", &store.identity().await.unwrap()).await.unwrap();
+    let intent = Intent {
+        provider: "generic".into(),
+        document: document.id,
+        subject: document.subject,
+        fingerprint: document.refresh_token.unwrap().fingerprint(),
+        sent_at: Clock::system().now(),
+    };
+    assert!(matches!(journal.intent(intent).await.unwrap(), Permission::Send { .. }));
+    journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_is_not_there_ends_with_2_and_names_those_that_are() {
+    let Some(mut scene) = Scene::new("wrong_name", Kind::Mongo, users(2)).await else { return };
+    let database = scene.collection().await.namespace().db;
+    scene.set("store.collection", "token");
+    let expected = format!(
+        "`{database}.token` doesn't exist; the database `{database}` has: tokens\nhint: set `store.collection`, or use \
+         `--allow-empty` if the collection is made later"
+    );
+    for arguments in [&["run"][..], &ONCE, &["journal", "recover"]] {
+        let ended = scene.run(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(&expected), "{arguments:?}: {ended:?}");
+    }
+    let check = scene.run(&["check", "--format", "json"]).await;
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stdout.contains("doesn't exist; the database"), "{check:?}");
+    for arguments in [&["run", "--once", "--allow-empty"][..], &["check", "--allow-empty"]] {
+        let ended = scene.run(arguments).await;
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    }
+    let here = scene.collection().await;
+    let names = here.client().database(&database).list_collection_names().await.unwrap();
+    assert_eq!(names, ["tokens"], "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_file_that_is_not_there_ends_with_2_and_says_what_makes_it() {
+    let mut scene = Scene::new("no_file", Kind::Sqlite, users(1)).await.unwrap();
+    let other = scene.folder.path().join("other.db");
+    scene.set("store.url", &format!("sqlite:{}", other.display()));
+    for arguments in [&["run"][..], &ONCE, &["journal", "recover"], &["check"]] {
+        let ended = scene.run(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(format!("{ended:?}").contains("`evergrant tokens import FILE` makes"), "{ended:?}");
+        assert!(!other.exists(), "{arguments:?}");
+    }
+    assert_eq!(scene.run(&["check", "--allow-empty"]).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_rows_of_another_store_end_every_command_with_2_until_it_is_adopted() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let Some(mut scene) = Scene::new("adopt", kind, users(3)).await else { continue };
+        leave_a_row(&scene.state_folder(), &*scene.store).await;
+        match kind {
+            Kind::Mongo => {
+                let old = scene.collection().await;
+                let copy = bson::doc! { "$out": "logins" };
+                old.aggregate([copy]).await.unwrap();
+                scene.set("store.collection", "logins");
+            }
+            Kind::Sqlite => {
+                let [from, to] = ["tokens.db", "copy.db"].map(|name| scene.folder.path().join(name));
+                let store = SqliteStore::open(&to, Mapping::default()).await.unwrap();
+                let from = SqliteStore::open(&from, Mapping::default()).await.unwrap();
+                store.import(from.export(None, 10).await.unwrap().documents).await.unwrap();
+                scene.set("store.url", &format!("sqlite:{}", to.display()));
+            }
+        }
+        for arguments in [&["run"][..], &ONCE, &["journal", "recover"], &["check"]] {
+            let ended = scene.run(arguments).await;
+            assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(said.contains("holds 1 open entry, 0 of them with a received answer"), "{ended:?}");
+            assert!(said.contains("`evergrant run --once --adopt-store`"), "{ended:?}");
+        }
+        assert_eq!(scene.sandbox.ledger().requests, 0);
+        let adopted = scene.run(&["run", "--once", "--adopt-store"]).await;
+        assert_eq!(adopted.code, Some(0), "{adopted:?}");
+        assert!(adopted.stderr.contains("1 open entry and 0 parked pairs belong to"), "{adopted:?}");
+        assert_eq!(scene.sandbox.ledger().granted, 3);
+        assert_eq!(scene.run(&["check"]).await.code, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_is_moved_with_its_store_goes_on() {
+    let sandbox = Sandbox::start(users(3), ([127, 0, 0, 1], 0).into()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = |state: &Path| {
+        let token_url = sandbox.token_url();
+        [
+            ("provider", "generic"),
+            ("token_url", token_url.as_str()),
+            ("client_id", "sandbox-client"),
+            ("client_secret", "sandbox-secret"),
+            ("state_dir", state.to_str().unwrap()),
+            ("store.url", &format!("sqlite:{}", state.join("tokens.db").display())),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    };
+    let run = async |state: &Path, arguments: &[&str]| {
+        Ended::of(command(folder.path(), &settings(state), arguments).spawn().unwrap()).await
+    };
+    let [before, after] = ["before", "after"].map(|name| folder.path().join(name));
+    let documents = sandbox.users().into_iter().map(|user| {
+        let document = json!({ "_id": user.email, "email": user.email, "refresh_token": user.refresh_token });
+        format!("{document}\n")
+    });
+    std::fs::write(folder.path().join("users.json"), documents.collect::<String>()).unwrap();
+    assert_eq!(run(&before, &["tokens", "import", "users.json"]).await.code, Some(0));
+    {
+        let store = SqliteStore::open(&before.join("tokens.db"), Mapping::default()).await.unwrap();
+        leave_a_row(&before, &store).await;
+    }
+    std::fs::rename(&before, &after).unwrap();
+    assert_eq!(run(&after, &["check"]).await.code, Some(0));
+    let ended = run(&after, &ONCE).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.json()["recovery"]["unsettled"], 1, "{ended:?}");
+    assert_eq!((sandbox.ledger().granted, sandbox.ledger().reuses), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_asks_what_the_validator_would_refuse_and_a_pass_says_it_once() {
+    let Some(mut scene) = Scene::new("validator", Kind::Mongo, users(30)).await else { return };
+    let collection = scene.collection().await;
+    let database = collection.client().database(&collection.namespace().db);
+    let set = async |rule: bson::Document, level: &str| {
+        let command = bson::doc! { "collMod": "tokens", "validator": rule, "validationLevel": level };
+        database.run_command(command).await.unwrap();
+    };
+    let names = ["_id", "userId", "email", "access_token", "refresh_token"];
+    let known: bson::Document = names.iter().map(|&name| (name.to_owned(), bson::doc! {}.into())).collect();
+    let closed = bson::doc! { "$jsonSchema": { "additionalProperties": false, "properties": known } };
+    let before = collection.find_one(bson::doc! {}).await.unwrap();
+
+    set(closed.clone(), "strict").await;
+    let check = scene.run(&["check"]).await;
+    assert_eq!(check.code, Some(2), "{check:?}");
+    for said in [
+        "validator refuses `evergrant`",
+        "refused in 30",
+        "hint: allow that field, or set `documents.bookkeeping`",
+    ] {
+        assert!(check.stdout.contains(said), "{said}: {}", check.stdout);
+    }
+    assert_eq!(collection.find_one(bson::doc! {}).await.unwrap(), before, "nothing is written");
+    let ended = scene.run(&["run", "--once"]).await;
+    assert_eq!((ended.code, scene.sandbox.ledger().requests), (Some(2), 0), "{ended:?}");
+    assert!(ended.stderr.contains("nothing can be written into 30 documents"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("DocumentValidationFailure").count(), 1, "{}", ended.stderr);
+
+    set(bson::doc! { "kind": "oauth" }, "moderate").await;
+    assert_eq!(scene.run(&["check"]).await.code, Some(0), "documents that break the rule already are spared");
+    set(bson::doc! { "kind": "oauth" }, "strict").await;
+    let check = scene.run(&["check"]).await;
+    assert!(check.stdout.contains("refuses the documents as they are"), "{}", check.stdout);
+
+    let whole = bson::doc! { "$jsonSchema": { "properties": { "ends": { "bsonType": "int" } } } };
+    set(whole, "strict").await;
+    assert_eq!(scene.run(&["check"]).await.code, Some(0));
+    scene.set("documents.access_expires_at", "ends");
+    scene.set("documents.expires_format", "unix_seconds");
+    let check = scene.run(&["check"]).await;
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stdout.contains("refuses `ends` as we write it"), "{}", check.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_is_said_where_it_is_made_and_only_there() {
+    let Some(scene) = Scene::new("index_said", Kind::Mongo, users(1)).await else { return };
+    let said = async || scene.run(&["check"]).await.stderr.contains("made the index `evergrant_due` on");
+    assert!(said().await);
+    assert!(!said().await);
+}
