@@ -81,13 +81,13 @@ pub enum Command {
     /// Wake on the schedule and refresh what is due; with --once, refresh what is due now and end.
     #[command(after_help = "Example:\n  evergrant run --once --limit 10")]
     Run(RunArgs),
-    /// Look at everything a pass needs, and change nothing but the due index.
+    /// Check everything that a pass needs. Changes nothing, but makes the due index if it is missing.
     #[command(after_help = "Example:\n  evergrant check --probe-client")]
     Check(CheckArgs),
     /// Bring documents into the embedded store, out of it, or list who is in which state.
     #[command(subcommand)]
     Tokens(TokensCommand),
-    /// Look at what is on its way, or write back what an earlier process left.
+    /// Show and settle what is on its way: answers that are not in a document yet.
     #[command(subcommand)]
     Journal(JournalCommand),
     /// The provider profiles that are built in.
@@ -128,6 +128,7 @@ pub struct HelpArgs {
 
 /// `evergrant run`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// One pass over what is due, then end.
     #[arg(long)]
@@ -135,13 +136,13 @@ pub struct RunArgs {
     /// Only the documents of this provider (with --once).
     #[arg(long, value_name = "NAME", requires = "once")]
     pub provider: Option<String>,
-    /// Redeem at most so many tokens (with --once).
+    /// Take at most N tokens (with --once).
     #[arg(long, value_name = "N", requires = "once")]
     pub limit: Option<NonZeroU64>,
-    /// Redeem every token, due or not, dead or not; none that another process still holds (with --once).
+    /// Take every token: also those that are not due, and those of marked users. Not those that another process holds (with --once).
     #[arg(long, requires = "once")]
     pub force: bool,
-    /// Believe the provider's refusals, however many: mark whoever it refuses (with --once, after a look at exit code 5).
+    /// Mark every user whom the provider refuses, however many they are. Use it after exit code 5, when you have looked (with --once).
     #[arg(long, requires = "once")]
     pub accept_refusals: bool,
     /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
@@ -156,7 +157,7 @@ pub struct RunArgs {
 /// `evergrant check`.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
-    /// Ask each provider with a made-up refresh token whether it knows our client; no real token is sent.
+    /// Ask each provider, with a made-up refresh token, whether it knows the client. No real token is sent.
     #[arg(long)]
     pub probe_client: bool,
     /// Don't fail when the collection, or the store's file, isn't there: it is made later.
@@ -167,7 +168,7 @@ pub struct CheckArgs {
 /// `evergrant tokens …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokensCommand {
-    /// Bring documents into the embedded store: mongoexport's JSON lines, a JSON array, or CSV.
+    /// Import documents into the embedded store: JSON lines of mongoexport, a JSON array, or CSV.
     ///
     /// A document that is there already, by `_id`, gets the file's fields. Its pair stays where it was refreshed since, or
     /// where the journal knows that the file's refresh token was redeemed: it is counted as "kept, newer".
@@ -177,14 +178,14 @@ pub enum TokensCommand {
     Import {
         /// The file, or `-` for stdin.
         file: PathBuf,
-        /// What the file is [default: by its ending, else by its first character].
+        /// Format of the file [default: by its ending, else by its first character].
         #[arg(long, value_enum)]
         input: Option<InputFormat>,
         /// Replace newer pairs, too: tokens of the file that were redeemed already end as `needs_login`.
         #[arg(long)]
         overwrite: bool,
     },
-    /// Give the embedded store's documents back as JSON lines.
+    /// Export the embedded store's documents as JSON lines. The output holds tokens.
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
     Export,
     /// List documents with their state, and count them by state; never their tokens.
@@ -229,21 +230,21 @@ pub enum StateArg {
     New,
     /// The login works, as far as we know.
     Live,
-    /// The person must log in again.
+    /// The user must log in again.
     NeedsLogin,
-    /// The person must log in again: an answer was lost.
+    /// The user must log in again: an answer was lost.
     LostInFlight,
-    /// No refresh token that can be sent, or no provider of ours.
+    /// No refresh token that can be sent, or no configured provider.
     Malformed,
 }
 
 /// `evergrant journal …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum JournalCommand {
-    /// List what is on its way: answers not yet written back, cut-off grants, orphans.
+    /// List open entries: answers not yet written back, requests without an answer, parked pairs.
     #[command(after_help = "Example:\n  evergrant journal list --orphans")]
     List {
-        /// Only the pairs without a place: why, and what to do with each.
+        /// Only parked pairs: why each is parked, and what to do with it.
         #[arg(long)]
         orphans: bool,
     },
@@ -261,19 +262,19 @@ pub enum JournalCommand {
         /// The number that `journal list --orphans` shows.
         id: EntryId,
     },
-    /// Let the next pass ask again for a token whose answer nobody could read, because it held no pair.
+    /// Allow a second request for a token whose answer could not be read, because the answer held no pair.
     #[command(after_help = "Example:\n  evergrant journal retry 7 8 9")]
     Retry {
         /// The numbers that `journal list` shows.
         #[arg(required = true)]
         ids: Vec<EntryId>,
     },
-    /// Give up one parked pair, or one answer that nobody could read, for good.
+    /// Delete one parked pair, or one answer that could not be read, for good.
     #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]
     Discard {
         /// The number that `journal list` shows.
         id: EntryId,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -303,7 +304,7 @@ pub struct SandboxArgs {
     /// Users to make at the start.
     #[arg(long, default_value_t = 1000)]
     pub users: usize,
-    /// So many of them have a dead refresh token.
+    /// Number of users whose refresh token is dead.
     #[arg(long, default_value_t = 0)]
     pub dead: usize,
     /// Seed of tokens and faults: the same seed and the same requests give the same answers [default: random, printed].
@@ -327,7 +328,7 @@ pub struct SandboxArgs {
     /// How long an answer takes.
     #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub latency: std::time::Duration,
-    /// And up to so much longer.
+    /// Random additional time of an answer, at most.
     #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub latency_jitter: std::time::Duration,
     /// Faults by script: `503:2%,drop-after:1%,429(2)@10..20`.

@@ -190,5 +190,6 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
     Ok(crate::store::connect_with_room(&config.store, concurrency.max(1), floor_bytes).await?)
 }
 
-#[cfg(all(test, feature = "rehearsal"))]
+#[cfg(test)]
+#[cfg(feature = "rehearsal")]
 mod tests;

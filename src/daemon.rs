@@ -99,7 +99,7 @@ impl Daemon {
             }
             if let Some(wake) = wake {
                 let late = (now - wake).num_seconds();
-                info!(scheduled = %wake, late_seconds = late, "waking for the pass of {}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
+                info!(scheduled = %wake, late_seconds = late, "waking for the scheduled pass of {}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
             } else {
                 info!("trying again what earlier passes left due");
             }
@@ -169,7 +169,7 @@ impl Daemon {
     fn wake(&self, last_wake: &mut Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
         let last = *last_wake.get_or_insert(now);
         if last > now {
-            warn!(last_wake = %last, "the clock stepped back behind the last wake; going on from now");
+            warn!(last_wake = %last, "the clock stepped back to before the last wake; the next wakes are computed from now");
             *last_wake = Some(now);
         }
         self.schedule.missed_since(*last_wake, now)

@@ -7,6 +7,7 @@
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
+mod after;
 mod before;
 mod clock_step;
 mod doubt;
@@ -43,10 +44,9 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
-use crate::store::{ProviderFilter, REFUSED_BY_VALIDATOR, Readiness, Store, StoreError};
+use crate::store::{ProviderFilter, REFUSED_BY_VALIDATOR, Store, StoreError};
 use crate::token::{Subject, TokenId};
 use crate::write_back::DuePolicy;
-use insist::{START_PATIENCE, Turn, insist};
 use sink::Sink;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
@@ -57,7 +57,7 @@ use stop::OneUnanswered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 pub use before::must_exist;
 pub use error::{PassError, error_chain};
@@ -296,19 +296,7 @@ impl Pass {
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }
-        for (provider, gate) in &line.gates {
-            if let Some(why) = gate.stopped() {
-                report.stopped(provider, &why);
-            }
-            if let Some(found) = gate.redeemed_before() {
-                report.redeemed_before(provider, found, self.journal.directory());
-            }
-            if let Some(history) = gate.history_after()
-                && let Err(error) = self.journal.set_history(provider, history).await
-            {
-                line.journal_failed(&error);
-            }
-        }
+        self.note_gates(&line).await;
         if given_up > 0 || stop.take_no_more.is_cancelled() {
             report.trouble(Trouble::Interrupted { given_up });
         }
@@ -329,66 +317,6 @@ impl Pass {
             return Ok(summarized(Some(readiness.documents)));
         }
         Ok(summary)
-    }
-
-    /// Prepares the store for a pass and says what it found; `None` when a stop came first. Nothing was claimed or
-    /// redeemed by then, so nothing is lost by not waiting.
-    ///
-    /// # Errors
-    /// [`StoreError`]; one that says that the store is away only after it was waited for.
-    pub async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
-        let stopped = &stop.take_no_more;
-        match stopped.run_until_cancelled(self.prepare(stopped)).await {
-            Some(Err(StoreError::Unavailable { .. })) if stopped.is_cancelled() => Ok(None),
-            prepared => prepared.transpose(),
-        }
-    }
-
-    async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
-        self.ask_patiently(end, |store| async move { store.prepare().await }).await
-    }
-
-    /// Asks the store something before a pass begins, and waits for one that is away.
-    async fn ask_patiently<T: Send + 'static, F>(
-        &self,
-        end: &CancellationToken,
-        ask: impl Fn(Arc<dyn Store>) -> F,
-    ) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        let call = || async {
-            // A task of its own, because a store's method must run to completion.
-            match tokio::spawn(ask(self.store.clone())).await {
-                Ok(answer) => answer,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            }
-        };
-        let turn = |turn: Turn<'_>| match turn {
-            Turn::Back => info!(store = self.store.describe(), "the store is there"),
-            Turn::Away { error, first: true } => {
-                warn!(error = %error_chain(error), "the store is not available; waiting for it");
-            }
-            Turn::Away { error, first: false } => {
-                debug!(error = %error_chain(error), "the store is still not available");
-            }
-        };
-        insist(START_PATIENCE, end, call, turn).await
-    }
-
-    /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?
-    async fn stand(&self, line: &Line) {
-        match self.journal.standing().await {
-            Ok(standing) => {
-                line.report.parked(standing.parked);
-                if let Some(shortage) = standing.shortage {
-                    line.journal_failed(&JournalError::Full(shortage));
-                }
-            }
-            // Whoever met the failure first has told it.
-            Err(JournalError::Stopped) => line.cannot_keep(),
-            Err(error) => line.journal_failed(&error),
-        }
     }
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.

@@ -30,7 +30,7 @@ fn words(panic: &PanicHookInfo<'_>) -> String {
     let message = panic.payload().downcast_ref::<&'static str>();
     let message = message.unwrap_or(&"its message is not shown, because it may hold a secret");
     format!(
-        "evergrant: a bug of ours: a panic at {place} ({message})\n\
+        "evergrant: a bug: panic at {place} ({message})\n\
          hint: what was received is in the journal, and the next start goes on from there; please report the place"
     )
 }

@@ -168,7 +168,7 @@ async fn crash(pass: &PassProcess<'_>, surroundings: &Surroundings) -> Result<Cr
     };
     if surroundings.global.format == Format::Text {
         print(&format!(
-            "killed with SIGKILL after {} rotations: {} answers in the journal and not yet written back, {} grants cut off\nstarting again\n",
+            "killed with SIGKILL after {} rotations: {} answers in the journal and not yet written back, {} requests without an answer\nstarting again\n",
             crash.rotated,
             crash.received.len(),
             crash.cut_off

@@ -188,7 +188,7 @@ impl EntryState {
         match (self, held) {
             (Self::Intent, true) => ["sent, and its answer is being waited for", "nothing to do"],
             (Self::Intent, false) => [
-                "sent by a process that is gone: nobody knows whether the provider processed it",
+                "sent by a process that is gone: it is not known whether the provider processed it",
                 "`evergrant run --once` asks again, before anything else",
             ],
             (Self::Answer, true) => {
@@ -202,7 +202,7 @@ impl EntryState {
                 "no answer came (`stopped`: the process ended before), or none of the provider's own that can be read \
                  (`http_503`, `http_429`, `http_403`: a page): the provider may have rotated the token",
                 "nothing to do: the next pass asks again first, unless no answer came at all and `ask_again = \"never\"`; if \
-                 the provider then refuses, or isn't asked, the person must log in",
+                 the provider then refuses, or isn't asked, the user must log in again",
             ],
             (Self::Unread, _) => [
                 "the provider answered with a success in which no pair could be found, or that isn't readable JSON \
@@ -211,9 +211,9 @@ impl EntryState {
                  and so does a version that knows the coding; if it held none, because nothing was processed: `evergrant journal retry ID`",
             ],
             (Self::Orphan, _) => [
-                "a good pair without a place: `superseded` (the document has a newer token of somebody else), `gone` \
+                "a good pair that has no document: `superseded` (the document holds a newer token), `gone` \
                  (the document was deleted), `provider_changed`, `unreadable` (a success without a readable pair)",
-                "nothing is overwritten and nothing thrown away; `evergrant journal list --orphans` says what to do with each",
+                "nothing is overwritten or thrown away; `evergrant journal list --orphans` says what to do with each",
             ],
         }
     }
@@ -236,7 +236,7 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
     let directory = list.state_dir.display();
     if !list.exists {
         return format!(
-            "there is no journal in {directory}\nhint: is that the `state_dir` of the Evergrant that you mean? `--set state_dir=…` looks into another one"
+            "there is no journal in {directory}\nhint: is that the `state_dir` of the service that you mean? `--set state_dir=…` looks into another one"
         );
     }
     if list.entries.is_empty() {
@@ -288,8 +288,8 @@ fn recovered_text(recovered: &Recovered) -> String {
     for (what, count) in [
         ("pairs parked         ", recovered.parked),
         ("pairs not yet written", recovered.held),
-        ("claims given back    ", claims_released),
-        ("grants cut off       ", unsettled),
+        ("claims released      ", claims_released),
+        ("without an answer    ", unsettled),
     ] {
         if count > 0 {
             lines.push(format!("  {what}  {count:>8}"));

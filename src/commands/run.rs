@@ -90,14 +90,13 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
 /// Makes the journal's rows those of this store, and says so.
 pub(super) async fn adopt_store(pass: &Pass) -> Result<(), CommandError> {
     let here = pass.store.describe();
-    match pass.adopt_store().await? {
-        Some(Adopted { store, open, parked }) => {
-            let from = store.map_or_else(String::new, |store| format!("; they were of {store}"));
-            let (open, parked) = (shown::entries(open), shown::count(parked, "parked pair"));
-            warn!("of the journal, {open} and {parked} belong to {here} from now on{from}");
-        }
-        None => info!("`--adopt-store`: all entries of the journal belong to {here} already"),
-    }
+    let Some(Adopted { store, open, parked }) = pass.adopt_store().await? else {
+        info!("`--adopt-store`: all entries of the journal belong to {here} already");
+        return Ok(());
+    };
+    let from = store.map_or_else(String::new, |store| format!("; they were of {store}"));
+    let (open, parked) = (shown::entries(open), shown::count(parked, "parked pair"));
+    warn!("of the journal, {open} and {parked} belong to {here} from now on{from}");
     Ok(())
 }
 
@@ -167,7 +166,7 @@ fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundi
     tell_existence(pass, &readiness.existence);
     if let IndexState::Missing { reason, command } = &readiness.index {
         warn!(
-            "the due index is missing ({reason}), so every pass scans the collection\nhint: let somebody run: {command}"
+            "the due index is missing ({reason}), so every pass scans the collection\nhint: ask a person who may create indexes to run in `mongosh`: {command}"
         );
     }
     tell_drain(config, readiness.documents, surroundings);

@@ -53,7 +53,7 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::io("listen to signals"))?;
     let (sandbox, serving) = Sandbox::bind(config, listen).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => CommandError::Usage(format!(
-            "somebody else listens on {listen}\nhint: `--listen 127.0.0.1:0` takes a free port"
+            "another program listens on {listen}\nhint: `--listen 127.0.0.1:0` takes a free port"
         )),
         _ => CommandError::io(format!("listen on {listen}"))(error),
     })?;

@@ -29,7 +29,7 @@ pub(super) fn check_lease(
             first: layers.quoted("lease"),
             second: registration.scope.quoted(layers, "settle_after", &words(rest)),
             reason:
-                "a token whose answer was lost keeps its claim while it rests, so that nobody else sends it"
+                "a token whose answer was lost keeps its claim while it waits, so that no other process sends it"
                     .to_owned(),
             hint: format!("set `settle_after` to less than {}", words(lease.saturating_sub(LEASE_MARGIN))),
         });
@@ -56,7 +56,7 @@ pub(super) fn stop_warning(
     let least = timeout + STOP_MARGIN;
     (stop_grace < least).then(|| {
         format!(
-            "{} is short beside {}: a stop may give up a grant that was sent, and the next start has to settle it\n\
+            "{} is short beside {}: a stop may give up a request that was sent, and that answer may be lost\n\
              hint: set `stop_grace` to {} or more",
             layers.quoted("stop_grace"),
             registration.scope.quoted(layers, "request_timeout", &words(timeout)),

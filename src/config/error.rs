@@ -84,7 +84,7 @@ pub enum ConfigError {
     },
     /// Something without which the command can't work is set nowhere.
     #[error(
-        "{problem}: nobody sets `{key}`\nhint: set `{key}` in evergrant.toml, or the environment variable `{variable}`, to {what}"
+        "{problem}: `{key}` is not set\nhint: set `{key}` in evergrant.toml, or the environment variable `{variable}`, to {what}"
     )]
     Missing {
         /// What is missing, in words.

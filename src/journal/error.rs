@@ -52,7 +52,7 @@ pub enum JournalError {
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The file isn't a journal, or not a whole one.
-    #[error("the journal {} can't be read: it is damaged, or something else\nhint: keep the file, and put a copy from before in its place; nothing in it was changed", file.display())]
+    #[error("the journal {} can't be read: the file is damaged, or it is not a journal\nhint: keep the file, and put an earlier copy in its place; nothing in it was changed", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -96,7 +96,7 @@ pub enum KeyProblem {
     NoKey(u64),
     /// None of the keys is theirs.
     #[error(
-        "{0} answers that were encrypted with another key\nhint: set `journal_old_keys` or `journal_old_keys_file` to that key, beside the `journal_key` that holds now; after one start it can go"
+        "{0} answers that were encrypted with another key\nhint: set `journal_old_keys` or `journal_old_keys_file` to that key, and keep the present `journal_key`; remove the old key after one start"
     )]
     WrongKey(u64),
 }

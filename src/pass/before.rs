@@ -1,9 +1,12 @@
 //! What is asked before the first pass: is the store there, and is it the one that the journal's rows belong to?
 
-use super::{Pass, PassError, Stop};
+use super::insist::{START_PATIENCE, Turn, insist};
+use super::{Pass, PassError, Stop, error_chain};
 use crate::journal::Adopted;
-use crate::store::{Existence, Identity, Readiness, StoreError};
+use crate::store::{Existence, Identity, Readiness, Store, StoreError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 
 impl Pass {
     /// Prepares the store, and asks what would keep a pass from beginning; `None` when a stop came first. A collection
@@ -34,6 +37,51 @@ impl Pass {
         must_exist(&self.prepare(&CancellationToken::new()).await?.existence)?;
         let here = self.identity(&CancellationToken::new()).await?;
         Ok(self.journal.adopt_store(&here).await?)
+    }
+
+    /// Prepares the store for a pass and says what it found; `None` when a stop came first. Nothing was claimed or
+    /// redeemed by then, so nothing is lost by not waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`]; one that says that the store is away only after it was waited for.
+    pub async fn prepare_unless(&self, stop: &Stop) -> Result<Option<Readiness>, StoreError> {
+        let stopped = &stop.take_no_more;
+        match stopped.run_until_cancelled(self.prepare(stopped)).await {
+            Some(Err(StoreError::Unavailable { .. })) if stopped.is_cancelled() => Ok(None),
+            prepared => prepared.transpose(),
+        }
+    }
+
+    pub(super) async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
+        self.ask_patiently(end, |store| async move { store.prepare().await }).await
+    }
+
+    /// Asks the store something before a pass begins, and waits for one that is away.
+    async fn ask_patiently<T: Send + 'static, F>(
+        &self,
+        end: &CancellationToken,
+        ask: impl Fn(Arc<dyn Store>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let call = || async {
+            // A task of its own, because a store's method must run to completion.
+            match tokio::spawn(ask(self.store.clone())).await {
+                Ok(answer) => answer,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
+        let turn = |turn: Turn<'_>| match turn {
+            Turn::Back => info!(store = self.store.describe(), "the store is there"),
+            Turn::Away { error, first: true } => {
+                warn!(error = %error_chain(error), "the store is not available; waiting for it");
+            }
+            Turn::Away { error, first: false } => {
+                debug!(error = %error_chain(error), "the store is still not available");
+            }
+        };
+        insist(START_PATIENCE, end, call, turn).await
     }
 
     async fn identity(&self, end: &CancellationToken) -> Result<Identity, StoreError> {

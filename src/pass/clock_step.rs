@@ -14,7 +14,7 @@ impl Pass {
         let latest = self.journal.remembered(Moment::LatestPass).await?;
         let ahead = latest.filter(|latest| *latest > now + OF_NO_ACCOUNT);
         if let Some(latest) = ahead {
-            warn!(%latest, %now, "an earlier pass saw the clock at {latest}, and it is {now} now: the whole collection is looked through for what falls due too late");
+            warn!(%latest, %now, "the clock was ahead: an earlier pass saw {latest}, and it is {now} now. The whole collection is searched for documents that would fall due too late");
         }
         self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
         Ok(ahead.is_some())

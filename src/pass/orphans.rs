@@ -58,7 +58,7 @@ pub enum ApplyError {
     },
     /// It is no answer that nobody could read.
     #[error(
-        "the entry {id} isn't an answer that nobody could read but {}\nhint: `evergrant journal list` says what it waits for", state.word()
+        "the entry {id} isn't an unread answer but {}\nhint: `evergrant journal list` says what it waits for", state.word()
     )]
     NotUnread {
         /// Which.
@@ -68,7 +68,7 @@ pub enum ApplyError {
     },
     /// Its provider is never shown a token that may be spent.
     #[error(
-        "the token of the entry {id} may be spent, and `{provider}` is never shown such a one (`ask_again = \"never\"`): it ends the whole login when it is\nhint: set where the tokens stand in its answers; or set `ask_again = \"once\"` for as long as this takes; or `evergrant journal discard {id}`"
+        "the token of the entry {id} may be spent, and `ask_again = \"never\"` forbids sending such a token to `{provider}`, which would end the whole login\nhint: set where the tokens stand in its answers (`answer.access_token`, `answer.refresh_token`); or set `ask_again = \"once\"` for this one time; or `evergrant journal discard {id}`"
     )]
     NeverAskedAgain {
         /// Which.
@@ -132,7 +132,7 @@ pub enum ApplyError {
     },
     /// There is no token in the document to compare with.
     #[error(
-        "the document of `{subject}` holds no refresh token that a write could be compared with: {malformed}\nhint: write any text into that field, so that nobody's new token is overwritten unseen, and apply again"
+        "the document of `{subject}` holds no refresh token that a write could be compared with: {malformed}\nhint: write any text into that field and apply again: the write is compared with it, so that no new token is overwritten"
     )]
     NoToken {
         /// Whose.

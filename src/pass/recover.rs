@@ -106,7 +106,7 @@ async fn recover_page(
         info!(
             answers,
             unsettled,
-            "recovering what an earlier process left: {answers} answers, {unsettled} cut-off grants"
+            "recovering what an earlier process left: {answers} answers, {unsettled} requests without an answer"
         );
     }
     let sorted = sort(line, entries, providers, cut_off);

@@ -189,8 +189,8 @@ fn check_index(index: &IndexState) -> Option<Check> {
         IndexState::Missing { reason, command } => Some(Check::warning(
             "due index",
             &format!(
-                "not there, and we may not make it ({reason}): every pass reads the whole collection\n\
-                 hint: let somebody who may run this in `mongosh`: {command}"
+                "missing, and this user may not create it ({reason}): every pass reads the whole collection\n\
+                 hint: ask a person who may create indexes to run in `mongosh`: {command}"
             ),
         )),
     }
@@ -243,7 +243,7 @@ impl Sample {
         if missing == self.documents {
             let text = format!(
                 "none of them has the field `{}`\nhint: `documents.refresh_token` names the field that holds the \
-                 refresh token; dots go deeper",
+                 refresh token; dots lead into sub-documents",
                 mapping.refresh_token
             );
             checks.push(Check::failed(name, Exit::Usage, &text));
@@ -260,8 +260,8 @@ impl Sample {
         if self.with_subject == 0 {
             let fields: Vec<_> = mapping.subject.iter().map(|path| format!("`{path}`")).collect();
             let text = format!(
-                "none of them has {}, so people are named by `_id`\nhint: set `documents.subject` to a field by which \
-                 you know them",
+                "none of them has {}, so users are named by `_id`\nhint: set `documents.subject` to a field that \
+                 names the user",
                 fields.join(" or ")
             );
             checks.push(Check::warning(name, &text));

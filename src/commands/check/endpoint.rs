@@ -139,18 +139,19 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
             name,
             &format!(
                 "not known: this is no answer of a token endpoint ({code}{status})\nhint: is `token_url` right, and \
-                 nothing between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
+                 does no proxy stand between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
                 provider.token_url
             ),
         ),
         Class::Granted(_) => Check::warning(
             name,
-            "the provider granted a made-up refresh token\nhint: whatever is at `token_url`, it doesn't check tokens",
+            "the provider granted a made-up refresh token\nhint: the server at `token_url` does not check tokens; is it the right one?",
         ),
     }
 }
 
-#[cfg(all(test, feature = "rehearsal"))]
+#[cfg(test)]
+#[cfg(feature = "rehearsal")]
 mod tests {
     use super::super::finding::Status;
     use super::*;

@@ -46,7 +46,7 @@ fn check_directory(directory: &Path, floor_bytes: u64) -> Result<Vec<Check>, Jou
         checks.push(Check::warning(
             name,
             &format!(
-                "others on this machine may look into {shown}, where pairs are kept until they are written back\n\
+                "other users of this machine can read {shown}, which holds pairs until they are written back\n\
                  hint: chmod 700 {shown}"
             ),
         ));
@@ -59,7 +59,7 @@ fn check_journal(list: &journal::JournalList) -> Check {
     let open = list.entries.len() as u64;
     if !list.damaged.is_empty() {
         let text = format!(
-            "{held}{} and {} that can't be read\nhint: they are in nobody's way; `evergrant journal list` names them",
+            "{held}{} and {} that can't be read\nhint: they do not disturb the other entries; `evergrant journal list` names them",
             shown::entries(open),
             shown::entries(list.damaged.len() as u64)
         );

@@ -146,14 +146,14 @@ impl fmt::Display for Verdict {
             writeln!(formatter, "recovery, before the first new grant:")?;
             line(formatter, "answers in the journal, not yet written", found("answers"), "")?;
             line(formatter, "of these, written back", found("written"), "")?;
-            line(formatter, "grants cut off, asked again first", found("unsettled"), "")?;
-            line(formatter, "claims of the dead process given back", found("claims_released"), "")?;
+            line(formatter, "requests without an answer, sent again first", found("unsettled"), "")?;
+            line(formatter, "claims of the dead process released", found("claims_released"), "")?;
             writeln!(formatter)?;
         }
         writeln!(formatter, "the provider's ledger against our store:")?;
         line(formatter, "made-up users", self.users, "")?;
         line(formatter, "rotated by the provider", self.provider_rotated, "by its ledger")?;
-        line(formatter, "users whose pair we hold and it accepts", self.pairs_held, "")?;
+        line(formatter, "users whose pair in our store works", self.pairs_held, "")?;
         line(formatter, "must log in again", marked, &codes.join(", "))?;
         line(formatter, "pauses that the provider asked for", self.throttled, "")?;
         line(formatter, "lost in flight", self.lost_in_flight, "rotated, and the answer never reached us")?;

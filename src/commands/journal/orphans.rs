@@ -7,6 +7,7 @@ use crate::config::Need;
 use crate::exit::Exit;
 use crate::journal::{Damaged, Ending, EntryId, EntryState, Journal};
 use crate::pass::{Applied, ApplyError};
+use crate::token::{ParkedWhy, Word};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -97,15 +98,15 @@ fn confirm(entry: &ListedEntry, surroundings: &Surroundings) -> Result<(), Comma
     let ListedEntry { id, subject, provider, .. } = entry;
     if !io::stdin().is_terminal() {
         return Err(CommandError::Usage(format!(
-            "the answer in entry {id}, for `{subject}` from `{provider}`, would be gone for good\n\
-             hint: say so with `--yes`, or run it at a terminal"
+            "the answer in entry {id}, for `{subject}` from `{provider}`, would be deleted for good\n\
+             hint: confirm with `--yes`, or run it at a terminal"
         )));
     }
     let ask = || {
         let mut talk = io::stderr().lock();
         write!(
             talk,
-            "The answer in entry {id}, for `{subject}` from `{provider}`, will be gone for good.\nType {id} to discard it: "
+            "The answer in entry {id}, for `{subject}` from `{provider}`, will be deleted for good.\nType {id} to discard it: "
         )?;
         talk.flush()?;
         let mut typed = String::new();
@@ -150,27 +151,13 @@ fn discarded_text(discarded: &Discarded) -> String {
 }
 
 /// Why a pair is parked, and what to do about it.
-fn explained(why: &str) -> [&str; 2] {
-    match why {
-        "superseded" => [
-            "the document holds a newer token of somebody else",
-            "if that login works, `evergrant journal discard ID`; if not, `evergrant journal apply ID` puts this pair in its place",
+fn explained(why: &str) -> [&'static str; 2] {
+    match Word::<ParkedWhy>::read(why) {
+        Word::Ours(why) => [why.meaning(), why.advice()],
+        Word::Other(_) => [
+            "A newer version of Evergrant parked it.",
+            "`evergrant journal apply ID` or `evergrant journal discard ID`.",
         ],
-        "gone" => [
-            "the document was deleted",
-            "`evergrant journal discard ID`; or bring the document back, and `evergrant journal apply ID`",
-        ],
-        "provider_changed" => [
-            "the document belongs to another provider now",
-            "`evergrant journal discard ID`; or set the provider back, and `evergrant journal apply ID`",
-        ],
-        "unreadable" => [
-            "a success without a pair that could be read, set aside when its token was tried again",
-            "nothing: it ends with the next pair for that token; or `evergrant journal discard ID`",
-        ],
-        _ => {
-            ["it had no place when it came", "`evergrant journal apply ID` or `evergrant journal discard ID`"]
-        }
     }
 }
 

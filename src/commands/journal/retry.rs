@@ -39,9 +39,9 @@ pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Resul
 fn retried_text(retried: &Retried) -> String {
     let Retried { id, subject, provider, waits, .. } = retried;
     let next = if *waits {
-        "the next pass asks again; a refusal then is a loss (`lost_in_flight`), and not a revoked login"
+        "the next pass asks again; if it is refused then, the user is reported as `lost_in_flight`"
     } else {
-        "its document holds another token, or is gone: there is nothing to ask for; `evergrant journal discard` ends it"
+        "its document is gone or holds another token, so there is nothing to ask for; `evergrant journal discard` ends the entry"
     };
-    format!("the token of `{subject}` at `{provider}` (entry {id}) is free\n  next: {next}")
+    format!("the token of `{subject}` at `{provider}` (entry {id}) may be sent again\n  next: {next}")
 }

@@ -50,11 +50,11 @@ pub enum StateNow {
     New,
     /// The login works, as far as we know.
     Live,
-    /// The person must log in again.
+    /// The user must log in again.
     NeedsLogin,
-    /// The person must log in again: an answer was lost.
+    /// The user must log in again: an answer was lost.
     LostInFlight,
-    /// No refresh token that can be sent, or no provider of ours.
+    /// No refresh token that can be sent, or no configured provider.
     Malformed,
 }
 

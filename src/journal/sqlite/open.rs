@@ -240,7 +240,7 @@ impl Rows {
         if now - forgets_by > MOST_AT_ONCE {
             tracing::info!(
                 %now,
-                "the clock is far ahead of what the journal has seen; redeemed tokens are forgotten by {forgets_by}, not by it"
+                "the clock of this machine is far ahead of the last time in the journal: is it right? Old redeemed tokens are forgotten by {forgets_by}, and not by this clock"
             );
         }
         self.run(

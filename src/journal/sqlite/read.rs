@@ -150,9 +150,10 @@ pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<K
         }
         Ok(true)
     };
-    match read().map_err(|source| failure(file, "be read", source))? {
-        true => Ok(known),
-        false => Err(JournalError::Newer { file: file.to_owned() }),
+    if read().map_err(|source| failure(file, "be read", source))? {
+        Ok(known)
+    } else {
+        Err(JournalError::Newer { file: file.to_owned() })
     }
 }
 

@@ -33,20 +33,19 @@ impl MongoStore {
         let listed =
             ["hosts", "passives", "arbiters"].into_iter().filter_map(|name| hello.get_array(name).ok());
         let members = listed.flatten().filter_map(Bson::as_str).map(str::to_lowercase);
-        match hello.get_str("setName") {
-            Ok(set) => Deployment { set: Some(set.to_owned()), members: members.collect() },
-            Err(_) => {
-                let hosts = self.options.hosts.iter().map(|host| one_name(&host.to_string()));
-                Deployment { set: None, members: hosts.collect() }
-            }
+        if let Ok(set) = hello.get_str("setName") {
+            return Deployment { set: Some(set.to_owned()), members: members.collect() };
         }
+        let hosts = self.options.hosts.iter().map(|host| one_name(&host.to_string()));
+        Deployment { set: None, members: hosts.collect() }
     }
 }
 
 fn uuid(collection: &Document) -> Option<String> {
     let info = collection.get_document("info").ok()?;
     let Bson::Binary(uuid) = info.get("uuid")? else { return None };
-    Some(uuid.bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let hex = uuid.bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    hex.map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// One name for this machine, however the URL calls it.

@@ -97,9 +97,9 @@ mod tests {
         object
     }
 
-    fn document(token: Option<&str>, books: Value) -> TokenDocument {
+    fn document(token: Option<&str>, books: &Value) -> TokenDocument {
         let fields = object(json!({ "refresh_token": token }));
-        read(&TokenId::from_extended_json("1"), &fields, Some(&books), &Mapping::default())
+        read(&TokenId::from_extended_json("1"), &fields, Some(books), &Mapping::default())
     }
 
     fn fingerprint(token: &str) -> Fingerprint {
@@ -115,13 +115,16 @@ mod tests {
         books
     }
 
+    /// What, the stored token and bookkeeping, those of the file, what the journal knows as redeemed, and which pair stays.
+    type Case<'a> = (&'a str, Option<&'a str>, &'a Value, Option<&'a str>, Value, &'a [&'a str], Pair);
+
     #[test]
     fn the_newer_pair_of_two_stays() {
         use Pair::{OfTheFile, Stored};
         let (live, dead) = (books("live", "t1", Some(9)), books("needs_login", "t1", Some(9)));
         let unread = books("live", "t0", None);
         let lost = books("lost_in_flight", "t1", None);
-        let cases: [(&str, Option<&str>, &Value, Option<&str>, Value, &[&str], Pair); 14] = [
+        let cases: [Case<'_>; 14] = [
             ("refreshed since", Some("t1"), &live, Some("t0"), json!({}), &[], Stored),
             (
                 "the same file after a pass that got no new one",
@@ -156,14 +159,14 @@ mod tests {
         for (what, old, old_books, new, new_books, redeemed, expected) in cases {
             let redeemed = redeemed.iter().map(|token| fingerprint(token)).collect();
             let terms = ImportTerms { redeemed, ..ImportTerms::default() };
-            let (stored, incoming) = (document(old, old_books.clone()), document(new, new_books));
+            let (stored, incoming) = (document(old, old_books), document(new, &new_books));
             assert_eq!(newer(&stored, &incoming, &terms), expected, "{what}");
             let insisting = ImportTerms { overwrite: true, ..terms };
             assert_eq!(newer(&stored, &incoming, &insisting), OfTheFile, "{what}");
         }
         let on_their_way = HashSet::from([fingerprint("t0")]);
         let terms = ImportTerms { on_their_way, ..ImportTerms::default() };
-        let (stored, incoming) = (document(Some("t1"), json!({})), document(Some("t0"), json!({})));
+        let (stored, incoming) = (document(Some("t1"), &json!({})), document(Some("t0"), &json!({})));
         assert_eq!(newer(&stored, &incoming, &terms), Stored);
     }
 
