@@ -176,7 +176,9 @@ async fn parked_pairs_keep_nobody_from_another_store_and_are_written_into_none()
     hold(&rehearsal).await;
     let collection = rehearsal.backend.collection();
     let mut old: Vec<Document> = collection.find(doc! {}).await.unwrap().try_collect().await.unwrap();
-    old.iter_mut().for_each(|document| drop(document.remove("evergrant")));
+    for document in &mut old {
+        document.remove("evergrant");
+    }
     // The documents are gone: their pairs are parked.
     collection.delete_many(doc! {}).await.unwrap();
     assert_eq!(rehearsal.run().await.orphans, USERS as u64);
