@@ -143,10 +143,15 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("sent_at", "When the token was sent."),
             ("age_seconds", "How long ago that was."),
             ("unsettled_since", "When the token was first sent without an answer that settled it."),
+            (
+                "turned_away_since",
+                "When the token first got an answer that was not the provider's own, such as a 503 page.",
+            ),
             ("why", "Why it is open (`evergrant help reasons`)."),
             ("peer", "Address that it was sent to, where the answer was lost."),
             ("received_bytes", "Bytes of the answer's body; null without an answer."),
             ("has_answer", "True if the journal holds an answer for it."),
+            ("elsewhere", "The store that the entry belongs to, where it is another one; otherwise null."),
         ],
     },
     Object {

@@ -118,7 +118,8 @@ impl Progress {
     fn words(&self) -> String {
         let mut words = format!("{} must log in", self.needs_login);
         if self.throttled > 0 {
-            words = format!("{words} · {} pauses", self.throttled);
+            let pauses = if self.throttled == 1 { "pause" } else { "pauses" };
+            words = format!("{words} · {} {pauses}", self.throttled);
         }
         if self.closed {
             words = format!("{words} · waiting for the store");
@@ -157,7 +158,7 @@ mod tests {
             *said,
             [
                 "the pass goes on: 400 of 3000 due documents done, 6.7/s, about 7 min left; 0 must log in",
-                "the pass goes on: 400 of 3000 due documents done, 0.0/s; 0 must log in · 1 pauses",
+                "the pass goes on: 400 of 3000 due documents done, 0.0/s; 0 must log in · 1 pause",
             ]
         );
     }
@@ -165,7 +166,11 @@ mod tests {
     #[test]
     fn a_line_says_that_the_store_or_the_provider_is_waited_for() {
         let paused = Progress { paused_for: Some(Duration::from_millis(11_200)), ..Progress::default() };
-        assert!(paused.line(None, 0).ends_with("provider pauses us for 12 s"), "{}", paused.line(None, 0));
+        assert!(
+            paused.line(None, 0).ends_with("the provider asked to wait 12 s"),
+            "{}",
+            paused.line(None, 0)
+        );
         let closed = Progress { closed: true, ..paused };
         assert!(closed.line(Some(5), 0).ends_with("waiting for the store"));
     }

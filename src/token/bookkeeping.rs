@@ -93,7 +93,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 23] = [
+pub const FIELDS: [(&str, &str); 24] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed."),
     (
@@ -121,6 +121,10 @@ pub const FIELDS: [(&str, &str); 23] = [
     ("last_error.lost.sent_at", "When that request was sent."),
     ("last_error.lost.peer", "Address that it was sent to."),
     ("last_error.lost.received_bytes", "Bytes of the answer's body that arrived."),
+    (
+        "last_error.lost.turned_away",
+        "True where an answer came that was not the provider's own, such as a 503 page. The token may be sent again.",
+    ),
     ("lease", "The claim of a pass on this document. Absent while no pass holds it."),
     ("lease.id", "Identifies the pass."),
     ("lease.owner", "Host and process id of the pass."),

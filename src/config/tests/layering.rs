@@ -193,7 +193,7 @@ fn the_state_directory_follows_systemd_then_xdg_then_home() {
     let setup = setup.variable("EVERGRANT_STATE_DIR", "/mine");
     assert_eq!(setup.load().state_dir, PathBuf::from("/mine"));
     let homeless = Setup::minimal().without("HOME");
-    assert_tells(&homeless.refused(), &["nobody sets `state_dir`", "`EVERGRANT_STATE_DIR`"]);
+    assert_tells(&homeless.refused(), &["`state_dir` is not set", "`EVERGRANT_STATE_DIR`"]);
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn urls_are_refused_without_showing_a_password() {
         (format!("mongodb://u:{CANARY}@/logins"), &["without a host"]),
         (
             format!("mongodb://u:{CANARY}@db1,db2/?replicaSet=rs"),
-            &["nobody sets `store.database`", "`EVERGRANT_STORE_DATABASE`"],
+            &["`store.database` is not set", "`EVERGRANT_STORE_DATABASE`"],
         ),
     ] {
         let told = Setup::minimal().variable("EVERGRANT_STORE_URL", &url).refused();
@@ -263,7 +263,7 @@ fn what_is_missing_is_named_with_key_and_variable() {
         ("EVERGRANT_CLIENT_SECRET", "client_secret"),
     ] {
         let told = Setup::minimal().without(missing).refused();
-        assert_tells(&told, &[&format!("nobody sets `{key}`"), &format!("`{missing}`"), "hint: set "]);
+        assert_tells(&told, &[&format!("`{key}` is not set"), &format!("`{missing}`"), "hint: set "]);
     }
     let generic = Setup::minimal().variable("EVERGRANT_PROVIDER", "generic").refused();
     assert_tells(
