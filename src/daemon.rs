@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::journal::Moment;
 use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
 use crate::report::summary::Summary;
-use crate::report::{Outcome as Is, Report, progress};
+use crate::report::{Outcome as Is, Report, Trouble, progress};
 use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
 use std::sync::Arc;
@@ -242,6 +242,11 @@ pub fn tell(summary: &Summary) {
         warn!(%subject, state, code, "`{subject}` is now {state} ({code})");
     }
     for trouble in &summary.troubles {
-        error!("{trouble}");
+        // A stop was asked for: no person has to act.
+        if matches!(trouble, Trouble::Interrupted { given_up: 0 }) {
+            info!("{trouble}");
+        } else {
+            error!("{trouble}");
+        }
     }
 }

@@ -163,9 +163,9 @@ impl fmt::Display for Trouble {
                 formatter,
                 "{message}\nhint: check the disk of `state_dir`, then run again. Without a journal no token is sent"
             ),
-            Self::Interrupted { given_up: 0 } => formatter.write_str(
-                "the pass was stopped before it had taken everything that was due; no answer was lost",
-            ),
+            Self::Interrupted { given_up: 0 } => {
+                formatter.write_str("the pass was stopped; no answer was lost")
+            }
             Self::Interrupted { given_up } => write!(
                 formatter,
                 "the pass was stopped before {given_up} grants were answered\nhint: nothing to do: the journal remembers these grants, and the next start asks for their tokens first"

@@ -1,6 +1,7 @@
 //! What people read says what is so: the README's table is made from the code's, and each command that a text shows exists.
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use evergrant::cli::Cli;
 use evergrant::config::keys::KEYS;
 use evergrant::exit::Exit;
@@ -63,9 +64,15 @@ fn every_command_that_a_text_shows_is_one() {
             // A number stands for `ID`, and a part of a command is named without its arguments.
             let words: Vec<_> = words.into_iter().map(|word| if word == "ID" { "7" } else { word }).collect();
             if let Err(error) = Cli::try_parse_from(std::iter::once("evergrant").chain(words.clone())) {
-                let incomplete = error.kind() == clap::error::ErrorKind::MissingRequiredArgument
-                    || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-                assert!(incomplete, "{name}: `evergrant {line}`: {error}");
+                let names_a_part = [
+                    ErrorKind::MissingRequiredArgument,
+                    ErrorKind::InvalidValue,
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                ];
+                let is_valueless = error.to_string().contains("but none was supplied");
+                let names_a_part = names_a_part.contains(&error.kind())
+                    && (error.kind() != ErrorKind::InvalidValue || is_valueless);
+                assert!(names_a_part, "{name}: `evergrant {line}`: {error}");
             }
             commands += 1;
         }

@@ -235,7 +235,7 @@ async fn a_daemon_wakes_on_its_schedule_and_ends_well_when_asked() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let said = |words: &str| ended.stderr.find(words).unwrap_or_else(|| panic!("{words}: {ended:?}"));
     assert!(
-        said("10 documents are due now; the first pass begins") < said("waking for the pass"),
+        said("10 documents are due now; the first pass begins") < said("waking for the scheduled pass"),
         "{ended:?}"
     );
     assert!(said("next wakes") < said("stopping: ") && said("stopping: ") < said(" stopped"), "{ended:?}");

@@ -80,24 +80,23 @@ async fn a_token_that_the_application_replaced_while_the_provider_paused_us_is_n
 }
 
 #[tokio::test]
-async fn at_a_low_rate_only_what_is_sent_within_two_seconds_is_claimed_and_nothing_replaced_is_sent() {
-    let mut plan = plan(16);
-    plan.profile.rate = Some("240/min".parse().unwrap());
+async fn at_a_low_rate_nothing_that_the_application_replaced_is_sent() {
+    // Slow enough that the application is done with the second half long before its turn comes.
+    let mut plan = plan(12);
+    plan.profile.rate = Some("90/min".parse().unwrap());
     on_both("replaced_at_a_low_rate", plan, async |rehearsal| {
         let sandbox = rehearsal.sandbox.clone();
         let renews = async {
             until("one is granted", || sandbox.ledger().granted >= 1).await;
-            let claimed = claimed(&rehearsal).await;
-            assert!(claimed.len() <= 8, "two seconds of 240/min: {claimed:?}");
             let mut theirs = Vec::new();
-            for position in 8..16 {
+            for position in (6..12).rev() {
                 theirs.push((position, renew(&rehearsal, position).await));
             }
             theirs
         };
         let (summary, theirs) = tokio::join!(rehearsal.run(), renews);
         assert_eq!(summary.exit(), Exit::Well, "{summary:?}");
-        assert_eq!(summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded), 16, "{summary:?}");
+        assert_eq!(summary.count(Outcome::Refreshed) + summary.count(Outcome::Superseded), 12, "{summary:?}");
         assert_eq!(sandbox.ledger().reuses, 0);
         let mut kept = Vec::new();
         for (position, token) in theirs {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use evergrant::clock::Timestamp;
 use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Reading, read_answer};
+use evergrant::token::{Code, Word};
 
 const PAIR: &str = r#"{"access_token":"a-1","refresh_token":"r-1","expires_in":3599}"#;
 const DEAD: &str = r#"{"error":"invalid_grant"}"#;
@@ -48,6 +49,15 @@ fn check<'a>(rows: impl IntoIterator<Item = (String, Reading, &'a str, &'a str)>
             wrong.push(format!(
                 "{row}\n  is {} ({}), not {class} ({code})",
                 reading.class.word(),
+                reading.code
+            ));
+        }
+        // A code of ours is one that help explains; another one is the provider's own, which is never made of words of ours.
+        let ours = Word::<Code>::read(&reading.code);
+        let of_the_provider = reading.code.starts_with("http_") || row.contains(&reading.code);
+        if matches!(ours, Word::Other(_)) && reading.code != "granted" && !of_the_provider {
+            wrong.push(format!(
+                "{row}\n  has the code {}, which `evergrant help reasons` doesn't explain",
                 reading.code
             ));
         }

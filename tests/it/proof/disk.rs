@@ -66,14 +66,15 @@ async fn failing_pass(scene: &Scene, fault: &Fault) -> Option<Ended> {
     Some(ended)
 }
 
-async fn a_fault_ends_with_7_and_costs_nobody(name: &str, fault: Fault) {
+/// The pass ends with this exit code: 8 where the journal failed, 7 where the store did.
+async fn a_fault_ends_with(exit: i32, name: &str, fault: Fault) {
     for kind in [Kind::Sqlite, Kind::Mongo] {
         if kind == Kind::Mongo && fault.path.starts_with("tokens") {
             continue;
         }
         let Some(scene) = scene(name, kind, 150).await else { continue };
         let Some(ended) = failing_pass(&scene, &fault).await else { return };
-        assert_eq!(ended.code, Some(7), "{name} {kind:?}: {ended:?}");
+        assert_eq!(ended.code, Some(exit), "{name} {kind:?}: {ended:?}");
         assert_eq!(ended.json()["outcomes"]["lost"], 0, "{name} {kind:?}: {ended:?}");
         everybody_is_well(&scene, name).await;
         assert!(scene.state_folder().join("journal.ballast").exists(), "{name}: it is made again");
@@ -83,37 +84,37 @@ async fn a_fault_ends_with_7_and_costs_nobody(name: &str, fault: Fault) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_whose_sync_fails_once_stops_and_its_answers_go_into_the_documents() {
     let fault = Fault { path: "journal.db-wal", calls: "sync", errno: Errno::EIO, count: 1 };
-    a_fault_ends_with_7_and_costs_nobody("journal_sync", fault).await;
+    a_fault_ends_with(8, "journal_sync", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_can_not_be_written_stops_and_its_answers_go_into_the_documents() {
     let fault = Fault { path: "journal.db-wal", calls: "write", errno: Errno::EIO, count: 0 };
-    a_fault_ends_with_7_and_costs_nobody("journal_write", fault).await;
+    a_fault_ends_with(8, "journal_write", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_on_a_disk_that_is_full_for_a_moment_keeps_its_answers_by_the_ballast() {
     let fault = Fault { path: "journal.db-wal", calls: "write", errno: Errno::ENOSPC, count: 1 };
-    a_fault_ends_with_7_and_costs_nobody("journal_full_once", fault).await;
+    a_fault_ends_with(8, "journal_full_once", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_on_a_disk_that_stays_full_leaves_its_answers_to_the_documents() {
     let fault = Fault { path: "journal.db", calls: "write truncate", errno: Errno::ENOSPC, count: 0 };
-    a_fault_ends_with_7_and_costs_nobody("journal_full", fault).await;
+    a_fault_ends_with(8, "journal_full", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_sync_fails_once_is_not_asked_again_and_its_pairs_stay_in_the_journal() {
     let fault = Fault { path: "tokens.db-wal", calls: "sync", errno: Errno::EIO, count: 1 };
-    a_fault_ends_with_7_and_costs_nobody("store_sync", fault).await;
+    a_fault_ends_with(7, "store_sync", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_on_a_disk_that_stays_full_leaves_its_pairs_in_the_journal() {
     let fault = Fault { path: "tokens.db", calls: "write truncate", errno: Errno::ENOSPC, count: 0 };
-    a_fault_ends_with_7_and_costs_nobody("store_full", fault).await;
+    a_fault_ends_with(7, "store_full", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +122,7 @@ async fn what_neither_journal_nor_store_could_keep_is_named_as_lost_and_nobody_e
     let Some(scene) = scene("both", Kind::Sqlite, 150).await else { return };
     let fault = Fault { path: ".db-wal", calls: "write", errno: Errno::EIO, count: 0 };
     let Some(ended) = failing_pass(&scene, &fault).await else { return };
-    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_eq!(ended.code, Some(8), "{ended:?}");
     let report = ended.json();
     let named: BTreeSet<_> =
         report["lost"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
@@ -136,8 +137,8 @@ async fn what_neither_journal_nor_store_could_keep_is_named_as_lost_and_nobody_e
     assert!(ledger.reuses <= named.len() as u64, "{} reuses, {} lost", ledger.reuses, named.len());
 }
 
-/// Runs a pass whose disk fills up in its middle, below what is `kept` there: it ends with 7, and says where.
-async fn filled_pass(scene: &Scene, disk: &SmallDisk, kept: &Path) {
+/// Runs a pass whose disk fills up in its middle, below what is `kept` there: it ends with `exit`, and says where.
+async fn filled_pass(scene: &Scene, disk: &SmallDisk, kept: &Path, exit: i32) {
     let mut child = scene.start(&ONCE);
     scene.until(&mut child, |sandbox| sandbox.ledger().granted >= BEFORE).await;
     disk.fill();
@@ -146,7 +147,7 @@ async fn filled_pass(scene: &Scene, disk: &SmallDisk, kept: &Path) {
         scene.sandbox.ledger().granted < scene.sandbox.users().len() as u64,
         "it ended in the middle: {ended:?}"
     );
-    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_eq!(ended.code, Some(exit), "{ended:?}");
     let told = ended.json()["troubles"].to_string();
     assert!(told.contains(kept.to_str().unwrap()) && told.contains("bytes free"), "{told}");
 }
@@ -159,9 +160,9 @@ async fn a_disk_that_fills_up_under_the_journal_ends_the_pass_and_costs_nobody()
         let state = disk.path().join("state");
         scene.set("state_dir", state.to_str().unwrap());
         scene.set("free_space_floor", "1MiB");
-        filled_pass(&scene, &disk, &state).await;
+        filled_pass(&scene, &disk, &state, 8).await;
         let full = scene.run(&ONCE).await;
-        assert_eq!(full.code, Some(7), "{kind:?}, while it is full: {full:?}");
+        assert_eq!(full.code, Some(8), "{kind:?}, while it is full: {full:?}");
         disk.free();
         everybody_is_well(&scene, "small_journal").await;
     }
@@ -184,7 +185,7 @@ async fn a_disk_that_fills_up_under_the_store_ends_the_pass_and_costs_nobody() {
     scene.store = Arc::new(store);
     scene.set("store.url", &format!("sqlite:{}", path.display()));
     scene.set("free_space_floor", "1MiB");
-    filled_pass(&scene, &disk, &path).await;
+    filled_pass(&scene, &disk, &path, 7).await;
     disk.free();
     everybody_is_well(&scene, "small_store").await;
 }

@@ -119,7 +119,7 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
         (["journal", "apply", &stranger], ["`acme`, which is not configured", "journal discard"]),
         (["journal", "apply", &answer], ["isn't parked", "evergrant journal recover"]),
         (["journal", "discard", &answer], ["isn't parked", "evergrant journal recover"]),
-        (["journal", "discard", &gone], ["gone for good", "--yes"]),
+        (["journal", "discard", &gone], ["deleted for good", "--yes"]),
     ] {
         let ended = scene.run(&arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
