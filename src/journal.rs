@@ -6,6 +6,7 @@
 
 mod entry;
 mod error;
+mod journaled;
 mod lock;
 mod moment;
 mod owner;
@@ -13,12 +14,13 @@ mod room;
 mod seal;
 pub mod simulated;
 mod sqlite;
+mod step;
 
 use crate::clock::{Clock, Timestamp};
 use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::store::Identity;
-use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
+use crate::token::{Fingerprint, TokenId};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -27,10 +29,12 @@ pub use entry::{
     Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
+pub use journaled::{Journaled, Unjournaled};
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
+pub use step::{Begun, Doubts, Ending, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -53,155 +57,6 @@ impl Default for JournalSettings {
     fn default() -> Self {
         Self { free_space_floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES, key: None, old_keys: Vec::new() }
     }
-}
-
-/// What is about to be sent.
-#[derive(Debug, Clone)]
-pub struct Intent {
-    /// To whom.
-    pub provider: Arc<str>,
-    /// For which document.
-    pub document: TokenId,
-    /// How people call it.
-    pub subject: Subject,
-    /// Which refresh token.
-    pub fingerprint: Fingerprint,
-    /// When.
-    pub sent_at: Timestamp,
-}
-
-/// When a token was first sent without an answer that settled what became of it: a refusal then means lost, not revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Doubts {
-    /// No answer came, or none that says anything: whether the token is sent again is for its provider's profile to say.
-    pub unsettled_since: Option<Timestamp>,
-    /// An answer that wasn't the provider's own turned the request away; the token may be sent again.
-    pub turned_away_since: Option<Timestamp>,
-}
-
-/// May this refresh token be sent?
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Permission {
-    /// Yes; the intent is recorded.
-    Send {
-        /// Its row.
-        entry: EntryId,
-        /// What the journal knows of earlier sendings.
-        doubts: Doubts,
-    },
-    /// No: this very token is on its way or its answer is being written back, for this document.
-    InFlight(TokenId),
-    /// No, never again: it was redeemed.
-    AlreadyRedeemed {
-        /// For this document.
-        first: TokenId,
-        /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
-        successor: Option<Fingerprint>,
-    },
-    /// No: the provider has answered it with a success that can't be read. The answer is kept, and read again at each
-    /// start: once the profile says where the tokens stand, the pair is written.
-    Unread,
-}
-
-/// What [`Journal::begin_pass`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begun {
-    /// The pass may begin; these are the lease ids of passes that never finished.
-    Alone {
-        /// Their claims can be given back: their process is gone, because we hold its journal.
-        unfinished: Vec<String>,
-    },
-    /// The pass must not begin: open rows belong to the documents of another store.
-    OtherStore(OtherStore),
-}
-
-/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
-/// early.
-#[derive(Debug, Clone)]
-pub struct Journaled<T> {
-    entry: EntryId,
-    kept: bool,
-    value: T,
-}
-
-impl<T> Journaled<T> {
-    /// The row that holds it.
-    #[must_use]
-    pub const fn entry(&self) -> EntryId {
-        self.entry
-    }
-
-    /// Is it in the journal? Otherwise the document is the only place left for it.
-    #[must_use]
-    pub const fn is_kept(&self) -> bool {
-        self.kept
-    }
-
-    /// The value.
-    #[must_use]
-    pub const fn get(&self) -> &T {
-        &self.value
-    }
-
-    /// Reads the value into something else; it stays as durable as it was.
-    #[must_use]
-    pub fn map<U>(self, read: impl FnOnce(T) -> U) -> Journaled<U> {
-        Journaled { entry: self.entry, kept: self.kept, value: read(self.value) }
-    }
-
-    /// Gives the value up to its new owner, beside its row.
-    #[must_use]
-    pub fn into_parts(self) -> (EntryId, T) {
-        (self.entry, self.value)
-    }
-}
-
-/// An answer that came and couldn't be journaled: the disk failed under us.
-///
-/// It must still be written back at once, because the document is the only place left for it.
-#[derive(Debug)]
-pub struct Unjournaled {
-    /// What is wrong with the journal.
-    pub error: JournalError,
-    answer: Journaled<RawAnswer>,
-}
-
-impl Unjournaled {
-    /// Takes the answer for an immediate write-back, the last chance to keep it.
-    #[must_use]
-    pub fn rescue(self) -> Journaled<RawAnswer> {
-        self.answer
-    }
-}
-
-/// How a row ends, or changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
-    Redeemed {
-        /// The new refresh token.
-        successor: Fingerprint,
-    },
-    /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
-    Renewed,
-    /// The answer settled what became of the token, and there is nothing to remember. The row goes.
-    Settled,
-    /// Provably not processed. A token that was in doubt before stays so; otherwise the row goes.
-    NotProcessed,
-    /// Not processed, says an answer that isn't the provider's own: why, in a word. The row stays until an answer settles
-    /// it, and the token may be sent again.
-    TurnedAway(Word<Code>),
-    /// Nobody knows whether it was processed: why, in a word. The row stays.
-    Unsettled(Word<Code>),
-    /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
-    SentTo(String),
-    /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
-    /// not sent again: it may be spent.
-    Unread(Word<Code>),
-    /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
-    Orphaned(ParkedWhy),
-    /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
-    Discarded,
 }
 
 /// A handle to the journal's owner thread; cheap to clone. The lock is given up when the last one is dropped.

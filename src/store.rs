@@ -3,15 +3,16 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
-use crate::exit::Exit;
-use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage};
+use crate::room::FREE_SPACE_FLOOR_BYTES;
 use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
-use mapping::{FieldPath, Mapping};
+use mapping::Mapping;
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
 
 mod document;
+mod error;
+mod found;
 mod identity;
 pub mod import;
 pub mod mapping;
@@ -19,6 +20,11 @@ pub mod mongo;
 pub mod sqlite;
 
 pub use document::ids_shown_as;
+pub use error::StoreError;
+pub use found::{
+    Existence, IndexState, MOST_STRANGE_NAMES, REFUSED_BY_VALIDATOR, Readiness, Strangers, Trial, TrialPart,
+    TrialRefusal, TtlIndex,
+};
 pub use identity::{Deployment, Identity, Mark, Relation};
 
 /// Where the documents are and how they look.
@@ -177,111 +183,6 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError>;
 }
 
-/// Different provider names that [`Store::strangers`] tells apart; a wrongly mapped field may hold millions.
-pub const MOST_STRANGE_NAMES: usize = 20;
-
-/// Documents that name no configured provider.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Strangers {
-    /// Those whose provider field is absent, empty, or not a text.
-    pub without: u64,
-    /// Those whose provider field holds another name.
-    pub other: u64,
-    /// Other names and how many documents hold each, most frequent first; at most [`MOST_STRANGE_NAMES`]. Among very
-    /// many documents these are counts of a part of them.
-    pub names: Vec<(String, u64)>,
-}
-
-/// An index by which the store deletes documents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TtlIndex {
-    /// Its name.
-    pub name: String,
-    /// The dotted field that holds the date.
-    pub field: String,
-    /// Seconds from that date until the document is deleted.
-    pub after_seconds: i64,
-}
-
-/// What [`Store::prepare`] found.
-#[derive(Debug, Clone)]
-pub struct Readiness {
-    /// Is there a collection of that name?
-    pub existence: Existence,
-    /// Documents in the collection, an estimate from its metadata.
-    pub documents: u64,
-    /// The server or library and its version: `MongoDB 6.0.5 (replica set rs)`.
-    pub server: String,
-    /// The due index.
-    pub index: IndexState,
-}
-
-/// Is there a collection of that name?
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Existence {
-    /// Yes.
-    There,
-    /// No; a wrong name would give an empty pass.
-    Absent {
-        /// The name that was looked for.
-        collection: String,
-        /// In which database.
-        database: String,
-        /// The collections that it has, as far as this user may see them; those with the nearest names first.
-        others: Vec<String>,
-    },
-    /// The store doesn't let us ask: why.
-    Unknown(String),
-}
-
-/// Is the due index there?
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IndexState {
-    /// There, or made just now.
-    Ready,
-    /// Not there, and we may not create it: the command that somebody else must run. Passes work, with scans.
-    Missing {
-        /// Why the store refused.
-        reason: String,
-        /// A line to paste into `mongosh`.
-        command: String,
-    },
-}
-
-/// What [`Store::trial`] found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trial {
-    /// Documents on which it was tried; 0 where there are no rules.
-    pub documents: u64,
-    /// What would be refused.
-    pub refused: Vec<TrialRefusal>,
-}
-
-/// A part that would be refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrialRefusal {
-    /// Which.
-    pub part: TrialPart,
-    /// In how many of the documents.
-    pub documents: u64,
-}
-
-/// A part of what a pass writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TrialPart {
-    /// Anything: the document breaks the rules as it is.
-    AsItIs,
-    /// Our bookkeeping.
-    Bookkeeping,
-    /// The pair.
-    Pair,
-    /// A mapped expiry.
-    Expiry(FieldPath),
-}
-
-/// The reason of a refusal by the collection's validator, in [`Claimed::refused`] and in [`Applied::refused`].
-pub const REFUSED_BY_VALIDATOR: &str = "DocumentValidationFailure (121)";
-
 /// Which documents [`Store::due_page`] reads.
 #[derive(Debug, Clone)]
 pub struct DueQuery {
@@ -378,85 +279,4 @@ pub struct Applied {
     /// Changes that the store refused for good (schema validation, document too large): index, and its reason, which
     /// never holds a value of the document.
     pub refused: Vec<(usize, String)>,
-}
-
-/// What a store can't do, by what the caller does next.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Not reachable, failing over, or an acknowledgement that says "maybe": the same call may be repeated.
-    #[error("the store {at} is not available while trying to {action}")]
-    Unavailable {
-        /// [`Store::describe`].
-        at: String,
-        /// In words: `claim documents`.
-        action: &'static str,
-        /// The library's error; its text never holds credentials or document values.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The store understood and refused; repeating won't help, a person must act.
-    #[error("the store {at} refuses to {action}\nhint: {hint}")]
-    Denied {
-        /// [`Store::describe`].
-        at: String,
-        /// In words: `update documents`.
-        action: &'static str,
-        /// What to do about it.
-        hint: String,
-        /// The library's error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The disk of an embedded store has no room for what would be redeemed; nothing was written.
-    #[error(
-        "the store {at} can't {action}: {shortage}\nhint: free some space there; until then nothing is claimed (`free_space_floor` says how much is kept)"
-    )]
-    Full {
-        /// [`Store::describe`].
-        at: String,
-        /// In words: `claim documents`.
-        action: &'static str,
-        /// What is left.
-        shortage: Shortage,
-    },
-    /// The disk of an embedded store failed. It is not asked again before [`Store::prepare`] has opened it anew: a second
-    /// sync may say that what the first one lost is there.
-    #[error(
-        "the store {at} failed to {action}\nhint: look at the disk; new pairs stay in the journal, and the next start writes them"
-    )]
-    Failed {
-        /// [`Store::describe`].
-        at: String,
-        /// In words: `update documents`.
-        action: &'static str,
-        /// The library's error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The settings can't describe a store: URL, extra filter, field path.
-    #[error("{0}")]
-    Settings(String),
-}
-
-impl StoreError {
-    /// What a person may do about a store that is not available, when it is known why.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unavailable { source, .. } => mongo::hint_of(&**source),
-            // Their texts say it.
-            Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } | Self::Settings(_) => None,
-        }
-    }
-
-    /// The exit code of a command that ends with it.
-    #[must_use]
-    pub const fn exit(&self) -> Exit {
-        match self {
-            Self::Settings(_) => Exit::Usage,
-            Self::Unavailable { .. } | Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } => {
-                Exit::Unavailable
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::{Mark, Relation};
-use crate::token::{ParkedWhy, RefreshToken};
+use crate::token::{ParkedWhy, RefreshToken, Subject};
 use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,0 +1,96 @@
+//! What is recorded of one token: the intent, the permission to send it, and how its row ends.
+
+use super::{EntryId, OtherStore};
+use crate::clock::Timestamp;
+use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
+use std::sync::Arc;
+
+/// What is about to be sent.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// To whom.
+    pub provider: Arc<str>,
+    /// For which document.
+    pub document: TokenId,
+    /// How people call it.
+    pub subject: Subject,
+    /// Which refresh token.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub sent_at: Timestamp,
+}
+
+/// When a token was first sent without an answer that settled what became of it: a refusal then means lost, not revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Doubts {
+    /// No answer came, or none that says anything: whether the token is sent again is for its provider's profile to say.
+    pub unsettled_since: Option<Timestamp>,
+    /// An answer that wasn't the provider's own turned the request away; the token may be sent again.
+    pub turned_away_since: Option<Timestamp>,
+}
+
+/// May this refresh token be sent?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// Yes; the intent is recorded.
+    Send {
+        /// Its row.
+        entry: EntryId,
+        /// What the journal knows of earlier sendings.
+        doubts: Doubts,
+    },
+    /// No: this very token is on its way or its answer is being written back, for this document.
+    InFlight(TokenId),
+    /// No, never again: it was redeemed.
+    AlreadyRedeemed {
+        /// For this document.
+        first: TokenId,
+        /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
+        successor: Option<Fingerprint>,
+    },
+    /// No: the provider has answered it with a success that can't be read. The answer is kept, and read again at each
+    /// start: once the profile says where the tokens stand, the pair is written.
+    Unread,
+}
+
+/// What [`Journal::begin_pass`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// The pass may begin; these are the lease ids of passes that never finished.
+    Alone {
+        /// Their claims can be given back: their process is gone, because we hold its journal.
+        unfinished: Vec<String>,
+    },
+    /// The pass must not begin: open rows belong to the documents of another store.
+    OtherStore(OtherStore),
+}
+
+/// How a row ends, or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
+    Redeemed {
+        /// The new refresh token.
+        successor: Fingerprint,
+    },
+    /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
+    Renewed,
+    /// The answer settled what became of the token, and there is nothing to remember. The row goes.
+    Settled,
+    /// Provably not processed. A token that was in doubt before stays so; otherwise the row goes.
+    NotProcessed,
+    /// Not processed, says an answer that isn't the provider's own: why, in a word. The row stays until an answer settles
+    /// it, and the token may be sent again.
+    TurnedAway(Word<Code>),
+    /// Nobody knows whether it was processed: why, in a word. The row stays.
+    Unsettled(Word<Code>),
+    /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
+    SentTo(String),
+    /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
+    /// not sent again: it may be spent.
+    Unread(Word<Code>),
+    /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
+    Orphaned(ParkedWhy),
+    /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
+    Discarded,
+}
