@@ -125,6 +125,9 @@ vocabulary! {
         ContentCodingUnknown = "content_coding_unknown":
             "A successful answer in a content coding that this version does not know.",
             "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+        UnlistedCode = "unlisted_code":
+            "The provider sent an error code that is not in the profile, and that is too long or too odd to be shown.",
+            "Look at the provider's answer, for example with `curl`. If it means a dead token, add it to `answer.refused`.";
         Unreadable = "unreadable":
             "No pair could be read in the answer, and a person allowed a second request (`evergrant journal retry`).",
             "Nothing to do. The next pass asks again.";

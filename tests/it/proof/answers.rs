@@ -54,7 +54,9 @@ fn check<'a>(rows: impl IntoIterator<Item = (String, Reading, &'a str, &'a str)>
         }
         // A code of ours is one that help explains; another one is the provider's own, which is never made of words of ours.
         let ours = Word::<Code>::read(&reading.code);
-        let of_the_provider = reading.code.starts_with("http_") || row.contains(&reading.code);
+        let of_the_provider = reading.code.starts_with("http_")
+            || row.contains(&reading.code)
+            || shape("generic").refused.contains(&reading.code);
         if matches!(ours, Word::Other(_)) && reading.code != "granted" && !of_the_provider {
             wrong.push(format!(
                 "{row}\n  has the code {}, which `evergrant help reasons` doesn't explain",
