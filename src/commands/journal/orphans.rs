@@ -24,7 +24,7 @@ pub(super) struct Discarded {
 /// Writes a parked pair into its document.
 pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let pass = run::pass(&config, surroundings).await?;
+    let pass = run::pass_over_what_is_there(&config, surroundings).await?;
     let applied = pass.apply(id).await;
     pass.journal.close().await;
     let applied = applied.map_err(by_hand)?;

@@ -17,7 +17,7 @@ struct RetriedList {
 /// Lets the next pass ask for these tokens again; the first that can't be given free ends it, and those before it are.
 pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let pass = run::pass(&config, surroundings).await?;
+    let pass = run::pass_over_what_is_there(&config, surroundings).await?;
     let (mut retried, mut failed) = (Vec::new(), None);
     for id in ids {
         match pass.retry(*id).await {

@@ -192,5 +192,6 @@ async fn parked_pairs_keep_nobody_from_another_store_and_are_written_into_none()
     let summary = rehearsal.run().await;
     assert_eq!((summary.count(Outcome::Refreshed), summary.orphans), (USERS as u64, 0), "{summary}");
     assert_eq!(summary.parked.orphans, USERS as u64, "they are still told: {summary}");
+    assert!(rehearsal.entries().await.is_empty(), "and none of this store's recovery");
     rehearsal.assert_whole().await;
 }
