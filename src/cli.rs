@@ -2,6 +2,7 @@
 
 use crate::journal::EntryId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 #[cfg(feature = "rehearsal")]
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -84,7 +85,7 @@ pub enum Command {
     /// Check everything that a pass needs. Changes nothing, but makes the due index if it is missing.
     #[command(after_help = "Example:\n  evergrant check --probe-client")]
     Check(CheckArgs),
-    /// Bring documents into the embedded store, out of it, or list who is in which state.
+    /// List users and their state, show why one is not refreshed, import and export.
     #[command(subcommand)]
     Tokens(TokensCommand),
     /// Show and settle what is on its way: answers that are not in a document yet.
@@ -372,6 +373,28 @@ pub struct DemoArgs {
     pub rate: crate::provider::rate::Rate,
 }
 
+/// The arguments with each `--set KEY=VALUE` at their end, in the order in which they were given.
+///
+/// clap keeps only the values that stand behind the subcommand where some stand before it, too.
+pub fn settings_last(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let (mut others, mut settings, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            rest.push(argument);
+            rest.extend(arguments.by_ref());
+        } else if argument == "--set" {
+            settings.push(argument);
+            settings.extend(arguments.next());
+        } else if argument.to_str().is_some_and(|text| text.starts_with("--set=")) {
+            settings.push(argument);
+        } else {
+            others.push(argument);
+        }
+    }
+    [others, settings, rest].concat()
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
@@ -383,6 +406,17 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_setting_before_the_command_holds_beside_one_after_it() {
+        let line = "evergrant --set store.database=app2 check --set=rate=20/s --set lease=9min";
+        let cli = Cli::parse_from(settings_last(line.split(' ').map(OsString::from)));
+        let keys: Vec<_> = cli.global.set.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["store.database", "rate", "lease"]);
+        let kept = settings_last(["e", "--", "--set", "a=b"].map(OsString::from));
+        assert_eq!(kept, ["e", "--", "--set", "a=b"]);
+        assert!(Cli::try_parse_from(settings_last(["e", "check", "--set"].map(OsString::from))).is_err());
+    }
 
     #[test]
     fn the_command_line_is_sound() {

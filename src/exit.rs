@@ -84,16 +84,15 @@ impl Exit {
                 "Evergrant itself failed, or it could not read or write something other than the store and the journal."
             }
             Self::Usage => {
-                "The command line or a setting is wrong, or no document that was due can be worked on (only when this is \
-                 found for the first time)."
+                "The command line or a setting is wrong, or none of the documents can be refreshed."
             }
             Self::NeedsLogin => "Users were newly marked in this pass: they must log in again.",
             Self::StillDue => {
-                "Something is unfinished: documents are still due, a new pair was parked in the journal, a document is \
+                "Something is unfinished: documents are still due (`--limit` alone is no reason), a new pair was parked in the journal, a document is \
                  newly malformed, or the pass was stopped."
             }
             Self::ClientRejected => {
-                "A provider rejected the client, far more tokens than usual were refused, or many of them had been redeemed \
+                "A provider rejected the client, far more tokens than usual were refused, or many tokens had been redeemed \
                  before; no user was marked for it."
             }
             Self::JournalHeld => "Another process holds the journal.",

@@ -1,7 +1,7 @@
 //! The binary: parse → runtime → dispatch → exit code; no logic.
 
 use clap::Parser as _;
-use evergrant::cli::{Cli, Command};
+use evergrant::cli::{self, Cli, Command};
 use evergrant::clock::Clock;
 use evergrant::commands::{self, CommandError, Surroundings};
 use evergrant::exit::Exit;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     silence::keep();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::settings_last(std::env::args_os()));
     let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
     let exit = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -12,6 +12,7 @@ use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::report::{Report, progress};
 use crate::store::{Existence, IndexState, Readiness};
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -116,8 +117,9 @@ async fn once(
     };
     for provider in &config.providers {
         let chances = Chances::of(config, provider, surroundings.clock.now());
-        // What a service is warned of was told with the settings.
-        if let Some(chances) = chances.filter(|chances| chances.warning().is_none())
+        // What a service is warned of was told with the settings. A person at a terminal starts one pass by hand.
+        if !io::stderr().is_terminal()
+            && let Some(chances) = chances.filter(|chances| chances.warning().is_none())
             && let Some(warning) = chances.warning_for_once()
         {
             warn!("{warning}");

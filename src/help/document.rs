@@ -9,16 +9,16 @@ const RULES: [&str; 7] = [
     "1. Read the access token from the document each time you need it. Do not keep it for longer than it lives.",
     "2. Let one program refresh: Evergrant or your application. If both do, read the refresh token right before you redeem \
      it, and write with the old token as a condition: \
-     updateOne({_id: id, refresh_token: old}, {$set: {access_token: a, refresh_token: r}}).",
+     updateOne({_id: id, refresh_token: old}, {$set: {access_token: a, refresh_token: r}}) with your field names.",
     "3. Write your own fields with $set. Never write a whole document that you read earlier (replaceOne, save of a whole \
      object): it brings an old refresh token back, and that token is spent.",
     "4. After `invalid_grant` read the document again before you log the user out. If the refresh token is another one by now, \
      Evergrant was faster, and the login works.",
-    "5. At a new login write the new pair, and nothing else. Evergrant sees that the refresh token has changed, and the \
+    "5. At a new login write the two token fields, and your own fields as you like. Leave `evergrant` alone. Evergrant sees that the refresh token has changed, and the \
      document is live again.",
     "6. `evergrant.state` says `needs_login` until the pass after the new login. For a banner that asks a user to log in, \
-     compare with `evergrant tokens list`, or remove the bookkeeping at the login: $unset: {evergrant: \"\"}.",
-    "7. Do not write into the sub-document `evergrant`. You may delete it: the document is then due at once, and only what \
+     compare with `evergrant tokens list`, or remove the bookkeeping at the login (see 7): $unset: {evergrant: \"\"}.",
+    "7. Do not change fields inside the sub-document `evergrant`. You may delete it as a whole: the document is then due at once, and only what \
      Evergrant knew of that login is forgotten.",
 ];
 

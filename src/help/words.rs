@@ -67,15 +67,16 @@ pub(super) fn reasons_data() -> Value {
 pub(super) fn exit_codes_text() -> String {
     let mut page = Page::new("Exit codes");
     page.paragraph(
-        "A code is about this run: what was said in an earlier pass is no news. Where several apply, the most urgent is \
-         given, in this order: 1, 8, 7, 5, 2, 3, 4.",
+        "A code is about this run: problems that an earlier pass has reported do not change it again. Where several apply, \
+         the most urgent is given, in this order: 1, 8, 7, 5, 2, 3, 4.",
     );
     for exit in Exit::ALL {
         page.entry(&format!("{}  {}", exit.code(), exit.word()), &[exit.meaning(), exit.advice()]);
     }
     page.paragraph(
-        "`evergrant run` without `--once` logs what a pass ends with, and stays. It ends with 0 when it is stopped, with the \
-         code of the pass that it gives up when it is stopped twice, and with 7 or 8 when store or journal fail.",
+        "`evergrant run` without `--once` logs what a pass ends with, and goes on. It ends with 0 when it is stopped. When it is \
+         stopped twice, it ends with the code of the pass that it gave up. It ends with 2 or 6 at its start, and with 7 or 8 \
+         when store or journal fail.",
     );
     page.end()
 }

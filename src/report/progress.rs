@@ -1,7 +1,7 @@
 //! A pass while it runs: counts, a bar on a terminal, and a line a minute in a log.
 
 use super::Report;
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,9 @@ use tracing::info;
 
 /// How often the bar is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// A longer estimate is not shown: it comes from a pass that stands still.
+const LONGEST_LEFT: Duration = Duration::from_hours(30 * 24);
 
 /// How often a log says how far a pass is.
 const TELL: Duration = Duration::from_mins(1);
@@ -52,9 +55,9 @@ pub async fn draw(
             () = done.cancelled() => {}
             total = &mut total, if !known => {
                 known = true;
-                if let Some(total) = total {
+                if let Some(total) = total.filter(|total| *total > 0) {
                     bar.set_length(total);
-                    bar.set_style(style("{bar:30} {pos}/{len} · {rate} · {eta} left · {msg}"));
+                    bar.set_style(style("{bar:30} {pos}/{len} · {rate} · {left} left · {msg}"));
                 }
             }
             () = tokio::time::sleep(REDRAW) => {}
@@ -93,9 +96,15 @@ pub async fn tell(
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key("rate", |state: &ProgressState, writer: &mut dyn fmt::Write| {
+    let style = style.with_key("rate", |state: &ProgressState, writer: &mut dyn fmt::Write| {
         // A bar that can't be written is drawn again in a moment.
         let _ = write!(writer, "{:.1}/s", state.per_sec());
+    });
+    style.with_key("left", |state: &ProgressState, writer: &mut dyn fmt::Write| {
+        // While nothing goes on, nobody can tell; the estimate would be ages.
+        let left =
+            if state.eta() < LONGEST_LEFT { HumanDuration(state.eta()).to_string() } else { "?".to_owned() };
+        let _ = write!(writer, "{left}");
     })
 }
 

@@ -90,9 +90,11 @@ impl Summary {
     /// collection's rules, than everybody's document.
     #[must_use]
     pub fn finds_no_token(&self) -> bool {
+        let malformed = self.count(Outcome::Malformed);
+        let is_everything = self.documents.is_some_and(|documents| documents > 0 && malformed >= documents);
         self.touched > 0
-            && self.count(Outcome::Malformed) == self.touched
-            && self.named.iter().all(|named| named.new)
+            && malformed == self.touched
+            && (is_everything || self.named.iter().all(|named| named.new))
     }
 
     /// Should another pass follow before the next scheduled wake? Users who must log in again are no reason.
@@ -123,7 +125,7 @@ impl Summary {
             (!self.adds_up() && !interrupted, Exit::Internal),
             (self.count(Outcome::Held) + self.count(Outcome::Lost) > 0, Exit::Unavailable),
             (self.newly_marked > 0, Exit::NeedsLogin),
-            (self.newly_malformed > 0, newly_malformed),
+            (self.newly_malformed > 0 || self.finds_no_token(), newly_malformed),
             (self.count(Outcome::StillDue) + self.orphans > 0, Exit::StillDue),
         ];
         let troubles = self.troubles.iter().map(Trouble::exit);
@@ -152,6 +154,18 @@ mod tests {
             report.trouble(trouble.clone());
         }
         report.summary("logins.tokens", Some(3), Timestamp::default(), Duration::from_millis(1500))
+    }
+
+    #[test]
+    fn a_collection_of_which_nothing_can_be_refreshed_is_told_each_time() {
+        let known = |documents| {
+            let report = Report::new();
+            report.touched();
+            report.named(Named { new: false, ..named(State::Malformed) });
+            report.ended(Outcome::Malformed, None);
+            report.summary("c", Some(documents), Timestamp::default(), Duration::ZERO).exit()
+        };
+        assert_eq!((known(1), known(2)), (Exit::Usage, Exit::Well));
     }
 
     #[test]

@@ -53,12 +53,11 @@ impl Summary {
         }
         self.write_parked(text)?;
         if self.throttled + self.retries > 0 {
-            writeln!(
-                text,
-                "\n  the provider asked for {}; {} repeated",
-                many(self.throttled, "pause"),
-                many(self.retries, "grant")
-            )?;
+            let pauses = (self.throttled > 0)
+                .then(|| format!("the provider asked for {}", many(self.throttled, "pause")));
+            let repeated = (self.retries > 0).then(|| format!("{} repeated", many(self.retries, "grant")));
+            let both: Vec<_> = pauses.into_iter().chain(repeated).collect();
+            writeln!(text, "\n  {}", both.join("; "))?;
         }
         self.write_put_off(text)?;
         self.write_lost(text)?;
@@ -66,7 +65,7 @@ impl Summary {
         if self.finds_no_token() {
             writeln!(
                 text,
-                "\nno document could be worked on\nhint: check that `documents.refresh_token` names the right field, and that Evergrant may write into the documents; `evergrant check` looks at a sample"
+                "\nno document could be worked on\nhint: check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample"
             )?;
         }
         for trouble in &self.troubles {

@@ -98,7 +98,7 @@ pub const FIELDS: [(&str, &str); 24] = [
     ("since", "When the state last changed."),
     (
         "fingerprint",
-        "Fingerprint of the refresh token that the other fields speak of. If the document holds another refresh token, that is a new login.",
+        "Fingerprint of the refresh token for which the other fields are valid. If the document holds another one, that is a new login.",
     ),
     ("due_at", "When the token is due. Absent: now."),
     ("refreshed_at", "When a new pair was last written."),

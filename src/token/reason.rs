@@ -21,7 +21,7 @@ vocabulary! {
             "Check `client_id`, `client_secret`, `client_auth` and `token_url`; then run `evergrant check --probe-client`.";
         UnreadAnswer = "unread_answer":
             "A journal holds a successful answer for this token in which no pair was found. The token is not sent again.",
-            "In this machine's journal: see `evergrant journal list`, mend `answer.*`, or use `evergrant journal retry ID`. \
+            "In this machine's journal: see `evergrant journal list`, correct the settings `answer.access_token` and `answer.refresh_token`, or use `evergrant journal retry ID`. \
              In another machine's journal: start that machine. If it is gone for good, `evergrant run --once --force` asks again.";
         Held = "held":
             "The new pair is in this machine's journal and could not be written into the document.",
@@ -54,7 +54,7 @@ vocabulary! {
             "A bug in Evergrant: the task of this token panicked.",
             "The backtrace is in the log. Please report it.";
         Others = "others":
-            "Further reasons, counted together because the report has a limit.",
+            "There were too many different reasons to list each; these are the others.",
             "The log names each document's reason.";
     }
 }

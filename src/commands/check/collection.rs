@@ -85,6 +85,8 @@ async fn look(
             Ok(page) => {
                 let sample = Sample::of(&page.documents, &Providers::of(config), now);
                 looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
+                let ids: Vec<_> = page.documents.iter().map(|document| document.id.clone()).collect();
+                looked.checks.extend(check_filter(ids.len(), store.left_out(&ids).await?.len()));
             }
             Err(error @ StoreError::Settings(_)) => return Err(error.into()),
             Err(
@@ -96,9 +98,27 @@ async fn look(
                 looked.checks.push(Check::error("documents", error));
             }
         }
-        looked.checks.extend(foreign::checks(&*store, config).await);
+        looked.checks.extend(foreign::checks(&*store, config, readiness.documents).await);
     }
     Ok(())
+}
+
+/// Does `documents.filter` let anything through?
+fn check_filter(sample: usize, left_out: usize) -> Option<Check> {
+    let (documents, out) = (shown::count(sample as u64, "document"), left_out);
+    match (sample, left_out) {
+        (_, 0) => None,
+        (sample, out) if sample == out => Some(Check::warning(
+            "filter",
+            &format!(
+                "`documents.filter` leaves out all of the first {documents}: no pass reads them\nhint: is the filter right?"
+            ),
+        )),
+        _ => Some(Check::ok(
+            "filter",
+            &format!("`documents.filter` leaves out {out} of the first {documents}"),
+        )),
+    }
 }
 
 fn check_readiness(at: &str, readiness: &Readiness) -> Check {
@@ -254,6 +274,14 @@ impl Sample {
                 self.malformed.values().sum::<u64>(),
                 listed(&self.malformed),
                 State::Malformed.word()
+            );
+            checks.push(Check::warning(name, &text));
+        }
+        if self.usable > 0 && self.with_access_token == 0 {
+            let text = format!(
+                "none of them has the field `{}`; a pass would make it\nhint: is that where your application reads the \
+                 access token? `documents.access_token` names the field; dots lead into sub-documents",
+                mapping.access_token
             );
             checks.push(Check::warning(name, &text));
         }

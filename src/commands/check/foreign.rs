@@ -3,6 +3,7 @@
 use super::finding::Check;
 use crate::commands::shown;
 use crate::config::{Config, words};
+use crate::exit::Exit;
 use crate::provider::stranger::Stranger;
 use crate::store::mapping::{FieldPath, Mapping};
 use crate::store::{Store, Strangers, TtlIndex};
@@ -12,13 +13,14 @@ use std::time::Duration;
 const NAME: &str = "documents";
 
 /// Asks the store, over the whole collection: a sample would miss the one document with a slip in it.
-pub(super) async fn checks(store: &dyn Store, config: &Config) -> Vec<Check> {
+pub(super) async fn checks(store: &dyn Store, config: &Config, documents: u64) -> Vec<Check> {
     let mapping = &config.store.mapping;
     let shell = store.in_mongosh();
     let mut checks = Vec::new();
     match store.strangers(&config.provider_names).await {
         Ok(strangers) => {
-            checks.extend(check_without(&strangers, mapping, &config.provider_names, shell.as_deref()));
+            let without = check_without(&strangers, mapping, &config.provider_names, shell.as_deref());
+            checks.extend(all_without(&strangers, documents, mapping).or(without));
             checks.extend(check_other(&strangers, mapping, &config.provider_names, shell.as_deref()));
         }
         Err(error) => checks.push(Check::error(NAME, error)),
@@ -39,6 +41,18 @@ fn field(mapping: &Mapping) -> &str {
 /// A line for `mongosh` that sets the provider of documents which hold `old` (`null`: none) now.
 fn set_provider(shell: &str, field: &str, old: Option<&str>, new: &str) -> String {
     format!("{shell}.updateMany({}, {})", json!({ field: old }), json!({ "$set": { field: new } }))
+}
+
+/// A collection in which no document names a provider: then the name of the field is wrong, more likely than all documents.
+fn all_without(strangers: &Strangers, documents: u64, mapping: &Mapping) -> Option<Check> {
+    let field = field(mapping);
+    (strangers.without > 0 && strangers.without >= documents).then(|| {
+        let text = format!(
+            "no document has the field `{field}`, so a pass sends nothing\nhint: is the name in `documents.provider` right? \
+             With one provider only, remove that setting"
+        );
+        Check::failed(NAME, Exit::Usage, &text)
+    })
 }
 
 fn check_without(
@@ -178,5 +192,15 @@ mod tests {
         let none = Strangers::default();
         assert_eq!(check_without(&none, &mapping(), &[], None), None);
         assert_eq!(check_other(&none, &mapping(), &[], None), None);
+        assert_eq!(all_without(&none, 5, &mapping()), None);
+    }
+
+    #[test]
+    fn a_field_that_no_document_has_fails_the_check() {
+        let strangers = Strangers { without: 5, ..Strangers::default() };
+        let check = all_without(&strangers, 5, &mapping()).unwrap();
+        assert_eq!(check.exit(), Exit::Usage);
+        assert!(check.hint.unwrap().contains("`documents.provider`"));
+        assert_eq!(all_without(&strangers, 6, &mapping()), None, "one has it");
     }
 }

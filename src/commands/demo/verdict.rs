@@ -152,7 +152,13 @@ impl fmt::Display for Verdict {
         }
         writeln!(formatter, "the provider's ledger against our store:")?;
         line(formatter, "made-up users", self.users, "")?;
-        line(formatter, "rotated by the provider", self.provider_rotated, "by its ledger")?;
+        let twice = match self.provider_rotated.saturating_sub(self.pairs_held + self.lost_in_flight) {
+            0 => "by its ledger".to_owned(),
+            twice => format!(
+                "by its ledger; {twice} twice, because a first answer was lost and this provider has a grace"
+            ),
+        };
+        line(formatter, "rotated by the provider", self.provider_rotated, &twice)?;
         line(formatter, "users whose pair in our store works", self.pairs_held, "")?;
         line(formatter, "must log in again", marked, &codes.join(", "))?;
         line(formatter, "pauses that the provider asked for", self.throttled, "")?;

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::store::document::{date, token_id};
 use crate::store::mapping::FieldPath;
 use crate::store::{DuePage, DueQuery, Mapping, Position, ProviderFilter};
-use crate::token::{State, TokenDocument, TokenId};
+use crate::token::{Code, State, TokenDocument, TokenId};
 use bson::{Bson, Document, RawDocument, doc};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
 use serde::{Deserialize, Serialize};
@@ -243,7 +243,15 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
     if !query.force {
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
-        conditions.push(doc! { format!("{}.state", mapping.bookkeeping): { "$nin": marked.to_vec() } });
+        let state = format!("{}.state", mapping.bookkeeping);
+        // A document that had no token, and has one now, is due like any other.
+        let had_none = [Code::Missing, Code::Null, Code::Empty, Code::NotText].map(Code::word);
+        let mended = doc! {
+            &state: State::Malformed.word(),
+            format!("{}.last_error.code", mapping.bookkeeping): { "$in": had_none.to_vec() },
+            mapping.refresh_token.as_str(): { "$type": "string", "$gt": "" },
+        };
+        conditions.push(doc! { "$or": [{ &state: { "$nin": marked.to_vec() } }, mended] });
     }
     and(conditions)
 }

@@ -7,7 +7,7 @@ use crate::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter,
     mapping::{ExpiryFormat, FieldPath, no_room},
 };
-use crate::token::{Bookkeeping, Lease, State, TokenDocument, TokenId};
+use crate::token::{Bookkeeping, Code, Lease, State, TokenDocument, TokenId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use serde_json::Value;
 
@@ -54,16 +54,27 @@ pub(super) fn count_due(
     let mut rows = statement.query(params![due_by, query.now.timestamp_millis()])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
-        // Whose a document is stands in its fields; how it stands, in the bookkeeping alone.
-        let (state, ours) = if query.providers == ProviderFilter::Any {
-            (json::bookkeeping(bookkeeping_column(row, 2)?.as_ref()).state, true)
+        // Whose a document is stands in its fields; how it stands, in the bookkeeping alone, unless it had no token.
+        let state = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref()).state;
+        let counts = if query.providers == ProviderFilter::Any && state != State::Malformed {
+            query.force || state == State::Live
         } else {
             let document = read_row(row, mapping)?;
-            (document.bookkeeping.state, belongs(&document, &query.providers))
+            belongs(&document, &query.providers)
+                && (query.force || state == State::Live || has_a_token_now(&document))
         };
-        count += u64::from(ours && (query.force || state == State::Live));
+        count += u64::from(counts);
     }
     Ok(count)
+}
+
+/// Had the document no token when it was marked, and has it one now? Then it is due like any other.
+fn has_a_token_now(document: &TokenDocument) -> bool {
+    let had_none = [Code::Missing, Code::Null, Code::Empty, Code::NotText];
+    let error = document.bookkeeping.last_error.as_ref();
+    document.bookkeeping.state == State::Malformed
+        && document.refresh_token.is_ok()
+        && error.is_some_and(|error| had_none.into_iter().any(|code| error.code.is(code)))
 }
 
 /// See [`crate::store::Store::list`].

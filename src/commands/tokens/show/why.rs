@@ -86,7 +86,7 @@ fn asked(shown: &ShownDocument, now: Timestamp) -> (String, String) {
             format!("It holds a new login: the mark `{}` is of an earlier refresh token.", mark.word())
         }
         None if shown.new_login => {
-            "Another program has written a newer refresh token into it: it counts as a new login.".to_owned()
+            "Another program has written another refresh token into it: it counts as a new login.".to_owned()
         }
         None if document.state == StateNow::New => "Evergrant never asked for this refresh token.".to_owned(),
         None if is_due => "Its refresh token is due.".to_owned(),
