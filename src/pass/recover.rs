@@ -278,6 +278,12 @@ impl Sorted {
                 Some(Known::unread(entry, code, status, now))
             }
             (_, EntryState::Unsettled | EntryState::Intent) => unsettled(entry, code),
+            // It was kept because it may hold the only copy of a pair. Whoever says by now that nothing is rotated may be
+            // wrong, or another provider: the token is asked for again, and the answer stays until a pair came for it.
+            (Class::Unreadable, EntryState::Unread) if provider.profile.rotation == Rotation::None => {
+                self.endings.push((entry.id, Ending::Unsettled(code)));
+                None
+            }
             // The old token stays good whatever was said.
             (Class::Unreadable, _) if provider.profile.rotation == Rotation::None => {
                 self.endings.push((entry.id, Ending::NotProcessed));

@@ -55,6 +55,10 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
     if redeemed(old) {
         return Pair::OfTheFile;
     }
+    // The file's token stood here before the one that stands here now: the bookkeeping still speaks of it.
+    if books.fingerprint == Some(new.fingerprint()) {
+        return Pair::Stored;
+    }
     let theirs = &incoming.bookkeeping;
     let later = theirs.fingerprint == Some(new.fingerprint()) && theirs.refreshed_at > books.refreshed_at;
     let dead = speaks_of_it && matches!(books.state, State::NeedsLogin | State::LostInFlight);
@@ -124,7 +128,7 @@ mod tests {
         let (live, dead) = (books("live", "t1", Some(9)), books("needs_login", "t1", Some(9)));
         let unread = books("live", "t0", None);
         let lost = books("lost_in_flight", "t1", None);
-        let cases: [Case<'_>; 14] = [
+        let cases: [Case<'_>; 17] = [
             ("refreshed since", Some("t1"), &live, Some("t0"), json!({}), &[], Stored),
             (
                 "the same file after a pass that got no new one",
@@ -154,6 +158,17 @@ mod tests {
                 Stored,
             ),
             ("an old copy of the store", Some("t1"), &live, Some("t2"), json!({}), &["t1"], OfTheFile),
+            ("a new login and the pair before it", Some("t2"), &live, Some("t1"), json!({}), &[], Stored),
+            ("a new login and the dead one before it", Some("t2"), &dead, Some("t1"), json!({}), &[], Stored),
+            (
+                "an old copy of the store and its newest pair",
+                Some("t0"),
+                &live,
+                Some("t1"),
+                json!({}),
+                &["t0"],
+                OfTheFile,
+            ),
             ("exported later", Some("t1"), &live, Some("t2"), books("live", "t2", Some(10)), &[], OfTheFile),
         ];
         for (what, old, old_books, new, new_books, redeemed, expected) in cases {

@@ -10,6 +10,7 @@ use evergrant::journal::{Ending, EntryState};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
@@ -86,6 +87,36 @@ async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_
         doomed.dies().await;
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unread_success_outlives_a_profile_that_says_that_nothing_is_rotated() {
+    let mut plan = Plan::users(2);
+    let right = plan.profile.answer.access_token.clone();
+    plan.profile.answer.access_token = "/data/access_token".into();
+    on_both("unread_kept", plan, async |mut rehearsal| {
+        rehearsal.run().await;
+        assert!(rehearsal.entries().await.iter().all(|entry| entry.state == EntryState::Unread));
+        let told = (*rehearsal.providers[0]).clone();
+        let mut wrong = told.clone();
+        wrong.profile.rotation = evergrant::provider::Rotation::None;
+        rehearsal.providers = vec![Arc::new(wrong)];
+        recover(&rehearsal, rehearsal.state()).await;
+        rehearsal.providers = vec![Arc::new(told.clone())];
+        recover(&rehearsal, rehearsal.state()).await;
+        let entries = rehearsal.entries().await;
+        assert_eq!(entries.len(), 2);
+        assert!(entries.iter().all(|entry| entry.state == EntryState::Unread), "{entries:?}");
+
+        let mut mended = told;
+        mended.profile.answer.access_token.clone_from(&right);
+        rehearsal.providers = vec![Arc::new(mended)];
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.recovery.written, rehearsal.sandbox.ledger().reuses), (2, 0), "{summary:?}");
+        rehearsal.assert_kept(2).await;
         assert!(rehearsal.entries().await.is_empty());
     })
     .await;
