@@ -15,9 +15,10 @@ use std::time::Duration;
 
 /// The application redeems the token in this user's document, and writes what it gets.
 async fn renew(rehearsal: &Rehearsal, position: usize) -> String {
+    // First, because it reads every root certificate: an application has its client before it reads the token.
+    let client = app::client();
     let token = rehearsal.token(position).await;
-    let pair =
-        app::redeem(&app::client(), &rehearsal.sandbox, &token).await.expect("its token is the newest");
+    let pair = app::redeem(&client, &rehearsal.sandbox, &token).await.expect("its token is the newest");
     let both = json!({ "refresh_token": pair.refresh_token, "access_token": pair.access_token });
     rehearsal.backend.set(&document_id(position), both).await;
     pair.refresh_token
