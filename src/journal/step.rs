@@ -53,7 +53,7 @@ pub enum Permission {
     Unread,
 }
 
-/// What [`Journal::begin_pass`] found.
+/// What [`Journal::begin_pass`](super::Journal::begin_pass) found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
     /// The pass may begin; these are the lease ids of passes that never finished.

@@ -10,7 +10,7 @@ pub enum StoreError {
     /// Not reachable, failing over, or an acknowledgement that says "maybe": the same call may be repeated.
     #[error("the store {at} is not available while trying to {action}")]
     Unavailable {
-        /// [`Store::describe`].
+        /// [`Store::describe`](super::Store::describe).
         at: String,
         /// In words: `claim documents`.
         action: &'static str,
@@ -21,7 +21,7 @@ pub enum StoreError {
     /// The store understood and refused; repeating won't help, a person must act.
     #[error("the store {at} refuses to {action}\nhint: {hint}")]
     Denied {
-        /// [`Store::describe`].
+        /// [`Store::describe`](super::Store::describe).
         at: String,
         /// In words: `update documents`.
         action: &'static str,
@@ -36,20 +36,20 @@ pub enum StoreError {
         "the store {at} can't {action}: {shortage}\nhint: free some space there; until then nothing is claimed (`free_space_floor` says how much is kept)"
     )]
     Full {
-        /// [`Store::describe`].
+        /// [`Store::describe`](super::Store::describe).
         at: String,
         /// In words: `claim documents`.
         action: &'static str,
         /// What is left.
         shortage: Shortage,
     },
-    /// The disk of an embedded store failed. It is not asked again before [`Store::prepare`] has opened it anew: a second
+    /// The disk of an embedded store failed. It is not asked again before [`Store::prepare`](super::Store::prepare) has opened it anew: a second
     /// sync may say that what the first one lost is there.
     #[error(
         "the store {at} failed to {action}\nhint: look at the disk; new pairs stay in the journal, and the next start writes them"
     )]
     Failed {
-        /// [`Store::describe`].
+        /// [`Store::describe`](super::Store::describe).
         at: String,
         /// In words: `update documents`.
         action: &'static str,

@@ -2,7 +2,7 @@
 
 use super::mapping::FieldPath;
 
-/// Different provider names that [`Store::strangers`] tells apart; a wrongly mapped field may hold millions.
+/// Different provider names that [`Store::strangers`](super::Store::strangers) tells apart; a wrongly mapped field may hold millions.
 pub const MOST_STRANGE_NAMES: usize = 20;
 
 /// Documents that name no configured provider.
@@ -28,7 +28,7 @@ pub struct TtlIndex {
     pub after_seconds: i64,
 }
 
-/// What [`Store::prepare`] found.
+/// What [`Store::prepare`](super::Store::prepare) found.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     /// Is there a collection of that name?
@@ -73,7 +73,7 @@ pub enum IndexState {
     },
 }
 
-/// What [`Store::trial`] found.
+/// What [`Store::trial`](super::Store::trial) found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trial {
     /// Documents on which it was tried; 0 where there are no rules.
@@ -104,5 +104,5 @@ pub enum TrialPart {
     Expiry(FieldPath),
 }
 
-/// The reason of a refusal by the collection's validator, in [`Claimed::refused`] and in [`Applied::refused`].
+/// The reason of a refusal by the collection's validator, in [`Claimed::refused`](super::Claimed::refused) and in [`Applied::refused`](super::Applied::refused).
 pub const REFUSED_BY_VALIDATOR: &str = "DocumentValidationFailure (121)";
