@@ -14,7 +14,7 @@ vocabulary! {
             "The provider refused far more tokens than usual, so none of these users was marked.",
             "See exit code 5: check the client registration and `token_url` first.";
         AlreadyRedeemed = "already_redeemed":
-            "This machine redeemed the token before, and so many others in this pass that none of these users was marked.",
+            "This machine redeemed the token before, and many other tokens in this pass, so none of these users was marked.",
             "See exit code 5: was a backup restored, or is this a rehearsal with an old `state_dir`?";
         ClientRejected = "client_rejected":
             "The provider rejected the client and not the user's token.",
@@ -103,28 +103,28 @@ vocabulary! {
             "Check `token_url`, and ask the provider for JSON.";
         NotUtf8 = "not_utf8":
             "A successful answer that is not UTF-8 text: binary, encrypted, in another charset, or compressed without saying so.",
-            "Ask the provider for JSON in UTF-8. Ask whoever runs a proxy before it to keep `Content-Encoding`.";
+            "Ask the provider for JSON in UTF-8. If a proxy stands in front of it, let the proxy keep `Content-Encoding`.";
         DecodedTooLong = "decoded_too_long":
             "A compressed successful answer whose text is longer than 1 MiB.",
             "Check `token_url`: token answers are short.";
         ContentCodingGzip = "content_coding_gzip":
             "A successful answer compressed with gzip that is damaged, or that only claims to be gzip.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         ContentCodingDeflate = "content_coding_deflate":
             "A successful answer compressed with deflate that is damaged, or that only claims to be deflate.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         ContentCodingBr = "content_coding_br":
             "A successful answer compressed with brotli that is damaged, or that only claims to be brotli.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         ContentCodingZstd = "content_coding_zstd":
             "A successful answer compressed with zstd, which this version cannot decode.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         ContentCodingCompress = "content_coding_compress":
             "A successful answer compressed with compress, which this version cannot decode.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         ContentCodingUnknown = "content_coding_unknown":
             "A successful answer in a content coding that this version does not know.",
-            "Ask the provider, or whoever runs a proxy before it, to heed `Accept-Encoding: identity`.";
+            "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         UnlistedCode = "unlisted_code":
             "The provider sent an error code that is not in the profile, and that is too long or too odd to be shown.",
             "Look at the provider's answer, for example with `curl`. If it means a dead token, add it to `answer.refused`.";
