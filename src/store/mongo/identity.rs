@@ -6,7 +6,7 @@ use bson::{Bson, Document, doc};
 
 impl MongoStore {
     pub(super) async fn known_by(&self) -> Result<Identity, StoreError> {
-        let hello = self.command("ask the server who it is", READ_TIMEOUT, doc! { "isMaster": 1 }).await?;
+        let hello = self.command("connect", READ_TIMEOUT, doc! { "isMaster": 1 }).await?;
         Ok(Identity {
             name: format!("mongodb {}", self.namespace),
             mark: self.mark().await?,

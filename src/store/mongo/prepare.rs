@@ -19,7 +19,7 @@ const OLDEST_WIRE_VERSION: i32 = 9;
 impl MongoStore {
     /// The server, its version and its kind.
     pub(super) async fn server(&self) -> Result<String, StoreError> {
-        let action = "ask the server who it is";
+        let action = "connect";
         let hello = self.command(action, READ_TIMEOUT, doc! { "isMaster": 1 }).await?;
         let build = self.command(action, READ_TIMEOUT, doc! { "buildInfo": 1 }).await?;
         let version = build.get_str("version").unwrap_or("of unknown version");
