@@ -193,6 +193,7 @@ async fn a_slip_in_one_documents_provider_is_found_by_check_list_show_and_the_lo
 
     collection.update_many(bson::doc! {}, bson::doc! { "$unset": { "idp": "" } }).await.unwrap();
     let check = scene.run(&["check"]).await;
-    assert!(check.stdout.contains("103 documents have no provider in `idp`"), "{check:?}");
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stdout.contains("no document has the field `idp`"), "{check:?}");
     assert!(check.stdout.contains(r#".updateMany({"idp":null}, {"$set":{"idp":"generic"}})"#), "{check:?}");
 }

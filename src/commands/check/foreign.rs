@@ -19,8 +19,8 @@ pub(super) async fn checks(store: &dyn Store, config: &Config, documents: u64) -
     let mut checks = Vec::new();
     match store.strangers(&config.provider_names).await {
         Ok(strangers) => {
-            let without = check_without(&strangers, mapping, &config.provider_names, shell.as_deref());
-            checks.extend(all_without(&strangers, documents, mapping).or(without));
+            let names = &config.provider_names;
+            checks.extend(check_without(&strangers, documents, mapping, names, shell.as_deref()));
             checks.extend(check_other(&strangers, mapping, &config.provider_names, shell.as_deref()));
         }
         Err(error) => checks.push(Check::error(NAME, error)),
@@ -43,20 +43,10 @@ fn set_provider(shell: &str, field: &str, old: Option<&str>, new: &str) -> Strin
     format!("{shell}.updateMany({}, {})", json!({ field: old }), json!({ "$set": { field: new } }))
 }
 
-/// A collection in which no document names a provider: then the name of the field is wrong, more likely than all documents.
-fn all_without(strangers: &Strangers, documents: u64, mapping: &Mapping) -> Option<Check> {
-    let field = field(mapping);
-    (strangers.without > 0 && strangers.without >= documents).then(|| {
-        let text = format!(
-            "no document has the field `{field}`, so a pass sends nothing\nhint: is the name in `documents.provider` right? \
-             With one provider only, remove that setting"
-        );
-        Check::failed(NAME, Exit::Usage, &text)
-    })
-}
-
+/// A collection in which no document names a provider fails: the name of the field is wrong, more likely than all documents.
 fn check_without(
     strangers: &Strangers,
+    documents: u64,
     mapping: &Mapping,
     configured: &[String],
     shell: Option<&str>,
@@ -79,6 +69,13 @@ fn check_without(
         }
         _ => format!("write a configured provider's name into that field (one of {})", quoted(configured)),
     };
+    if count >= documents {
+        let text = format!(
+            "no document has the field `{field}`, so a pass sends nothing\nhint: is the name in `documents.provider` right? \
+             With one provider only, remove that setting. Or, {hint}"
+        );
+        return Some(Check::failed(NAME, Exit::Usage, &text));
+    }
     let have = if count == 1 { "has" } else { "have" };
     let text = format!(
         "{} {have} no provider in `{field}`; a pass sends nothing for them\nhint: {hint}",
@@ -176,7 +173,7 @@ mod tests {
             let index = TtlIndex { name: name.to_owned(), field: field.to_owned(), after_seconds };
             check_ttl(&index, &mapping(), shell)
         };
-        let checks = check_without(&strangers, &mapping(), &configured, shell)
+        let checks = check_without(&strangers, 200, &mapping(), &configured, shell)
             .into_iter()
             .chain(check_other(&strangers, &mapping(), &configured, shell))
             .chain([
@@ -190,17 +187,17 @@ mod tests {
     #[test]
     fn where_every_document_has_a_configured_provider_nothing_is_told() {
         let none = Strangers::default();
-        assert_eq!(check_without(&none, &mapping(), &[], None), None);
+        assert_eq!(check_without(&none, 5, &mapping(), &[], None), None);
         assert_eq!(check_other(&none, &mapping(), &[], None), None);
-        assert_eq!(all_without(&none, 5, &mapping()), None);
     }
 
     #[test]
     fn a_field_that_no_document_has_fails_the_check() {
         let strangers = Strangers { without: 5, ..Strangers::default() };
-        let check = all_without(&strangers, 5, &mapping()).unwrap();
+        let check = check_without(&strangers, 5, &mapping(), &[], None).unwrap();
         assert_eq!(check.exit(), Exit::Usage);
         assert!(check.hint.unwrap().contains("`documents.provider`"));
-        assert_eq!(all_without(&strangers, 6, &mapping()), None, "one has it");
+        let some = check_without(&strangers, 6, &mapping(), &[], None).unwrap();
+        assert_eq!(some.exit(), Exit::Well, "one has it");
     }
 }

@@ -141,7 +141,7 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
         "the answer has no place either, and all are counted: {summary}"
     );
     let said = scene.run(&["run", "--once"]).await.stdout;
-    assert!(said.contains("3  good pairs parked in all"), "{said}");
+    assert!(said.contains("3  new pairs wait in the journal"), "{said}");
 
     for id in [&gone, &stranger, &answer] {
         let ended = scene.run(&["journal", "discard", id, "--yes"]).await;
