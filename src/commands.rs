@@ -12,7 +12,7 @@ pub mod sandbox;
 mod shown;
 pub mod tokens;
 
-use crate::cli::{Format, Global};
+use crate::cli::{Cli, Command, Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need};
 use crate::exit::Exit;
@@ -100,6 +100,38 @@ impl CommandError {
             text.push_str(hint);
         }
         text
+    }
+}
+
+/// Runs a command to its end on a runtime of its own; an error is told on stderr.
+///
+/// Here and not in the binary, so that the code of all commands is compiled once.
+#[must_use]
+pub fn run(cli: Cli) -> Exit {
+    let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::io("start the runtime"))
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command, &surroundings)))
+        .unwrap_or_else(|error| {
+            surroundings.complain(&error);
+            error.exit()
+        })
+}
+
+async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    match command {
+        Command::Run(args) => run::run(args, surroundings).await,
+        Command::Check(args) => check::run(&args, surroundings).await,
+        Command::Tokens(command) => tokens::run(command, surroundings).await,
+        Command::Journal(command) => journal::run(command, surroundings).await,
+        Command::Providers(command) => providers::run(command, surroundings).await,
+        #[cfg(feature = "rehearsal")]
+        Command::Sandbox(args) => sandbox::run(args, surroundings).await,
+        #[cfg(feature = "rehearsal")]
+        Command::Demo(args) => demo::run(args, surroundings).await,
+        Command::Help(args) => help::run(&args, surroundings),
     }
 }
 
