@@ -3,6 +3,7 @@
 pub mod answer;
 mod body;
 mod coding;
+pub mod headers;
 pub mod http;
 pub mod partial;
 mod patience;
@@ -12,6 +13,7 @@ use crate::provider::{ClientAuth, Provider};
 use crate::token::RefreshToken;
 use async_trait::async_trait;
 use bytes::Bytes;
+use headers::Headers;
 use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use std::fmt;
 use std::sync::Arc;
@@ -134,15 +136,13 @@ pub trait Connect: Send + Sync + fmt::Debug {
     fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, http::ClientError>;
 }
 
-/// An HTTP answer as it came, before anybody parsed it. Holds tokens: `Debug` shows sizes only.
+/// An HTTP answer as it came, before anybody parsed it. Holds tokens: `Debug` shows names and sizes only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// The `Retry-After` field, as it came.
-    pub retry_after: Option<String>,
-    /// The `Content-Encoding` fields, as they came: what the body was compressed with, if they tell the truth.
-    pub content_encoding: Option<String>,
+    /// The header fields, up to [`headers::MAX_HEADER_BYTES`].
+    pub headers: Headers,
     /// The body as it came, compressed or not, up to [`http::MAX_BODY_BYTES`].
     pub body: Bytes,
     /// Did the body come to its end? `false` when the line was cut or the body was too long.
@@ -151,11 +151,26 @@ pub struct RawAnswer {
     pub received_at: Timestamp,
 }
 
+impl RawAnswer {
+    /// The first `Retry-After` field, when it is a text.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<&str> {
+        self.headers.retry_after()
+    }
+
+    /// The `Content-Encoding` fields as one list: what the body was compressed with, if they tell the truth.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<String> {
+        self.headers.content_encoding()
+    }
+}
+
 impl fmt::Debug for RawAnswer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("RawAnswer")
             .field("status", &self.status)
+            .field("headers", &self.headers)
             .field("body_bytes", &self.body.len())
             .field("complete", &self.complete)
             .finish_non_exhaustive()
@@ -211,11 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_answer_prints_no_body() {
+    fn a_raw_answer_prints_no_body_and_no_cookie() {
         let answer = RawAnswer {
             status: 200,
-            retry_after: None,
-            content_encoding: None,
+            headers: [("set-cookie", "canary")].into_iter().collect(),
             body: Bytes::from_static(b"canary"),
             complete: true,
             received_at: Timestamp::UNIX_EPOCH,

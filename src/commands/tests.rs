@@ -3,6 +3,7 @@
 use super::*;
 use crate::cli::{CheckArgs, Cli, JournalCommand, ListArgs, TokensCommand};
 use crate::grant::RawAnswer;
+use crate::grant::headers::Headers;
 use crate::journal::{Intent, Journal, Permission};
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::store::sqlite::SqliteStore;
@@ -54,8 +55,7 @@ async fn leave_an_answer(surroundings: &Surroundings, directory: &Path) {
     };
     let answer = RawAnswer {
         status: 200,
-        retry_after: None,
-        content_encoding: None,
+        headers: Headers::default(),
         body: Bytes::from_static(br#"{"access_token":"a","refresh_token":"new"}"#),
         complete: true,
         received_at: now,

@@ -110,7 +110,7 @@ impl Plain {
     pub(super) fn of(answer: &RawAnswer) -> Self {
         let end = if answer.complete { End::Whole } else { End::Cut };
         let mut plain = Self { text: answer.body.clone(), end, misfit: None };
-        let field = answer.content_encoding.as_deref().unwrap_or_default();
+        let field = answer.content_encoding().unwrap_or_default();
         // The last one was applied last.
         for coding in field.rsplit(',').filter_map(Coding::named).take(MOST_LAYERS) {
             plain.take_off(coding);

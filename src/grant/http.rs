@@ -21,9 +21,6 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.
 const USUAL_BODY_BYTES: usize = 16 * 1024;
 
-/// Longest list of content codings kept, in characters; a real one is a word or two.
-const LONGEST_CODINGS_CHARS: usize = 256;
-
 /// Longest wait for a connection: DNS, TCP and TLS. Nothing is sent before it stands, so giving up is not ambiguous.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -120,12 +117,8 @@ impl TokenEndpoint {
         if let Some(peer) = response.remote_addr() {
             *locked(&self.peers.answered) = Some(peer);
         }
-        let retry_after = response
-            .headers()
-            .get(reqwest::header::RETRY_AFTER)
-            .and_then(|field| field.to_str().ok())
-            .map(str::to_owned);
-        let content_encoding = content_encoding(response.headers());
+        let headers =
+            response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY_BYTES));
         let complete = loop {
             match patience.wait(response.chunk()).await {
@@ -138,16 +131,8 @@ impl TokenEndpoint {
         };
         let body = Bytes::from_owner(body);
         let received_at = self.clock.now();
-        Sent::Answered(RawAnswer { status, retry_after, content_encoding, body, complete, received_at })
+        Sent::Answered(RawAnswer { status, headers, body, complete, received_at })
     }
-}
-
-/// The `Content-Encoding` fields as one list (RFC 9110 §5.3).
-fn content_encoding(headers: &reqwest::header::HeaderMap) -> Option<String> {
-    let fields = headers.get_all(reqwest::header::CONTENT_ENCODING).iter();
-    let texts: Vec<_> = fields.map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
-    let list: String = texts.join(", ").chars().take(LONGEST_CODINGS_CHARS).collect();
-    (!list.is_empty()).then_some(list)
 }
 
 /// HTTPS, as in production: a [`TokenEndpoint`] for each provider.

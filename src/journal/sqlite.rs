@@ -187,7 +187,8 @@ impl Rows {
 
     /// Keeps an answer in its row, encrypted when there is a key.
     pub(super) fn answer(&mut self, entry: EntryId, answer: &RawAnswer) -> Result<(), JournalError> {
-        let sealed = self.sealed(entry, &answer.body, answer.content_encoding.as_deref())?;
+        let content_encoding = answer.content_encoding();
+        let sealed = self.sealed(entry, &answer.body, content_encoding.as_deref())?;
         self.writes += answer.body.len() / PAGE_BYTES;
         let kept = self.change(
             "keep an answer",
@@ -196,12 +197,12 @@ impl Rows {
             params![
                 entry.0,
                 answer.status,
-                answer.retry_after,
+                answer.retry_after(),
                 sealed.as_deref().unwrap_or(&answer.body),
                 answer.complete,
                 answer.received_at.timestamp_millis(),
                 sealed.is_some(),
-                answer.content_encoding
+                content_encoding
             ],
         )?;
         if kept == 1 { Ok(()) } else { Err(JournalError::NoEntry(entry)) }

@@ -21,8 +21,7 @@ fn intent(token: &str, document: &str) -> Intent {
 fn answer(body: &'static str) -> RawAnswer {
     RawAnswer {
         status: 200,
-        retry_after: Some("7".into()),
-        content_encoding: Some("gzip".into()),
+        headers: [("retry-after", "7"), ("content-encoding", "gzip")].into_iter().collect(),
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:01Z".parse().unwrap(),

@@ -73,15 +73,16 @@ pub(crate) fn answer(data: &[u8]) {
         Some((name, codings)) => (name, Some(codings)),
         None => (word, None),
     });
-    let (shape, content_encoding) = (shape(name), codings.map(str::to_owned));
-    let retry_after = words.next().map(str::to_owned);
+    let fields = [("content-encoding", codings), ("retry-after", words.next())];
+    let headers = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let shape = shape(name);
     let body = Bytes::copy_from_slice(body);
-    let raw = RawAnswer { status, retry_after, content_encoding, body, complete, received_at: now() };
+    let raw = RawAnswer { status, headers, body, complete, received_at: now() };
     let reading = read_answer(&raw, &shape, now());
     assert_eq!(reading, read_answer(&raw, &shape, now()), "the same answer means the same");
     let success = (200..300).contains(&status);
     // By its header, or by the first byte of gzip or of zlib.
-    let coded = raw.content_encoding.is_some()
+    let coded = raw.content_encoding().is_some()
         || raw.body.first().is_some_and(|byte| *byte == 0x1f || byte & 0x0f == 8);
     let listed = [&shape.refused, &shape.client_rejected, &shape.throttled, &shape.transient];
     match &reading.class {

@@ -38,7 +38,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     {
         return reading(Class::Granted(granted), "granted");
     }
-    let wait = answer.retry_after.as_deref().and_then(|field| retry_after(field, now));
+    let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     if answer.status == 429 {
         return reading(Class::Throttled(wait), "http_429");
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::grant::RawAnswer;
+use crate::grant::headers::Headers;
 use crate::provider::profile;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,8 +10,7 @@ use proptest::prelude::*;
 fn answer(status: u16, body: &str) -> RawAnswer {
     RawAnswer {
         status,
-        retry_after: None,
-        content_encoding: None,
+        headers: Headers::default(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         complete: true,
         received_at: Timestamp::UNIX_EPOCH,
@@ -137,7 +137,7 @@ fn retry_after_is_seconds_or_a_date_and_clamped() {
     ] {
         assert_eq!(retry_after(field, now), expected.map(Duration::from_secs), "{field:?}");
     }
-    let throttled = RawAnswer { retry_after: Some("7".into()), ..answer(503, "") };
+    let throttled = RawAnswer { headers: [("retry-after", "7")].into_iter().collect(), ..answer(503, "") };
     let shape = profile::load("generic").unwrap().answer;
     assert_eq!(read_answer(&throttled, &shape, now).class, Class::Throttled(Some(Duration::from_secs(7))));
 }

@@ -28,8 +28,7 @@ fn brotlied(text: &[u8]) -> Vec<u8> {
 fn plain(codings: Option<&str>, body: Vec<u8>, complete: bool) -> Plain {
     Plain::of(&RawAnswer {
         status: 200,
-        retry_after: None,
-        content_encoding: codings.map(str::to_owned),
+        headers: codings.map(|codings| ("content-encoding", codings)).into_iter().collect(),
         body: body.into(),
         complete,
         received_at: Timestamp::UNIX_EPOCH,

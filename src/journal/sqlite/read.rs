@@ -4,6 +4,7 @@ use super::open::{LATER_COLUMNS, SCHEMA_VERSION};
 use super::store::read_identity;
 use super::{Rows, failure, from_millis};
 use crate::grant::RawAnswer;
+use crate::grant::headers::Headers;
 use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
 use crate::journal::{
     Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed, Page, Parked,
@@ -193,6 +194,13 @@ fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(index)?.as_bytes_or_null().ok().flatten().unwrap_or_default())
 }
 
+/// What is kept of an answer's header.
+fn headers(row: &Row<'_>) -> rusqlite::Result<Headers> {
+    let wait = row.get::<_, Option<String>>(10)?.map(|wait| ("retry-after", wait));
+    let codings = text_or_none(row, CONTENT_ENCODING_AT)?.map(|codings| ("content-encoding", codings));
+    Ok([wait, codings].into_iter().flatten().collect())
+}
+
 /// Where a body belongs: `document`, `fingerprint`, `provider` and `content_encoding` stand in these columns.
 pub(super) fn place<'a>(row: &'a Row<'_>, columns: [usize; 4]) -> rusqlite::Result<Place<'a>> {
     let [document, fingerprint, provider, content_encoding] = columns;
@@ -228,8 +236,7 @@ fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
             kept: true,
             value: RawAnswer {
                 status,
-                retry_after: row.get(10)?,
-                content_encoding: text_or_none(row, CONTENT_ENCODING_AT)?,
+                headers: headers(row)?,
                 body: crate::grant::secret_bytes(body),
                 complete: row.get::<_, Option<bool>>(11)?.unwrap_or_default(),
                 received_at: row.get::<_, Option<i64>>(12)?.and_then(from_millis).unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::grant::RawAnswer;
+use crate::grant::headers::Headers;
 use crate::journal::{
     Ending, EntryId, EntryState, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
     Permission,
@@ -51,8 +52,7 @@ fn answer() -> RawAnswer {
     let body = format!("{PLANTED}{}", "x".repeat(9000));
     RawAnswer {
         status: 200,
-        retry_after: None,
-        content_encoding: None,
+        headers: Headers::default(),
         body: body.into(),
         complete: true,
         received_at: "2026-11-21T03:00:01Z".parse().unwrap(),
@@ -218,7 +218,8 @@ async fn an_answer_is_kept_with_its_coding_and_a_sealed_one_opens_beside_no_othe
         let directory = tempfile::tempdir().unwrap();
         let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
         let entry = sent(&journal, "one").await;
-        let coded = RawAnswer { content_encoding: Some("gzip, br".into()), ..answer() };
+        let coded =
+            RawAnswer { headers: [("content-encoding", "gzip, br")].into_iter().collect(), ..answer() };
         journal.answer(entry, coded.clone()).await.unwrap();
         journal.close().await;
         let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();

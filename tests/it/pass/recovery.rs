@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use evergrant::clock::Clock;
 use evergrant::exit::Exit;
 use evergrant::grant::Wire as _;
+use evergrant::grant::headers::Headers;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
 use evergrant::journal::{Ending, EntryId, EntryState, Intent, Journal, Permission};
@@ -88,8 +89,7 @@ impl<'a> Doomed<'a> {
 pub(super) fn answer(status: u16, body: &'static str) -> RawAnswer {
     RawAnswer {
         status,
-        retry_after: None,
-        content_encoding: None,
+        headers: Headers::default(),
         body: Bytes::from_static(body.as_bytes()),
         complete: true,
         received_at: "2026-11-21T03:00:00Z".parse().unwrap(),

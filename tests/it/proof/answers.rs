@@ -13,6 +13,7 @@ use bytes::Bytes;
 use evergrant::clock::Timestamp;
 use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Reading, read_answer};
+use evergrant::grant::headers::Headers;
 use evergrant::token::{Code, Word};
 
 const PAIR: &str = r#"{"access_token":"a-1","refresh_token":"r-1","expires_in":3599}"#;
@@ -26,14 +27,7 @@ fn now() -> Timestamp {
 }
 
 fn raw(status: u16, body: impl Into<Bytes>) -> RawAnswer {
-    RawAnswer {
-        status,
-        retry_after: None,
-        content_encoding: None,
-        body: body.into(),
-        complete: true,
-        received_at: now(),
-    }
+    RawAnswer { status, headers: Headers::default(), body: body.into(), complete: true, received_at: now() }
 }
 
 fn reading(answer: &RawAnswer, profile: &str) -> Reading {

@@ -3,6 +3,7 @@
 use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::grant::RawAnswer;
+use evergrant::grant::headers::Headers;
 use evergrant::journal::{Ending, EntryId, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
 use evergrant::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
@@ -40,8 +41,7 @@ async fn answered(
     };
     let answer = RawAnswer {
         status: 200,
-        retry_after: None,
-        content_encoding: None,
+        headers: Headers::default(),
         body: body.to_owned().into(),
         complete: true,
         received_at: clock.now(),

@@ -6,6 +6,7 @@ use super::weather::{LEASE, REQUEST_TIMEOUT, Storm};
 use super::world::{Inner, Life, Look, World};
 use async_trait::async_trait;
 use evergrant::clock::Clock;
+use evergrant::grant::headers::Headers;
 use evergrant::grant::http::ClientError;
 use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::provider::{ClientSecret, Provider, profile};
@@ -185,8 +186,7 @@ impl Endpoint {
     fn answer(&self, status: u16, body: &str) -> Sent {
         Sent::Answered(RawAnswer {
             status,
-            retry_after: None,
-            content_encoding: None,
+            headers: Headers::default(),
             body: body.to_owned().into(),
             complete: true,
             received_at: self.clock.now(),

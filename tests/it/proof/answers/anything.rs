@@ -48,7 +48,9 @@ proptest! {
         content_encoding in prop::option::of("(gzip|deflate|br|zstd|x-gzip|identity|,| |.){0,4}"),
         profile in profiles(),
     ) {
-        let answer = RawAnswer { complete, retry_after, content_encoding, ..raw(status, body.clone()) };
+        let headers = [("retry-after", retry_after), ("content-encoding", content_encoding)];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let answer = RawAnswer { complete, headers, ..raw(status, body.clone()) };
         let read = reading(&answer, profile);
         match &read.class {
             Class::Refused => {

@@ -27,7 +27,8 @@ const PAIR_IN_ZSTD: [u8; 70] = [
 type Coded<'a> = (&'a str, Option<&'a str>, u16, Vec<u8>, &'a str, &'a str);
 
 fn coded(codings: Option<&str>, status: u16, body: Vec<u8>) -> RawAnswer {
-    RawAnswer { content_encoding: codings.map(str::to_owned), ..raw(status, body) }
+    let headers = codings.map(|codings| ("content-encoding", codings)).into_iter().collect();
+    RawAnswer { headers, ..raw(status, body) }
 }
 
 fn check_coded(table: Vec<Coded<'_>>, at_least: usize) {

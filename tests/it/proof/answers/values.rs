@@ -82,7 +82,8 @@ fn retry_after_of_any_kind_pauses_for_a_while_or_not_at_all() {
             (500, Class::Ambiguous),
             (400, Class::Unlisted),
         ] {
-            let answer = RawAnswer { retry_after: Some(field.to_owned()), ..raw(status, "") };
+            let answer =
+                RawAnswer { headers: [("retry-after", field)].into_iter().collect(), ..raw(status, "") };
             assert_eq!(reading(&answer, "generic").class, class, "{status} {field:?}");
         }
     }

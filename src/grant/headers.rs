@@ -1,0 +1,141 @@
+//! The header fields of an answer, as they came: bounded, and secret, because cookies are tokens. Pure.
+
+use super::secret_bytes;
+use bytes::Bytes;
+use std::fmt;
+
+/// Most bytes kept of an answer's fields, names and values together. A usual answer has one KiB.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The fields that are kept first when an answer has more than [`MAX_HEADER_BYTES`], the most needed one first.
+///
+/// The first two say what the answer means, and are short. A cookie may be the token itself.
+const KEPT_FIRST: [&str; 5] = ["retry-after", "content-encoding", "set-cookie", "date", "content-type"];
+
+/// Longest list of content codings that is read, in characters; a real one is a word or two.
+const LONGEST_CODINGS_CHARS: usize = 256;
+
+/// The fields in the order in which they came, their names in lower case.
+///
+/// Made by `collect`, which keeps [`MAX_HEADER_BYTES`] of them. A value is bytes: few servers send other than ASCII, but
+/// none is made to. The values are zeroised when the last copy is dropped; `Debug` shows names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Bytes)>);
+
+impl Headers {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+    }
+
+    /// The values of all fields of this name, which is in lower case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value)
+    }
+
+    /// The first `Retry-After` field, when it is a text.
+    pub(super) fn retry_after(&self) -> Option<&str> {
+        let field = self.all("retry-after").next()?;
+        let is_text = field.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        std::str::from_utf8(field).ok().filter(|_| is_text)
+    }
+
+    /// The `Content-Encoding` fields as one list (RFC 9110 §5.3).
+    pub(super) fn content_encoding(&self) -> Option<String> {
+        let texts: Vec<_> = self.all("content-encoding").map(String::from_utf8_lossy).collect();
+        let list: String = texts.join(", ").chars().take(LONGEST_CODINGS_CHARS).collect();
+        (!list.is_empty()).then_some(list)
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut fields: Vec<_> = fields
+            .into_iter()
+            .map(|(name, value)| (name.as_ref().to_ascii_lowercase(), secret_bytes(value.as_ref().to_vec())))
+            .enumerate()
+            .collect();
+        let size = |name: &str, value: &Bytes| name.len() + value.len();
+        if fields.iter().map(|(_, (name, value))| size(name, value)).sum::<usize>() > MAX_HEADER_BYTES {
+            let rank = |name: &str| KEPT_FIRST.iter().position(|first| *first == name);
+            fields.sort_by_key(|(_, (name, _))| rank(name).unwrap_or(KEPT_FIRST.len()));
+            let mut room = MAX_HEADER_BYTES;
+            fields.retain(|(_, (name, value))| {
+                let left = room.checked_sub(size(name, value));
+                room = left.unwrap_or(room);
+                left.is_some()
+            });
+            fields.sort_by_key(|(position, _)| *position);
+        }
+        Self(fields.into_iter().map(|(_, field)| field).collect())
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(headers: &Headers) -> Vec<&str> {
+        headers.iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn names_are_lower_case_and_values_are_not_shown() {
+        let headers: Headers = [("Set-Cookie", "canary"), ("DATE", "canary")].into_iter().collect();
+        assert_eq!(format!("{headers:?}"), r#"["set-cookie", "date"]"#);
+        assert_eq!(headers.all("set-cookie").collect::<Vec<_>>(), [b"canary"]);
+    }
+
+    #[test]
+    fn the_needed_fields_of_a_long_head_are_kept_in_their_order() {
+        let long = "x".repeat(9 * 1024);
+        let fields = [
+            ("X-Long", long.as_str()),
+            ("Date", "d"),
+            ("X-Longer", &long),
+            ("Set-Cookie", &long),
+            ("Set-Cookie", &long),
+            ("X-Short", "s"),
+            ("Retry-After", "7"),
+        ];
+        let headers: Headers = fields.into_iter().collect();
+        assert_eq!(names(&headers), ["date", "set-cookie", "x-short", "retry-after"]);
+        let whole: Headers = fields[..2].iter().copied().collect();
+        assert_eq!(names(&whole), ["x-long", "date"]);
+    }
+
+    #[test]
+    fn the_first_wait_counts_and_only_as_a_text() {
+        for (fields, wait) in [
+            (&[][..], None),
+            (&[("Retry-After", &b"7"[..]), ("Retry-After", b"9")][..], Some("7")),
+            (&[("Retry-After", &b""[..])][..], Some("")),
+            (&[("Retry-After", &b"\xff"[..]), ("Retry-After", b"9")][..], None),
+            (&[("Retry-After", "7 é".as_bytes())][..], None),
+        ] {
+            let headers: Headers = fields.iter().copied().collect();
+            assert_eq!(headers.retry_after(), wait, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn codings_are_one_list_of_bounded_length() {
+        let long = "gzip,".repeat(100);
+        for (fields, codings) in [
+            (&[][..], None),
+            (&[("Content-Encoding", &b""[..])][..], None),
+            (&[("Content-Encoding", &b"br"[..]), ("content-encoding", b"gzip")][..], Some("br, gzip")),
+            (&[("Content-Encoding", &b"\xff"[..])][..], Some("\u{fffd}")),
+            (&[("Content-Encoding", long.as_bytes())][..], Some(&long[..LONGEST_CODINGS_CHARS])),
+        ] {
+            let headers: Headers = fields.iter().copied().collect();
+            assert_eq!(headers.content_encoding().as_deref(), codings, "{fields:?}");
+        }
+    }
+}
