@@ -1,6 +1,7 @@
-//! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
+//! The wire: the only file that knows `reqwest`. One request, no redirect, no retry of our own, no proxy by surprise.
 
 use super::patience::Patience;
+use super::request::{FieldValue, Method};
 use super::{Connect, GrantRequest, RawAnswer, Sent, Wire, append};
 use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
@@ -8,6 +9,7 @@ use crate::provider::Provider;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
 use secrecy::zeroize::Zeroizing;
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
@@ -111,6 +113,28 @@ impl TokenEndpoint {
         }
     }
 
+    /// The same request in the library's types.
+    fn prepared(&self, request: &GrantRequest) -> reqwest::RequestBuilder {
+        let method = match request.method {
+            Method::Post => reqwest::Method::POST,
+        };
+        let mut prepared = self.client.request(method, request.url.clone());
+        for (name, value) in &request.headers {
+            prepared = match value {
+                FieldValue::Public(text) => prepared.header(&**name, *text),
+                FieldValue::Secret(bytes) => match HeaderValue::from_maybe_shared(bytes.clone()) {
+                    Ok(mut value) => {
+                        value.set_sensitive(true);
+                        prepared.header(&**name, value)
+                    }
+                    // The library keeps the error, and sends nothing.
+                    Err(_) => prepared.header(&**name, bytes.as_ref()),
+                },
+            };
+        }
+        prepared.body(request.body.clone())
+    }
+
     async fn receive(&self, mut response: reqwest::Response, mut patience: Patience) -> Sent {
         reach(Point::AnswerBegun);
         let status = response.status().as_u16();
@@ -149,19 +173,8 @@ impl Connect for Https {
 impl Wire for TokenEndpoint {
     /// Waits for at most the provider's request timeout.
     async fn post(&self, request: &GrantRequest) -> Sent {
-        let mut post = self
-            .client
-            .post(self.url.clone())
-            .header(reqwest::header::ACCEPT, "application/json")
-            // Without it any coding is acceptable (RFC 9110 §12.5.3).
-            .header(reqwest::header::ACCEPT_ENCODING, "identity")
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(request.form.encoded());
-        if let Some(basic) = &request.basic {
-            post = post.basic_auth(&basic.username, Some(basic.password.as_str()));
-        }
         let mut patience = Patience::new(self.timeout);
-        match patience.wait(post.send()).await {
+        match patience.wait(self.prepared(request).send()).await {
             Some(Ok(response)) => self.receive(response, patience).await,
             Some(Err(error)) => not_answered(&error),
             None => Sent::Lost("timeout"),

@@ -11,7 +11,7 @@ use evergrant::clock::Clock;
 use evergrant::grant::answer::{Reading, read};
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Wire as _};
-use evergrant::provider::{Profile, profile};
+use evergrant::provider::{Profile, Provider, profile};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
 use evergrant::token::RefreshToken;
 use futures::{FutureExt as _, StreamExt as _};
@@ -29,6 +29,7 @@ const TOO_LATE: Duration = Duration::from_mins(1);
 struct Peer {
     sandbox: Sandbox,
     proxy: Proxy,
+    provider: Provider,
     endpoint: TokenEndpoint,
     next: AtomicUsize,
 }
@@ -38,22 +39,16 @@ impl Peer {
         let config = SandboxConfig { users, ..SandboxConfig::default() };
         let sandbox = Sandbox::start(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
         let proxy = Proxy::start(Wire::Http, sandbox.address());
-        let endpoint = endpoint(&sandbox, &format!("http://{}/token", proxy.address()));
-        Self { sandbox, proxy, endpoint, next: AtomicUsize::new(0) }
+        let (provider, endpoint) = way_to(&sandbox, &format!("http://{}/token", proxy.address()));
+        Self { sandbox, proxy, provider, endpoint, next: AtomicUsize::new(0) }
     }
 
     /// Redeems the token of a user who wasn't asked for before.
     async fn redeem_next(&self) -> (String, Reading) {
         let user = format!("user-{:06}", self.next.fetch_add(1, Ordering::Relaxed));
         let token = self.sandbox.user(&user).unwrap().current_refresh_token;
-        let reading = self.redeem_at(&self.endpoint, &token).await;
+        let reading = redeem(&self.provider, &self.endpoint, &token).await;
         (user, reading)
-    }
-
-    async fn redeem_at(&self, endpoint: &TokenEndpoint, token: &str) -> Reading {
-        let provider = provider_of(&self.sandbox, "sandbox", generic());
-        let request = grant::request(&provider, &RefreshToken::new(token.to_owned()));
-        read(&endpoint.post(&request).await, &provider.profile.answer, Clock::system().now())
     }
 
     /// Bytes of one whole request.
@@ -73,10 +68,17 @@ fn generic() -> Profile {
     profile::load("generic").unwrap()
 }
 
-fn endpoint(sandbox: &Sandbox, url: &str) -> TokenEndpoint {
+/// The sandbox as a provider whose token endpoint stands at this URL.
+fn way_to(sandbox: &Sandbox, url: &str) -> (Provider, TokenEndpoint) {
     let mut provider = provider_of(sandbox, "sandbox", generic());
     provider.token_url = url.parse().unwrap();
-    TokenEndpoint::new(&provider, Clock::system()).unwrap()
+    let endpoint = TokenEndpoint::new(&provider, Clock::system()).unwrap();
+    (provider, endpoint)
+}
+
+async fn redeem(provider: &Provider, endpoint: &TokenEndpoint, token: &str) -> Reading {
+    let request = grant::request(provider, &RefreshToken::new(token.to_owned()));
+    read(&endpoint.post(&request).await, &provider.profile.answer, Clock::system().now())
 }
 
 /// Leads a rehearsal's line to its provider through a proxy.
