@@ -9,6 +9,7 @@
 
 mod after;
 mod before;
+mod by_hand_error;
 mod clock_step;
 mod doubt;
 mod error;
@@ -29,7 +30,8 @@ mod sink;
 mod stop;
 mod strangers;
 
-pub use orphans::{Applied, ApplyError};
+pub use by_hand_error::ApplyError;
+pub use orphans::Applied;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
 

@@ -1,6 +1,6 @@
 //! A token whose answer nobody could read, given free to be asked for again.
 
-use super::orphans::ApplyError;
+use super::by_hand_error::ApplyError;
 use super::plan::is_claimed;
 use super::recover::provider_of;
 use super::release::Known;
