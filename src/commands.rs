@@ -15,14 +15,17 @@ pub mod tokens;
 use crate::cli::{Cli, Command, Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need};
+use crate::daemon::DaemonError;
 use crate::exit::Exit;
+use crate::failure::{Advice, told};
 use crate::journal::{Journal, JournalError};
-use crate::pass::{PassError, error_chain};
+use crate::pass::{ApplyError, PassError};
 use crate::provider::profile::ProfileError;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 use indicatif::MultiProgress;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
@@ -41,15 +44,31 @@ pub enum CommandError {
     /// A pass couldn't begin.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// Passes on the schedule couldn't begin.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// An entry of the journal couldn't be dealt with by hand.
+    #[error(transparent)]
+    ByHand(#[from] ApplyError),
     /// A provider profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// What was asked for can't be done: what, and what to do instead.
-    #[error("{0}")]
-    Usage(String),
-    /// Another process is at work, and this can't be done beside it: what, and what to do.
-    #[error("{0}")]
-    InUse(String),
+    /// What was asked for can't be done.
+    #[error("{message}")]
+    Usage {
+        /// What, and why not.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// Another process is at work, and this can't be done beside it.
+    #[error("{message}")]
+    InUse {
+        /// What, and beside which one.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// Reading or writing something else than the store or the journal.
     #[error("can't {action}")]
     Io {
@@ -59,7 +78,25 @@ pub enum CommandError {
         #[source]
         source: io::Error,
     },
-    /// An error of ours.
+    /// A result that JSON has no form for: an error of ours.
+    #[error("{what} can't be written as JSON")]
+    NoJson {
+        /// In words: `the result`.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A thread of ours panicked.
+    #[error("{what} panicked")]
+    Panicked {
+        /// In words: `reading the journal`.
+        what: &'static str,
+        /// How.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// Another error of ours.
     #[error("{0}")]
     Internal(String),
 }
@@ -71,35 +108,46 @@ impl CommandError {
         move |source| Self::Io { action, source }
     }
 
+    /// What was asked for can't be done, and what to do instead.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
     /// The exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::InUse(_) => Exit::JournalHeld,
-            Self::Config(_) | Self::Profile(_) | Self::Usage(_) => Exit::Usage,
+            Self::InUse { .. } => Exit::JournalHeld,
+            Self::Config(_) | Self::Profile(_) | Self::Usage { .. } => Exit::Usage,
             Self::Store(error) => error.exit(),
             Self::Journal(error) => error.exit(),
             Self::Pass(error) => error.exit(),
-            Self::Io { .. } | Self::Internal(_) => Exit::Internal,
+            Self::Daemon(error) => error.exit(),
+            Self::ByHand(error) => error.exit(),
+            Self::Io { .. } | Self::NoJson { .. } | Self::Panicked { .. } | Self::Internal(_) => {
+                Exit::Internal
+            }
         }
     }
+}
 
-    /// For people: what happened with its causes, and the hint on a line of its own.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = error_chain(self);
-        if let Self::Store(error @ StoreError::Unavailable { at, .. })
-        | Self::Pass(PassError::Store(error @ StoreError::Unavailable { at, .. })) = self
-        {
-            let hint = error.hint().unwrap_or(if at.starts_with("sqlite:") {
-                "does another program hold the file, or is the disk full?"
-            } else {
-                "does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where"
-            });
-            text.push_str("\nhint: ");
-            text.push_str(hint);
+impl Advice for CommandError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Pass(error) => error.hint(),
+            Self::Daemon(error) => error.hint(),
+            Self::ByHand(error) => error.hint(),
+            Self::Usage { hint, .. } => hint.as_deref().map(Cow::from),
+            Self::InUse { hint, .. } => Some(hint.into()),
+            Self::Profile(_)
+            | Self::Io { .. }
+            | Self::NoJson { .. }
+            | Self::Panicked { .. }
+            | Self::Internal(_) => None,
         }
-        text
     }
 }
 
@@ -151,7 +199,7 @@ impl Surroundings {
     pub fn config(&self, need: Need) -> Result<Config, CommandError> {
         let config = self.config_in_silence(need)?;
         for warning in &config.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", told(warning));
         }
         Ok(config)
     }
@@ -162,7 +210,7 @@ impl Surroundings {
         let inputs = Inputs::of_this_process(self.global.config.clone(), self.global.set.clone())?;
         let config = Config::load(&inputs, need, self.clock.now())?;
         if let Some(plan) = inputs.kill_at() {
-            crate::kill_point::arm(plan).map_err(CommandError::Usage)?;
+            crate::kill_point::arm(plan).map_err(|message| CommandError::Usage { message, hint: None })?;
         }
         telemetry::start(&self.global, Some(&config.log), &self.talk);
         Ok(config)
@@ -175,7 +223,7 @@ impl Surroundings {
 
     /// Tells a person on stderr why the command couldn't do its work.
     pub fn complain(&self, error: &CommandError) {
-        let text = format!("evergrant: {}", error.text());
+        let text = format!("evergrant: {}", told(error));
         // Nobody to tell it to is no reason to fail twice.
         let _ = self.talk.suspend(|| writeln!(io::stderr().lock(), "{text}"));
     }
@@ -185,9 +233,8 @@ impl Surroundings {
         match self.global.format {
             Format::Text => print(text),
             Format::Json => {
-                let json = serde_json::to_string_pretty(data).map_err(|error| {
-                    CommandError::Internal(format!("the result can't be written as JSON: {error}"))
-                })?;
+                let json = serde_json::to_string_pretty(data)
+                    .map_err(|source| CommandError::NoJson { what: "the result", source })?;
                 print(&json)
             }
         }
@@ -210,7 +257,7 @@ pub async fn open_journal(config: &Config, surroundings: &Surroundings) -> Resul
     let settings = config.journal.clone();
     let opened = tokio::task::spawn_blocking(move || Journal::open_with(&directory, &clock, settings)).await;
     opened
-        .map_err(|panic| CommandError::Internal(format!("opening the journal panicked: {panic}")))?
+        .map_err(|source| CommandError::Panicked { what: "opening the journal", source })?
         .map_err(Into::into)
 }
 

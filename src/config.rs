@@ -16,6 +16,7 @@ mod layers;
 mod providers;
 mod secret;
 mod store;
+mod warning;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use chances::Chances;
 pub use checks::drain_warning;
 pub(crate) use checks::words;
 pub use error::ConfigError;
+pub use warning::Warning;
 
 use crate::{
     clock::Timestamp,
@@ -81,8 +83,8 @@ pub struct Config {
     pub max_retries_per_pass: u32,
     /// What is logged, and how.
     pub log: LogSettings,
-    /// What a person should know before the first pass; some end with a line `hint: …`.
-    pub warnings: Vec<String>,
+    /// What a person should know before the first pass.
+    pub warnings: Vec<Warning>,
     /// The files that were read, strongest first.
     pub sources: Vec<String>,
 }

@@ -9,12 +9,14 @@ mod start;
 
 use crate::clock::Timestamp;
 use crate::exit::Exit;
+use crate::failure::{Advice, told};
 use crate::journal::Moment;
-use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
+use crate::pass::{Pass, PassError, PassRequest, Stop};
 use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Report, Trouble, progress};
 use crate::schedule::Schedule;
 use follow_up::{FollowUp, Left};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -59,6 +61,26 @@ pub enum DaemonError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] crate::journal::JournalError),
+}
+
+impl Advice for DaemonError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Scheduler(_) | Self::Signals(_) => None,
+            Self::Journal(error) => error.hint(),
+        }
+    }
+}
+
+impl DaemonError {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Scheduler(_) | Self::Signals(_) => Exit::Internal,
+            Self::Journal(error) => error.exit(),
+        }
+    }
 }
 
 impl Daemon {
@@ -178,7 +200,7 @@ impl Daemon {
     async fn remember(&self, moment: Moment, at: Option<Timestamp>) {
         if let Err(error) = self.pass.journal.remember(moment, at).await {
             error!(
-                error = error_chain(&error),
+                error = told(&error),
                 "what comes next can't be remembered: after a restart the last pass may be caught up once more"
             );
         }
@@ -196,7 +218,7 @@ impl Daemon {
 
     fn tell_failure(&self, error: &PassError) {
         error!(
-            error = error_chain(error),
+            error = told(error),
             store = self.pass.store.describe(),
             "the pass couldn't begin; no token was redeemed"
         );
@@ -244,9 +266,9 @@ pub fn tell(summary: &Summary) {
     for trouble in &summary.troubles {
         // A stop was asked for: no person has to act.
         if matches!(trouble, Trouble::Interrupted { given_up: 0 }) {
-            info!("{trouble}");
+            info!("{}", told(trouble));
         } else {
-            error!("{trouble}");
+            error!("{}", told(trouble));
         }
     }
 }

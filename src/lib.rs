@@ -8,6 +8,7 @@
 pub mod chance;
 pub mod clock;
 pub mod exit;
+pub mod failure;
 pub mod room;
 pub mod token;
 

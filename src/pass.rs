@@ -37,6 +37,7 @@ pub use stop::{Stop, Unanswered};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::failure::error_chain;
 use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::journal::{Begun, Journal, JournalError, process_name};
@@ -62,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use before::must_exist;
-pub use error::{PassError, error_chain};
+pub use error::PassError;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
@@ -196,7 +197,7 @@ impl Line {
     /// The journal has failed: nothing more may be redeemed, by anybody.
     fn journal_failed(&self, error: &JournalError) {
         tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
-        self.report.trouble(Trouble::Journal { message: error_chain(error) });
+        self.report.trouble(Trouble::journal(error));
         self.cannot_keep();
     }
 

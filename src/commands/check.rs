@@ -55,13 +55,13 @@ fn settings(config: &Config) -> Vec<Check> {
         })
         .collect();
     let word = if names.len() == 1 { "provider" } else { "providers" };
-    let mut checks = vec![Check::ok("settings", &format!("{from}; {word}: {}", names.join(", ")))];
-    checks.extend(endpoint::other_warnings(config).map(|warning| Check::warning("settings", warning)));
+    let mut checks = vec![Check::ok("settings", format!("{from}; {word}: {}", names.join(", ")))];
+    checks.extend(endpoint::other_warnings(config).map(|warning| Check::warned("settings", warning)));
     checks
 }
 
 fn wakes(config: &Config, now: Timestamp) -> Check {
     let wakes = config.schedule.next_wakes(now, SHOWN_WAKES);
     let wakes: Vec<_> = wakes.iter().map(ToString::to_string).collect();
-    Check::ok("schedule", &format!("{}; next: {}", config.schedule, wakes.join(", ")))
+    Check::ok("schedule", format!("{}; next: {}", config.schedule, wakes.join(", ")))
 }

@@ -52,20 +52,21 @@ fn unknown(words: &[&str]) -> CommandError {
         Some(near) => format!("did you mean `evergrant help {near}`?"),
         None => "`evergrant help` lists the topics and the commands".to_owned(),
     };
-    CommandError::Usage(format!("there is no help topic and no command `{given}`\nhint: {hint}"))
+    CommandError::usage(format!("there is no help topic and no command `{given}`"), hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::told;
 
     #[test]
     fn an_unknown_topic_is_answered_with_the_nearest() {
         for (given, near) in [("setings", "settings"), ("exit_codes", "exit-codes"), ("jurnal", "journal")] {
-            let text = unknown(&[given]).text();
+            let text = told(&unknown(&[given]));
             assert!(text.ends_with(&format!("did you mean `evergrant help {near}`?")), "{text}");
         }
-        let text = unknown(&["quantum", "entanglement"]).text();
+        let text = told(&unknown(&["quantum", "entanglement"]));
         assert!(text.contains("`quantum entanglement`") && text.contains("`evergrant help` lists"), "{text}");
     }
 

@@ -136,7 +136,7 @@ pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalLi
     };
     tokio::task::spawn_blocking(read)
         .await
-        .map_err(|panic| CommandError::Internal(format!("reading the journal panicked: {panic}")))?
+        .map_err(|source| CommandError::Panicked { what: "reading the journal", source })?
 }
 
 pub(super) fn by_state(states: impl Iterator<Item = EntryState>) -> BTreeMap<EntryState, u64> {

@@ -106,12 +106,13 @@ fn unknown(name: &str) -> CommandError {
         }
     };
     let names = names.join(", ");
-    CommandError::Usage(format!("there is no provider profile `{name}`; there are: {names}\nhint: {hint}"))
+    CommandError::usage(format!("there is no provider profile `{name}`; there are: {names}"), hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::told;
 
     #[test]
     fn every_profile_has_its_line() {
@@ -125,9 +126,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones_and_the_nearest() {
-        let text = unknown("AutoDesc").text();
+        let text = told(&unknown("AutoDesc"));
         assert!(text.contains("autodesk, generic\nhint: did you mean `autodesk`?"), "{text}");
-        let text = unknown("acme").text();
+        let text = told(&unknown("acme"));
         assert!(text.contains("\nhint: a provider without a profile takes `generic`"), "{text}");
         assert_eq!(unknown("acme").exit(), Exit::Usage);
     }

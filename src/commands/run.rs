@@ -5,8 +5,9 @@ use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
 use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
-use crate::daemon::{Daemon, DaemonError, stop_on_signals};
+use crate::daemon::{Daemon, stop_on_signals};
 use crate::exit::Exit;
+use crate::failure::told;
 use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
@@ -24,7 +25,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     }
     let pass = pass(&config, surroundings).await?;
     let stop = Stop::default();
-    stop_on_signals(stop.clone(), config.stop_grace).map_err(internal)?;
+    stop_on_signals(stop.clone(), config.stop_grace)?;
     let request = PassRequest {
         force: args.force,
         limit: args.limit,
@@ -50,7 +51,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
             first_backoff: config.retry_after_failure,
             longest_backoff: MAX_RETRY_AFTER_FAILURE,
         };
-        let exit = daemon.run(&stop).await.map_err(internal)?;
+        let exit = daemon.run(&stop).await?;
         drop(daemon);
         exit
     };
@@ -122,7 +123,7 @@ async fn once(
             && let Some(chances) = chances.filter(|chances| chances.warning().is_none())
             && let Some(warning) = chances.warning_for_once()
         {
-            warn!("{warning}");
+            warn!("{}", told(&warning));
         }
     }
     info!("one pass over {}", pass.store.describe());
@@ -179,16 +180,7 @@ fn tell_drain(config: &Config, documents: u64, surroundings: &Surroundings) {
     for provider in &config.providers {
         let now = surroundings.clock.now();
         if let Some(warning) = drain_warning(documents, provider, &config.schedule, config.renew_after, now) {
-            warn!("{warning}");
-        }
-    }
-}
-
-fn internal(error: DaemonError) -> CommandError {
-    match error {
-        DaemonError::Journal(error) => CommandError::Journal(error),
-        DaemonError::Scheduler(_) | DaemonError::Signals(_) => {
-            CommandError::Internal(crate::pass::error_chain(&error))
+            warn!("{}", told(&warning));
         }
     }
 }

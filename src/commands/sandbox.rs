@@ -52,9 +52,10 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::io("listen to signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::io("listen to signals"))?;
     let (sandbox, serving) = Sandbox::bind(config, listen).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => CommandError::Usage(format!(
-            "another program listens on {listen}\nhint: `--listen 127.0.0.1:0` takes a free port"
-        )),
+        io::ErrorKind::AddrInUse => CommandError::usage(
+            format!("another program listens on {listen}"),
+            "`--listen 127.0.0.1:0` takes a free port",
+        ),
         _ => CommandError::io(format!("listen on {listen}"))(error),
     })?;
     if let Some(file) = &documents {
@@ -93,10 +94,13 @@ fn write_documents(sandbox: &Sandbox, file: &Path) -> Result<(), CommandError> {
 
 fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, CommandError> {
     if args.dead > args.users {
-        return Err(CommandError::Usage(format!(
-            "`--dead {}` contradicts `--users {}`: the dead ones are some of the users\nhint: make more users",
-            args.dead, args.users
-        )));
+        return Err(CommandError::usage(
+            format!(
+                "`--dead {}` contradicts `--users {}`: the dead ones are some of the users",
+                args.dead, args.users
+            ),
+            "make more users",
+        ));
     }
     let rotation = match args.rotation {
         RotationArg::Rotate => Rotation::Rotate,
@@ -104,10 +108,9 @@ fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, Comm
         RotationArg::KeepAndOmit => Rotation::KeepAndOmit,
     };
     if rotation != Rotation::Rotate && (!args.grace.is_zero() || args.revoke_family) {
-        return Err(CommandError::Usage(
-            "`--grace` and `--revoke-family` are about a token that was rotated, and `--rotation` keeps it\nhint: \
-             leave them out, or use `--rotation rotate`"
-                .to_owned(),
+        return Err(CommandError::usage(
+            "`--grace` and `--revoke-family` are about a token that was rotated, and `--rotation` keeps it",
+            "leave them out, or use `--rotation rotate`",
         ));
     }
     Ok(SandboxConfig {
@@ -215,6 +218,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use crate::config::keys::KEYS;
+    use crate::failure::told;
     use crate::provider::rate::Rate;
     use clap::Parser as _;
 
@@ -296,7 +300,7 @@ mod tests {
             ("--rotation keep-and-omit --revoke-family", "`--grace` and `--revoke-family`"),
         ] {
             let error = sandbox_config(args(line), Clock::system()).unwrap_err();
-            assert!(error.text().starts_with(part), "{}", error.text());
+            assert!(told(&error).starts_with(part), "{}", told(&error));
             assert_eq!(error.exit(), Exit::Usage);
         }
     }

@@ -126,7 +126,7 @@ async fn a_check_makes_neither_a_store_nor_a_directory() {
     check::run(&CheckArgs { probe_client: false, allow_empty: false }, &surroundings).await.unwrap();
     for command in [TokensCommand::Export, TokensCommand::List(ListArgs::default())] {
         let error = tokens::run(command, &surroundings).await.unwrap_err();
-        assert!(error.text().contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", error.text());
+        assert!(told(&error).contains("\nhint: `evergrant tokens import FILE` makes it"), "{}", told(&error));
     }
     journal::run(JournalCommand::List { orphans: false }, &surroundings).await.unwrap();
     assert!(!directory.exists());
@@ -150,7 +150,7 @@ async fn an_import_that_can_not_work_says_what_to_do_and_makes_no_store() {
         let command = TokensCommand::Import { file: home.path().join(file), input: None, overwrite: false };
         let error = tokens::run(command, surroundings).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
-        assert!(error.text().contains(part), "{}", error.text());
+        assert!(told(&error).contains(part), "{}", told(&error));
     }
     assert!(!directory.exists());
 }

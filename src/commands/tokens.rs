@@ -40,20 +40,20 @@ pub(super) fn embedded_file(config: &Config) -> Option<&Path> {
 /// The embedded store's file, or what to do where the documents are in a MongoDB (`instead`).
 fn only_embedded<'a>(config: &'a Config, what: &str, instead: &str) -> Result<&'a Path, CommandError> {
     embedded_file(config).ok_or_else(|| {
-        CommandError::Usage(format!(
-            "`{what}` works on the embedded store (`sqlite:PATH`), and `store.url` names a MongoDB\nhint: {instead}"
-        ))
+        CommandError::usage(
+            format!("`{what}` works on the embedded store (`sqlite:PATH`), and `store.url` names a MongoDB"),
+            instead,
+        )
     })
 }
 
 /// Refuses to read an embedded store that nobody has filled yet: to open it would be to make it.
 pub(super) fn check_embedded_file(config: &Config) -> Result<(), CommandError> {
     match embedded_file(config) {
-        Some(file) if !file.exists() => Err(CommandError::Usage(format!(
-            "there is no store at `sqlite:{}` yet\nhint: `evergrant tokens import FILE` makes it; for a MongoDB set \
-             `store.url` (`EVERGRANT_STORE_URL`)",
-            file.display()
-        ))),
+        Some(file) if !file.exists() => Err(CommandError::usage(
+            format!("there is no store at `sqlite:{}` yet", file.display()),
+            "`evergrant tokens import FILE` makes it; for a MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
+        )),
         Some(_) | None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! How many passes each refresh token meets before it expires, and what to change when these are too few.
 
 use super::checks::words;
+use super::warning::Warning;
 use super::{Config, MAX_RETRY_AFTER_FAILURE};
 use crate::clock::Timestamp;
 use crate::provider::Provider;
@@ -18,7 +19,7 @@ const ENOUGH_TIME: Duration = Duration::from_hours(24);
 /// scheduled pass has started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chances {
-    provider: String,
+    pub(super) provider: String,
     lifetime: Duration,
     due_after: Duration,
     rest: Duration,
@@ -81,45 +82,19 @@ impl Chances {
 
     /// Warns where one failed pass can cost logins although the service tries again.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<Warning> {
         let in_time = self.follow_ups > 0 && self.time_left() >= ENOUGH_TIME;
-        (self.wakes < ENOUGH_WAKES && !in_time).then(|| {
-            format!(
-                "{}{} scheduled pass before it expires, and when that pass fails, only {} are left to try again, so one \
-                 failed pass can cost logins: {}\n\
-                 hint: wake more often, for example `schedule = \"0 3 * * *\"`; a token that is not due is not sent",
-                Self::warning_start(&self.provider),
-                self.wakes,
-                words(self.time_left()),
-                self.arithmetic()
-            )
-        })
+        (self.wakes < ENOUGH_WAKES && !in_time).then(|| Warning::FewPasses(self.clone()))
     }
 
     /// Warns where one failed pass can cost logins because `run --once` does not try again.
     #[must_use]
-    pub fn warning_for_once(&self) -> Option<String> {
-        (self.wakes < ENOUGH_WAKES).then(|| {
-            format!(
-                "{}{} scheduled pass before it expires, and `run --once` does not try again by itself, so one failed pass \
-                 can cost logins: {}\n\
-                 hint: start `run --once` more often, for example every day, and set `schedule` to the same times \
-                 (`schedule = \"0 3 * * *\"`); a token that is not due is not sent",
-                Self::warning_start(&self.provider),
-                self.wakes,
-                self.arithmetic()
-            )
-        })
-    }
-
-    /// How both warnings begin.
-    #[must_use]
-    pub fn warning_start(provider: &str) -> String {
-        format!("each refresh token of `{provider}` meets only ")
+    pub fn warning_for_once(&self) -> Option<Warning> {
+        (self.wakes < ENOUGH_WAKES).then(|| Warning::FewPassesOfOnce(self.clone()))
     }
 
     /// What is left of the token's life after the first scheduled pass that finds it due, at the worst.
-    const fn time_left(&self) -> Duration {
+    pub(super) const fn time_left(&self) -> Duration {
         self.rest.saturating_sub(self.gap)
     }
 }

@@ -1,6 +1,8 @@
 //! Settings held against each other: what can't work is refused, what is risky is a warning with its arithmetic.
 
-use super::{chances::Chances, error::ConfigError, layers::Layers, providers::Registration};
+use super::{
+    chances::Chances, error::ConfigError, layers::Layers, providers::Registration, warning::Warning,
+};
 use crate::{
     clock::Timestamp,
     provider::Provider,
@@ -51,17 +53,13 @@ pub(super) fn stop_warning(
     layers: &Layers,
     stop_grace: Duration,
     registration: &Registration,
-) -> Option<String> {
+) -> Option<Warning> {
     let timeout = registration.provider.profile.request_timeout;
     let least = timeout + STOP_MARGIN;
-    (stop_grace < least).then(|| {
-        format!(
-            "{} is short beside {}: a stop may give up a request that was sent, and that answer may be lost\n\
-             hint: set `stop_grace` to {} or more",
-            layers.quoted("stop_grace"),
-            registration.scope.quoted(layers, "request_timeout", &words(timeout)),
-            words(least)
-        )
+    (stop_grace < least).then(|| Warning::ShortStop {
+        stop_grace: layers.quoted("stop_grace"),
+        request_timeout: registration.scope.quoted(layers, "request_timeout", &words(timeout)),
+        least,
     })
 }
 
@@ -94,22 +92,19 @@ pub fn drain_warning(
     schedule: &Schedule,
     renew_after: RenewAfter,
     now: Timestamp,
-) -> Option<String> {
+) -> Option<Warning> {
     let (rate, lifetime) = provider.profile.rate.zip(provider.profile.refresh_token_lifetime)?;
     let (needed, bound) =
         (rate.time_for(documents), schedule::drain_bound(schedule, lifetime, renew_after, now));
-    (needed > bound).then(|| {
-        format!(
-            "a pass over all {documents} documents at {rate} takes {}, but a refresh token of `{}` can have only {} left \
-             when the pass starts: it lives {}, is due {} after it was issued, and waits up to {} for a scheduled pass\n\
-             hint: raise `rate` if the provider allows it, or wake more often",
-            words(needed),
-            provider.name,
-            words(bound),
-            words(lifetime),
-            words(renew_after.of(lifetime)),
-            words(schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX)),
-        )
+    (needed > bound).then(|| Warning::SlowRate {
+        documents,
+        rate,
+        provider: provider.name.to_string(),
+        needed,
+        bound,
+        lifetime,
+        due_after: renew_after.of(lifetime),
+        gap: schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX),
     })
 }
 

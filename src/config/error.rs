@@ -1,5 +1,7 @@
 //! What can be wrong with a configuration, in words for the person who wrote it.
 
+use crate::failure::Advice;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// A configuration that can't be used; the process ends before it touches anything.
@@ -8,10 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// `--config` names a file that isn't there.
-    #[error(
-        "there is no configuration file `{}`\nhint: check the path after `--config`, or leave it out to use the \
-         environment alone", .path.display()
-    )]
+    #[error("there is no configuration file `{}`", .path.display())]
     FileMissing {
         /// The path that was given.
         path: PathBuf,
@@ -26,7 +25,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A file isn't TOML, or `.env` isn't made of `NAME=value` lines.
-    #[error("{at}: {problem}{}", hint_line(.hint.as_deref()))]
+    #[error("{at}: {problem}")]
     Syntax {
         /// File and line.
         at: String,
@@ -36,7 +35,7 @@ pub enum ConfigError {
         hint: Option<String>,
     },
     /// A key or variable that we don't know.
-    #[error("{at}: there is no {what} `{name}`{}", hint_line(.nearest.as_ref().map(|near| format!("did you mean `{near}`?")).as_deref()))]
+    #[error("{at}: there is no {what} `{name}`")]
     UnknownKey {
         /// Where it stands.
         at: String,
@@ -48,7 +47,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value of the wrong type, or outside of what its key takes.
-    #[error("{at}: `{key}` is {found}; expected {expected}{}", hint_line(.hint.as_deref()))]
+    #[error("{at}: `{key}` is {found}; expected {expected}")]
     Value {
         /// Where it stands.
         at: String,
@@ -62,7 +61,7 @@ pub enum ConfigError {
         hint: Option<String>,
     },
     /// A schedule or a zone that can't be used.
-    #[error("{at}: `{key}`: {problem}{}", hint_line(.hint.as_deref()))]
+    #[error("{at}: `{key}`: {problem}")]
     Schedule {
         /// Where it stands.
         at: String,
@@ -83,9 +82,7 @@ pub enum ConfigError {
         source: crate::provider::profile::ProfileError,
     },
     /// Something without which the command can't work is set nowhere.
-    #[error(
-        "{problem}: `{key}` is not set\nhint: set `{key}` in evergrant.toml, or the environment variable `{variable}`, to {what}"
-    )]
+    #[error("{problem}: `{key}` is not set")]
     Missing {
         /// What is missing, in words.
         problem: String,
@@ -97,7 +94,7 @@ pub enum ConfigError {
         what: String,
     },
     /// Two settings that can't both hold.
-    #[error("{first} contradicts {second}: {reason}\nhint: {hint}")]
+    #[error("{first} contradicts {second}: {reason}")]
     Contradiction {
         /// One of them: key, value and where it stands.
         first: String,
@@ -110,7 +107,24 @@ pub enum ConfigError {
     },
 }
 
-/// A line of its own for what to do.
-fn hint_line(text: Option<&str>) -> String {
-    text.map_or_else(String::new, |text| format!("\nhint: {text}"))
+impl Advice for ConfigError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::FileMissing { .. } => {
+                Some("check the path after `--config`, or leave it out to use the environment alone".into())
+            }
+            Self::Unreadable { .. } | Self::Profile { .. } => None,
+            Self::Syntax { hint, .. } | Self::Value { hint, .. } | Self::Schedule { hint, .. } => {
+                hint.as_deref().map(Cow::from)
+            }
+            Self::UnknownKey { nearest, .. } => {
+                nearest.as_ref().map(|near| format!("did you mean `{near}`?").into())
+            }
+            Self::Missing { key, variable, what, .. } => Some(
+                format!("set `{key}` in evergrant.toml, or the environment variable `{variable}`, to {what}")
+                    .into(),
+            ),
+            Self::Contradiction { hint, .. } => Some(hint.into()),
+        }
+    }
 }

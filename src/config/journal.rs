@@ -5,6 +5,7 @@ use super::{
     kind,
     layers::Layers,
     secret::{self, Places, Secret},
+    warning::Warning,
 };
 use crate::journal::{JournalKey, JournalSettings};
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::path::Path;
 pub(super) fn build(
     layers: &Layers,
     credentials: Option<&Path>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<JournalSettings, ConfigError> {
     let find = |key, file_key| {
         let credential = credentials.map(|directory| directory.join(key));

@@ -4,6 +4,7 @@ use super::{
     error::ConfigError,
     keys::PROVIDERS,
     layers::{Layer, Layers},
+    warning::Warning,
 };
 use std::{
     io::ErrorKind,
@@ -81,18 +82,13 @@ pub(super) fn find(layers: &Layers, places: &Places<'_>) -> Result<Option<Secret
 }
 
 /// Says that a secret stands on the command line, where it can be seen.
-pub(super) fn command_line_warning(layers: &Layers, key: &str) -> Option<String> {
+pub(super) fn command_line_warning(layers: &Layers, key: &str) -> Option<Warning> {
     let on_command_line = layers.origin(key).is_some_and(|origin| origin.layer == Layer::Flag);
-    on_command_line.then(|| {
-        format!(
-            "`{key}` was given on the command line, where every user of this machine can read it\n\
-             hint: use the environment, `.env` or a file"
-        )
-    })
+    on_command_line.then(|| Warning::OnCommandLine { key: key.to_owned() })
 }
 
 /// Says which settings files hold a secret and can be read by every user of this machine.
-pub(super) fn open_file_warnings(layers: &Layers, files: &[SettingsFile]) -> Vec<String> {
+pub(super) fn open_file_warnings(layers: &Layers, files: &[SettingsFile]) -> Vec<Warning> {
     let mut secrets =
         vec!["client_secret".to_owned(), "journal_key".to_owned(), "journal_old_keys".to_owned()];
     // A URL without a password may be read by all.
@@ -102,16 +98,10 @@ pub(super) fn open_file_warnings(layers: &Layers, files: &[SettingsFile]) -> Vec
     secrets.extend(layers.provider_names().iter().map(|name| format!("{PROVIDERS}.{name}.client_secret")));
     let warning = |file: &SettingsFile| {
         let is_here = |key: &&String| layers.origin(key).is_some_and(|origin| origin.layer == file.layer);
-        let held: Vec<_> = secrets.iter().filter(is_here).map(|key| format!("`{key}`")).collect();
+        let keys: Vec<_> = secrets.iter().filter(is_here).cloned().collect();
         let mode = std::fs::metadata(&file.path).ok()?.permissions().mode();
-        (!held.is_empty() && mode & READ_BY_OTHERS != 0).then(|| {
-            format!(
-                "every user of this machine can read `{}`, which holds {}\nhint: chmod 600 {}",
-                file.path.display(),
-                held.join(" and "),
-                file.path.display()
-            )
-        })
+        (!keys.is_empty() && mode & READ_BY_OTHERS != 0)
+            .then(|| Warning::OpenFile { file: file.path.clone(), keys })
     };
     files.iter().filter_map(warning).collect()
 }

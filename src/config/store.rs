@@ -5,6 +5,7 @@ use super::{
     keys,
     layers::Layers,
     secret::{self, Places},
+    warning::Warning,
 };
 use crate::store::{StoreSettings, hosts_and_path, mapping::Mapping, sqlite_path};
 use std::path::Path;
@@ -17,7 +18,7 @@ pub(super) fn build(
     layers: &Layers,
     state_dir: &Path,
     credentials: Option<&Path>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<StoreSettings, ConfigError> {
     let credential = credentials.map(|directory| directory.join("store_url"));
     let places = Places { key: "store.url", file_key: "store.url_file", credential };
@@ -30,10 +31,7 @@ pub(super) fn build(
     if let Some(path) = sqlite_path(&url) {
         check_sqlite(layers, path, &at, &mapping)?;
         if database.is_some() {
-            warnings.push(format!(
-                "{} has no meaning: the store is a SQLite file",
-                layers.quoted("store.database")
-            ));
+            warnings.push(Warning::NoDatabases { setting: layers.quoted("store.database") });
         }
     } else {
         check_mongodb(&url, &at, database.as_deref())?;

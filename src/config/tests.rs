@@ -6,6 +6,7 @@ mod refusals;
 mod secrets;
 
 use super::*;
+use crate::failure::told;
 use std::ffi::OsString;
 use tempfile::TempDir;
 
@@ -98,13 +99,18 @@ impl Setup {
         }
     }
 
+    /// The warnings, as a person is told them.
+    fn warned(&self) -> Vec<String> {
+        self.load().warnings.iter().map(told).collect()
+    }
+
     /// The refusal's message; each one tells where, and none a secret.
     fn refused(&self) -> String {
         let error = self.try_load().expect_err("it should be refused");
-        for shown in [error.to_string(), format!("{error:?}")] {
+        for shown in [told(&error), format!("{error:?}")] {
             assert!(!shown.contains(CANARY), "{shown}");
         }
-        error.to_string()
+        told(&error)
     }
 }
 

@@ -4,6 +4,7 @@ use super::patience::Patience;
 use super::request::{FieldValue, Method};
 use super::{Connect, GrantRequest, RawAnswer, Sent, Wire, append};
 use crate::clock::Clock;
+use crate::failure::Advice;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use secrecy::zeroize::Zeroizing;
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,10 +73,14 @@ struct Peers {
 
 /// The TLS stack can't be set up: no usable root certificates on this machine.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the HTTPS client can't be set up\nhint: are the system's root certificates installed (package `ca-certificates`)?"
-)]
+#[error("the HTTPS client can't be set up")]
 pub struct ClientError(#[source] reqwest::Error);
+
+impl Advice for ClientError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("are the system's root certificates installed (package `ca-certificates`)?".into())
+    }
+}
 
 impl TokenEndpoint {
     /// Prepares connections to `provider`'s token endpoint; makes none yet.

@@ -2,7 +2,9 @@
 
 use super::{EntryId, Holder};
 use crate::exit::Exit;
+use crate::failure::Advice;
 use crate::room::Shortage;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,10 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process has it.
-    #[error(
-        "the journal in {} is in use by {holder}\nhint: one process at a time may use a journal; to run a pass now, stop the service, run `evergrant run --once`, and start the service again",
-        directory.display()
-    )]
+    #[error("the journal in {} is in use by {holder}", directory.display())]
     Held {
         /// The state directory.
         directory: PathBuf,
@@ -21,10 +20,7 @@ pub enum JournalError {
         holder: Holder,
     },
     /// The state directory can't be used.
-    #[error(
-        "the state directory {} can't be used: can't {action}\nhint: it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one",
-        directory.display()
-    )]
+    #[error("the state directory {} can't be used: can't {action}", directory.display())]
     Directory {
         /// The state directory.
         directory: PathBuf,
@@ -36,12 +32,12 @@ pub enum JournalError {
     },
     /// Not enough free space to keep what would be redeemed. Answers that are on their way are kept as long as they fit.
     #[error(
-        "the state directory {} has {} bytes free, less than the {} that are kept for answers\nhint: free some space there; until then nothing is redeemed (`free_space_floor` says how much is kept)",
+        "the state directory {} has {} bytes free, less than the {} that are kept for answers",
         .0.directory.display(), .0.free_bytes, .0.floor_bytes
     )]
     Full(Shortage),
     /// SQLite failed: the disk, or a damaged file. The process takes nothing into it any more.
-    #[error("the journal {} failed to {action}\nhint: look at the disk; answers that it holds are recovered at the next start", file.display())]
+    #[error("the journal {} failed to {action}", file.display())]
     Failed {
         /// The file.
         file: PathBuf,
@@ -52,7 +48,7 @@ pub enum JournalError {
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The file isn't a journal, or not a whole one.
-    #[error("the journal {} can't be read: the file is damaged, or it is not a journal\nhint: keep the file, and put an earlier copy in its place; nothing in it was changed", file.display())]
+    #[error("the journal {} can't be read: the file is damaged, or it is not a journal", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -61,7 +57,7 @@ pub enum JournalError {
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version has changed its tables.
-    #[error("the journal {} was written by a newer Evergrant\nhint: start that version again; nothing in it was changed", file.display())]
+    #[error("the journal {} was written by a newer Evergrant", file.display())]
     Newer {
         /// The file.
         file: PathBuf,
@@ -75,14 +71,10 @@ pub enum JournalError {
         problem: KeyProblem,
     },
     /// The row that an answer belongs to isn't there.
-    #[error(
-        "the journal has no entry {0} to keep an answer in\nhint: was `journal.db` replaced or changed while Evergrant ran? Stop it, and start it again"
-    )]
+    #[error("the journal has no entry {0} to keep an answer in")]
     NoEntry(EntryId),
     /// It failed before, and takes no more.
-    #[error(
-        "the journal has stopped after an earlier failure\nhint: the log says which; mend it, and start again"
-    )]
+    #[error("the journal has stopped after an earlier failure")]
     Stopped,
 }
 
@@ -90,15 +82,43 @@ pub enum JournalError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
     /// There is no key.
-    #[error(
-        "{0} encrypted answers, and no key is set\nhint: set `journal_key` or `journal_key_file` (`EVERGRANT_JOURNAL_KEY_FILE`) to the key that they were encrypted with"
-    )]
+    #[error("{0} encrypted answers, and no key is set")]
     NoKey(u64),
     /// None of the keys is theirs.
-    #[error(
-        "{0} answers that were encrypted with another key\nhint: set `journal_old_keys` or `journal_old_keys_file` to that key, and keep the present `journal_key`; remove the old key after one start"
-    )]
+    #[error("{0} answers that were encrypted with another key")]
     WrongKey(u64),
+}
+
+impl Advice for JournalError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Held { .. } => {
+                "one process at a time may use a journal; to run a pass now, stop the service, run `evergrant run --once`, and start the service again"
+            }
+            Self::Directory { .. } => {
+                "it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one"
+            }
+            Self::Full(_) => {
+                "free some space there; until then nothing is redeemed (`free_space_floor` says how much is kept)"
+            }
+            Self::Failed { .. } => "look at the disk; answers that it holds are recovered at the next start",
+            Self::Unreadable { .. } => {
+                "keep the file, and put an earlier copy in its place; nothing in it was changed"
+            }
+            Self::Newer { .. } => "start that version again; nothing in it was changed",
+            Self::Sealed { problem: KeyProblem::NoKey(_), .. } => {
+                "set `journal_key` or `journal_key_file` (`EVERGRANT_JOURNAL_KEY_FILE`) to the key that they were encrypted with"
+            }
+            Self::Sealed { problem: KeyProblem::WrongKey(_), .. } => {
+                "set `journal_old_keys` or `journal_old_keys_file` to that key, and keep the present `journal_key`; remove the old key after one start"
+            }
+            Self::NoEntry(_) => {
+                "was `journal.db` replaced or changed while Evergrant ran? Stop it, and start it again"
+            }
+            Self::Stopped => "the log says which; mend it, and start again",
+        };
+        Some(hint.into())
+    }
 }
 
 impl JournalError {

@@ -149,7 +149,7 @@ fn tidy(rows: &mut Rows, room: &mut Room) -> bool {
             true
         }
         Err(error) => {
-            tracing::error!(error = crate::pass::error_chain(&error), "the journal takes no more");
+            tracing::error!(error = crate::failure::error_chain(&error), "the journal takes no more");
             false
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::failure::told;
 use crate::store::{Mark, Relation};
 use crate::token::{ParkedWhy, RefreshToken, Subject};
 use bytes::Bytes;
@@ -295,7 +296,7 @@ fn a_directory_that_is_a_file_is_named_with_what_to_set() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = open(&file).unwrap_err().to_string();
+    let error = told(&open(&file).unwrap_err());
     assert!(error.contains("EVERGRANT_STATE_DIR") && error.contains("file"), "{error}");
 }
 

@@ -2,9 +2,12 @@
 
 use super::PassError;
 use crate::clock::Timestamp;
+use crate::exit::Exit;
+use crate::failure::Advice;
 use crate::journal::{Damaged, EntryId, EntryState};
 use crate::store::StoreError;
 use crate::token::{Malformed, Subject, TokenId};
+use std::borrow::Cow;
 
 /// Why a parked pair couldn't be written. It is parked as before.
 #[derive(Debug, thiserror::Error)]
@@ -13,18 +16,16 @@ pub enum ApplyError {
     #[error(transparent)]
     Pass(#[from] PassError),
     /// There is no such entry.
-    #[error("the journal has no open entry {0}\nhint: `evergrant journal list` shows those that are open")]
+    #[error("the journal has no open entry {0}")]
     NotThere(EntryId),
     /// It can't be read.
-    #[error("the entry {} can't be read: {}\nhint: it stays as it is; restore `journal.db` from a copy, or give it up: `evergrant journal discard {} --yes`", .0.id, .0.problem, .0.id)]
+    #[error("the entry {} can't be read: {}", .0.id, .0.problem)]
     Damaged(Damaged),
     /// It holds an answer that recovery writes.
-    #[error(
-        "the entry {0} isn't parked: its answer is on its way into the document\nhint: run `evergrant journal recover`"
-    )]
+    #[error("the entry {0} isn't parked: its answer is on its way into the document")]
     Answer(EntryId),
     /// It is open for another reason.
-    #[error("the entry {id} isn't a parked pair but {}\nhint: `evergrant journal list` says what it waits for", state.word())]
+    #[error("the entry {id} isn't a parked pair but {}", state.word())]
     NotParked {
         /// Which.
         id: EntryId,
@@ -32,9 +33,7 @@ pub enum ApplyError {
         state: EntryState,
     },
     /// It is no answer that nobody could read.
-    #[error(
-        "the entry {id} isn't an unread answer but {}\nhint: `evergrant journal list` says what it waits for", state.word()
-    )]
+    #[error("the entry {id} isn't an unread answer but {}", state.word())]
     NotUnread {
         /// Which.
         id: EntryId,
@@ -43,7 +42,7 @@ pub enum ApplyError {
     },
     /// Its provider is never shown a token that may be spent.
     #[error(
-        "the token of the entry {id} may be spent, and `ask_again = \"never\"` forbids sending such a token to `{provider}`, which would end the whole login\nhint: set where the tokens stand in its answers (`answer.access_token`, `answer.refresh_token`); or set `ask_again = \"once\"` for this one time; or `evergrant journal discard {id}`"
+        "the token of the entry {id} may be spent, and `ask_again = \"never\"` forbids sending such a token to `{provider}`, which would end the whole login"
     )]
     NeverAskedAgain {
         /// Which.
@@ -52,9 +51,7 @@ pub enum ApplyError {
         provider: String,
     },
     /// Nobody can read its answer.
-    #[error(
-        "no pair can be read in the answer of the entry {id} ({code})\nhint: set where the tokens stand (`answer.access_token`, `answer.refresh_token`); for `content_coding_…` use a version that knows the coding; or `evergrant journal discard {id}`"
-    )]
+    #[error("no pair can be read in the answer of the entry {id} ({code})")]
     Unreadable {
         /// Which.
         id: EntryId,
@@ -62,9 +59,7 @@ pub enum ApplyError {
         code: String,
     },
     /// Its provider isn't configured.
-    #[error(
-        "the entry {id} is a pair of the provider `{provider}`, which is not configured\nhint: configure it under that name, or `evergrant journal discard {id}`"
-    )]
+    #[error("the entry {id} is a pair of the provider `{provider}`, which is not configured")]
     NoProvider {
         /// Which.
         id: EntryId,
@@ -72,9 +67,7 @@ pub enum ApplyError {
         provider: String,
     },
     /// It is a pair of another store.
-    #[error(
-        "the entry {id} is a pair of another store: {store}\nhint: set `store.url` back to that store and apply again; or, if its tokens live here now, `evergrant journal recover --adopt-store`"
-    )]
+    #[error("the entry {id} is a pair of another store: {store}")]
     Elsewhere {
         /// Which.
         id: EntryId,
@@ -82,9 +75,7 @@ pub enum ApplyError {
         store: String,
     },
     /// The document isn't there.
-    #[error(
-        "the document {document} of `{subject}` is gone\nhint: bring it back, with any refresh token in it, and apply again; or `evergrant journal discard {id}`"
-    )]
+    #[error("the document {document} of `{subject}` is gone")]
     Gone {
         /// Which entry.
         id: EntryId,
@@ -95,7 +86,7 @@ pub enum ApplyError {
     },
     /// The document belongs to another provider now.
     #[error(
-        "the document of `{subject}` belongs to another provider now, and the pair of the entry {id} to `{provider}`\nhint: set the document's provider back and apply again, or `evergrant journal discard {id}`"
+        "the document of `{subject}` belongs to another provider now, and the pair of the entry {id} to `{provider}`"
     )]
     ProviderChanged {
         /// Which entry.
@@ -107,7 +98,7 @@ pub enum ApplyError {
     },
     /// There is no token in the document to compare with.
     #[error(
-        "the document of `{subject}` holds no refresh token that a write could be compared with: {malformed}\nhint: write any text into that field and apply again: the write is compared with it, so that no new token is overwritten"
+        "the document of `{subject}` holds no refresh token that a write could be compared with: {malformed}"
     )]
     NoToken {
         /// Whose.
@@ -116,9 +107,7 @@ pub enum ApplyError {
         malformed: Malformed,
     },
     /// A pass holds it.
-    #[error(
-        "the document of `{subject}` is claimed by {owner} until {until}\nhint: let that pass end, or its claim run out; if that process used this state directory and is gone, run `evergrant journal recover`; then try again"
-    )]
+    #[error("the document of `{subject}` is claimed by {owner} until {until}")]
     Claimed {
         /// Whose.
         subject: Subject,
@@ -128,20 +117,88 @@ pub enum ApplyError {
         until: Timestamp,
     },
     /// Somebody wrote it while we did.
-    #[error(
-        "the document of `{0}` changed meanwhile, and nothing was written\nhint: look at it, and apply again if this pair is the better one"
-    )]
+    #[error("the document of `{0}` changed meanwhile, and nothing was written")]
     Changed(Subject),
     /// The store refuses this document.
-    #[error(
-        "the store refuses to write the document of `{subject}`: {reason}\nhint: mend the document or the collection's rules, and apply again"
-    )]
+    #[error("the store refuses to write the document of `{subject}`: {reason}")]
     Refused {
         /// Whose.
         subject: Subject,
         /// Why.
         reason: String,
     },
+}
+
+impl Advice for ApplyError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Pass(error) => return error.hint(),
+            Self::NotThere(_) => "`evergrant journal list` shows those that are open".into(),
+            Self::Damaged(Damaged { id, .. }) => format!(
+                "it stays as it is; restore `journal.db` from a copy, or give it up: `evergrant journal discard {id} --yes`"
+            )
+            .into(),
+            Self::Answer(_) => "run `evergrant journal recover`".into(),
+            Self::NotParked { .. } | Self::NotUnread { .. } => {
+                "`evergrant journal list` says what it waits for".into()
+            }
+            Self::NeverAskedAgain { id, .. } => format!(
+                "set where the tokens stand in its answers (`answer.access_token`, `answer.refresh_token`); or set `ask_again = \"once\"` for this one time; or `evergrant journal discard {id}`"
+            )
+            .into(),
+            Self::Unreadable { id, .. } => format!(
+                "set where the tokens stand (`answer.access_token`, `answer.refresh_token`); for `content_coding_…` use a version that knows the coding; or `evergrant journal discard {id}`"
+            )
+            .into(),
+            Self::NoProvider { id, .. } => {
+                format!("configure it under that name, or `evergrant journal discard {id}`").into()
+            }
+            Self::Elsewhere { .. } => {
+                "set `store.url` back to that store and apply again; or, if its tokens live here now, `evergrant journal recover --adopt-store`".into()
+            }
+            Self::Gone { id, .. } => format!(
+                "bring it back, with any refresh token in it, and apply again; or `evergrant journal discard {id}`"
+            )
+            .into(),
+            Self::ProviderChanged { id, .. } => format!(
+                "set the document's provider back and apply again, or `evergrant journal discard {id}`"
+            )
+            .into(),
+            Self::NoToken { .. } => {
+                "write any text into that field and apply again: the write is compared with it, so that no new token is overwritten".into()
+            }
+            Self::Claimed { .. } => {
+                "let that pass end, or its claim run out; if that process used this state directory and is gone, run `evergrant journal recover`; then try again".into()
+            }
+            Self::Changed(_) => "look at it, and apply again if this pair is the better one".into(),
+            Self::Refused { .. } => "mend the document or the collection's rules, and apply again".into(),
+        })
+    }
+}
+
+impl ApplyError {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Pass(error) => error.exit(),
+            Self::NotThere(_)
+            | Self::Damaged(_)
+            | Self::Answer(_)
+            | Self::NotParked { .. }
+            | Self::NotUnread { .. }
+            | Self::NeverAskedAgain { .. }
+            | Self::Unreadable { .. }
+            | Self::NoProvider { .. }
+            | Self::Elsewhere { .. }
+            | Self::Gone { .. }
+            | Self::ProviderChanged { .. }
+            | Self::NoToken { .. }
+            | Self::Claimed { .. }
+            | Self::Changed(_)
+            | Self::Refused { .. } => Exit::Usage,
+        }
+    }
 }
 
 impl From<StoreError> for ApplyError {

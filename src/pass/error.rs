@@ -1,9 +1,11 @@
-//! Why a pass couldn't begin, and how an error with its causes reads in one line.
+//! Why a pass couldn't begin.
 
 use crate::exit::Exit;
+use crate::failure::Advice;
 use crate::grant::http::ClientError;
 use crate::journal::{JournalError, OtherStore};
 use crate::store::{Identity, Relation, StoreError};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// A pass that couldn't begin; nothing was redeemed.
@@ -39,8 +41,36 @@ pub enum PassError {
         others: Vec<String>,
     },
     /// `--provider` names nobody.
-    #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
+    #[error("no provider `{0}` is configured")]
     NoSuchProvider(String, String),
+}
+
+impl Advice for PassError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Client(error) => error.hint(),
+            Self::OtherStore { other, .. } => Some(
+                format!(
+                    "set `store.url` back to {} and run once more; or, if its tokens live here now, `evergrant run --once \
+                     --adopt-store` writes the received pairs into this store; or, for a rehearsal, set `state_dir` \
+                     (`EVERGRANT_STATE_DIR`) to a directory of its own",
+                    other.store
+                )
+                .into(),
+            ),
+            Self::NoCollection { others, .. } => {
+                let set = if others.is_empty() {
+                    "set `store.database` and `store.collection`"
+                } else {
+                    "set `store.collection`"
+                };
+                Some(format!("{set}, or use `--allow-empty` if the collection is made later").into())
+            }
+            Self::NoSuchProvider(_, configured) => Some(format!("configured are: {configured}").into()),
+        }
+    }
 }
 
 impl PassError {
@@ -67,20 +97,12 @@ const MOST_NAMED: usize = 10;
 
 fn absent(collection: &str, database: &str, others: &[String]) -> String {
     let shown = others.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let (has, hint) = match others.len() {
-        0 => (
-            "has no collections that this user may see".to_owned(),
-            "set `store.database` and `store.collection`",
-        ),
-        many if many > MOST_NAMED => {
-            (format!("has: {shown}, and {} more", many - MOST_NAMED), "set `store.collection`")
-        }
-        _ => (format!("has: {shown}"), "set `store.collection`"),
+    let has = match others.len() {
+        0 => "has no collections that this user may see".to_owned(),
+        many if many > MOST_NAMED => format!("has: {shown}, and {} more", many - MOST_NAMED),
+        _ => format!("has: {shown}"),
     };
-    format!(
-        "`{database}.{collection}` doesn't exist; the database `{database}` {has}\nhint: {hint}, or use \
-         `--allow-empty` if the collection is made later"
-    )
+    format!("`{database}.{collection}` doesn't exist; the database `{database}` {has}")
 }
 
 /// Why a pass doesn't go over another store than the one that the journal's rows belong to.
@@ -99,28 +121,7 @@ fn refusal(directory: &Path, other: &OtherStore, here: &str) -> String {
     };
     let entries = if *open == 1 { "1 open entry".to_owned() } else { format!("{open} open entries") };
     format!(
-        "the journal in {directory} holds {entries}, {answers} of them with a received answer, of the store {store}; {what}\n\
-         hint: set `store.url` back to {store} and run once more; or, if its tokens live here now, \
-         `evergrant run --once --adopt-store` writes the received pairs into this store; or, for a rehearsal, set \
-         `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own",
+        "the journal in {directory} holds {entries}, {answers} of them with a received answer, of the store {store}; {what}",
         directory = directory.display()
     )
-}
-
-/// An error with all its causes in one line; hints stay on lines of their own.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            match text.find("\nhint: ") {
-                Some(hint) => text.insert_str(hint, &format!(": {cause_text}")),
-                None => text.extend([": ", &cause_text]),
-            }
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -218,7 +218,7 @@ impl Lane {
             warn!(error = %error_chain(error), "can't claim documents; trying again until the store is back");
             let _ = self.line.stop.take_no_more.run_until_cancelled(tokio::time::sleep(WAIT)).await;
         } else {
-            self.line.report.trouble(Trouble::Store { message: error_chain(error) });
+            self.line.report.trouble(Trouble::store(error));
             if matches!(error, StoreError::Full { .. } | StoreError::Failed { .. }) {
                 // What is claimed and not sent yet couldn't be written back either.
                 self.line.cannot_keep();
@@ -385,7 +385,7 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
             Some(Ok(Some(pulled))) => name(pulled).await,
             Some(Ok(None)) | None => break,
             Some(Err(error)) => {
-                line.report.trouble(Trouble::Store { message: error_chain(&error) });
+                line.report.trouble(Trouble::store(&error));
                 break;
             }
         }

@@ -1,7 +1,6 @@
 //! The last look before the POST: still our claim, still this token, not sent by anybody before; then the intent.
 
 use super::doubt::lost;
-use super::error_chain;
 use super::plan::{Next, is_claimed};
 use super::redeem::{Attempt, Redeemer, Returned};
 use super::settle::may_be_sent_again;
@@ -266,7 +265,7 @@ impl Redeemer {
     }
 
     fn store_failed(&self, error: &StoreError) -> Reason {
-        self.line.report.trouble(Trouble::Store { message: error_chain(error) });
+        self.line.report.trouble(Trouble::store(error));
         self.line.cannot_keep();
         Reason::Store
     }

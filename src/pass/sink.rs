@@ -373,12 +373,11 @@ impl Sink {
 
     fn store_failed(&mut self, error: &StoreError) {
         self.broken = true;
-        let message = error_chain(error);
         error!(
-            error = message,
+            error = error_chain(error),
             "the store can't be written; new pairs stay in the journal, and nothing more is redeemed"
         );
-        self.line.report.trouble(Trouble::Store { message });
+        self.line.report.trouble(Trouble::store(error));
         self.line.cannot_keep();
     }
 }

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_names_the_most_urgent() {
-        let store = Trouble::Store { message: "m".into() };
+        let store = Trouble::Store { message: "m".into(), hint: None };
         let client = Trouble::ClientRejected {
             provider: "p".into(),
             code: "invalid_client".into(),
@@ -193,7 +193,7 @@ mod tests {
         };
         let outage = Trouble::Outage { provider: "p".into() };
         let stopped = Trouble::Interrupted { given_up: 0 };
-        let journal = Trouble::Journal { message: "m".into() };
+        let journal = Trouble::Journal { message: "m".into(), hint: None };
         for (outcomes, troubles, exit) in [
             (&[][..], &[][..], Exit::Well),
             (&[Outcome::Refreshed, Outcome::Malformed, Outcome::Superseded], &[], Exit::Well),

@@ -3,6 +3,7 @@
 use super::summary::Summary;
 use super::{MOST_NAMED, Outcome, PutOff, Recovery};
 use crate::clock::Timestamp;
+use crate::failure::told;
 use crate::journal::Parked;
 use crate::token::State;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl Summary {
             )?;
         }
         for trouble in &self.troubles {
-            writeln!(text, "\n{trouble}")?;
+            writeln!(text, "\n{}", told(trouble))?;
         }
         Ok(())
     }

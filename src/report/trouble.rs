@@ -1,9 +1,11 @@
 //! What kept a pass from a part of its work, and what to do about it.
 
 use crate::exit::Exit;
+use crate::failure::{Advice, error_chain};
 use crate::gate::{RedeemedBefore, Suspicion};
 use crate::token::{Code, Vocabulary as _};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// What kept a pass from a part of its work.
@@ -47,11 +49,17 @@ pub enum Trouble {
     Store {
         /// What happened, with the chain of causes.
         message: String,
+        /// What to do about it, where the error says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// The journal failed.
     Journal {
         /// What happened, with the chain of causes.
         message: String,
+        /// What to do about it, where the error says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// The pass was stopped before it had taken everything that was due.
     Interrupted {
@@ -61,6 +69,18 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The store couldn't be used for longer than a pass waits.
+    #[must_use]
+    pub fn store(error: &impl Advice) -> Self {
+        Self::Store { message: error_chain(error), hint: error.hint().map(Cow::into_owned) }
+    }
+
+    /// The journal failed.
+    #[must_use]
+    pub fn journal(error: &impl Advice) -> Self {
+        Self::Journal { message: error_chain(error), hint: error.hint().map(Cow::into_owned) }
+    }
+
     /// The exit code of a pass that had this trouble and none that is more urgent.
     #[must_use]
     pub const fn exit(&self) -> Exit {
@@ -98,13 +118,44 @@ fn is_unreadable(code: &str) -> bool {
     )
 }
 
-/// What to do about answers that can't be read.
-fn unreadable_hint(formatter: &mut fmt::Formatter<'_>, code: &str) -> fmt::Result {
-    let advice = Code::from_word(code).map_or("", Code::advice);
-    write!(formatter, "{advice} The answers are in the journal, and the next start reads them again")
+/// What to do about a client that a provider rejected.
+fn client_hint(code: &str, http_status: Option<u16>) -> Cow<'static, str> {
+    match (Code::from_word(code), http_status) {
+        (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address".into(),
+        (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
+        _ if code == "http_403" => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`".into(),
+        (Some(Code::NoTokens), _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again".into(),
+        (Some(ours), _) if is_unreadable(code) => {
+            let advice = ours.advice();
+            format!("{advice} The answers are in the journal, and the next start reads them again").into()
+        }
+        _ if code == "invalid_scope" => "check `scope`: it must not ask for more than the user granted".into(),
+        _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`".into(),
+    }
 }
 
-/// What to tell about a trouble, and what to do next.
+impl std::error::Error for Trouble {}
+
+impl Advice for Trouble {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::ClientRejected { code, http_status, .. } => client_hint(code, *http_status),
+            Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
+            Self::RedeemedBefore { state_dir, .. } => format!(
+                "after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
+            )
+            .into(),
+            Self::Outage { .. } => "nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen".into(),
+            Self::Store { hint: Some(hint), .. } | Self::Journal { hint: Some(hint), .. } => hint.into(),
+            Self::Store { hint: None, .. } => "check `store.url` and the server, then run again".into(),
+            Self::Journal { hint: None, .. } => "check the disk of `state_dir`, then run again. Without a journal no token is sent".into(),
+            Self::Interrupted { given_up: 0 } => return None,
+            Self::Interrupted { .. } => "nothing to do: the journal remembers these grants, and the next start asks for their tokens first".into(),
+        })
+    }
+}
+
+/// What happened.
 impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,17 +168,8 @@ impl fmt::Display for Trouble {
                 };
                 write!(
                     formatter,
-                    "the provider `{provider}` {did} ({code}{status}); no user was marked for it\nhint: "
-                )?;
-                formatter.write_str(match (code.as_str(), http_status) {
-                    (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address",
-                    (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`",
-                    ("http_403", _) => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`",
-                    ("no_tokens", _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again",
-                    (unreadable, _) if is_unreadable(unreadable) => return unreadable_hint(formatter, unreadable),
-                    ("invalid_scope", _) => "check `scope`: it must not ask for more than the user granted",
-                    _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`",
-                })
+                    "the provider `{provider}` {did} ({code}{status}); no user was marked for it"
+                )
             }
             Self::Refusals { provider, suspicion } => {
                 let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
@@ -138,38 +180,32 @@ impl fmt::Display for Trouble {
                 );
                 write!(
                     formatter,
-                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual}); no user was marked for it\nhint: check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them"
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual}); no user was marked for it"
                 )
             }
-            Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, state_dir } => {
+            Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, .. } => {
                 let first = first_at
                     .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
                 write!(
                     formatter,
-                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user was marked for it. Was a backup restored, or is this a rehearsal with an old state directory?\nhint: after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
+                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user was marked for it. Was a backup restored, or is this a rehearsal with an old state directory?"
                 )
             }
             Self::Outage { provider } => write!(
                 formatter,
-                "the provider `{provider}` gave no usable answer for minutes; what is due stays due\nhint: nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen"
+                "the provider `{provider}` gave no usable answer for minutes; what is due stays due"
             ),
-            Self::Store { message } => write!(
+            Self::Store { message, .. } => write!(
                 formatter,
-                "{message}\nhint: check `store.url` and the server, then run again. New pairs that were received are in the journal, and the next pass writes them"
+                "{message}. New pairs that were received are in the journal, and the next pass writes them"
             ),
-            // Most errors of the journal say what to do; the first hint is enough.
-            Self::Journal { message } if message.contains("\nhint: ") => formatter.write_str(message),
-            Self::Journal { message } => write!(
-                formatter,
-                "{message}\nhint: check the disk of `state_dir`, then run again. Without a journal no token is sent"
-            ),
+            Self::Journal { message, .. } => formatter.write_str(message),
             Self::Interrupted { given_up: 0 } => {
                 formatter.write_str("the pass was stopped; no answer was lost")
             }
-            Self::Interrupted { given_up } => write!(
-                formatter,
-                "the pass was stopped before {given_up} grants were answered\nhint: nothing to do: the journal remembers these grants, and the next start asks for their tokens first"
-            ),
+            Self::Interrupted { given_up } => {
+                write!(formatter, "the pass was stopped before {given_up} grants were answered")
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What goes wrong in a store, shaped by what the caller does next.
 
-use super::mongo;
+use super::{mongo, sqlite};
 use crate::exit::Exit;
+use crate::failure::Advice;
 use crate::room::Shortage;
+use std::borrow::Cow;
 
 /// What a store can't do, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +21,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store understood and refused; repeating won't help, a person must act.
-    #[error("the store {at} refuses to {action}\nhint: {hint}")]
+    #[error("the store {at} refuses to {action}")]
     Denied {
         /// [`Store::describe`](super::Store::describe).
         at: String,
@@ -32,9 +34,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk of an embedded store has no room for what would be redeemed; nothing was written.
-    #[error(
-        "the store {at} can't {action}: {shortage}\nhint: free some space there; until then nothing is claimed (`free_space_floor` says how much is kept)"
-    )]
+    #[error("the store {at} can't {action}: {shortage}")]
     Full {
         /// [`Store::describe`](super::Store::describe).
         at: String,
@@ -45,9 +45,7 @@ pub enum StoreError {
     },
     /// The disk of an embedded store failed. It is not asked again before [`Store::prepare`](super::Store::prepare) has opened it anew: a second
     /// sync may say that what the first one lost is there.
-    #[error(
-        "the store {at} failed to {action}\nhint: look at the disk; new pairs stay in the journal, and the next start writes them"
-    )]
+    #[error("the store {at} failed to {action}")]
     Failed {
         /// [`Store::describe`](super::Store::describe).
         at: String,
@@ -62,17 +60,25 @@ pub enum StoreError {
     Settings(String),
 }
 
-impl StoreError {
-    /// What a person may do about a store that is not available, when it is known why.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+impl Advice for StoreError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Unavailable { source, .. } => mongo::hint_of(&**source),
-            // Their texts say it.
-            Self::Denied { .. } | Self::Full { .. } | Self::Failed { .. } | Self::Settings(_) => None,
+            Self::Unavailable { source, .. } => {
+                mongo::hint_of(&**source).or_else(|| sqlite::hint_of(&**source)).map(Cow::from)
+            }
+            Self::Denied { hint, .. } => Some(hint.into()),
+            Self::Full { .. } => Some(
+                "free some space there; until then nothing is claimed (`free_space_floor` says how much is kept)".into(),
+            ),
+            Self::Failed { .. } => {
+                Some("look at the disk; new pairs stay in the journal, and the next start writes them".into())
+            }
+            Self::Settings(_) => None,
         }
     }
+}
 
+impl StoreError {
     /// The exit code of a command that ends with it.
     #[must_use]
     pub const fn exit(&self) -> Exit {

@@ -142,6 +142,12 @@ fn interrupted(at: &str, action: &'static str, error: tokio::task::JoinError) ->
     StoreError::Unavailable { at: at.to_owned(), action, source: Box::new(error) }
 }
 
+/// What a person may do about a store that is not available, when its error is one of this kind of store.
+pub(super) fn hint_of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<&'static str> {
+    let is_ours = error.is::<rusqlite::Error>() || error.is::<tokio::task::JoinError>();
+    is_ours.then_some("does another program hold the file, or is the disk full?")
+}
+
 /// Sorts an error of the library by what the caller does next. Its texts name tables and columns, never values.
 fn failure(path: &Path, action: &'static str, error: rusqlite::Error) -> StoreError {
     let at = describe(path);

@@ -115,7 +115,7 @@ fn the_services_settings_and_credentials_are_enough() {
     };
     let config = Config::load(&inputs, Need::Provider, Clock::system().now()).unwrap();
     assert_eq!(config.state_dir, Path::new("/var/lib/evergrant"));
-    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.warnings, []);
     assert!(config.providers[0].client_secret.is_some());
 }
 

@@ -46,16 +46,15 @@ async fn look(
     if let Some(file) = tokens::embedded_file(config)
         && !file.exists()
     {
-        let text = format!(
-            "there is no store at `sqlite:{}` yet\nhint: `evergrant tokens import FILE` makes and fills it; for a \
-             MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
-            file.display()
-        );
-        looked.checks.push(if allow_empty {
-            Check::warning("store", &text)
+        let text = format!("there is no store at `sqlite:{}` yet", file.display());
+        let check = if allow_empty {
+            Check::warning("store", text)
         } else {
-            Check::failed("store", Exit::Usage, &text)
-        });
+            Check::failed("store", Exit::Usage, text)
+        };
+        looked.checks.push(check.hint(
+            "`evergrant tokens import FILE` makes and fills it; for a MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
+        ));
         return Ok(());
     }
     let store = connect(config).await?;
@@ -71,8 +70,8 @@ async fn look(
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A file system that doesn't say what is free is full when SQLite says so.
         if let Ok(Some(shortage)) = shortage(folder, config.journal.free_space_floor_bytes) {
-            let text = format!("{shortage}\nhint: free some space there; until then a pass claims nothing");
-            looked.checks.push(Check::failed("store", Exit::Unavailable, &text));
+            let check = Check::failed("store", Exit::Unavailable, shortage.to_string());
+            looked.checks.push(check.hint("free some space there; until then a pass claims nothing"));
         }
     }
     if readiness.documents > 0 {
@@ -108,16 +107,16 @@ fn check_filter(sample: usize, left_out: usize) -> Option<Check> {
     let (documents, out) = (shown::count(sample as u64, "document"), left_out);
     match (sample, left_out) {
         (_, 0) => None,
-        (sample, out) if sample == out => Some(Check::warning(
-            "filter",
-            &format!(
-                "`documents.filter` leaves out all of the first {documents}: no pass reads them\nhint: is the filter right?"
-            ),
-        )),
-        _ => Some(Check::ok(
-            "filter",
-            &format!("`documents.filter` leaves out {out} of the first {documents}"),
-        )),
+        (sample, out) if sample == out => Some(
+            Check::warning(
+                "filter",
+                format!("`documents.filter` leaves out all of the first {documents}: no pass reads them"),
+            )
+            .hint("is the filter right?"),
+        ),
+        _ => {
+            Some(Check::ok("filter", format!("`documents.filter` leaves out {out} of the first {documents}")))
+        }
     }
 }
 
@@ -127,22 +126,22 @@ fn check_readiness(at: &str, readiness: &Readiness) -> Check {
         Existence::There => {}
         Existence::Absent { .. } => {
             let text = format!("{at} doesn't exist, on {server}, which is allowed (`--allow-empty`)");
-            return Check::warning("store", &text);
+            return Check::warning("store", text);
         }
         Existence::Unknown(reason) => {
             let text = format!(
                 "{} in {at}, writable, {server}; the store doesn't let us list the collections ({reason})",
                 shown::count(*documents, "document")
             );
-            return Check::warning("store", &text);
+            return Check::warning("store", text);
         }
     }
     let text = format!("{} in {at}, writable, {server}", shown::count(*documents, "document"));
     if *documents == 0 {
         let hint = "a pass finds nothing to do: is this the collection that you meant?";
-        return Check::warning("store", &format!("{text}\nhint: {hint}"));
+        return Check::warning("store", text).hint(hint);
     }
-    Check::ok("store", &text)
+    Check::ok("store", text)
 }
 
 /// What the collection's validator would refuse.
@@ -154,7 +153,7 @@ fn check_trial(trial: &Trial, mapping: &Mapping) -> Vec<Check> {
     if trial.refused.is_empty() {
         let text =
             format!("it lets us write what a pass writes, tried on {}", shown::count(tried, "document"));
-        return vec![Check::ok("validator", &text)];
+        return vec![Check::ok("validator", text)];
     }
     let check = |TrialRefusal { part, documents }: &TrialRefusal| {
         let (what, hint) = match part {
@@ -179,14 +178,15 @@ fn check_trial(trial: &Trial, mapping: &Mapping) -> Vec<Check> {
             ),
         };
         let text = format!(
-            "the collection's validator refuses {what}: tried on {}, refused in {documents}\nhint: {hint}",
+            "the collection's validator refuses {what}: tried on {}, refused in {documents}",
             shown::count(tried, "document")
         );
-        if *documents == tried {
-            Check::failed("validator", Exit::Usage, &text)
+        let check = if *documents == tried {
+            Check::failed("validator", Exit::Usage, text)
         } else {
-            Check::warning("validator", &text)
-        }
+            Check::warning("validator", text)
+        };
+        check.hint(hint)
     };
     trial.refused.iter().map(check).collect()
 }
@@ -197,22 +197,28 @@ fn check_identity(config: &Config, here: &Identity) -> Option<Check> {
     if let Ok(Some(other)) = Journal::look_for_other_store(&config.state_dir, here) {
         return Some(Check::error("store", PassError::other_store(&config.state_dir, other, here)));
     }
-    let text = "the server doesn't tell the collection's UUID, so a copy of this database can't be told apart from it\n\
-                hint: the role `readWrite` on the database lets us ask (`listCollections`); where the server has no UUIDs, \
-                never point this `state_dir` at a copy";
-    (here.mark == Mark::Untold).then(|| Check::warning("store", text))
+    (here.mark == Mark::Untold).then(|| {
+        Check::warning(
+            "store",
+            "the server doesn't tell the collection's UUID, so a copy of this database can't be told apart from it",
+        )
+        .hint(
+            "the role `readWrite` on the database lets us ask (`listCollections`); where the server has no UUIDs, never \
+             point this `state_dir` at a copy",
+        )
+    })
 }
 
 fn check_index(index: &IndexState) -> Option<Check> {
     match index {
         IndexState::Ready => None,
-        IndexState::Missing { reason, command } => Some(Check::warning(
-            "due index",
-            &format!(
-                "missing, and this user may not create it ({reason}): every pass reads the whole collection\n\
-                 hint: ask a person who may create indexes to run in `mongosh`: {command}"
-            ),
-        )),
+        IndexState::Missing { reason, command } => Some(
+            Check::warning(
+                "due index",
+                format!("missing, and this user may not create it ({reason}): every pass reads the whole collection"),
+            )
+            .hint(format!("ask a person who may create indexes to run in `mongosh`: {command}")),
+        ),
     }
 }
 
@@ -258,41 +264,35 @@ impl Sample {
             self.due,
             listed(&self.states)
         );
-        let mut checks = vec![Check::ok(name, &text)];
+        let mut checks = vec![Check::ok(name, text)];
         let missing = self.malformed.get(Malformed::Missing.code()).copied().unwrap_or_default();
         if missing == self.documents {
-            let text = format!(
-                "none of them has the field `{}`\nhint: `documents.refresh_token` names the field that holds the \
-                 refresh token; dots lead into sub-documents",
-                mapping.refresh_token
-            );
-            checks.push(Check::failed(name, Exit::Usage, &text));
+            let text = format!("none of them has the field `{}`", mapping.refresh_token);
+            checks.push(Check::failed(name, Exit::Usage, text).hint(
+                "`documents.refresh_token` names the field that holds the refresh token; dots lead into sub-documents",
+            ));
         } else if !self.malformed.is_empty() {
             let text = format!(
-                "{} of them hold no refresh token that can be sent ({}); a pass marks them `malformed`, and sends nothing\nhint: \
-                 `evergrant tokens list --state {}` names them",
+                "{} of them hold no refresh token that can be sent ({}); a pass marks them `malformed`, and sends nothing",
                 self.malformed.values().sum::<u64>(),
-                listed(&self.malformed),
-                State::Malformed.word()
+                listed(&self.malformed)
             );
-            checks.push(Check::warning(name, &text));
+            let list = format!("`evergrant tokens list --state {}` names them", State::Malformed.word());
+            checks.push(Check::warning(name, text).hint(list));
         }
         if self.usable > 0 && self.with_access_token == 0 {
-            let text = format!(
-                "none of them has the field `{}`; a pass would make it\nhint: is that where your application reads the \
-                 access token? `documents.access_token` names the field; dots lead into sub-documents",
-                mapping.access_token
-            );
-            checks.push(Check::warning(name, &text));
+            let text = format!("none of them has the field `{}`; a pass would make it", mapping.access_token);
+            checks.push(Check::warning(name, text).hint(
+                "is that where your application reads the access token? `documents.access_token` names the field; dots \
+                 lead into sub-documents",
+            ));
         }
         if self.with_subject == 0 {
             let fields: Vec<_> = mapping.subject.iter().map(|path| format!("`{path}`")).collect();
-            let text = format!(
-                "none of them has {}, so users are named by `_id`\nhint: set `documents.subject` to a field that \
-                 names the user",
-                fields.join(" or ")
+            let text = format!("none of them has {}, so users are named by `_id`", fields.join(" or "));
+            checks.push(
+                Check::warning(name, text).hint("set `documents.subject` to a field that names the user"),
             );
-            checks.push(Check::warning(name, &text));
         }
         checks
     }

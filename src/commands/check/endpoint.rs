@@ -2,7 +2,7 @@
 
 use super::finding::Check;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Chances, Config, drain_warning, words};
+use crate::config::{Chances, Config, Warning, drain_warning, words};
 use crate::exit::Exit;
 use crate::grant::Wire as _;
 use crate::grant::answer::{self, Class, Reading};
@@ -49,10 +49,14 @@ fn endpoint_name(provider: &Provider) -> String {
 }
 
 /// The warnings of the settings that aren't told with a provider.
-pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &String> {
-    let of_provider: Vec<_> =
-        config.providers.iter().map(|provider| Chances::warning_start(&provider.name)).collect();
-    config.warnings.iter().filter(move |warning| !of_provider.iter().any(|start| warning.starts_with(start)))
+pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &Warning> {
+    config.warnings.iter().filter(|warning| match warning {
+        Warning::FewPasses(_) | Warning::FewPassesOfOnce(_) | Warning::SlowRate { .. } => false,
+        Warning::ShortStop { .. }
+        | Warning::NoDatabases { .. }
+        | Warning::OnCommandLine { .. }
+        | Warning::OpenFile { .. } => true,
+    })
 }
 
 fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
@@ -60,12 +64,12 @@ fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
     match Chances::of(config, provider, now) {
         None => Check::ok(
             name,
-            "the life of a refresh token isn't known, so every scheduled pass refreshes every token\nhint: set \
-             `refresh_token_lifetime` if the provider documents it",
-        ),
+            "the life of a refresh token isn't known, so every scheduled pass refreshes every token",
+        )
+        .hint("set `refresh_token_lifetime` if the provider documents it"),
         Some(chances) => match chances.warning() {
-            Some(warning) => Check::warning(name, &warning),
-            None => Check::ok(name, &chances.explained()),
+            Some(warning) => Check::warned(name, &warning),
+            None => Check::ok(name, chances.explained()),
         },
     }
 }
@@ -74,18 +78,18 @@ fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -
     let name = format!("{}: rate", provider.name);
     let warning = drain_warning(documents, provider, &config.schedule, config.renew_after, now);
     if let Some(warning) = warning {
-        return Check::warning(name, &warning);
+        return Check::warned(name, &warning);
     }
     let in_flight = provider.profile.concurrency;
     match provider.profile.rate {
         Some(rate) => Check::ok(
             name,
-            &format!(
+            format!(
                 "a pass over all documents ({documents}) takes {} at {rate}, {in_flight} in flight at most",
                 words(rate.time_for(documents))
             ),
         ),
-        None => Check::ok(name, &format!("no limit, {in_flight} in flight at most")),
+        None => Check::ok(name, format!("no limit, {in_flight} in flight at most")),
     }
 }
 
@@ -93,7 +97,7 @@ fn check_reach(provider: &Provider, reach: &Reach) -> Check {
     let (name, url) = (endpoint_name(provider), &provider.token_url);
     let (cause, detail) = match reach {
         Reach::Answered(status) => {
-            return Check::ok(name, &format!("{url} answers (HTTP {status} to a request without a grant)"));
+            return Check::ok(name, format!("{url} answers (HTTP {status} to a request without a grant)"));
         }
         Reach::NotReached { cause, detail } => (*cause, detail),
     };
@@ -108,7 +112,7 @@ fn check_reach(provider: &Provider, reach: &Reach) -> Check {
         }
         _ => "is the port in `token_url` right, and does a firewall let this machine out? No proxy is used",
     };
-    Check::failed(name, Exit::Usage, &format!("{url} can't be reached ({cause}): {detail}\nhint: {hint}"))
+    Check::failed(name, Exit::Usage, format!("{url} can't be reached ({cause}): {detail}")).hint(hint)
 }
 
 fn check_client(provider: &Provider, reading: &Reading) -> Check {
@@ -116,12 +120,12 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
     let Reading { class, code, http_status, settles: _ } = reading;
     let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
     let unclear = |what: &str| {
-        Check::warning(name.clone(), &format!("not known: {what} ({code}{status})\nhint: try again later"))
+        Check::warning(name.clone(), format!("not known: {what} ({code}{status})")).hint("try again later")
     };
     match class {
         Class::Refused | Class::Suspected => Check::ok(
             name,
-            &format!("the provider knows it: only the made-up refresh token was refused ({code}{status})"),
+            format!("the provider knows it: only the made-up refresh token was refused ({code}{status})"),
         ),
         Class::ClientRejected => {
             let trouble = Trouble::ClientRejected {
@@ -129,24 +133,22 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
                 code: code.clone(),
                 http_status: *http_status,
             };
-            Check::failed(name, Exit::ClientRejected, &trouble.to_string())
+            Check::failed_by(name, Exit::ClientRejected, &trouble)
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
         Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list"),
         Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
-        Class::Ambiguous | Class::Unreadable => Check::warning(
-            name,
-            &format!(
-                "not known: this is no answer of a token endpoint ({code}{status})\nhint: is `token_url` right, and \
-                 does no proxy stand between it and this machine? `curl -d grant_type=refresh_token {}` shows what answers",
-                provider.token_url
-            ),
-        ),
-        Class::Granted(_) => Check::warning(
-            name,
-            "the provider granted a made-up refresh token\nhint: the server at `token_url` does not check tokens; is it the right one?",
-        ),
+        Class::Ambiguous | Class::Unreadable => {
+            Check::warning(name, format!("not known: this is no answer of a token endpoint ({code}{status})"))
+                .hint(format!(
+                    "is `token_url` right, and does no proxy stand between it and this machine? `curl -d \
+             grant_type=refresh_token {}` shows what answers",
+                    provider.token_url
+                ))
+        }
+        Class::Granted(_) => Check::warning(name, "the provider granted a made-up refresh token")
+            .hint("the server at `token_url` does not check tokens; is it the right one?"),
     }
 }
 
@@ -202,7 +204,7 @@ mod tests {
         let check = chances(&short.providers[0], &short, now());
         assert_eq!(check.status, Status::Warning);
         assert!(check.detail.contains("meets only 1 scheduled pass before it expires"), "{check:?}");
-        assert!(!other_warnings(&short).any(|warning| warning.contains("before it expires")));
+        assert!(!other_warnings(&short).any(|warning| warning.to_string().contains("before it expires")));
         let unknown = config(&[("refresh_token_lifetime", "unknown")]);
         assert!(chances(&unknown.providers[0], &unknown, now()).hint.is_some());
     }

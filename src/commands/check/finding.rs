@@ -1,8 +1,11 @@
 //! What one check found, and how all of them are shown.
 
 use crate::commands::CommandError;
+use crate::config::Warning;
 use crate::exit::Exit;
+use crate::failure::{Advice, error_chain};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// How a check ended.
@@ -41,33 +44,44 @@ pub struct CheckReport {
 }
 
 impl Check {
-    pub(super) fn new(name: impl Into<String>, status: Status, text: &str) -> Self {
-        let (detail, hint) = match text.split_once("\nhint: ") {
-            Some((detail, hint)) => (detail.to_owned(), Some(hint.to_owned())),
-            None => (text.to_owned(), None),
-        };
-        Self { name: name.into(), status, detail, hint, exit: Exit::Well }
+    fn new(name: impl Into<String>, status: Status, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), status, detail: detail.into(), hint: None, exit: Exit::Well }
     }
 
-    /// All is well; `text` may end with a line `hint: …`, as everywhere here.
-    pub(super) fn ok(name: impl Into<String>, text: &str) -> Self {
-        Self::new(name, Status::Ok, text)
+    /// All is well.
+    pub(super) fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, detail)
     }
 
     /// Something isn't as it should be.
-    pub(super) fn warning(name: impl Into<String>, text: &str) -> Self {
-        Self::new(name, Status::Warning, text)
+    pub(super) fn warning(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Warning, detail)
     }
 
     /// A pass wouldn't work.
-    pub(super) fn failed(name: impl Into<String>, exit: Exit, text: &str) -> Self {
-        Self { exit, ..Self::new(name, Status::Failed, text) }
+    pub(super) fn failed(name: impl Into<String>, exit: Exit, detail: impl Into<String>) -> Self {
+        Self { exit, ..Self::new(name, Status::Failed, detail) }
+    }
+
+    /// The same with what to do about it.
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Something that a pass would warn of.
+    pub(super) fn warned(name: impl Into<String>, warning: &Warning) -> Self {
+        Self { hint: warning.hint().map(Cow::into_owned), ..Self::warning(name, warning.to_string()) }
     }
 
     /// An error that a pass would meet.
     pub(super) fn error(name: impl Into<String>, error: impl Into<CommandError>) -> Self {
         let error = error.into();
-        Self::failed(name, error.exit(), &error.text())
+        Self::failed_by(name, error.exit(), &error)
+    }
+
+    /// What a pass would end with.
+    pub(super) fn failed_by(name: impl Into<String>, exit: Exit, error: &impl Advice) -> Self {
+        Self { hint: error.hint().map(Cow::into_owned), ..Self::failed(name, exit, error_chain(error)) }
     }
 }
 
@@ -128,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_most_urgent_failure_decides_the_exit_code_and_warnings_do_not() {
-        let mut report = CheckReport { checks: vec![Check::warning("a", "w\nhint: h")] };
+        let mut report = CheckReport { checks: vec![Check::warning("a", "w").hint("h")] };
         assert_eq!(report.exit(), Exit::Well);
         assert_eq!(report.checks[0].hint.as_deref(), Some("h"));
         report.checks.push(Check::failed("b", Exit::ClientRejected, "b"));
@@ -148,7 +162,7 @@ mod tests {
         let report = CheckReport {
             checks: vec![
                 Check::ok("settings", "from evergrant.toml"),
-                Check::warning("the due index", "it is missing\nhint: run:\ndb.createIndex()"),
+                Check::warning("the due index", "it is missing").hint("run:\ndb.createIndex()"),
                 Check::failed("store", Exit::Unavailable, "first\nsecond"),
             ],
         };

@@ -70,18 +70,17 @@ fn check_without(
         _ => format!("write a configured provider's name into that field (one of {})", quoted(configured)),
     };
     if count >= documents {
-        let text = format!(
-            "no document has the field `{field}`, so a pass sends nothing\nhint: is the name in `documents.provider` right? \
-             With one provider only, remove that setting. Or, {hint}"
-        );
-        return Some(Check::failed(NAME, Exit::Usage, &text));
+        let text = format!("no document has the field `{field}`, so a pass sends nothing");
+        return Some(Check::failed(NAME, Exit::Usage, text).hint(format!(
+            "is the name in `documents.provider` right? With one provider only, remove that setting. Or, {hint}"
+        )));
     }
     let have = if count == 1 { "has" } else { "have" };
     let text = format!(
-        "{} {have} no provider in `{field}`; a pass sends nothing for them\nhint: {hint}",
+        "{} {have} no provider in `{field}`; a pass sends nothing for them",
         shown::count(count, "document")
     );
-    Some(Check::warning(NAME, &text))
+    Some(Check::warning(NAME, text).hint(hint))
 }
 
 fn check_other(
@@ -112,17 +111,18 @@ fn check_other(
         )
     });
     let text = format!(
-        "{} not configured in `{field}`: {}{more}; a pass sends nothing for them\nhint: configure each as \
-         `[providers.NAME]`, or correct the field{}",
+        "{} not configured in `{field}`: {}{more}; a pass sends nothing for them",
         if strangers.other == 1 {
             "1 document names a provider that is".to_owned()
         } else {
             format!("{} documents name providers that are", strangers.other)
         },
-        names.join(", "),
-        slip.unwrap_or_default()
+        names.join(", ")
     );
-    Some(Check::warning(NAME, &text))
+    Some(Check::warning(NAME, text).hint(format!(
+        "configure each as `[providers.NAME]`, or correct the field{}",
+        slip.unwrap_or_default()
+    )))
 }
 
 fn quoted(names: &[String]) -> String {
@@ -142,9 +142,10 @@ fn check_ttl(index: &TtlIndex, mapping: &Mapping, shell: Option<&str>) -> Check 
     let command = shell.map_or_else(String::new, |shell| format!(": {shell}.dropIndex({})", json!(name)));
     let text = format!(
         "the TTL index `{name}` deletes a document {when}{by_us}; its refresh token goes with it, and the login is \
-         lost\nhint: if the documents should stay, drop the index in `mongosh`{command}"
+         lost"
     );
-    Check::warning("TTL index", &text)
+    Check::warning("TTL index", text)
+        .hint(format!("if the documents should stay, drop the index in `mongosh`{command}"))
 }
 
 #[cfg(test)]

@@ -38,18 +38,18 @@ fn check_directory(directory: &Path, floor_bytes: u64) -> Result<Vec<Check>, Jou
         .map_err(|errno| refused(action, io::Error::from(errno)))?;
     check_free_space(place, floor_bytes)?;
     let mut checks = vec![if place == directory {
-        Check::ok(name, &format!("{shown}, writable, more than {} MiB free", floor_bytes >> 20))
+        Check::ok(name, format!("{shown}, writable, more than {} MiB free", floor_bytes >> 20))
     } else {
-        Check::ok(name, &format!("{shown} isn't there yet; the first start makes it"))
+        Check::ok(name, format!("{shown} isn't there yet; the first start makes it"))
     }];
     if place == directory && metadata.permissions().mode() & 0o077 != 0 {
-        checks.push(Check::warning(
-            name,
-            &format!(
-                "other users of this machine can read {shown}, which holds pairs until they are written back\n\
-                 hint: chmod 700 {shown}"
-            ),
-        ));
+        checks.push(
+            Check::warning(
+                name,
+                format!("other users of this machine can read {shown}, which holds pairs until they are written back"),
+            )
+            .hint(format!("chmod 700 {shown}")),
+        );
     }
     Ok(checks)
 }
@@ -59,14 +59,15 @@ fn check_journal(list: &journal::JournalList) -> Check {
     let open = list.entries.len() as u64;
     if !list.damaged.is_empty() {
         let text = format!(
-            "{held}{} and {} that can't be read\nhint: they do not disturb the other entries; `evergrant journal list` names them",
+            "{held}{} and {} that can't be read",
             shown::entries(open),
             shown::entries(list.damaged.len() as u64)
         );
-        return Check::warning("journal", &text);
+        return Check::warning("journal", text)
+            .hint("they do not disturb the other entries; `evergrant journal list` names them");
     }
     if open == 0 {
-        return Check::ok("journal", &format!("{held}nothing is on its way"));
+        return Check::ok("journal", format!("{held}nothing is on its way"));
     }
     let states = journal::by_state(list.entries.iter().map(|entry| entry.state));
     let words: Vec<_> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
@@ -75,14 +76,11 @@ fn check_journal(list: &journal::JournalList) -> Check {
     if list.held_by.is_none() && left_behind {
         let hint = "the next start settles what an earlier process left, before anything else; \
                     `evergrant journal list` shows it";
-        Check::warning("journal", &format!("{text}\nhint: {hint}"))
+        Check::warning("journal", text).hint(hint)
     } else if states.contains_key(&EntryState::Orphan) {
-        Check::warning(
-            "journal",
-            &format!("{text}\nhint: `evergrant journal list --orphans` says what to do with them"),
-        )
+        Check::warning("journal", text).hint("`evergrant journal list --orphans` says what to do with them")
     } else {
-        Check::ok("journal", &text)
+        Check::ok("journal", text)
     }
 }
 

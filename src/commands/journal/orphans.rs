@@ -27,17 +27,9 @@ pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Ex
     let pass = run::pass_over_what_is_there(&config, surroundings).await?;
     let applied = pass.apply(id).await;
     pass.journal.close().await;
-    let applied = applied.map_err(by_hand)?;
+    let applied = applied?;
     surroundings.print(&applied_text(&applied), &applied)?;
     Ok(Exit::Well)
-}
-
-/// What a person did to an entry by hand, and couldn't.
-pub(super) fn by_hand(error: ApplyError) -> CommandError {
-    match error {
-        ApplyError::Pass(error) => CommandError::Pass(error),
-        error => CommandError::Usage(error.to_string()),
-    }
 }
 
 /// Gives up a parked pair, or an answer that nobody could read, once a person has said so twice.
@@ -48,11 +40,10 @@ pub(super) async fn discard(
 ) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;
     let journal = open_journal(&config, surroundings).await?;
-    let refused = |error: ApplyError| CommandError::Usage(error.to_string());
     let entry = match journal.entry(id).await? {
-        None => return Err(refused(ApplyError::NotThere(id))),
+        None => return Err(ApplyError::NotThere(id).into()),
         Some(Err(damaged)) if yes => return give_up_damaged(journal, damaged, surroundings).await,
-        Some(Err(damaged)) => return Err(refused(ApplyError::Damaged(damaged))),
+        Some(Err(damaged)) => return Err(ApplyError::Damaged(damaged).into()),
         Some(Ok(entry)) => ListedEntry::new(entry, surroundings.clock.now()),
     };
     match entry.state {
@@ -60,8 +51,8 @@ pub(super) async fn discard(
         // One that was cut, or tried again: nobody asks for it any more once its document has moved on.
         EntryState::Unsettled if entry.has_answer => {}
         EntryState::Answer if !is_configured(&entry.provider, surroundings) => {}
-        EntryState::Answer => return Err(refused(ApplyError::Answer(id))),
-        state => return Err(refused(ApplyError::NotParked { id, state })),
+        EntryState::Answer => return Err(ApplyError::Answer(id).into()),
+        state => return Err(ApplyError::NotParked { id, state }.into()),
     }
     if !yes {
         confirm(&entry, surroundings)?;
@@ -97,10 +88,10 @@ async fn give_up_damaged(
 fn confirm(entry: &ListedEntry, surroundings: &Surroundings) -> Result<(), CommandError> {
     let ListedEntry { id, subject, provider, .. } = entry;
     if !io::stdin().is_terminal() {
-        return Err(CommandError::Usage(format!(
-            "the answer in entry {id}, for `{subject}` from `{provider}`, would be deleted for good\n\
-             hint: confirm with `--yes`, or run it at a terminal"
-        )));
+        return Err(CommandError::usage(
+            format!("the answer in entry {id}, for `{subject}` from `{provider}`, would be deleted for good"),
+            "confirm with `--yes`, or run it at a terminal",
+        ));
     }
     let ask = || {
         let mut talk = io::stderr().lock();
@@ -117,9 +108,10 @@ fn confirm(entry: &ListedEntry, surroundings: &Surroundings) -> Result<(), Comma
     if typed.map_err(CommandError::io("ask"))?.trim() == id.to_string() {
         return Ok(());
     }
-    Err(CommandError::Usage(format!(
-        "that isn't {id}: nothing was discarded\nhint: `evergrant journal list` shows the entries"
-    )))
+    Err(CommandError::usage(
+        format!("that isn't {id}: nothing was discarded"),
+        "`evergrant journal list` shows the entries",
+    ))
 }
 
 fn applied_text(applied: &Applied) -> String {

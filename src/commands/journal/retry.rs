@@ -33,7 +33,7 @@ pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Resul
         let text: Vec<_> = retried.iter().map(retried_text).collect();
         surroundings.print(&text.join("\n"), &RetriedList { retried })?;
     }
-    failed.map_or(Ok(Exit::Well), |error| Err(super::orphans::by_hand(error)))
+    failed.map_or(Ok(Exit::Well), |error| Err(error.into()))
 }
 
 fn retried_text(retried: &Retried) -> String {

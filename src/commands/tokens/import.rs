@@ -5,7 +5,7 @@ use crate::cli::InputFormat;
 use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::pass::error_chain;
+use crate::failure::error_chain;
 use crate::store::Store as _;
 use crate::store::import::{ImportError, ImportFormat, malformed, read_documents};
 use crate::store::mapping::Mapping;
@@ -131,11 +131,12 @@ fn open(file: &Path, shown: &str) -> Result<File, CommandError> {
     match opened {
         Ok((false, open)) => Ok(open),
         Ok((true, _)) => {
-            Err(CommandError::Usage(format!("`{shown}` is a directory\nhint: name a file, or `-` for stdin")))
+            Err(CommandError::usage(format!("`{shown}` is a directory"), "name a file, or `-` for stdin"))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CommandError::Usage(format!(
-            "there is no file `{shown}`\nhint: name a file of JSON or CSV, or `-` for stdin"
-        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CommandError::usage(
+            format!("there is no file `{shown}`"),
+            "name a file of JSON or CSV, or `-` for stdin",
+        )),
         Err(error) => Err(CommandError::io(format!("read `{shown}`"))(error)),
     }
 }
@@ -236,7 +237,7 @@ fn unreadable(shown: &str, error: &ImportError, summary: &ImportSummary) -> Comm
             shown::count(summary.generated_ids, "document")
         ),
     };
-    CommandError::Usage(format!("`{shown}`, {}; {before}\nhint: {hint}", error_chain(error)))
+    CommandError::usage(format!("`{shown}`, {}; {before}", error_chain(error)), hint)
 }
 
 fn all(summary: &ImportSummary) -> u64 {
@@ -332,6 +333,7 @@ impl From<InputFormat> for ImportFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::told;
 
     async fn chunks(text: &'static str) -> Vec<Chunk> {
         let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
@@ -361,7 +363,7 @@ mod tests {
         let error = unreadable("users.json", &end.unwrap(), &summary);
         assert_eq!(error.exit(), Exit::Usage);
         assert_eq!(
-            error.text(),
+            told(&error),
             "`users.json`, line 3: this is not JSON, at column 8; expected a JSON object; 2 documents before it were \
              imported\nhint: correct it, and leave out what comes before it: 1 document had no `_id`, and would be \
              there twice"

@@ -99,10 +99,9 @@ fn check_provider(args: &ListArgs, config: &Config) -> Result<(), CommandError> 
     if args.provider.is_none() || config.store.mapping.provider.is_some() {
         return Ok(());
     }
-    Err(CommandError::Usage(
-        "`--provider` chooses by the documents' provider field, and no field is mapped\nhint: leave `--provider` out, \
-         or set `documents.provider`"
-            .to_owned(),
+    Err(CommandError::usage(
+        "`--provider` chooses by the documents' provider field, and no field is mapped",
+        "leave `--provider` out, or set `documents.provider`",
     ))
 }
 
@@ -170,8 +169,7 @@ impl Writer {
 }
 
 fn json(value: &impl Serialize) -> Result<String, CommandError> {
-    serde_json::to_string(value)
-        .map_err(|error| CommandError::Internal(format!("a document can't be written as JSON: {error}")))
+    serde_json::to_string(value).map_err(|source| CommandError::NoJson { what: "a document", source })
 }
 
 impl Totals {

@@ -10,6 +10,7 @@ use crate::commands::journal::{self, ListedEntry};
 use crate::commands::{CommandError, Surroundings, connect};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::failure::error_chain;
 use crate::store::{Store, StoreError, ids_shown_as};
 use crate::token::{State, TokenDocument};
 use serde::Serialize;
@@ -120,7 +121,7 @@ async fn look_into_journal(config: &Config, now: Timestamp) -> (JournalSeen, Vec
             (JournalSeen { state_dir, exists, held_by, problem: None, damaged }, entries)
         }
         Err(error) => {
-            let problem = Some(error.text().lines().next().unwrap_or_default().to_owned());
+            let problem = Some(error_chain(&error));
             (JournalSeen { state_dir, exists: true, problem, ..JournalSeen::default() }, Vec::new())
         }
     }
@@ -135,12 +136,14 @@ fn nobody(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) -> Com
         1 => "; the journal holds 1 entry of it (`evergrant journal list`)".to_owned(),
         many => format!("; the journal holds {many} entries of it (`evergrant journal list`)"),
     };
-    CommandError::Usage(format!(
-        "no document has the subject or the `_id` `{user}` in {at}{kept}\nhint: subjects are compared exactly, capital \
-         letters too, with the fields {}; `documents.subject` names other fields, and `evergrant tokens list` shows \
-         every subject",
-        fields.join(" and ")
-    ))
+    CommandError::usage(
+        format!("no document has the subject or the `_id` `{user}` in {at}{kept}"),
+        format!(
+            "subjects are compared exactly, capital letters too, with the fields {}; `documents.subject` names other \
+             fields, and `evergrant tokens list` shows every subject",
+            fields.join(" and ")
+        ),
+    )
 }
 
 impl ShownDocument {

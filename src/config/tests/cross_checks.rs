@@ -78,9 +78,9 @@ fn contradictions_are_refused_with_both_values() {
 #[test]
 fn what_is_risky_is_warned_of_with_the_arithmetic() {
     // The four lines: a weekly pass meets each token once, and the service has 56 hours to try again.
-    assert_eq!(Setup::minimal().load().warnings, Vec::<String>::new());
+    assert_eq!(Setup::minimal().warned(), Vec::<String>::new());
     // 11 d leave 8 h 0 min after the weekly pass: an outage of a night would cost logins.
-    let warnings = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "11d").load().warnings;
+    let warnings = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "11d").warned();
     let [chances] = &warnings[..] else { panic!("{warnings:?}") };
     assert_tells(
         chances,
@@ -94,22 +94,22 @@ fn what_is_risky_is_warned_of_with_the_arithmetic() {
         ],
     );
     // Nor is a service with a first wait of a day able to try again in time.
-    let slow = Setup::minimal().variable("EVERGRANT_RETRY_AFTER_FAILURE", "24h").load().warnings;
+    let slow = Setup::minimal().variable("EVERGRANT_RETRY_AFTER_FAILURE", "24h").warned();
     assert!(slow.is_empty(), "it tries again once, after 30 h at the latest: {slow:?}");
     let calm = Setup::minimal().variable("EVERGRANT_SCHEDULE", "0 3 * * *");
-    assert_eq!(calm.load().warnings, Vec::<String>::new());
-    let hasty = calm.variable("EVERGRANT_STOP_GRACE", "60s").load().warnings;
+    assert_eq!(calm.warned(), Vec::<String>::new());
+    let hasty = calm.variable("EVERGRANT_STOP_GRACE", "60s").warned();
     assert_tells(
         &hasty.join("\n"),
         &["`stop_grace = \"60s\"`", "`request_timeout = \"1min\"`", "1min 5s or more"],
     );
-    let unknown = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "unknown").load();
-    assert_eq!(unknown.warnings, Vec::<String>::new(), "every wake finds every token due");
+    let unknown = Setup::minimal().variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "unknown").warned();
+    assert_eq!(unknown, Vec::<String>::new(), "every wake finds every token due");
     let sqlite = Setup::minimal()
         .variable("EVERGRANT_STORE_URL", "sqlite:tokens.db")
         .variable("EVERGRANT_STORE_DATABASE", "app")
-        .load();
-    assert_tells(&sqlite.warnings.join("\n"), &["`store.database = \"app\"`", "SQLite"]);
+        .warned();
+    assert_tells(&sqlite.join("\n"), &["`store.database = \"app\"`", "SQLite"]);
 }
 
 #[test]
@@ -117,7 +117,10 @@ fn run_once_is_told_that_it_does_not_try_again() {
     let warning = |setup: &Setup| {
         let config = setup.load();
         let now = "2026-11-21T06:00:00Z".parse().unwrap();
-        Chances::of(&config, &config.providers[0], now).unwrap().warning_for_once()
+        Chances::of(&config, &config.providers[0], now)
+            .unwrap()
+            .warning_for_once()
+            .map(|warning| told(&warning))
     };
     let weekly = warning(&Setup::minimal()).unwrap();
     assert_tells(
@@ -138,6 +141,7 @@ fn a_rate_that_cannot_drain_the_collection_is_warned_of() {
         let config = setup.load();
         let now = "2026-11-21T06:00:00Z".parse().unwrap();
         drain_warning(documents, &config.providers[0], &config.schedule, config.renew_after, now)
+            .map(|warning| told(&warning))
     };
     // 9 d 8 h less 7 d are 56 h; 400 a minute are 24,000 an hour.
     assert_eq!(warning(&setup, 1_344_000), None);

@@ -118,26 +118,22 @@ fn a_settings_file_with_a_secret_that_everybody_may_read_is_warned_of() {
         let path = setup.path(name);
         for (mode, warned) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let warnings = setup.load().warnings;
+            let warnings = setup.warned();
             let expected = format!("can read `{}`, which holds {held}\nhint: chmod 600 ", path.display());
             let found = warnings.iter().any(|warning| warning.contains(&expected));
             assert_eq!(found, warned, "{mode:o}: {warnings:?}");
             assert!(!warnings.iter().any(|warning| warning.contains(CANARY)));
         }
     }
-    let without = Setup::minimal().file("rate = \"1/s\"").load();
-    assert!(!without.warnings.iter().any(|warning| warning.contains("chmod")), "it holds no secret");
+    let without = Setup::minimal().file("rate = \"1/s\"").warned();
+    assert!(!without.iter().any(|warning| warning.contains("chmod")), "it holds no secret");
 }
 
 #[test]
 fn a_secret_on_the_command_line_is_warned_of() {
-    let config = Setup::minimal().flag("client_secret", CANARY).load();
-    assert!(
-        config.warnings.iter().any(|warning| warning.contains("on the command line")),
-        "{:?}",
-        config.warnings
-    );
-    assert!(!config.warnings.iter().any(|warning| warning.contains(CANARY)));
+    let warnings = Setup::minimal().flag("client_secret", CANARY).warned();
+    assert!(warnings.iter().any(|warning| warning.contains("on the command line")), "{warnings:?}");
+    assert!(!warnings.iter().any(|warning| warning.contains(CANARY)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The file itself: what stands in it, in the clear or not, and what it bears.
 
 use crate::clock::Clock;
+use crate::failure::Advice as _;
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
 use crate::journal::{
@@ -130,7 +131,7 @@ async fn without_the_right_key_it_refuses_to_start_and_changes_nothing() {
     ] {
         let error = open(directory.path(), settings).unwrap_err();
         assert!(matches!(&error, JournalError::Sealed { problem, .. } if *problem == expected), "{error:?}");
-        assert!(error.to_string().contains(setting), "{error}");
+        assert!(error.hint().unwrap().contains(setting), "{error}");
     }
     let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
     assert_eq!(bodies(&journal).await, [true, true]);

@@ -17,15 +17,21 @@ use tracing::debug;
 pub(super) struct Cause {
     text: String,
     hint: Option<&'static str>,
+    /// The server's code, where one is the cause.
+    code: Option<i32>,
 }
 
 impl Cause {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), hint: None }
+        Self { text: text.into(), hint: None, code: None }
     }
 
     pub(super) fn hinted(text: impl Into<String>, hint: &'static str) -> Self {
-        Self { text: text.into(), hint: Some(hint) }
+        Self { text: text.into(), hint: Some(hint), code: None }
+    }
+
+    fn of_code(code: i32) -> Self {
+        Self { text: code_name(code), hint: None, code: Some(code) }
     }
 
     pub(super) const fn hint(&self) -> Option<&'static str> {
@@ -33,11 +39,15 @@ impl Cause {
     }
 }
 
-/// What a person may do about a store that is not available, when its error is one of ours and says so.
+/// What a person may do about a store that is not available and doesn't say why.
+const UNAVAILABLE_HINT: &str =
+    "does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where";
+
+/// What a person may do about a store that is not available, when its error is one of ours.
 pub(in crate::store) fn hint_of(
     error: &(dyn std::error::Error + Send + Sync + 'static),
 ) -> Option<&'static str> {
-    error.downcast_ref::<Cause>().and_then(Cause::hint)
+    error.downcast_ref::<Cause>().map(|cause| cause.hint().unwrap_or(UNAVAILABLE_HINT))
 }
 
 /// The codes (`error_codes.yml` of the server) that we meet: number, name, and whether the same call may go well later.
@@ -169,9 +179,9 @@ const AUTHENTICATION_HINT: &str = "look at the user name, the password and `auth
 const UNKNOWN_HINT: &str = "look up the code in the MongoDB manual, under \"Error Codes\"";
 
 fn from_code(at: &str, action: &'static str, code: i32, labelled: bool) -> StoreError {
-    let cause = code_name(code);
+    let cause = Cause::of_code(code);
     if labelled || may_go_well_later(code) {
-        return unavailable(at, action, cause);
+        return away(at, action, cause);
     }
     let hint = match code {
         13 => "give the database user the role `readWrite` on the database of the collection",
@@ -180,7 +190,7 @@ fn from_code(at: &str, action: &'static str, code: i32, labelled: bool) -> Store
         166 => "name a collection: a view can't be written",
         _ => UNKNOWN_HINT,
     };
-    denied(at, action, hint, cause)
+    refused(at, action, hint, cause)
 }
 
 fn unavailable(at: &str, action: &'static str, cause: String) -> StoreError {
@@ -192,18 +202,17 @@ fn away(at: &str, action: &'static str, cause: Cause) -> StoreError {
 }
 
 pub(super) fn denied(at: &str, action: &'static str, hint: &str, cause: String) -> StoreError {
-    StoreError::Denied {
-        at: at.to_owned(),
-        action,
-        hint: hint.to_owned(),
-        source: Box::new(Cause::new(cause)),
-    }
+    refused(at, action, hint, Cause::new(cause))
+}
+
+fn refused(at: &str, action: &'static str, hint: &str, cause: Cause) -> StoreError {
+    StoreError::Denied { at: at.to_owned(), action, hint: hint.to_owned(), source: Box::new(cause) }
 }
 
 /// The server's code behind an error that [`sort`] made of a command that failed with it.
 pub(super) fn is_code(error: &StoreError, code: i32) -> bool {
-    use std::error::Error as _;
-    error.source().is_some_and(|source| source.to_string() == code_name(code))
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Cause>());
+    cause.is_some_and(|cause| cause.code == Some(code))
 }
 
 /// Reads the reply to an `update` command: what matched, and what the server refuses for good.

@@ -2,7 +2,8 @@
 
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
-use evergrant::pass::{PassError, PassRequest, Stop, error_chain};
+use evergrant::failure::told;
+use evergrant::pass::{PassError, PassRequest, Stop};
 use evergrant::provider::ClientSecret;
 use evergrant::report::Report;
 use serde_json::json;
@@ -138,7 +139,7 @@ async fn look(rehearsal: &Rehearsal, seen: &mut String) {
         }
         Err(error) => {
             assert!(matches!(error, PassError::Store(_)), "{error}");
-            write!(seen, "{error} {error:?} {}", error_chain(&error)).unwrap();
+            write!(seen, "{error} {error:?} {}", told(&error)).unwrap();
         }
     }
     for entry in pass.journal.entries().await.unwrap() {

@@ -94,16 +94,18 @@ async fn in_the_background<T: Send + 'static>(
 ) -> Result<T, CommandError> {
     tokio::task::spawn_blocking(look)
         .await
-        .map_err(|panic| CommandError::Internal(format!("reading the journal panicked: {panic}")))?
+        .map_err(|source| CommandError::Panicked { what: "reading the journal", source })?
 }
 
 fn in_use(error: CommandError) -> CommandError {
     match error {
-        CommandError::Journal(JournalError::Held { directory, holder }) => CommandError::InUse(format!(
-            "`--overwrite` replaces pairs, and {holder} may have newer ones on their way: it uses the state directory \
-             {}\nhint: stop that process, import, and start it again; or import without `--overwrite`",
-            directory.display()
-        )),
+        CommandError::Journal(JournalError::Held { directory, holder }) => CommandError::InUse {
+            message: format!(
+                "`--overwrite` replaces pairs, and {holder} may have newer ones on their way: it uses the state directory {}",
+                directory.display()
+            ),
+            hint: "stop that process, import, and start it again; or import without `--overwrite`".to_owned(),
+        },
         error => error,
     }
 }
