@@ -34,7 +34,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
-pub use step::{Begun, Doubts, Ending, Intent, Permission};
+pub use step::{Begun, Doubts, Event, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -205,7 +205,7 @@ impl Journal {
     }
 
     /// Ends or changes rows, in one commit. Repeating it after a crash is harmless.
-    pub async fn end(&self, endings: Vec<(EntryId, Ending)>, at: Timestamp) -> Result<(), JournalError> {
+    pub async fn end(&self, endings: Vec<(EntryId, Event)>, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::End(endings, at, reply)).await
     }
 

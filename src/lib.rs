@@ -30,7 +30,7 @@ pub mod journal;
 
 pub mod grant;
 
-pub mod write_back;
+pub mod verdict;
 
 pub mod report;
 

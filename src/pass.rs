@@ -10,21 +10,19 @@
 mod after;
 mod before;
 mod clock_step;
-mod doubt;
 mod error;
 mod held;
 mod insist;
+mod landed;
 mod lane;
 mod left;
 mod look;
 mod orphans;
-mod plan;
 mod put_off;
 mod recover;
 mod redeem;
 mod release;
 mod retry;
-mod settle;
 mod sink;
 mod stop;
 mod strangers;
@@ -37,7 +35,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::grant::Connect;
-use crate::journal::{Begun, Journal, JournalError, process_name};
+use crate::journal::{Begun, EntryId, Event, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
@@ -46,7 +44,7 @@ use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
 use crate::store::{ProviderFilter, REFUSED_BY_VALIDATOR, Store, StoreError};
 use crate::token::{Subject, TokenId};
-use crate::write_back::DuePolicy;
+use crate::verdict::change::DuePolicy;
 use sink::Sink;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
@@ -61,6 +59,7 @@ use tracing::warn;
 
 pub use before::must_exist;
 pub use error::{PassError, error_chain};
+pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
@@ -202,6 +201,17 @@ impl Line {
     fn sent(&self) -> OneUnanswered {
         self.report.sent();
         self.stop.unanswered.one()
+    }
+
+    /// Ends or changes rows of the journal, in one commit.
+    async fn end_rows(&self, rows: Vec<(EntryId, Event)>) -> Result<(), JournalError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        reach(Point::BeforeEnd);
+        self.journal.end(rows, self.clock.now()).await?;
+        reach(Point::Ended);
+        Ok(())
     }
 
     fn cannot_keep(&self) {

@@ -1,7 +1,7 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
 use super::insist::STORE_PATIENCE;
-use super::plan::{Landed, Next, provider_name};
+use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
 use super::strangers::Strangers;
 use super::{Line, error_chain};
@@ -11,7 +11,8 @@ use crate::provider::Provider;
 use crate::report::{Named, Outcome, Trouble};
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{Code, Evidence, LastError, Reason, State, TokenDocument};
+use crate::token::{Code, Evidence, LastError, Malformed, Reason, State, TokenDocument};
+use crate::verdict::Fact;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +136,7 @@ impl Lane {
     fn ready_again(&mut self) -> Option<Attempt> {
         let now = Instant::now();
         // A lost answer first: a provider that forgives one doesn't do so for long.
-        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.unanswered > 0;
+        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.tried.unanswered > 0;
         let lost = self.again.iter().position(ready);
         let ready = lost.or_else(|| self.again.iter().position(|(_, at)| *at <= now))?;
         self.again.remove(ready).map(|(attempt, _)| attempt)
@@ -147,8 +148,8 @@ impl Lane {
             self.take_back(returned);
         }
         let now = Instant::now();
-        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.unanswered > 0);
-        match urgent.filter(|_| attempt.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
+        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.tried.unanswered > 0);
+        match urgent.filter(|_| attempt.tried.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
             Some((urgent, _)) => {
                 self.again.push_front((attempt, now));
                 urgent
@@ -173,7 +174,7 @@ impl Lane {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
                             self.line.report.set_aside();
-                            self.land(attempt, Next::NotTaken).await;
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.line.take_one() {
                             self.line.report.touched();
                             let failed_before = attempt.token.bookkeeping.failures > 0;
@@ -185,7 +186,7 @@ impl Lane {
                         } else {
                             self.line.report.limited();
                             self.exhausted = true;
-                            self.land(attempt, Next::NotTaken).await;
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         }
                     }
                     Some(Pulled::Malformed(document)) => {
@@ -193,7 +194,7 @@ impl Lane {
                         self.land_malformed(document).await;
                     }
                     Some(Pulled::Stray(document)) => {
-                        stray(&self.line, document, &self.redeemer.landed).await;
+                        land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
                     Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
@@ -206,8 +207,13 @@ impl Lane {
     }
 
     async fn land_malformed(&self, document: TokenDocument) {
-        let Err(malformed) = document.refresh_token.clone() else { return };
-        let _ = self.redeemer.landed.send(Landed::Malformed { document, malformed }).await;
+        land_without_token(
+            &self.line,
+            &document,
+            document.refresh_token.as_ref().err(),
+            &self.redeemer.landed,
+        )
+        .await;
     }
 
     /// The page couldn't be read: wait and read it again, or end the lane when the store refuses or stays away.
@@ -254,13 +260,15 @@ impl Lane {
         for pulled in rest.pulled {
             match pulled {
                 Pulled::Token { token, read_at } => {
-                    self.land(Attempt::new(token, read_at), Next::NotTaken).await;
+                    self.redeemer.land_as(Attempt::new(token, read_at), Fact::NotTaken).await;
                 }
                 Pulled::Malformed(document) => {
                     self.line.report.touched();
                     self.land_malformed(document).await;
                 }
-                Pulled::Stray(document) => stray(&self.line, document, &self.redeemer.landed).await,
+                Pulled::Stray(document) => {
+                    land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
+                }
                 Pulled::Known(document) => known(&self.line, &document),
                 Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
@@ -287,19 +295,7 @@ impl Lane {
     }
 
     async fn release(&self, attempt: Attempt, reason: Reason) {
-        self.land(attempt, Next::Release(reason)).await;
-    }
-
-    async fn land(&self, attempt: Attempt, next: Next) {
-        // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
-        let landed = Landed::Token {
-            token: attempt.into_token(self.line.clock.now()),
-            provider: self.redeemer.provider.clone(),
-            next,
-        };
-        if self.redeemer.landed.send(landed).await.is_err() {
-            self.line.cannot_keep();
-        }
+        self.redeemer.land_as(attempt, Fact::NotSent(reason)).await;
     }
 }
 
@@ -325,7 +321,7 @@ fn known(line: &Line, document: &TokenDocument) {
     line.report.known(
         outcome,
         Named {
-            provider: provider_name(line, document),
+            provider: line.provider_name(document),
             since: bookkeeping.since,
             new: false,
             ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
@@ -333,9 +329,15 @@ fn known(line: &Line, document: &TokenDocument) {
     );
 }
 
-/// Gives back the claim of a document that has gone to another provider: another lane counts it, now or in the next pass.
-async fn stray(line: &Line, document: TokenDocument, landed: &mpsc::Sender<Landed>) {
-    if landed.send(Landed::Stray(document)).await.is_err() {
+/// Marks a document without a token, or gives back the claim of one that has gone to another provider: another lane counts
+/// it, now or in the next pass.
+async fn land_without_token(
+    line: &Line,
+    document: &TokenDocument,
+    malformed: Option<&Malformed>,
+    landed: &mpsc::Sender<Landed>,
+) {
+    if landed.send(line.judge_without_token(document, malformed)).await.is_err() {
         line.cannot_keep();
     }
 }
@@ -355,7 +357,7 @@ fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
     };
     line.report.touched();
     line.report.named(Named {
-        provider: provider_name(line, document),
+        provider: line.provider_name(document),
         ..Named::new(&document.id, subject, State::Malformed, Some(&evidence))
     });
     line.report.set_aside();
@@ -372,11 +374,9 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
         Pulled::Malformed(document) => {
             line.report.touched();
             found.add(&document);
-            if let Err(malformed) = document.refresh_token.clone() {
-                let _ = landed.send(Landed::Malformed { document, malformed }).await;
-            }
+            land_without_token(&line, &document, document.refresh_token.as_ref().err(), &landed).await;
         }
-        Pulled::Stray(document) => stray(&line, document, &landed).await,
+        Pulled::Stray(document) => land_without_token(&line, &document, None, &landed).await,
         // A stranger's token is never handed out.
         Pulled::Token { .. } => {}
     };

@@ -1,16 +1,16 @@
 //! A parked pair, written into its document by hand.
 
-use super::plan::is_claimed;
 use super::recover::provider_of;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, read_answer};
-use crate::journal::{Damaged, Ending, Entry, EntryId, EntryState, Journaled};
+use crate::journal::{Damaged, Entry, EntryId, EntryState, Event, Journaled};
 use crate::provider::AnswerShape;
 use crate::report::Report;
 use crate::store::{Change, StoreError};
 use crate::token::{DueToken, Fingerprint, Malformed, Subject, TokenDocument, TokenId};
-use crate::write_back::{Found, settle};
+use crate::verdict::change::{Found, settle};
+use crate::verdict::is_claimed;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -228,7 +228,7 @@ impl Pass {
         let Some(there) = self.read(&document).await? else {
             return Err(ApplyError::Gone { id, subject, document });
         };
-        let redeemed = vec![(id, Ending::Redeemed { successor: new })];
+        let redeemed = vec![(id, Event::Redeemed { successor: new })];
         if there.refresh_token.as_ref().is_ok_and(|token| token.fingerprint() == new) {
             self.journal.end(redeemed, self.clock.now()).await.map_err(PassError::from)?;
             return Ok(done(None));

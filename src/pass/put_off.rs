@@ -1,6 +1,5 @@
 //! Users whom earlier passes put off: each report names them until their time has come.
 
-use super::plan::provider_name;
 use super::{Line, Pass};
 use crate::clock::Timestamp;
 use crate::report::PutOff;
@@ -73,7 +72,7 @@ fn waits(line: &Line, document: &TokenDocument, now: Timestamp) -> Option<PutOff
     Some(PutOff {
         id: document.id.clone(),
         subject: document.subject.clone(),
-        provider: provider_name(line, document),
+        provider: line.provider_name(document),
         code,
         due_at,
         new: false,

@@ -1,15 +1,14 @@
 //! A token whose answer nobody could read, given free to be asked for again.
 
 use super::orphans::ApplyError;
-use super::plan::is_claimed;
 use super::recover::provider_of;
-use super::release::Known;
 use super::{Pass, PassError, PassRequest, Stop};
-use crate::journal::{Ending, Entry, EntryId, EntryState};
+use crate::journal::{Entry, EntryId, EntryState, Event};
 use crate::provider::{AskAgain, Rotation};
 use crate::report::Report;
 use crate::store::Change;
 use crate::token::{Bookkeeping, Code, ParkedWhy, RefreshToken, Subject, TokenId};
+use crate::verdict::{Known, is_claimed};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -100,7 +99,7 @@ impl Pass {
             self.write_alone(id, &subject, &change).await?;
         }
         // With nothing to ask for, its answer is kept for a person like any that has no place.
-        let ending = if waits { Ending::Unsettled(Code::Unreadable.into()) } else { Ending::Orphaned(why) };
+        let ending = if waits { Event::AskAgain(Code::Unreadable.into()) } else { Event::NoPlace(why) };
         self.journal.end(vec![(id, ending)], now).await.map_err(PassError::from)?;
         Ok(Retried { id, subject, document, provider, waits })
     }

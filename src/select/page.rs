@@ -5,7 +5,7 @@ use crate::clock::{Clock, ReadAt};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, Subject, TokenDocument};
-use crate::write_back::taken_over_noted;
+use crate::verdict::change::taken_over_noted;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

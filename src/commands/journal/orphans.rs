@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::commands::{CommandError, Surroundings, open_journal, run, shown};
 use crate::config::Need;
 use crate::exit::Exit;
-use crate::journal::{Damaged, Ending, EntryId, EntryState, Journal};
+use crate::journal::{Damaged, EntryId, EntryState, Event, Journal};
 use crate::pass::{Applied, ApplyError};
 use crate::token::{ParkedWhy, Word};
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub(super) async fn discard(
     if !yes {
         confirm(&entry, surroundings)?;
     }
-    journal.end(vec![(id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.end(vec![(id, Event::GivenUp)], surroundings.clock.now()).await?;
     journal.close().await;
     let discarded = Discarded { entry };
     surroundings.print(&discarded_text(&discarded), &discarded)?;
@@ -86,7 +86,7 @@ async fn give_up_damaged(
     damaged: Damaged,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    journal.end(vec![(damaged.id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.end(vec![(damaged.id, Event::GivenUp)], surroundings.clock.now()).await?;
     journal.close().await;
     let text = format!("the entry {} is gone; it couldn't be read: {}", damaged.id, damaged.problem);
     surroundings.print(&text, &damaged)?;
