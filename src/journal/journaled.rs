@@ -13,6 +13,12 @@ pub struct Journaled<T> {
 }
 
 impl<T> Journaled<T> {
+    /// What the journal would have made of a value.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(entry: EntryId, kept: bool, value: T) -> Self {
+        Self { entry, kept, value }
+    }
+
     /// The row that holds it.
     #[must_use]
     pub const fn entry(&self) -> EntryId {

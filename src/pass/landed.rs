@@ -5,21 +5,27 @@ use crate::provider::Provider;
 use crate::store::Change;
 use crate::token::{DueToken, Malformed, Subject, TokenDocument, TokenId};
 use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, without_token};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The rules that decided something in this process.
-static MET: [AtomicBool; Rule::ALL.len()] = [const { AtomicBool::new(false) }; Rule::ALL.len()];
+thread_local! {
+    /// The rules that decided something on this thread, a bit each.
+    static MET: Cell<u128> = const { Cell::new(0) };
+}
+
+const _: () = assert!(Rule::ALL.len() <= 128, "a bit for each rule");
 
 /// Notes that a rule decided something.
 pub(super) fn met(rule: Rule) {
-    MET[rule as usize].store(true, Ordering::Relaxed);
+    MET.set(MET.get() | 1 << rule as u8);
 }
 
-/// The rules of the judge that decided something in any pass of this process; for tests.
+/// The rules of the judge that decided something in a pass on this thread: what a simulation has tried.
 #[must_use]
-pub fn rules_met() -> Vec<Rule> {
-    Rule::ALL.iter().copied().filter(|rule| MET[*rule as usize].load(Ordering::Relaxed)).collect()
+pub fn rules_met() -> BTreeSet<Rule> {
+    let met = MET.get();
+    Rule::ALL.iter().copied().filter(|rule| met & (1 << *rule as u8) != 0).collect()
 }
 
 /// A document at the end of its way.
