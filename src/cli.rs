@@ -22,7 +22,7 @@ const TRY_IT: &str =
     about,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = format!("{}\n\nHelp topics (`evergrant help TOPIC`): {}{TRY_IT}", crate::exit::help(), crate::help::names())
+    after_help = format!("{}\n\nHelp topics: {}\n\n`evergrant help TOPIC` prints one, and `evergrant help` says what each holds.{TRY_IT}", crate::exit::help(), crate::help::names())
 )]
 pub struct Cli {
     /// What to do.

@@ -132,6 +132,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.
     async fn prepare(&self) -> Result<Readiness, StoreError>;
 
+    /// Is the collection there? Changes nothing; a store that makes its own place always has one.
+    async fn existence(&self) -> Result<Existence, StoreError> {
+        Ok(Existence::There)
+    }
+
     /// Tries on some documents what a pass writes, and writes nothing: what would the collection's own rules refuse?
     ///
     /// A store without such rules refuses nothing.

@@ -13,7 +13,12 @@ pub fn run(args: &HelpArgs, surroundings: &Surroundings) -> Result<Exit, Command
     surroundings.start_logging();
     let words: Vec<_> = args.words.iter().map(String::as_str).collect();
     if words.is_empty() {
-        let text = format!("{}\n\nTopics:\n{}", command_text(Cli::command()), help::list());
+        // The list of topics stands once: with what each holds.
+        let text = format!(
+            "{}\n\nTopics (`evergrant help TOPIC`):\n{}",
+            command_text(Cli::command().after_help(None)),
+            help::list()
+        );
         let topics = Topic::ALL.map(|topic| json!({ "topic": topic.name(), "summary": topic.summary() }));
         surroundings.print(&text, &json!({ "topics": topics }))?;
     } else if let [name] = words[..]

@@ -118,7 +118,7 @@ pub(super) fn check_log_level(layers: &Layers, level: &str) -> Result<(), Config
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let lower = level.to_lowercase();
     let one_word = level.chars().all(char::is_alphabetic);
-    let readable = tracing_subscriber::EnvFilter::try_new(level).is_ok();
+    let readable = level.parse::<tracing_subscriber::filter::Targets>().is_ok();
     if readable && (!one_word || LEVELS.contains(&lower.as_str())) {
         return Ok(());
     }

@@ -78,8 +78,8 @@ fn absent(collection: &str, database: &str, others: &[String]) -> String {
         _ => (format!("has: {shown}"), "set `store.collection`"),
     };
     format!(
-        "`{database}.{collection}` doesn't exist; the database `{database}` {has}\nhint: {hint}, or use \
-         `--allow-empty` if the collection is made later"
+        "`{database}.{collection}` doesn't exist; the database `{database}` {has}\nhint: {hint}, or, if the collection is made later, \
+         use `--allow-empty` with `run` or `check`"
     )
 }
 

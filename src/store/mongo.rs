@@ -348,7 +348,7 @@ impl Store for MongoStore {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let server = self.server().await?;
-        let existence = self.existence().await?;
+        let existence = self.find_existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
         let index = match existence {
@@ -356,6 +356,10 @@ impl Store for MongoStore {
             Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
         };
         Ok(Readiness { existence, documents, server, index })
+    }
+
+    async fn existence(&self) -> Result<Existence, StoreError> {
+        self.find_existence().await
     }
 
     async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {

@@ -83,7 +83,7 @@ pub struct Bookkeeping {
     pub access_expires_at: Option<Timestamp>,
     /// When the refresh token in the document ends, if the provider or its profile says.
     pub refresh_expires_at: Option<Timestamp>,
-    /// Grants in a row that gave no pair.
+    /// Passes in a row that gave no pair.
     #[serde(default)]
     pub failures: u32,
     /// Why the last one gave none; absent after a success.
@@ -100,11 +100,14 @@ pub const FIELDS: [(&str, &str); 24] = [
         "fingerprint",
         "Fingerprint of the refresh token for which the other fields are valid. If the document holds another one, that is a new login.",
     ),
-    ("due_at", "When the token is due. Absent: now."),
+    (
+        "due_at",
+        "When the token is due. Absent: now. After a success up to a tenth of the interval is taken off at random, so that not all documents fall due at once.",
+    ),
     ("refreshed_at", "When a new pair was last written."),
     ("access_expires_at", "End of the access token, as far as it is known."),
     ("refresh_expires_at", "End of the refresh token, as far as it is known."),
-    ("failures", "Number of requests in a row that brought no pair."),
+    ("failures", "Number of passes in a row that brought no pair. A pass may have made several requests."),
     ("last_error", "Why the last request brought no pair. Absent after a success."),
     ("last_error.class", "Kind of answer (`evergrant help reasons`)."),
     (

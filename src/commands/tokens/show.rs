@@ -3,11 +3,11 @@
 mod text;
 mod why;
 
-use super::check_embedded_file;
+use super::connect_existing;
 use super::state::{ListedDocument, Providers, speaks_of_this_token};
 use crate::clock::Timestamp;
 use crate::commands::journal::{self, ListedEntry};
-use crate::commands::{CommandError, Surroundings, connect};
+use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::store::{Store, StoreError, ids_shown_as};
@@ -75,8 +75,7 @@ pub(super) async fn run(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    check_embedded_file(config)?;
-    let store = connect(config).await?;
+    let store = connect_existing(config).await?;
     let now = surroundings.clock.now();
     let mut found = find(&*store, user).await?;
     let more = found.len() > MOST_SHOWN;

@@ -36,7 +36,7 @@ impl MongoStore {
     }
 
     /// Is there a collection of that name?
-    pub(super) async fn existence(&self) -> Result<Existence, StoreError> {
+    pub(super) async fn find_existence(&self) -> Result<Existence, StoreError> {
         let found = match self.collections(doc! { "name": &self.namespace.coll }).await {
             Ok(found) => found,
             // Whoever may not list collections may still have a right to this one.
