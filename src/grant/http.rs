@@ -1,7 +1,7 @@
 //! The wire: the only file that knows `reqwest`. One POST, no redirect, no retry of our own, no proxy by surprise.
 
 use super::patience::Patience;
-use super::{Connect, GrantRequest, RawAnswer, Sent, Wire, append};
+use super::{Connect, GrantRequest, Header, RawAnswer, Sent, Wire, append};
 use crate::clock::Clock;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
@@ -164,16 +164,18 @@ impl Connect for Https {
 impl Wire for TokenEndpoint {
     /// Waits for at most the provider's request timeout.
     async fn post(&self, request: &GrantRequest) -> Sent {
-        let mut post = self
-            .client
-            .post(self.url.clone())
-            .header(reqwest::header::ACCEPT, "application/json")
-            // Without it any coding is acceptable (RFC 9110 §12.5.3).
-            .header(reqwest::header::ACCEPT_ENCODING, "identity")
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(request.form.encoded());
-        if let Some(basic) = &request.basic {
-            post = post.basic_auth(&basic.username, Some(basic.password.as_str()));
+        let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap_or(reqwest::Method::POST);
+        let mut post = self.client.request(method, request.url.clone()).body(request.body.clone());
+        for Header { name, value } in &request.headers {
+            // A value that is no header value makes the library refuse to send, and nothing is sent then.
+            let value = reqwest::header::HeaderValue::from_str(value).map(|mut value| {
+                value.set_sensitive(name == "authorization");
+                value
+            });
+            post = match value {
+                Ok(value) => post.header(&**name, value),
+                Err(_) => return Sent::NotSent("connect"),
+            };
         }
         let mut patience = Patience::new(self.timeout);
         match patience.wait(post.send()).await {

@@ -14,3 +14,4 @@ mod simulation;
 mod store;
 mod support;
 mod tokens;
+mod wire;

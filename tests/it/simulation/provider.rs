@@ -66,9 +66,9 @@ struct Endpoint {
 #[async_trait]
 impl Wire for Endpoint {
     async fn post(&self, request: &GrantRequest) -> Sent {
-        let fields = request.form.fields();
-        let (_, text) = fields.iter().find(|(name, _)| name == "refresh_token").unwrap();
-        let token = by_text(text).unwrap();
+        let mut fields = url::form_urlencoded::parse(&request.body);
+        let (_, text) = fields.find(|(name, _)| name == "refresh_token").unwrap();
+        let token = by_text(&text).unwrap();
         let bug = self.life.world.with(|world| world.bug);
         match (self.once(token).await, bug) {
             (Sent::Lost(_), Some(Bug::RepeatsInTheTransport)) => self.once(token).await,
