@@ -20,9 +20,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
-pub(crate) use checks::words;
 pub use error::ConfigError;
 
 use crate::{

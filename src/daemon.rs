@@ -9,8 +9,9 @@ mod start;
 
 use crate::clock::Timestamp;
 use crate::exit::Exit;
+use crate::failure::error_chain;
 use crate::journal::Moment;
-use crate::pass::{Pass, PassError, PassRequest, Stop, error_chain};
+use crate::pass::{Pass, PassError, PassRequest, Stop};
 use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Report, Trouble, progress};
 use crate::schedule::Schedule;

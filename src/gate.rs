@@ -11,6 +11,7 @@ mod signal;
 mod state;
 
 use crate::clock::Timestamp;
+use crate::provider::history::History;
 use crate::provider::rate::Rate;
 use state::{State, Wait};
 use std::num::NonZeroUsize;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 pub use permit::Permit;
 pub use redeemed::RedeemedBefore;
-pub use refusals::{Answers, History, Standing, Suspicion};
+pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
 pub use state::Status;
 

@@ -17,8 +17,8 @@ mod sqlite;
 mod step;
 
 use crate::clock::{Clock, Timestamp};
-use crate::gate::History;
 use crate::grant::RawAnswer;
+use crate::provider::history::History;
 use crate::store::Identity;
 use crate::token::{Fingerprint, TokenId};
 use std::path::Path;

@@ -7,7 +7,10 @@
 // The words that all others use.
 pub mod chance;
 pub mod clock;
+mod duration;
 pub mod exit;
+pub mod failure;
+mod nearest;
 pub mod room;
 pub mod token;
 

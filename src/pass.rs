@@ -8,6 +8,8 @@
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
 mod after;
+mod apply;
+mod apply_error;
 mod before;
 mod clock_step;
 mod error;
@@ -17,7 +19,6 @@ mod landed;
 mod lane;
 mod left;
 mod look;
-mod orphans;
 mod put_off;
 mod recover;
 mod redeem;
@@ -27,12 +28,14 @@ mod sink;
 mod stop;
 mod strangers;
 
-pub use orphans::{Applied, ApplyError};
+pub use apply::Applied;
+pub use apply_error::ApplyError;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::failure::error_chain;
 use crate::gate::Gate;
 use crate::grant::Connect;
 use crate::journal::{Begun, EntryId, Event, Journal, JournalError, process_name};
@@ -58,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use before::must_exist;
-pub use error::{PassError, error_chain};
+pub use error::PassError;
 pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.

@@ -9,6 +9,7 @@
 //! | `answer` | what follows from a live answer, or from none |
 //! | `leftover` | what follows from a row that an earlier process left |
 //! | `document` | what follows from the document as it is now: marks, copies, claims that are given back |
+//! | `by_hand` | what follows from `journal apply` and `journal retry` |
 //! | `unwritten` | what follows from a write that did not match, or failed |
 //! | `permission` | may this token be sent? |
 //! | `belief` | is a refusal believed? |
@@ -17,6 +18,7 @@
 
 mod answer;
 mod belief;
+mod by_hand;
 mod case;
 pub mod change;
 mod document;
@@ -31,6 +33,7 @@ mod tests;
 mod unwritten;
 
 pub use belief::{Belief, Waiting, believe};
+pub use by_hand::{Obstacle, apply as by_hand_apply, retry as by_hand_retry};
 pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refusal, Tried};
 pub use document::{given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};

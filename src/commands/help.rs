@@ -2,9 +2,9 @@
 
 use super::{CommandError, Surroundings};
 use crate::cli::{Cli, HelpArgs};
-use crate::config::keys;
 use crate::exit::Exit;
 use crate::help::{self, Topic};
+use crate::nearest::nearest_of;
 use clap::CommandFactory as _;
 use serde_json::json;
 
@@ -53,7 +53,7 @@ fn unknown(words: &[&str]) -> CommandError {
     let commands = Cli::command();
     let commands: Vec<_> = commands.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let known = Topic::ALL.iter().map(|topic| topic.name()).chain(commands.iter().map(String::as_str));
-    let hint = match keys::nearest_of(&given.to_lowercase().replace('_', "-"), known) {
+    let hint = match nearest_of(&given.to_lowercase().replace('_', "-"), known) {
         Some(near) => format!("did you mean `evergrant help {near}`?"),
         None => "`evergrant help` lists the topics and the commands".to_owned(),
     };

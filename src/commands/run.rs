@@ -188,7 +188,7 @@ fn internal(error: DaemonError) -> CommandError {
     match error {
         DaemonError::Journal(error) => CommandError::Journal(error),
         DaemonError::Scheduler(_) | DaemonError::Signals(_) => {
-            CommandError::Internal(crate::pass::error_chain(&error))
+            CommandError::Internal(crate::failure::error_chain(&error))
         }
     }
 }

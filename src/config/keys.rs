@@ -7,7 +7,6 @@ mod table;
 
 use super::kind::Kind;
 
-pub(crate) use nearest::nearest_of;
 pub(super) use nearest::{nearest, nearest_variable};
 pub use table::KEYS;
 

@@ -1,8 +1,8 @@
 //! Tokens that were redeemed before and came back without their new pair, judged: one is a stale copy of a document,
 //! many are a restored backup or an old state directory. Pure: counts in, a judgement out.
 
-use super::Answers;
 use crate::clock::Timestamp;
+use crate::provider::history::Answers;
 use serde::Serialize;
 
 /// Fewest such tokens in a stretch of a pass that are too many.

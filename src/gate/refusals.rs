@@ -3,7 +3,8 @@
 
 use super::redeemed::{Redeemed, RedeemedBefore};
 use crate::clock::Timestamp;
-use serde::{Deserialize, Serialize};
+use crate::provider::history::{Answers, History};
+use serde::Serialize;
 
 /// Refusals in a row, before the first grant of a pass, that stop the provider.
 ///
@@ -18,9 +19,6 @@ const FEWEST_UNPROVEN: u64 = 3;
 /// How unlikely such a pass must be, by the usual share of refusals, to be nobody's fate: a small collection that was well
 /// until now doesn't lose all that are due at once.
 const UNLIKELY: f64 = 1e-6;
-
-/// Grants that a history must hold before a share is held against it; fewer say little of what is usual.
-const ENOUGH_HISTORY: f64 = 100.0;
 
 /// Answers that a stretch of a pass must hold before its share of refusals is judged.
 const ENOUGH_ANSWERS: u64 = 20;
@@ -38,45 +36,6 @@ const FAR_ABOVE: f64 = 5.0;
 /// How far beyond what is expected chance may lead, in standard deviations, and the refusals that are added because
 /// small numbers have no such thing: together chance trips a judgement less than once in a million.
 const CHANCE: (f64, f64) = (6.0, 3.0);
-
-/// Answers that a history remembers, about: it follows a collection that changes, and one odd pass doesn't turn it.
-const MEMORY: f64 = 10_000.0;
-
-/// The answers of earlier passes; older ones weigh less.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct History {
-    /// Grants.
-    pub granted: f64,
-    /// Refusals.
-    pub refused: f64,
-}
-
-impl History {
-    /// With the answers of one more pass.
-    #[must_use]
-    pub fn and(self, answers: Answers) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "counts of one pass")]
-        let (granted, refused) =
-            (self.granted + answers.granted as f64, self.refused + answers.refused as f64);
-        let shrink = (MEMORY / (granted + refused)).min(1.0);
-        Self { granted: granted * shrink, refused: refused * shrink }
-    }
-
-    /// The usual share of refusals, if there is enough to tell. Never quite none: nothing lasts for ever.
-    #[must_use]
-    pub fn usual_share(self) -> Option<f64> {
-        (self.granted >= ENOUGH_HISTORY).then(|| (self.refused + 1.0) / (self.granted + self.refused + 2.0))
-    }
-}
-
-/// What a provider said in a pass, or in a part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Answers {
-    /// Grants.
-    pub granted: u64,
-    /// Refusals that count.
-    pub refused: u64,
-}
 
 /// Why a provider's refusals aren't believed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -359,19 +318,5 @@ mod tests {
             }
             assert!(judge.standing().judged >= 1990);
         }
-    }
-
-    #[test]
-    fn a_history_follows_what_becomes_usual_and_one_pass_does_not_turn_it() {
-        let history = History::default();
-        assert_eq!(history.usual_share(), None);
-        let mut history = history.and(Answers { granted: 990, refused: 10 });
-        assert!((history.usual_share().unwrap() - 0.011).abs() < 0.001);
-        history = history.and(Answers { granted: 100_000, refused: 0 });
-        assert!(history.granted + history.refused <= MEMORY + 1.0);
-        for _ in 0..20 {
-            history = history.and(Answers { granted: 900, refused: 100 });
-        }
-        assert!(history.usual_share().unwrap() > 0.07, "{history:?}");
     }
 }

@@ -6,9 +6,9 @@ use super::{
     Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
-use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
+use crate::provider::history::History;
 use crate::store::Identity;
 use crate::token::{Fingerprint, TokenId};
 use std::fs::File;
@@ -149,7 +149,7 @@ fn tidy(rows: &mut Rows, room: &mut Room) -> bool {
             true
         }
         Err(error) => {
-            tracing::error!(error = crate::pass::error_chain(&error), "the journal takes no more");
+            tracing::error!(error = crate::failure::error_chain(&error), "the journal takes no more");
             false
         }
     }

@@ -1,4 +1,4 @@
-//! Why a pass couldn't begin, and how an error with its causes reads in one line.
+//! Why a pass couldn't begin.
 
 use crate::exit::Exit;
 use crate::grant::http::ClientError;
@@ -105,22 +105,4 @@ fn refusal(directory: &Path, other: &OtherStore, here: &str) -> String {
          `state_dir` (`EVERGRANT_STATE_DIR`) to a directory of its own",
         directory = directory.display()
     )
-}
-
-/// An error with all its causes in one line; hints stay on lines of their own.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            match text.find("\nhint: ") {
-                Some(hint) => text.insert_str(hint, &format!(": {cause_text}")),
-                None => text.extend([": ", &cause_text]),
-            }
-        }
-        source = cause.source();
-    }
-    text
 }

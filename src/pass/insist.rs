@@ -1,6 +1,7 @@
 //! A store that is away is waited for, with bounds; only waiting ends with a stop, never a call.
 
-use super::{Line, error_chain};
+use super::Line;
+use crate::failure::error_chain;
 use crate::store::StoreError;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,10 +1,11 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
+use super::Line;
 use super::insist::STORE_PATIENCE;
 use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
 use super::strangers::Strangers;
-use super::{Line, error_chain};
+use crate::failure::error_chain;
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::grant::Wire;
 use crate::provider::Provider;

@@ -1,8 +1,8 @@
 //! The last look before the POST: still our claim, still this token, not sent by another process before; then the intent.
 
-use super::error_chain;
 use super::redeem::{Attempt, Redeemer, Returned};
 use crate::clock::Timestamp;
+use crate::failure::error_chain;
 use crate::gate::{Permit, Signal};
 use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;

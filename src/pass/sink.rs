@@ -3,9 +3,10 @@
 //!
 //! A pair that can't be written stays in the journal, and nothing more is redeemed.
 
+use super::Line;
 use super::held::HeldMarks;
 use super::landed::{Landed, met};
-use super::{Line, error_chain};
+use crate::failure::error_chain;
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Named, Outcome, PutOff, Trouble};

@@ -9,8 +9,7 @@ use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
 use crate::token::{
-    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LastError, Lost, Malformed, RefreshToken, State,
-    TokenDocument, Word,
+    Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
@@ -268,31 +267,6 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
         at,
         lost: None,
     }
-}
-
-/// The evidence in a document that its token was sent, or may have been, and that no answer came.
-#[must_use]
-pub fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
-    let class = Evidence::Ambiguous.into();
-    LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
-}
-
-/// The bookkeeping of a claim that was taken over, with a note that the token may have been sent; of any other as it is.
-#[must_use]
-pub fn taken_over_noted(bookkeeping: Bookkeeping, token: Fingerprint, now: Timestamp) -> Bookkeeping {
-    if !bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over) {
-        return bookkeeping;
-    }
-    let bookkeeping = bookkeeping.speaking_of(token, now);
-    let cause = Code::ClaimEnded.into();
-    let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };
-    let evidence = match bookkeeping.last_error.clone() {
-        // A sending that is known isn't hidden behind one that may have been.
-        Some(error) if error.lost.as_ref().is_some_and(|lost| !lost.turned_away) => error,
-        Some(error) => LastError { lost: Some(lost), ..error },
-        None => in_doubt(lost, now),
-    };
-    Bookkeeping { last_error: Some(evidence), ..bookkeeping }
 }
 
 /// Says what became of a change that didn't match, from the document as it is now.

@@ -1,7 +1,6 @@
 //! What stays in doubt after a request: no answer came, or one that isn't the provider's own said that nothing was done.
 
 use super::Asked;
-use super::change::in_doubt;
 use crate::clock::Timestamp;
 use crate::grant::answer::Class;
 use crate::journal::Doubts;
@@ -87,7 +86,7 @@ pub fn noted<'a>(token: &'a DueToken, in_this_pass: Option<&Lost>, now: Timestam
     let says = match books.last_error.clone().filter(|_| lost.turned_away) {
         // What was known before isn't hidden behind a page.
         Some(error) => LastError { lost: Some(lost), ..error },
-        None => in_doubt(lost, now),
+        None => LastError::in_doubt(lost, now),
     };
     Cow::Owned(DueToken { bookkeeping: Bookkeeping { last_error: Some(says), ..books }, ..token.clone() })
 }

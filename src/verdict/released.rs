@@ -1,6 +1,5 @@
 //! What a document says once the claim of a process that is gone is given back.
 
-use super::change::{in_doubt, taken_over_noted};
 use super::doubt::first_sending;
 use crate::clock::Timestamp;
 use crate::journal::Entry;
@@ -30,7 +29,7 @@ impl Known {
             received_bytes: entry.received_bytes.unwrap_or_default(),
             turned_away: entry.unsettled_since.is_none() && entry.turned_away_since.is_some(),
         };
-        Self { fingerprint: entry.intent.fingerprint, evidence: in_doubt(lost, now) }
+        Self { fingerprint: entry.intent.fingerprint, evidence: LastError::in_doubt(lost, now) }
     }
 
     /// It was answered with a success that can't be read, or that has no way into its document yet, and isn't sent again.
@@ -56,7 +55,7 @@ pub fn released(
     let Some(now_there) = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint) else {
         return Bookkeeping { lease: None, due_at, ..before };
     };
-    let before = taken_over_noted(before, now_there, now);
+    let before = before.noting_the_takeover(now_there, now);
     let known = known.into_iter().flatten().find(|known| known.fingerprint == now_there);
     let Some(Known { evidence, .. }) = known else { return Bookkeeping { lease: None, due_at, ..before } };
     let before = before.speaking_of(now_there, evidence.at);

@@ -81,6 +81,10 @@ rules! {
     LeftPairEnded: "An access token that has ended.";
     LeftPairWritten: "A pair that is written into its document.";
     LeftPairSuperseded: "A pair whose document holds another token.";
+    ByHandThere: "By hand: the pair is in its document.";
+    ByHandWritten: "By hand: a parked pair is written into its document.";
+    ByHandParked: "By hand: nothing to ask for, and the answer is parked.";
+    ByHandAskAgain: "By hand: a second request is allowed.";
     TheirsStays: "Not written: another program's token stays.";
     DocumentGone: "Not written: the document is gone.";
     RenewalNotWritten: "Not written: a renewed access token that could be kept nowhere.";

@@ -173,7 +173,7 @@ pub(crate) fn settings(data: &[u8]) {
     for need in [Need::Store, Need::Provider] {
         let said = match Config::load(&inputs, need, now()) {
             Ok(config) => format!("{config:?}"),
-            Err(error) => format!("{error} {error:?} {}", evergrant::pass::error_chain(&error)),
+            Err(error) => format!("{error} {error:?} {}", evergrant::failure::error_chain(&error)),
         };
         let given = data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
         assert!(given || !said.contains(CANARY), "a secret is shown: {said}");

@@ -37,7 +37,7 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 14] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 18] = [
     (Rule::GrantedUnsendable, "its provider gives no token that can't be sent"),
     (Rule::RefusalsNotBelieved, "it has too few users for a share of refusals to be judged"),
     (Rule::RedeemedNotBelieved, "it has too few users for a share of them to be judged"),
@@ -54,6 +54,10 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 14] = [
     ),
     (Rule::LeftPairOtherProvider, "it has one provider"),
     (Rule::RenewalNotWritten, "journal and store fail at once, in a few seeds of 100,000"),
+    (Rule::ByHandThere, "no person works on the journal in it"),
+    (Rule::ByHandWritten, "no person works on the journal in it"),
+    (Rule::ByHandParked, "no person works on the journal in it"),
+    (Rule::ByHandAskAgain, "no person works on the journal in it"),
     (Rule::PairIsLost, "journal and store fail at once, in a few seeds of 100,000"),
 ];
 

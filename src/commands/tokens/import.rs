@@ -5,7 +5,7 @@ use crate::cli::InputFormat;
 use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::pass::error_chain;
+use crate::failure::error_chain;
 use crate::store::Store as _;
 use crate::store::import::{ImportError, ImportFormat, malformed, read_documents};
 use crate::store::mapping::Mapping;

@@ -5,7 +5,7 @@ use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Intent, Journaled};
 use crate::token::{Code, ParkedWhy};
 
-fn row(state: EntryState) -> Entry {
+pub(super) fn row(state: EntryState) -> Entry {
     Entry {
         id: entry(),
         state,
@@ -33,13 +33,13 @@ fn answer(class: Class, http_status: u16, settles: bool) -> LeftAnswer {
     LeftAnswer { http_status, received_at: now(), reading, holds_a_token: false }
 }
 
-fn granted(refresh_token: Option<&str>) -> Class {
-    Class::Granted(Granted {
+pub(super) fn granted(refresh_token: Option<&str>) -> Granted {
+    Granted {
         access_token: AccessToken::new("access".into()),
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: Some(Duration::from_mins(1)),
         refresh_expires_in: None,
-    })
+    }
 }
 
 struct Found {
@@ -174,7 +174,7 @@ fn an_answer_of_an_earlier_process_means_what_a_live_one_means() {
     let left = Left {
         entry: &row,
         provider: None,
-        answer: Some(LeftAnswer { reading: None, ..answer(granted(None), 200, true) }),
+        answer: Some(LeftAnswer { reading: None, ..answer(Class::Granted(granted(None)), 200, true) }),
     };
     let judged = judge_left(&left, there, &around(&policy()));
     assert_eq!(line(&judged.verdict), "LeftUnknownProvider | - | leave | - | -");
@@ -193,10 +193,10 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
         TokenDocument { provider: Some("else".into()), ..document("old", books("old", State::Live)) };
     let refreshed = Bookkeeping { refreshed_at: Some(now()), ..books("old", State::Live) };
     let since = document("old", refreshed);
-    let pair = |token| Some(answer(granted(token), 200, true));
+    let pair = |token| Some(answer(Class::Granted(granted(token)), 200, true));
     let ended = || {
         let received_at = now() - chrono::TimeDelta::hours(1);
-        Some(LeftAnswer { received_at, ..answer(granted(None), 200, true) })
+        Some(LeftAnswer { received_at, ..answer(Class::Granted(granted(None)), 200, true) })
     };
     compare_left(
         vec![

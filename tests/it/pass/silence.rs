@@ -2,7 +2,8 @@
 
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
-use evergrant::pass::{PassError, PassRequest, Stop, error_chain};
+use evergrant::failure::error_chain;
+use evergrant::pass::{PassError, PassRequest, Stop};
 use evergrant::provider::ClientSecret;
 use evergrant::report::Report;
 use serde_json::json;
