@@ -115,7 +115,7 @@ impl Gate {
         self.lock().refusals.standing()
     }
 
-    /// Judges the refusals of a provider that has granted nobody anything, when no more answers are waited for: `all` says
+    /// Judges the refusals of a provider that has granted nothing yet, when no more answers are waited for: `all` says
     /// that there are none, or that too many wait already.
     #[must_use]
     pub fn judge_without_grants(&self, all: bool) -> Standing {

@@ -68,14 +68,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens, or makes, the journal in `directory`, alone, with the settings that hold when nobody sets them.
+    /// Opens, or makes, the journal in `directory`, alone, with default settings.
     pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
         Self::open_with(directory, clock, JournalSettings::default())
     }
 
     /// Opens, or makes, the journal in `directory`, alone.
     ///
-    /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nobody
+    /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nothing
     /// waits for their answer any more. A full disk is no error: what is there can still be written back, and nothing
     /// is redeemed. Blocks on the disk.
     pub fn open_with(
@@ -104,14 +104,14 @@ impl Journal {
         Ok(Self { requests, directory: directory.into(), owner: Arc::new(owner) })
     }
 
-    /// Reads the open rows of a journal that somebody else may hold; an absent one has none. Blocks on the disk.
+    /// Reads the open rows of a journal that another process may hold; an absent one has none. Blocks on the disk.
     ///
     /// Without their answers, and without the rows that can't be read: [`Journal::look`] names these.
     pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
         Ok(Self::look(directory)?.entries)
     }
 
-    /// Reads the open rows of a journal that somebody else may hold, and which of them can't be read. Needs no key.
+    /// Reads the open rows of a journal that another process may hold, and which of them can't be read. Needs no key.
     /// Blocks on the disk.
     pub fn look(directory: &Path) -> Result<Listed, JournalError> {
         sqlite::peek(&directory.join(FILE_NAME))
@@ -135,7 +135,7 @@ impl Journal {
         lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
     }
 
-    /// Asks the same as [`Journal::other_store`] of a journal that somebody else may hold. Blocks on the disk.
+    /// Asks the same as [`Journal::other_store`] of a journal that another process may hold. Blocks on the disk.
     pub fn look_for_other_store(
         directory: &Path,
         here: &Identity,

@@ -65,7 +65,7 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
     // Beside the filter of the settings and not a part of it: there a longer target would win.
     let started =
         tracing_subscriber::registry().with(filter_fn(may_speak)).with(filter).with(lines).try_init();
-    // Somebody else (a test) logs already: theirs is kept.
+    // A test logs already: its subscriber is kept.
     drop(started);
 }
 

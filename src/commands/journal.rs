@@ -25,11 +25,11 @@ pub struct JournalList {
     pub state_dir: PathBuf,
     /// Is there a journal in it?
     pub exists: bool,
-    /// The process that holds it now, in words; `null` when nobody does.
+    /// The process that holds it now, in words; `null` when none does.
     pub held_by: Option<String>,
     /// The open entries, oldest first. Their tokens aren't shown.
     pub entries: Vec<ListedEntry>,
-    /// Entries that can't be read. They stay as they are, and are in nobody's way.
+    /// Entries that can't be read. They stay as they are, and stop no other entry.
     pub damaged: Vec<Damaged>,
 }
 
@@ -75,7 +75,7 @@ pub struct Recovered {
     pub recovery: Recovery,
     /// Pairs that are in the journal still, because the store couldn't take them.
     pub held: u64,
-    /// Pairs that were parked, because their document is gone, holds a newer token of somebody else, or belongs to another
+    /// Pairs that were parked, because their document is gone, holds a newer token, or belongs to another
     /// provider.
     pub parked: u64,
     /// Entries that are open now, by state.
@@ -122,7 +122,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
     }
 }
 
-/// Reads the journal in `directory`, whoever holds it.
+/// Reads the journal in `directory`, held by a process or not.
 pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalList, CommandError> {
     let read = move || {
         let (held_by, listed) = (Journal::holder(&directory)?, Journal::look(&directory)?);

@@ -56,7 +56,7 @@ fn only_embedded<'a>(config: &'a Config, what: &str, instead: &str) -> Result<&'
     })
 }
 
-/// Refuses to read an embedded store that nobody has filled yet: to open it would be to make it.
+/// Refuses to read an embedded store that isn't there yet: to open it would be to make it.
 pub(super) fn check_embedded_file(config: &Config) -> Result<(), CommandError> {
     match embedded_file(config) {
         Some(file) if !file.exists() => Err(CommandError::Usage(format!(

@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// An application that saves a stale document, or a document that was copied, brings back one login or a few; a restored
 /// backup brings back all that were due. In a stretch of a hundred tokens ten are a tenth, so that a backup of a part of
-/// the collection is noticed, too. Fewer are named at once, also where nobody else is due: a question that comes with
+/// the collection is noticed, too. Fewer are named at once, also where nothing else is due: a question that comes with
 /// each pass of a small collection would hide who must log in again.
 const TOO_MANY: u64 = 10;
 

@@ -16,7 +16,7 @@ const MOST_UNPROVEN: u64 = 10;
 /// chance knows of.
 const FEWEST_UNPROVEN: u64 = 3;
 
-/// How unlikely such a pass must be, by the usual share of refusals, to be nobody's fate: a small collection that was well
+/// How unlikely such a pass must be, by the usual share of refusals, to be the users' fate: a small collection that was well
 /// until now doesn't lose all that are due at once.
 const UNLIKELY: f64 = 1e-6;
 
@@ -27,7 +27,7 @@ const ENOUGH_ANSWERS: u64 = 20;
 /// pass must not hide behind all that went well before it.
 const STRETCH: u64 = 100;
 
-/// A share of refusals up to this is nobody's mistake, whatever is usual.
+/// A share of refusals up to this is never taken for a mistake of ours.
 const ALWAYS_FINE: f64 = 0.1;
 
 /// How many times the usual share of refusals is far above it, and which part of the usual share of grants far below.
@@ -71,7 +71,7 @@ pub(super) struct Refusals {
     history: History,
     accepted: bool,
     all: Answers,
-    /// Refusals of tokens that may have been spent before: as many as were in flight at once are nobody's mistake.
+    /// Refusals of tokens that may have been spent before: as many as were in flight at once are no mistake.
     in_doubt: u64,
     stretch: Answers,
     /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
@@ -120,7 +120,7 @@ impl Refusals {
         self.last = Some((code.to_owned(), http_status));
     }
 
-    /// Judges the refusals of a pass that has granted nobody anything, when no more answers are waited for.
+    /// Judges the refusals of a pass that has granted nothing, when no more answers are waited for.
     ///
     /// Not earlier: logins that ended together may stand at the beginning of a pass; and those in doubt do, so that they
     /// count only when that is `all`.
@@ -177,7 +177,7 @@ impl Refusals {
     }
 }
 
-/// Is it too unlikely that so many were refused by chance, and nobody else was asked?
+/// Is it too unlikely that so many were refused by chance, and nothing else was asked?
 fn is_unlikely(usual: f64, refused: u64) -> bool {
     let run = i32::try_from(refused).unwrap_or(i32::MAX);
     refused >= FEWEST_UNPROVEN && usual.powi(run) < UNLIKELY
@@ -225,7 +225,7 @@ mod tests {
         assert!(unproven.standing().suspicious && unproven.history_after().is_none());
         let mut proven = judge(0.0, 0.0);
         proven.granted();
-        assert_eq!(trips_at(&mut proven, 1, 1000), None, "without a history nobody knows what is usual");
+        assert_eq!(trips_at(&mut proven, 1, 1000), None, "without a history it isn't known what is usual");
         let mut accepted = judge(0.0, 0.0);
         accepted.expect(History::default(), true);
         assert_eq!(trips_at(&mut accepted, 1, 1000), None);
@@ -243,7 +243,7 @@ mod tests {
                 judge.standing().suspicious
             })
         };
-        assert_eq!(fewest(99.0, 0.0), None, "nobody knows what is usual");
+        assert_eq!(fewest(99.0, 0.0), None, "it isn't known what is usual");
         assert_eq!(fewest(100.0, 0.0), Some(FEWEST_UNPROVEN));
         assert_eq!(fewest(9_900.0, 0.0), Some(FEWEST_UNPROVEN));
         assert_eq!(fewest(990.0, 10.0), Some(4));

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::{Host, Url};
 
-/// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
+/// Longest body kept, in bytes. A pair has a few KiB; a longer body is a page, and not buffered.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.

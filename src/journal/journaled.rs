@@ -3,7 +3,7 @@
 use super::{EntryId, JournalError};
 use crate::grant::RawAnswer;
 
-/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
+/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so its taker can't be
 /// early.
 #[derive(Debug, Clone)]
 pub struct Journaled<T> {

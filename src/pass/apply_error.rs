@@ -32,7 +32,7 @@ pub enum ApplyError {
         /// Its state.
         state: EntryState,
     },
-    /// It is no answer that nobody could read.
+    /// It is no unread answer.
     #[error(
         "the entry {id} isn't an unread answer but {}\nhint: `evergrant journal list` says what it waits for", state.word()
     )]
@@ -52,7 +52,7 @@ pub enum ApplyError {
         /// Whose.
         provider: String,
     },
-    /// Nobody can read its answer.
+    /// Its answer can't be read.
     #[error(
         "no pair can be read in the answer of the entry {id} ({code})\nhint: set where the tokens stand (`answer.access_token`, `answer.refresh_token`); for `content_coding_…` use a version that knows the coding; or `evergrant journal discard {id}`"
     )]
@@ -128,7 +128,7 @@ pub enum ApplyError {
         /// Until when.
         until: Timestamp,
     },
-    /// Somebody wrote it while we did.
+    /// Another program wrote it while we did.
     #[error(
         "the document of `{0}` changed meanwhile, and nothing was written\nhint: look at it, and apply again if this pair is the better one"
     )]

@@ -38,7 +38,7 @@ pub enum PassError {
         /// The collections that it has, the nearest names first.
         others: Vec<String>,
     },
-    /// `--provider` names nobody.
+    /// `--provider` names no configured provider.
     #[error("no provider `{0}` is configured\nhint: configured are: {1}")]
     NoSuchProvider(String, String),
 }

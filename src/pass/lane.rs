@@ -1,18 +1,16 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
-use super::Line;
 use super::insist::STORE_PATIENCE;
 use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::strangers::Strangers;
+use super::without_token::{known, land_without_token, no_room};
+use super::{Counter, Line};
 use crate::failure::error_chain;
 use crate::gate::{Entered, Gate, Permit, Stopped};
-use crate::grant::Wire;
-use crate::provider::Provider;
-use crate::report::{Named, Outcome, Trouble};
+use crate::report::Trouble;
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{Code, Evidence, LastError, Malformed, Reason, State, TokenDocument};
+use crate::token::{Reason, TokenDocument};
 use crate::verdict::Fact;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,16 +51,14 @@ enum Work {
 impl Lane {
     pub(super) fn new(
         line: Arc<Line>,
-        provider: Arc<Provider>,
-        gate: Arc<Gate>,
-        endpoint: Arc<dyn Wire>,
+        counter: Counter,
         claims: Claims,
         landed: mpsc::Sender<Landed>,
     ) -> Self {
+        let Counter { provider, gate, wire } = counter;
         // Unbounded in type only: each task sends one message, and the gate bounds the tasks.
         let (give_back, returned) = mpsc::unbounded_channel();
-        let redeemer =
-            Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), endpoint, landed });
+        let redeemer = Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), wire, landed });
         Self {
             line,
             gate,
@@ -307,97 +303,4 @@ fn reason_of(why: &Stopped) -> Reason {
         Stopped::Outage => Reason::Outage,
         Stopped::CannotKeep => Reason::CannotKeep,
     }
-}
-
-/// Counts and names a document that was marked before and hasn't changed.
-fn known(line: &Line, document: &TokenDocument) {
-    let bookkeeping = &document.bookkeeping;
-    let outcome = match bookkeeping.state {
-        State::NeedsLogin => Outcome::NeedsLogin,
-        State::LostInFlight => Outcome::LostInFlight,
-        State::Malformed => Outcome::Malformed,
-        State::Live => Outcome::StillDue,
-    };
-    let evidence = bookkeeping.last_error.as_ref();
-    line.report.known(
-        outcome,
-        Named {
-            provider: line.provider_name(document),
-            since: bookkeeping.since,
-            new: false,
-            ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
-        },
-    );
-}
-
-/// Marks a document without a token, or gives back the claim of one that has gone to another provider: another lane counts
-/// it, now or in the next pass.
-async fn land_without_token(
-    line: &Line,
-    document: &TokenDocument,
-    malformed: Option<&Malformed>,
-    landed: &mpsc::Sender<Landed>,
-) {
-    if landed.send(line.judge_without_token(document, malformed)).await.is_err() {
-        line.cannot_keep();
-    }
-}
-
-/// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
-fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
-    let subject = &document.subject;
-    debug!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
-    line.no_room(subject, reason);
-    let at = line.clock.now();
-    let evidence = LastError {
-        class: Evidence::Malformed.into(),
-        code: Code::NoRoom.into(),
-        http_status: None,
-        at,
-        lost: None,
-    };
-    line.report.touched();
-    line.report.named(Named {
-        provider: line.provider_name(document),
-        ..Named::new(&document.id, subject, State::Malformed, Some(&evidence))
-    });
-    line.report.set_aside();
-    line.report.ended(Outcome::Malformed, None);
-}
-
-/// Names the documents whose provider nobody configured; they are malformed until somebody does.
-pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
-    // Strangers are looked for by a pass that asks every provider.
-    let mut found = Strangers::new(line.gates.iter().map(|(name, _)| name.to_string()).collect());
-    let mut name = async |pulled| match pulled {
-        Pulled::Known(document) => known(&line, &document),
-        Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
-        Pulled::Malformed(document) => {
-            line.report.touched();
-            found.add(&document);
-            land_without_token(&line, &document, document.refresh_token.as_ref().err(), &landed).await;
-        }
-        Pulled::Stray(document) => land_without_token(&line, &document, None, &landed).await,
-        // A stranger's token is never handed out.
-        Pulled::Token { .. } => {}
-    };
-    loop {
-        match line.stop.take_no_more.run_until_cancelled(claims.next()).await {
-            Some(Ok(Some(pulled))) => name(pulled).await,
-            Some(Ok(None)) | None => break,
-            Some(Err(error)) => {
-                line.report.trouble(Trouble::Store { message: error_chain(&error) });
-                break;
-            }
-        }
-    }
-    let rest = claims.rest().await;
-    if !rest.complete {
-        line.left_claimed();
-    }
-    for pulled in rest.pulled {
-        name(pulled).await;
-    }
-    found.tell();
-    0
 }

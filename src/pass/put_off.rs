@@ -13,7 +13,7 @@ impl Pass {
     /// Names in the report those whom earlier passes put off and who still wait, and remembers all who wait for the next
     /// report.
     ///
-    /// The documents are read: whoever was refreshed, marked or deleted since waits no more.
+    /// The documents are read: a user who was refreshed, marked or deleted since waits no more.
     pub(super) async fn name_put_off(&self, line: &Line) {
         if line.report.is_store_away() || self.journal.is_broken() {
             return;

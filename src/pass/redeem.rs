@@ -62,7 +62,7 @@ pub(super) struct Redeemer {
     pub(super) line: Arc<Line>,
     pub(super) provider: Arc<Provider>,
     pub(super) gate: Arc<Gate>,
-    pub(super) endpoint: Arc<dyn Wire>,
+    pub(super) wire: Arc<dyn Wire>,
     pub(super) landed: mpsc::Sender<Landed>,
 }
 
@@ -112,7 +112,7 @@ impl Redeemer {
         let unanswered = line.sent();
         let request = grant::request(&self.provider, &attempt.token.refresh_token);
         reach(Point::BeforePost);
-        let sent = self.endpoint.post(&request).await;
+        let sent = self.wire.post(&request).await;
         permit.answered();
         let heard = self.keep_and_read(entry, &attempt.token.subject, sent, progress).await;
         drop(unanswered);
@@ -128,7 +128,7 @@ impl Redeemer {
         let rotation = self.provider.profile.rotation;
         let tried = tried.and(&heard.reading().class, rotation);
         let granted = matches!(heard.reading().class, Class::Granted(_));
-        let peer = if granted { None } else { self.endpoint.peer() };
+        let peer = if granted { None } else { self.wire.peer() };
         let unproven = self.gate.is_unproven();
         let asked = Asked { entry, sent_at, peer, heard, earlier, doubts, tried, unproven };
         let lost = asked.in_this_pass(rotation != Rotation::None);

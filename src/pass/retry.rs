@@ -26,7 +26,7 @@ pub struct Retried {
 }
 
 impl Pass {
-    /// Lets the next pass ask again for a token that was answered with a success in which nobody could find a pair,
+    /// Lets the next pass ask again for a token that was answered with a success in which no pair was found,
     /// because a person knows that it held none. It is in doubt from then on: granted, or `lost_in_flight`.
     ///
     /// **Must run to completion**; killed midway, it does the rest when it is run again.

@@ -201,7 +201,7 @@ impl Source {
         }
     }
 
-    /// A document of a provider that nobody configured has no token that can be sent.
+    /// A document of a provider that isn't configured has no token that can be sent.
     fn whose(&self, mut document: TokenDocument) -> TokenDocument {
         if matches!(self.providers, ProviderFilter::NoneOf(_)) {
             document.refresh_token = Err(match &document.provider {

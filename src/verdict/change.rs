@@ -32,9 +32,9 @@ pub struct DuePolicy {
 pub enum Found {
     /// It holds what we wanted to write: an acknowledgement was lost, not the write.
     Ours,
-    /// It holds somebody else's newer token.
+    /// It holds a newer token of another program.
     Theirs,
-    /// It is as it was: the write never arrived, or somebody else has claimed it.
+    /// It is as it was: the write never arrived, or another process has claimed it.
     Unchanged,
     /// It isn't there any more.
     Gone,
@@ -64,7 +64,7 @@ impl DuePolicy {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
         };
         let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
-        // The provider's own token, and of no use: it is kept, and somebody is told at once.
+        // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
         let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
@@ -158,8 +158,8 @@ impl DuePolicy {
         )
     }
 
-    /// The change for a document that somebody else gave a newer token while we held the claim: live, and due for the
-    /// next pass, because nobody knows how old that token is.
+    /// The change for a document that got a newer token from another program while we held the claim: live, and due for the
+    /// next pass, because the age of that token isn't known.
     #[must_use]
     pub fn overtaken(&self, document: &TokenDocument, now: Timestamp) -> Change {
         let before = &document.bookkeeping;
@@ -280,7 +280,7 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
     if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;
     }
-    // Nor does a token that can't be sent tell it: it is read as none. And one that somebody has put in the place of ours
+    // Nor does a token that can't be sent tell it: it is read as none. And one that another program has put in the place of ours
     // since then was made of ours: the bookkeeping came with our pair, in one write.
     if written && (wanted.is_none() || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;

@@ -18,7 +18,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// It was sent, and nobody knows what became of it.
+    /// It was sent, and no answer settled what became of it.
     #[must_use]
     pub fn in_doubt(entry: &Entry, cause: Word<Code>, now: Timestamp) -> Self {
         let first = entry.unsettled_since.or(entry.turned_away_since);

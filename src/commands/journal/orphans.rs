@@ -40,7 +40,7 @@ pub(super) fn by_hand(error: ApplyError) -> CommandError {
     }
 }
 
-/// Gives up a parked pair, or an answer that nobody could read, once a person has said so twice.
+/// Gives up a parked pair, or an unread answer, once a person has said so twice.
 pub(super) async fn discard(
     id: EntryId,
     yes: bool,
@@ -57,7 +57,7 @@ pub(super) async fn discard(
     };
     match entry.state {
         EntryState::Orphan | EntryState::Unread => {}
-        // One that was cut, or tried again: nobody asks for it any more once its document has moved on.
+        // One that was cut, or tried again: it isn't asked for any more once its document has moved on.
         EntryState::Unsettled if entry.has_answer => {}
         EntryState::Answer if !is_configured(&entry.provider, surroundings) => {}
         EntryState::Answer => return Err(refused(ApplyError::Answer(id))),
@@ -80,7 +80,7 @@ fn is_configured(provider: &str, surroundings: &Surroundings) -> bool {
     })
 }
 
-/// Gives up an entry that nobody can read.
+/// Gives up an entry that can't be read.
 async fn give_up_damaged(
     journal: Journal,
     damaged: Damaged,

@@ -82,7 +82,7 @@ pub(super) async fn run(
     found.truncate(MOST_SHOWN);
     let (seen, entries) = look_into_journal(config, now).await;
     if found.is_empty() {
-        return Err(nobody(user, config, &store.describe(), &entries));
+        return Err(no_such_user(user, config, &store.describe(), &entries));
     }
     let ids: Vec<_> = found.iter().map(|document| document.id.clone()).collect();
     let left_out: HashSet<_> = store.left_out(&ids).await?.into_iter().collect();
@@ -125,7 +125,7 @@ async fn look_into_journal(config: &Config, now: Timestamp) -> (JournalSeen, Vec
     }
 }
 
-fn nobody(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) -> CommandError {
+fn no_such_user(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) -> CommandError {
     let fields: Vec<_> = config.store.mapping.subject.iter().map(|path| format!("`{path}`")).collect();
     let user = crate::commands::shown::plain(user);
     let of_user = entries.iter().filter(|entry| entry.subject.as_str() == user).count();
