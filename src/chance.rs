@@ -22,7 +22,7 @@ impl Chance {
         Self { seeded: Some(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))) }
     }
 
-    /// A number that nobody else gets: the fence of a lease.
+    /// A number that is given out once: the fence of a lease.
     #[must_use]
     pub fn unique(&self) -> u128 {
         self.draw(rand::random, StdRng::random)

@@ -1,6 +1,11 @@
 //! The command line: clap types only, no logic.
 
-use crate::journal::EntryId;
+mod journal;
+mod tokens;
+
+pub use journal::JournalCommand;
+pub use tokens::{InputFormat, ListArgs, StateArg, TokensCommand};
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 #[cfg(feature = "rehearsal")]
@@ -22,7 +27,7 @@ const TRY_IT: &str =
     about,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = format!("{}\n\nHelp topics (`evergrant help TOPIC`): {}{TRY_IT}", crate::exit::help(), crate::help::names())
+    after_help = format!("{}\n\nHelp topics: {}\n\n`evergrant help TOPIC` prints one, and `evergrant help` says what each holds.{TRY_IT}", crate::exit::help(), crate::help::names())
 )]
 pub struct Cli {
     /// What to do.
@@ -164,121 +169,6 @@ pub struct CheckArgs {
     /// Don't fail when the collection, or the store's file, isn't there: it is made later.
     #[arg(long)]
     pub allow_empty: bool,
-}
-
-/// `evergrant tokens …`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum TokensCommand {
-    /// Import documents into the embedded store: JSON lines of mongoexport, a JSON array, or CSV.
-    ///
-    /// A document that is there already, by `_id`, gets the file's fields. Its pair stays where it was refreshed since, or
-    /// where the journal knows that the file's refresh token was redeemed: it is counted as "kept, newer".
-    #[command(
-        after_help = "Example:\n  mongoexport --uri \"$URI\" --collection tokens | evergrant tokens import -"
-    )]
-    Import {
-        /// The file, or `-` for stdin.
-        file: PathBuf,
-        /// Format of the file [default: by its ending, else by its first character].
-        #[arg(long, value_enum)]
-        input: Option<InputFormat>,
-        /// Replace newer pairs, too: tokens of the file that were redeemed already end as `needs_login`.
-        #[arg(long)]
-        overwrite: bool,
-    },
-    /// Export the embedded store's documents as JSON lines. The output holds tokens.
-    #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
-    Export,
-    /// List documents with their state, and count them by state; never their tokens.
-    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login,lost_in_flight")]
-    List(ListArgs),
-    /// Show why one user is refreshed or not: state, last error, claim, journal, and what to do next; never a token.
-    #[command(after_help = "Example:\n  evergrant tokens show ann@example.com")]
-    Show {
-        /// The subject as logs and reports show it (an email, a user id), or the `_id` of a document.
-        user: String,
-    },
-}
-
-/// `evergrant tokens list`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ListArgs {
-    /// Only documents in one of these states: `needs_login,lost_in_flight`; may be repeated.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub state: Vec<StateArg>,
-    /// Only documents whose provider field holds this name.
-    #[arg(long, value_name = "NAME")]
-    pub provider: Option<String>,
-    /// Stop after this many documents; then nothing is counted.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<NonZeroU64>,
-}
-
-/// What an imported file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum InputFormat {
-    /// JSON lines, or a JSON array.
-    Json,
-    /// CSV with a header row.
-    Csv,
-}
-
-/// A document's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum StateArg {
-    /// Evergrant never asked for this token yet.
-    New,
-    /// The login works, as far as we know.
-    Live,
-    /// The user must log in again.
-    NeedsLogin,
-    /// The user must log in again: an answer was lost.
-    LostInFlight,
-    /// No refresh token that can be sent, or no configured provider.
-    Malformed,
-}
-
-/// `evergrant journal …`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum JournalCommand {
-    /// List open entries: answers not yet written back, requests without an answer, parked pairs.
-    #[command(after_help = "Example:\n  evergrant journal list --orphans")]
-    List {
-        /// Only parked pairs: why each is parked, and what to do with it.
-        #[arg(long)]
-        orphans: bool,
-    },
-    /// Write back what an earlier process left, and redeem nothing.
-    #[command(after_help = "Example:\n  evergrant journal recover")]
-    Recover {
-        /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
-        /// database, or after a restore.
-        #[arg(long)]
-        adopt_store: bool,
-    },
-    /// Write one parked pair into its document, in place of the token that stands there now.
-    #[command(after_help = "Example:\n  evergrant journal apply 7")]
-    Apply {
-        /// The number that `journal list --orphans` shows.
-        id: EntryId,
-    },
-    /// Allow a second request for a token whose answer could not be read, because the answer held no pair.
-    #[command(after_help = "Example:\n  evergrant journal retry 7 8 9")]
-    Retry {
-        /// The numbers that `journal list` shows.
-        #[arg(required = true)]
-        ids: Vec<EntryId>,
-    },
-    /// Delete one parked pair, or one answer that could not be read, for good.
-    #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]
-    Discard {
-        /// The number that `journal list` shows.
-        id: EntryId,
-        /// Do not ask for confirmation.
-        #[arg(long)]
-        yes: bool,
-    },
 }
 
 /// `evergrant providers …`.

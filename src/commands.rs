@@ -224,7 +224,7 @@ impl Surroundings {
     /// Tells a person on stderr why the command couldn't do its work.
     pub fn complain(&self, error: &CommandError) {
         let text = format!("evergrant: {}", told(error));
-        // Nobody to tell it to is no reason to fail twice.
+        // A closed stderr is no reason to fail twice.
         let _ = self.talk.suspend(|| writeln!(io::stderr().lock(), "{text}"));
     }
 

@@ -21,9 +21,9 @@ mod warning;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
-pub(crate) use checks::words;
 pub use error::ConfigError;
 pub use warning::Warning;
 

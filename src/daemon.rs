@@ -164,7 +164,7 @@ impl Daemon {
             }
             self.announce();
         }
-        // It returns at once, and one more poke may come: nobody listens any more.
+        // It returns at once, and one more poke may come: it isn't listened to any more.
         alarm.shutdown().await?;
         info!("stopped");
         Ok(exit)

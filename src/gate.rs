@@ -11,6 +11,7 @@ mod signal;
 mod state;
 
 use crate::clock::Timestamp;
+use crate::provider::history::History;
 use crate::provider::rate::Rate;
 use state::{State, Wait};
 use std::num::NonZeroUsize;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 pub use permit::Permit;
 pub use redeemed::RedeemedBefore;
-pub use refusals::{Answers, History, Standing, Suspicion};
+pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
 pub use state::Status;
 
@@ -114,7 +115,7 @@ impl Gate {
         self.lock().refusals.standing()
     }
 
-    /// Judges the refusals of a provider that has granted nobody anything, when no more answers are waited for: `all` says
+    /// Judges the refusals of a provider that has granted nothing yet, when no more answers are waited for: `all` says
     /// that there are none, or that too many wait already.
     #[must_use]
     pub fn judge_without_grants(&self, all: bool) -> Standing {

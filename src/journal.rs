@@ -17,8 +17,8 @@ mod sqlite;
 mod step;
 
 use crate::clock::{Clock, Timestamp};
-use crate::gate::History;
 use crate::grant::RawAnswer;
+use crate::provider::history::History;
 use crate::store::Identity;
 use crate::token::{Fingerprint, TokenId};
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
 pub use seal::{JournalKey, KEY_BYTES};
-pub use step::{Begun, Doubts, Ending, Intent, Permission};
+pub use step::{Begun, Doubts, Event, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -68,14 +68,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens, or makes, the journal in `directory`, alone, with the settings that hold when nobody sets them.
+    /// Opens, or makes, the journal in `directory`, alone, with default settings.
     pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
         Self::open_with(directory, clock, JournalSettings::default())
     }
 
     /// Opens, or makes, the journal in `directory`, alone.
     ///
-    /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nobody
+    /// Directories are made 0700 and files 0600. Rows that a crash left as `intent` become `unsettled` here: nothing
     /// waits for their answer any more. A full disk is no error: what is there can still be written back, and nothing
     /// is redeemed. Blocks on the disk.
     pub fn open_with(
@@ -104,14 +104,14 @@ impl Journal {
         Ok(Self { requests, directory: directory.into(), owner: Arc::new(owner) })
     }
 
-    /// Reads the open rows of a journal that somebody else may hold; an absent one has none. Blocks on the disk.
+    /// Reads the open rows of a journal that another process may hold; an absent one has none. Blocks on the disk.
     ///
     /// Without their answers, and without the rows that can't be read: [`Journal::look`] names these.
     pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
         Ok(Self::look(directory)?.entries)
     }
 
-    /// Reads the open rows of a journal that somebody else may hold, and which of them can't be read. Needs no key.
+    /// Reads the open rows of a journal that another process may hold, and which of them can't be read. Needs no key.
     /// Blocks on the disk.
     pub fn look(directory: &Path) -> Result<Listed, JournalError> {
         sqlite::peek(&directory.join(FILE_NAME))
@@ -135,7 +135,7 @@ impl Journal {
         lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
     }
 
-    /// Asks the same as [`Journal::other_store`] of a journal that somebody else may hold. Blocks on the disk.
+    /// Asks the same as [`Journal::other_store`] of a journal that another process may hold. Blocks on the disk.
     pub fn look_for_other_store(
         directory: &Path,
         here: &Identity,
@@ -205,7 +205,7 @@ impl Journal {
     }
 
     /// Ends or changes rows, in one commit. Repeating it after a crash is harmless.
-    pub async fn end(&self, endings: Vec<(EntryId, Ending)>, at: Timestamp) -> Result<(), JournalError> {
+    pub async fn end(&self, endings: Vec<(EntryId, Event)>, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::End(endings, at, reply)).await
     }
 

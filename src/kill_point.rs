@@ -26,7 +26,7 @@ pub enum Point {
     Claimed,
     /// The journal's thread has written intents, and not committed them.
     IntentWritten,
-    /// The journal's thread has committed intents, and told nobody.
+    /// The journal's thread has committed intents, and told no caller.
     IntentCommitted,
     /// A grant's intent is in the journal, and its task knows.
     IntentKnown,
@@ -38,7 +38,7 @@ pub enum Point {
     AnswerReceived,
     /// The journal's thread has written answers, and not committed them.
     AnswerWritten,
-    /// The journal's thread has committed answers, and told nobody.
+    /// The journal's thread has committed answers, and told no caller.
     AnswerCommitted,
     /// An answer was kept and read, and the write-back doesn't know.
     AnswerRead,
@@ -50,13 +50,13 @@ pub enum Point {
     BeforeEnd,
     /// The journal's thread has written the ends of rows, and not committed them.
     EndWritten,
-    /// The journal's thread has committed the ends of rows, and told nobody.
+    /// The journal's thread has committed the ends of rows, and told no caller.
     EndCommitted,
     /// A batch is in the store, and its rows are gone.
     Ended,
     /// Everything is through, and the pass isn't noted as finished.
     PassEnds,
-    /// The pass is noted as finished, and nobody was told how it went.
+    /// The pass is noted as finished, and its caller wasn't told how it went.
     PassFinished,
 }
 

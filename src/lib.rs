@@ -7,8 +7,10 @@
 // The words that all others use.
 pub mod chance;
 pub mod clock;
+mod duration;
 pub mod exit;
 pub mod failure;
+mod nearest;
 pub mod room;
 pub mod token;
 
@@ -31,7 +33,7 @@ pub mod journal;
 
 pub mod grant;
 
-pub mod write_back;
+pub mod verdict;
 
 pub mod report;
 

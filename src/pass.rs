@@ -8,38 +8,37 @@
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
 mod after;
+mod apply;
+mod apply_error;
 mod before;
-mod by_hand_error;
 mod clock_step;
-mod doubt;
 mod error;
 mod held;
 mod insist;
+mod landed;
 mod lane;
 mod left;
+mod line;
 mod look;
-mod orphans;
-mod plan;
 mod put_off;
 mod recover;
 mod redeem;
 mod release;
 mod retry;
-mod settle;
 mod sink;
 mod stop;
 mod strangers;
+mod without_token;
 
-pub use by_hand_error::ApplyError;
-pub use orphans::Applied;
+pub use apply::Applied;
+pub use apply_error::ApplyError;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::failure::error_chain;
 use crate::gate::Gate;
-use crate::grant::Connect;
+use crate::grant::{Connect, Wire};
 use crate::journal::{Begun, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
@@ -47,23 +46,21 @@ use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::RenewAfter;
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
-use crate::store::{ProviderFilter, REFUSED_BY_VALIDATOR, Store, StoreError};
-use crate::token::{Subject, TokenId};
-use crate::write_back::DuePolicy;
+use crate::store::{ProviderFilter, Store, StoreError};
+use crate::verdict::change::DuePolicy;
+use line::Line;
 use sink::Sink;
-use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use stop::OneUnanswered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 pub use before::must_exist;
 pub use error::PassError;
+pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
@@ -117,99 +114,12 @@ pub struct Pass {
     pub chance: Chance,
 }
 
-/// What the lanes, their tasks and the sink of one pass share.
+/// Where one provider is asked: by which gate, over which wire.
 #[derive(Debug)]
-struct Line {
-    store: Arc<dyn Store>,
-    journal: Journal,
-    clock: Clock,
-    chance: Chance,
-    settings: PassSettings,
-    terms: ClaimTerms,
-    policy: DuePolicy,
-    report: Arc<Report>,
-    stop: Stop,
-    gates: Vec<(Arc<str>, Arc<Gate>)>,
-    /// Tokens that may still be taken, for `--limit`.
-    left: AtomicU64,
-    /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
-    held: Mutex<HashSet<TokenId>>,
-    /// Documents into which nothing can be written: for each reason how many, and one of them.
-    no_room: Mutex<BTreeMap<String, (u64, Subject)>>,
-    /// Has a document kept our claim, because the store couldn't be told otherwise?
-    left_claimed: AtomicBool,
-}
-
-impl Line {
-    /// Takes the right to one more token of this pass.
-    fn take_one(&self) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-    }
-
-    /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
-    fn left_claimed(&self) {
-        self.left_claimed.store(true, Ordering::Relaxed);
-    }
-
-    /// The gate of a provider. One that this pass doesn't ask has none: whose is there says nothing about it.
-    fn gate_of(&self, provider: &Provider) -> &Gate {
-        let named = self.gates.iter().find(|(name, _)| *name == provider.name);
-        &named.or(self.gates.first()).expect("a pass has at least one provider").1
-    }
-
-    /// A new pair stays in the journal.
-    fn hold(&self, id: &TokenId) {
-        self.held().insert(id.clone());
-    }
-
-    fn holds(&self, id: &TokenId) -> bool {
-        self.held().contains(id)
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashSet<TokenId>> {
-        // A set of ids is whole after every call: a panic elsewhere leaves none half done.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nothing can be written into this document, so its token isn't sent.
-    fn no_room(&self, subject: &Subject, reason: &str) {
-        let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
-        no_room.entry(reason.to_owned()).or_insert_with(|| (0, subject.clone())).0 += 1;
-    }
-
-    /// Says once for each reason into how many documents nothing can be written.
-    fn tell_no_room(&self) {
-        for (reason, (documents, example)) in &*self.no_room.lock().unwrap_or_else(PoisonError::into_inner) {
-            let hint = if reason == REFUSED_BY_VALIDATOR {
-                "the collection's validator refuses `evergrant`, or the field that `documents.bookkeeping` names: allow \
-                 that field, or set `documents.bookkeeping`; `evergrant check` tries it"
-            } else {
-                "make what is in the way a sub-document, or map another field (`documents.…`)"
-            };
-            warn!(
-                documents,
-                %example,
-                "nothing can be written into {documents} documents, such as that of `{example}`, so their tokens aren't sent: {reason}\nhint: {hint}"
-            );
-        }
-    }
-
-    /// The journal has failed: nothing more may be redeemed, by anybody.
-    fn journal_failed(&self, error: &JournalError) {
-        tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
-        self.report.trouble(Trouble::journal(error));
-        self.cannot_keep();
-    }
-
-    /// Counts a grant that is sent now; it waits for its answer for as long as the guard lives.
-    fn sent(&self) -> OneUnanswered {
-        self.report.sent();
-        self.stop.unanswered.one()
-    }
-
-    fn cannot_keep(&self) {
-        self.gates.iter().for_each(|(_, gate)| gate.stop(crate::gate::Stopped::CannotKeep));
-    }
+struct Counter {
+    provider: Arc<Provider>,
+    gate: Arc<Gate>,
+    wire: Arc<dyn Wire>,
 }
 
 impl Pass {
@@ -233,13 +143,17 @@ impl Pass {
             report.trouble(Trouble::Interrupted { given_up: 0 });
             return Ok(summarized(None));
         };
-        let endpoints: Vec<_> = providers
+        let wires: Vec<_> = providers
             .iter()
             .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
         let line = self.line(request, &providers, stop, report.clone(), started_at);
-        let gates: Vec<_> = line.gates.iter().map(|(_, gate)| gate.clone()).collect();
-        report.watch(&gates);
+        let counters: Vec<_> = providers
+            .into_iter()
+            .zip(wires)
+            .map(|(provider, wire)| Counter { gate: line.gate_of(&provider).clone(), provider, wire })
+            .collect();
+        report.watch(&counters.iter().map(|counter| counter.gate.clone()).collect::<Vec<_>>());
         let unfinished = self.begin(&line).await?;
         let clock_was_ahead = self.clock_was_ahead().await?;
         reach(Point::PassBegun);
@@ -247,7 +161,6 @@ impl Pass {
             gate.expect(self.journal.history(provider).await?, request.accept_refusals);
         }
 
-        let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let mut sink = Sink::new(line.clone());
         match recover::recover(&line, &mut sink, &self.providers, &unfinished).await {
             // The store went away, and a stop ended the wait for it; the next start does the rest.
@@ -257,34 +170,47 @@ impl Pass {
             }
             recovered => recovered?,
         }
-        let (providers, strangers) = match self.journal.standing().await?.shortage {
-            None => (providers, self.settings.documents_name_provider && request.provider.is_none()),
-            // What was left is written back; nothing is claimed that couldn't be kept.
-            Some(shortage) => {
-                line.journal_failed(&JournalError::Full(shortage));
-                (Vec::new(), false)
-            }
-        };
+        let given_up = self.refresh(request, &line, counters, sink, clock_was_ahead).await?;
+        self.end(&line, request, given_up).await;
+        let summary = summarized(Some(readiness.documents));
+        if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
+            line.journal_failed(&error);
+            return Ok(summarized(Some(readiness.documents)));
+        }
+        Ok(summary)
+    }
+
+    /// Runs a lane for each provider, and the sink; returns the grants whose answers were given up.
+    async fn refresh(
+        &self,
+        request: &PassRequest,
+        line: &Arc<Line>,
+        counters: Vec<Counter>,
+        sink: Sink,
+        clock_was_ahead: bool,
+    ) -> Result<u64, PassError> {
+        let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
+        let shortage = self.journal.standing().await?.shortage;
+        let keeps = shortage.is_none();
+        // What was left is written back; nothing is claimed that couldn't be kept.
+        if let Some(shortage) = shortage {
+            line.journal_failed(&JournalError::Full(shortage));
+        }
         let lanes_ended = CancellationToken::new();
         let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
-
-        let lanes = providers.iter().zip(endpoints).enumerate().map(|(index, (provider, endpoint))| {
-            let claims = self.claims(&line, provider, self.filter(provider), clock_was_ahead);
-            lane::Lane::new(
-                line.clone(),
-                provider.clone(),
-                gates[index].clone(),
-                endpoint,
-                claims,
-                landed.clone(),
-            )
-            .run()
-        });
-        let mut lanes: Vec<_> = lanes.map(|lane| tokio::spawn(lane)).collect();
-        if strangers {
+        let mut lanes = Vec::new();
+        for counter in counters.into_iter().filter(|_| keeps) {
+            let provider = &counter.provider;
+            let claims = self.claims(line, provider, self.filter(provider), clock_was_ahead);
+            let lane = lane::Lane::new(line.clone(), counter, claims, landed.clone());
+            lanes.push(tokio::spawn(lane.run()));
+        }
+        if keeps && self.settings.documents_name_provider && request.provider.is_none() {
             let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
-            let strangers = self.claims(&line, &providers[0], ProviderFilter::NoneOf(names), clock_was_ahead);
-            lanes.push(tokio::spawn(lane::name_strangers(line.clone(), strangers, landed.clone())));
+            let none = ProviderFilter::NoneOf(names);
+            let strangers = self.claims(line, &self.providers[0], none, clock_was_ahead);
+            let naming = without_token::name_strangers(line.clone(), strangers, landed.clone());
+            lanes.push(tokio::spawn(naming));
         }
         drop(landed);
         let mut given_up = 0;
@@ -299,11 +225,16 @@ impl Pass {
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }
-        self.note_gates(&line).await;
-        if given_up > 0 || stop.take_no_more.is_cancelled() {
-            report.trouble(Trouble::Interrupted { given_up });
+        Ok(given_up)
+    }
+
+    /// Notes how the pass ended, in the journal and in the report.
+    async fn end(&self, line: &Line, request: &PassRequest, given_up: u64) {
+        self.note_gates(line).await;
+        if given_up > 0 || line.stop.take_no_more.is_cancelled() {
+            line.report.trouble(Trouble::Interrupted { given_up });
         }
-        self.stand(&line).await;
+        self.stand(line).await;
         reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
@@ -312,14 +243,8 @@ impl Pass {
             line.journal_failed(&error);
         }
         reach(Point::PassFinished);
-        self.name_put_off(&line).await;
-        self.count_untaken(&line, request).await;
-        let summary = summarized(Some(readiness.documents));
-        if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
-            line.journal_failed(&error);
-            return Ok(summarized(Some(readiness.documents)));
-        }
-        Ok(summary)
+        self.name_put_off(line).await;
+        self.count_untaken(line, request).await;
     }
 
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.

@@ -3,6 +3,7 @@
 //! A [`Profile`] is a TOML file; every value of it can be overridden in the configuration. What is specific to one
 //! provider stands in its profile and nowhere in the code.
 
+pub mod history;
 pub mod profile;
 pub mod rate;
 pub mod stranger;
@@ -51,7 +52,7 @@ impl Rotation {
 
 /// Is a token whose answer was lost asked for again, where the old one doesn't work again by design?
 ///
-/// After a lost answer nobody but the provider knows whether it rotated the token. If it did, the login is lost in any
+/// After a lost answer only the provider knows whether it rotated the token. If it did, the login is lost in any
 /// case: the new token exists nowhere else, and the old one is dead. If it didn't, because the request never arrived,
 /// asking again saves the login; so [`AskAgain::Once`] is the default. What it costs is at a provider that watches for
 /// reuse (RFC 9700 §4.14.2): it takes the old token for a stolen one and ends the whole login, with the access token
@@ -62,7 +63,7 @@ pub enum AskAgain {
     /// Once more, after [`Profile::settle_after`]: granted means that it had not been processed, refused that it had.
     #[default]
     Once,
-    /// Never, by nobody, not even after a restart or by force: the person is named as lost in flight, unless somebody
+    /// Never, not even after a restart or by force: the person is named as lost in flight, unless somebody
     /// else has written a newer token into the document.
     Never,
 }

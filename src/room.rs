@@ -15,7 +15,7 @@ pub const FREE_SPACE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
 /// Size of a ballast, in bytes.
 ///
 /// Answers are a few KiB: this holds those of a thousand grants in flight, with everything that a commit writes beside
-/// them. Larger would only be disk that nobody may use.
+/// them. Larger would only be disk that can't be used.
 pub const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Too little space is left.

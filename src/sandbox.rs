@@ -9,14 +9,14 @@
 //!
 //! # What it decides where RFC 6749 leaves the choice
 //! - Grace is Okta's: within [`SandboxConfig::grace`] of its first redemption a rotated token may be redeemed again.
-//!   Each redemption hands out a *new* pair; the newest one is current, and earlier ones that nobody redeemed stay
+//!   Each redemption hands out a *new* pair; the newest one is current, and earlier ones that were not redeemed stay
 //!   valid as well.
 //! - With [`Reuse::RevokeFamily`], a reuse after the grace ends the whole login, the current token included.
 //! - A new login starts a new family and leaves the old one alive, like a second browser; only
 //!   [`Sandbox::revoke`] ends all of a user's logins.
 //! - The lifetime of a refresh token counts from the last answer that contained it: a rotated token starts anew,
 //!   [`Rotation::Keep`] slides, [`Rotation::KeepAndOmit`] is fixed from the login on.
-//! - The rate limit counts every request to the token endpoint, whoever sent it, except those it refuses itself.
+//! - The rate limit counts every request to the token endpoint, from any client, except those it refuses itself.
 //!
 //! # What it knows of a client that dies
 //! An answer counts as received once the client took all of it off its socket. One that the client died on, or hung
@@ -147,7 +147,7 @@ impl Sandbox {
     /// Must run to completion. Use the handle that it returns; older ones show the same ledger, and stop nothing.
     ///
     /// # Errors
-    /// The address could not be bound: somebody else has it, or the sandbox still runs.
+    /// The address could not be bound: another process has it, or the sandbox still runs.
     pub async fn start_again(&self) -> io::Result<Self> {
         let (config, ledger) = (self.shared.config.clone(), Arc::clone(&self.shared.ledger));
         Ok(Self::spawn(Self::bind_with(config, ledger, self.shared.address).await?))
@@ -226,7 +226,7 @@ impl Sandbox {
         self.shared.ledger().summary(now)
     }
 
-    /// Judges the refresh tokens that somebody holds, as `(user or email, refresh token)`, one for each document.
+    /// Judges the refresh tokens that a client holds, as `(user or email, refresh token)`, one for each document.
     ///
     /// Exact while no request is in flight: an answer that is on its way counts as delivered.
     pub fn audit<U: AsRef<str>, T: AsRef<str>>(&self, held: impl IntoIterator<Item = (U, T)>) -> Audit {

@@ -43,13 +43,13 @@ pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Se
     if known { Selected::Known } else { Selected::Claim }
 }
 
-/// How far the clock may have been ahead without any account being taken of it: what was put off then is late by no more.
-pub const OF_NO_ACCOUNT: TimeDelta = TimeDelta::hours(1);
+/// Clock error that is ignored: what was put off under such a clock is late by no more.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// Does a document fall due too late for its token, because the clock was ahead when its bookkeeping was written?
 #[must_use]
 pub fn falls_due_too_late(bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
-    let Some(due_at) = bookkeeping.due_at.filter(|due_at| *due_at > now + OF_NO_ACCOUNT) else {
+    let Some(due_at) = bookkeeping.due_at.filter(|due_at| *due_at > now + CLOCK_TOLERANCE) else {
         return false;
     };
     let was_ahead = bookkeeping.refreshed_at.is_none_or(|at| at > now);
@@ -136,7 +136,7 @@ mod tests {
             (Some(60), Some(64), Some(74), true),
             (Some(-1), Some(60), Some(13), true),
             (None, Some(60), None, true),
-            // A life that nobody knows is over at every wake.
+            // An unknown life is over at every wake.
             (Some(-1), Some(3), None, true),
         ] {
             let bookkeeping = Bookkeeping {

@@ -5,7 +5,7 @@ use std::panic::PanicHookInfo;
 
 /// Lets nothing of this process's memory get out by itself: call it before anything secret is read.
 ///
-/// No core file, nobody but root reads `/proc/PID/environ` or `/proc/PID/mem`, and a panic says where it happened and
+/// No core file, only root reads `/proc/PID/environ` or `/proc/PID/mem`, and a panic says where it happened and
 /// not with what. A system that forbids it is no reason not to work.
 pub fn keep() {
     #[cfg(unix)]
@@ -17,7 +17,7 @@ pub fn keep() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_dumpable(false);
     std::panic::set_hook(Box::new(|panic| {
-        // Nobody to tell it to is no reason to abort.
+        // A closed stderr is no reason to abort.
         let _ = writeln!(io::stderr().lock(), "{}", words(panic));
     }));
 }

@@ -132,6 +132,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Creates the due index when it isn't there; a refusal to create it is a value in [`Readiness`], not an error.
     async fn prepare(&self) -> Result<Readiness, StoreError>;
 
+    /// Is the collection there? Changes nothing; a store that makes its own place always has one.
+    async fn existence(&self) -> Result<Existence, StoreError> {
+        Ok(Existence::There)
+    }
+
     /// Tries on some documents what a pass writes, and writes nothing: what would the collection's own rules refuse?
     ///
     /// A store without such rules refuses nothing.
@@ -142,7 +147,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Reads up to `query.limit` documents, soonest due first (with `force`: in `_id` order), from `query.after` on.
     ///
-    /// A document that is leased to somebody and not yet due is not read. Nothing is changed.
+    /// A document that is leased and not yet due is not read. Nothing is changed.
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
 
     /// How many of the documents that [`Store::due_page`] would read in all its pages a pass would work on: without
@@ -189,7 +194,7 @@ pub struct DueQuery {
     /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where somebody has put
     /// dates into an array, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
-    /// Every document, due or not; still none that is leased to somebody until after `now`.
+    /// Every document, due or not; still none that is leased until after `now`.
     pub force: bool,
     /// Documents leased beyond this are not read.
     pub now: Timestamp,
@@ -208,7 +213,7 @@ pub enum ProviderFilter {
     Any,
     /// Those whose provider field has this text.
     Named(String),
-    /// Those whose provider field is absent or has any other value: nobody's, so that they can be named.
+    /// Those whose provider field is absent or has any other value: so that they can be named.
     NoneOf(Vec<String>),
 }
 
@@ -234,14 +239,14 @@ pub struct Claim {
     pub lease: Lease,
     /// Only if still due by then; `None` claims what isn't due too (`--force`).
     pub due_by: Option<Timestamp>,
-    /// A lease of somebody else that ends later than this is respected.
+    /// Another pass' lease that ends later than this is respected.
     pub now: Timestamp,
 }
 
 /// What [`Store::claim`] gave.
 #[derive(Debug, Clone, Default)]
 pub struct Claimed {
-    /// Ours now; what is in neither list is somebody else's, not due any more, or gone.
+    /// Ours now; what is in neither list is another process', not due any more, or gone.
     pub documents: Vec<TokenDocument>,
     /// What can't be written: which document, and why, without a value of it.
     pub refused: Vec<(TokenId, String)>,

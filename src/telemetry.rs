@@ -5,11 +5,11 @@ use crate::config::{LogFormat, LogSettings};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, IsTerminal as _, Write};
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Libraries that may write what they send into their own log lines, or how they come to be: they stay silent, whatever
 /// level is set.
@@ -46,8 +46,8 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
         (0, 1) => "warn,evergrant=debug",
         (0, 2..) => "info,evergrant=trace",
     };
-    // The configuration has checked the level; these directives are ours.
-    let filter = EnvFilter::new(level);
+    // The configuration has checked its level, and these directives are ours.
+    let filter: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
     let ansi = match global.color {
         Color::Auto => io::stderr().is_terminal(),
         Color::Always => true,
@@ -65,7 +65,7 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
     // Beside the filter of the settings and not a part of it: there a longer target would win.
     let started =
         tracing_subscriber::registry().with(filter_fn(may_speak)).with(filter).with(lines).try_init();
-    // Somebody else (a test) logs already: theirs is kept.
+    // A test logs already: its subscriber is kept.
     drop(started);
 }
 

@@ -190,7 +190,7 @@ impl PassProcess<'_> {
         let program = std::env::current_exe().map_err(CommandError::io("find this program's own file"))?;
         let quiet = surroundings.global.verbose == 0;
         let mut command = Command::new(program);
-        // Nobody's settings: no environment, no `.env`, no settings file of the folder in which the demo was started.
+        // No settings: no environment, no `.env`, no settings file of the folder in which the demo was started.
         command.env_clear().current_dir(self.folder).args(["run", "--once", "--format", "json"]);
         command.args(quiet.then_some("-qq"));
         let grace = if self.args.strict {

@@ -2,9 +2,9 @@
 
 use super::{CommandError, Surroundings};
 use crate::cli::{Cli, HelpArgs};
-use crate::config::keys;
 use crate::exit::Exit;
 use crate::help::{self, Topic};
+use crate::nearest::nearest_of;
 use clap::CommandFactory as _;
 use serde_json::json;
 
@@ -13,7 +13,12 @@ pub fn run(args: &HelpArgs, surroundings: &Surroundings) -> Result<Exit, Command
     surroundings.start_logging();
     let words: Vec<_> = args.words.iter().map(String::as_str).collect();
     if words.is_empty() {
-        let text = format!("{}\n\nTopics:\n{}", command_text(Cli::command()), help::list());
+        // The list of topics stands once: with what each holds.
+        let text = format!(
+            "{}\n\nTopics (`evergrant help TOPIC`):\n{}",
+            command_text(Cli::command().after_help(None)),
+            help::list()
+        );
         let topics = Topic::ALL.map(|topic| json!({ "topic": topic.name(), "summary": topic.summary() }));
         surroundings.print(&text, &json!({ "topics": topics }))?;
     } else if let [name] = words[..]
@@ -48,7 +53,7 @@ fn unknown(words: &[&str]) -> CommandError {
     let commands = Cli::command();
     let commands: Vec<_> = commands.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let known = Topic::ALL.iter().map(|topic| topic.name()).chain(commands.iter().map(String::as_str));
-    let hint = match keys::nearest_of(&given.to_lowercase().replace('_', "-"), known) {
+    let hint = match nearest_of(&given.to_lowercase().replace('_', "-"), known) {
         Some(near) => format!("did you mean `evergrant help {near}`?"),
         None => "`evergrant help` lists the topics and the commands".to_owned(),
     };

@@ -2,7 +2,7 @@
 
 use super::{CommandError, Surroundings, shown};
 use crate::cli::ProvidersCommand;
-use crate::config::{keys, words};
+use crate::config::words;
 use crate::exit::Exit;
 use crate::provider::rate::{self, Rate};
 use crate::provider::{
@@ -98,7 +98,7 @@ fn list_text(list: &ProfileList) -> String {
 
 fn unknown(name: &str) -> CommandError {
     let names: Vec<_> = profile::names().collect();
-    let hint = match keys::nearest_of(&name.to_lowercase(), names.iter().copied()) {
+    let hint = match crate::nearest::nearest_of(&name.to_lowercase(), names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             "a provider without a profile takes `generic`, with a `token_url`: `evergrant providers show generic`"

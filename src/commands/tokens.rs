@@ -6,13 +6,15 @@ mod list;
 mod show;
 pub(super) mod state;
 
-use super::{CommandError, Surroundings};
+use super::{CommandError, Surroundings, connect};
 use crate::cli::TokensCommand;
 use crate::config::{Config, Need};
 use crate::exit::Exit;
-use crate::store::sqlite_path;
+use crate::pass::must_exist;
+use crate::store::{Store, sqlite_path};
 use secrecy::ExposeSecret as _;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use import::{Imported, MalformedDocument, MalformedDocuments};
 pub use list::{TokenList, Totals};
@@ -32,6 +34,14 @@ pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<
     }
 }
 
+/// Connects to a store in which the documents' collection exists; an absent one is refused with the names of the others.
+async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
+    check_embedded_file(config)?;
+    let store = connect(config).await?;
+    must_exist(&store.existence().await?)?;
+    Ok(store)
+}
+
 /// The embedded store's file; `None` when the documents are in a MongoDB.
 pub(super) fn embedded_file(config: &Config) -> Option<&Path> {
     sqlite_path(config.store.url.expose_secret()).map(Path::new)
@@ -47,7 +57,7 @@ fn only_embedded<'a>(config: &'a Config, what: &str, instead: &str) -> Result<&'
     })
 }
 
-/// Refuses to read an embedded store that nobody has filled yet: to open it would be to make it.
+/// Refuses to read an embedded store that isn't there yet: to open it would be to make it.
 pub(super) fn check_embedded_file(config: &Config) -> Result<(), CommandError> {
     match embedded_file(config) {
         Some(file) if !file.exists() => Err(CommandError::usage(

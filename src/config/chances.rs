@@ -1,9 +1,9 @@
 //! How many passes each refresh token meets before it expires, and what to change when these are too few.
 
-use super::checks::words;
 use super::warning::Warning;
 use super::{Config, MAX_RETRY_AFTER_FAILURE};
 use crate::clock::Timestamp;
+use crate::duration::words;
 use crate::provider::Provider;
 use crate::schedule;
 use std::time::Duration;

@@ -59,7 +59,7 @@ pub(super) fn lay(layers: &mut Layers, variables: &Variables) -> Result<(), Conf
     Ok(())
 }
 
-/// Does the value stand in quotes that whoever set the variable took for syntax?
+/// Does the value stand in quotes that were meant as syntax?
 fn has_outer_quotes(value: &str) -> bool {
     let inner = |quote: char| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
     inner('\'') || inner('"')

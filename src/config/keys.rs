@@ -7,7 +7,6 @@ mod table;
 
 use super::kind::Kind;
 
-pub(crate) use nearest::nearest_of;
 pub(super) use nearest::{nearest, nearest_variable};
 pub use table::KEYS;
 
@@ -27,7 +26,7 @@ pub struct Key {
     pub name: &'static str,
     /// What its value looks like.
     pub kind: Kind,
-    /// What holds when nobody sets it.
+    /// Its default.
     pub default: DefaultValue,
     /// Where it may stand.
     pub place: Place,
@@ -35,7 +34,7 @@ pub struct Key {
     pub doc: &'static str,
 }
 
-/// What holds when nobody sets a key.
+/// The default of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This value, as one would write it in the environment.

@@ -29,7 +29,7 @@ const CHECKED: &str = "every value was checked by its kind when it was laid down
 /// A layer; a later one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
-    /// Nobody set it.
+    /// It isn't set.
     Default,
     /// `evergrant.toml`.
     File,
@@ -177,7 +177,7 @@ impl Layers {
         format!("`[{PROVIDERS}.{name}]` ({at})")
     }
 
-    /// The value that holds, `None` where nobody set one and there is no default.
+    /// The value that holds, `None` where none is set and there is no default.
     pub(super) fn value(&self, dotted: &str) -> Option<Value> {
         self.figment.find_value(dotted).ok()
     }
@@ -192,12 +192,12 @@ impl Layers {
         })
     }
 
-    /// Where the value that holds came from, for a message; `default` where nobody set one.
+    /// Where the value that holds came from, for a message; `default` where none is set.
     pub(super) fn at(&self, dotted: &str) -> String {
         self.origin(dotted).map_or_else(|| "default".to_owned(), |origin| origin.at)
     }
 
-    /// Did somebody set it?
+    /// Is it set?
     pub(super) fn is_set(&self, dotted: &str) -> bool {
         self.origin(dotted).is_some_and(|origin| origin.layer > Layer::Default)
     }

@@ -1,12 +1,12 @@
 //! From settings to providers that can be asked: profile, overrides, credentials.
 
 use super::{
-    checks::words,
     error::ConfigError,
     keys::{self, KEYS, PROVIDERS, Place},
     layers::Layers,
     secret::{self, Places},
 };
+use crate::duration::words;
 use crate::provider::{
     ClientAuth, ClientSecret, Profile, Provider, Rotation,
     profile::{self, ProfileError},
@@ -124,7 +124,7 @@ fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), Conf
     if profile::names().any(|known| known == name) {
         return Ok(());
     }
-    let nearest = keys::nearest_of(name, profile::names());
+    let nearest = crate::nearest::nearest_of(name, profile::names());
     Err(ConfigError::Value {
         at: layers.at(key),
         key: key.to_owned(),

@@ -43,9 +43,9 @@ pub(super) struct Places<'a> {
     pub(super) credential: Option<PathBuf>,
 }
 
-/// The secret, `None` where nobody gives one.
+/// The secret, `None` where none is given.
 ///
-/// Of value and file the higher layer's holds; the credentials directory is asked last, for whoever sets a key means
+/// Of value and file the higher layer's holds; the credentials directory is asked last, for a key that is set is meant
 /// it.
 pub(super) fn find(layers: &Layers, places: &Places<'_>) -> Result<Option<Secret>, ConfigError> {
     let layer_of = |key: &str| layers.origin(key).map(|origin| origin.layer);
@@ -110,7 +110,7 @@ fn read(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// Refuses what an editor puts around a secret, and nobody sees: the provider would only say that it is wrong.
+/// Refuses what an editor puts around a secret, unseen: the provider would only say that it is wrong.
 fn check_file(text: &str, key: &str, at: &str) -> Result<(), ConfigError> {
     let text = text.trim_end_matches(['\n', '\r']);
     // A store's URL and the journal's keys are read without blanks.

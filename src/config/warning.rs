@@ -1,7 +1,7 @@
 //! Settings that work and are risky, in words for the person who wrote them. None holds a secret's value.
 
 use super::chances::Chances;
-use super::checks::words;
+use crate::duration::words;
 use crate::failure::Advice;
 use crate::provider::rate::Rate;
 use std::borrow::Cow;

@@ -106,7 +106,7 @@ mod tests {
         // The first is well by now, and the other isn't due yet.
         assert_eq!(plan(&mut one, false, None, 15), Some((15, 60)));
         assert_eq!(plan(&mut one, false, None, 30), Some((30, 60)));
-        // Somebody else fails for the first time.
+        // Another user's token fails for the first time.
         assert_eq!(plan(&mut one, true, Some(60), 45), Some((15, 60)));
         assert_eq!(plan(&mut one, false, None, 60), None);
         assert_eq!(plan(&mut one, true, None, 100), Some((15, 115)), "the waits begin anew");

@@ -1,15 +1,15 @@
 //! Tokens that were redeemed before and came back without their new pair, judged: one is a stale copy of a document,
 //! many are a restored backup or an old state directory. Pure: counts in, a judgement out.
 
-use super::Answers;
 use crate::clock::Timestamp;
+use crate::provider::history::Answers;
 use serde::Serialize;
 
 /// Fewest such tokens in a stretch of a pass that are too many.
 ///
 /// An application that saves a stale document, or a document that was copied, brings back one login or a few; a restored
 /// backup brings back all that were due. In a stretch of a hundred tokens ten are a tenth, so that a backup of a part of
-/// the collection is noticed, too. Fewer are named at once, also where nobody else is due: a question that comes with
+/// the collection is noticed, too. Fewer are named at once, also where nothing else is due: a question that comes with
 /// each pass of a small collection would hide who must log in again.
 const TOO_MANY: u64 = 10;
 

@@ -3,7 +3,8 @@
 
 use super::redeemed::{Redeemed, RedeemedBefore};
 use crate::clock::Timestamp;
-use serde::{Deserialize, Serialize};
+use crate::provider::history::{Answers, History};
+use serde::Serialize;
 
 /// Refusals in a row, before the first grant of a pass, that stop the provider.
 ///
@@ -15,12 +16,9 @@ const MOST_UNPROVEN: u64 = 10;
 /// chance knows of.
 const FEWEST_UNPROVEN: u64 = 3;
 
-/// How unlikely such a pass must be, by the usual share of refusals, to be nobody's fate: a small collection that was well
+/// How unlikely such a pass must be, by the usual share of refusals, to be the users' fate: a small collection that was well
 /// until now doesn't lose all that are due at once.
 const UNLIKELY: f64 = 1e-6;
-
-/// Grants that a history must hold before a share is held against it; fewer say little of what is usual.
-const ENOUGH_HISTORY: f64 = 100.0;
 
 /// Answers that a stretch of a pass must hold before its share of refusals is judged.
 const ENOUGH_ANSWERS: u64 = 20;
@@ -29,7 +27,7 @@ const ENOUGH_ANSWERS: u64 = 20;
 /// pass must not hide behind all that went well before it.
 const STRETCH: u64 = 100;
 
-/// A share of refusals up to this is nobody's mistake, whatever is usual.
+/// A share of refusals up to this is never taken for a mistake of ours.
 const ALWAYS_FINE: f64 = 0.1;
 
 /// How many times the usual share of refusals is far above it, and which part of the usual share of grants far below.
@@ -38,45 +36,6 @@ const FAR_ABOVE: f64 = 5.0;
 /// How far beyond what is expected chance may lead, in standard deviations, and the refusals that are added because
 /// small numbers have no such thing: together chance trips a judgement less than once in a million.
 const CHANCE: (f64, f64) = (6.0, 3.0);
-
-/// Answers that a history remembers, about: it follows a collection that changes, and one odd pass doesn't turn it.
-const MEMORY: f64 = 10_000.0;
-
-/// The answers of earlier passes; older ones weigh less.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct History {
-    /// Grants.
-    pub granted: f64,
-    /// Refusals.
-    pub refused: f64,
-}
-
-impl History {
-    /// With the answers of one more pass.
-    #[must_use]
-    pub fn and(self, answers: Answers) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "counts of one pass")]
-        let (granted, refused) =
-            (self.granted + answers.granted as f64, self.refused + answers.refused as f64);
-        let shrink = (MEMORY / (granted + refused)).min(1.0);
-        Self { granted: granted * shrink, refused: refused * shrink }
-    }
-
-    /// The usual share of refusals, if there is enough to tell. Never quite none: nothing lasts for ever.
-    #[must_use]
-    pub fn usual_share(self) -> Option<f64> {
-        (self.granted >= ENOUGH_HISTORY).then(|| (self.refused + 1.0) / (self.granted + self.refused + 2.0))
-    }
-}
-
-/// What a provider said in a pass, or in a part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Answers {
-    /// Grants.
-    pub granted: u64,
-    /// Refusals that count.
-    pub refused: u64,
-}
 
 /// Why a provider's refusals aren't believed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -112,7 +71,7 @@ pub(super) struct Refusals {
     history: History,
     accepted: bool,
     all: Answers,
-    /// Refusals of tokens that may have been spent before: as many as were in flight at once are nobody's mistake.
+    /// Refusals of tokens that may have been spent before: as many as were in flight at once are no mistake.
     in_doubt: u64,
     stretch: Answers,
     /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
@@ -161,7 +120,7 @@ impl Refusals {
         self.last = Some((code.to_owned(), http_status));
     }
 
-    /// Judges the refusals of a pass that has granted nobody anything, when no more answers are waited for.
+    /// Judges the refusals of a pass that has granted nothing, when no more answers are waited for.
     ///
     /// Not earlier: logins that ended together may stand at the beginning of a pass; and those in doubt do, so that they
     /// count only when that is `all`.
@@ -218,7 +177,7 @@ impl Refusals {
     }
 }
 
-/// Is it too unlikely that so many were refused by chance, and nobody else was asked?
+/// Is it too unlikely that so many were refused by chance, and nothing else was asked?
 fn is_unlikely(usual: f64, refused: u64) -> bool {
     let run = i32::try_from(refused).unwrap_or(i32::MAX);
     refused >= FEWEST_UNPROVEN && usual.powi(run) < UNLIKELY
@@ -266,7 +225,7 @@ mod tests {
         assert!(unproven.standing().suspicious && unproven.history_after().is_none());
         let mut proven = judge(0.0, 0.0);
         proven.granted();
-        assert_eq!(trips_at(&mut proven, 1, 1000), None, "without a history nobody knows what is usual");
+        assert_eq!(trips_at(&mut proven, 1, 1000), None, "without a history it isn't known what is usual");
         let mut accepted = judge(0.0, 0.0);
         accepted.expect(History::default(), true);
         assert_eq!(trips_at(&mut accepted, 1, 1000), None);
@@ -284,7 +243,7 @@ mod tests {
                 judge.standing().suspicious
             })
         };
-        assert_eq!(fewest(99.0, 0.0), None, "nobody knows what is usual");
+        assert_eq!(fewest(99.0, 0.0), None, "it isn't known what is usual");
         assert_eq!(fewest(100.0, 0.0), Some(FEWEST_UNPROVEN));
         assert_eq!(fewest(9_900.0, 0.0), Some(FEWEST_UNPROVEN));
         assert_eq!(fewest(990.0, 10.0), Some(4));
@@ -359,19 +318,5 @@ mod tests {
             }
             assert!(judge.standing().judged >= 1990);
         }
-    }
-
-    #[test]
-    fn a_history_follows_what_becomes_usual_and_one_pass_does_not_turn_it() {
-        let history = History::default();
-        assert_eq!(history.usual_share(), None);
-        let mut history = history.and(Answers { granted: 990, refused: 10 });
-        assert!((history.usual_share().unwrap() - 0.011).abs() < 0.001);
-        history = history.and(Answers { granted: 100_000, refused: 0 });
-        assert!(history.granted + history.refused <= MEMORY + 1.0);
-        for _ in 0..20 {
-            history = history.and(Answers { granted: 900, refused: 100 });
-        }
-        assert!(history.usual_share().unwrap() > 0.07, "{history:?}");
     }
 }

@@ -27,7 +27,7 @@ pub enum Signal {
     },
     /// It asks for a pause, for so long if it said.
     Throttled(Option<Duration>),
-    /// No use was to be had: not reached, failed, or nobody knows.
+    /// The request failed, or its outcome is unknown.
     Failed,
     /// It doesn't accept our client.
     ClientRejected {

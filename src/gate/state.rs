@@ -25,7 +25,7 @@ pub(super) const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
 
 /// A provider that asked for pauses and answered nothing else for so long is out: three of the longest pauses.
 ///
-/// What is due stays due, and the next wake tries again; until then nobody waits for a pass that doesn't end.
+/// What is due stays due, and the next wake tries again; a pass that never ends would help no user.
 pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
 
 /// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail

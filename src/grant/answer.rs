@@ -86,7 +86,7 @@ pub struct Reading {
     /// The HTTP status, when there was one.
     pub http_status: Option<u16>,
     /// Does it settle what became of the request? Only the provider's own well-formed JSON does, and that nothing was
-    /// sent; a page of somebody in between may come after the provider has done its work.
+    /// sent; a proxy's page may come after the provider has done its work.
     pub settles: bool,
 }
 

@@ -126,7 +126,7 @@ impl Plain {
 
     /// Takes one coding off, where it is on; tells whether it was.
     fn take_off(&mut self, coding: Coding) -> bool {
-        // Somebody in between has done so, and left the header.
+        // A proxy has done so, and left the header.
         if self.is_text() {
             return false;
         }
@@ -144,7 +144,7 @@ impl Plain {
         true
     }
 
-    /// Is it a text, and no bytes that somebody would have to decode first?
+    /// Is it a text, and no bytes that must be decoded first?
     pub(super) fn is_text(&self) -> bool {
         text_of(&self.text).is_some()
     }

@@ -10,7 +10,7 @@ const DEEPEST: usize = 32;
 /// word with something behind it.
 ///
 /// An object or an array that was cut holds what is complete in it. `None` when the text isn't the beginning of any
-/// JSON text, or names a member twice with two values: then nobody knows what the whole answer would have said.
+/// JSON text, or names a member twice with two values: then it isn't known what the whole answer would have said.
 #[must_use]
 pub fn complete_part(text: &[u8]) -> Option<Value> {
     let mut reader = Reader { text, at: 0 };
@@ -189,7 +189,7 @@ mod tests {
             (r#"{"a":null ,"b":"c","d"#, Some(json!({ "a": null, "b": "c" }))),
             (r#"{"data":{"a":"b","#, Some(json!({ "data": { "a": "b" } }))),
             (r#"{"list":["a",{"b":"c"},"d"#, Some(json!({ "list": ["a", { "b": "c" }] }))),
-            // Which of the two the whole answer meant nobody knows.
+            // Which of the two the whole answer meant isn't known.
             (r#"{"a":"b","a":"c""#, None),
             (r#"{"a":"b","a":"c"#, None),
             ("<html>", None),

@@ -1,7 +1,7 @@
 //! Waiting for an answer, by the time in which this process runs.
 //!
 //! A process that was stopped, or whose machine slept, finds its timeouts over and the answers in its sockets. To
-//! believe the clock then is to throw away pairs that nobody else will ever have.
+//! believe the clock then is to throw away pairs that exist nowhere else.
 
 use std::pin::pin;
 use std::time::Duration;

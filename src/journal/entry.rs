@@ -35,13 +35,13 @@ impl FromStr for EntryId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
-    /// Sent or about to be; after a crash: nobody knows.
+    /// Sent or about to be; after a crash: in doubt.
     Intent,
     /// Answered, not yet written back.
     Answer,
-    /// Nobody knows whether the provider processed it.
+    /// Whether the provider processed it isn't known.
     Unsettled,
-    /// A success that nobody could read yet; the token isn't sent again.
+    /// A success in which no pair was found yet; the token isn't sent again.
     Unread,
     /// A good pair without a place.
     Orphan,
@@ -100,7 +100,7 @@ impl Entry {
     }
 }
 
-/// A row that can't be read. It stays as it is, and is in nobody's way.
+/// A row that can't be read. It stays as it is, and stops no other row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Damaged {
     /// Its number.
@@ -138,7 +138,7 @@ pub struct KnownTokens {
     pub on_their_way: HashSet<Fingerprint>,
 }
 
-/// Another store that open rows belong to. Parked pairs don't count: they stay those of their store, and keep nobody from
+/// Another store that open rows belong to. Parked pairs don't count: they stay those of their store, and never keep a pass from
 /// going over another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherStore {
@@ -168,7 +168,7 @@ pub struct Adopted {
 pub struct Parked {
     /// Good pairs without a place.
     pub orphans: u64,
-    /// Successes that nobody could read yet.
+    /// Successes in which no pair was found yet.
     pub unread: u64,
 }
 

@@ -3,7 +3,7 @@
 use super::{EntryId, JournalError};
 use crate::grant::RawAnswer;
 
-/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so whoever takes it can't be
+/// A value that the journal holds durably, or failed to hold. Only the journal makes one, so its taker can't be
 /// early.
 #[derive(Debug, Clone)]
 pub struct Journaled<T> {
@@ -13,6 +13,12 @@ pub struct Journaled<T> {
 }
 
 impl<T> Journaled<T> {
+    /// What the journal would have made of a value.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(entry: EntryId, kept: bool, value: T) -> Self {
+        Self { entry, kept, value }
+    }
+
     /// The row that holds it.
     #[must_use]
     pub const fn entry(&self) -> EntryId {

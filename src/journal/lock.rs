@@ -89,7 +89,13 @@ pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<File, JournalE
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "process {} on {} since {}", std::process::id(), host_name(), now.to_rfc3339())?;
+        writeln!(
+            file,
+            "process {} on {} since {}",
+            std::process::id(),
+            host_name(),
+            now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        )?;
         file.sync_all()
     };
     write(&mut file).map_err(failed("write the lock file in it"))?;

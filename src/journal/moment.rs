@@ -1,4 +1,4 @@
-//! What whoever starts passes must know after a restart.
+//! Moments that are remembered over a restart.
 
 /// A moment that the journal remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Ending, Entry, EntryId, Intent, JournalError, Journaled, Moment, OtherStore,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Journaled, Moment, OtherStore,
     Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
-use crate::gate::History;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
+use crate::provider::history::History;
 use crate::store::Identity;
 use crate::token::{Fingerprint, TokenId};
 use std::fs::File;
@@ -52,7 +52,7 @@ impl<T> Reply<T> {
 pub(super) enum Request {
     Intent(Intent, Reply<Permission>),
     Answer(Journaled<RawAnswer>, Reply<()>),
-    End(Vec<(EntryId, Ending)>, Timestamp, Reply<()>),
+    End(Vec<(EntryId, Event)>, Timestamp, Reply<()>),
     Page(Option<EntryId>, Reply<Page>),
     Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
     Standing(Reply<Standing>),

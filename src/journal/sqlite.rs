@@ -8,10 +8,10 @@ mod store;
 mod tests;
 
 use super::seal::Seal;
-use super::{Doubts, Ending, EntryId, Intent, JournalError, Moment, Permission};
+use super::{Doubts, EntryId, Event, Intent, JournalError, Moment, Permission};
 use crate::clock::Timestamp;
-use crate::gate::History;
 use crate::grant::RawAnswer;
+use crate::provider::history::History;
 use crate::room::{Shortage, free_bytes};
 use crate::token::{Fingerprint, ParkedWhy, TokenId};
 use chrono::{DateTime, Utc};
@@ -227,14 +227,14 @@ impl Rows {
         sealed.flatten().map(Some).ok_or(JournalError::NoEntry(entry))
     }
 
-    pub(super) fn end(&mut self, entry: EntryId, ending: &Ending, at: Timestamp) -> Result<(), JournalError> {
+    pub(super) fn end(&mut self, entry: EntryId, ending: &Event, at: Timestamp) -> Result<(), JournalError> {
         let id = entry.0;
         let remember = "INSERT OR REPLACE INTO redeemed (fingerprint, document, successor, at)
                         SELECT fingerprint, document, ?3, ?2 FROM entries WHERE id = ?1";
         let at = at.timestamp_millis();
         match ending {
-            Ending::Redeemed { .. } | Ending::Renewed => {
-                if let Ending::Redeemed { successor } = ending {
+            Event::Redeemed { .. } | Event::Renewed => {
+                if let Event::Redeemed { successor } = ending {
                     self.run("remember a redeemed token", remember, params![id, at, successor.to_string()])?;
                 }
                 self.run(
@@ -245,8 +245,8 @@ impl Rows {
                 )?;
                 self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
             }
-            Ending::Settled => self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id]),
-            Ending::NotProcessed => {
+            Event::Settled => self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id]),
+            Event::NotProcessed => {
                 self.run(
                     "end a row",
                     "DELETE FROM entries WHERE id = ?1 AND unsettled_since IS NULL AND turned_away_since IS NULL",
@@ -254,27 +254,30 @@ impl Rows {
                 )?;
                 self.run("end a row", "UPDATE entries SET state = 'unsettled' WHERE id = ?1", [id])
             }
-            Ending::Unsettled(why) => self.run(
+            Event::Lost { cause, peer } => self.run(
+                "leave a row unsettled",
+                "UPDATE entries SET state = 'unsettled', why = ?2, peer = coalesce(?3, peer),
+                   unsettled_since = coalesce(unsettled_since, sent_at) WHERE id = ?1",
+                params![id, cause.as_str(), peer],
+            ),
+            Event::AskAgain(why) => self.run(
                 "leave a row unsettled",
                 "UPDATE entries SET state = 'unsettled', why = ?2, unsettled_since = coalesce(unsettled_since, sent_at)
                  WHERE id = ?1",
                 params![id, why.as_str()],
             ),
-            Ending::TurnedAway(why) => self.run(
+            Event::TurnedAway { cause, peer } => self.run(
                 "leave a row in doubt",
-                "UPDATE entries SET state = 'unsettled', why = ?2,
+                "UPDATE entries SET state = 'unsettled', why = ?2, peer = coalesce(?3, peer),
                    turned_away_since = coalesce(turned_away_since, sent_at) WHERE id = ?1",
-                params![id, why.as_str()],
+                params![id, cause.as_str(), peer],
             ),
-            Ending::SentTo(peer) => {
-                self.run("note a peer", "UPDATE entries SET peer = ?2 WHERE id = ?1", params![id, peer])
-            }
-            Ending::Unread(why) => self.run(
+            Event::CannotRead(why) => self.run(
                 "keep an unread answer",
                 "UPDATE entries SET state = 'unread', why = ?2 WHERE id = ?1",
                 params![id, why.as_str()],
             ),
-            Ending::Discarded => {
+            Event::GivenUp => {
                 self.run(
                     "remember a redeemed token",
                     "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at)
@@ -284,7 +287,7 @@ impl Rows {
                 )?;
                 self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id])
             }
-            Ending::Orphaned(why) => {
+            Event::NoPlace(why) => {
                 self.run("remember a redeemed token", remember, params![id, at, None::<String>])?;
                 self.run(
                     "park an orphan",

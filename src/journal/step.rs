@@ -65,9 +65,9 @@ pub enum Begun {
     OtherStore(OtherStore),
 }
 
-/// How a row ends, or changes.
+/// What happens to a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum Event {
     /// The document holds the pair, and the provider rotated: the old token is never sent again. The row goes.
     Redeemed {
         /// The new refresh token.
@@ -79,18 +79,29 @@ pub enum Ending {
     Settled,
     /// Provably not processed. A token that was in doubt before stays so; otherwise the row goes.
     NotProcessed,
-    /// Not processed, says an answer that isn't the provider's own: why, in a word. The row stays until an answer settles
-    /// it, and the token may be sent again.
-    TurnedAway(Word<Code>),
-    /// Nobody knows whether it was processed: why, in a word. The row stays.
-    Unsettled(Word<Code>),
-    /// Whom it was sent to, for the row of a grant whose answer was lost. The row stays as it is.
-    SentTo(String),
+    /// An answer that isn't the provider's own says: not processed. The row stays until an answer settles it, and the token
+    /// may be sent again.
+    TurnedAway {
+        /// Why, in a word.
+        cause: Word<Code>,
+        /// Where it was sent to.
+        peer: Option<String>,
+    },
+    /// No usable answer came. The row stays.
+    Lost {
+        /// Why, in a word.
+        cause: Word<Code>,
+        /// Where it was sent to.
+        peer: Option<String>,
+    },
     /// The provider's own success, in which no pair can be found: why. The row and the answer stay, and the token is
     /// not sent again: it may be spent.
-    Unread(Word<Code>),
+    CannotRead(Word<Code>),
+    /// A person, or the profile of today, allows a second request for a token whose answer can't be read: why. The answer
+    /// stays until a pair came for the token.
+    AskAgain(Word<Code>),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
-    Orphaned(ParkedWhy),
+    NoPlace(ParkedWhy),
     /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
-    Discarded,
+    GivenUp,
 }

@@ -29,8 +29,8 @@ fn answer(body: &'static str) -> RawAnswer {
     }
 }
 
-fn redeemed(successor: &str) -> Ending {
-    Ending::Redeemed { successor: intent(successor, "1").fingerprint }
+fn redeemed(successor: &str) -> Event {
+    Event::Redeemed { successor: intent(successor, "1").fingerprint }
 }
 
 async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
@@ -108,10 +108,10 @@ async fn a_crash_leaves_an_intent_unsettled_until_it_is_settled() {
     assert_eq!(journal.entries().await.unwrap()[0].state, EntryState::Unsettled);
     let (entry, since) = sent(&journal, "old").await;
     assert_eq!(since, Some(intent("old", "1").sent_at));
-    journal.end(vec![(entry, Ending::NotProcessed)], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::NotProcessed)], Timestamp::default()).await.unwrap();
     let (entry, since) = sent(&journal, "old").await;
     assert!(since.is_some(), "a try that wasn't processed settles nothing");
-    journal.end(vec![(entry, Ending::Settled)], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::Settled)], Timestamp::default()).await.unwrap();
     assert_eq!(sent(&journal, "old").await.1, None);
 }
 
@@ -121,7 +121,7 @@ async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("pair")).await.unwrap();
-    journal.end(vec![(entry, Ending::Orphaned(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::NoPlace(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
     assert!(matches!(
         journal.intent(intent("old", "1")).await.unwrap(),
         Permission::AlreadyRedeemed { successor: None, .. }
@@ -137,7 +137,10 @@ async fn an_unreadable_success_is_kept_beside_the_next_try() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("unreadable")).await.unwrap();
-    journal.end(vec![(entry, Ending::Unsettled("html".into()))], Timestamp::default()).await.unwrap();
+    journal
+        .end(vec![(entry, Event::Lost { cause: "html".into(), peer: None })], Timestamp::default())
+        .await
+        .unwrap();
 
     let (again, since) = sent(&journal, "old").await;
     assert!(since.is_some());
@@ -205,7 +208,7 @@ async fn rows_of_another_store_keep_a_pass_from_beginning() {
     assert_eq!(journal.begin_pass("second", &other).await.unwrap(), Begun::OtherStore(refused.clone()));
     assert_eq!(journal.other_store(&other).await.unwrap(), Some(refused.clone()));
     assert_eq!(Journal::look_for_other_store(directory.path(), &other).unwrap(), Some(refused));
-    journal.end(vec![(entry, Ending::Settled)], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::Settled)], Timestamp::default()).await.unwrap();
     assert!(matches!(journal.begin_pass("second", &other).await.unwrap(), Begun::Alone { .. }));
 }
 
@@ -253,7 +256,7 @@ async fn parked_pairs_stay_those_of_their_store_and_keep_nobody_from_another_one
     journal.begin_pass("first", &old).await.unwrap();
     let (entry, _) = sent(&journal, "a").await;
     journal.answer(entry, answer("{}")).await.unwrap();
-    journal.end(vec![(entry, Ending::Orphaned(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::NoPlace(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
     assert!(matches!(journal.begin_pass("second", &new).await.unwrap(), Begun::Alone { .. }));
     assert!(journal.entries().await.unwrap().is_empty(), "recovery doesn't see them");
     let listed = journal.entry(entry).await.unwrap().unwrap().unwrap();
@@ -273,7 +276,7 @@ async fn an_unread_success_is_not_sent_again() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("{}")).await.unwrap();
-    journal.end(vec![(entry, Ending::Unread("no_tokens".into()))], Timestamp::default()).await.unwrap();
+    journal.end(vec![(entry, Event::CannotRead("no_tokens".into()))], Timestamp::default()).await.unwrap();
     assert_eq!(journal.intent(intent("old", "1")).await.unwrap(), Permission::Unread);
 }
 
@@ -306,7 +309,7 @@ async fn an_answer_without_a_row_is_told_and_in_nobodys_way() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     let (gone, _) = sent(&journal, "gone").await;
-    journal.end(vec![(gone, Ending::Settled)], Timestamp::default()).await.unwrap();
+    journal.end(vec![(gone, Event::Settled)], Timestamp::default()).await.unwrap();
     let (kept, lost) =
         tokio::join!(journal.answer(entry, answer("kept")), journal.answer(gone, answer("pair")));
     assert!(kept.unwrap().is_kept());
@@ -321,12 +324,12 @@ async fn an_answer_without_a_row_is_told_and_in_nobodys_way() {
 async fn a_discarded_answer_is_gone_and_its_token_is_not_sent_again() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
-    for ending in [Ending::Orphaned(ParkedWhy::Gone), Ending::Unread("no_tokens".into())] {
+    for ending in [Event::NoPlace(ParkedWhy::Gone), Event::CannotRead("no_tokens".into())] {
         let token = format!("{ending:?}");
         let (entry, _) = sent(&journal, &token).await;
         journal.answer(entry, answer("{}")).await.unwrap();
         journal.end(vec![(entry, ending)], Timestamp::default()).await.unwrap();
-        journal.end(vec![(entry, Ending::Discarded)], Timestamp::default()).await.unwrap();
+        journal.end(vec![(entry, Event::GivenUp)], Timestamp::default()).await.unwrap();
         assert!(journal.entry(entry).await.unwrap().is_none());
         let permission = journal.intent(intent(&token, "1")).await.unwrap();
         assert!(matches!(permission, Permission::AlreadyRedeemed { successor: None, .. }), "{permission:?}");
@@ -452,23 +455,23 @@ async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_s
     };
     let end = async |entry, ending| journal.end(vec![(entry, ending)], Timestamp::default()).await.unwrap();
     let (entry, ..) = ask().await;
-    end(entry, Ending::TurnedAway("http_503".into())).await;
+    end(entry, Event::TurnedAway { cause: "http_503".into(), peer: None }).await;
     let rows = journal.entries().await.unwrap();
     assert_eq!((rows[0].state, rows[0].why.as_deref()), (EntryState::Unsettled, Some("http_503")));
     // Not sent, or put off by the provider's own answer: what came before is as it was.
     let (entry, turned_away, unsettled) = ask().await;
     assert!(turned_away && unsettled.is_none(), "it may be sent again");
-    end(entry, Ending::NotProcessed).await;
+    end(entry, Event::NotProcessed).await;
     let (entry, turned_away, unsettled) = ask().await;
     assert!(turned_away && unsettled.is_none());
     // A lost answer is the stronger doubt, and stays so.
-    end(entry, Ending::Unsettled("timeout".into())).await;
+    end(entry, Event::Lost { cause: "timeout".into(), peer: None }).await;
     let (entry, turned_away, unsettled) = ask().await;
     assert!(turned_away && unsettled.is_some());
-    end(entry, Ending::TurnedAway("http_429".into())).await;
+    end(entry, Event::TurnedAway { cause: "http_429".into(), peer: None }).await;
     let (entry, _, unsettled) = ask().await;
     assert!(unsettled.is_some());
-    end(entry, Ending::Settled).await;
+    end(entry, Event::Settled).await;
     assert!(journal.entries().await.unwrap().is_empty());
     let (_, turned_away, unsettled) = ask().await;
     assert!(!turned_away && unsettled.is_none());

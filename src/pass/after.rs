@@ -30,7 +30,7 @@ impl Pass {
                     line.journal_failed(&JournalError::Full(shortage));
                 }
             }
-            // Whoever met the failure first has told it.
+            // The code that met the failure first has reported it.
             Err(JournalError::Stopped) => line.cannot_keep(),
             Err(error) => line.journal_failed(&error),
         }

@@ -1,7 +1,8 @@
 //! What is asked before the first pass: is the store there, and is it the one that the journal's rows belong to?
 
 use super::insist::{START_PATIENCE, Turn, insist};
-use super::{Pass, PassError, Stop, error_chain};
+use super::{Pass, PassError, Stop};
+use crate::failure::error_chain;
 use crate::journal::Adopted;
 use crate::store::{Existence, Identity, Readiness, Store, StoreError};
 use std::sync::Arc;

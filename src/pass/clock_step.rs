@@ -1,9 +1,9 @@
-//! A clock that was ahead: what was written under it falls due far too late, and nobody would ever look at it.
+//! A clock that was ahead: what was written under it falls due far too late, and would not be looked at.
 
 use super::{Pass, PassRequest};
 use crate::journal::{JournalError, Moment};
 use crate::report::summary::Summary;
-use crate::select::OF_NO_ACCOUNT;
+use crate::select::CLOCK_TOLERANCE;
 use tracing::warn;
 
 impl Pass {
@@ -12,7 +12,7 @@ impl Pass {
     pub(super) async fn clock_was_ahead(&self) -> Result<bool, JournalError> {
         let now = self.clock.now();
         let latest = self.journal.remembered(Moment::LatestPass).await?;
-        let ahead = latest.filter(|latest| *latest > now + OF_NO_ACCOUNT);
+        let ahead = latest.filter(|latest| *latest > now + CLOCK_TOLERANCE);
         if let Some(latest) = ahead {
             warn!(%latest, %now, "the clock was ahead: an earlier pass saw {latest}, and it is {now} now. The whole collection is searched for documents that would fall due too late");
         }

@@ -40,7 +40,7 @@ pub enum PassError {
         /// The collections that it has, the nearest names first.
         others: Vec<String>,
     },
-    /// `--provider` names nobody.
+    /// `--provider` names no configured provider.
     #[error("no provider `{0}` is configured")]
     NoSuchProvider(String, String),
 }
@@ -66,7 +66,9 @@ impl Advice for PassError {
                 } else {
                     "set `store.collection`"
                 };
-                Some(format!("{set}, or use `--allow-empty` if the collection is made later").into())
+                Some(format!(
+                        "{set}, or, if the collection is made later, use `--allow-empty` with `run` or `check`"
+                    ).into())
             }
             Self::NoSuchProvider(_, configured) => Some(format!("configured are: {configured}").into()),
         }

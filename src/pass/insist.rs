@@ -1,6 +1,7 @@
 //! A store that is away is waited for, with bounds; only waiting ends with a stop, never a call.
 
-use super::{Line, error_chain};
+use super::Line;
+use crate::failure::error_chain;
 use crate::store::StoreError;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait between two calls.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// What whoever insists is told.
+/// What a wait for the store reports.
 pub(super) enum Turn<'a> {
     /// A call found the store away; the first one, or another.
     Away { error: &'a StoreError, first: bool },

@@ -1,17 +1,17 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
 use super::insist::STORE_PATIENCE;
-use super::plan::{Landed, Next, provider_name};
+use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::strangers::Strangers;
-use super::{Line, error_chain};
+use super::without_token::{known, land_without_token, no_room};
+use super::{Counter, Line};
+use crate::failure::error_chain;
 use crate::gate::{Entered, Gate, Permit, Stopped};
-use crate::grant::Wire;
-use crate::provider::Provider;
-use crate::report::{Named, Outcome, Trouble};
+use crate::report::Trouble;
 use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
-use crate::token::{Code, Evidence, LastError, Reason, State, TokenDocument};
+use crate::token::{Reason, TokenDocument};
+use crate::verdict::Fact;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,16 +51,14 @@ enum Work {
 impl Lane {
     pub(super) fn new(
         line: Arc<Line>,
-        provider: Arc<Provider>,
-        gate: Arc<Gate>,
-        endpoint: Arc<dyn Wire>,
+        counter: Counter,
         claims: Claims,
         landed: mpsc::Sender<Landed>,
     ) -> Self {
+        let Counter { provider, gate, wire } = counter;
         // Unbounded in type only: each task sends one message, and the gate bounds the tasks.
         let (give_back, returned) = mpsc::unbounded_channel();
-        let redeemer =
-            Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), endpoint, landed });
+        let redeemer = Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), wire, landed });
         Self {
             line,
             gate,
@@ -135,7 +133,7 @@ impl Lane {
     fn ready_again(&mut self) -> Option<Attempt> {
         let now = Instant::now();
         // A lost answer first: a provider that forgives one doesn't do so for long.
-        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.unanswered > 0;
+        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.tried.unanswered > 0;
         let lost = self.again.iter().position(ready);
         let ready = lost.or_else(|| self.again.iter().position(|(_, at)| *at <= now))?;
         self.again.remove(ready).map(|(attempt, _)| attempt)
@@ -147,8 +145,8 @@ impl Lane {
             self.take_back(returned);
         }
         let now = Instant::now();
-        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.unanswered > 0);
-        match urgent.filter(|_| attempt.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
+        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.tried.unanswered > 0);
+        match urgent.filter(|_| attempt.tried.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
             Some((urgent, _)) => {
                 self.again.push_front((attempt, now));
                 urgent
@@ -173,7 +171,7 @@ impl Lane {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
                             self.line.report.set_aside();
-                            self.land(attempt, Next::NotTaken).await;
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.line.take_one() {
                             self.line.report.touched();
                             let failed_before = attempt.token.bookkeeping.failures > 0;
@@ -185,7 +183,7 @@ impl Lane {
                         } else {
                             self.line.report.limited();
                             self.exhausted = true;
-                            self.land(attempt, Next::NotTaken).await;
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         }
                     }
                     Some(Pulled::Malformed(document)) => {
@@ -193,7 +191,7 @@ impl Lane {
                         self.land_malformed(document).await;
                     }
                     Some(Pulled::Stray(document)) => {
-                        stray(&self.line, document, &self.redeemer.landed).await;
+                        land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
                     Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
@@ -206,8 +204,13 @@ impl Lane {
     }
 
     async fn land_malformed(&self, document: TokenDocument) {
-        let Err(malformed) = document.refresh_token.clone() else { return };
-        let _ = self.redeemer.landed.send(Landed::Malformed { document, malformed }).await;
+        land_without_token(
+            &self.line,
+            &document,
+            document.refresh_token.as_ref().err(),
+            &self.redeemer.landed,
+        )
+        .await;
     }
 
     /// The page couldn't be read: wait and read it again, or end the lane when the store refuses or stays away.
@@ -254,13 +257,15 @@ impl Lane {
         for pulled in rest.pulled {
             match pulled {
                 Pulled::Token { token, read_at } => {
-                    self.land(Attempt::new(token, read_at), Next::NotTaken).await;
+                    self.redeemer.land_as(Attempt::new(token, read_at), Fact::NotTaken).await;
                 }
                 Pulled::Malformed(document) => {
                     self.line.report.touched();
                     self.land_malformed(document).await;
                 }
-                Pulled::Stray(document) => stray(&self.line, document, &self.redeemer.landed).await,
+                Pulled::Stray(document) => {
+                    land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
+                }
                 Pulled::Known(document) => known(&self.line, &document),
                 Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
             }
@@ -287,19 +292,7 @@ impl Lane {
     }
 
     async fn release(&self, attempt: Attempt, reason: Reason) {
-        self.land(attempt, Next::Release(reason)).await;
-    }
-
-    async fn land(&self, attempt: Attempt, next: Next) {
-        // The sink outlives all lanes, unless it panicked; that comes up when the pass ends.
-        let landed = Landed::Token {
-            token: attempt.into_token(self.line.clock.now()),
-            provider: self.redeemer.provider.clone(),
-            next,
-        };
-        if self.redeemer.landed.send(landed).await.is_err() {
-            self.line.cannot_keep();
-        }
+        self.redeemer.land_as(attempt, Fact::NotSent(reason)).await;
     }
 }
 
@@ -310,93 +303,4 @@ fn reason_of(why: &Stopped) -> Reason {
         Stopped::Outage => Reason::Outage,
         Stopped::CannotKeep => Reason::CannotKeep,
     }
-}
-
-/// Counts and names a document that was marked before and hasn't changed.
-fn known(line: &Line, document: &TokenDocument) {
-    let bookkeeping = &document.bookkeeping;
-    let outcome = match bookkeeping.state {
-        State::NeedsLogin => Outcome::NeedsLogin,
-        State::LostInFlight => Outcome::LostInFlight,
-        State::Malformed => Outcome::Malformed,
-        State::Live => Outcome::StillDue,
-    };
-    let evidence = bookkeeping.last_error.as_ref();
-    line.report.known(
-        outcome,
-        Named {
-            provider: provider_name(line, document),
-            since: bookkeeping.since,
-            new: false,
-            ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
-        },
-    );
-}
-
-/// Gives back the claim of a document that has gone to another provider: another lane counts it, now or in the next pass.
-async fn stray(line: &Line, document: TokenDocument, landed: &mpsc::Sender<Landed>) {
-    if landed.send(Landed::Stray(document)).await.is_err() {
-        line.cannot_keep();
-    }
-}
-
-/// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
-fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
-    let subject = &document.subject;
-    debug!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
-    line.no_room(subject, reason);
-    let at = line.clock.now();
-    let evidence = LastError {
-        class: Evidence::Malformed.into(),
-        code: Code::NoRoom.into(),
-        http_status: None,
-        at,
-        lost: None,
-    };
-    line.report.touched();
-    line.report.named(Named {
-        provider: provider_name(line, document),
-        ..Named::new(&document.id, subject, State::Malformed, Some(&evidence))
-    });
-    line.report.set_aside();
-    line.report.ended(Outcome::Malformed, None);
-}
-
-/// Names the documents whose provider nobody configured; they are malformed until somebody does.
-pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
-    // Strangers are looked for by a pass that asks every provider.
-    let mut found = Strangers::new(line.gates.iter().map(|(name, _)| name.to_string()).collect());
-    let mut name = async |pulled| match pulled {
-        Pulled::Known(document) => known(&line, &document),
-        Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
-        Pulled::Malformed(document) => {
-            line.report.touched();
-            found.add(&document);
-            if let Err(malformed) = document.refresh_token.clone() {
-                let _ = landed.send(Landed::Malformed { document, malformed }).await;
-            }
-        }
-        Pulled::Stray(document) => stray(&line, document, &landed).await,
-        // A stranger's token is never handed out.
-        Pulled::Token { .. } => {}
-    };
-    loop {
-        match line.stop.take_no_more.run_until_cancelled(claims.next()).await {
-            Some(Ok(Some(pulled))) => name(pulled).await,
-            Some(Ok(None)) | None => break,
-            Some(Err(error)) => {
-                line.report.trouble(Trouble::store(&error));
-                break;
-            }
-        }
-    }
-    let rest = claims.rest().await;
-    if !rest.complete {
-        line.left_claimed();
-    }
-    for pulled in rest.pulled {
-        name(pulled).await;
-    }
-    found.tell();
-    0
 }

@@ -34,7 +34,7 @@ impl Pass {
         match counted {
             Some(Ok(Ok(Ok(counted)))) => line.report.untaken(counted),
             Some(Ok(Ok(Err(error)))) => {
-                tracing::debug!(error = %super::error_chain(&error), "what remains due can't be counted");
+                tracing::debug!(error = %crate::failure::error_chain(&error), "what remains due can't be counted");
             }
             Some(Ok(Err(panic))) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
             // Too slow, or not waited for any more.

@@ -1,18 +1,16 @@
-//! The last look before the POST: still our claim, still this token, not sent by anybody before; then the intent.
+//! The last look before the POST: still our claim, still this token, not sent by another process before; then the intent.
 
-use super::doubt::lost;
-use super::plan::{Next, is_claimed};
 use super::redeem::{Attempt, Redeemer, Returned};
-use super::settle::may_be_sent_again;
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
-use crate::journal::{Doubts, Ending, EntryId, Intent, Permission};
-use crate::provider::Rotation;
+use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{
-    Code, DueToken, Evidence, LEASE_MARGIN, LastError, Lease, Reason, State, TokenDocument, TokenId,
+use crate::token::{DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
+use crate::verdict::{
+    Fact, Turn, already_redeemed, first_known, forbids_a_second_request, has_unread_answer, is_claimed,
+    may_go,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -46,7 +44,7 @@ struct Recorded {
 }
 
 impl Redeemer {
-    /// Takes the last look before the POST: still our claim, still this token, not sent by anybody before.
+    /// Takes the last look before the POST: still our claim, still this token, not sent by another process before.
     ///
     /// Records the intent. Without a permission the token goes where it belongs now, and nothing is sent.
     pub(super) async fn permission(
@@ -57,11 +55,7 @@ impl Redeemer {
         let read_before = attempt.read_at;
         let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,
-            Err((token, next)) => {
-                permit.signal(Signal::NotAsked);
-                self.land(token, next).await;
-                return Err(Returned::Done);
-            }
+            Err((attempt, fact)) => return Err(self.not_sent(attempt, fact, permit).await),
         };
         // Reading it again took so long that its place in the rate has passed. Once only: a store that stays slow must not
         // keep the token from the provider for ever.
@@ -69,13 +63,10 @@ impl Redeemer {
             permit.signal(Signal::NotAsked);
             return Err(Returned::Again(Box::new(Attempt { went_back: true, ..attempt }), Instant::now()));
         }
-        // Another machine's journal holds a success that can't be read: only that one may find the pair in it. Before the
-        // intent, because a row of a token that nobody sends would never end.
-        if self.has_unread_answer(&attempt.token) {
-            permit.signal(Signal::NotAsked);
-            let next = self.unread(&attempt.token).await;
-            self.land(attempt.into_token(self.line.clock.now()), next).await;
-            return Err(Returned::Done);
+        // Before the intent, because a row of a token that is never sent would never end.
+        if has_unread_answer(&attempt.token, &self.provider.profile, self.line.terms.force) {
+            let fact = self.unread(&attempt.token).await;
+            return Err(self.not_sent(attempt, fact, permit).await);
         }
         let token = &attempt.token;
         let sent_at = self.line.clock.now();
@@ -86,32 +77,36 @@ impl Redeemer {
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
         };
-        let next = match self.line.journal.intent(intent).await {
+        let permission = match self.line.journal.intent(intent).await {
             Ok(Permission::Send { entry, doubts }) => {
                 return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
             }
-            // Its own answer is in the journal, and recovery couldn't bring it into the document.
-            Ok(Permission::InFlight(document)) if document == attempt.token.id => Next::Later(Reason::Held),
-            Ok(Permission::InFlight(_)) => {
-                permit.signal(Signal::NotAsked);
-                return Err(self.step_aside(attempt).await);
-            }
-            Ok(Permission::Unread) => Next::Later(Reason::UnreadAnswer),
-            Ok(Permission::AlreadyRedeemed { first, .. }) => {
-                if first != attempt.token.id && self.is_claimed(&first).await {
-                    permit.signal(Signal::NotAsked);
-                    return Err(self.step_aside(attempt).await);
-                }
-                Next::Copy { first, judged: false }
-            }
+            Ok(permission) => permission,
             Err(error) => {
                 self.line.journal_failed(&error);
-                Next::Release(Reason::Journal)
+                return Err(self.not_sent(attempt, Fact::NotSent(Reason::Journal), permit).await);
             }
         };
+        let first_is_claimed = match &permission {
+            Permission::AlreadyRedeemed { first, .. } if *first != attempt.token.id => {
+                self.is_claimed(first).await
+            }
+            _ => false,
+        };
+        match may_go(&permission, &attempt.token.id, first_is_claimed) {
+            Turn::Ends(fact) => Err(self.not_sent(attempt, fact, permit).await),
+            Turn::Recorded | Turn::StepAside => {
+                permit.signal(Signal::NotAsked);
+                Err(self.step_aside(attempt).await)
+            }
+        }
+    }
+
+    /// Nothing was sent: the token goes where it belongs now.
+    async fn not_sent(&self, attempt: Attempt, fact: Fact, permit: &mut Permit) -> Returned {
         permit.signal(Signal::NotAsked);
-        self.land(attempt.into_token(self.line.clock.now()), next).await;
-        Err(Returned::Done)
+        self.land_as(attempt, fact).await;
+        Returned::Done
     }
 
     /// Decides with the intent recorded: nothing waits any more between this and the POST.
@@ -122,44 +117,36 @@ impl Redeemer {
         recorded: Recorded,
     ) -> Result<Sending, Returned> {
         let Recorded { entry, sent_at, doubts } = recorded;
-        // By this process, or by another one that wrote it into the document. What was only turned away may be sent.
-        let lost = lost(&attempt, doubts).filter(|lost| !lost.turned_away);
-        let first_sent_at = lost.as_ref().and_then(|first| first.sent_at);
-        let may_be_sent = |first| may_be_sent_again(&self.provider.profile, first, sent_at);
-        let (token, next) = if first_sent_at.is_none_or(may_be_sent) {
-            // The journal was slow, or the process was stopped: the application may have used the token meanwhile, and
-            // another process may have taken the claim over.
-            let read = if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
-            match read {
-                Ok(attempt) if self.lasts(&attempt, Duration::ZERO) => {
-                    return Ok(Sending { attempt, entry, sent_at, doubts });
-                }
-                Ok(attempt) => {
-                    permit.signal(Signal::NotAsked);
-                    self.end(entry, Ending::NotProcessed).await;
-                    return Err(Returned::Again(Box::new(attempt), Instant::now()));
-                }
-                Err(left) => left,
+        // By this process, or by another one that wrote it into the document.
+        let lost = first_known(&attempt.token, attempt.lost.as_ref(), doubts);
+        if let Some(evidence) = forbids_a_second_request(&self.provider.profile, lost, sent_at) {
+            return Err(self.not_sent(attempt, Fact::MayBeSpent(entry, evidence), permit).await);
+        }
+        // The journal was slow, or the process was stopped: the application may have used the token meanwhile, and another
+        // process may have taken the claim over.
+        let read = if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
+        match read {
+            Ok(attempt) if self.lasts(&attempt, Duration::ZERO) => {
+                Ok(Sending { attempt, entry, sent_at, doubts })
             }
-        } else {
-            let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
-            let evidence = LastError { class, code, http_status: None, at: sent_at, lost };
-            let token = attempt.into_token(self.line.clock.now());
-            (token, Next::Retire { entry: Some(entry), state: State::LostInFlight, evidence })
-        };
-        // Nothing was sent this time, whatever becomes of the document.
-        self.end(entry, Ending::NotProcessed).await;
-        permit.signal(Signal::NotAsked);
-        self.land(token, next).await;
-        Err(Returned::Done)
+            // Nothing was sent this time, whatever becomes of the document.
+            Ok(attempt) => {
+                self.end_row((entry, Event::NotProcessed)).await;
+                permit.signal(Signal::NotAsked);
+                Err(Returned::Again(Box::new(attempt), Instant::now()))
+            }
+            Err((attempt, fact)) => {
+                self.end_row((entry, Event::NotProcessed)).await;
+                Err(self.not_sent(attempt, fact, permit).await)
+            }
+        }
     }
 
     /// Lets the other document's grant of this token pass.
     async fn step_aside(&self, mut attempt: Attempt) -> Returned {
         attempt.in_the_way += 1;
         if attempt.in_the_way > MOST_IN_THE_WAY {
-            self.land(attempt.into_token(self.line.clock.now()), Next::Release(Reason::SameTokenInFlight))
-                .await;
+            self.land_as(attempt, Fact::NotSent(Reason::SameTokenInFlight)).await;
             return Returned::Done;
         }
         let doublings = (attempt.in_the_way - 1).min(IN_THE_WAY_DOUBLINGS);
@@ -181,8 +168,8 @@ impl Redeemer {
 
     /// Renews a lease that could end before the answer is written back, and reads a token again that was read too long
     /// ago, or whose answer was lost.
-    async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
-        if self.lasts(&attempt, LEASE_MARGIN) && attempt.unanswered == 0 {
+    async fn still_ours(&self, mut attempt: Attempt) -> Result<Attempt, (Attempt, Fact)> {
+        if self.lasts(&attempt, LEASE_MARGIN) && attempt.tried.unanswered == 0 {
             return if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
         }
         let id = std::slice::from_ref(&attempt.token.id);
@@ -196,11 +183,11 @@ impl Redeemer {
             }
             Err(error) => self.store_failed(&error),
         };
-        Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
+        Err((attempt, Fact::NotSent(reason)))
     }
 
     /// Reads the document again: is the token still in it, and the claim still ours?
-    async fn read_again(&self, mut attempt: Attempt) -> Result<Attempt, (DueToken, Next)> {
+    async fn read_again(&self, mut attempt: Attempt) -> Result<Attempt, (Attempt, Fact)> {
         let id = std::slice::from_ref(&attempt.token.id);
         let read = async || {
             let read_at = self.line.clock.read_at();
@@ -212,7 +199,7 @@ impl Redeemer {
                 let is_there =
                     |document: &&TokenDocument| document.refresh_token.as_ref() == Ok(&token.refresh_token);
                 let Some(document) = documents.first().filter(is_there) else {
-                    return Err((attempt.token, Next::Overtaken));
+                    return Err((attempt, Fact::Overtaken));
                 };
                 let lease = document.bookkeeping.lease.as_ref();
                 if lease.is_some_and(|lease| lease.id == self.line.terms.lease_id) {
@@ -223,7 +210,7 @@ impl Redeemer {
             }
             Err(error) => self.store_failed(&error),
         };
-        Err((attempt.into_token(self.line.clock.now()), Next::Release(reason)))
+        Err((attempt, Fact::NotSent(reason)))
     }
 
     /// Is what was read of the document young enough to send the token?
@@ -231,26 +218,16 @@ impl Redeemer {
         attempt.read_at.is_within(&self.line.clock, FRESH_FOR)
     }
 
-    /// What to do with a token whose answer nobody could read: wait for it, unless a person has given it up.
-    async fn unread(&self, token: &DueToken) -> Next {
+    /// What is found out of a token whose answer could not be read: it waits, unless a person has given it up.
+    async fn unread(&self, token: &DueToken) -> Fact {
         match self.line.journal.redeemed_for(token.refresh_token.fingerprint()).await {
-            Ok(Some(first)) => Next::Copy { first, judged: false },
-            Ok(None) => Next::Later(Reason::UnreadAnswer),
+            Ok(Some(first)) => already_redeemed(first),
+            Ok(None) => Fact::Waits(Reason::UnreadAnswer),
             Err(error) => {
                 self.line.journal_failed(&error);
-                Next::Release(Reason::Journal)
+                Fact::NotSent(Reason::Journal)
             }
         }
-    }
-
-    /// Does the document say that its token was answered with a success that nobody could read? By force it is asked for
-    /// all the same: the journal that holds the answer may be gone.
-    fn has_unread_answer(&self, token: &DueToken) -> bool {
-        let books = &token.bookkeeping;
-        self.provider.profile.rotation != Rotation::None
-            && !self.line.terms.force
-            && books.fingerprint == Some(token.refresh_token.fingerprint())
-            && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
     }
 
     /// How long our claim still lasts.

@@ -1,6 +1,5 @@
 //! Users whom earlier passes put off: each report names them until their time has come.
 
-use super::plan::provider_name;
 use super::{Line, Pass};
 use crate::clock::Timestamp;
 use crate::report::PutOff;
@@ -14,7 +13,7 @@ impl Pass {
     /// Names in the report those whom earlier passes put off and who still wait, and remembers all who wait for the next
     /// report.
     ///
-    /// The documents are read: whoever was refreshed, marked or deleted since waits no more.
+    /// The documents are read: a user who was refreshed, marked or deleted since waits no more.
     pub(super) async fn name_put_off(&self, line: &Line) {
         if line.report.is_store_away() || self.journal.is_broken() {
             return;
@@ -73,7 +72,7 @@ fn waits(line: &Line, document: &TokenDocument, now: Timestamp) -> Option<PutOff
     Some(PutOff {
         id: document.id.clone(),
         subject: document.subject.clone(),
-        provider: provider_name(line, document),
+        provider: line.provider_name(document),
         code,
         due_at,
         new: false,

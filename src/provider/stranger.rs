@@ -1,6 +1,6 @@
 //! Documents that name no configured provider: what to say of them.
 
-use crate::config::keys::nearest_of;
+use crate::nearest::nearest_of;
 use crate::token::{Malformed, Subject, TokenDocument};
 use std::fmt;
 

@@ -101,7 +101,7 @@ fn style(template: &str) -> ProgressStyle {
         let _ = write!(writer, "{:.1}/s", state.per_sec());
     });
     style.with_key("left", |state: &ProgressState, writer: &mut dyn fmt::Write| {
-        // While nothing goes on, nobody can tell; the estimate would be ages.
+        // While nothing goes on, it can't be told; the estimate would be ages.
         let left =
             if state.eta() < LONGEST_LEFT { HumanDuration(state.eta()).to_string() } else { "?".to_owned() };
         let _ = write!(writer, "{left}");

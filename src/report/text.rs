@@ -84,16 +84,22 @@ impl Summary {
             (Some(due), Some(remaining)) => {
                 let limit = if self.limited { " (--limit)" } else { "" };
                 let remain = if remaining == 1 { "remains" } else { "remain" };
-                writeln!(text, "{taken} of {due} due were taken{limit}, {grants}; {remaining} {remain} due")?;
+                let given_back = match self.given_back() {
+                    0 => String::new(),
+                    some => format!(" ({some} of these were claimed and given back)"),
+                };
+                writeln!(
+                    text,
+                    "{taken} of {due} due were finished{limit}, {grants}; {remaining} {remain} due{given_back}"
+                )?;
             }
             (None, _) | (_, None) => {
                 // Those that were given back are known without a count.
-                let given_back = self.touched - self.known_needs_login - self.known_malformed - taken;
-                let remaining = match given_back {
+                let remaining = match self.given_back() {
                     0 => "how many remain due is not known".to_owned(),
                     least => format!("at least {least} remain due, and the others were not counted"),
                 };
-                writeln!(text, "{taken} due were taken, {grants}; {remaining}")?;
+                writeln!(text, "{taken} due were finished, {grants}; {remaining}")?;
             }
         }
         if self.known_needs_login > 0 {
@@ -103,6 +109,11 @@ impl Summary {
             writeln!(text, "{} known to be malformed, not asked", self.known_malformed)?;
         }
         Ok(())
+    }
+
+    /// Documents that were claimed and are due again as they were before.
+    const fn given_back(&self) -> u64 {
+        self.touched - self.known_needs_login - self.known_malformed - self.taken
     }
 
     fn note(&self, outcome: Outcome) -> String {
@@ -379,7 +390,7 @@ mod tests {
         let now = Timestamp::default();
         report.put_off(PutOff { id, subject, provider, code, due_at: now, new: true }, now);
         let text = summary(&report).to_string();
-        assert!(text.contains("1 due were taken, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
+        assert!(text.contains("1 due were finished, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
     }
 
     #[test]

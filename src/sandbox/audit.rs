@@ -1,4 +1,4 @@
-//! The judgement: of the logins that are alive, which does somebody still hold the key to?
+//! The judgement: of the logins that are alive, of which is the key still held?
 
 use super::ledger::{Ended, Index, Ledger};
 use super::opaque;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 /// Longest list of users in an [`Audit`]; the counts are always complete.
 const MAX_LISTED: usize = 100;
 
-/// What the refresh tokens that somebody holds are worth.
+/// What the refresh tokens that a client holds are worth.
 ///
 /// Every user is either dead (`dead_users`) or one of `kept`, `lost_in_flight` and `lost_received`. A user whose
 /// login ended because a token was reused counts as lost, not as dead: the holder did that. So does one whose newest
-/// refresh token expired while nobody held it: it was lost before it expired.
+/// refresh token expired while it wasn't held: it was lost before it expired.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Pairs of user and refresh token that were presented.
@@ -28,7 +28,7 @@ pub struct Audit {
     pub unknown: u64,
     /// Users who were dead from the start or revoked, or whose newest refresh token expired while it was held.
     pub dead_users: u64,
-    /// Users with a live login whose newest refresh token nobody presented.
+    /// Users with a live login whose newest refresh token was never presented.
     pub missing_users: u64,
     /// Users whose held refresh token would be granted now.
     pub kept: u64,
@@ -48,7 +48,7 @@ pub struct Audit {
     pub missing: Vec<String>,
 }
 
-/// A user whose login nobody can use any more.
+/// A user whose login can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostUser {
     /// `user-000000`
@@ -116,7 +116,7 @@ fn judge(audit: &mut Audit, ledger: &Ledger, user: usize, held: Option<Index>, n
     let ended = ledger.ended(user, now);
     let dead = match ended {
         Some(Ended::DeadFromStart | Ended::Revoked) => true,
-        // A newer token that nobody held was lost long before it expired.
+        // A newer token that wasn't held was lost long before it expired.
         Some(Ended::Expired) => held == Some(current),
         Some(Ended::Reuse) | None => false,
     };

@@ -5,7 +5,6 @@ use crate::clock::{Clock, ReadAt};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, Subject, TokenDocument};
-use crate::write_back::taken_over_noted;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,7 +156,7 @@ impl Source {
                 read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
             if !self.is_of_this_lane(&document) {
                 if let Ok(token) = &document.refresh_token {
-                    document.bookkeeping = taken_over_noted(document.bookkeeping, token.fingerprint(), now);
+                    document.bookkeeping = document.bookkeeping.noting_the_takeover(token.fingerprint(), now);
                 }
                 return Pulled::Stray(document);
             }
@@ -167,7 +166,9 @@ impl Source {
                     let token = DueToken {
                         id: document.id,
                         subject: document.subject,
-                        bookkeeping: taken_over_noted(document.bookkeeping, refresh_token.fingerprint(), now),
+                        bookkeeping: document
+                            .bookkeeping
+                            .noting_the_takeover(refresh_token.fingerprint(), now),
                         refresh_token,
                     };
                     Pulled::Token { token, read_at }
@@ -200,7 +201,7 @@ impl Source {
         }
     }
 
-    /// A document of a provider that nobody configured has no token that can be sent.
+    /// A document of a provider that isn't configured has no token that can be sent.
     fn whose(&self, mut document: TokenDocument) -> TokenDocument {
         if matches!(self.providers, ProviderFilter::NoneOf(_)) {
             document.refresh_token = Err(match &document.provider {

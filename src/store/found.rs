@@ -64,7 +64,7 @@ pub enum Existence {
 pub enum IndexState {
     /// There, or made just now.
     Ready,
-    /// Not there, and we may not create it: the command that somebody else must run. Passes work, with scans.
+    /// Not there, and we may not create it: the command that an administrator must run. Passes work, with scans.
     Missing {
         /// Why the store refused.
         reason: String,

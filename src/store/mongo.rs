@@ -1,7 +1,7 @@
 //! The real thing: a MongoDB collection, on servers 4.4 and newer, standalone, replica set or sharded.
 //!
 //! Every driver future is spawned, and only the wait for it is bounded: dropping one midway can leave the driver's
-//! connection in an undefined state. One that nobody waits for any more is left together with its client. Writes say
+//! connection in an undefined state. One that isn't waited for any more is left together with its client. Writes say
 //! `w: majority, j: true` themselves, because the implicit default isn't one on every topology, and go through
 //! `run_command`, because the driver's own bulk write needs a server 8.0.
 
@@ -185,7 +185,7 @@ impl MongoStore {
             Ok(Err(_)) => Err(unavailable("the driver's task ended without an answer".to_owned())),
             Err(_) => {
                 self.leave(&link);
-                // Whatever it leaves behind in the driver, nobody uses that client again.
+                // Whatever it leaves behind in the driver, that client isn't used again.
                 running.abort();
                 Err(unavailable(format!("no answer within {} s", bound.as_secs_f64())))
             }
@@ -240,7 +240,7 @@ impl MongoStore {
         };
         let Some(reading) = plan(Some(&index)) else { return Ok(Vec::new()) };
         match self.find("read due documents", reading).await {
-            // Somebody dropped the index since `prepare`: the hint is refused, the scan is not.
+            // The index was dropped since `prepare`: the hint is refused, the scan is not.
             Err(error) if failure::is_code(&error, failure::BAD_VALUE) => {
                 self.remember_index(None);
                 match plan(None) {
@@ -348,7 +348,7 @@ impl Store for MongoStore {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         let server = self.server().await?;
-        let existence = self.existence().await?;
+        let existence = self.find_existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
         let index = match existence {
@@ -356,6 +356,10 @@ impl Store for MongoStore {
             Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
         };
         Ok(Readiness { existence, documents, server, index })
+    }
+
+    async fn existence(&self) -> Result<Existence, StoreError> {
+        self.find_existence().await
     }
 
     async fn trial(&self, now: Timestamp) -> Result<Trial, StoreError> {
@@ -444,7 +448,7 @@ impl Store for MongoStore {
         // The same `_id` as a text and as another number type is one document, and is read once.
         let wanted: HashSet<&TokenId> = ids.iter().collect();
         let wanted: Vec<TokenId> = wanted.into_iter().cloned().collect();
-        // What a damaged journal made of one names no document: it is in nobody's way.
+        // What a damaged journal made of one names no document: it stops no other one.
         let wanted = wanted.iter().filter_map(id_value).collect();
         let reading = query::by_ids(&self.mapping, wanted);
         let found = self.find("read documents", reading).await?;

@@ -1,6 +1,6 @@
 //! What Evergrant keeps in a token document: how the login stands, and who holds the claim.
 
-use super::{Fingerprint, LastError, Vocabulary as _, vocabulary};
+use super::{Code, Fingerprint, LastError, Lost, Vocabulary as _, vocabulary};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
@@ -83,7 +83,7 @@ pub struct Bookkeeping {
     pub access_expires_at: Option<Timestamp>,
     /// When the refresh token in the document ends, if the provider or its profile says.
     pub refresh_expires_at: Option<Timestamp>,
-    /// Grants in a row that gave no pair.
+    /// Passes in a row that gave no pair.
     #[serde(default)]
     pub failures: u32,
     /// Why the last one gave none; absent after a success.
@@ -100,11 +100,14 @@ pub const FIELDS: [(&str, &str); 24] = [
         "fingerprint",
         "Fingerprint of the refresh token for which the other fields are valid. If the document holds another one, that is a new login.",
     ),
-    ("due_at", "When the token is due. Absent: now."),
+    (
+        "due_at",
+        "When the token is due. Absent: now. After a success up to a tenth of the interval is taken off at random, so that not all documents fall due at once.",
+    ),
     ("refreshed_at", "When a new pair was last written."),
     ("access_expires_at", "End of the access token, as far as it is known."),
     ("refresh_expires_at", "End of the refresh token, as far as it is known."),
-    ("failures", "Number of requests in a row that brought no pair."),
+    ("failures", "Number of passes in a row that brought no pair. A pass may have made several requests."),
     ("last_error", "Why the last request brought no pair. Absent after a success."),
     ("last_error.class", "Kind of answer (`evergrant help reasons`)."),
     (
@@ -142,5 +145,48 @@ impl Bookkeeping {
         }
         let since = if self.state == State::Live { self.since } else { Some(now) };
         Self { state: State::Live, since, fingerprint, last_error: None, ..self }
+    }
+
+    /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.
+    #[must_use]
+    pub fn noting_the_takeover(self, token: Fingerprint, now: Timestamp) -> Self {
+        if !self.lease.as_ref().is_some_and(|lease| lease.taken_over) {
+            return self;
+        }
+        let books = self.speaking_of(token, now);
+        let cause = Code::ClaimEnded.into();
+        let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };
+        let evidence = match books.last_error.clone() {
+            // A request that is known isn't hidden behind one that may have been sent.
+            Some(error) if error.lost.as_ref().is_some_and(|lost| !lost.turned_away) => error,
+            Some(error) => LastError { lost: Some(lost), ..error },
+            None => LastError::in_doubt(lost, now),
+        };
+        Self { last_error: Some(evidence), ..books }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::RefreshToken;
+
+    #[test]
+    fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not_hidden() {
+        let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let token = RefreshToken::new("r".into()).fingerprint();
+        let lease = |taken_over| Lease { id: "l".into(), owner: "host:1".into(), until: now, taken_over };
+        let books = Bookkeeping { lease: Some(lease(false)), ..Bookkeeping::default() };
+        assert_eq!(books.clone().noting_the_takeover(token, now), books);
+        let books = Bookkeeping { lease: Some(lease(true)), ..books };
+        let mut noted = books.noting_the_takeover(token, now);
+        assert_eq!(noted.fingerprint, Some(token));
+        let evidence = noted.last_error.clone().unwrap();
+        assert_eq!((&*evidence.class, &*evidence.lost.unwrap().cause), ("ambiguous", "claim_ended"));
+        assert_eq!(noted.clone().noting_the_takeover(token, now), noted, "once is enough");
+        let error = noted.last_error.as_mut().unwrap();
+        (error.class, error.lost) = ("unreadable".into(), None);
+        let evidence = noted.noting_the_takeover(token, now).last_error.unwrap();
+        assert_eq!((&*evidence.class, evidence.lost.is_some()), ("unreadable", true));
     }
 }

@@ -37,3 +37,17 @@ pub struct Lost {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub turned_away: bool,
 }
+
+impl LastError {
+    /// The evidence that a token was sent, or may have been, and that no answer came.
+    #[must_use]
+    pub fn in_doubt(lost: Lost, at: Timestamp) -> Self {
+        Self {
+            class: Evidence::Ambiguous.into(),
+            code: lost.cause.clone(),
+            http_status: None,
+            at,
+            lost: Some(lost),
+        }
+    }
+}

@@ -8,7 +8,7 @@ use evergrant::clock::{Clock, Timestamp};
 use evergrant::config::{Config, Inputs, Need};
 use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading, read_answer};
-use evergrant::journal::{Ending, Intent, Journal, Permission};
+use evergrant::journal::{Event, Intent, Journal, Permission};
 use evergrant::provider::{AnswerShape, profile};
 use evergrant::store::Identity;
 use evergrant::store::import::{ImportFormat, malformed, read_documents};
@@ -237,7 +237,8 @@ pub(crate) fn journal(data: &[u8]) {
             sent_at: now(),
         };
         if let Ok(Permission::Send { entry, .. }) = journal.intent(intent).await {
-            let _ = journal.end(vec![(entry, Ending::Unsettled("timeout".into()))], now()).await;
+            let _ =
+                journal.end(vec![(entry, Event::Lost { cause: "timeout".into(), peer: None })], now()).await;
         }
         journal.close().await;
     });

@@ -36,10 +36,16 @@ async fn a_collection_that_is_not_there_ends_with_2_and_names_those_that_are() {
     let database = scene.collection().await.namespace().db;
     scene.set("store.collection", "token");
     let expected = format!(
-        "`{database}.token` doesn't exist; the database `{database}` has: tokens\nhint: set `store.collection`, or use \
-         `--allow-empty` if the collection is made later"
+        "`{database}.token` doesn't exist; the database `{database}` has: tokens\nhint: set `store.collection`, or, \
+         if the collection is made later, use `--allow-empty` with `run` or `check`"
     );
-    for arguments in [&["run"][..], &ONCE, &["journal", "recover"]] {
+    for arguments in [
+        &["run"][..],
+        &ONCE,
+        &["journal", "recover"],
+        &["tokens", "list"],
+        &["tokens", "show", "a@example.com"],
+    ] {
         let ended = scene.run(arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(&expected), "{arguments:?}: {ended:?}");

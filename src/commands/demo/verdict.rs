@@ -129,7 +129,7 @@ fn unexplained(audit: &Audit, crash: Option<&Crash>) -> u64 {
     audit.lost_received.saturating_sub(crash.map_or(0, |crash| crash.cut_off))
 }
 
-/// Reuses that no cut-off grant explains: those are asked again on purpose, because nobody knows what became of them.
+/// Reuses that no cut-off grant explains: those are asked again on purpose, because what became of them isn't known.
 fn replayed(reuses: u64, crash: Option<&Crash>) -> u64 {
     reuses.saturating_sub(crash.map_or(0, |crash| crash.cut_off))
 }

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::commands::{CommandError, Surroundings, open_journal, run, shown};
 use crate::config::Need;
 use crate::exit::Exit;
-use crate::journal::{Damaged, Ending, EntryId, EntryState, Journal};
+use crate::journal::{Damaged, EntryId, EntryState, Event, Journal};
 use crate::pass::{Applied, ApplyError};
 use crate::token::{ParkedWhy, Word};
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Ex
     Ok(Exit::Well)
 }
 
-/// Gives up a parked pair, or an answer that nobody could read, once a person has said so twice.
+/// Gives up a parked pair, or an unread answer, once a person has said so twice.
 pub(super) async fn discard(
     id: EntryId,
     yes: bool,
@@ -48,7 +48,7 @@ pub(super) async fn discard(
     };
     match entry.state {
         EntryState::Orphan | EntryState::Unread => {}
-        // One that was cut, or tried again: nobody asks for it any more once its document has moved on.
+        // One that was cut, or tried again: it isn't asked for any more once its document has moved on.
         EntryState::Unsettled if entry.has_answer => {}
         EntryState::Answer if !is_configured(&entry.provider, surroundings) => {}
         EntryState::Answer => return Err(ApplyError::Answer(id).into()),
@@ -57,7 +57,7 @@ pub(super) async fn discard(
     if !yes {
         confirm(&entry, surroundings)?;
     }
-    journal.end(vec![(id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.end(vec![(id, Event::GivenUp)], surroundings.clock.now()).await?;
     journal.close().await;
     let discarded = Discarded { entry };
     surroundings.print(&discarded_text(&discarded), &discarded)?;
@@ -71,13 +71,13 @@ fn is_configured(provider: &str, surroundings: &Surroundings) -> bool {
     })
 }
 
-/// Gives up an entry that nobody can read.
+/// Gives up an entry that can't be read.
 async fn give_up_damaged(
     journal: Journal,
     damaged: Damaged,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    journal.end(vec![(damaged.id, Ending::Discarded)], surroundings.clock.now()).await?;
+    journal.end(vec![(damaged.id, Event::GivenUp)], surroundings.clock.now()).await?;
     journal.close().await;
     let text = format!("the entry {} is gone; it couldn't be read: {}", damaged.id, damaged.problem);
     surroundings.print(&text, &damaged)?;

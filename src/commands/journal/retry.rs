@@ -1,4 +1,4 @@
-//! Answers that nobody could read, and that held no pair: their tokens are asked for again.
+//! `journal retry`: unread answers that held no pair; their tokens are asked for again.
 
 use crate::commands::{CommandError, Surroundings, run};
 use crate::config::Need;

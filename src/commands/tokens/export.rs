@@ -13,7 +13,7 @@ const PAGE: usize = 200;
 
 /// Prints every document as a line of extended JSON, tokens and bookkeeping in it, whatever `--format` says.
 ///
-/// What it prints opens accounts: it belongs into a pipe or a file that nobody else can read (`umask 077`).
+/// What it prints opens accounts: it belongs into a pipe or a file that no other user can read (`umask 077`).
 pub(super) async fn run(config: &Config) -> Result<Exit, CommandError> {
     let file = only_embedded(config, "tokens export", "`mongoexport` gives back the documents of a MongoDB")?;
     check_embedded_file(config)?;

@@ -188,7 +188,7 @@ fn read_chunks(
         }
         if chunk.documents.len() >= CHUNK_DOCUMENTS || bytes.get() >= CHUNK_BYTES {
             bytes.set(0);
-            // Nobody takes it any more: the import has failed, and has said why.
+            // It isn't taken any more: the import has failed, and has said why.
             if chunks.blocking_send(std::mem::take(&mut chunk)).is_err() {
                 return;
             }

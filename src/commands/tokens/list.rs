@@ -1,11 +1,11 @@
 //! `evergrant tokens list`: who is in which state; never a token.
 
-use super::check_embedded_file;
+use super::connect_existing;
 use super::state::{ListedDocument, Providers, StateNow};
 use crate::cli::{Format, ListArgs};
 use crate::clock::Timestamp;
 use crate::commands::shown::{self, Reader};
-use crate::commands::{CommandError, Surroundings, connect};
+use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::token::Reason;
@@ -53,9 +53,8 @@ pub(super) async fn run(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    check_embedded_file(config)?;
     check_provider(args, config)?;
-    let store = connect(config).await?;
+    let store = connect_existing(config).await?;
     let providers = Providers::of(config);
     let shows_provider = config.store.mapping.provider.is_some();
     let mut writer = Writer::new(surroundings.global.format, shows_provider, surroundings.clock.now());

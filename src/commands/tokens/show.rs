@@ -3,11 +3,11 @@
 mod text;
 mod why;
 
-use super::check_embedded_file;
+use super::connect_existing;
 use super::state::{ListedDocument, Providers, speaks_of_this_token};
 use crate::clock::Timestamp;
 use crate::commands::journal::{self, ListedEntry};
-use crate::commands::{CommandError, Surroundings, connect};
+use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::error_chain;
@@ -76,15 +76,14 @@ pub(super) async fn run(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    check_embedded_file(config)?;
-    let store = connect(config).await?;
+    let store = connect_existing(config).await?;
     let now = surroundings.clock.now();
     let mut found = find(&*store, user).await?;
     let more = found.len() > MOST_SHOWN;
     found.truncate(MOST_SHOWN);
     let (seen, entries) = look_into_journal(config, now).await;
     if found.is_empty() {
-        return Err(nobody(user, config, &store.describe(), &entries));
+        return Err(no_such_user(user, config, &store.describe(), &entries));
     }
     let ids: Vec<_> = found.iter().map(|document| document.id.clone()).collect();
     let left_out: HashSet<_> = store.left_out(&ids).await?.into_iter().collect();
@@ -127,7 +126,7 @@ async fn look_into_journal(config: &Config, now: Timestamp) -> (JournalSeen, Vec
     }
 }
 
-fn nobody(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) -> CommandError {
+fn no_such_user(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) -> CommandError {
     let fields: Vec<_> = config.store.mapping.subject.iter().map(|path| format!("`{path}`")).collect();
     let user = crate::commands::shown::plain(user);
     let of_user = entries.iter().filter(|entry| entry.subject.as_str() == user).count();

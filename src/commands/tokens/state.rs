@@ -46,7 +46,7 @@ pub struct ListedDocument {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateNow {
-    /// Evergrant never asked for this token: nobody knows whether the login works.
+    /// Evergrant never asked for this token: whether the login works isn't known.
     New,
     /// The login works, as far as we know.
     Live,
@@ -120,7 +120,7 @@ pub(in crate::commands) fn state_now(document: &TokenDocument, providers: &Provi
         return StateNow::Malformed;
     }
     match bookkeeping.state {
-        // Nobody knows the configured providers: what a pass has found holds.
+        // The configured providers aren't known: what a pass has found holds.
         State::Malformed if providers.0.is_none() && names_no_provider(bookkeeping.last_error.as_ref()) => {
             StateNow::Malformed
         }

@@ -50,7 +50,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         );
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
-    // A 5xx is a server in trouble, whatever its body says: it marks nobody, and neither does what had to be mended.
+    // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
     let speaks = body.is_well_formed() && is_whole && (success || (400..500).contains(&answer.status));
     if let Some(code) = found.filter(|_| speaks)
         && let Some(class) = listed_class(code, shape, wait)
@@ -116,7 +116,7 @@ fn success_without_json(plain: &Plain, shape: &AnswerShape) -> (Class, &'static 
     if text.is_empty() && plain.end == End::Whole {
         return (Class::Ambiguous, "empty_body");
     }
-    // A page of somebody in between: nobody knows what the provider did. An answer in XML is none.
+    // A proxy's page: what the provider did isn't known. An answer in XML is no page.
     if text.starts_with('<') && (!names_access_token || text.to_ascii_lowercase().contains("html")) {
         return (Class::Ambiguous, "html");
     }
@@ -126,14 +126,14 @@ fn success_without_json(plain: &Plain, shape: &AnswerShape) -> (Class, &'static 
     if names_access_token || text_could_hold_a_token(text) {
         return (Class::Unreadable, "not_json");
     }
-    // `OK`: a word or a sentence of somebody in between.
+    // `OK`: a word or a sentence of a proxy.
     (Class::Ambiguous, "no_object")
 }
 
 /// What a status alone says, when no known code stands beside it.
 fn by_status(status: u16, wait: Option<Duration>) -> (Class, String) {
     let class = match status {
-        // Nobody at this address redeems tokens, or not for us: the URL or the credentials are wrong.
+        // No token endpoint answers at this address, or not for us: the URL or the credentials are wrong.
         300..400 | 401 | 403 | 404 | 405 | 407 | 410 | 411 | 415 => Class::ClientRejected,
         503 => match wait {
             Some(wait) => Class::Throttled(Some(wait)),

@@ -35,7 +35,7 @@ pub(super) fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
     })
 }
 
-/// A pair of which both strings came to their end in a body that didn't; without a whole refresh token nobody knows
+/// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
 pub(super) fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {
     let granted = read_pair(&Body::Json(complete_part(body)?), shape)?;

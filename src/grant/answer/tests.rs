@@ -143,7 +143,7 @@ fn retry_after_is_seconds_or_a_date_and_clamped() {
 }
 
 proptest! {
-    /// Whatever comes, it is classified, nobody panics, and a user is marked only by a listed code.
+    /// Whatever comes, it is classified, nothing panics, and a user is marked only by a listed code.
     #[test]
     fn any_bytes_are_classified(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200), complete: bool) {
         let raw = RawAnswer { body: body.into(), complete, ..answer(status, "") };

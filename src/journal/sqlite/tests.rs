@@ -5,7 +5,7 @@ use crate::failure::Advice as _;
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
 use crate::journal::{
-    Ending, EntryId, EntryState, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
+    EntryId, EntryState, Event, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
     Permission,
 };
 use crate::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenId};
@@ -257,9 +257,9 @@ async fn no_row_is_dropped_because_it_is_old() {
     let clock = Clock::steppable();
     let journal = Journal::open(directory.path(), &clock).unwrap();
     for (token, ending) in [
-        ("orphan", Ending::Orphaned(ParkedWhy::Gone)),
-        ("unread", Ending::Unread("no_tokens".into())),
-        ("unsettled", Ending::Unsettled("timeout".into())),
+        ("orphan", Event::NoPlace(ParkedWhy::Gone)),
+        ("unread", Event::CannotRead("no_tokens".into())),
+        ("unsettled", Event::Lost { cause: "timeout".into(), peer: None }),
     ] {
         let entry = sent(&journal, token).await;
         journal.answer(entry, answer()).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_clock_that_is_years_ahead_forgets_no_redeemed_token() {
     let knows = async |journal: &Journal| journal.successor(fingerprint("old")).await.unwrap().is_some();
     let redeem = async |journal: &Journal, token: &str| {
         let entry = sent(journal, token).await;
-        let ending = Ending::Redeemed { successor: fingerprint("next") };
+        let ending = Event::Redeemed { successor: fingerprint("next") };
         journal.end(vec![(entry, ending)], clock.now()).await.unwrap();
     };
     let journal = Journal::open(directory.path(), &clock).unwrap();
@@ -321,7 +321,7 @@ async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written(
     for number in 0..1000 {
         let entry = sent(&journal, &number.to_string()).await;
         journal.answer(entry, answer()).await.unwrap();
-        let ending = Ending::Redeemed { successor: fingerprint("next") };
+        let ending = Event::Redeemed { successor: fingerprint("next") };
         journal.end(vec![(entry, ending)], at).await.unwrap();
     }
     let log = directory.path().join("journal.db-wal").metadata().unwrap().len();

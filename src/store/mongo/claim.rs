@@ -13,7 +13,7 @@ use std::collections::HashSet;
 /// How often a claim is made whose documents can't all be read back.
 ///
 /// A primary that was elected in between may not know for a moment that a majority has the claim, and shows the documents
-/// without it: they would stay claimed for the whole lease, and nobody would know. To claim them again on the new
+/// without it: they would stay claimed for the whole lease, unseen. To claim them again on the new
 /// primary, acknowledged by a majority, brings it up to date. What is deleted in between isn't counted again.
 const TRIES: usize = 3;
 

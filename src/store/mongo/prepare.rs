@@ -36,10 +36,10 @@ impl MongoStore {
     }
 
     /// Is there a collection of that name?
-    pub(super) async fn existence(&self) -> Result<Existence, StoreError> {
+    pub(super) async fn find_existence(&self) -> Result<Existence, StoreError> {
         let found = match self.collections(doc! { "name": &self.namespace.coll }).await {
             Ok(found) => found,
-            // Whoever may not list collections may still have a right to this one.
+            // A user without the right to list collections may still have a right to this one.
             Err(StoreError::Denied { source, .. }) => return Ok(Existence::Unknown(source.to_string())),
             Err(error) => return Err(error),
         };

@@ -256,7 +256,7 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
     and(conditions)
 }
 
-/// Documents in `_id` order. Bounds end before `MaxKey`: a document whose `_id` that is (nobody has one) is only read
+/// Documents in `_id` order. Bounds end before `MaxKey`: a document whose `_id` that is (there is none) is only read
 /// when it is on the first page.
 pub(super) fn all(
     mapping: &Mapping,
@@ -319,7 +319,7 @@ pub(super) fn and_expressions(mut expressions: Vec<Document>) -> Document {
     }
 }
 
-/// Nobody's lease, or one that has ended; one whose end isn't a date is none.
+/// No lease, or one that has ended; one whose end isn't a date is none.
 pub(super) fn lease_is_free(bookkeeping: &FieldPath, now: Timestamp) -> Document {
     doc! { format!("{bookkeeping}.lease.until"): { "$not": { "$gt": date(now) } } }
 }

@@ -130,7 +130,7 @@ fn reasons(mapping: &Mapping) -> Vec<(String, Document)> {
     let names = Names::of_claims(mapping);
     let twice = names.each().map(|(path, once)| {
         let reason = format!(
-            "the field `{path}` stands twice in it, and nobody can tell which one counts\nhint: replace the document by \
+            "the field `{path}` stands twice in it, and it isn't clear which one counts\nhint: replace the document by \
              one that has the field once"
         );
         (reason, once)

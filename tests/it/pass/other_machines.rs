@@ -6,7 +6,7 @@ use crate::support::rehearsal::{Plan, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
 use evergrant::exit::Exit;
-use evergrant::journal::{Ending, EntryState};
+use evergrant::journal::{EntryState, Event};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
@@ -185,7 +185,7 @@ async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for(
         let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
         let entries = journal.entries().await.unwrap();
         assert!(entries.iter().all(|entry| entry.state == EntryState::Unread));
-        let discarded = entries.iter().map(|entry| (entry.id, Ending::Discarded)).collect();
+        let discarded = entries.iter().map(|entry| (entry.id, Event::GivenUp)).collect();
         journal.end(discarded, rehearsal.clock.now()).await.unwrap();
         journal.close().await;
         let next = rehearsal.run().await;

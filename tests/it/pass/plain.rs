@@ -69,7 +69,7 @@ async fn force_redeems_all_again_and_limit_only_so_many() {
         let first = rehearsal.run_with(&limit(7), &Stop::default()).await;
         assert_eq!((first.touched, first.grants, first.exit()), (7, 7, Exit::Well));
         assert_eq!((first.due, first.taken, first.remaining_due), (Some(40), 7, Some(33)));
-        assert!(first.to_string().contains("7 of 40 due were taken (--limit)"), "{first}");
+        assert!(first.to_string().contains("7 of 40 due were finished (--limit)"), "{first}");
         assert!(first.to_string().contains("; 33 remain due"), "{first}");
         assert_eq!(rehearsal.sandbox.ledger().requests, 7);
         rehearsal.assert_nothing_claimed().await;

@@ -9,7 +9,7 @@ use evergrant::grant::Wire as _;
 use evergrant::grant::headers::Headers;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, RawAnswer, Sent};
-use evergrant::journal::{Ending, EntryId, EntryState, Intent, Journal, Permission};
+use evergrant::journal::{EntryId, EntryState, Event, Intent, Journal, Permission};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
@@ -77,7 +77,7 @@ impl<'a> Doomed<'a> {
         self.journal.answer(entry, answer).await.unwrap();
     }
 
-    pub(super) async fn ends(&self, entry: EntryId, ending: Ending) {
+    pub(super) async fn ends(&self, entry: EntryId, ending: Event) {
         self.journal.end(vec![(entry, ending)], self.rehearsal.clock.now()).await.unwrap();
     }
 

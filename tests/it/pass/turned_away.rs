@@ -5,7 +5,7 @@ use super::recovery::{Doomed, answer};
 use crate::support::rehearsal::{Plan, Rehearsal, on_both, run};
 use evergrant::exit::Exit;
 use evergrant::grant::RawAnswer;
-use evergrant::journal::{Ending, EntryState};
+use evergrant::journal::{EntryState, Event};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::{AskAgain, Rotation};
 use evergrant::report::Outcome;
@@ -190,7 +190,7 @@ async fn a_crash_between_the_page_and_the_next_sending_forgets_no_doubt_and_make
         let entry = doomed.intends(1).await;
         doomed.sends(1).await;
         doomed.keeps(entry, page()).await;
-        doomed.ends(entry, Ending::TurnedAway("http_503".into())).await;
+        doomed.ends(entry, Event::TurnedAway { cause: "http_503".into(), peer: None }).await;
         let entry = doomed.intends(2).await;
         doomed.keeps(entry, page()).await;
         let entry = doomed.intends(3).await;

@@ -4,12 +4,12 @@ use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::clock::Clock;
 use evergrant::grant::RawAnswer;
 use evergrant::grant::headers::Headers;
-use evergrant::journal::{Ending, EntryId, Intent, Journal, Permission};
+use evergrant::journal::{EntryId, Event, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
 use evergrant::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
 
 /// Leaves an entry in the journal whose answer is the newest pair of the document's user, ended as `ending` says.
-async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Ending>) -> EntryId {
+async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Event>) -> EntryId {
     let login = scene.sandbox.login(document.subject.as_str()).unwrap();
     let old = RefreshToken::new(format!("old token of {} {}", document.id, login.refresh_token));
     let body = format!(
@@ -25,7 +25,7 @@ async fn answered(
     document: &TokenDocument,
     (provider, fingerprint): (&str, Fingerprint),
     body: &str,
-    ending: Option<Ending>,
+    ending: Option<Event>,
 ) -> EntryId {
     let clock = Clock::system();
     let journal = Journal::open(&scene.state_folder(), &clock).unwrap();
@@ -66,7 +66,7 @@ async fn a_parked_pair_is_listed_counted_and_written_by_hand() {
         let there = scene.documents().await.remove(0);
         let stood = there.refresh_token.as_ref().unwrap().fingerprint();
         let id =
-            leave(&scene, &there, "generic", Some(Ending::Orphaned(ParkedWhy::Superseded))).await.to_string();
+            leave(&scene, &there, "generic", Some(Event::NoPlace(ParkedWhy::Superseded))).await.to_string();
 
         let listed = scene.run(&["journal", "list", "--orphans"]).await;
         for word in ["1 parked pair", "superseded", there.subject.as_str(), "evergrant journal apply ID"] {
@@ -108,9 +108,9 @@ async fn what_can_not_be_applied_or_discarded_says_why_and_what_to_do() {
         subject: Subject::new(documents[0].subject.as_str()),
         ..documents[0].clone()
     };
-    let gone = leave(&scene, &nobody, "generic", Some(Ending::Orphaned(ParkedWhy::Gone))).await.to_string();
+    let gone = leave(&scene, &nobody, "generic", Some(Event::NoPlace(ParkedWhy::Gone))).await.to_string();
     let stranger =
-        leave(&scene, &documents[1], "acme", Some(Ending::Orphaned(ParkedWhy::Superseded))).await.to_string();
+        leave(&scene, &documents[1], "acme", Some(Event::NoPlace(ParkedWhy::Superseded))).await.to_string();
     let answer = leave(&scene, &documents[2], "generic", None).await.to_string();
     let before = documents[1].refresh_token.clone();
     for (arguments, words) in [
@@ -165,7 +165,7 @@ async fn a_token_whose_answer_held_no_pair_is_asked_for_again_once_a_person_says
                 document,
                 ("generic", fingerprint),
                 body,
-                Some(Ending::Unread("no_tokens".into())),
+                Some(Event::CannotRead("no_tokens".into())),
             )
             .await;
         }
@@ -204,7 +204,7 @@ async fn encrypted_answers_without_their_key_refuse_to_start_and_name_the_settin
     let config = SandboxConfig { users: 2, ..SandboxConfig::default() };
     let mut scene = Scene::new("sealed", Kind::Sqlite, config).await.unwrap();
     let there = scene.documents().await.remove(0);
-    leave(&scene, &there, "generic", Some(Ending::Orphaned(ParkedWhy::Superseded))).await;
+    leave(&scene, &there, "generic", Some(Event::NoPlace(ParkedWhy::Superseded))).await;
     let keys = ["a".repeat(64), "b".repeat(64)];
     scene.set("journal_key", &keys[0]);
     assert_eq!(scene.run(&["run", "--once"]).await.code, Some(0), "all is encrypted by this");

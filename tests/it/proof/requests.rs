@@ -86,11 +86,11 @@ async fn each_way_to_authenticate_sends_the_recorded_bytes() {
         (Basic, Some("secret"), basic("Y2xpZW50OnNlY3JldA=="), 41, ""),
         (Basic, None, basic("Y2xpZW50Og=="), 41, ""),
         (Body, Some("secret"), String::new(), 79, "&client_id=client&client_secret=secret"),
-        (Public, None, String::new(), 58, "&client_id=client"),
+        (Public, None, String::new(), 199, "&client_id=id%3A1+%C3%A9"),
         (Basic, Some(SECRET), basic(odd_basic), 175, ""),
         (Body, Some(SECRET), String::new(), 270, odd_body),
     ] {
-        let is_plain = secret != Some(SECRET);
+        let is_plain = auth != Public && secret != Some(SECRET);
         let (target, body) =
             if is_plain { ("/token", PLAIN) } else { ("/oauth/v2/tok%20en?tenant=a%26b", ODD) };
         let expected = expected(target, &authorization, length, &format!("{body}{credentials}"));

@@ -32,19 +32,20 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 13] = [
-        Self::AcknowledgesBeforeFsync,
-        Self::AcknowledgesBeforeWrite,
-        Self::DropsOldEntries,
-        Self::ForgetsRedeemed,
-        Self::BelievesTheFirstRead,
-        Self::ClaimsWithoutLease,
-        Self::WritesWithoutCompare,
-        Self::MarksWithoutCompare,
-        Self::TakesAnErrorForDone,
-        Self::WritesHalfAPair,
-        Self::MarksOnRejectedClient,
-        Self::TakesLostForNotSent,
-        Self::RepeatsInTheTransport,
+    /// All, each with a seed at which it is found.
+    pub(super) const ALL: [(Self, u64); 13] = [
+        (Self::AcknowledgesBeforeFsync, 29),
+        (Self::AcknowledgesBeforeWrite, 1),
+        (Self::DropsOldEntries, 1),
+        (Self::ForgetsRedeemed, 5),
+        (Self::BelievesTheFirstRead, 8),
+        (Self::ClaimsWithoutLease, 4),
+        (Self::WritesWithoutCompare, 0),
+        (Self::MarksWithoutCompare, 1_029),
+        (Self::TakesAnErrorForDone, 6),
+        (Self::WritesHalfAPair, 1),
+        (Self::MarksOnRejectedClient, 54),
+        (Self::TakesLostForNotSent, 3),
+        (Self::RepeatsInTheTransport, 3),
     ];
 }

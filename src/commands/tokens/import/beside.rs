@@ -54,7 +54,7 @@ impl Beside {
         })
     }
 
-    /// No journal, and nobody at work.
+    /// No journal, and no process at work.
     #[cfg(test)]
     pub(super) fn nothing(state_dir: &std::path::Path) -> Self {
         Self {

@@ -35,7 +35,7 @@ impl ShownDocument {
             ("refreshed", ago(document.refreshed_at, now)),
             ("due", self.due_text(now)),
             ("token ends", utc(document.refresh_expires_at)),
-            ("failures", document.failures.to_string()),
+            ("failures", self.failures_text()),
             ("last error", document.last_error.as_ref().map_or_else(|| NOTHING.to_owned(), error_text)),
         ];
         if let Some(lost) = document.last_error.as_ref().and_then(|error| error.lost.as_ref()) {
@@ -54,6 +54,22 @@ impl ShownDocument {
         rows.push(("next", self.next.clone()));
         let lines: Vec<_> = rows.into_iter().map(|(name, value)| format!("  {name:<12} {value}")).collect();
         format!("{}\n{}", document.subject, lines.join("\n"))
+    }
+
+    /// `2 passes in a row`; a pass that the provider rejected our client in leaves no error in the document.
+    fn failures_text(&self) -> String {
+        let document = &self.document;
+        let passes = match document.failures {
+            0 => return "none".to_owned(),
+            1 => "1 pass without a new pair".to_owned(),
+            many => format!("{many} passes in a row without a new pair"),
+        };
+        if document.last_error.is_some() {
+            return passes;
+        }
+        format!(
+            "{passes}, and none of them recorded an error of this token: the provider rejected the client, or the token had to wait (`evergrant check --probe-client` tries the client)"
+        )
     }
 
     fn due_text(&self, now: Timestamp) -> String {

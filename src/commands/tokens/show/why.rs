@@ -48,7 +48,7 @@ fn malformed(shown: &ShownDocument, config: &Config) -> (String, String) {
 }
 
 fn dead(state: State, error: Option<&LastError>) -> (String, String) {
-    // A code of ours says more than the state: nobody asked the provider then.
+    // A code of ours says more than the state: the provider wasn't asked then.
     let code = error.map(|error| &error.code);
     match code {
         Some(Word::Ours(code @ (Code::AlreadyRedeemed | Code::NotAskedAgain))) => {

@@ -9,8 +9,7 @@ use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
 use crate::token::{
-    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LastError, Lost, Malformed, RefreshToken, State,
-    TokenDocument, Word,
+    Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
@@ -33,9 +32,9 @@ pub struct DuePolicy {
 pub enum Found {
     /// It holds what we wanted to write: an acknowledgement was lost, not the write.
     Ours,
-    /// It holds somebody else's newer token.
+    /// It holds a newer token of another program.
     Theirs,
-    /// It is as it was: the write never arrived, or somebody else has claimed it.
+    /// It is as it was: the write never arrived, or another process has claimed it.
     Unchanged,
     /// It isn't there any more.
     Gone,
@@ -65,7 +64,7 @@ impl DuePolicy {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
         };
         let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
-        // The provider's own token, and of no use: it is kept, and somebody is told at once.
+        // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
         let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
@@ -159,8 +158,8 @@ impl DuePolicy {
         )
     }
 
-    /// The change for a document that somebody else gave a newer token while we held the claim: live, and due for the
-    /// next pass, because nobody knows how old that token is.
+    /// The change for a document that got a newer token from another program while we held the claim: live, and due for the
+    /// next pass, because the age of that token isn't known.
     #[must_use]
     pub fn overtaken(&self, document: &TokenDocument, now: Timestamp) -> Change {
         let before = &document.bookkeeping;
@@ -270,31 +269,6 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
     }
 }
 
-/// The evidence in a document that its token was sent, or may have been, and that no answer came.
-#[must_use]
-pub fn in_doubt(lost: Lost, at: Timestamp) -> LastError {
-    let class = Evidence::Ambiguous.into();
-    LastError { class, code: lost.cause.clone(), http_status: None, at, lost: Some(lost) }
-}
-
-/// The bookkeeping of a claim that was taken over, with a note that the token may have been sent; of any other as it is.
-#[must_use]
-pub fn taken_over_noted(bookkeeping: Bookkeeping, token: Fingerprint, now: Timestamp) -> Bookkeeping {
-    if !bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over) {
-        return bookkeeping;
-    }
-    let bookkeeping = bookkeeping.speaking_of(token, now);
-    let cause = Code::ClaimEnded.into();
-    let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };
-    let evidence = match bookkeeping.last_error.clone() {
-        // A sending that is known isn't hidden behind one that may have been.
-        Some(error) if error.lost.as_ref().is_some_and(|lost| !lost.turned_away) => error,
-        Some(error) => LastError { lost: Some(lost), ..error },
-        None => in_doubt(lost, now),
-    };
-    Bookkeeping { last_error: Some(evidence), ..bookkeeping }
-}
-
 /// Says what became of a change that didn't match, from the document as it is now.
 #[must_use]
 pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
@@ -306,7 +280,7 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
     if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;
     }
-    // Nor does a token that can't be sent tell it: it is read as none. And one that somebody has put in the place of ours
+    // Nor does a token that can't be sent tell it: it is read as none. And one that another program has put in the place of ours
     // since then was made of ours: the bookkeeping came with our pair, in one write.
     if written && (wanted.is_none() || now != change.expect_refresh_token.as_ref()) {
         return Found::Ours;

@@ -1,8 +1,7 @@
-//! How a token whose answer was lost is settled, by what its provider does with a redeemed one. Pure.
+//! When a token whose answer was lost is sent again, by what its provider does with a redeemed one.
 
 use crate::clock::Timestamp;
 use crate::provider::{AskAgain, Profile, Rotation};
-use crate::token::Lost;
 use chrono::TimeDelta;
 use std::time::Duration;
 
@@ -48,16 +47,6 @@ pub(super) fn settle(
         };
     }
     if unanswered <= STRICT_ASKS { Settlement::Again(profile.settle_after) } else { Settlement::NextPass }
-}
-
-/// Of the sendings of one token that are known, by this pass, the journal or the document, the first: a grace runs from
-/// there, and a refusal later on speaks of it.
-///
-/// One that no answer came for goes before all that were turned away: it decides whether the token is sent again.
-pub(super) fn first_sending(known: impl IntoIterator<Item = Lost>) -> Option<Lost> {
-    // In milliseconds, as the journal and the documents keep them: of one sending, the first source knows most.
-    let sent_at = |lost: &Lost| lost.sent_at.map_or(i64::MAX, |at| at.timestamp_millis());
-    known.into_iter().min_by_key(|lost| (lost.turned_away, sent_at(lost)))
 }
 
 /// May a token be sent whose answer was lost when it was first sent at `first_sent_at`?
@@ -109,27 +98,6 @@ mod tests {
             );
             assert_eq!(found, expected, "{rotation:?} {unanswered} {after}");
         }
-    }
-
-    #[test]
-    fn the_first_sending_without_an_answer_goes_before_all_that_were_turned_away() {
-        let lost = |cause: &str, seconds: Option<i64>, turned_away| Lost {
-            cause: cause.into(),
-            sent_at: seconds.map(|seconds| Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)),
-            peer: None,
-            received_bytes: 0,
-            turned_away,
-        };
-        for (known, expected) in [
-            (vec![lost("a", Some(2), false), lost("b", Some(1), false)], "b"),
-            (vec![lost("a", Some(1), true), lost("b", Some(2), false)], "b"),
-            (vec![lost("a", Some(1), true), lost("b", None, false)], "b"),
-            (vec![lost("a", Some(2), true), lost("b", Some(1), true)], "b"),
-            (vec![lost("a", Some(1), true), lost("b", Some(1), true)], "a"),
-        ] {
-            assert_eq!(first_sending(known.clone()).unwrap().cause, expected, "{known:?}");
-        }
-        assert_eq!(first_sending([]), None);
     }
 
     #[test]

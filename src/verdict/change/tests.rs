@@ -1,24 +1,5 @@
 use super::*;
-use crate::token::{AccessToken, Lease, Subject, TokenId};
-
-#[test]
-fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not_hidden() {
-    let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
-    let token = RefreshToken::new("r".into()).fingerprint();
-    let lease = |taken_over| Lease { id: "l".into(), owner: "host:1".into(), until: now, taken_over };
-    let books = Bookkeeping { lease: Some(lease(false)), ..Bookkeeping::default() };
-    assert_eq!(taken_over_noted(books.clone(), token, now), books);
-    let books = Bookkeeping { lease: Some(lease(true)), ..books };
-    let mut noted = taken_over_noted(books, token, now);
-    assert_eq!(noted.fingerprint, Some(token));
-    let evidence = noted.last_error.clone().unwrap();
-    assert_eq!((&*evidence.class, &*evidence.lost.unwrap().cause), ("ambiguous", "claim_ended"));
-    assert_eq!(taken_over_noted(noted.clone(), token, now), noted, "once is enough");
-    let error = noted.last_error.as_mut().unwrap();
-    (error.class, error.lost) = ("unreadable".into(), None);
-    let evidence = taken_over_noted(noted, token, now).last_error.unwrap();
-    assert_eq!((&*evidence.class, evidence.lost.is_some()), ("unreadable", true));
-}
+use crate::token::{AccessToken, Subject, TokenId};
 
 fn policy() -> DuePolicy {
     DuePolicy {

@@ -1,17 +1,19 @@
-//! A parked pair, written into its document by hand.
+//! `journal apply`: a parked pair is written into its document by hand.
 
-use super::by_hand_error::ApplyError;
-use super::plan::is_claimed;
+use super::apply_error::ApplyError;
+use super::landed::met;
 use super::recover::provider_of;
 use super::{Line, Pass, PassError, PassRequest, Stop};
 use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, Granted, read_answer};
-use crate::journal::{Ending, Entry, EntryId, EntryState, Journaled};
+use crate::journal::{Entry, EntryId, EntryState, Journaled};
 use crate::provider::AnswerShape;
 use crate::report::Report;
 use crate::store::{Change, StoreError};
-use crate::token::{DueToken, Fingerprint, Subject, TokenDocument, TokenId};
-use crate::write_back::{Found, settle};
+use crate::token::{Fingerprint, Subject, TokenDocument, TokenId};
+use crate::verdict::change::{Found, settle};
+use crate::verdict::{Obstacle, Step, Verdict, by_hand_apply};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -51,11 +53,7 @@ impl Pass {
     }
 
     async fn apply_entry(&self, line: &Line, id: EntryId) -> Result<Applied, ApplyError> {
-        let entry = match self.journal.entry(id).await.map_err(PassError::from)? {
-            None => return Err(ApplyError::NotThere(id)),
-            Some(Err(damaged)) => return Err(ApplyError::Damaged(damaged)),
-            Some(Ok(entry)) => entry,
-        };
+        let mut entry = self.open_entry(id).await?;
         match entry.state {
             EntryState::Orphan => {}
             EntryState::Answer if provider_of(&entry, &self.providers).is_none() => {
@@ -67,58 +65,49 @@ impl Pass {
         if let Some(store) = entry.elsewhere {
             return Err(ApplyError::Elsewhere { id, store });
         }
-        let intent = entry.intent.clone();
-        let (subject, document, name) = (intent.subject, intent.document, intent.provider.to_string());
         // By hand only under its own name: a pair of a provider that was left out isn't to be guessed at.
+        let name = entry.intent.provider.to_string();
         let Some(provider) = self.providers.iter().find(|provider| *provider.name == *name) else {
             return Err(ApplyError::NoProvider { id, provider: name });
         };
-        let (granted, new, received_at) = self.pair_of(entry, &provider.profile.answer)?;
-        let done = |replaced| Applied {
+        let (pair, written, received_at) = self.pair_of(id, entry.answer.take(), &provider.profile.answer)?;
+        let there = self.read(&entry.intent.document).await?;
+        let verdict = by_hand_apply(&pair, received_at, provider, there.as_ref(), &line.around())
+            .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
+        let replaces = matches!(verdict.document, Step::Write(..));
+        let before = there.and_then(|there| there.refresh_token.ok()).filter(|_| replaces);
+        self.execute_by_hand(&entry, verdict).await?;
+        Ok(Applied {
             id,
-            subject: subject.clone(),
-            document: document.clone(),
-            provider: name.clone(),
-            replaced,
-            written: new,
-        };
-        let Some(there) = self.read(&document).await? else {
-            return Err(ApplyError::Gone { id, subject, document });
-        };
-        let redeemed = vec![(id, Ending::Redeemed { successor: new })];
-        if there.refresh_token.as_ref().is_ok_and(|token| token.fingerprint() == new) {
-            self.journal.end(redeemed, self.clock.now()).await.map_err(PassError::from)?;
-            return Ok(done(None));
-        }
-        if self.settings.documents_name_provider && there.provider.as_deref() != Some(&*name) {
-            return Err(ApplyError::ProviderChanged { id, subject, provider: name });
-        }
-        if is_claimed(&there, self.clock.now())
-            && let Some(lease) = there.bookkeeping.lease
-        {
-            return Err(ApplyError::Claimed { subject, owner: lease.owner, until: lease.until });
-        }
-        let refresh_token = there
-            .refresh_token
-            .map_err(|malformed| ApplyError::NoToken { subject: subject.clone(), malformed })?;
-        let replaced = refresh_token.fingerprint();
-        let token =
-            DueToken { id: there.id, subject: there.subject, refresh_token, bookkeeping: there.bookkeeping };
-        let jitter = self.chance.unit();
-        let change = line.policy.renewal(&granted, &token, &provider.profile, received_at, jitter);
-        self.write_alone(id, &subject, &change).await?;
-        self.journal.end(redeemed, self.clock.now()).await.map_err(PassError::from)?;
-        Ok(done(Some(replaced)))
+            subject: entry.intent.subject,
+            document: entry.intent.document,
+            provider: name,
+            replaced: before.map(|token| token.fingerprint()),
+            written,
+        })
     }
 
-    /// Writes one change for an entry, and says why when it didn't match.
-    pub(super) async fn write_alone(
-        &self,
-        id: EntryId,
-        subject: &Subject,
-        change: &Change,
-    ) -> Result<(), ApplyError> {
-        let (subject, document) = (subject.clone(), change.id.clone());
+    /// An open row that can be read.
+    pub(super) async fn open_entry(&self, id: EntryId) -> Result<Entry, ApplyError> {
+        match self.journal.entry(id).await.map_err(PassError::from)? {
+            None => Err(ApplyError::NotThere(id)),
+            Some(Err(damaged)) => Err(ApplyError::Damaged(damaged)),
+            Some(Ok(entry)) => Ok(entry),
+        }
+    }
+
+    /// Executes a verdict for one row, as the sink does, and says why when the document didn't match.
+    pub(super) async fn execute_by_hand(&self, entry: &Entry, verdict: Verdict) -> Result<(), ApplyError> {
+        met(verdict.rule);
+        if let Step::Write(change, _) = &verdict.document {
+            self.write_alone(entry, change).await?;
+        }
+        let rows: Vec<_> = verdict.row.into_iter().collect();
+        Ok(self.journal.end(rows, self.clock.now()).await.map_err(PassError::from)?)
+    }
+
+    async fn write_alone(&self, entry: &Entry, change: &Change) -> Result<(), ApplyError> {
+        let subject = entry.intent.subject.clone();
         let written = self.store.apply(std::slice::from_ref(change)).await?;
         if let Some((_, reason)) = written.refused.into_iter().next() {
             return Err(ApplyError::Refused { subject, reason });
@@ -126,10 +115,10 @@ impl Pass {
         if written.every_matched {
             return Ok(());
         }
-        match settle(change, self.read(&document).await?.as_ref()) {
+        match settle(change, self.read(&change.id).await?.as_ref()) {
             Found::Ours => Ok(()),
             Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),
-            Found::Gone => Err(ApplyError::Gone { id, subject, document }),
+            Found::Gone => Err(ApplyError::obstacle(Obstacle::Gone, entry)),
         }
     }
 
@@ -140,12 +129,12 @@ impl Pass {
     /// The pair in a parked answer, its refresh token's fingerprint, and when it came.
     fn pair_of(
         &self,
-        entry: Entry,
+        id: EntryId,
+        answer: Option<Journaled<RawAnswer>>,
         shape: &AnswerShape,
     ) -> Result<(Journaled<Granted>, Fingerprint, Timestamp), ApplyError> {
-        let id = entry.id;
         let unreadable = |code: &str| ApplyError::Unreadable { id, code: code.to_owned() };
-        let answer = entry.answer.ok_or_else(|| unreadable("no_answer"))?;
+        let answer = answer.ok_or_else(|| unreadable("no_answer"))?;
         let received_at = answer.get().received_at;
         let answer = answer.map(|raw| read_answer(&raw, shape, self.clock.now()));
         let Class::Granted(granted) = answer.get().class.clone() else {

@@ -1,12 +1,13 @@
-//! Why a parked pair, or the answer of one, can't be dealt with by hand.
+//! Why `journal apply` or `journal retry` can't do what a person asks.
 
 use super::PassError;
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::failure::Advice;
-use crate::journal::{Damaged, EntryId, EntryState};
+use crate::journal::{Damaged, Entry, EntryId, EntryState};
 use crate::store::StoreError;
 use crate::token::{Malformed, Subject, TokenId};
+use crate::verdict::Obstacle;
 use std::borrow::Cow;
 
 /// Why a parked pair couldn't be written. It is parked as before.
@@ -32,7 +33,7 @@ pub enum ApplyError {
         /// Its state.
         state: EntryState,
     },
-    /// It is no answer that nobody could read.
+    /// It is no unread answer.
     #[error("the entry {id} isn't an unread answer but {}", state.word())]
     NotUnread {
         /// Which.
@@ -50,7 +51,7 @@ pub enum ApplyError {
         /// Whose.
         provider: String,
     },
-    /// Nobody can read its answer.
+    /// Its answer can't be read.
     #[error("no pair can be read in the answer of the entry {id} ({code})")]
     Unreadable {
         /// Which.
@@ -116,7 +117,7 @@ pub enum ApplyError {
         /// Until when.
         until: Timestamp,
     },
-    /// Somebody wrote it while we did.
+    /// Another program wrote it while we did.
     #[error("the document of `{0}` changed meanwhile, and nothing was written")]
     Changed(Subject),
     /// The store refuses this document.
@@ -204,5 +205,20 @@ impl ApplyError {
 impl From<StoreError> for ApplyError {
     fn from(error: StoreError) -> Self {
         Self::Pass(error.into())
+    }
+}
+
+impl ApplyError {
+    /// What stands in the way of a row, with its names.
+    pub(super) fn obstacle(obstacle: Obstacle, entry: &Entry) -> Self {
+        let (id, subject) = (entry.id, entry.intent.subject.clone());
+        let provider = entry.intent.provider.to_string();
+        match obstacle {
+            Obstacle::Gone => Self::Gone { id, subject, document: entry.intent.document.clone() },
+            Obstacle::ProviderChanged => Self::ProviderChanged { id, subject, provider },
+            Obstacle::Claimed(lease) => Self::Claimed { subject, owner: lease.owner, until: lease.until },
+            Obstacle::NoToken(malformed) => Self::NoToken { subject, malformed },
+            Obstacle::NeverAskedAgain => Self::NeverAskedAgain { id, provider },
+        }
     }
 }

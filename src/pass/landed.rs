@@ -1,0 +1,114 @@
+//! What lands at the sink: a document, with what follows for it.
+
+use super::Line;
+use crate::provider::Provider;
+use crate::store::Change;
+use crate::token::{DueToken, Malformed, Subject, TokenDocument, TokenId};
+use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, without_token};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+thread_local! {
+    /// The rules that decided something on this thread, a bit each.
+    static MET: Cell<u128> = const { Cell::new(0) };
+}
+
+const _: () = assert!(Rule::ALL.len() <= 128, "a bit for each rule");
+
+/// Notes that a rule decided something.
+pub(super) fn met(rule: Rule) {
+    MET.set(MET.get() | 1 << rule as u8);
+}
+
+/// The rules of the judge that decided something in a pass on this thread: what a simulation has tried.
+#[must_use]
+pub fn rules_met() -> BTreeSet<Rule> {
+    let met = MET.get();
+    Rule::ALL.iter().copied().filter(|rule| met & (1 << *rule as u8) != 0).collect()
+}
+
+/// A document at the end of its way.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) id: TokenId,
+    pub(super) subject: Subject,
+    /// The name of its provider, as far as it is known.
+    pub(super) provider: Option<String>,
+    /// What is judged again, where the verdict isn't the last one.
+    pub(super) case: Option<Box<Case>>,
+    pub(super) verdict: Verdict,
+}
+
+impl Landed {
+    pub(super) fn of(case: Case, verdict: Verdict) -> Self {
+        met(verdict.rule);
+        let again = match verdict.document {
+            Step::Look | Step::Hold(_) => true,
+            Step::Write(..) | Step::Leave | Step::Again(_) => false,
+        };
+        Self {
+            id: case.token.id.clone(),
+            subject: case.token.subject.clone(),
+            provider: Some(case.provider.name.to_string()),
+            case: again.then(|| Box::new(case)),
+            verdict,
+        }
+    }
+
+    /// A row that an earlier process left.
+    pub(super) fn left(id: TokenId, subject: Subject, provider: String, verdict: Verdict) -> Self {
+        met(verdict.rule);
+        Self { id, subject, provider: Some(provider), case: None, verdict }
+    }
+
+    /// What is to be written.
+    pub(super) fn change(&self) -> Option<&Change> {
+        match &self.verdict.document {
+            Step::Write(change, _) => Some(change),
+            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) => None,
+        }
+    }
+}
+
+impl Line {
+    /// What is the same for all cases of this pass, at this moment.
+    pub(super) fn around(&self) -> Around<'_> {
+        Around {
+            policy: &self.policy,
+            lease_id: &self.terms.lease_id,
+            attempts: self.settings.attempts,
+            documents_name_provider: self.settings.documents_name_provider,
+            now: self.clock.now(),
+            jitter: self.chance.unit(),
+        }
+    }
+
+    /// What follows for a token of which this was found out.
+    pub(super) fn judge(&self, token: DueToken, provider: &Arc<Provider>, fact: Fact) -> Landed {
+        let case = Case { token, provider: provider.clone(), fact };
+        let verdict = judge(&case, Document::NotRead, &self.around());
+        Landed::of(case, verdict)
+    }
+
+    /// What follows for a document that has no token to send.
+    pub(super) fn judge_without_token(
+        &self,
+        document: &TokenDocument,
+        malformed: Option<&Malformed>,
+    ) -> Landed {
+        Landed {
+            id: document.id.clone(),
+            subject: document.subject.clone(),
+            provider: self.provider_name(document),
+            case: None,
+            verdict: without_token(document, malformed, &self.around()),
+        }
+    }
+
+    /// The provider of a document: the one that it names, or the only one.
+    pub(super) fn provider_name(&self, document: &TokenDocument) -> Option<String> {
+        let only = if let [(only, _)] = &self.gates[..] { Some(only.to_string()) } else { None };
+        document.provider.clone().or(only)
+    }
+}

@@ -1,0 +1,116 @@
+//! What follows from what a person does to a row by hand: `journal apply` and `journal retry`.
+//!
+//! | apply: the document | |
+//! |---|---|
+//! | gone, another provider's, claimed, or without a token to compare with | refused |
+//! | holds the pair | redeemed: nothing is written |
+//! | holds any other token | the pair is written in its place, by compare-and-swap |
+//!
+//! | retry: the document | |
+//! |---|---|
+//! | claimed | refused |
+//! | holds the token of the row | due now, and in doubt; the next pass asks again |
+//! | gone, or holds another token | nothing to ask for: the answer is parked |
+
+use super::document::{is_claimed, write_pair};
+use super::released::Known;
+use super::{Around, Rule, Verdict};
+use crate::clock::Timestamp;
+use crate::grant::answer::Granted;
+use crate::journal::{Entry, Event, Journaled};
+use crate::provider::{AskAgain, Profile, Provider, Rotation};
+use crate::store::Change;
+use crate::token::{Bookkeeping, Code, DueToken, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
+
+/// Why it can't be done now. Nothing changes then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The document isn't there.
+    Gone,
+    /// It belongs to another provider.
+    ProviderChanged,
+    /// A pass holds it.
+    Claimed(Lease),
+    /// There is no token in it that a write could be compared with.
+    NoToken(Malformed),
+    /// Its provider forbids a second request for a token that may be spent.
+    NeverAskedAgain,
+}
+
+/// Puts a parked pair into its document, whatever token stands there now.
+///
+/// # Errors
+/// [`Obstacle`]
+pub fn apply(
+    pair: &Journaled<Granted>,
+    received_at: Timestamp,
+    provider: &Provider,
+    document: Option<&TokenDocument>,
+    around: &Around<'_>,
+) -> Result<Verdict, Obstacle> {
+    let Some(document) = document else { return Err(Obstacle::Gone) };
+    let new = pair.get().refresh_token.as_ref();
+    if let (Some(new), Ok(there)) = (new, &document.refresh_token)
+        && there == new
+    {
+        let row = Some((pair.entry(), Event::Redeemed { successor: new.fingerprint() }));
+        return Ok(Verdict::leave(Rule::ByHandThere, None).with_row(row));
+    }
+    if around.documents_name_provider && document.provider.as_deref() != Some(&*provider.name) {
+        return Err(Obstacle::ProviderChanged);
+    }
+    if let Some(lease) = document.bookkeeping.lease.clone().filter(|_| is_claimed(document, around.now)) {
+        return Err(Obstacle::Claimed(lease));
+    }
+    let refresh_token = document.refresh_token.clone().map_err(Obstacle::NoToken)?;
+    let token = DueToken {
+        id: document.id.clone(),
+        subject: document.subject.clone(),
+        refresh_token,
+        bookkeeping: document.bookkeeping.clone(),
+    };
+    let verdict = write_pair(&token, &provider.profile, pair, received_at, around);
+    Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
+}
+
+/// Allows a second request for a token whose answer can't be read, because a person knows that it held no pair.
+///
+/// # Errors
+/// [`Obstacle`]
+pub fn retry(
+    entry: &Entry,
+    profile: Option<&Profile>,
+    document: Option<&TokenDocument>,
+    around: &Around<'_>,
+) -> Result<Verdict, Obstacle> {
+    // Whatever is left of a grace, the next pass may come after it.
+    let forbids =
+        |profile: &Profile| profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never;
+    if profile.is_some_and(forbids) {
+        return Err(Obstacle::NeverAskedAgain);
+    }
+    let of_this_token = |token: &RefreshToken| token.fingerprint() == entry.intent.fingerprint;
+    let Some(there) = document.filter(|there| there.refresh_token.as_ref().is_ok_and(of_this_token)) else {
+        // With nothing to ask for, its answer is kept for a person like any that has no place.
+        let why = if document.is_some() { ParkedWhy::Superseded } else { ParkedWhy::Gone };
+        let row = Some((entry.id, Event::NoPlace(why)));
+        return Ok(Verdict::leave(Rule::ByHandParked, None).with_row(row));
+    };
+    if let Some(lease) = there.bookkeeping.lease.clone().filter(|_| is_claimed(there, around.now)) {
+        return Err(Obstacle::Claimed(lease));
+    }
+    let unsettled_since = entry.unsettled_since.or(Some(entry.intent.sent_at));
+    let doubted = Entry { unsettled_since, answer: None, ..entry.clone() };
+    let known = Known::in_doubt(&doubted, Code::Unreadable.into(), around.now);
+    let books = there.bookkeeping.clone().speaking_of(known.fingerprint, around.now);
+    let change = Change {
+        id: there.id.clone(),
+        expect_refresh_token: there.refresh_token.as_ref().ok().cloned(),
+        // A claim that has ended, and that another process may take over in this moment.
+        expect_lease: there.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+        pair: None,
+        bookkeeping: Bookkeeping { due_at: None, last_error: Some(known.evidence), lease: None, ..books },
+    };
+    let row = Some((entry.id, Event::AskAgain(Code::Unreadable.into())));
+    Ok(Verdict::write(Rule::ByHandAskAgain, change, None).with_row(row))
+}

@@ -1,0 +1,224 @@
+//! A case: one token, and everything that is known of it at one moment.
+
+use super::Belief;
+use super::change::DuePolicy;
+use crate::clock::Timestamp;
+use crate::grant::answer::{Class, Reading};
+use crate::journal::{Doubts, EntryId, Journaled};
+use crate::provider::{Profile, Provider, Rotation};
+use crate::token::{DueToken, Fingerprint, LastError, Lost, Reason, State, TokenDocument, TokenId};
+use std::sync::Arc;
+
+/// One token at one moment.
+#[derive(Debug)]
+pub struct Case {
+    /// The token, and the bookkeeping of its document as it was claimed.
+    pub token: DueToken,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+    /// What was found out of it last.
+    pub fact: Fact,
+}
+
+/// What was found out of a token.
+#[derive(Debug)]
+pub enum Fact {
+    /// Its request has ended.
+    Asked(Box<Asked>),
+    /// A mark was held until the provider's refusals were judged.
+    Marked(Mark, Belief),
+    /// This machine redeemed the token before.
+    Redeemed(Redeemed),
+    /// It may be spent, and its provider forbids a second request for such a token.
+    MayBeSpent(EntryId, LastError),
+    /// Another program wrote a newer token into the document.
+    Overtaken,
+    /// It was not sent: why.
+    NotSent(Reason),
+    /// It can't be sent before something else has happened: why.
+    Waits(Reason),
+    /// It was claimed, and its turn did not come.
+    NotTaken,
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its row.
+    pub entry: EntryId,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// Where to.
+    pub peer: Option<String>,
+    /// What came.
+    pub heard: Heard,
+    /// The first earlier request of this pass that no answer has settled.
+    pub earlier: Option<Lost>,
+    /// What the journal knows of earlier requests.
+    pub doubts: Doubts,
+    /// How often the token was asked for in this pass, this time included.
+    pub tried: Tried,
+    /// Has the provider granted nothing yet in this pass?
+    pub unproven: bool,
+}
+
+/// What came for a request.
+#[derive(Debug)]
+pub enum Heard {
+    /// An answer, read after it was journaled.
+    Answer {
+        /// What it means.
+        reading: Journaled<Reading>,
+        /// When it came.
+        received_at: Timestamp,
+        /// How many bytes its body has.
+        bytes: u64,
+    },
+    /// None.
+    Nothing(Reading),
+}
+
+impl Heard {
+    /// What the answer, or its absence, means.
+    #[must_use]
+    pub const fn reading(&self) -> &Reading {
+        match self {
+            Self::Answer { reading, .. } => reading.get(),
+            Self::Nothing(reading) => reading,
+        }
+    }
+}
+
+impl Asked {
+    /// What the answer, or its absence, means.
+    #[must_use]
+    pub const fn reading(&self) -> &Reading {
+        self.heard.reading()
+    }
+
+    /// Bytes of an answer that came.
+    #[must_use]
+    pub const fn received_bytes(&self) -> u64 {
+        match &self.heard {
+            Heard::Answer { bytes, .. } => *bytes,
+            Heard::Nothing(_) => 0,
+        }
+    }
+}
+
+/// How often a token was tried in this pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tried {
+    /// Answers that said: not processed, later.
+    pub put_off: u32,
+    /// Requests whose answers were lost.
+    pub unanswered: u32,
+}
+
+impl Tried {
+    /// With one more request, whose answer means this. Where the provider doesn't rotate, a lost answer is like one that
+    /// said: later.
+    #[must_use]
+    pub const fn and(self, class: &Class, rotation: Rotation) -> Self {
+        let Self { put_off, unanswered } = self;
+        match class {
+            Class::Throttled(_) | Class::Transient => Self { put_off: put_off + 1, unanswered },
+            Class::Ambiguous if matches!(rotation, Rotation::None) => {
+                Self { put_off: put_off + 1, unanswered: unanswered + 1 }
+            }
+            Class::Ambiguous => Self { put_off, unanswered: unanswered + 1 },
+            Class::Granted(_)
+            | Class::Refused
+            | Class::Suspected
+            | Class::ClientRejected
+            | Class::Unlisted
+            | Class::Unreadable => self,
+        }
+    }
+}
+
+/// A mark that has to be believed before it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The provider refused the token.
+    Refused(Refusal),
+    /// The token was redeemed before, and its pair is in no document.
+    Redeemed(Redeemed),
+}
+
+/// A token that this machine redeemed before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redeemed {
+    /// For this document.
+    pub first: TokenId,
+    /// The newest refresh token that is known to have come out of it.
+    pub successor: Option<Fingerprint>,
+}
+
+/// A refusal, before it is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its row.
+    pub entry: EntryId,
+    /// What the document becomes, if the refusal is believed.
+    pub state: State,
+    /// What the provider said.
+    pub evidence: LastError,
+    /// Does its code say for certain that the token is dead?
+    pub certain: bool,
+    /// Was this token refused before, on another occasion, or is the document marked already?
+    pub before: bool,
+}
+
+/// What was found of the document that a case looks at.
+#[derive(Debug, Clone, Copy)]
+pub enum Document<'a> {
+    /// It wasn't looked at.
+    NotRead,
+    /// The store can't be read.
+    Unknown,
+    /// It isn't there.
+    Gone,
+    /// It is there.
+    There(&'a TokenDocument),
+}
+
+/// What is the same for all cases of a pass, and what is drawn for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// When things fall due again.
+    pub policy: &'a DuePolicy,
+    /// The claim of this pass.
+    pub lease_id: &'a str,
+    /// How often a token is asked for in one pass after answers that said: later.
+    pub attempts: u32,
+    /// Does each document name its provider?
+    pub documents_name_provider: bool,
+    /// The time.
+    pub now: Timestamp,
+    /// In `[0, 1)`; spreads due times.
+    pub jitter: f64,
+}
+
+impl Case {
+    /// How its provider behaves.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.provider.profile
+    }
+
+    /// The document on which the verdict depends: its own, or the one for which the token was redeemed.
+    #[must_use]
+    pub const fn looks_at(&self) -> &TokenId {
+        match &self.fact {
+            Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => &redeemed.first,
+            Fact::Asked(_)
+            | Fact::Marked(Mark::Refused(_), _)
+            | Fact::MayBeSpent(..)
+            | Fact::Overtaken
+            | Fact::NotSent(_)
+            | Fact::Waits(_)
+            | Fact::NotTaken => &self.token.id,
+        }
+    }
+}

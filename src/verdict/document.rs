@@ -1,0 +1,266 @@
+//! What follows from the document as it is now: pairs, marks, copies, and claims that are given back.
+//!
+//! | case | document: unknown | gone | holds another token | holds the token |
+//! |---|---|---|---|---|
+//! | a mark that is believed | still due | gone | superseded | marked |
+//! | a newer token was written | still due | gone | superseded | superseded |
+//!
+//! | redeemed before; the first document: | unknown | claimed | holds the token that came out of it | anything else |
+//! |---|---|---|---|---|
+//! | | still due | still due | the pair is copied | marked, once that is believed |
+
+use super::{Around, Belief, Case, Document, End, Mark, Pair, Redeemed, Rule, Step, Verdict};
+use crate::clock::Timestamp;
+use crate::gate::Signal;
+use crate::grant::answer::Granted;
+use crate::journal::{EntryId, Event, Journaled};
+use crate::provider::Profile;
+use crate::report::Outcome;
+use crate::store::Change;
+use crate::token::{
+    Code, DueToken, Evidence, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
+};
+use std::time::Duration;
+
+/// A new pair goes into the document, by compare-and-swap on the token that was sent.
+pub(super) fn write_pair(
+    token: &DueToken,
+    profile: &Profile,
+    granted: &Journaled<Granted>,
+    received_at: Timestamp,
+    around: &Around<'_>,
+) -> Verdict {
+    let change = around.policy.renewal(granted, token, profile, received_at, around.jitter);
+    let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
+    let event = new.map_or(Event::Renewed, |new| Event::Redeemed { successor: new.fingerprint() });
+    let unsendable = change.bookkeeping.state == State::Malformed;
+    let (rule, outcome) = if unsendable {
+        (Rule::GrantedUnsendable, Outcome::Malformed)
+    } else {
+        (Rule::Granted, Outcome::Refreshed)
+    };
+    let pair = if granted.is_kept() { Pair::Journaled } else { Pair::Rescued };
+    Verdict {
+        rule,
+        row: Some((granted.entry(), event)),
+        document: Step::Write(Box::new(change), pair),
+        gate: Signal::Works { granted: true },
+        ends: Some(End::new(outcome)),
+    }
+}
+
+/// A mark that was held, with what is believed by now.
+pub(super) fn marked(
+    case: &Case,
+    mark: &Mark,
+    belief: Belief,
+    document: Document<'_>,
+    around: &Around<'_>,
+) -> Verdict {
+    match (mark, belief) {
+        (Mark::Refused(refusal), Belief::Believed) => {
+            retire(case, Some(refusal.entry), refusal.state, &refusal.evidence, document, around)
+        }
+        (Mark::Refused(refusal), Belief::Once) => {
+            // Without jitter, which only shortens: the next occasion is at least the first wait away.
+            let change = around.policy.deferral(&case.token, refusal.evidence.clone(), 0.0);
+            Verdict::write(Rule::RefusedOnce, change, Some(End::still_due(Reason::RefusedOnce)))
+        }
+        (Mark::Refused(_), Belief::OurFault) => {
+            behind(case, Rule::RefusalsNotBelieved, Reason::RefusedShare, around)
+        }
+        (Mark::Redeemed(_), Belief::OurFault) => {
+            behind(case, Rule::RedeemedNotBelieved, Reason::AlreadyRedeemed, around)
+        }
+        (Mark::Redeemed(redeemed), Belief::Believed | Belief::Once) => {
+            self::redeemed(case, redeemed, true, document, around)
+        }
+    }
+}
+
+/// Its provider is never shown a token that may be spent: it is marked without a request.
+pub(super) fn may_be_spent(
+    case: &Case,
+    entry: EntryId,
+    evidence: &LastError,
+    document: Document<'_>,
+    around: &Around<'_>,
+) -> Verdict {
+    match document {
+        // Nothing was sent this time, whatever becomes of the document.
+        Document::NotRead => look(Rule::MayBeSpent).with_row(Some((entry, Event::NotProcessed))),
+        Document::Unknown | Document::Gone | Document::There(_) => {
+            retire(case, Some(entry), State::LostInFlight, evidence, document, around)
+        }
+    }
+}
+
+/// Marks a document, if it still holds the token that was refused.
+fn retire(
+    case: &Case,
+    entry: Option<EntryId>,
+    state: State,
+    evidence: &LastError,
+    document: Document<'_>,
+    around: &Around<'_>,
+) -> Verdict {
+    let token = &case.token;
+    let row = |event| entry.map(|entry| (entry, event));
+    match document {
+        Document::NotRead => look(Rule::MarkLooks),
+        // Not settled after all: the provider is asked again in the next pass.
+        Document::Unknown => unknown(Rule::MarkUnknown).with_row(row(Event::NotProcessed)),
+        Document::Gone => {
+            Verdict::leave(Rule::MarkGone, Some(End::new(Outcome::Gone))).with_row(row(Event::Settled))
+        }
+        // The loser of a race marks no user: the refused token isn't theirs any more.
+        Document::There(document) if document.refresh_token.as_ref() != Ok(&token.refresh_token) => {
+            superseded(Rule::MarkSuperseded, document, around).with_row(row(Event::Settled))
+        }
+        Document::There(_) => {
+            let (rule, outcome) = match state {
+                State::LostInFlight => (Rule::MarkedLost, Outcome::LostInFlight),
+                State::Live | State::NeedsLogin | State::Malformed => (Rule::Marked, Outcome::NeedsLogin),
+            };
+            let change = around.policy.retirement(token, state, evidence.clone());
+            let ends = End { news: !is_known_dead(token), ..End::new(outcome) };
+            Verdict::write(rule, change, Some(ends)).with_row(row(Event::Settled))
+        }
+    }
+}
+
+/// A token that was redeemed already: its pair is in the document for which it was, or it is lost.
+pub(super) fn redeemed(
+    case: &Case,
+    redeemed: &Redeemed,
+    believed: bool,
+    document: Document<'_>,
+    around: &Around<'_>,
+) -> Verdict {
+    let token = &case.token;
+    let pair = match document {
+        Document::NotRead => return look(Rule::RedeemedLooks),
+        Document::Unknown => return unknown(Rule::RedeemedUnknown),
+        Document::There(first) if redeemed.first != token.id && is_claimed(first, around.now) => {
+            let ends = Some(End::still_due(Reason::SameTokenInFlight));
+            return Verdict::write(Rule::RedeemedOnItsWay, around.policy.release(token), ends);
+        }
+        Document::There(first) => copy(token, redeemed, first, around),
+        Document::Gone => None,
+    };
+    if let Some(change) = pair {
+        return Verdict::write(Rule::Copied, change, Some(End::new(Outcome::Duplicate)));
+    }
+    let news = !is_known_dead(token);
+    if news && !believed {
+        return Verdict {
+            document: Step::Hold(Mark::Redeemed(redeemed.clone())),
+            ..Verdict::leave(Rule::RedeemedIsHeld, None)
+        };
+    }
+    let evidence = LastError {
+        class: Evidence::Refused.into(),
+        code: Code::AlreadyRedeemed.into(),
+        http_status: None,
+        at: around.now,
+        lost: None,
+    };
+    let change = around.policy.retirement(token, State::NeedsLogin, evidence);
+    let ends = End { news, ..End::new(Outcome::NeedsLogin) };
+    Verdict::write(Rule::RedeemedMarked, change, Some(ends))
+}
+
+/// The change that copies the pair that came for a token out of the first document, if it is there.
+fn copy(token: &DueToken, redeemed: &Redeemed, first: &TokenDocument, around: &Around<'_>) -> Option<Change> {
+    // Only what came out of this very token: the first document may belong to another login by now.
+    let now_there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint)?;
+    let is_successor = redeemed.successor == Some(now_there);
+    is_successor.then(|| around.policy.copy(token, first)).flatten()
+}
+
+/// Another program wrote a newer token: theirs is kept.
+pub(super) fn overtaken(_case: &Case, document: Document<'_>, around: &Around<'_>) -> Verdict {
+    match document {
+        Document::NotRead => look(Rule::OvertakenLooks),
+        Document::Unknown => unknown(Rule::OvertakenUnknown),
+        Document::Gone => Verdict::leave(Rule::OvertakenGone, Some(End::new(Outcome::Gone))),
+        Document::There(document) => superseded(Rule::Overtaken, document, around),
+    }
+}
+
+/// The claim is given back: due for the next pass.
+pub(super) fn not_sent(case: &Case, reason: Reason, around: &Around<'_>) -> Verdict {
+    Verdict::write(Rule::NotSent, around.policy.release(&case.token), Some(End::still_due(reason)))
+}
+
+/// The claim is given back, and not due before the first wait is over.
+pub(super) fn waits(case: &Case, reason: Reason, around: &Around<'_>) -> Verdict {
+    let change = around.policy.later(&case.token, around.now, around.policy.first_backoff);
+    Verdict::write(Rule::Waits, change, Some(End::still_due(reason)))
+}
+
+/// The claim is given back as if it had never been taken.
+pub(super) fn not_taken(case: &Case, around: &Around<'_>) -> Verdict {
+    Verdict::write(Rule::NotTaken, around.policy.not_taken(&case.token), None)
+}
+
+/// The claim is given back: due for the next pass, after those that were not asked for. A person who mends the cause need
+/// not wait.
+fn behind(case: &Case, rule: Rule, reason: Reason, around: &Around<'_>) -> Verdict {
+    let change = around.policy.later(&case.token, around.now, Duration::ZERO);
+    Verdict::write(rule, change, Some(End::still_due(reason)))
+}
+
+fn superseded(rule: Rule, document: &TokenDocument, around: &Around<'_>) -> Verdict {
+    let ends = Some(End::new(Outcome::Superseded));
+    match given_back(document, around) {
+        Some(change) => Verdict::write(rule, change, ends),
+        None => Verdict::leave(rule, ends),
+    }
+}
+
+fn look(rule: Rule) -> Verdict {
+    Verdict { document: Step::Look, ..Verdict::leave(rule, None) }
+}
+
+/// The store can't be read: the next pass finds out.
+fn unknown(rule: Rule) -> Verdict {
+    Verdict::leave(rule, Some(End::still_due(Reason::Store)))
+}
+
+/// The change that gives back our claim on a document that holds another program's token now; `None` where the claim is
+/// another process'.
+#[must_use]
+pub fn given_back(theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
+    let lease = theirs.bookkeeping.lease.as_ref()?;
+    (lease.id == around.lease_id).then(|| around.policy.overtaken(theirs, around.now))
+}
+
+/// What becomes of a document that has no token to send: it is malformed, or another provider's by now.
+#[must_use]
+pub fn without_token(
+    document: &TokenDocument,
+    malformed: Option<&Malformed>,
+    around: &Around<'_>,
+) -> Verdict {
+    match malformed {
+        Some(malformed) => {
+            let change = around.policy.malformed(document, malformed, around.now);
+            Verdict::write(Rule::Malformed, change, Some(End::new(Outcome::Malformed)))
+        }
+        None => Verdict::write(Rule::Stray, around.policy.stray(document), None),
+    }
+}
+
+/// May the token in this document be on its way, so that its pair isn't to be copied?
+#[must_use]
+pub fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
+    document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
+}
+
+/// Is the document marked already, for this very token?
+#[must_use]
+pub fn is_known_dead(token: &DueToken) -> bool {
+    matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
+        && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
+}

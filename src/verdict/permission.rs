@@ -1,0 +1,69 @@
+//! May this token be sent? What the journal and the document say before the request.
+
+use super::case::{Fact, Redeemed};
+use crate::clock::Timestamp;
+use crate::journal::Permission;
+use crate::provider::{Profile, Rotation};
+use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, TokenId};
+
+/// What the journal's permission means for a document's token.
+#[derive(Debug)]
+pub enum Turn {
+    /// It may be sent: the intent is recorded.
+    Recorded,
+    /// Another document's request for the same token is on its way: this one waits for it.
+    StepAside,
+    /// It isn't sent.
+    Ends(Fact),
+}
+
+/// Whose turn is it? `first_is_claimed` says whether the document for which the token was redeemed is claimed now.
+#[must_use]
+pub fn may_go(permission: &Permission, document: &TokenId, first_is_claimed: bool) -> Turn {
+    match permission {
+        Permission::Send { .. } => Turn::Recorded,
+        // Its own answer is in the journal, and recovery couldn't bring it into the document.
+        Permission::InFlight(first) if first == document => Turn::Ends(Fact::Waits(Reason::Held)),
+        Permission::InFlight(_) => Turn::StepAside,
+        Permission::Unread => Turn::Ends(Fact::Waits(Reason::UnreadAnswer)),
+        Permission::AlreadyRedeemed { first, .. } if first != document && first_is_claimed => Turn::StepAside,
+        Permission::AlreadyRedeemed { first, .. } => Turn::Ends(already_redeemed(first.clone())),
+    }
+}
+
+/// A token that was redeemed for the document `first`.
+#[must_use]
+pub const fn already_redeemed(first: TokenId) -> Fact {
+    Fact::Redeemed(Redeemed { first, successor: None })
+}
+
+/// Does the document say that its token was answered with a success in which no pair was found? Another machine's journal
+/// holds that answer, and only that machine may find the pair. By `force` it is asked for all the same: that journal may
+/// be gone.
+#[must_use]
+pub fn has_unread_answer(token: &DueToken, profile: &Profile, force: bool) -> bool {
+    let books = &token.bookkeeping;
+    profile.rotation != Rotation::None
+        && !force
+        && books.fingerprint == Some(token.refresh_token.fingerprint())
+        && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
+}
+
+/// Forbids the provider a second request for a token whose answer was lost? Then: the evidence for its mark.
+///
+/// `lost` is the first request for it that no answer settled. One that was turned away doesn't count: such a token may be
+/// sent.
+#[must_use]
+pub fn forbids_a_second_request(
+    profile: &Profile,
+    lost: Option<Lost>,
+    sent_at: Timestamp,
+) -> Option<LastError> {
+    let lost = lost.filter(|lost| !lost.turned_away)?;
+    let first_sent_at = lost.sent_at?;
+    if super::settle::may_be_sent_again(profile, first_sent_at, sent_at) {
+        return None;
+    }
+    let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
+    Some(LastError { class, code, http_status: None, at: sent_at, lost: Some(lost) })
+}

@@ -1,0 +1,95 @@
+//! What a person does to a row by hand.
+
+use super::leftovers::{granted, row};
+use super::*;
+use crate::journal::{EntryState, Journaled};
+use crate::token::Malformed;
+
+/// The verdicts of cases that nothing stands in the way of.
+fn verdicts(found: &[(&str, Result<Verdict, Obstacle>)]) -> Vec<(String, Verdict)> {
+    let done = found.iter().filter_map(|(case, found)| Some(((*case).to_owned(), found.clone().ok()?)));
+    done.collect()
+}
+
+/// What stands in the way of the others.
+fn obstacles<'a>(found: &'a [(&'a str, Result<Verdict, Obstacle>)]) -> Vec<(&'a str, Obstacle)> {
+    found.iter().filter_map(|(case, found)| Some((*case, found.clone().err()?))).collect()
+}
+
+fn unclaimed(token: &str) -> TokenDocument {
+    document(token, Bookkeeping { lease: None, ..books(token, State::Live) })
+}
+
+fn claimed(token: &str) -> (TokenDocument, Lease) {
+    let until = now() + chrono::TimeDelta::minutes(1);
+    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
+    (document(token, Bookkeeping { lease: Some(lease.clone()), ..books(token, State::Live) }), lease)
+}
+
+#[test]
+fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
+    let pair = Journaled::for_tests(entry(), true, granted(Some("new")));
+    let provider = provider(Rotation::SingleUse, AskAgain::Once);
+    let with = |document: Option<&TokenDocument>| {
+        by_hand_apply(&pair, now(), &provider, document, &around(&policy()))
+    };
+    let (busy, lease) = claimed("theirs");
+    let strange = TokenDocument { provider: Some("else".into()), ..unclaimed("theirs") };
+    let empty = TokenDocument { refresh_token: Err(Malformed::Null), ..unclaimed("theirs") };
+    let found = [
+        ("gone", with(None)),
+        ("the pair", with(Some(&unclaimed("new")))),
+        ("another provider's", with(Some(&strange))),
+        ("claimed", with(Some(&busy))),
+        ("no token", with(Some(&empty))),
+        ("another token", with(Some(&unclaimed("theirs")))),
+    ];
+    compare(
+        verdicts(&found),
+        &[
+            ("the pair", "ByHandThere | Redeemed | leave | - | -"),
+            ("another token", "ByHandWritten | Redeemed | pair new Live | granted | Refreshed"),
+        ],
+    );
+    let expected = [
+        ("gone", Obstacle::Gone),
+        ("another provider's", Obstacle::ProviderChanged),
+        ("claimed", Obstacle::Claimed(lease)),
+        ("no token", Obstacle::NoToken(Malformed::Null)),
+    ];
+    assert_eq!(obstacles(&found), expected);
+}
+
+#[test]
+fn a_token_whose_answer_held_no_pair_is_asked_for_again_where_its_provider_allows_it() {
+    let row = row(EntryState::Unread);
+    let with = |rotation, ask_again, document: Option<&TokenDocument>| {
+        let provider = provider(rotation, ask_again);
+        by_hand_retry(&row, Some(&provider.profile), document, &around(&policy()))
+    };
+    let (busy, lease) = claimed("old");
+    let (old, other) = (unclaimed("old"), unclaimed("other"));
+    let (single, once) = (Rotation::SingleUse, AskAgain::Once);
+    let found = [
+        ("never", with(single, AskAgain::Never, Some(&old))),
+        ("never, but nothing rotates", with(Rotation::None, AskAgain::Never, Some(&old))),
+        ("the token", with(single, once, Some(&old))),
+        ("claimed", with(single, once, Some(&busy))),
+        ("another token", with(single, once, Some(&other))),
+        ("gone", with(single, once, None)),
+    ];
+    let again = "ByHandAskAgain | AskAgain(unreadable) | Live as before, failures 0, lost | - | -";
+    compare(
+        verdicts(&found),
+        &[
+            ("never, but nothing rotates", again),
+            ("the token", again),
+            ("another token", "ByHandParked | NoPlace(Superseded) | leave | - | -"),
+            ("gone", "ByHandParked | NoPlace(Gone) | leave | - | -"),
+        ],
+    );
+    assert_eq!(
+        obstacles(&found),
+        [("never", Obstacle::NeverAskedAgain), ("claimed", Obstacle::Claimed(lease))]
+    );
+}

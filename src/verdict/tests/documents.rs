@@ -1,0 +1,305 @@
+//! The document as it is now: marks, copies, claims that are given back, and writes that did not match.
+
+use super::*;
+use crate::token::{Code, Evidence, LastError, Malformed, Reason};
+
+fn evidence() -> LastError {
+    let (class, code) = (Evidence::Refused.into(), "invalid_grant".into());
+    LastError { class, code, http_status: None, at: now(), lost: None }
+}
+
+fn case(fact: Fact, books: Bookkeeping) -> Case {
+    Case { token: token(books), provider: provider(Rotation::SingleUse, AskAgain::Once), fact }
+}
+
+fn live(fact: Fact) -> Case {
+    case(fact, books("old", State::Live))
+}
+
+fn verdict(case: &Case, document: Document<'_>) -> Verdict {
+    judge(case, document, &around(&policy()))
+}
+
+fn refusal(state: State) -> Mark {
+    Mark::Refused(Refusal { entry: entry(), state, evidence: evidence(), certain: true, before: false })
+}
+
+#[test]
+fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
+    let theirs = document("new", books("old", State::Live));
+    let other_claim = Bookkeeping { lease: None, ..books("old", State::Live) };
+    let (taken, same) = (document("new", other_claim), document("old", books("old", State::Live)));
+    let believed = |state| Fact::Marked(refusal(state), Belief::Believed);
+    let with = |fact, document| verdict(&live(fact), document);
+    let known = case(believed(State::NeedsLogin), books("old", State::NeedsLogin));
+    let spent = || Fact::MayBeSpent(entry(), evidence());
+    compare(
+        [
+            ("not looked at".into(), with(believed(State::NeedsLogin), Document::NotRead)),
+            ("unknown".into(), with(believed(State::NeedsLogin), Document::Unknown)),
+            ("gone".into(), with(believed(State::NeedsLogin), Document::Gone)),
+            ("another token, our claim".into(), with(believed(State::NeedsLogin), Document::There(&theirs))),
+            ("another token, no claim".into(), with(believed(State::NeedsLogin), Document::There(&taken))),
+            ("the token".into(), with(believed(State::NeedsLogin), Document::There(&same))),
+            ("the token, lost".into(), with(believed(State::LostInFlight), Document::There(&same))),
+            ("the token, known".into(), verdict(&known, Document::There(&same))),
+            ("may be spent".into(), with(spent(), Document::NotRead)),
+            ("may be spent, there".into(), with(spent(), Document::There(&same))),
+            ("may be spent, unknown".into(), with(spent(), Document::Unknown)),
+        ],
+        &[
+            ("not looked at", "MarkLooks | - | look | - | -"),
+            ("unknown", "MarkUnknown | NotProcessed | leave | - | StillDue(store)"),
+            ("gone", "MarkGone | Settled | leave | - | Gone"),
+            (
+                "another token, our claim",
+                "MarkSuperseded | Settled | Live next pass, failures 0 | - | Superseded",
+            ),
+            ("another token, no claim", "MarkSuperseded | Settled | leave | - | Superseded"),
+            ("the token", "Marked | Settled | NeedsLogin next pass, failures 1 | - | NeedsLogin"),
+            (
+                "the token, lost",
+                "MarkedLost | Settled | LostInFlight next pass, failures 1 | - | LostInFlight",
+            ),
+            (
+                "the token, known",
+                "Marked | Settled | NeedsLogin next pass, failures 1 | - | NeedsLogin, known",
+            ),
+            ("may be spent", "MayBeSpent | NotProcessed | look | - | -"),
+            (
+                "may be spent, there",
+                "MarkedLost | Settled | LostInFlight next pass, failures 1 | - | LostInFlight",
+            ),
+            ("may be spent, unknown", "MarkUnknown | NotProcessed | leave | - | StillDue(store)"),
+        ],
+    );
+}
+
+#[test]
+fn a_mark_that_is_not_believed_gives_the_claim_back() {
+    let redeemed = || Mark::Redeemed(Redeemed { first: id(), successor: None });
+    let with = |mark, belief| verdict(&live(Fact::Marked(mark, belief)), Document::NotRead);
+    compare(
+        [
+            ("refused, once".into(), with(refusal(State::NeedsLogin), Belief::Once)),
+            ("refused, our fault".into(), with(refusal(State::NeedsLogin), Belief::OurFault)),
+            ("redeemed, our fault".into(), with(redeemed(), Belief::OurFault)),
+        ],
+        &[
+            ("refused, once", "RefusedOnce | - | Live 15 min, failures 1 | - | StillDue(refused_once)"),
+            (
+                "refused, our fault",
+                "RefusalsNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(refused_share)",
+            ),
+            (
+                "redeemed, our fault",
+                "RedeemedNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(already_redeemed)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
+    let first = || TokenId::from_extended_json("2");
+    let until = now() + chrono::TimeDelta::minutes(1);
+    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
+    let claimed = Bookkeeping { lease: Some(lease), ..books("new", State::Live) };
+    let new = RefreshToken::new("new".into()).fingerprint();
+    let of = |first, successor| Fact::Redeemed(Redeemed { first, successor });
+    let (pair, other) =
+        (document("new", books("new", State::Live)), document("other", books("other", State::Live)));
+    let busy = document("new", claimed);
+    let with = |fact, document| verdict(&live(fact), document);
+    let known = case(of(first(), Some(new)), books("old", State::NeedsLogin));
+    let believed =
+        Fact::Marked(Mark::Redeemed(Redeemed { first: first(), successor: Some(new) }), Belief::Believed);
+    compare(
+        [
+            ("not looked at".into(), with(of(first(), Some(new)), Document::NotRead)),
+            ("unknown".into(), with(of(first(), Some(new)), Document::Unknown)),
+            ("claimed".into(), with(of(first(), Some(new)), Document::There(&busy))),
+            ("the pair is there".into(), with(of(first(), Some(new)), Document::There(&pair))),
+            ("another token is there".into(), with(of(first(), Some(new)), Document::There(&other))),
+            ("no pair is known".into(), with(of(first(), None), Document::There(&pair))),
+            ("gone".into(), with(of(first(), Some(new)), Document::Gone)),
+            ("gone, known".into(), verdict(&known, Document::Gone)),
+            ("gone, believed".into(), with(believed, Document::Gone)),
+        ],
+        &[
+            ("not looked at", "RedeemedLooks | - | look | - | -"),
+            ("unknown", "RedeemedUnknown | - | leave | - | StillDue(store)"),
+            (
+                "claimed",
+                "RedeemedOnItsWay | - | Live next pass, failures 0 | - | StillDue(same_token_in_flight)",
+            ),
+            ("the pair is there", "Copied | - | pair new Live | - | Duplicate"),
+            ("another token is there", "RedeemedIsHeld | - | hold redeemed | - | -"),
+            ("no pair is known", "RedeemedIsHeld | - | hold redeemed | - | -"),
+            ("gone", "RedeemedIsHeld | - | hold redeemed | - | -"),
+            ("gone, known", "RedeemedMarked | - | NeedsLogin next pass, failures 1 | - | NeedsLogin, known"),
+            ("gone, believed", "RedeemedMarked | - | NeedsLogin next pass, failures 1 | - | NeedsLogin"),
+        ],
+    );
+}
+
+#[test]
+fn a_claim_is_given_back_with_its_reason() {
+    let theirs = document("new", books("old", State::NeedsLogin));
+    let with = |fact, document| verdict(&live(fact), document);
+    let no_token = |malformed: Option<&Malformed>| {
+        without_token(&document("old", books("old", State::Live)), malformed, &around(&policy()))
+    };
+    compare(
+        [
+            ("not sent".into(), with(Fact::NotSent(Reason::Stopped), Document::NotRead)),
+            ("waits".into(), with(Fact::Waits(Reason::Held), Document::NotRead)),
+            ("not taken".into(), with(Fact::NotTaken, Document::NotRead)),
+            ("overtaken".into(), with(Fact::Overtaken, Document::NotRead)),
+            ("overtaken, unknown".into(), with(Fact::Overtaken, Document::Unknown)),
+            ("overtaken, gone".into(), with(Fact::Overtaken, Document::Gone)),
+            ("overtaken, there".into(), with(Fact::Overtaken, Document::There(&theirs))),
+            ("malformed".into(), no_token(Some(&Malformed::Null))),
+            ("another provider's".into(), no_token(None)),
+        ],
+        &[
+            ("not sent", "NotSent | - | Live next pass, failures 0 | - | StillDue(stopped)"),
+            ("waits", "Waits | - | Live 15 min, failures 1 | - | StillDue(held)"),
+            ("not taken", "NotTaken | - | Live as before, failures 0 | - | -"),
+            ("overtaken", "OvertakenLooks | - | look | - | -"),
+            ("overtaken, unknown", "OvertakenUnknown | - | leave | - | StillDue(store)"),
+            ("overtaken, gone", "OvertakenGone | - | leave | - | Gone"),
+            ("overtaken, there", "Overtaken | - | Live next pass, failures 0 | - | Superseded"),
+            ("malformed", "Malformed | - | Malformed next pass, failures 0 | - | Malformed"),
+            ("another provider's", "Stray | - | Live as before, failures 0 | - | -"),
+        ],
+    );
+}
+
+#[test]
+fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped() {
+    let change = || policy().release(&token(books("old", State::Live)));
+    let new = RefreshToken::new("new".into()).fingerprint();
+    let wrote = |event: Option<Event>, ends| {
+        Verdict::write(Rule::Granted, change(), ends).with_row(event.map(|event| (entry(), event)))
+    };
+    let rotated = || wrote(Some(Event::Redeemed { successor: new }), Some(End::new(Outcome::Refreshed)));
+    let renewed = || wrote(Some(Event::Renewed), Some(End::new(Outcome::Refreshed)));
+    let marked = || wrote(Some(Event::Settled), Some(End::new(Outcome::NeedsLogin)));
+    let put_off = || wrote(Some(Event::NotProcessed), Some(End::still_due(Reason::Held)));
+    let given_back = || wrote(None, None);
+    let failed = Unwritten::Failed(Reason::Store);
+    let (theirs, gone) = (Unwritten::Theirs, Unwritten::Gone);
+    let with = |verdict: Verdict, pair, why| judge_unwritten(&verdict, pair, why);
+    compare(
+        [
+            ("rotated, theirs".into(), with(rotated(), Pair::Journaled, theirs)),
+            ("rotated, gone".into(), with(rotated(), Pair::Journaled, gone)),
+            ("rotated, not written".into(), with(rotated(), Pair::Journaled, failed)),
+            ("rescued, theirs".into(), with(rotated(), Pair::Rescued, theirs)),
+            ("rescued, gone".into(), with(rotated(), Pair::Rescued, gone)),
+            ("rescued, not written".into(), with(rotated(), Pair::Rescued, failed)),
+            ("renewed, theirs".into(), with(renewed(), Pair::Journaled, theirs)),
+            ("renewed, not written".into(), with(renewed(), Pair::Journaled, failed)),
+            ("renewed and rescued, not written".into(), with(renewed(), Pair::Rescued, failed)),
+            ("renewed and rescued, gone".into(), with(renewed(), Pair::Rescued, gone)),
+            ("a mark, theirs".into(), with(marked(), Pair::None, theirs)),
+            ("a mark, not written".into(), with(marked(), Pair::None, failed)),
+            ("put off, gone".into(), with(put_off(), Pair::None, gone)),
+            ("put off, not written".into(), with(put_off(), Pair::None, failed)),
+            ("given back, not written".into(), with(given_back(), Pair::None, failed)),
+        ],
+        &[
+            ("rotated, theirs", "TheirsStays | NoPlace(Superseded) | leave | - | Superseded"),
+            ("rotated, gone", "DocumentGone | NoPlace(Gone) | leave | - | Gone"),
+            ("rotated, not written", "PairIsHeld | - | leave | - | Held"),
+            ("rescued, theirs", "PairIsLost | Redeemed | leave | - | Lost"),
+            ("rescued, gone", "PairIsLost | Redeemed | leave | - | Lost"),
+            ("rescued, not written", "PairIsLost | - | leave | - | Lost"),
+            ("renewed, theirs", "TheirsStays | Settled | leave | - | Superseded"),
+            ("renewed, not written", "PairIsHeld | - | leave | - | Held"),
+            ("renewed and rescued, not written", "RenewalNotWritten | - | leave | - | StillDue(store)"),
+            ("renewed and rescued, gone", "DocumentGone | Settled | leave | - | Gone"),
+            ("a mark, theirs", "TheirsStays | Settled | leave | - | Superseded"),
+            ("a mark, not written", "NotWritten | NotProcessed | leave | - | StillDue(store)"),
+            ("put off, gone", "DocumentGone | NotProcessed | leave | - | Gone"),
+            ("put off, not written", "NotWritten | NotProcessed | leave | - | StillDue(held)"),
+            ("given back, not written", "NotWritten | - | leave | - | -"),
+        ],
+    );
+}
+
+#[test]
+fn a_permission_says_whose_turn_it_is() {
+    use crate::journal::Permission;
+    let other = || TokenId::from_extended_json("2");
+    let redeemed = |first| Permission::AlreadyRedeemed { first, successor: None };
+    let word = |turn: Turn| match turn {
+        Turn::Recorded => "sends",
+        Turn::StepAside => "steps aside",
+        Turn::Ends(Fact::Waits(Reason::Held)) => "held",
+        Turn::Ends(Fact::Waits(Reason::UnreadAnswer)) => "unread",
+        Turn::Ends(Fact::Redeemed(_)) => "redeemed",
+        Turn::Ends(other) => panic!("{other:?}"),
+    };
+    let send = Permission::Send { entry: entry(), doubts: crate::journal::Doubts::default() };
+    for (permission, first_is_claimed, expected) in [
+        (send, false, "sends"),
+        (Permission::InFlight(id()), false, "held"),
+        (Permission::InFlight(other()), false, "steps aside"),
+        (Permission::Unread, false, "unread"),
+        (redeemed(other()), true, "steps aside"),
+        (redeemed(other()), false, "redeemed"),
+        (redeemed(id()), true, "redeemed"),
+    ] {
+        assert_eq!(word(may_go(&permission, &id(), first_is_claimed)), expected, "{permission:?}");
+    }
+    let unread = LastError { class: Evidence::Unreadable.into(), code: Code::NoTokens.into(), ..evidence() };
+    let says = Bookkeeping { last_error: Some(unread), ..books("old", State::Live) };
+    for (rotation, books, force, expected) in [
+        (Rotation::SingleUse, says.clone(), false, true),
+        (Rotation::SingleUse, says.clone(), true, false),
+        (Rotation::None, says.clone(), false, false),
+        (Rotation::SingleUse, Bookkeeping { fingerprint: None, ..says }, false, false),
+        (Rotation::SingleUse, books("old", State::Live), false, false),
+    ] {
+        let provider = provider(rotation, AskAgain::Once);
+        assert_eq!(has_unread_answer(&token(books), &provider.profile, force), expected);
+    }
+}
+
+#[test]
+fn a_refusal_is_believed_once_its_provider_is_known_to_be_well() {
+    use crate::gate::Standing;
+    let standing = |proven, judged, suspicious, accepted| Standing { proven, judged, suspicious, accepted };
+    let waiting = |known_dead, over, end| Waiting { judged_when_it_came: 1, known_dead, over, end };
+    let mark = |certain, before| {
+        let Mark::Refused(refusal) = refusal(State::NeedsLogin) else { unreachable!() };
+        Mark::Refused(Refusal { certain, before, ..refusal })
+    };
+    let (well, unproven) = (standing(true, 2, false, false), standing(false, 1, false, false));
+    let (believed, once, ours) = (Some(Belief::Believed), Some(Belief::Once), Some(Belief::OurFault));
+    for (mark, standing, waiting, expected) in [
+        (mark(true, false), well, waiting(false, false, false), believed),
+        (mark(false, false), well, waiting(false, false, false), once),
+        (mark(false, true), well, waiting(false, false, false), believed),
+        (mark(true, false), Standing { judged: 1, ..well }, waiting(false, false, false), None),
+        (mark(true, false), Standing { judged: 1, ..well }, waiting(false, true, true), believed),
+        (mark(true, false), unproven, waiting(false, false, false), None),
+        (mark(true, false), unproven, waiting(false, true, true), once),
+        (mark(true, true), unproven, waiting(false, true, false), once),
+        (mark(true, true), unproven, waiting(false, true, true), believed),
+        (mark(true, true), unproven, waiting(true, true, false), believed),
+        (mark(true, true), Standing { suspicious: true, ..well }, waiting(true, true, true), ours),
+        (mark(false, false), standing(false, 0, true, true), waiting(false, false, false), believed),
+        (Mark::Redeemed(Redeemed { first: id(), successor: None }), well, waiting(false, false, false), None),
+        (
+            Mark::Redeemed(Redeemed { first: id(), successor: None }),
+            well,
+            waiting(false, true, false),
+            believed,
+        ),
+    ] {
+        assert_eq!(believe(&mark, standing, waiting), expected, "{mark:?} {standing:?} {waiting:?}");
+    }
+}
