@@ -7,6 +7,7 @@ mod page;
 mod terms;
 
 use crate::clock::{ReadAt, Timestamp};
+use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, State, TokenDocument};
 use chrono::TimeDelta;
 
@@ -73,7 +74,7 @@ pub enum Pulled {
     /// Not claimed: marked before, and nothing changed.
     Known(TokenDocument),
     /// Not claimed: the store can't write into it; why.
-    NoRoom(TokenDocument, String),
+    NoRoom(TokenDocument, Unwritable),
 }
 
 #[cfg(test)]

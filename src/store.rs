@@ -18,14 +18,15 @@ pub mod import;
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
+mod unwritable;
 
 pub use document::ids_shown_as;
 pub use error::StoreError;
 pub use found::{
-    Existence, IndexState, MOST_STRANGE_NAMES, REFUSED_BY_VALIDATOR, Readiness, Strangers, Trial, TrialPart,
-    TrialRefusal, TtlIndex,
+    Existence, IndexState, MOST_STRANGE_NAMES, Readiness, Strangers, Trial, TrialPart, TrialRefusal, TtlIndex,
 };
 pub use identity::{Deployment, Identity, Mark, Relation};
+pub use unwritable::Unwritable;
 
 /// Where the documents are and how they look.
 #[derive(Clone)]
@@ -249,7 +250,7 @@ pub struct Claimed {
     /// Ours now; what is in neither list is another process', not due any more, or gone.
     pub documents: Vec<TokenDocument>,
     /// What can't be written: which document, and why, without a value of it.
-    pub refused: Vec<(TokenId, String)>,
+    pub refused: Vec<(TokenId, Unwritable)>,
 }
 
 /// One atomic update of one document: a pair and the bookkeeping, or the bookkeeping alone.
@@ -283,5 +284,5 @@ pub struct Applied {
     pub every_matched: bool,
     /// Changes that the store refused for good (schema validation, document too large): index, and its reason, which
     /// never holds a value of the document.
-    pub refused: Vec<(usize, String)>,
+    pub refused: Vec<(usize, Unwritable)>,
 }

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::failure::Advice;
 use crate::journal::{Damaged, Entry, EntryId, EntryState};
-use crate::store::StoreError;
+use crate::store::{StoreError, Unwritable};
 use crate::token::{Malformed, Subject, TokenId};
 use crate::verdict::Obstacle;
 use std::borrow::Cow;
@@ -126,7 +126,7 @@ pub enum ApplyError {
         /// Whose.
         subject: Subject,
         /// Why.
-        reason: String,
+        reason: Unwritable,
     },
 }
 

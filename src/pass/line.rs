@@ -4,14 +4,14 @@ use super::stop::OneUnanswered;
 use super::{PassSettings, Stop};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::failure::error_chain;
+use crate::failure::{error_chain, told};
 use crate::gate::Gate;
 use crate::journal::{EntryId, Event, Journal, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use crate::report::{Report, Trouble};
 use crate::select::ClaimTerms;
-use crate::store::{REFUSED_BY_VALIDATOR, Store};
+use crate::store::{Store, Unwritable};
 use crate::token::{Subject, TokenId};
 use crate::verdict::change::DuePolicy;
 use std::collections::{BTreeMap, HashSet};
@@ -37,7 +37,7 @@ pub(super) struct Line {
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
     pub(super) held: Mutex<HashSet<TokenId>>,
     /// Documents into which nothing can be written: for each reason how many, and one of them.
-    pub(super) no_room: Mutex<BTreeMap<String, (u64, Subject)>>,
+    pub(super) no_room: Mutex<BTreeMap<Unwritable, (u64, Subject)>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     pub(super) left_claimed: AtomicBool,
 }
@@ -74,24 +74,19 @@ impl Line {
     }
 
     /// Nothing can be written into this document, so its token isn't sent.
-    pub(super) fn no_room(&self, subject: &Subject, reason: &str) {
+    pub(super) fn no_room(&self, subject: &Subject, reason: &Unwritable) {
         let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
-        no_room.entry(reason.to_owned()).or_insert_with(|| (0, subject.clone())).0 += 1;
+        no_room.entry(reason.clone()).or_insert_with(|| (0, subject.clone())).0 += 1;
     }
 
     /// Says once for each reason into how many documents nothing can be written.
     pub(super) fn tell_no_room(&self) {
         for (reason, (documents, example)) in &*self.no_room.lock().unwrap_or_else(PoisonError::into_inner) {
-            let hint = if reason == REFUSED_BY_VALIDATOR {
-                "the collection's validator refuses `evergrant`, or the field that `documents.bookkeeping` names: allow \
-                 that field, or set `documents.bookkeeping`; `evergrant check` tries it"
-            } else {
-                "make what is in the way a sub-document, or map another field (`documents.…`)"
-            };
             warn!(
                 documents,
                 %example,
-                "nothing can be written into {documents} documents, such as that of `{example}`, so their tokens aren't sent: {reason}\nhint: {hint}"
+                "nothing can be written into {documents} documents, such as that of `{example}`, so their tokens aren't sent: {}",
+                told(reason)
             );
         }
     }

@@ -10,7 +10,7 @@ use crate::failure::error_chain;
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Named, Outcome, PutOff, Trouble};
-use crate::store::{Change, StoreError};
+use crate::store::{Change, StoreError, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
 use crate::verdict::change::{Found, settle};
 use crate::verdict::{
@@ -228,7 +228,7 @@ impl Sink {
         let (changes, with_change): (Vec<_>, Vec<_>) =
             batch.iter().enumerate().filter_map(|(at, landed)| Some((landed.change()?.clone(), at))).unzip();
         let applied = self.apply(&changes).await;
-        let refused: HashMap<usize, String> = applied
+        let refused: HashMap<usize, Unwritable> = applied
             .iter()
             .flat_map(|applied| &applied.refused)
             .map(|(index, reason)| (with_change[*index], reason.clone()))
@@ -248,7 +248,7 @@ impl Sink {
             };
             if let Some(reason) = refused.get(&at) {
                 let subject = &landed.subject;
-                error!(%subject, reason, "the store refuses to write the document of `{subject}`");
+                error!(%subject, %reason, "the store refuses to write the document of `{subject}`");
                 self.unwritten(&landed, Unwritten::Failed(Reason::RefusedByStore), rows);
             } else if every_matched {
                 self.end(landed, rows);

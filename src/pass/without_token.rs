@@ -5,6 +5,7 @@ use super::landed::Landed;
 use super::strangers::Strangers;
 use crate::report::{Named, Outcome, Trouble};
 use crate::select::{Claims, Pulled};
+use crate::store::Unwritable;
 use crate::token::{Code, Evidence, LastError, Malformed, State, TokenDocument};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -45,9 +46,9 @@ pub(super) async fn land_without_token(
 }
 
 /// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
-pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &str) {
+pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &Unwritable) {
     let subject = &document.subject;
-    debug!(%subject, reason, "nothing can be written into the document of `{subject}`: {reason}");
+    debug!(%subject, %reason, "nothing can be written into the document of `{subject}`: {reason}");
     line.no_room(subject, reason);
     let at = line.clock.now();
     let evidence = LastError {

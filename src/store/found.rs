@@ -103,6 +103,3 @@ pub enum TrialPart {
     /// A mapped expiry.
     Expiry(FieldPath),
 }
-
-/// The reason of a refusal by the collection's validator, in [`Claimed::refused`](super::Claimed::refused) and in [`Applied::refused`](super::Applied::refused).
-pub const REFUSED_BY_VALIDATOR: &str = "DocumentValidationFailure (121)";

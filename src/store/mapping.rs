@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A dotted path to a field: `refresh_token`, `oauth.tokens.refresh`. Not through arrays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FieldPath(String);
 
@@ -63,12 +63,6 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
-}
-
-/// Why a document can't take what belongs at the path.
-#[must_use]
-pub fn no_room(path: &FieldPath) -> String {
-    format!("what `{path}` leads through is not a sub-document")
 }
 
 /// How an expiry is written into a mapped field.

@@ -8,7 +8,7 @@
 use super::document::{date, id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
-    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex,
+    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex, Unwritable,
 };
 use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -308,7 +308,7 @@ impl MongoStore {
         ids: &[Bson],
         positions: &[usize],
         names: Document,
-    ) -> Result<(Vec<(usize, String)>, usize), StoreError> {
+    ) -> Result<(Vec<(usize, Unwritable)>, usize), StoreError> {
         let plain = self.plain_texts.load(Ordering::Relaxed);
         let comparison = if plain { Comparison::Plain } else { Comparison::ByteByByte };
         let statements = positions.iter().map(|&position| {
@@ -323,7 +323,7 @@ impl MongoStore {
             let of_changes = reply
                 .refused
                 .into_iter()
-                .filter_map(|(index, code)| Some((*positions.get(sent + index)?, failure::code_name(code))));
+                .filter_map(|(index, code)| Some((*positions.get(sent + index)?, failure::unwritable(code))));
             refused.extend(of_changes);
             sent += count;
         }

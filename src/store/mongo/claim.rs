@@ -5,7 +5,7 @@ use super::update::Bookkept;
 use super::writable::Obstacles;
 use super::{MongoStore, failure, query, update};
 use crate::store::document::token_id;
-use crate::store::{Claim, Claimed, StoreError};
+use crate::store::{Claim, Claimed, StoreError, Unwritable};
 use crate::token::TokenId;
 use bson::Bson;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 const TRIES: usize = 3;
 
 /// Those that the server refuses to write, and why.
-type Refused = Vec<(TokenId, String)>;
+type Refused = Vec<(TokenId, Unwritable)>;
 
 impl MongoStore {
     /// Sets the lease on those of `ids` that are ours to take, and reads what carries it.
@@ -50,7 +50,7 @@ impl MongoStore {
         for raw in &self.find("look at unclaimed documents", reading).await? {
             let Some(id) = Raw(raw).id() else { continue };
             if let Some(reason) = obstacles.of(raw) {
-                refused.push((token_id(id), reason.to_owned()));
+                refused.push((token_id(id), reason.clone()));
             } else if Obstacles::is_odd(raw) {
                 odd.push(id);
             }
@@ -94,7 +94,7 @@ impl MongoStore {
         let reply = self.update("claim documents", ids.iter().map(one).collect()).await?;
         let refused = reply.refused.into_iter();
         let refused = refused
-            .filter_map(|(index, code)| Some((token_id(ids.get(index)?.clone()), failure::code_name(code))));
+            .filter_map(|(index, code)| Some((token_id(ids.get(index)?.clone()), failure::unwritable(code))));
         Ok((reply.matched, refused.collect()))
     }
 }

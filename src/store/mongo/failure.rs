@@ -5,7 +5,7 @@
 
 use super::unreachable;
 use super::update::Reply;
-use crate::store::StoreError;
+use crate::store::{StoreError, Unwritable};
 use bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
 use std::time::Duration;
@@ -103,6 +103,9 @@ const CODES: [(i32, &str, bool); 46] = [
 /// Codes that aren't in [`CODES`] by name but mean that the resulting document would be too large.
 const TOO_LARGE: [i32; 2] = [17419, 17420];
 
+/// The collection's validator refuses.
+const VALIDATION_FAILURE: i32 = 121;
+
 /// A hint that names no index fails with it.
 pub(super) const BAD_VALUE: i32 = 2;
 
@@ -117,6 +120,11 @@ pub(super) fn code_name(code: i32) -> String {
         None if code == OUT_OF_DISK_SPACE => format!("OutOfDiskSpace ({code})"),
         None => format!("server error {code}"),
     }
+}
+
+/// Why a document can't be written that the server refuses with this code.
+pub(super) fn unwritable(code: i32) -> Unwritable {
+    if code == VALIDATION_FAILURE { Unwritable::Validator } else { Unwritable::Refused(code_name(code)) }
 }
 
 fn may_go_well_later(code: i32) -> bool {

@@ -8,7 +8,8 @@
 use super::query::{Reading, and_expressions, field};
 use super::update::is_exactly;
 use crate::store::Mapping;
-use crate::store::mapping::{FieldPath, no_room};
+use crate::store::Unwritable;
+use crate::store::mapping::FieldPath;
 use bson::{Bson, Document, doc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,23 +125,18 @@ fn these_names_once(parent: &str, names: &BTreeSet<&str>) -> Document {
 }
 
 /// Why a pass can't write into a document, each reason with the expression that is true where it doesn't hold.
-fn reasons(mapping: &Mapping) -> Vec<(String, Document)> {
-    let in_the_way = mapping.written().filter_map(|path| Some((no_room(path), has_room(path)?)));
-    let too_long = ("it is as long as a document may be".to_owned(), is_short_enough());
+fn reasons(mapping: &Mapping) -> Vec<(Unwritable, Document)> {
+    let in_the_way =
+        mapping.written().filter_map(|path| Some((Unwritable::InTheWay(path.clone()), has_room(path)?)));
+    let too_long = (Unwritable::TooLong, is_short_enough());
     let names = Names::of_claims(mapping);
-    let twice = names.each().map(|(path, once)| {
-        let reason = format!(
-            "the field `{path}` stands twice in it, and it isn't clear which one counts\nhint: replace the document by \
-             one that has the field once"
-        );
-        (reason, once)
-    });
+    let twice = names.each().map(|(path, once)| (Unwritable::Twice(path), once));
     in_the_way.chain([too_long]).chain(twice).collect()
 }
 
 /// What is in the way of a claim, as one look at the documents shows it.
 pub(super) struct Obstacles {
-    reasons: Vec<String>,
+    reasons: Vec<Unwritable>,
 }
 
 /// The field that says that bookkeeping isn't a sub-document.
@@ -159,10 +155,10 @@ impl Obstacles {
     }
 
     /// What the look found in a document: what is in the way of every write, if anything.
-    pub(super) fn of(&self, raw: &bson::RawDocument) -> Option<&str> {
+    pub(super) fn of(&self, raw: &bson::RawDocument) -> Option<&Unwritable> {
         let mut numbered = self.reasons.iter().enumerate();
         let stands = |number: usize| raw.get_bool(fine_name(number)).is_ok_and(|fine| !fine);
-        numbered.find(|(number, _)| stands(*number)).map(|(_, reason)| reason.as_str())
+        numbered.find(|(number, _)| stands(*number)).map(|(_, reason)| reason)
     }
 
     /// Is the bookkeeping there, and no sub-document?

@@ -4,8 +4,8 @@ use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::document::{self, token_document};
 use crate::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter,
-    mapping::{ExpiryFormat, FieldPath, no_room},
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter, Unwritable,
+    mapping::{ExpiryFormat, FieldPath},
 };
 use crate::token::{Bookkeeping, Code, Lease, State, TokenDocument, TokenId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
@@ -182,7 +182,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             .optional()?;
         let Some((bookkeeping, fields)) = found else { continue };
         if let Some(path) = mapping.written().find(|path| !json::has_room(&fields, path)) {
-            refused.push((id.clone(), no_room(path)));
+            refused.push((id.clone(), Unwritable::InTheWay(path.clone())));
         } else {
             set_lease(connection, id, bookkeeping, &claim.lease)?;
             ours.push(id.clone());
@@ -297,7 +297,7 @@ pub(super) fn apply(
             }
             Err(path) => {
                 applied.every_matched = false;
-                applied.refused.push((index, no_room(path)));
+                applied.refused.push((index, Unwritable::InTheWay(path.clone())));
             }
         }
     }

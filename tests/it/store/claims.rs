@@ -201,7 +201,7 @@ async fn what_cannot_be_written_is_refused_before_anything_is_redeemed_for_it() 
         let mut refused = claimed.refused;
         refused.sort();
         assert_eq!(refused.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), ids[3..]);
-        assert!(refused.iter().all(|(_, why)| why.contains("`oauth.")), "{refused:?}");
+        assert!(refused.iter().all(|(_, why)| why.to_string().contains("`oauth.")), "{refused:?}");
         for unclaimed in &ids[3..] {
             assert!(backend.whole(unclaimed).await.unwrap().get("evergrant").is_none());
         }

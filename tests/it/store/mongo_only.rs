@@ -6,7 +6,8 @@ use super::backend::{
 use crate::support::mongod::{self, Server, admin};
 use bson::{Bson, Document, doc};
 use evergrant::store::{
-    Change, Existence, IndexState, PairChange, Store, StoreError, StoreSettings, connect, mapping::Mapping,
+    Change, Existence, IndexState, PairChange, Store, StoreError, StoreSettings, Unwritable, connect,
+    mapping::Mapping,
 };
 use evergrant::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
 use mongodb::Client;
@@ -90,11 +91,11 @@ async fn a_validator_refuses_one_document_and_blocks_no_other() {
     let ids: Vec<TokenId> = ["a", "b", "c"].iter().map(|name| id(&json!(name))).collect();
     let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
     assert_eq!(claimed.documents.len(), 2, "the document that can't be written is left out");
-    assert_eq!(claimed.refused, [(ids[1].clone(), "DocumentValidationFailure (121)".to_owned())]);
+    assert_eq!(claimed.refused, [(ids[1].clone(), Unwritable::Validator)]);
     let changes: Vec<Change> = ids.iter().map(change).collect();
     let applied = backend.store.apply(&changes).await.unwrap();
     assert!(!applied.every_matched);
-    assert_eq!(applied.refused, [(1, "DocumentValidationFailure (121)".to_owned())]);
+    assert_eq!(applied.refused, [(1, Unwritable::Validator)]);
     assert_eq!(refresh_token(&backend, &ids[2]).await, "new");
 }
 

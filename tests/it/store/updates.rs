@@ -220,7 +220,7 @@ async fn a_change_that_the_document_has_no_room_for_is_refused_and_blocks_no_oth
         assert!(!applied.every_matched);
         assert_eq!(applied.refused.len(), 1);
         assert_eq!(applied.refused[0].0, 0);
-        assert!(!applied.refused[0].1.contains("s3cret"));
+        assert!(!applied.refused[0].1.to_string().contains("s3cret"));
         assert_eq!(backend.whole(&ids[0]).await, before, "not even a half of the pair");
         assert_eq!(backend.read(&ids[1]).await.refresh_token.unwrap().expose(), "new");
     }
