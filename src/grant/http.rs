@@ -210,6 +210,11 @@ impl Wire for TokenEndpoint {
     }
 }
 
+/// The name has no address, by the system's resolver.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unresolved(std::io::Error);
+
 /// The system's resolver, with a memory: the library doesn't say where a request went that got no answer.
 struct Remembering(Arc<Peers>);
 
@@ -217,7 +222,8 @@ impl Resolve for Remembering {
     fn resolve(&self, name: Name) -> Resolving {
         let peers = self.0.clone();
         Box::pin(async move {
-            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
+            let addresses: Vec<_> = found.collect();
             *locked(&peers.resolved) = addresses.iter().map(SocketAddr::ip).collect();
             let addresses: Addrs = Box::new(addresses.into_iter());
             Ok(addresses)
@@ -257,7 +263,7 @@ fn not_answered(error: &reqwest::Error) -> Sent {
         if is_tls(cause) {
             return Sent::NotSent("tls");
         }
-        if cause.to_string().contains("dns error") {
+        if cause.is::<Unresolved>() {
             return Sent::NotSent("dns");
         }
         source = cause.source();

@@ -50,7 +50,7 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("recovery", "What an earlier process had left, and what became of it."),
             (
                 "troubles",
-                "What kept the pass from its work. `kind` says which; the other fields are its evidence.",
+                "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",
             ),
         ],
     },

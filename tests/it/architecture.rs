@@ -130,6 +130,21 @@ fn the_sandbox_shares_no_code_with_the_client_that_it_judges() {
     }
 }
 
+/// Hints are data: an error's `Display` states a fact, [`evergrant::failure::Advice`] says what to do.
+#[test]
+fn no_error_has_a_hint_in_its_text_and_none_is_cut_out_of_one() {
+    for (name, text) in sources("src").into_iter().filter(|(name, _)| !name.contains("tests")) {
+        for message in text.split("#[error(").skip(1) {
+            let message = message.split(")]").next().unwrap_or_default();
+            assert!(!message.contains("hint: "), "{name}: #[error({message})]");
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for cut in ["split_once(\"\\nhint", "find(\"\\nhint", "contains(\"\\nhint", "contains(\"hint"] {
+            assert!(!code.contains(cut), "{name}: {cut}");
+        }
+    }
+}
+
 #[test]
 fn no_file_has_grown_two_jobs() {
     for (name, text) in sources("src").into_iter().chain(sources("tests/it")) {

@@ -11,7 +11,7 @@ use crate::grant::request;
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
-use crate::token::RefreshToken;
+use crate::token::{Code, RefreshToken, Vocabulary as _};
 
 /// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
 const PROBE: &str = "evergrant-probe-";
@@ -101,13 +101,13 @@ fn check_reach(provider: &Provider, reach: &Reach) -> Check {
         }
         Reach::NotReached { cause, detail } => (*cause, detail),
     };
-    let hint = match cause {
-        "dns" => "is the host in `token_url` spelled right, and does this machine resolve names?",
-        "tls" => {
+    let hint = match Code::from_word(cause) {
+        Some(Code::Dns) => "is the host in `token_url` spelled right, and does this machine resolve names?",
+        Some(Code::Tls) => {
             "is `token_url` the right host, and are the root certificates of this machine (`ca-certificates`) and its \
              clock right? A proxy that opens TLS has to be trusted by the machine"
         }
-        "connect_timeout" | "timeout" => {
+        Some(Code::ConnectTimeout | Code::Timeout) => {
             "does a firewall let this machine out? No proxy is used, also not one of `HTTPS_PROXY`"
         }
         _ => "is the port in `token_url` right, and does a firewall let this machine out? No proxy is used",

@@ -58,6 +58,13 @@ async fn a_provider_where_nobody_listens_was_sent_nothing() {
 }
 
 #[tokio::test]
+async fn a_provider_whose_name_has_no_address_was_sent_nothing() {
+    // No label is so long: the resolver refuses it without a question to any server.
+    let url = format!("http://{}.invalid/token", "a".repeat(64));
+    assert_eq!(class_at(&url).await, ("transient", "dns".into()));
+}
+
+#[tokio::test]
 async fn a_provider_whose_host_is_silent_before_the_connection_stands_was_sent_nothing() {
     let full = TcpSocket::new_v4().unwrap();
     full.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
