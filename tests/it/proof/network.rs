@@ -11,7 +11,7 @@ use evergrant::clock::Clock;
 use evergrant::grant::answer::{Reading, read};
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Wire as _};
-use evergrant::provider::{Profile, profile};
+use evergrant::provider::{Profile, Provider, profile};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
 use evergrant::token::RefreshToken;
 use futures::{FutureExt as _, StreamExt as _};
@@ -29,8 +29,14 @@ const TOO_LATE: Duration = Duration::from_mins(1);
 struct Peer {
     sandbox: Sandbox,
     proxy: Proxy,
-    endpoint: TokenEndpoint,
+    endpoint: Endpoint,
     next: AtomicUsize,
+}
+
+/// A client of one token endpoint.
+struct Endpoint {
+    provider: Provider,
+    wire: TokenEndpoint,
 }
 
 impl Peer {
@@ -50,10 +56,10 @@ impl Peer {
         (user, reading)
     }
 
-    async fn redeem_at(&self, endpoint: &TokenEndpoint, token: &str) -> Reading {
-        let provider = provider_of(&self.sandbox, "sandbox", generic());
-        let request = grant::request(&provider, &RefreshToken::new(token.to_owned()));
-        read(&endpoint.post(&request).await, &provider.profile.answer, Clock::system().now())
+    async fn redeem_at(&self, endpoint: &Endpoint, token: &str) -> Reading {
+        let Endpoint { provider, wire } = endpoint;
+        let request = grant::request(provider, &RefreshToken::new(token.to_owned()));
+        read(&wire.post(&request).await, &provider.profile.answer, Clock::system().now())
     }
 
     /// Bytes of one whole request.
@@ -73,10 +79,11 @@ fn generic() -> Profile {
     profile::load("generic").unwrap()
 }
 
-fn endpoint(sandbox: &Sandbox, url: &str) -> TokenEndpoint {
+fn endpoint(sandbox: &Sandbox, url: &str) -> Endpoint {
     let mut provider = provider_of(sandbox, "sandbox", generic());
     provider.token_url = url.parse().unwrap();
-    TokenEndpoint::new(&provider, Clock::system()).unwrap()
+    let wire = TokenEndpoint::new(&provider, Clock::system()).unwrap();
+    Endpoint { provider, wire }
 }
 
 /// Leads a rehearsal's line to its provider through a proxy.
