@@ -29,9 +29,14 @@ const TOO_LATE: Duration = Duration::from_mins(1);
 struct Peer {
     sandbox: Sandbox,
     proxy: Proxy,
-    provider: Provider,
-    endpoint: TokenEndpoint,
+    endpoint: Endpoint,
     next: AtomicUsize,
+}
+
+/// A client of one token endpoint.
+struct Endpoint {
+    provider: Provider,
+    wire: TokenEndpoint,
 }
 
 impl Peer {
@@ -39,16 +44,22 @@ impl Peer {
         let config = SandboxConfig { users, ..SandboxConfig::default() };
         let sandbox = Sandbox::start(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
         let proxy = Proxy::start(Wire::Http, sandbox.address());
-        let (provider, endpoint) = way_to(&sandbox, &format!("http://{}/token", proxy.address()));
-        Self { sandbox, proxy, provider, endpoint, next: AtomicUsize::new(0) }
+        let endpoint = endpoint(&sandbox, &format!("http://{}/token", proxy.address()));
+        Self { sandbox, proxy, endpoint, next: AtomicUsize::new(0) }
     }
 
     /// Redeems the token of a user who wasn't asked for before.
     async fn redeem_next(&self) -> (String, Reading) {
         let user = format!("user-{:06}", self.next.fetch_add(1, Ordering::Relaxed));
         let token = self.sandbox.user(&user).unwrap().current_refresh_token;
-        let reading = redeem(&self.provider, &self.endpoint, &token).await;
+        let reading = self.redeem_at(&self.endpoint, &token).await;
         (user, reading)
+    }
+
+    async fn redeem_at(&self, endpoint: &Endpoint, token: &str) -> Reading {
+        let Endpoint { provider, wire } = endpoint;
+        let request = grant::request(provider, &RefreshToken::new(token.to_owned()));
+        read(&wire.post(&request).await, &provider.profile.answer, Clock::system().now())
     }
 
     /// Bytes of one whole request.
@@ -68,17 +79,11 @@ fn generic() -> Profile {
     profile::load("generic").unwrap()
 }
 
-/// The sandbox as a provider whose token endpoint stands at this URL.
-fn way_to(sandbox: &Sandbox, url: &str) -> (Provider, TokenEndpoint) {
+fn endpoint(sandbox: &Sandbox, url: &str) -> Endpoint {
     let mut provider = provider_of(sandbox, "sandbox", generic());
     provider.token_url = url.parse().unwrap();
-    let endpoint = TokenEndpoint::new(&provider, Clock::system()).unwrap();
-    (provider, endpoint)
-}
-
-async fn redeem(provider: &Provider, endpoint: &TokenEndpoint, token: &str) -> Reading {
-    let request = grant::request(provider, &RefreshToken::new(token.to_owned()));
-    read(&endpoint.post(&request).await, &provider.profile.answer, Clock::system().now())
+    let wire = TokenEndpoint::new(&provider, Clock::system()).unwrap();
+    Endpoint { provider, wire }
 }
 
 /// Leads a rehearsal's line to its provider through a proxy.

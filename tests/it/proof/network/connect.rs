@@ -1,6 +1,6 @@
 //! No connection comes about: provably not sent, whatever the reason.
 
-use super::{Peer, redeem, through_proxy, way_to};
+use super::{Peer, endpoint, through_proxy};
 use crate::store::backend::sqlite;
 use crate::support::proxy::{Cut, Fault, Proxy, Stage, Strike, Wire};
 use crate::support::rehearsal::{Plan, Rehearsal};
@@ -43,8 +43,8 @@ fn tls_peer() -> SocketAddr {
 /// What a grant at this URL gives.
 async fn class_at(url: &str) -> (&'static str, String) {
     let peer = Peer::start(1).await;
-    let (provider, endpoint) = way_to(&peer.sandbox, url);
-    let reading = redeem(&provider, &endpoint, &peer.sandbox.users()[0].refresh_token).await;
+    let endpoint = endpoint(&peer.sandbox, url);
+    let reading = peer.redeem_at(&endpoint, &peer.sandbox.users()[0].refresh_token).await;
     assert_eq!(peer.sandbox.ledger().requests, 0);
     (reading.class.word(), reading.code)
 }

@@ -15,6 +15,7 @@ async fn an_answer_that_is_cut_after_any_byte_is_ambiguous_or_the_very_pair_that
     for fault in CUTS {
         let peer = Peer::start(2000).await;
         let whole = peer.answer_length().await;
+        assert!(whole > 0, "the answer comes through the proxy");
         let mut granted = Vec::new();
         for bytes in 0..=whole {
             peer.proxy.strike(cut(Stage::Answer(Cut::Bytes(bytes)), fault));
@@ -43,6 +44,7 @@ async fn a_request_that_is_cut_after_any_byte_is_ambiguous_and_was_never_process
     for fault in CUTS {
         let peer = Peer::start(2000).await;
         let whole = peer.request_length().await;
+        assert!(whole > 0, "the request goes through the proxy");
         let before = peer.sandbox.ledger();
         for bytes in 0..whole {
             peer.proxy.strike(cut(Stage::Request(Cut::Bytes(bytes)), fault));
