@@ -20,12 +20,22 @@ const LONGEST_CODINGS_CHARS: usize = 256;
 /// Made by `collect`, which keeps [`MAX_HEADER_BYTES`] of them. A value is bytes: few servers send other than ASCII, but
 /// none is made to. The values are zeroised when the last copy is dropped; `Debug` shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Bytes)>);
+pub struct Headers {
+    /// Names and values, one after the other.
+    bytes: Bytes,
+    /// Where each name and its value end.
+    ends: Vec<(u16, u16)>,
+}
 
 impl Headers {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| usize::from(*end)));
+        starts.zip(&self.ends).map(|(start, (name_end, end))| {
+            let (name_end, end) = (usize::from(*name_end), usize::from(*end));
+            let name = std::str::from_utf8(&self.bytes[start..name_end]).expect("a name was a text");
+            (name, &self.bytes[name_end..end])
+        })
     }
 
     /// The values of all fields of this name, which is in lower case.
@@ -50,25 +60,44 @@ impl Headers {
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
-        let mut fields: Vec<_> = fields
-            .into_iter()
-            .map(|(name, value)| (name.as_ref().to_ascii_lowercase(), secret_bytes(value.as_ref().to_vec())))
-            .enumerate()
-            .collect();
-        let size = |name: &str, value: &Bytes| name.len() + value.len();
-        if fields.iter().map(|(_, (name, value))| size(name, value)).sum::<usize>() > MAX_HEADER_BYTES {
-            let rank = |name: &str| KEPT_FIRST.iter().position(|first| *first == name);
-            fields.sort_by_key(|(_, (name, _))| rank(name).unwrap_or(KEPT_FIRST.len()));
-            let mut room = MAX_HEADER_BYTES;
-            fields.retain(|(_, (name, value))| {
-                let left = room.checked_sub(size(name, value));
-                room = left.unwrap_or(room);
-                left.is_some()
-            });
-            fields.sort_by_key(|(position, _)| *position);
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        if fields.iter().map(size).sum::<usize>() > MAX_HEADER_BYTES {
+            fields = most_needed(fields);
         }
-        Self(fields.into_iter().map(|(_, field)| field).collect())
+        // Of the right size at once: a place that grows leaves copies of secrets in the memory.
+        let mut bytes = Vec::with_capacity(fields.iter().map(size).sum());
+        let mut ends = Vec::with_capacity(fields.len());
+        let here = |bytes: &Vec<u8>| u16::try_from(bytes.len()).expect("they have 16 KiB at most");
+        for (name, value) in &fields {
+            bytes.extend(name.as_ref().bytes().map(|byte| byte.to_ascii_lowercase()));
+            let name_end = here(&bytes);
+            bytes.extend_from_slice(value.as_ref());
+            ends.push((name_end, here(&bytes)));
+        }
+        Self { bytes: secret_bytes(bytes), ends }
     }
+}
+
+fn size<N: AsRef<str>, V: AsRef<[u8]>>((name, value): &(N, V)) -> usize {
+    name.as_ref().len() + value.as_ref().len()
+}
+
+/// Those that are kept first, and as many of the others as there is room for; in their order.
+fn most_needed<N: AsRef<str>, V: AsRef<[u8]>>(fields: Vec<(N, V)>) -> Vec<(N, V)> {
+    let rank = |name: &str| {
+        let first = KEPT_FIRST.iter().position(|first| name.eq_ignore_ascii_case(first));
+        first.unwrap_or(KEPT_FIRST.len())
+    };
+    let mut numbered: Vec<_> = fields.into_iter().enumerate().collect();
+    numbered.sort_by_key(|(_, (name, _))| rank(name.as_ref()));
+    let mut room = MAX_HEADER_BYTES;
+    numbered.retain(|(_, field)| {
+        let left = room.checked_sub(size(field));
+        room = left.unwrap_or(room);
+        left.is_some()
+    });
+    numbered.sort_by_key(|(position, _)| *position);
+    numbered.into_iter().map(|(_, field)| field).collect()
 }
 
 impl fmt::Debug for Headers {
@@ -108,6 +137,7 @@ mod tests {
         assert_eq!(names(&headers), ["date", "set-cookie", "x-short", "retry-after"]);
         let whole: Headers = fields[..2].iter().copied().collect();
         assert_eq!(names(&whole), ["x-long", "date"]);
+        assert_eq!(headers.iter().collect::<Headers>(), headers, "what was kept is kept again");
     }
 
     #[test]
