@@ -6,6 +6,7 @@ use crate::support::mongod::{self, Server};
 use crate::support::rehearsal::{Plan, Rehearsal, run};
 use crate::support::replica_set::ReplicaSet;
 use bson::{Bson, Document, doc};
+use evergrant::failure::told;
 use evergrant::pass::{Pass, PassError, PassRequest, Stop};
 use evergrant::report::{Outcome, Report};
 use evergrant::store::mapping::Mapping;
@@ -40,9 +41,9 @@ async fn refusal(pass: Pass) -> (Relation, String) {
     let asked = pass.ready(&Stop::default(), false).await.unwrap_err();
     pass.journal.close().await;
     let PassError::OtherStore { other, .. } = &refused else { panic!("{refused:?}") };
-    assert_eq!(asked.to_string(), refused.to_string());
+    assert_eq!(told(&asked), told(&refused));
     assert!(other.answers > 0 && other.open >= other.answers, "{other:?}");
-    (other.relation, refused.to_string())
+    (other.relation, told(&refused))
 }
 
 /// Makes a collection with this UUID, as `mongorestore --preserveUUID` and a copy of the disk do.
