@@ -242,6 +242,9 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
     conditions.extend(extra.cloned());
     if !query.force {
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
+        // An expression uses no index. This does, and leaves out no date that has come, nor an absent one.
+        let later = doc! { "$gt": date(query.due_by) };
+        conditions.push(doc! { format!("{}.due_at", mapping.bookkeeping): { "$not": later } });
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
         let state = format!("{}.state", mapping.bookkeeping);
         // A document that had no token, and has one now, is due like any other.
