@@ -63,8 +63,8 @@ pub enum AskAgain {
     /// Once more, after [`Profile::settle_after`]: granted means that it had not been processed, refused that it had.
     #[default]
     Once,
-    /// Never, not even after a restart or by force: the person is named as lost in flight, unless somebody
-    /// else has written a newer token into the document.
+    /// Never, not even after a restart or by force: the person is named as lost in flight, unless another program
+    /// has written a newer token into the document.
     Never,
 }
 

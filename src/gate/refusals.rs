@@ -177,7 +177,7 @@ impl Refusals {
     }
 }
 
-/// Is it too unlikely that so many were refused by chance, and nothing else was asked?
+/// Is it too unlikely that this many were refused by chance, and nothing else was asked?
 fn is_unlikely(usual: f64, refused: u64) -> bool {
     let run = i32::try_from(refused).unwrap_or(i32::MAX);
     refused >= FEWEST_UNPROVEN && usual.powi(run) < UNLIKELY

@@ -1,0 +1,150 @@
+//! What a report says to a person.
+
+use super::*;
+use crate::report::{Named, Report, Trouble};
+use crate::token::{LastError, Subject, TokenId};
+
+fn evidence(code: &str) -> LastError {
+    LastError {
+        class: "refused".into(),
+        code: code.into(),
+        http_status: None,
+        at: Timestamp::default(),
+        lost: None,
+    }
+}
+
+fn named(number: u64, state: State, code: &str, new: bool) -> Named {
+    let (id, subject) = (number.to_string(), format!("user-{number}@example.com"));
+    Named {
+        new,
+        since: Some(Timestamp::default()),
+        provider: Some("autodesk".into()),
+        ..Named::new(&TokenId::from_extended_json(id), &Subject::new(&subject), state, Some(&evidence(code)))
+    }
+}
+
+fn summary(report: &Report) -> Summary {
+    report.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_millis(1500))
+}
+
+/// A report of a pass that refreshed so many.
+fn refreshed(count: u64) -> Report {
+    let report = Report::new();
+    for _ in 0..count {
+        report.touched();
+        report.sent();
+        report.ended(Outcome::Refreshed, None);
+    }
+    report
+}
+
+#[test]
+fn a_pass_with_a_limit_says_what_was_taken_and_what_remains() {
+    let report = refreshed(10);
+    report.limited();
+    for number in 0..6 {
+        report.known(Outcome::NeedsLogin, named(number, State::NeedsLogin, "invalid_grant", false));
+    }
+    report.untaken(290);
+    let summary = summary(&report);
+    assert!(summary.adds_up());
+    insta::assert_snapshot!(summary.to_string());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+}
+
+#[test]
+fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
+    let report = refreshed(2);
+    let others = [Outcome::Duplicate, Outcome::Superseded, Outcome::Gone, Outcome::Held, Outcome::StillDue];
+    for outcome in others {
+        report.touched();
+        report.ended(outcome, (outcome == Outcome::StillDue).then_some("http_503"));
+    }
+    for (number, state, code) in [
+        (1, State::NeedsLogin, "invalid_grant"),
+        (2, State::LostInFlight, "invalid_grant"),
+        (3, State::Malformed, "null"),
+    ] {
+        report.touched();
+        let outcome = match state {
+            State::NeedsLogin => Outcome::NeedsLogin,
+            State::LostInFlight => Outcome::LostInFlight,
+            State::Malformed | State::Live => Outcome::Malformed,
+        };
+        report.ended(outcome, None);
+        report.named(named(number, state, code, true));
+    }
+    report.touched();
+    report.lost(&Subject::new("user-4@example.com"));
+    report.orphaned();
+    report.parked(Parked { orphans: 3, unread: 1 });
+    report.throttled();
+    report.retried();
+    report.recovered(|recovery| {
+        *recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 5 };
+    });
+    report.trouble(Trouble::Interrupted { given_up: 0 });
+    let summary = summary(&report);
+    assert!(summary.adds_up());
+    insta::assert_snapshot!(summary.to_string());
+}
+
+#[test]
+fn users_who_are_put_off_are_named_with_the_reason_and_the_time() {
+    let report = refreshed(1);
+    for (number, minutes, code) in [(1, 15, "refused_once"), (2, 5, "http_503"), (3, 0, "stopped")] {
+        report.touched();
+        report.ended(Outcome::StillDue, Some(code));
+        let Named { id, subject, provider, code, .. } = named(number, State::Live, code, true);
+        let due_at = Timestamp::default() + chrono::TimeDelta::minutes(minutes);
+        report.put_off(PutOff { id, subject, provider, code, due_at, new: true }, Timestamp::default());
+    }
+    report.untaken(0);
+    let summary = summary(&report);
+    assert_eq!((summary.put_off_count, summary.remaining_due), (2, Some(1)));
+    insta::assert_snapshot!(summary.to_string());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&summary.put_off).unwrap());
+}
+
+#[test]
+fn of_many_who_are_put_off_all_are_counted() {
+    let report = Report::new();
+    for number in 0..(MOST_NAMED as u64 + 5) {
+        report.touched();
+        report.ended(Outcome::StillDue, Some("http_503"));
+        let Named { id, subject, provider, code, .. } = named(number, State::Live, "http_503", true);
+        let due_at = Timestamp::default() + chrono::TimeDelta::minutes(5);
+        report.put_off(PutOff { id, subject, provider, code, due_at, new: true }, Timestamp::default());
+    }
+    let summary = summary(&report);
+    assert_eq!((summary.put_off.len(), summary.put_off_count), (MOST_NAMED, MOST_NAMED as u64 + 5));
+    let text = summary.to_string();
+    assert!(text.contains("put off: 1005 (http_503, next at 1970-01-01 00:05 UTC)"), "{text}");
+    assert!(text.contains("… and 985 more"), "{text}");
+}
+
+#[test]
+fn without_a_count_of_the_store_it_is_said_what_is_known() {
+    let report = refreshed(1);
+    assert!(summary(&report).to_string().contains("; how many remain due is not known"));
+    report.touched();
+    report.ended(Outcome::StillDue, Some("store"));
+    let Named { id, subject, provider, code, .. } = named(1, State::Live, "store", true);
+    let now = Timestamp::default();
+    report.put_off(PutOff { id, subject, provider, code, due_at: now, new: true }, now);
+    let text = summary(&report).to_string();
+    assert!(text.contains("1 due were finished, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
+}
+
+#[test]
+fn a_pass_that_finds_no_token_asks_for_the_mapping() {
+    let report = Report::new();
+    for number in 0..2 {
+        report.touched();
+        report.ended(Outcome::Malformed, None);
+        report.named(named(number, State::Malformed, "missing", true));
+    }
+    report.untaken(0);
+    insta::assert_snapshot!(summary(&report).to_string());
+}
