@@ -7,10 +7,12 @@
 mod entry;
 mod error;
 mod journaled;
+mod key;
 mod lock;
 mod moment;
 mod owner;
 mod room;
+mod row;
 mod seal;
 pub mod simulated;
 mod sqlite;
@@ -20,7 +22,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::grant::RawAnswer;
 use crate::provider::history::History;
 use crate::store::Identity;
-use crate::token::{Fingerprint, TokenId};
+use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -29,11 +31,11 @@ pub use entry::{
     Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
-pub use journaled::{Journaled, Unjournaled};
+pub use journaled::{Journaled, Received, Rescued, Unjournaled};
+pub use key::{JournalKey, KEY_BYTES};
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
-pub use seal::{JournalKey, KEY_BYTES};
 pub use step::{Begun, Doubts, Event, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
@@ -181,8 +183,12 @@ impl Journal {
     /// Asks whether a token may be sent, and records that it is going to be. Cancel-safe.
     ///
     /// The row survives a crash of the process; a power cut may take it, which costs only the label of a loss.
-    pub async fn intent(&self, intent: Intent) -> Result<Permission, JournalError> {
-        self.ask(|reply| owner::Request::Intent(intent, reply)).await
+    pub async fn intent(
+        &self,
+        intent: Intent,
+        refresh_token: RefreshToken,
+    ) -> Result<Permission, JournalError> {
+        self.ask(|reply| owner::Request::Intent(intent, refresh_token, reply)).await
     }
 
     /// Makes an answer durable; when this returns, no crash or power cut takes it any more.
@@ -196,15 +202,18 @@ impl Journal {
         entry: EntryId,
         answer: RawAnswer,
     ) -> Result<Journaled<RawAnswer>, Unjournaled> {
-        let journaled = Journaled { entry, kept: true, value: answer };
-        let kept = self.ask(|reply| owner::Request::Answer(journaled.clone(), reply)).await;
+        let kept = self.ask(|reply| owner::Request::Answer(entry, answer.clone(), reply)).await;
         match kept {
-            Ok(()) => Ok(journaled),
-            Err(error) => Err(Unjournaled { error, answer: Journaled { kept: false, ..journaled } }),
+            Ok(()) => Ok(Journaled { entry, value: answer }),
+            Err(error) => Err(Unjournaled::new(error, entry, answer)),
         }
     }
 
     /// Ends or changes rows, in one commit. Repeating it after a crash is harmless.
+    ///
+    /// # Errors
+    /// [`JournalError::OutOfOrder`] when an event can't follow the state of its row: that row stays as it is, and the others
+    /// are changed.
     pub async fn end(&self, endings: Vec<(EntryId, Event)>, at: Timestamp) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::End(endings, at, reply)).await
     }
@@ -284,11 +293,18 @@ impl Journal {
         self.ask(|reply| owner::Request::SetHistory(provider.to_owned(), history, reply)).await
     }
 
-    /// Notes that a pass over `store` claims with this lease id.
+    /// Notes that a pass over `store` claims documents of these providers with this lease id.
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
-    pub async fn begin_pass(&self, lease_id: &str, store: &Identity) -> Result<Begun, JournalError> {
-        self.ask(|reply| owner::Request::BeginPass(lease_id.to_owned(), store.clone(), reply)).await
+    pub async fn begin_pass(
+        &self,
+        lease_id: &str,
+        store: &Identity,
+        providers: Vec<Arc<str>>,
+        at: Timestamp,
+    ) -> Result<Begun, JournalError> {
+        let (lease_id, store) = (lease_id.to_owned(), store.clone());
+        self.ask(|reply| owner::Request::BeginPass { lease_id, store, providers, at, reply }).await
     }
 
     /// Asks what [`Journal::begin_pass`] would say of another store, and notes nothing.
@@ -302,8 +318,8 @@ impl Journal {
     }
 
     /// Notes that what was claimed with this lease id has been given back.
-    pub async fn finish_pass(&self, lease_id: &str) -> Result<(), JournalError> {
-        self.ask(|reply| owner::Request::FinishPass(lease_id.to_owned(), reply)).await
+    pub async fn finish_pass(&self, lease_id: &str, at: Timestamp) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::FinishPass(lease_id.to_owned(), at, reply)).await
     }
 
     async fn ask<T>(

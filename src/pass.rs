@@ -238,7 +238,7 @@ impl Pass {
         reach(Point::PassEnds);
         if given_up == 0
             && !line.left_claimed.load(Ordering::Relaxed)
-            && let Err(error) = self.journal.finish_pass(&line.terms.lease_id).await
+            && let Err(error) = self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await
         {
             line.journal_failed(&error);
         }
@@ -250,7 +250,8 @@ impl Pass {
     /// Notes the pass in the journal; returns the lease ids of passes that never finished.
     async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
         let here = line.insist_at_the_start(|| self.store.identity()).await?;
-        match self.journal.begin_pass(&line.terms.lease_id, &here).await? {
+        let providers = self.providers.iter().map(|provider| provider.name.clone()).collect();
+        match self.journal.begin_pass(&line.terms.lease_id, &here, providers, self.clock.now()).await? {
             Begun::Alone { unfinished } => Ok(unfinished),
             Begun::OtherStore(other) => Err(PassError::other_store(self.journal.directory(), other, &here)),
         }

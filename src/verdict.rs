@@ -9,7 +9,7 @@
 //! | `answer` | what follows from a live answer, or from none |
 //! | `leftover` | what follows from a row that an earlier process left |
 //! | `document` | what follows from the document as it is now: marks, copies, claims that are given back |
-//! | `by_hand` | what follows from `journal apply` and `journal retry` |
+//! | `by_hand` | what follows from `journal apply`, `journal retry` and `journal discard` |
 //! | `unwritten` | what follows from a write that did not match, or failed |
 //! | `permission` | may this token be sent? |
 //! | `belief` | is a refusal believed? |
@@ -33,7 +33,7 @@ mod tests;
 mod unwritten;
 
 pub use belief::{Belief, Waiting, believe};
-pub use by_hand::{Obstacle, apply as by_hand_apply, retry as by_hand_retry};
+pub use by_hand::{Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry};
 pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refusal, Tried};
 pub use document::{given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};

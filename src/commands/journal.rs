@@ -92,7 +92,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
             let now = surroundings.clock.now();
             let mut list = list(config.state_dir, now).await?;
             let text = if orphans {
-                list.entries.retain(|entry| entry.state == EntryState::Orphan);
+                list.entries.retain(|entry| matches!(entry.state, EntryState::Orphan | EntryState::SetAside));
                 orphans::list_text(&list, now)
             } else {
                 list_text(&list, now)
@@ -210,9 +210,23 @@ impl EntryState {
                 "set where the tokens stand (`answer.access_token`, `answer.refresh_token`): the next start reads it again, \
                  and so does a version that knows the coding; if it held none, because nothing was processed: `evergrant journal retry ID`",
             ],
+            (Self::AskAgain, _) => [
+                "the provider answered with a success in which no pair could be found; the answer is kept, and the token may be \
+                 sent again all the same",
+                "nothing to do: the next pass asks again first; if the provider then refuses, the user must log in again",
+            ],
+            (Self::SetAside, _) => [
+                "the provider answered with a success in which no pair could be found, and the token was sent again since; the \
+                 answer is kept until a pair came for the token",
+                "nothing to do; `evergrant journal list --orphans` says what a person can do with it",
+            ],
+            (Self::Kept, _) => [
+                "a pair that its document holds; it is kept for a while, should the document lose it",
+                "nothing to do",
+            ],
             (Self::Orphan, _) => [
                 "a good pair that has no document: `superseded` (the document holds a newer token), `gone` \
-                 (the document was deleted), `provider_changed`, `unreadable` (a success without a readable pair)",
+                 (the document was deleted), `provider_changed`",
                 "nothing is overwritten or thrown away; `evergrant journal list --orphans` says what to do with each",
             ],
         }

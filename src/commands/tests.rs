@@ -43,14 +43,15 @@ async fn refresh_token(surroundings: &Surroundings, id: &str) -> String {
 async fn leave_an_answer(surroundings: &Surroundings, directory: &Path) {
     let journal = Journal::open(directory, &surroundings.clock).unwrap();
     let now = surroundings.clock.now();
+    let token = crate::token::RefreshToken::new("old".to_owned());
     let intent = Intent {
         provider: "generic".into(),
         document: TokenId::from_extended_json("\"ann\""),
         subject: Subject::new("ann@example.com"),
-        fingerprint: crate::token::RefreshToken::new("old".to_owned()).fingerprint(),
+        fingerprint: token.fingerprint(),
         sent_at: now,
     };
-    let Permission::Send { entry, .. } = journal.intent(intent).await.unwrap() else {
+    let Permission::Send { entry, .. } = journal.intent(intent, token).await.unwrap() else {
         panic!("it may be sent")
     };
     let answer = RawAnswer {

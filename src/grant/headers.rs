@@ -38,6 +38,36 @@ impl Headers {
         })
     }
 
+    /// All fields as one secret, for [`Headers::decode`].
+    pub(crate) fn encode(&self) -> Bytes {
+        let fields = u16::try_from(self.ends.len()).expect("their names have 16 KiB at most");
+        let mut encoded = Vec::with_capacity(2 + 4 * self.ends.len() + self.bytes.len());
+        encoded.extend(fields.to_be_bytes());
+        for (name_end, end) in &self.ends {
+            encoded.extend(name_end.to_be_bytes());
+            encoded.extend(end.to_be_bytes());
+        }
+        encoded.extend_from_slice(&self.bytes);
+        secret_bytes(encoded)
+    }
+
+    /// Reads what [`Headers::encode`] has made; `None` for anything else.
+    pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u16::from_be_bytes(encoded.get(at..at + 2)?.try_into().ok()?));
+        let fields = usize::from(number(0)?);
+        let ends = (0..fields).map(|field| Some((number(2 + 4 * field)?, number(4 + 4 * field)?)));
+        let ends: Vec<_> = ends.collect::<Option<_>>()?;
+        let bytes = encoded.get(2 + 4 * fields..)?;
+        let mut start = 0;
+        for (name_end, end) in &ends {
+            let (name_end, end) = (usize::from(*name_end), usize::from(*end));
+            std::str::from_utf8(bytes.get(start..name_end)?).ok()?;
+            bytes.get(name_end..end)?;
+            start = end;
+        }
+        (start == bytes.len()).then(|| Self { bytes: secret_bytes(bytes.to_vec()), ends })
+    }
+
     /// The values of all fields of this name, which is in lower case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value)
@@ -138,6 +168,25 @@ mod tests {
         let whole: Headers = fields[..2].iter().copied().collect();
         assert_eq!(names(&whole), ["x-long", "date"]);
         assert_eq!(headers.iter().collect::<Headers>(), headers, "what was kept is kept again");
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_and_nothing_else() {
+        let some = [("Set-Cookie", &b"a=1"[..]), ("X-Empty", b""), ("Date", b"\xff")];
+        for headers in [Headers::default(), some.into_iter().collect()] {
+            let encoded = headers.encode();
+            assert_eq!(Headers::decode(&encoded).as_ref(), Some(&headers));
+            for length in 0..encoded.len() {
+                assert_eq!(Headers::decode(&encoded[..length]), None, "{length} of {} bytes", encoded.len());
+            }
+            assert_eq!(Headers::decode(&[&encoded[..], b"x"].concat()), None);
+        }
+        assert_eq!(Headers::decode(&[0, 1, 0, 1, 0, 1, 0xff]), None, "a name that is no text");
+        assert_eq!(
+            Headers::decode(&[0, 1, 0, 2, 0, 1, b'a', b'b']),
+            None,
+            "a name that ends behind its value"
+        );
     }
 
     #[test]

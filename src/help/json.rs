@@ -136,7 +136,10 @@ pub(crate) const OBJECTS: &[Object] = &[
         place: "journal list: entries[]",
         fields: &[
             ("id", "The number of the entry."),
-            ("state", "`intent`, `answer`, `unsettled`, `unread` or `orphan`."),
+            (
+                "state",
+                "`intent`, `answer`, `unsettled`, `ask_again`, `unread`, `set_aside`, `orphan` or `kept` (`evergrant journal list` explains each).",
+            ),
             ("subject", "The user."),
             ("document", "The document's `_id`, as extended JSON in a string."),
             ("provider", "The provider."),

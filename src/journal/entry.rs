@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::room::Shortage;
 use crate::store::Relation;
-use crate::token::{Fingerprint, ParkedWhy, Word};
+use crate::token::{Fingerprint, ParkedWhy, RefreshToken, Word};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::num::ParseIntError;
@@ -35,21 +35,36 @@ impl FromStr for EntryId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
-    /// Sent or about to be; after a crash: in doubt.
+    /// Sent or about to be; after a crash: unsettled.
     Intent,
     /// Answered, not yet written back.
     Answer,
     /// Whether the provider processed it isn't known.
     Unsettled,
+    /// A success in which no pair was found; the token may be sent again all the same.
+    AskAgain,
     /// A success in which no pair was found yet; the token isn't sent again.
     Unread,
+    /// A success in which no pair was found; the token was sent again since, and this one stays until a pair came.
+    SetAside,
     /// A good pair without a place.
     Orphan,
+    /// A pair that its document holds; it is kept for a while, should the document lose it.
+    Kept,
 }
 
 impl EntryState {
     /// All states, in the order in which they are explained.
-    pub const ALL: [Self; 5] = [Self::Intent, Self::Answer, Self::Unsettled, Self::Unread, Self::Orphan];
+    pub const ALL: [Self; 8] = [
+        Self::Intent,
+        Self::Answer,
+        Self::Unsettled,
+        Self::AskAgain,
+        Self::Unread,
+        Self::SetAside,
+        Self::Orphan,
+        Self::Kept,
+    ];
 
     /// The word in the journal and in lists.
     #[must_use]
@@ -58,9 +73,26 @@ impl EntryState {
             Self::Intent => "intent",
             Self::Answer => "answer",
             Self::Unsettled => "unsettled",
+            Self::AskAgain => "ask_again",
             Self::Unread => "unread",
+            Self::SetAside => "set_aside",
             Self::Orphan => "orphan",
+            Self::Kept => "kept",
         }
+    }
+
+    /// Does the next pass have to do something about it? There is one such row for a token at most.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::Intent | Self::Answer | Self::Unsettled | Self::AskAgain | Self::Unread => true,
+            Self::SetAside | Self::Orphan | Self::Kept => false,
+        }
+    }
+
+    /// The state of this word. A word of nobody's is the state that loses nothing.
+    pub(super) fn read(word: &str) -> Self {
+        Self::ALL.into_iter().find(|state| state.word() == word).unwrap_or(Self::Unsettled)
     }
 }
 
@@ -71,6 +103,8 @@ pub struct Entry {
     pub id: EntryId,
     /// What it is waiting for.
     pub state: EntryState,
+    /// The process that sent it; `None` where an earlier version did.
+    pub run: Option<String>,
     /// What was sent.
     pub intent: Intent,
     /// When the token was first sent without an answer that settled it.
@@ -87,6 +121,8 @@ pub struct Entry {
     pub complete: Option<bool>,
     /// The store that it belongs to, where that isn't the one that passes go over now.
     pub elsewhere: Option<String>,
+    /// The refresh token that was sent; `None` where it isn't asked for, and where an earlier version sent it.
+    pub sent: Option<RefreshToken>,
     /// What came back; `None` where it isn't asked for.
     pub answer: Option<Journaled<RawAnswer>>,
 }
@@ -95,7 +131,8 @@ impl Entry {
     /// Why a pair is parked; `None` for a row in another state.
     #[must_use]
     pub fn parked_why(&self) -> Option<Word<ParkedWhy>> {
-        let why = self.why.as_deref().filter(|_| self.state == EntryState::Orphan)?;
+        let is_parked = matches!(self.state, EntryState::Orphan | EntryState::SetAside);
+        let why = self.why.as_deref().filter(|_| is_parked)?;
         Some(Word::read(why))
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with the journal.
 
-use super::{EntryId, Holder};
+use super::{EntryId, EntryState, Holder};
 use crate::exit::Exit;
 use crate::failure::Advice;
 use crate::room::Shortage;
@@ -56,11 +56,20 @@ pub enum JournalError {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// A newer version has changed its tables.
-    #[error("the journal {} was written by a newer Evergrant", file.display())]
+    /// A newer version has changed its format.
+    #[error(
+        "the journal {} was written by Evergrant {} in format {format}; this is Evergrant {}, which reads formats up to {readable}",
+        file.display(), written_by.as_deref().unwrap_or("of a newer version"), env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The file.
         file: PathBuf,
+        /// Its format.
+        format: i64,
+        /// The newest format that this version reads.
+        readable: i64,
+        /// The version that wrote it, where it says so.
+        written_by: Option<String>,
     },
     /// Answers in it are encrypted, and can't be read with the keys that are set.
     #[error("the journal {} holds {problem}; nothing in it was changed", file.display())]
@@ -73,6 +82,16 @@ pub enum JournalError {
     /// The row that an answer belongs to isn't there.
     #[error("the journal has no entry {0} to keep an answer in")]
     NoEntry(EntryId),
+    /// An event that can't follow the state of its row: a fault of ours.
+    #[error("the journal's entry {entry} is `{}`, and can't become what follows `{event}`", state.word())]
+    OutOfOrder {
+        /// The row, which stays as it is.
+        entry: EntryId,
+        /// Its state.
+        state: EntryState,
+        /// The event.
+        event: &'static str,
+    },
     /// It failed before, and takes no more.
     #[error("the journal has stopped after an earlier failure")]
     Stopped,
@@ -105,7 +124,7 @@ impl Advice for JournalError {
             Self::Unreadable { .. } => {
                 "keep the file, and put an earlier copy in its place; nothing in it was changed"
             }
-            Self::Newer { .. } => "start that version again; nothing in it was changed",
+            Self::Newer { .. } => "start the newer version again; nothing in the journal was changed",
             Self::Sealed { problem: KeyProblem::NoKey(_), .. } => {
                 "set `journal_key` or `journal_key_file` (`EVERGRANT_JOURNAL_KEY_FILE`) to the key that they were encrypted with"
             }
@@ -114,6 +133,9 @@ impl Advice for JournalError {
             }
             Self::NoEntry(_) => {
                 "was `journal.db` replaced or changed while Evergrant ran? Stop it, and start it again"
+            }
+            Self::OutOfOrder { .. } => {
+                "this is a fault of Evergrant: please report it, with the log; the entry is kept as it is"
             }
             Self::Stopped => "the log says which; mend it, and start again",
         };
@@ -133,6 +155,7 @@ impl JournalError {
             | Self::Failed { .. }
             | Self::Unreadable { .. }
             | Self::NoEntry(_)
+            | Self::OutOfOrder { .. }
             | Self::Stopped => Exit::JournalFailed,
         }
     }
@@ -145,6 +168,9 @@ impl JournalError {
             }
             Self::Full(shortage) => Self::Full(shortage.clone()),
             Self::NoEntry(entry) => Self::NoEntry(*entry),
+            Self::OutOfOrder { entry, state, event } => {
+                Self::OutOfOrder { entry: *entry, state: *state, event }
+            }
             Self::Unreadable { file, source } => {
                 Self::Unreadable { file: file.clone(), source: source.clone() }
             }

@@ -2,17 +2,18 @@
 
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Journaled, Moment, OtherStore,
-    Page, Permission, Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Moment, OtherStore, Page,
+    Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
 use crate::provider::history::History;
 use crate::store::Identity;
-use crate::token::{Fingerprint, TokenId};
+use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +38,17 @@ impl<T> Reply<T> {
         Ok(())
     }
 
+    /// Remembers what came out, where some errors are this request's alone: the others of the commit go on.
+    fn set_its_own(&mut self, done: Result<T, JournalError>) -> Result<(), JournalError> {
+        match done {
+            Err(error @ (JournalError::NoEntry(_) | JournalError::OutOfOrder { .. })) => {
+                self.value = Some(Err(error));
+                Ok(())
+            }
+            done => self.set(done),
+        }
+    }
+
     fn send(self, committed: Result<(), &JournalError>) {
         let value = match committed {
             Ok(()) => self.value.unwrap_or(Err(JournalError::Stopped)),
@@ -50,8 +62,8 @@ impl<T> Reply<T> {
 /// What can be asked of the owner.
 #[derive(Debug)]
 pub(super) enum Request {
-    Intent(Intent, Reply<Permission>),
-    Answer(Journaled<RawAnswer>, Reply<()>),
+    Intent(Intent, RefreshToken, Reply<Permission>),
+    Answer(EntryId, RawAnswer, Reply<()>),
     End(Vec<(EntryId, Event)>, Timestamp, Reply<()>),
     Page(Option<EntryId>, Reply<Page>),
     Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
@@ -64,10 +76,16 @@ pub(super) enum Request {
     SetHistory(String, History, Reply<()>),
     PutOff(Reply<Vec<TokenId>>),
     SetPutOff(Vec<TokenId>, Reply<()>),
-    BeginPass(String, Identity, Reply<Begun>),
+    BeginPass {
+        lease_id: String,
+        store: Identity,
+        providers: Vec<Arc<str>>,
+        at: Timestamp,
+        reply: Reply<Begun>,
+    },
     OtherStore(Identity, Reply<Option<OtherStore>>),
     AdoptStore(Identity, Reply<Option<Adopted>>),
-    FinishPass(String, Reply<()>),
+    FinishPass(String, Timestamp, Reply<()>),
 }
 
 /// Which kill points stand around a commit: before it, and after it.
@@ -168,7 +186,7 @@ pub(super) fn commit(
 ) -> bool {
     let requests: Vec<_> = requests.collect();
     // Once, before anything is written: what is given up for this commit must not be taken back for its second try.
-    if requests.iter().any(|request| matches!(request, Request::BeginPass(..))) {
+    if requests.iter().any(|request| matches!(request, Request::BeginPass { .. })) {
         room.refill();
     }
     let mut requests = refuse_intents(requests, room);
@@ -228,18 +246,17 @@ fn write(
 /// Writes one request; its reply waits for the commit. An error makes the whole commit void.
 fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
-        Request::Intent(intent, reply) => reply.set(rows.intent(intent)),
-        Request::Answer(answer, reply) => {
-            // A row that isn't there is one request's trouble: the others' answers are kept.
-            reply.value = Some(match rows.answer(answer.entry(), answer.get()) {
-                Err(error @ JournalError::NoEntry(_)) => Err(error),
-                done => Ok(done?),
-            });
-            Ok(())
-        }
+        Request::Intent(intent, token, reply) => reply.set(rows.intent(intent, token)),
+        Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
-            let ended = endings.iter().try_for_each(|(entry, ending)| rows.end(*entry, ending, *at));
-            reply.set(ended.and_then(|()| rows.note_clock(*at)))
+            reply.set(rows.note_clock(*at))?;
+            for (entry, event) in endings {
+                let ended = rows.end(*entry, event, *at);
+                if !matches!(ended, Ok(())) {
+                    reply.set_its_own(ended)?;
+                }
+            }
+            Ok(())
         }
         Request::Newest(fingerprint, reply) => reply.set(rows.newest(*fingerprint)),
         Request::RedeemedAt(fingerprint, reply) => reply.set(rows.redeemed_at(*fingerprint)),
@@ -254,23 +271,25 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
         Request::PutOff(reply) => reply.set(rows.put_off()),
         Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
-        Request::BeginPass(lease_id, store, reply) => reply.set(rows.begin_pass(lease_id, store)),
+        Request::BeginPass { lease_id, store, providers, at, reply } => {
+            reply.set(rows.begin_pass(lease_id, store, providers, *at))
+        }
         Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
-        Request::FinishPass(lease_id, reply) => reply.set(rows.finish_pass(lease_id)),
+        Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
     }
 }
 
 impl Request {
     fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::Intent(_, reply) => reply.send(committed),
-            Self::Answer(_, reply)
+            Self::Intent(_, _, reply) => reply.send(committed),
+            Self::Answer(_, _, reply)
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
             | Self::SetPutOff(_, reply)
-            | Self::FinishPass(_, reply) => reply.send(committed),
+            | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
@@ -278,7 +297,7 @@ impl Request {
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
             Self::PutOff(reply) => reply.send(committed),
-            Self::BeginPass(_, _, reply) => reply.send(committed),
+            Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),
             Self::AdoptStore(_, reply) => reply.send(committed),
         }

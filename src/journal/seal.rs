@@ -1,122 +1,87 @@
-//! Answers encrypted at rest: XChaCha20-Poly1305 over the body, bound to the row that it stands in.
+//! Secrets encrypted at rest: XChaCha20-Poly1305 over each of them, bound to the row that it stands in.
 //!
-//! A sealed body is a version byte, the key's id, a random nonce, and the ciphertext with its tag. Document, fingerprint,
-//! provider and content coding stay readable, and are authenticated: a body that is moved to another row doesn't open.
+//! What is sealed is a format byte, the key's id, a random nonce, and the ciphertext with its tag. Authenticated beside it is
+//! everything that never changes in its row: a secret that is moved to another row, or whose row was changed, doesn't open.
 
+use super::key::{JournalKey, KEY_ID_BYTES};
+use chacha20poly1305::XNonce;
 use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{Key as CipherKey, KeyInit as _, XChaCha20Poly1305, XNonce};
-use secrecy::{ExposeSecret as _, SecretBox};
-use sha2::{Digest as _, Sha256};
 
-/// Length of a key, in bytes.
-pub const KEY_BYTES: usize = 32;
+/// The format that is written.
+const FORMAT: u8 = 3;
 
-/// The version that is written: the content coding belongs to the place.
-const VERSION: u8 = 2;
-
-/// The first version, which is still opened: before content codings were kept.
+/// The formats of journals up to version 3, which are read when such a journal is taken over: bound to document,
+/// fingerprint and provider, from 2 on to the content coding.
 const WITHOUT_CODING: u8 = 1;
+const WITH_CODING: u8 = 2;
 
-const KEY_ID_BYTES: usize = 8;
 const NONCE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 const TAG_BYTES: usize = 16;
 
-/// What a sealed body is longer than the body.
+/// What a sealed secret is longer than the secret.
 pub(super) const SEAL_BYTES: usize = HEAD_BYTES + TAG_BYTES;
 
-/// A key of the journal; never shown, and zeroised when it is dropped.
-pub struct JournalKey(SecretBox<[u8; KEY_BYTES]>);
-
-impl Clone for JournalKey {
-    fn clone(&self) -> Self {
-        Self(SecretBox::new(Box::new(*self.0.expose_secret())))
-    }
-}
-
-impl std::fmt::Debug for JournalKey {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("JournalKey(redacted)")
-    }
-}
-
-impl JournalKey {
-    /// Reads a key: 64 hexadecimal digits, or base64 (either alphabet, with or without padding) of 32 bytes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let bytes = if text.len() == 2 * KEY_BYTES { from_hex(text) } else { from_base64(text) };
-        let key: [u8; KEY_BYTES] = bytes?.try_into().ok()?;
-        Some(Self(SecretBox::new(Box::new(key))))
-    }
-
-    /// Tells keys apart without giving one away.
-    fn id(&self) -> [u8; KEY_ID_BYTES] {
-        let digest =
-            Sha256::new().chain_update(b"evergrant journal key id").chain_update(self.0.expose_secret());
-        let digest = digest.finalize();
-        let mut id = [0; KEY_ID_BYTES];
-        id.copy_from_slice(&digest[..KEY_ID_BYTES]);
-        id
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(CipherKey::from_slice(self.0.expose_secret()))
-    }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let digits: Vec<u8> = text.as_bytes().iter().map(digit).collect::<Option<_>>()?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-/// RFC 4648 §4 and §5. A key is short: this is simpler than one more dependency.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(KEY_BYTES), 0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from(bits >> held & 0xff).ok()?);
-            bits &= (1 << held) - 1;
-        }
-    }
-    // What is left over must be padding, or the text was cut.
-    (bits == 0 && held < 6).then_some(bytes)
-}
-
-/// What a sealed body belongs to.
+/// The row of a sealed secret: what never changes in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
+    pub(super) id: i64,
+    pub(super) provider: &'a [u8],
     pub(super) document: &'a [u8],
     pub(super) fingerprint: &'a [u8],
-    pub(super) provider: &'a [u8],
-    pub(super) content_encoding: Option<&'a [u8]>,
+}
+
+/// Which secret of its row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// The refresh token that was sent.
+    Sent,
+    /// The header fields of the answer.
+    Headers(Head),
+    /// The body of the answer, beside its header fields as they stand in the row.
+    Body(Head, &'a [u8]),
+}
+
+/// What else is known of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) complete: bool,
+    /// Milliseconds since 1970.
+    pub(super) received_at: i64,
 }
 
 impl Place<'_> {
-    /// What a body of this version is authenticated with; `None` when it can't stand in such a place.
-    fn associated_data(self, version: u8) -> Option<Vec<u8>> {
-        let mut data = vec![version];
-        for part in [self.document, self.fingerprint, self.provider] {
-            // With their lengths: no two places have the same bytes.
-            data.extend((part.len() as u64).to_be_bytes());
-            data.extend(part);
+    /// What a secret is authenticated with. Every part has its length before it: no two rows have the same bytes.
+    fn associated_data(self, part: Part<'_>) -> Vec<u8> {
+        let (name, head, headers): (&[u8], _, &[u8]) = match part {
+            Part::Sent => (b"sent", None, b""),
+            Part::Headers(head) => (b"headers", Some(head), b""),
+            Part::Body(head, headers) => (b"body", Some(head), headers),
+        };
+        let mut data = vec![FORMAT];
+        data.extend(self.id.to_be_bytes());
+        for text in [name, self.provider, self.document, self.fingerprint, headers] {
+            with_length(&mut data, text);
         }
-        match (version, self.content_encoding) {
+        if let Some(Head { status, complete, received_at }) = head {
+            data.extend(status.to_be_bytes());
+            data.push(u8::from(complete));
+            data.extend(received_at.to_be_bytes());
+        }
+        data
+    }
+
+    /// The same for the body of an answer in a journal of version 3 or before; `None` when it can't stand there.
+    fn associated_data_before(self, format: u8, content_encoding: Option<&[u8]>) -> Option<Vec<u8>> {
+        let mut data = vec![format];
+        for text in [self.document, self.fingerprint, self.provider] {
+            with_length(&mut data, text);
+        }
+        match (format, content_encoding) {
             (WITHOUT_CODING, None) => {}
-            (VERSION, None) => data.push(0),
-            (VERSION, Some(coding)) => {
+            (WITH_CODING, None) => data.push(0),
+            (WITH_CODING, Some(coding)) => {
                 data.push(1);
                 data.extend(coding);
             }
@@ -126,14 +91,19 @@ impl Place<'_> {
     }
 }
 
-/// Why a body doesn't open.
+fn with_length(data: &mut Vec<u8>, text: &[u8]) {
+    data.extend((text.len() as u64).to_be_bytes());
+    data.extend(text);
+}
+
+/// Why a secret doesn't open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
     /// No key at all.
     NoKey,
     /// None of the keys is its key.
     UnknownKey,
-    /// The key is there, and the body or its place was changed.
+    /// The key is there, and the secret or its row was changed.
     Tampered,
 }
 
@@ -153,33 +123,49 @@ impl Seal {
         self.current.is_some()
     }
 
-    /// Encrypts a body with the current key; `None` without one.
-    pub(super) fn close(&self, body: &[u8], place: Place<'_>) -> Option<Vec<u8>> {
-        let key = self.current.as_ref()?;
+    /// Encrypts a secret with the current key; as it is without one.
+    pub(super) fn close(&self, secret: &[u8], place: Place<'_>, part: Part<'_>) -> Vec<u8> {
+        let Some(key) = &self.current else { return secret.to_vec() };
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let payload = Payload { msg: body, aad: &place.associated_data(VERSION)? };
-        let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).ok()?;
-        Some([&[VERSION][..], &key.id(), &nonce, &text].concat())
+        let payload = Payload { msg: secret, aad: &place.associated_data(part) };
+        // It fails for texts of 256 GiB only.
+        let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).expect("a short text");
+        [&[FORMAT][..], &key.id(), &nonce, &text].concat()
     }
 
-    /// Decrypts a sealed body with whichever key is its key.
-    pub(super) fn open(&self, sealed: &[u8], place: Place<'_>) -> Result<Vec<u8>, Closed> {
-        if sealed.len() < HEAD_BYTES {
-            return Err(Closed::Tampered);
+    /// Decrypts a secret with whichever key is its key.
+    pub(super) fn open(&self, sealed: &[u8], place: Place<'_>, part: Part<'_>) -> Result<Vec<u8>, Closed> {
+        match sealed.first() {
+            Some(&FORMAT) => self.decrypt(sealed, &place.associated_data(part)),
+            _ => Err(Closed::Tampered),
         }
-        let place = place.associated_data(sealed[0]).ok_or(Closed::Tampered)?;
-        let (head, text) = sealed.split_at(HEAD_BYTES);
+    }
+
+    /// Decrypts the body of an answer in a journal of version 3 or before.
+    pub(super) fn open_before(
+        &self,
+        sealed: &[u8],
+        place: Place<'_>,
+        content_encoding: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Closed> {
+        let format = sealed.first().copied().unwrap_or_default();
+        let data = place.associated_data_before(format, content_encoding).ok_or(Closed::Tampered)?;
+        self.decrypt(sealed, &data)
+    }
+
+    fn decrypt(&self, sealed: &[u8], aad: &[u8]) -> Result<Vec<u8>, Closed> {
+        let (head, text) = sealed.split_at_checked(HEAD_BYTES).ok_or(Closed::Tampered)?;
         let (id, nonce) = head[1..].split_at(KEY_ID_BYTES);
         let mut keys = self.current.iter().chain(&self.old).peekable();
         if keys.peek().is_none() {
             return Err(Closed::NoKey);
         }
         let key = keys.find(|key| key.id() == id).ok_or(Closed::UnknownKey)?;
-        let payload = Payload { msg: text, aad: &place };
+        let payload = Payload { msg: text, aad };
         key.cipher().decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Closed::Tampered)
     }
 
-    /// Is this body sealed with the current key?
+    /// Is this sealed with the current key?
     pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(1..=KEY_ID_BYTES);
         self.current.as_ref().is_some_and(|key| id == Some(&key.id()[..]))
@@ -190,79 +176,79 @@ impl Seal {
 mod tests {
     use super::*;
 
-    const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
     fn key(first: u8) -> JournalKey {
-        JournalKey::parse(&format!("{first:02x}{}", &HEX[2..])).unwrap()
+        JournalKey::parse(&format!("{first:02x}{}", "0".repeat(62))).unwrap()
     }
 
     fn place(document: &str) -> Place<'_> {
-        Place { document: document.as_bytes(), fingerprint: b"f", provider: b"p", content_encoding: None }
+        Place { id: 7, provider: b"p", document: document.as_bytes(), fingerprint: b"f" }
     }
 
-    #[test]
-    fn a_key_is_hex_or_base64_of_32_bytes_and_nothing_else() {
-        let hex = JournalKey::parse(HEX).unwrap();
-        for same in [
-            &HEX.to_uppercase(),
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n",
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-        ] {
-            assert_eq!(JournalKey::parse(same).unwrap().0.expose_secret(), hex.0.expose_secret(), "{same}");
-        }
-        let other = JournalKey::parse(&"_-".repeat(21)).map(drop);
-        for no_key in
-            ["", "secret", &HEX[2..], &HEX.replace('0', "g"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="]
-        {
-            assert!(JournalKey::parse(no_key).is_none(), "{no_key}");
-        }
-        assert!(other.is_none(), "31 bytes and a half");
-        assert_eq!(format!("{hex:?}"), "JournalKey(redacted)");
-    }
+    const HEAD: Head = Head { status: 200, complete: true, received_at: 5 };
+    const BODY: Part<'_> = Part::Body(HEAD, b"headers");
 
     #[test]
-    fn a_body_opens_with_its_key_in_its_place_only() {
+    fn a_secret_opens_with_its_key_in_its_place_only() {
         let seal = Seal::new(Some(key(1)), vec![]);
-        let sealed = seal.close(b"pair", place("1")).unwrap();
+        let sealed = seal.close(b"pair", place("1"), BODY);
         assert!(!sealed.windows(4).any(|window| window == b"pair"));
-        assert_eq!(seal.open(&sealed, place("1")).unwrap(), b"pair");
+        assert_eq!(seal.open(&sealed, place("1"), BODY).unwrap(), b"pair");
         assert_eq!(sealed.len(), SEAL_BYTES + 4);
-        assert_ne!(seal.close(b"pair", place("1")).unwrap(), sealed, "a nonce of its own each time");
+        assert_ne!(seal.close(b"pair", place("1"), BODY), sealed, "a nonce of its own each time");
         let rotated = Seal::new(Some(key(2)), vec![key(1)]);
-        assert_eq!(rotated.open(&sealed, place("1")).unwrap(), b"pair");
+        assert_eq!(rotated.open(&sealed, place("1"), BODY).unwrap(), b"pair");
         assert!(seal.is_current(&sealed) && !rotated.is_current(&sealed));
 
-        assert_eq!(seal.open(&sealed, place("2")), Err(Closed::Tampered));
         for other in [
+            place("2"),
+            Place { id: 8, ..place("1") },
             Place { fingerprint: b"g", ..place("1") },
             Place { provider: b"q", ..place("1") },
-            Place { content_encoding: Some(b""), ..place("1") },
-            Place { content_encoding: Some(b"br"), ..place("1") },
         ] {
-            assert_eq!(seal.open(&sealed, other), Err(Closed::Tampered), "{other:?}");
+            assert_eq!(seal.open(&sealed, other, BODY), Err(Closed::Tampered), "{other:?}");
         }
-        assert_eq!(Seal::default().open(&sealed, place("1")), Err(Closed::NoKey));
-        assert_eq!(Seal::new(Some(key(2)), vec![]).open(&sealed, place("1")), Err(Closed::UnknownKey));
+        for part in [
+            Part::Sent,
+            Part::Headers(HEAD),
+            Part::Body(HEAD, b""),
+            Part::Body(Head { status: 400, ..HEAD }, b"headers"),
+            Part::Body(Head { complete: false, ..HEAD }, b"headers"),
+            Part::Body(Head { received_at: 6, ..HEAD }, b"headers"),
+        ] {
+            assert_eq!(seal.open(&sealed, place("1"), part), Err(Closed::Tampered), "{part:?}");
+        }
+        assert_eq!(Seal::default().open(&sealed, place("1"), BODY), Err(Closed::NoKey));
+        let unknown = Seal::new(Some(key(2)), vec![]);
+        assert_eq!(unknown.open(&sealed, place("1"), BODY), Err(Closed::UnknownKey));
         for at in [0, HEAD_BYTES - 1, sealed.len() - 1] {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert_eq!(seal.open(&changed, place("1")), Err(Closed::Tampered), "byte {at}");
+            assert_eq!(seal.open(&changed, place("1"), BODY), Err(Closed::Tampered), "byte {at}");
         }
-        assert_eq!(seal.open(b"", place("1")), Err(Closed::Tampered));
+        assert_eq!(seal.open(b"", place("1"), BODY), Err(Closed::Tampered));
+        assert_eq!(Seal::default().close(b"pair", place("1"), BODY), b"pair", "without a key");
     }
 
     #[test]
-    fn a_body_of_the_version_before_opens_where_no_coding_stands() {
+    fn a_body_of_an_earlier_version_opens_beside_its_coding_only() {
         let (key, nonce) = (key(1), [7; NONCE_BYTES]);
-        let data = place("1").associated_data(WITHOUT_CODING).unwrap();
-        let payload = Payload { msg: b"pair", aad: &data };
-        let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).unwrap();
-        let sealed = [&[WITHOUT_CODING][..], &key.id(), &nonce, &text].concat();
-        let seal = Seal::new(Some(key), vec![]);
-        assert_eq!(seal.open(&sealed, place("1")).unwrap(), b"pair");
-        let coded = Place { content_encoding: Some(b"gzip"), ..place("1") };
-        assert_eq!(seal.open(&sealed, coded), Err(Closed::Tampered));
-        let newer = [&[VERSION + 1][..], &sealed[1..]].concat();
-        assert_eq!(seal.open(&newer, place("1")), Err(Closed::Tampered));
+        let seal = Seal::new(Some(key.clone()), vec![]);
+        for (format, coding) in
+            [(WITHOUT_CODING, None), (WITH_CODING, None), (WITH_CODING, Some(&b"gzip"[..]))]
+        {
+            let data = place("1").associated_data_before(format, coding).unwrap();
+            let payload = Payload { msg: b"pair", aad: &data };
+            let text = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).unwrap();
+            let sealed = [&[format][..], &key.id(), &nonce, &text].concat();
+            assert_eq!(seal.open_before(&sealed, place("1"), coding).unwrap(), b"pair");
+            assert_eq!(seal.open_before(&sealed, place("1"), Some(b"br")), Err(Closed::Tampered));
+            assert_eq!(
+                seal.open(&sealed, place("1"), BODY),
+                Err(Closed::Tampered),
+                "not in a journal of today"
+            );
+            let newer = [&[FORMAT + 1][..], &sealed[1..]].concat();
+            assert_eq!(seal.open_before(&newer, place("1"), coding), Err(Closed::Tampered));
+        }
     }
 }

@@ -105,3 +105,21 @@ pub enum Event {
     /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
     GivenUp,
 }
+
+impl Event {
+    /// Its name in an error.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Redeemed { .. } => "redeemed",
+            Self::Renewed => "renewed",
+            Self::Settled => "settled",
+            Self::NotProcessed => "not processed",
+            Self::TurnedAway { .. } => "turned away",
+            Self::Lost { .. } => "lost",
+            Self::CannotRead(_) => "can't be read",
+            Self::AskAgain(_) => "ask again",
+            Self::NoPlace(_) => "no place",
+            Self::GivenUp => "given up",
+        }
+    }
+}

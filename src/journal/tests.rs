@@ -19,6 +19,10 @@ fn intent(token: &str, document: &str) -> Intent {
     }
 }
 
+async fn send(journal: &Journal, token: &str, document: &str) -> Result<Permission, JournalError> {
+    journal.intent(intent(token, document), RefreshToken::new(token.into())).await
+}
+
 fn answer(body: &'static str) -> RawAnswer {
     RawAnswer {
         status: 200,
@@ -33,15 +37,19 @@ fn redeemed(successor: &str) -> Event {
     Event::Redeemed { successor: intent(successor, "1").fingerprint }
 }
 
+async fn begin_at(journal: &Journal, lease_id: &str, store: &Identity) -> Begun {
+    journal.begin_pass(lease_id, store, vec!["p".into()], Timestamp::default()).await.unwrap()
+}
+
 async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
-    match journal.begin_pass(lease_id, &Identity::named("db.tokens")).await.unwrap() {
+    match begin_at(journal, lease_id, &Identity::named("db.tokens")).await {
         Begun::Alone { unfinished } => unfinished,
         other @ Begun::OtherStore(_) => panic!("{other:?}"),
     }
 }
 
 async fn sent(journal: &Journal, token: &str) -> (EntryId, Option<Timestamp>) {
-    match journal.intent(intent(token, "1")).await.unwrap() {
+    match send(journal, token, "1").await.unwrap() {
         Permission::Send { entry, doubts } => (entry, doubts.unsettled_since),
         other => panic!("{other:?}"),
     }
@@ -69,22 +77,22 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     let journal = open(directory.path()).unwrap();
     let (entry, _) = sent(&journal, "old").await;
     let first = TokenId::from_extended_json("1");
-    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
+    assert_eq!(send(&journal, "old", "2").await.unwrap(), Permission::InFlight(first.clone()));
     journal.answer(entry, answer("pair")).await.unwrap();
-    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), Permission::InFlight(first.clone()));
+    assert_eq!(send(&journal, "old", "2").await.unwrap(), Permission::InFlight(first.clone()));
     journal.end(vec![(entry, redeemed("new"))], Timestamp::default()).await.unwrap();
     let known = |successor: &str| Permission::AlreadyRedeemed {
         first: first.clone(),
         successor: Some(intent(successor, "1").fingerprint),
     };
-    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), known("new"));
+    assert_eq!(send(&journal, "old", "2").await.unwrap(), known("new"));
     let mut renamed = intent("old", "2");
     renamed.provider = "another name".into();
-    assert_eq!(journal.intent(renamed).await.unwrap(), known("new"));
+    assert_eq!(journal.intent(renamed, RefreshToken::new("old".into())).await.unwrap(), known("new"));
     // And so on: whoever holds the first token of a chain is led to the newest.
     let (entry, _) = sent(&journal, "new").await;
     journal.end(vec![(entry, redeemed("newer"))], Timestamp::default()).await.unwrap();
-    assert_eq!(journal.intent(intent("old", "2")).await.unwrap(), known("newer"));
+    assert_eq!(send(&journal, "old", "2").await.unwrap(), known("newer"));
     assert!(journal.entries().await.unwrap().is_empty());
 }
 
@@ -123,7 +131,7 @@ async fn an_orphan_keeps_its_answer_and_its_token_is_not_sent_again() {
     journal.answer(entry, answer("pair")).await.unwrap();
     journal.end(vec![(entry, Event::NoPlace(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
     assert!(matches!(
-        journal.intent(intent("old", "1")).await.unwrap(),
+        send(&journal, "old", "1").await.unwrap(),
         Permission::AlreadyRedeemed { successor: None, .. }
     ));
     let entries = Journal::peek(directory.path()).unwrap();
@@ -147,7 +155,7 @@ async fn an_unreadable_success_is_kept_beside_the_next_try() {
     let entries = journal.entries().await.unwrap();
     assert_eq!(
         entries.iter().map(|entry| entry.state).collect::<Vec<_>>(),
-        [EntryState::Orphan, EntryState::Intent]
+        [EntryState::SetAside, EntryState::Intent]
     );
     assert_eq!(entries[0].answer.as_ref().map(|kept| &kept.get().body[..]), Some(&b"unreadable"[..]));
 
@@ -205,11 +213,11 @@ async fn rows_of_another_store_keep_a_pass_from_beginning() {
     let (entry, _) = sent(&journal, "old").await;
     let other = Identity::named("db.other");
     let refused = OtherStore { relation: Relation::Other, store: "db.tokens".into(), open: 1, answers: 0 };
-    assert_eq!(journal.begin_pass("second", &other).await.unwrap(), Begun::OtherStore(refused.clone()));
+    assert_eq!(begin_at(&journal, "second", &other).await, Begun::OtherStore(refused.clone()));
     assert_eq!(journal.other_store(&other).await.unwrap(), Some(refused.clone()));
     assert_eq!(Journal::look_for_other_store(directory.path(), &other).unwrap(), Some(refused));
     journal.end(vec![(entry, Event::Settled)], Timestamp::default()).await.unwrap();
-    assert!(matches!(journal.begin_pass("second", &other).await.unwrap(), Begun::Alone { .. }));
+    assert!(matches!(begin_at(&journal, "second", &other).await, Begun::Alone { .. }));
 }
 
 fn collection(name: &str, uuid: &str) -> Identity {
@@ -223,11 +231,10 @@ async fn an_identity_of_an_earlier_version_is_upgraded_and_then_known_by_its_uui
     begin(&journal, "first").await;
     sent(&journal, "old").await;
     let here = collection("db.tokens", "u");
-    assert!(matches!(journal.begin_pass("second", &here).await.unwrap(), Begun::Alone { .. }));
+    assert!(matches!(begin_at(&journal, "second", &here).await, Begun::Alone { .. }));
     let renamed = collection("db.logins", "u");
-    assert!(matches!(journal.begin_pass("third", &renamed).await.unwrap(), Begun::Alone { .. }));
-    let Begun::OtherStore(other) = journal.begin_pass("fourth", &collection("db.logins", "v")).await.unwrap()
-    else {
+    assert!(matches!(begin_at(&journal, "third", &renamed).await, Begun::Alone { .. }));
+    let Begun::OtherStore(other) = begin_at(&journal, "fourth", &collection("db.logins", "v")).await else {
         panic!("another collection under its name")
     };
     assert_eq!((other.relation, other.open), (Relation::Replaced, 1));
@@ -238,7 +245,7 @@ async fn an_adopted_store_is_the_one_that_all_rows_belong_to() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
     let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
-    journal.begin_pass("first", &old).await.unwrap();
+    begin_at(&journal, "first", &old).await;
     let (entry, _) = sent(&journal, "a").await;
     journal.answer(entry, answer("{}")).await.unwrap();
     assert_eq!(journal.adopt_store(&old).await.unwrap(), None);
@@ -253,18 +260,18 @@ async fn parked_pairs_stay_those_of_their_store_and_keep_nobody_from_another_one
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
     let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
-    journal.begin_pass("first", &old).await.unwrap();
+    begin_at(&journal, "first", &old).await;
     let (entry, _) = sent(&journal, "a").await;
     journal.answer(entry, answer("{}")).await.unwrap();
     journal.end(vec![(entry, Event::NoPlace(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
-    assert!(matches!(journal.begin_pass("second", &new).await.unwrap(), Begun::Alone { .. }));
+    assert!(matches!(begin_at(&journal, "second", &new).await, Begun::Alone { .. }));
     assert!(journal.entries().await.unwrap().is_empty(), "recovery doesn't see them");
     let listed = journal.entry(entry).await.unwrap().unwrap().unwrap();
     assert_eq!(listed.elsewhere.as_deref(), Some("db.tokens"));
     assert_eq!(journal.standing().await.unwrap().parked.orphans, 1, "they are still told");
-    journal.begin_pass("third", &old).await.unwrap();
+    begin_at(&journal, "third", &old).await;
     assert_eq!(journal.entries().await.unwrap().len(), 1, "back with their store");
-    journal.begin_pass("fourth", &new).await.unwrap();
+    begin_at(&journal, "fourth", &new).await;
     let adopted = Adopted { store: None, open: 0, parked: 1 };
     assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
     assert_eq!(journal.entries().await.unwrap().len(), 1);
@@ -277,7 +284,7 @@ async fn an_unread_success_is_not_sent_again() {
     let (entry, _) = sent(&journal, "old").await;
     journal.answer(entry, answer("{}")).await.unwrap();
     journal.end(vec![(entry, Event::CannotRead("no_tokens".into()))], Timestamp::default()).await.unwrap();
-    assert_eq!(journal.intent(intent("old", "1")).await.unwrap(), Permission::Unread);
+    assert_eq!(send(&journal, "old", "1").await.unwrap(), Permission::Unread);
 }
 
 #[tokio::test]
@@ -289,8 +296,8 @@ async fn a_pass_that_never_finished_is_remembered() {
     let journal = open(directory.path()).unwrap();
     assert_eq!(begin(&journal, "second").await, ["first"]);
     assert_eq!(begin(&journal, "third").await, ["first", "second"], "until it is given back");
-    journal.finish_pass("first").await.unwrap();
-    journal.finish_pass("third").await.unwrap();
+    journal.finish_pass("first", Timestamp::default()).await.unwrap();
+    journal.finish_pass("third", Timestamp::default()).await.unwrap();
     assert_eq!(begin(&journal, "fourth").await, ["second"]);
 }
 
@@ -312,10 +319,10 @@ async fn an_answer_without_a_row_is_told_and_in_nobodys_way() {
     journal.end(vec![(gone, Event::Settled)], Timestamp::default()).await.unwrap();
     let (kept, lost) =
         tokio::join!(journal.answer(entry, answer("kept")), journal.answer(gone, answer("pair")));
-    assert!(kept.unwrap().is_kept());
+    assert_eq!(*kept.unwrap().get(), answer("kept"));
     let lost = lost.unwrap_err();
     assert!(matches!(lost.error, JournalError::NoEntry(id) if id == gone), "{lost:?}");
-    let rescued = lost.rescue();
+    let rescued = Received::Rescued(lost.rescue());
     assert!(!rescued.is_kept() && *rescued.get() == answer("pair"), "the document is the last place for it");
     assert!(!journal.is_broken());
 }
@@ -331,7 +338,7 @@ async fn a_discarded_answer_is_gone_and_its_token_is_not_sent_again() {
         journal.end(vec![(entry, ending)], Timestamp::default()).await.unwrap();
         journal.end(vec![(entry, Event::GivenUp)], Timestamp::default()).await.unwrap();
         assert!(journal.entry(entry).await.unwrap().is_none());
-        let permission = journal.intent(intent(&token, "1")).await.unwrap();
+        let permission = send(&journal, &token, "1").await.unwrap();
         assert!(matches!(permission, Permission::AlreadyRedeemed { successor: None, .. }), "{permission:?}");
     }
 }
@@ -344,7 +351,7 @@ async fn below_the_floor_no_intent_is_permitted_and_answers_are_kept() {
     journal.close().await;
     let settings = JournalSettings { free_space_floor_bytes: u64::MAX, ..JournalSettings::default() };
     let journal = Journal::open_with(directory.path(), &Clock::system(), settings).unwrap();
-    let refused = journal.intent(intent("new", "2")).await.unwrap_err();
+    let refused = send(&journal, "new", "2").await.unwrap_err();
     let JournalError::Full(shortage) = &refused else { panic!("{refused:?}") };
     assert!(refused.to_string().contains(&shortage.free_bytes.to_string()), "{refused}");
     assert!(refused.to_string().contains(directory.path().to_str().unwrap()), "{refused}");
@@ -367,7 +374,14 @@ async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() 
     };
     let ask = |token: &str| {
         let (reply, answer) = oneshot::channel();
-        (owner::Request::Intent(intent(token, "1"), owner::Reply::new(reply)), answer)
+        (
+            owner::Request::Intent(
+                intent(token, "1"),
+                RefreshToken::new(token.into()),
+                owner::Reply::new(reply),
+            ),
+            answer,
+        )
     };
     let (request, mut permitted) = ask("old");
     let done = owner::commit(&mut rows, &mut room, vec![request].into_iter(), |rows, _| rows.commit());
@@ -380,8 +394,7 @@ async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() 
     for kept in [true, false] {
         let (intent, mut refused) = ask("another");
         let (reply, mut answered) = oneshot::channel();
-        let value = Journaled { entry, kept: true, value: answer("pair") };
-        let request = owner::Request::Answer(value, owner::Reply::new(reply));
+        let request = owner::Request::Answer(entry, answer("pair"), owner::Reply::new(reply));
         let mut commits = 0;
         let intact = owner::commit(&mut rows, &mut room, vec![intent, request].into_iter(), |rows, _| {
             commits += 1;
@@ -439,7 +452,7 @@ async fn tokens_that_come_out_of_each_other_are_looked_up_all_the_same() {
     let (one, _) = sent(&journal, "one").await;
     let (other, _) = sent(&journal, "other").await;
     journal.end(vec![(one, redeemed("other")), (other, redeemed("one"))], at).await.unwrap();
-    let permission = journal.intent(intent("one", "1")).await.unwrap();
+    let permission = send(&journal, "one", "1").await.unwrap();
     assert!(matches!(permission, Permission::AlreadyRedeemed { .. }), "{permission:?}");
 }
 
@@ -447,7 +460,7 @@ async fn tokens_that_come_out_of_each_other_are_looked_up_all_the_same() {
 async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_settles_it() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(directory.path(), &Clock::system()).unwrap();
-    let ask = async || match journal.intent(intent("t", "1")).await.unwrap() {
+    let ask = async || match send(&journal, "t", "1").await.unwrap() {
         Permission::Send { entry, doubts } => {
             (entry, doubts.turned_away_since.is_some(), doubts.unsettled_since)
         }

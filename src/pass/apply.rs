@@ -48,14 +48,14 @@ impl Pass {
         let line = self.line(&PassRequest::default(), &self.providers, &Stop::default(), report, now);
         self.begin(&line).await?;
         let applied = self.apply_entry(&line, id).await;
-        self.journal.finish_pass(&line.terms.lease_id).await.map_err(PassError::from)?;
+        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await.map_err(PassError::from)?;
         applied
     }
 
     async fn apply_entry(&self, line: &Line, id: EntryId) -> Result<Applied, ApplyError> {
         let mut entry = self.open_entry(id).await?;
         match entry.state {
-            EntryState::Orphan => {}
+            EntryState::Orphan | EntryState::SetAside => {}
             EntryState::Answer if provider_of(&entry, &self.providers).is_none() => {
                 return Err(ApplyError::NoProvider { id, provider: entry.intent.provider.to_string() });
             }
@@ -72,7 +72,7 @@ impl Pass {
         };
         let (pair, written, received_at) = self.pair_of(id, entry.answer.take(), &provider.profile.answer)?;
         let there = self.read(&entry.intent.document).await?;
-        let verdict = by_hand_apply(&pair, received_at, provider, there.as_ref(), &line.around())
+        let verdict = by_hand_apply(id, pair, received_at, provider, there.as_ref(), &line.around())
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let replaces = matches!(verdict.document, Step::Write(..));
         let before = there.and_then(|there| there.refresh_token.ok()).filter(|_| replaces);

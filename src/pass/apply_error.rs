@@ -210,7 +210,7 @@ impl From<StoreError> for ApplyError {
 
 impl ApplyError {
     /// What stands in the way of a row, with its names.
-    pub(super) fn obstacle(obstacle: Obstacle, entry: &Entry) -> Self {
+    pub(crate) fn obstacle(obstacle: Obstacle, entry: &Entry) -> Self {
         let (id, subject) = (entry.id, entry.intent.subject.clone());
         let provider = entry.intent.provider.to_string();
         match obstacle {
@@ -219,6 +219,8 @@ impl ApplyError {
             Obstacle::Claimed(lease) => Self::Claimed { subject, owner: lease.owner, until: lease.until },
             Obstacle::NoToken(malformed) => Self::NoToken { subject, malformed },
             Obstacle::NeverAskedAgain => Self::NeverAskedAgain { id, provider },
+            Obstacle::OnItsWay => Self::Answer(id),
+            Obstacle::NothingToDiscard => Self::NotParked { id, state: entry.state },
         }
     }
 }

@@ -93,6 +93,7 @@ impl Line {
 
     /// The journal has failed: nothing more may be redeemed, by anybody.
     pub(super) fn journal_failed(&self, error: &JournalError) {
+        debug_assert!(!matches!(error, JournalError::OutOfOrder { .. }), "{error}");
         tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
         self.report.trouble(Trouble::journal(error));
         self.cannot_keep();

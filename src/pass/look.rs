@@ -77,7 +77,7 @@ impl Redeemer {
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
         };
-        let permission = match self.line.journal.intent(intent).await {
+        let permission = match self.line.journal.intent(intent, token.refresh_token.clone()).await {
             Ok(Permission::Send { entry, doubts }) => {
                 return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
             }

@@ -37,7 +37,7 @@ impl Pass {
         let mut sink = Sink::new(line.clone());
         recover(&line, &mut sink, &self.providers, &unfinished).await?;
         self.stand(&line).await;
-        self.journal.finish_pass(&line.terms.lease_id).await?;
+        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await?;
         Ok(report.summary(&self.store.describe(), Some(readiness.documents), started_at, began.elapsed()))
     }
 }
@@ -68,7 +68,7 @@ pub(super) async fn recover(
     }
     reach(Point::RecoveryEnds);
     for lease_id in unfinished {
-        line.journal.finish_pass(lease_id).await?;
+        line.journal.finish_pass(lease_id, line.clock.now()).await?;
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ async fn recover_page(
         let LeftVerdict { verdict, known, is_open } = judge_entry(line, &mut entry, providers, &documents);
         if is_open {
             answers += u64::from(state == EntryState::Answer);
-            unsettled += u64::from(state == EntryState::Unsettled);
+            unsettled += u64::from(matches!(state, EntryState::Unsettled | EntryState::AskAgain));
             cut_off.entry(entry.intent.document.clone()).or_default().extend(known);
         }
         landed.push(left_landed(line, entry, verdict));

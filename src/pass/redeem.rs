@@ -7,7 +7,7 @@ use crate::clock::ReadAt;
 use crate::gate::{Gate, Permit};
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent, Wire};
-use crate::journal::{EntryId, Event};
+use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
@@ -199,19 +199,19 @@ impl Redeemer {
         };
         reach(Point::AnswerReceived);
         let (received_at, bytes) = (raw.received_at, raw.body.len() as u64);
-        let journaled = match self.line.journal.answer(entry, raw).await {
-            Ok(journaled) => journaled,
+        let received = match self.line.journal.answer(entry, raw).await {
+            Ok(journaled) => Received::Kept(journaled),
             Err(unjournaled) => {
                 self.line.journal_failed(&unjournaled.error);
-                unjournaled.rescue()
+                Received::Rescued(unjournaled.rescue())
             }
         };
-        let is_kept = journaled.is_kept();
+        let is_kept = received.is_kept();
         if is_kept {
             let _ = progress.kept.set(());
         }
         let now = self.line.clock.now();
-        let reading = journaled.map(|raw| grant::answer::read_answer(&raw, shape, now)).map(|reading| {
+        let reading = received.map(|raw| grant::answer::read_answer(&raw, shape, now)).map(|reading| {
             let is_lost = matches!(reading.class, Class::Unreadable) && !is_kept;
             if !is_lost {
                 return reading;

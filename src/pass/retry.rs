@@ -44,7 +44,7 @@ impl Pass {
         );
         self.begin(&line).await?;
         let retried = self.retry_entry(&line, id).await;
-        self.journal.finish_pass(&line.terms.lease_id).await.map_err(PassError::from)?;
+        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await.map_err(PassError::from)?;
         retried
     }
 

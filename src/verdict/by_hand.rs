@@ -1,4 +1,4 @@
-//! What follows from what a person does to a row by hand: `journal apply` and `journal retry`.
+//! What follows from what a person does to a row by hand: `journal apply`, `journal retry` and `journal discard`.
 //!
 //! | apply: the document | |
 //! |---|---|
@@ -11,13 +11,19 @@
 //! | claimed | refused |
 //! | holds the token of the row | due now, and in doubt; the next pass asks again |
 //! | gone, or holds another token | nothing to ask for: the answer is parked |
+//!
+//! | discard: the row | |
+//! |---|---|
+//! | an answer whose provider is configured | refused: recovery writes it |
+//! | without an answer, or kept beside its document | refused: there is nothing to discard |
+//! | any other | given up |
 
 use super::document::{is_claimed, write_pair};
 use super::released::Known;
 use super::{Around, Rule, Verdict};
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
-use crate::journal::{Entry, Event, Journaled};
+use crate::journal::{Entry, EntryId, EntryState, Event, Journaled, Received};
 use crate::provider::{AskAgain, Profile, Provider, Rotation};
 use crate::store::Change;
 use crate::token::{Bookkeeping, Code, DueToken, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
@@ -35,6 +41,10 @@ pub enum Obstacle {
     NoToken(Malformed),
     /// Its provider forbids a second request for a token that may be spent.
     NeverAskedAgain,
+    /// Its answer is on its way into its document.
+    OnItsWay,
+    /// There is no answer in the row that a person could give up.
+    NothingToDiscard,
 }
 
 /// Puts a parked pair into its document, whatever token stands there now.
@@ -42,7 +52,8 @@ pub enum Obstacle {
 /// # Errors
 /// [`Obstacle`]
 pub fn apply(
-    pair: &Journaled<Granted>,
+    entry: EntryId,
+    pair: Journaled<Granted>,
     received_at: Timestamp,
     provider: &Provider,
     document: Option<&TokenDocument>,
@@ -53,7 +64,7 @@ pub fn apply(
     if let (Some(new), Ok(there)) = (new, &document.refresh_token)
         && there == new
     {
-        let row = Some((pair.entry(), Event::Redeemed { successor: new.fingerprint() }));
+        let row = Some((entry, Event::Redeemed { successor: new.fingerprint() }));
         return Ok(Verdict::leave(Rule::ByHandThere, None).with_row(row));
     }
     if around.documents_name_provider && document.provider.as_deref() != Some(&*provider.name) {
@@ -69,7 +80,7 @@ pub fn apply(
         refresh_token,
         bookkeeping: document.bookkeeping.clone(),
     };
-    let verdict = write_pair(&token, &provider.profile, pair, received_at, around);
+    let verdict = write_pair(&token, &provider.profile, &Received::Kept(pair), received_at, around);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
 }
 
@@ -113,4 +124,26 @@ pub fn retry(
     };
     let row = Some((entry.id, Event::AskAgain(Code::Unreadable.into())));
     Ok(Verdict::write(Rule::ByHandAskAgain, change, None).with_row(row))
+}
+
+/// Gives up the answer in a row for good. `is_configured`: will recovery know its provider?
+///
+/// # Errors
+/// [`Obstacle`]
+pub fn discard(entry: &Entry, is_configured: bool) -> Result<Verdict, Obstacle> {
+    let holds_something = match entry.state {
+        EntryState::Answer if is_configured => return Err(Obstacle::OnItsWay),
+        EntryState::Answer
+        | EntryState::AskAgain
+        | EntryState::Unread
+        | EntryState::SetAside
+        | EntryState::Orphan => true,
+        // A page that turned the request away: it isn't asked for any more once its document has moved on.
+        EntryState::Unsettled => entry.received_bytes.is_some(),
+        EntryState::Intent | EntryState::Kept => false,
+    };
+    if !holds_something {
+        return Err(Obstacle::NothingToDiscard);
+    }
+    Ok(Verdict::leave(Rule::ByHandDiscarded, None).with_row(Some((entry.id, Event::GivenUp))))
 }

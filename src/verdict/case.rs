@@ -4,7 +4,7 @@ use super::Belief;
 use super::change::DuePolicy;
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Reading};
-use crate::journal::{Doubts, EntryId, Journaled};
+use crate::journal::{Doubts, EntryId, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::token::{DueToken, Fingerprint, LastError, Lost, Reason, State, TokenDocument, TokenId};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub enum Heard {
     /// An answer, read after it was journaled.
     Answer {
         /// What it means.
-        reading: Journaled<Reading>,
+        reading: Received<Reading>,
         /// When it came.
         received_at: Timestamp,
         /// How many bytes its body has.

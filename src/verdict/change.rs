@@ -4,7 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
-use crate::journal::Journaled;
+use crate::journal::Received;
 use crate::provider::Profile;
 use crate::schedule::{RenewAfter, backoff, due_at_after_success};
 use crate::store::{Change, PairChange};
@@ -51,7 +51,7 @@ impl DuePolicy {
     #[must_use]
     pub fn renewal(
         &self,
-        granted: &Journaled<Granted>,
+        granted: &Received<Granted>,
         token: &DueToken,
         profile: &Profile,
         received_at: Timestamp,

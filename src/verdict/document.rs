@@ -13,7 +13,7 @@ use super::{Around, Belief, Case, Document, End, Mark, Pair, Redeemed, Rule, Ste
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
-use crate::journal::{EntryId, Event, Journaled};
+use crate::journal::{EntryId, Event, Received};
 use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::Change;
@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(super) fn write_pair(
     token: &DueToken,
     profile: &Profile,
-    granted: &Journaled<Granted>,
+    granted: &Received<Granted>,
     received_at: Timestamp,
     around: &Around<'_>,
 ) -> Verdict {

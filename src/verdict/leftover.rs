@@ -25,7 +25,7 @@ use super::released::Known;
 use super::{Around, End, Rule, Verdict};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, Reading};
-use crate::journal::{Entry, EntryState, Event, Journaled};
+use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
 use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
@@ -92,7 +92,7 @@ pub fn judge_left(left: &Left<'_>, document: Option<&TokenDocument>, around: &Ar
             _ => without_provider(left, answer, around),
         },
     };
-    LeftVerdict { verdict, known, is_open: left.entry.state != EntryState::Orphan }
+    LeftVerdict { verdict, known, is_open: left.entry.state.is_open() }
 }
 
 impl Left<'_> {
@@ -101,14 +101,11 @@ impl Left<'_> {
     /// A success that was cut holds nothing, unless a refresh token stands in what came of it.
     fn waits_for_a_request(&self) -> bool {
         match self.entry.state {
-            EntryState::Unsettled => !self.is_of_use(),
+            EntryState::Unsettled => true,
+            EntryState::AskAgain | EntryState::SetAside => !self.is_of_use(),
             // An answer without a pair says no more than none: its document may have been marked just before the crash.
             EntryState::Answer => !self.is_success(),
-            // Nor does one that stayed beside the next try, without a token in it.
-            EntryState::Orphan => {
-                self.entry.parked_why().is_some_and(|why| why.is(ParkedWhy::Unreadable)) && !self.is_of_use()
-            }
-            EntryState::Intent | EntryState::Unread => false,
+            EntryState::Intent | EntryState::Unread | EntryState::Orphan | EntryState::Kept => false,
         }
     }
 
@@ -130,13 +127,13 @@ impl Left<'_> {
 
     /// Was a success that can't be read taken for a lost answer when it came? Not where a person has freed its token.
     fn was_misread(&self) -> bool {
-        self.entry.state == EntryState::Unsettled
+        self.entry.state == EntryState::AskAgain
             && self.entry.why.as_deref() != Some(Code::Unreadable.word())
             && self.provider.is_some_and(|provider| provider.profile.rotation != Rotation::None)
     }
 
     fn was_in_doubt(&self) -> bool {
-        self.entry.state == EntryState::Unsettled
+        matches!(self.entry.state, EntryState::Unsettled | EntryState::AskAgain)
             || self.entry.unsettled_since.is_some()
             || self.entry.turned_away_since.is_some()
     }
@@ -149,7 +146,8 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>) -> Option<(Rule, Even
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         // What stands in a cut answer stays for a person for as long as it could be of use.
-        let is_over = entry.state != EntryState::Orphan && select(document, false, false) != Selected::Claim;
+        let is_over =
+            entry.state != EntryState::SetAside && select(document, false, false) != Selected::Claim;
         return is_over.then_some((Rule::LeftMarked, Event::Settled));
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
@@ -205,16 +203,18 @@ fn answered(
         (Class::Granted(granted), _) => {
             let rotated = granted.refresh_token.as_ref().map(RefreshToken::fingerprint);
             let rotated = rotated.is_some_and(|new| new != entry.intent.fingerprint);
-            let pair = reading.clone().map(|_| granted.clone());
+            let pair = Received::Kept(reading.clone().map(|_| granted.clone()));
             let verdict = place(left, &pair, answer.received_at, &provider.profile, document, around);
             // For as long as the document doesn't take the pair.
             (verdict, rotated.then(|| unread(Code::Held.into())).flatten())
         }
-        (_, EntryState::Orphan) => stays(left, Rule::LeftBeside, Doubt::Not, around),
-        (Class::Unreadable, EntryState::Unsettled) if left.was_misread() => {
+        (_, EntryState::Orphan | EntryState::SetAside | EntryState::Kept) => {
+            stays(left, Rule::LeftBeside, Doubt::Not, around)
+        }
+        (Class::Unreadable, EntryState::AskAgain) if left.was_misread() => {
             (with(Rule::LeftMisread, Event::CannotRead(code.clone())), unread(code))
         }
-        (_, EntryState::Unsettled | EntryState::Intent) => {
+        (_, EntryState::Unsettled | EntryState::AskAgain | EntryState::Intent) => {
             stays(left, Rule::LeftInDoubt, Doubt::Is(code), around)
         }
         // It was kept because it may hold the only copy of a pair. Who says by now that nothing is rotated may be wrong, or
@@ -274,7 +274,7 @@ fn answered(
 /// | holds another token | parked | settled |
 fn place(
     left: &Left<'_>,
-    pair: &Journaled<Granted>,
+    pair: &Received<Granted>,
     received_at: Timestamp,
     profile: &Profile,
     document: Option<&TokenDocument>,
@@ -286,7 +286,7 @@ fn place(
     let row = |event| Some((entry.id, event));
     let parked = |rule, why: ParkedWhy| match (entry.state, new) {
         // It stays where it is.
-        (EntryState::Orphan, _) => Verdict::leave(rule, None),
+        (EntryState::Orphan | EntryState::Kept, _) => Verdict::leave(rule, None),
         (_, Some(_)) => Verdict::leave(rule, None).with_row(row(Event::NoPlace(why))),
         // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
         (_, None) => Verdict::leave(rule, None).with_row(row(Event::Settled)),

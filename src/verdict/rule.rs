@@ -85,6 +85,7 @@ rules! {
     ByHandWritten: "By hand: a parked pair is written into its document.";
     ByHandParked: "By hand: nothing to ask for, and the answer is parked.";
     ByHandAskAgain: "By hand: a second request is allowed.";
+    ByHandDiscarded: "By hand: an answer is given up.";
     TheirsStays: "Not written: another program's token stays.";
     DocumentGone: "Not written: the document is gone.";
     RenewalNotWritten: "Not written: a renewed access token that could be kept nowhere.";

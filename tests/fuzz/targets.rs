@@ -226,8 +226,9 @@ pub(crate) fn journal(data: &[u8]) {
         }
         let _ = journal.entries().await;
         let _ = journal.remembered(evergrant::journal::Moment::LastWake).await;
-        let _ = journal.begin_pass("lease", &Identity::named("store")).await;
-        let fingerprint = RefreshToken::new("a".into()).fingerprint();
+        let _ = journal.begin_pass("lease", &Identity::named("store"), vec!["generic".into()], now()).await;
+        let token = RefreshToken::new("a".into());
+        let fingerprint = token.fingerprint();
         let _ = journal.successor(fingerprint).await;
         let intent = Intent {
             provider: "generic".into(),
@@ -236,7 +237,7 @@ pub(crate) fn journal(data: &[u8]) {
             fingerprint,
             sent_at: now(),
         };
-        if let Ok(Permission::Send { entry, .. }) = journal.intent(intent).await {
+        if let Ok(Permission::Send { entry, .. }) = journal.intent(intent, token).await {
             let _ =
                 journal.end(vec![(entry, Event::Lost { cause: "timeout".into(), peer: None })], now()).await;
         }

@@ -18,15 +18,17 @@ fn users(users: usize) -> SandboxConfig {
 async fn leave_a_row(state: &Path, store: &dyn Store) {
     let document = store.list(None, 1).await.unwrap().documents.remove(0);
     let journal = Journal::open(state, &Clock::system()).unwrap();
-    journal.begin_pass("doomed", &store.identity().await.unwrap()).await.unwrap();
+    let (here, now) = (store.identity().await.unwrap(), Clock::system().now());
+    journal.begin_pass("doomed", &here, vec!["generic".into()], now).await.unwrap();
+    let token = document.refresh_token.unwrap();
     let intent = Intent {
         provider: "generic".into(),
         document: document.id,
         subject: document.subject,
-        fingerprint: document.refresh_token.unwrap().fingerprint(),
+        fingerprint: token.fingerprint(),
         sent_at: Clock::system().now(),
     };
-    assert!(matches!(journal.intent(intent).await.unwrap(), Permission::Send { .. }));
+    assert!(matches!(journal.intent(intent, token).await.unwrap(), Permission::Send { .. }));
     journal.close().await;
 }
 

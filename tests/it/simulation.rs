@@ -37,7 +37,7 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 18] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 19] = [
     (Rule::GrantedUnsendable, "its provider gives no token that can't be sent"),
     (Rule::RefusalsNotBelieved, "it has too few users for a share of refusals to be judged"),
     (Rule::RedeemedNotBelieved, "it has too few users for a share of them to be judged"),
@@ -58,6 +58,7 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 18] = [
     (Rule::ByHandWritten, "no person works on the journal in it"),
     (Rule::ByHandParked, "no person works on the journal in it"),
     (Rule::ByHandAskAgain, "no person works on the journal in it"),
+    (Rule::ByHandDiscarded, "no person works on the journal in it"),
     (Rule::PairIsLost, "journal and store fail at once, in a few seeds of 100,000"),
 ];
 
@@ -175,7 +176,7 @@ impl Inner {
         // A token that another machine holds an unread answer for isn't asked for here either.
         let waits = |document: &str| open.iter().any(|(of, state)| of == document && state == "unread");
         let is_left = |(document, state): &&(String, String)| match state.as_str() {
-            "orphan" | "unread" => false,
+            "orphan" | "set_aside" | "unread" => false,
             _ => !waits(document),
         };
         if let Some((document, state)) = open.iter().find(is_left) {

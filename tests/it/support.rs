@@ -5,6 +5,7 @@ pub(crate) mod canaries;
 pub(crate) mod codings;
 pub(crate) mod faulty_disk;
 pub(crate) mod foreign;
+pub(crate) mod journal_file;
 pub(crate) mod meddler;
 pub(crate) mod mongod;
 pub(crate) mod process;

@@ -72,12 +72,13 @@ fn check_journal(list: &journal::JournalList) -> Check {
     let states = journal::by_state(list.entries.iter().map(|entry| entry.state));
     let words: Vec<_> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
     let text = format!("{held}{} ({})", shown::entries(open), words.join(", "));
-    let left_behind = states.keys().any(|state| *state != EntryState::Orphan);
+    let left_behind = states.keys().any(|state| state.is_open());
+    let is_parked = [EntryState::Orphan, EntryState::SetAside].iter().any(|state| states.contains_key(state));
     if list.held_by.is_none() && left_behind {
         let hint = "the next start settles what an earlier process left, before anything else; \
                     `evergrant journal list` shows it";
         Check::warning("journal", text).hint(hint)
-    } else if states.contains_key(&EntryState::Orphan) {
+    } else if is_parked {
         Check::warning("journal", text).hint("`evergrant journal list --orphans` says what to do with them")
     } else {
         Check::ok("journal", text)

@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::journal::{Damaged, EntryId, EntryState, Event, Journal};
 use crate::pass::{Applied, ApplyError};
 use crate::token::{ParkedWhy, Word};
+use crate::verdict::by_hand_discard;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -44,20 +45,15 @@ pub(super) async fn discard(
         None => return Err(ApplyError::NotThere(id).into()),
         Some(Err(damaged)) if yes => return give_up_damaged(journal, damaged, surroundings).await,
         Some(Err(damaged)) => return Err(ApplyError::Damaged(damaged).into()),
-        Some(Ok(entry)) => ListedEntry::new(entry, surroundings.clock.now()),
+        Some(Ok(entry)) => entry,
     };
-    match entry.state {
-        EntryState::Orphan | EntryState::Unread => {}
-        // One that was cut, or tried again: it isn't asked for any more once its document has moved on.
-        EntryState::Unsettled if entry.has_answer => {}
-        EntryState::Answer if !is_configured(&entry.provider, surroundings) => {}
-        EntryState::Answer => return Err(ApplyError::Answer(id).into()),
-        state => return Err(ApplyError::NotParked { id, state }.into()),
-    }
+    let verdict = by_hand_discard(&entry, is_configured(&entry.intent.provider, surroundings))
+        .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
+    let entry = ListedEntry::new(entry, surroundings.clock.now());
     if !yes {
         confirm(&entry, surroundings)?;
     }
-    journal.end(vec![(id, Event::GivenUp)], surroundings.clock.now()).await?;
+    journal.end(verdict.row.into_iter().collect(), surroundings.clock.now()).await?;
     journal.close().await;
     let discarded = Discarded { entry };
     surroundings.print(&discarded_text(&discarded), &discarded)?;

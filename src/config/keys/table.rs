@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
         "journal_key",
         Kind::Secret,
         Follows("none"),
-        "Key that encrypts the answers in the journal: 32 random bytes as hex or base64.",
+        "Key that encrypts the tokens in the journal (answers, and what was sent): 32 random bytes as hex or base64.",
     ),
     top(
         "journal_key_file",

@@ -11,13 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tables that hold everything.
-const TABLES: [&str; 3] = ["entries", "redeemed", "meta"];
+const TABLES: [&str; 4] = ["entries", "redeemed", "passes", "meta"];
 
-/// Where `entries` has its document.
-const DOCUMENT_COLUMN: usize = 2;
-
-/// Where `entries` has its state.
-const STATE_COLUMN: usize = 5;
+/// Where `entries` has what is asked of it.
+const DOCUMENT_COLUMN: usize = 3;
+const STATE_COLUMN: usize = 6;
+const BODY_COLUMN: usize = 16;
 
 /// All rows of all tables.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +30,7 @@ impl Rows {
             let connection = Connection::open_in_memory()?;
             if let Some(image) = image {
                 connection.execute_batch(super::open::SCHEMA)?;
+                connection.pragma_update(None, "user_version", super::open::FORMAT)?;
                 image.restore(&connection)?;
             }
             Ok(connection)
@@ -65,7 +65,8 @@ impl Image {
     /// Does any answer in it hold this text?
     pub(crate) fn holds(&self, text: &str) -> bool {
         let holds = |value: &Value| matches!(value, Value::Blob(body) if body.windows(text.len()).any(|part| part == text.as_bytes()));
-        self.0[0].iter().any(|row| row.iter().any(holds))
+        // Not what was sent: a token that was spent is no pair that is kept.
+        self.0[0].iter().any(|row| row.get(BODY_COLUMN).is_some_and(holds))
     }
 
     /// The documents and the states of the open rows.

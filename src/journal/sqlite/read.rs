@@ -1,15 +1,16 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
-use super::open::{LATER_COLUMNS, SCHEMA_VERSION};
+use super::keys::Secrets;
+use super::open::format_of;
 use super::store::read_identity;
 use super::{Rows, failure, from_millis};
-use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
-use crate::journal::seal::{Closed, Place, SEAL_BYTES, Seal};
+use crate::grant::{RawAnswer, secret_bytes};
+use crate::journal::seal::{Closed, Head, Part, Place, SEAL_BYTES, Seal};
 use crate::journal::{
     Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed, Page, Parked,
 };
-use crate::token::{Fingerprint, Subject, TokenId};
+use crate::token::{Fingerprint, RefreshToken, Subject, TokenId};
 use rusqlite::{Connection, Error, OpenFlags, Row};
 use std::path::Path;
 
@@ -21,26 +22,66 @@ const PAGE_ROWS: i64 = 500;
 /// A body may have a mebibyte, and recovery must not need more memory than a pass.
 const PAGE_BODIES_BYTES: usize = 4 * 1024 * 1024;
 
-/// The columns of an [`Entry`] without its body, in the order in which [`entry`] takes them.
-const COLUMNS: &str =
-    "id, provider, document, subject, fingerprint, state, sent_at, unsettled_since, why, status, retry_after, complete,
-     received_at, peer, sealed, content_encoding, turned_away_since, length(body), elsewhere";
+/// The columns that [`secrets`] takes, in their order.
+pub(super) const SECRETS: &str =
+    "id, provider, document, fingerprint, sealed, status, complete, received_at, headers, body, sent";
 
-/// The body's column, behind the others.
-const BODY: &str = "body";
-const SEALED_AT: usize = 14;
-const CONTENT_ENCODING_AT: usize = 15;
-const TURNED_AWAY_AT: usize = 16;
-const LENGTH_AT: usize = 17;
-const ELSEWHERE_AT: usize = 18;
-const BODY_AT: usize = 19;
+/// The row's place among them.
+pub(super) const SECRETS_PLACE: [usize; 4] = [0, 1, 2, 3];
+const SEALED: usize = 4;
+const STATUS: usize = 5;
+const COMPLETE: usize = 6;
+const RECEIVED_AT: usize = 7;
+const HEADERS: usize = 8;
+const BODY: usize = 9;
+const SENT: usize = 10;
+
+/// The columns of an [`Entry`] without its secrets, with their names, in the order in which [`entry`] takes them.
+const COLUMNS: [&str; 21] = [
+    "id",
+    "provider",
+    "document",
+    "fingerprint",
+    "sealed",
+    "status",
+    "complete",
+    "received_at",
+    "NULL",
+    "NULL",
+    "NULL",
+    "subject",
+    "state",
+    "sent_at",
+    "unsettled_since",
+    "turned_away_since",
+    "why",
+    "peer",
+    "elsewhere",
+    "run",
+    "length(body)",
+];
+
+/// Those behind the secrets.
+const BEHIND: &str =
+    "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, elsewhere, run, length(body)";
+const SUBJECT: usize = 11;
+const STATE: usize = 12;
+const SENT_AT: usize = 13;
+const UNSETTLED_SINCE: usize = 14;
+const TURNED_AWAY_SINCE: usize = 15;
+const WHY: usize = 16;
+const PEER: usize = 17;
+const ELSEWHERE: usize = 18;
+const RUN: usize = 19;
+const LENGTH: usize = 20;
 
 impl Rows {
-    /// The rows behind `after`, oldest first; none of another store.
+    /// The rows behind `after`, oldest first; none of another store, and no pair that is only kept.
     pub(in crate::journal) fn page(&mut self, after: Option<EntryId>) -> Result<Page, JournalError> {
         let read = || {
             let sql = format!(
-                "SELECT {COLUMNS}, {BODY} FROM entries WHERE id > ?1 AND elsewhere IS NULL ORDER BY id LIMIT ?2"
+                "SELECT {SECRETS}, {BEHIND} FROM entries
+                 WHERE id > ?1 AND elsewhere IS NULL AND state != 'kept' ORDER BY id LIMIT ?2"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
@@ -48,10 +89,10 @@ impl Rows {
             while let Some(row) = rows.next()? {
                 let id = EntryId(row.get(0)?);
                 read += 1;
-                bytes += row.get_ref(BODY_AT)?.as_blob_or_null().ok().flatten().map_or(0, <[u8]>::len);
-                match with_body(row, &self.seal) {
+                bytes += self::bytes(row, BODY)?.len();
+                match whole(row, &self.seal)? {
                     Ok(entry) => page.entries.push(entry),
-                    Err(error) => page.damaged.push(damaged(id, error)?),
+                    Err(damaged) => page.damaged.push(damaged),
                 }
                 if read == PAGE_ROWS || bytes >= PAGE_BODIES_BYTES {
                     page.next = Some(id);
@@ -68,79 +109,70 @@ impl Rows {
         &mut self,
         id: EntryId,
     ) -> Result<Option<Result<Entry, Damaged>>, JournalError> {
-        let sql = format!("SELECT {COLUMNS}, {BODY} FROM entries WHERE id = ?1");
-        self.find(&sql, [id.0], |row| match with_body(row, &self.seal) {
-            Ok(entry) => Ok(Ok(entry)),
-            Err(error) => damaged(id, error).map(Err),
-        })
+        let sql = format!("SELECT {SECRETS}, {BEHIND} FROM entries WHERE id = ?1");
+        self.find(&sql, [id.0], |row| whole(row, &self.seal))
     }
 
     /// How many pairs wait for a person.
     pub(in crate::journal) fn parked(&mut self) -> Result<Parked, JournalError> {
         let count = |row: &Row<'_>| Ok(row.get::<_, i64>(0)?.unsigned_abs());
-        let orphans = "SELECT count(*) FROM entries WHERE state = 'orphan'";
+        let orphans = "SELECT count(*) FROM entries WHERE state IN ('orphan', 'set_aside')";
         let unread = "SELECT count(*) FROM entries WHERE state = 'unread'";
         let counted = |sql| Ok(self.find(sql, [], count)?.unwrap_or_default());
         Ok(Parked { orphans: counted(orphans)?, unread: counted(unread)? })
     }
 }
 
-/// Reads the rows beside a process that may be writing them; without their bodies.
-pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
+/// Opens a file beside a process that may be writing it, and its format. `None` where it isn't there, or has no tables: a
+/// process that was killed while it made them has left it so.
+pub(super) fn beside(file: &Path) -> Result<Option<(Connection, i64)>, JournalError> {
     if !file.exists() {
-        return Ok(Listed::default());
+        return Ok(None);
     }
+    let failed = |source| failure(file, "be read", source);
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let format = format_of(&connection, file)?;
+    let has_tables = has_column(&connection, "id").map_err(failed)?;
+    Ok(has_tables.then_some((connection, format)))
+}
+
+/// Reads the rows beside a process that may be writing them; without their secrets.
+pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
+    let Some((connection, format)) = beside(file)? else { return Ok(Listed::default()) };
     let read = || {
-        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Ok(None);
-        }
-        // A process that was killed while it made the file has left it without tables.
-        if !has_column(&connection, "id")? {
-            return Ok(Some(Listed::default()));
-        }
-        let mut columns = COLUMNS.to_owned();
-        // A journal of an earlier version that is only looked at.
-        for (later, _) in LATER_COLUMNS {
-            if !has_column(&connection, later)? {
-                columns = columns.replace(later, "NULL");
-            }
-        }
+        // A journal of an earlier version that is only looked at lacks some of them.
+        let column = |column: &'static str| {
+            let has = column.contains('(') || has_column(&connection, column)?;
+            Ok(if has { column } else { "NULL" })
+        };
+        let columns = COLUMNS.into_iter().map(column).collect::<rusqlite::Result<Vec<_>>>()?.join(", ");
         let mut statement = connection.prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?;
         let mut rows = statement.query([])?;
         let mut listed = Listed::default();
         while let Some(row) = rows.next()? {
             match entry(row) {
+                Ok(entry) if format < super::open::FORMAT => {
+                    let state = super::migrate::state(row.get(STATUS)?, entry.state, entry.why.as_deref());
+                    listed.entries.push(Entry { state, ..entry });
+                }
                 Ok(entry) => listed.entries.push(entry),
                 Err(error) => listed.damaged.push(damaged(EntryId(row.get(0)?), error)?),
             }
         }
-        Ok(Some(listed))
+        Ok(listed)
     };
-    let newer = || JournalError::Newer { file: file.to_owned() };
-    read().map_err(|source| failure(file, "be read", source))?.ok_or_else(newer)
+    read().map_err(|source| failure(file, "be read", source))
 }
 
 /// Which of these refresh tokens the journal knows, read beside a process that may be writing it.
 pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
     let mut known = KnownTokens::default();
-    if !file.exists() {
-        return Ok(known);
-    }
+    let Some((connection, _)) = beside(file)? else { return Ok(known) };
     let mut read = || {
-        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Ok(false);
-        }
-        // A process that was killed while it made the file has left it without tables.
-        if !has_column(&connection, "id")? {
-            return Ok(true);
-        }
         let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
-        let mut open =
-            connection.prepare("SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan'")?;
+        let mut open = connection.prepare(
+            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')",
+        )?;
         for token in tokens {
             let text = token.to_string();
             if redeemed.exists([&text])? {
@@ -149,13 +181,10 @@ pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<K
                 known.on_their_way.insert(*token);
             }
         }
-        Ok(true)
+        Ok(())
     };
-    if read().map_err(|source| failure(file, "be read", source))? {
-        Ok(known)
-    } else {
-        Err(JournalError::Newer { file: file.to_owned() })
-    }
+    read().map_err(|source| failure(file, "be read", source))?;
+    Ok(known)
 }
 
 /// Journals of earlier versions lack some.
@@ -194,56 +223,90 @@ fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(index)?.as_bytes_or_null().ok().flatten().unwrap_or_default())
 }
 
-/// What is kept of an answer's header.
-fn headers(row: &Row<'_>) -> rusqlite::Result<Headers> {
-    let wait = row.get::<_, Option<String>>(10)?.map(|wait| ("retry-after", wait));
-    let codings = text_or_none(row, CONTENT_ENCODING_AT)?.map(|codings| ("content-encoding", codings));
-    Ok([wait, codings].into_iter().flatten().collect())
-}
-
-/// Where a body belongs: `document`, `fingerprint`, `provider` and `content_encoding` stand in these columns.
+/// Where secrets belong: `id`, `provider`, `document` and `fingerprint` stand in these columns.
 pub(super) fn place<'a>(row: &'a Row<'_>, columns: [usize; 4]) -> rusqlite::Result<Place<'a>> {
-    let [document, fingerprint, provider, content_encoding] = columns;
+    let [id, provider, document, fingerprint] = columns;
     Ok(Place {
+        id: row.get(id)?,
+        provider: bytes(row, provider)?,
         document: bytes(row, document)?,
         fingerprint: bytes(row, fingerprint)?,
-        provider: bytes(row, provider)?,
-        content_encoding: row.get_ref(content_encoding)?.as_bytes_or_null().ok().flatten(),
     })
 }
 
-/// Opens a body that is sealed.
-pub(super) fn open(
-    row: &Row<'_>,
-    seal: &Seal,
-    [body, sealed]: [usize; 2],
-    place_columns: [usize; 4],
-) -> rusqlite::Result<Result<Vec<u8>, Closed>> {
-    let body = bytes(row, body)?;
-    if row.get::<_, Option<bool>>(sealed)? != Some(true) {
-        return Ok(Ok(body.to_vec()));
-    }
-    Ok(seal.open(body, place(row, place_columns)?))
+/// What is known of the answer in a row of [`SECRETS`]; `None` where it holds none.
+pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<Head>> {
+    let Some(status) = row.get(STATUS)? else { return Ok(None) };
+    let complete = row.get::<_, Option<bool>>(COMPLETE)?.unwrap_or_default();
+    let received_at = row.get::<_, Option<i64>>(RECEIVED_AT)?.unwrap_or_default();
+    Ok(Some(Head { status, complete, received_at }))
 }
 
-fn with_body(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
-    let mut entry = entry(row)?;
-    if let Some(status) = row.get::<_, Option<u16>>(9)? {
-        let body = open(row, seal, [BODY_AT, SEALED_AT], [2, 4, 1, CONTENT_ENCODING_AT])?;
-        let body = body.map_err(|_| unreadable(BODY_AT, "answer"))?;
-        entry.answer = Some(Journaled {
-            entry: entry.id,
-            kept: true,
-            value: RawAnswer {
-                status,
-                headers: headers(row)?,
-                body: crate::grant::secret_bytes(body),
-                complete: row.get::<_, Option<bool>>(11)?.unwrap_or_default(),
-                received_at: row.get::<_, Option<i64>>(12)?.and_then(from_millis).unwrap_or_default(),
-            },
-        });
+/// Are the secrets of a row of [`SECRETS`] in the clear?
+pub(super) fn is_clear(row: &Row<'_>) -> rusqlite::Result<bool> {
+    Ok(row.get::<_, Option<i64>>(SEALED)?.unwrap_or_default() == 0)
+}
+
+/// Are they sealed with the current key?
+pub(super) fn is_current(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<bool> {
+    let secrets = [blob(row, HEADERS)?, blob(row, BODY)?, blob(row, SENT)?];
+    Ok(secrets.into_iter().flatten().all(|secret| seal.is_current(secret)))
+}
+
+/// The secrets of a row of [`SECRETS`], opened.
+pub(super) fn secrets(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Secrets, Closed>> {
+    let (is_clear, place, head) = (is_clear(row)?, place(row, SECRETS_PLACE)?, head(row)?);
+    let (sent, headers, body) = (blob(row, SENT)?, blob(row, HEADERS)?, blob(row, BODY)?);
+    let open = |secret: Option<&[u8]>, part: Option<Part<'_>>| match (secret, part) {
+        (None, _) => Ok(None),
+        (Some(secret), _) if is_clear => Ok(Some(secret.to_vec())),
+        (Some(secret), Some(part)) => seal.open(secret, place, part).map(Some),
+        (Some(_), None) => Err(Closed::Tampered),
+    };
+    let opened = || {
+        Ok(Secrets {
+            sent: open(sent, Some(Part::Sent))?,
+            headers: open(headers, head.map(Part::Headers))?,
+            body: open(body, head.map(|head| Part::Body(head, headers.unwrap_or_default())))?,
+        })
+    };
+    Ok(opened())
+}
+
+fn blob<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<Option<&'a [u8]>> {
+    Ok(row.get_ref(index)?.as_bytes_or_null()?)
+}
+
+/// A row with its secrets.
+fn whole(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Entry, Damaged>> {
+    let id = EntryId(row.get(0)?);
+    match with_secrets(row, seal) {
+        Ok(entry) => Ok(entry.map_err(|problem| Damaged { id, problem: problem.to_owned() })),
+        Err(error) => damaged(id, error).map(Err),
     }
-    Ok(entry)
+}
+
+fn with_secrets(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Entry, &'static str>> {
+    const CLOSED: &str = "its answer can't be read";
+    let mut entry = entry(row)?;
+    if seal.encrypts() && is_clear(row)? && (blob(row, BODY)?.is_some() || blob(row, SENT)?.is_some()) {
+        return Ok(Err("it is not encrypted, and this journal is: something else wrote it"));
+    }
+    let Ok(secrets) = secrets(row, seal)? else { return Ok(Err(CLOSED)) };
+    let text = |sent| String::from_utf8(sent).ok();
+    entry.sent = secrets.sent.and_then(text).map(RefreshToken::new);
+    let Some(head) = head(row)? else { return Ok(Ok(entry)) };
+    let headers = secrets.headers.as_deref().map_or(Some(Headers::default()), Headers::decode);
+    let Some(headers) = headers else { return Ok(Err(CLOSED)) };
+    let value = RawAnswer {
+        status: head.status,
+        headers,
+        body: secret_bytes(secrets.body.unwrap_or_default()),
+        complete: head.complete,
+        received_at: from_millis(head.received_at).unwrap_or_default(),
+    };
+    entry.answer = Some(Journaled { entry: entry.id, value });
+    Ok(Ok(entry))
 }
 
 /// The store that a row belongs to, for people.
@@ -252,39 +315,32 @@ fn elsewhere(json: &str) -> String {
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let state = match shown(row, 5)?.as_str() {
-        "intent" => EntryState::Intent,
-        "answer" => EntryState::Answer,
-        "unread" => EntryState::Unread,
-        "orphan" => EntryState::Orphan,
-        // A word of nobody's is the state that loses nothing.
-        _ => EntryState::Unsettled,
-    };
-    let sealed = row.get::<_, Option<bool>>(SEALED_AT)? == Some(true);
     let exact =
         |index, name| String::from_utf8(bytes(row, index)?.to_vec()).map_err(|_| unreadable(index, name));
+    let at = |index| Ok::<_, Error>(row.get::<_, Option<i64>>(index)?.and_then(from_millis));
+    let head = head(row)?;
+    let sealed_bytes = if is_clear(row)? { 0 } else { SEAL_BYTES as u64 };
+    let length = row.get::<_, Option<i64>>(LENGTH)?.unwrap_or_default().unsigned_abs();
     Ok(Entry {
         id: EntryId(row.get(0)?),
-        state,
+        state: EntryState::read(&shown(row, STATE)?),
+        run: text_or_none(row, RUN)?,
         intent: Intent {
             provider: exact(1, "provider")?.into(),
             document: TokenId::from(exact(2, "document")?),
-            subject: Subject::new(&shown(row, 3)?),
-            fingerprint: Fingerprint::from_hex(&shown(row, 4)?)
-                .ok_or_else(|| unreadable(4, "fingerprint"))?,
-            sent_at: row.get::<_, i64>(6).map(from_millis)?.unwrap_or_default(),
+            subject: Subject::new(&shown(row, SUBJECT)?),
+            fingerprint: Fingerprint::from_hex(&shown(row, 3)?)
+                .ok_or_else(|| unreadable(3, "fingerprint"))?,
+            sent_at: at(SENT_AT)?.unwrap_or_default(),
         },
-        unsettled_since: row.get::<_, Option<i64>>(7)?.and_then(from_millis),
-        turned_away_since: row.get::<_, Option<i64>>(TURNED_AWAY_AT)?.and_then(from_millis),
-        why: text_or_none(row, 8)?,
-        peer: text_or_none(row, 13)?,
-        received_bytes: row
-            .get::<_, Option<u16>>(9)?
-            .map(|_| Ok::<_, Error>(row.get::<_, Option<i64>>(LENGTH_AT)?.unwrap_or_default().unsigned_abs()))
-            .transpose()?
-            .map(|bytes| bytes.saturating_sub(if sealed { SEAL_BYTES as u64 } else { 0 })),
-        complete: row.get(11)?,
-        elsewhere: text_or_none(row, ELSEWHERE_AT)?.map(|json| elsewhere(&json)),
+        unsettled_since: at(UNSETTLED_SINCE)?,
+        turned_away_since: at(TURNED_AWAY_SINCE)?,
+        why: text_or_none(row, WHY)?,
+        peer: text_or_none(row, PEER)?,
+        received_bytes: head.map(|_| length.saturating_sub(sealed_bytes)),
+        complete: head.map(|head| head.complete),
+        elsewhere: text_or_none(row, ELSEWHERE)?.map(|json| elsewhere(&json)),
+        sent: None,
         answer: None,
     })
 }

@@ -1,10 +1,12 @@
 //! The store that the rows belong to.
 
-use super::{Rows, failure, open, read};
+use super::{Rows, failure, read};
+use crate::clock::Timestamp;
 use crate::journal::{Adopted, Begun, JournalError, OtherStore};
 use crate::store::{Identity, Relation};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
+use std::sync::Arc;
 
 impl Rows {
     /// Notes a pass over `here`, unless rows of another store are open.
@@ -12,6 +14,8 @@ impl Rows {
         &mut self,
         lease_id: &str,
         here: &Identity,
+        providers: &[Arc<str>],
+        at: Timestamp,
     ) -> Result<Begun, JournalError> {
         let known = self.read_store(known)?;
         if let Some(other) = self.other_store(here)? {
@@ -39,11 +43,7 @@ impl Rows {
             }
         }
         let unfinished = self.read_store(unfinished)?;
-        self.run(
-            "note a pass",
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('pass ' || ?1, ?1)",
-            [lease_id],
-        )?;
+        self.note_pass(lease_id, providers, at)?;
         Ok(Begun::Alone { unfinished })
     }
 
@@ -61,10 +61,10 @@ impl Rows {
         let were = known.as_ref().filter(|known| here.relation_to(known) != Relation::Same);
         let (open, parked) = self.read_store(|connection| {
             let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-            let open = count("SELECT count(*) FROM entries WHERE state != 'orphan' AND elsewhere IS NULL")?;
+            let open = count("SELECT count(*) FROM entries WHERE state NOT IN ('orphan', 'set_aside', 'kept') AND elsewhere IS NULL")?;
             // Parked pairs of other stores, and those of the one that is given up.
             let parked = if were.is_some() {
-                count("SELECT count(*) FROM entries WHERE state = 'orphan' OR elsewhere IS NOT NULL")?
+                count("SELECT count(*) FROM entries WHERE state IN ('orphan', 'set_aside') OR elsewhere IS NOT NULL")?
             } else {
                 count("SELECT count(*) FROM entries WHERE elsewhere IS NOT NULL")?
             };
@@ -109,19 +109,8 @@ pub(in crate::journal) fn look_for_other_store(
     file: &Path,
     here: &Identity,
 ) -> Result<Option<OtherStore>, JournalError> {
-    if !file.exists() {
-        return Ok(None);
-    }
-    let look = || {
-        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        // One of a newer version is refused where it is opened.
-        if version > open::SCHEMA_VERSION || !read::has_column(&connection, "id")? {
-            return Ok(None);
-        }
-        other_store(&connection, here)
-    };
-    look().map_err(|source| failure(file, "be read", source))
+    let Some((connection, _)) = read::beside(file)? else { return Ok(None) };
+    other_store(&connection, here).map_err(|source| failure(file, "be read", source))
 }
 
 fn other_store(connection: &Connection, here: &Identity) -> rusqlite::Result<Option<OtherStore>> {
@@ -134,7 +123,8 @@ fn other_store(connection: &Connection, here: &Identity) -> rusqlite::Result<Opt
     // the column.
     let here_only = if read::has_column(connection, "elsewhere")? { " AND elsewhere IS NULL" } else { "" };
     let counts = format!(
-        "SELECT count(*), coalesce(sum(status BETWEEN 200 AND 299), 0) FROM entries WHERE state != 'orphan'{here_only}"
+        "SELECT count(*), coalesce(sum(status BETWEEN 200 AND 299), 0) FROM entries
+         WHERE state NOT IN ('orphan', 'set_aside', 'kept'){here_only}"
     );
     let (open, answers): (i64, i64) =
         connection.query_row(&counts, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -165,7 +155,7 @@ fn elsewhere(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 /// The lease ids of passes that never finished.
 fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
-        .prepare_cached("SELECT value FROM meta WHERE key LIKE 'pass %'")?
+        .prepare_cached("SELECT DISTINCT lease_id FROM passes WHERE given_back_at IS NULL")?
         .query_map([], |row| row.get(0))?
         .collect()
 }

@@ -1,7 +1,10 @@
 //! The file itself: what stands in it, in the clear or not, and what it bears.
 
+mod format_3;
+mod sealed;
+
 use crate::clock::Clock;
-use crate::failure::Advice as _;
+use crate::failure::{Advice as _, told};
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
 use crate::journal::{
@@ -42,7 +45,7 @@ fn intent(token: &str) -> Intent {
 }
 
 async fn sent(journal: &Journal, token: &str) -> EntryId {
-    match journal.intent(intent(token)).await.unwrap() {
+    match journal.intent(intent(token), RefreshToken::new(token.into())).await.unwrap() {
         Permission::Send { entry, .. } => entry,
         other => panic!("{other:?}"),
     }
@@ -81,89 +84,6 @@ async fn bodies(journal: &Journal) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn with_a_key_no_token_stands_in_any_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    answered(&journal, "one").await;
-    assert_eq!(planted_in(directory.path()), [] as [&str; 0], "while it is open");
-    assert_eq!(bodies(&journal).await, [true]);
-    journal.close().await;
-    assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    assert_eq!(bodies(&journal).await, [true]);
-}
-
-#[tokio::test]
-async fn a_key_that_is_set_later_encrypts_what_is_there() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
-    answered(&journal, "one").await;
-    assert_ne!(planted_in(directory.path()), [] as [&str; 0], "the search finds what is there");
-    journal.close().await;
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
-    assert_eq!(bodies(&journal).await, [true]);
-}
-
-#[tokio::test]
-async fn an_old_key_can_go_after_one_start_with_the_new_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    answered(&journal, "one").await;
-    journal.close().await;
-    let journal = open(directory.path(), keyed(Some(key('b')), vec![key('c'), key('a')])).unwrap();
-    answered(&journal, "two").await;
-    journal.close().await;
-    let journal = open(directory.path(), keyed(Some(key('b')), vec![])).unwrap();
-    assert_eq!(bodies(&journal).await, [true, true]);
-}
-
-#[tokio::test]
-async fn without_the_right_key_it_refuses_to_start_and_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    answered(&journal, "one").await;
-    answered(&journal, "two").await;
-    journal.close().await;
-    for (settings, expected, setting) in [
-        (keyed(None, vec![]), KeyProblem::NoKey(2), "journal_key_file"),
-        (keyed(Some(key('b')), vec![]), KeyProblem::WrongKey(2), "journal_old_keys"),
-    ] {
-        let error = open(directory.path(), settings).unwrap_err();
-        assert!(matches!(&error, JournalError::Sealed { problem, .. } if *problem == expected), "{error:?}");
-        assert!(error.hint().unwrap().contains(setting), "{error}");
-    }
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    assert_eq!(bodies(&journal).await, [true, true]);
-}
-
-#[tokio::test]
-async fn an_answer_that_was_moved_to_another_row_is_kept_as_it_is_and_the_others_work() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    answered(&journal, "one").await;
-    answered(&journal, "two").await;
-    journal.close().await;
-    let change = |to: &str| {
-        let raw = Connection::open(directory.path().join("journal.db")).unwrap();
-        raw.execute("UPDATE entries SET document = ?1 WHERE id = 1", [to]).unwrap();
-    };
-    change("2");
-    // Also while the key is changed: what can't be opened isn't sealed anew.
-    let journal = open(directory.path(), keyed(Some(key('b')), vec![key('a')])).unwrap();
-    let page = journal.page(None).await.unwrap();
-    assert_eq!((page.entries.len(), page.damaged[0].id), (1, EntryId(1)), "{page:?}");
-    let Permission::InFlight(_) = journal.intent(intent("one")).await.unwrap() else {
-        panic!("its answer may hold a pair: it must not be sent again")
-    };
-    journal.close().await;
-    open(directory.path(), keyed(Some(key('b')), vec![])).expect("the old key can go").close().await;
-    change("1");
-    let journal = open(directory.path(), keyed(Some(key('b')), vec![key('a')])).unwrap();
-    assert_eq!(bodies(&journal).await, [true, true]);
-}
-
-#[tokio::test]
 async fn one_bad_row_is_shown_and_kept_and_the_others_work() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
@@ -197,37 +117,22 @@ async fn one_bad_row_is_shown_and_kept_and_the_others_work() {
 }
 
 #[tokio::test]
-async fn a_journal_of_the_version_before_is_taken_over() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
-    answered(&journal, "one").await;
-    journal.close().await;
-    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
-    for (later, _) in super::open::LATER_COLUMNS {
-        raw.execute_batch(&format!("ALTER TABLE entries DROP COLUMN {later}")).unwrap();
-    }
-    raw.pragma_update(None, "user_version", 1).unwrap();
-    drop(raw);
-    assert_eq!(Journal::peek(directory.path()).unwrap().len(), 1, "before anybody has opened it");
-    let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
-    assert_eq!(bodies(&journal).await, [true]);
-}
-
-#[tokio::test]
-async fn an_answer_is_kept_with_its_coding_and_a_sealed_one_opens_beside_no_other() {
+async fn an_answer_is_kept_with_its_headers_and_a_sealed_one_opens_beside_no_others() {
     for key in [None, Some(key('a'))] {
         let directory = tempfile::tempdir().unwrap();
         let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
         let entry = sent(&journal, "one").await;
-        let coded =
-            RawAnswer { headers: [("content-encoding", "gzip, br")].into_iter().collect(), ..answer() };
+        let coded = RawAnswer {
+            headers: [("content-encoding", "gzip, br"), ("set-cookie", PLANTED)].into_iter().collect(),
+            ..answer()
+        };
         journal.answer(entry, coded.clone()).await.unwrap();
         journal.close().await;
         let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
         assert_eq!(journal.entries().await.unwrap()[0].answer.as_ref().unwrap().get(), &coded);
         journal.close().await;
         let raw = Connection::open(directory.path().join("journal.db")).unwrap();
-        raw.execute("UPDATE entries SET content_encoding = 'br'", []).unwrap();
+        raw.execute("UPDATE entries SET headers = x'0000'", []).unwrap();
         drop(raw);
         let journal = open(directory.path(), keyed(key.clone(), vec![])).unwrap();
         let page = journal.page(None).await.unwrap();
@@ -251,8 +156,8 @@ async fn rows_are_read_a_page_at_a_time_and_all_of_them() {
 
 #[tokio::test]
 async fn no_row_is_dropped_because_it_is_old() {
-    use EntryState::{Answer, Orphan, Unread, Unsettled};
-    let expected = [Orphan, Unread, Unsettled, Unsettled, Answer];
+    use EntryState::{Answer, AskAgain, Orphan, Unread, Unsettled};
+    let expected = [Orphan, Unread, AskAgain, Unsettled, Answer];
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::steppable();
     let journal = Journal::open(directory.path(), &clock).unwrap();
@@ -337,6 +242,9 @@ async fn a_file_that_is_damaged_or_newer_is_told_apart_and_left_as_it_is() {
     let newer = |result: Result<(), JournalError>| matches!(result, Err(JournalError::Newer { .. }));
     assert!(newer(Journal::look(directory.path()).map(drop)));
     assert!(newer(open(directory.path(), JournalSettings::default()).map(drop)));
+    let error = told(&Journal::look(directory.path()).unwrap_err());
+    let versions = ["Evergrant 0.", "format 99", "formats up to 4", "start the newer version"];
+    assert!(versions.iter().all(|part| error.contains(part)), "{error}");
 
     std::fs::write(&file, [b'x'; 8192]).unwrap();
     for ending in ["-wal", "-shm"] {
@@ -346,4 +254,45 @@ async fn a_file_that_is_damaged_or_newer_is_told_apart_and_left_as_it_is() {
     assert!(damaged(Journal::look(directory.path()).map(drop)));
     assert!(damaged(open(directory.path(), JournalSettings::default()).map(drop)));
     assert_eq!(std::fs::read(&file).unwrap(), [b'x'; 8192]);
+}
+
+#[tokio::test]
+async fn an_event_out_of_order_changes_nothing_and_the_others_are_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let (first, second) = (sent(&journal, "one").await, sent(&journal, "two").await);
+    let events = vec![(first, Event::AskAgain("x".into())), (second, Event::Settled)];
+    let error = journal.end(events, Clock::system().now()).await.unwrap_err();
+    assert!(matches!(error, JournalError::OutOfOrder { entry, .. } if entry == first), "{error:?}");
+    let entries = journal.entries().await.unwrap();
+    assert_eq!(
+        entries.iter().map(|entry| (entry.id, entry.state)).collect::<Vec<_>>(),
+        [(first, EntryState::Intent)]
+    );
+    assert!(!journal.is_broken());
+}
+
+#[tokio::test]
+async fn so_many_passes_of_each_provider_are_remembered_and_all_that_never_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let here = crate::store::Identity::named("db.tokens");
+    let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
+    for number in 0..450 {
+        let (lease, providers) = (format!("lease-{number}"), vec!["p".into(), "q".into()]);
+        journal.begin_pass(&lease, &here, providers, at(number)).await.unwrap();
+        if number != 7 {
+            journal.finish_pass(&lease, at(number + 1)).await.unwrap();
+        }
+    }
+    journal.close().await;
+    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+    let of = |provider: &str| {
+        let sql = "SELECT count(*), min(started_at), count(given_back_at) FROM passes WHERE provider = ?1";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        };
+        raw.query_row(sql, [provider], read).unwrap()
+    };
+    assert_eq!((of("p"), of("q")), ((401, 7000, 400), (401, 7000, 400)));
 }

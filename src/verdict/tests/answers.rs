@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grant::answer::{Class, Granted, Reading};
-use crate::journal::{Doubts, Journaled};
+use crate::journal::{Doubts, Journaled, Received, Rescued};
 use crate::token::{Code, Evidence, LastError, Lost};
 
 /// What is special about a case.
@@ -49,7 +49,12 @@ fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
     let heard = if matches!(reading.class, Class::Ambiguous) {
         Heard::Nothing(reading)
     } else {
-        Heard::Answer { reading: Journaled::for_tests(entry(), kept, reading), received_at: now(), bytes: 9 }
+        let reading = if kept {
+            Received::Kept(Journaled::for_tests(entry(), reading))
+        } else {
+            Received::Rescued(Rescued::for_tests(entry(), reading))
+        };
+        Heard::Answer { reading, received_at: now(), bytes: 9 }
     };
     let asked = Asked {
         entry: entry(),

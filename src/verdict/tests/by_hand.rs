@@ -2,7 +2,7 @@
 
 use super::leftovers::{granted, row};
 use super::*;
-use crate::journal::{EntryState, Journaled};
+use crate::journal::{Entry, EntryState, Journaled};
 use crate::token::Malformed;
 
 /// The verdicts of cases that nothing stands in the way of.
@@ -28,10 +28,10 @@ fn claimed(token: &str) -> (TokenDocument, Lease) {
 
 #[test]
 fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
-    let pair = Journaled::for_tests(entry(), true, granted(Some("new")));
+    let pair = Journaled::for_tests(entry(), granted(Some("new")));
     let provider = provider(Rotation::SingleUse, AskAgain::Once);
     let with = |document: Option<&TokenDocument>| {
-        by_hand_apply(&pair, now(), &provider, document, &around(&policy()))
+        by_hand_apply(entry(), pair.clone(), now(), &provider, document, &around(&policy()))
     };
     let (busy, lease) = claimed("theirs");
     let strange = TokenDocument { provider: Some("else".into()), ..unclaimed("theirs") };
@@ -91,5 +91,40 @@ fn a_token_whose_answer_held_no_pair_is_asked_for_again_where_its_provider_allow
     assert_eq!(
         obstacles(&found),
         [("never", Obstacle::NeverAskedAgain), ("claimed", Obstacle::Claimed(lease))]
+    );
+}
+
+#[test]
+fn an_answer_is_given_up_unless_recovery_writes_it() {
+    let page = Entry { received_bytes: Some(7), ..row(EntryState::Unsettled) };
+    let given_up = "ByHandDiscarded | GivenUp | leave | - | -";
+    let found: Vec<_> = EntryState::ALL
+        .into_iter()
+        .map(|state| (state.word(), by_hand_discard(&row(state), true)))
+        .chain([
+            ("a page", by_hand_discard(&page, true)),
+            ("an answer of nobody", by_hand_discard(&row(EntryState::Answer), false)),
+        ])
+        .collect();
+    compare(
+        verdicts(&found),
+        &[
+            ("ask_again", given_up),
+            ("unread", given_up),
+            ("set_aside", given_up),
+            ("orphan", given_up),
+            ("a page", given_up),
+            ("an answer of nobody", given_up),
+        ],
+    );
+    let nothing = Obstacle::NothingToDiscard;
+    assert_eq!(
+        obstacles(&found),
+        [
+            ("intent", nothing.clone()),
+            ("answer", Obstacle::OnItsWay),
+            ("unsettled", nothing.clone()),
+            ("kept", nothing)
+        ]
     );
 }

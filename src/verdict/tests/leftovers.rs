@@ -9,6 +9,7 @@ pub(super) fn row(state: EntryState) -> Entry {
     Entry {
         id: entry(),
         state,
+        run: None,
         intent: Intent {
             provider: "acme".into(),
             document: id(),
@@ -16,20 +17,21 @@ pub(super) fn row(state: EntryState) -> Entry {
             fingerprint: RefreshToken::new("old".into()).fingerprint(),
             sent_at: now(),
         },
-        unsettled_since: (state == EntryState::Unsettled).then(now),
+        unsettled_since: matches!(state, EntryState::Unsettled | EntryState::AskAgain).then(now),
         turned_away_since: None,
-        why: (state == EntryState::Orphan).then(|| ParkedWhy::Unreadable.word().to_owned()),
+        why: (state == EntryState::SetAside).then(|| ParkedWhy::Unreadable.word().to_owned()),
         peer: None,
         received_bytes: None,
         complete: None,
         elsewhere: None,
+        sent: None,
         answer: None,
     }
 }
 
 fn answer(class: Class, http_status: u16, settles: bool) -> LeftAnswer {
     let reading = Reading { class, code: "a_code".into(), http_status: Some(http_status), settles };
-    let reading = Some(Journaled::for_tests(entry(), true, reading));
+    let reading = Some(Journaled::for_tests(entry(), reading));
     LeftAnswer { http_status, received_at: now(), reading, holds_a_token: false }
 }
 
@@ -82,7 +84,7 @@ fn compare_left(found: Vec<Found>, expected: &[(&str, &str, &str)]) {
 
 #[test]
 fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
-    use EntryState::{Answer, Intent, Orphan, Unsettled};
+    use EntryState::{Answer, AskAgain, Intent, SetAside, Unsettled};
     let single = Rotation::SingleUse;
     let marked = document("old", books("old", State::NeedsLogin));
     let live = document("old", books("old", State::Live));
@@ -100,10 +102,10 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             judged("another token", &row(Unsettled), None, single, Some(&other)),
             judged("we wrote a pair right then", &row(Unsettled), None, single, Some(&then)),
             judged("refused, and marked", &row(Answer), refused(), single, Some(&marked)),
-            judged("a cut success", &row(Unsettled), cut(), single, None),
-            judged("a cut success with a token in it", &row(Unsettled), with_token(), single, None),
-            judged("beside the next try, gone", &row(Orphan), cut(), single, None),
-            judged("beside the next try, marked", &row(Orphan), cut(), single, Some(&marked)),
+            judged("a cut success", &row(AskAgain), cut(), single, None),
+            judged("a cut success with a token in it", &row(AskAgain), with_token(), single, None),
+            judged("set aside, gone", &row(SetAside), cut(), single, None),
+            judged("set aside, marked", &row(SetAside), cut(), single, Some(&marked)),
             judged("never sent", &row(Intent), None, single, Some(&live)),
         ],
         &[
@@ -115,8 +117,8 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             ("refused, and marked", "LeftMarked | Settled | leave | - | -", "-"),
             ("a cut success", "LeftGone | Settled | leave | - | -", "-"),
             ("a cut success with a token in it", "LeftInDoubt | - | leave | - | -", "lost: a_code"),
-            ("beside the next try, gone", "LeftGone | Settled | leave | - | -", "-"),
-            ("beside the next try, marked", "LeftBeside | - | leave | - | -", "-"),
+            ("set aside, gone", "LeftGone | Settled | leave | - | -", "-"),
+            ("set aside, marked", "LeftBeside | - | leave | - | -", "-"),
             ("never sent", "LeftInDoubt | - | leave | - | -", "-"),
         ],
     );
@@ -124,13 +126,13 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
 
 #[test]
 fn an_answer_of_an_earlier_process_means_what_a_live_one_means() {
-    use EntryState::{Answer, Orphan, Unread, Unsettled};
+    use EntryState::{Answer, AskAgain, SetAside, Unread};
     let live = document("old", books("old", State::Live));
     let there = Some(&live);
     let single = Rotation::SingleUse;
     let says = |class, status, settles| Some(answer(class, status, settles));
     let unreadable = || says(Class::Unreadable, 200, true);
-    let freed = Entry { why: Some(Code::Unreadable.word().to_owned()), ..row(Unsettled) };
+    let freed = Entry { why: Some(Code::Unreadable.word().to_owned()), ..row(AskAgain) };
     let doubted = Entry { unsettled_since: Some(now()), ..row(Answer) };
     compare_left(
         vec![
@@ -150,9 +152,9 @@ fn an_answer_of_an_earlier_process_means_what_a_live_one_means() {
             judged("unread", &row(Unread), unreadable(), single, there),
             judged("unread, no rotation", &row(Unread), unreadable(), Rotation::None, there),
             judged("unread, a refusal by now", &row(Unread), says(Class::Refused, 200, true), single, there),
-            judged("misread", &row(Unsettled), unreadable(), single, there),
+            judged("misread", &row(AskAgain), unreadable(), single, there),
             judged("freed by a person", &freed, unreadable(), single, there),
-            judged("beside the next try", &row(Orphan), unreadable(), single, there),
+            judged("set aside", &row(SetAside), unreadable(), single, there),
         ],
         &[
             ("refused", "LeftNotProcessed | NotProcessed | leave | - | -", "-"),
@@ -167,7 +169,7 @@ fn an_answer_of_an_earlier_process_means_what_a_live_one_means() {
             ("unread, a refusal by now", "LeftUnread | - | leave | - | -", "unreadable: a_code"),
             ("misread", "LeftMisread | CannotRead(a_code) | leave | - | -", "unreadable: a_code"),
             ("freed by a person", "LeftInDoubt | - | leave | - | -", "lost: unreadable"),
-            ("beside the next try", "LeftBeside | - | leave | - | -", "-"),
+            ("set aside", "LeftBeside | - | leave | - | -", "-"),
         ],
     );
     let row = row(Answer);

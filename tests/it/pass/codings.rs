@@ -2,6 +2,7 @@
 
 use super::recovery::{Doomed, answer};
 use crate::support::codings::brotli;
+use crate::support::journal_file::as_format_1;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -128,7 +129,9 @@ async fn answers_that_cannot_be_read_stop_the_provider_and_are_read_when_they_ca
         // What a version does that knows more: here the header that was missing.
         let name = |file: &std::path::Path| {
             let raw = rusqlite::Connection::open(file).unwrap();
-            raw.execute("UPDATE entries SET content_encoding = 'br'", []).unwrap()
+            // One field: where its name and its value end, then both.
+            let headers = [&[0, 1, 0, 16, 0, 18][..], b"content-encodingbr"].concat();
+            raw.execute("UPDATE entries SET headers = ?1", [headers]).unwrap()
         };
         assert_eq!(name(&rehearsal.state().join("journal.db")), 6);
         let summary = rehearsal.run().await;
@@ -140,14 +143,12 @@ async fn answers_that_cannot_be_read_stop_the_provider_and_are_read_when_they_ca
     .await;
 }
 
-/// Changes the rows into what the version before made of such answers: lost ones.
-fn as_the_version_before(state: &std::path::Path) {
+/// Changes the rows into what the first version made of such answers: lost ones.
+fn as_the_first_version(state: &std::path::Path) {
     let raw = rusqlite::Connection::open(state.join("journal.db")).unwrap();
-    raw.execute_batch(
-        "UPDATE entries SET state = 'unsettled', why = 'no_object', unsettled_since = sent_at;
-         ALTER TABLE entries DROP COLUMN content_encoding; PRAGMA user_version = 2;",
-    )
-    .unwrap();
+    let lost = "UPDATE entries SET state = 'unsettled', why = 'no_object', unsettled_since = sent_at";
+    raw.execute(lost, []).unwrap();
+    as_format_1(state);
 }
 
 #[tokio::test]
@@ -164,7 +165,7 @@ async fn an_answer_that_an_earlier_version_called_lost_is_read_or_kept() {
         let entry = doomed.intends(2).await;
         doomed.keeps(entry, answer(200, "<html>")).await;
         doomed.dies().await;
-        as_the_version_before(rehearsal.state());
+        as_the_first_version(rehearsal.state());
         // Somebody had believed it, and asked the provider no more.
         let lost = serde_json::json!({ "evergrant": { "state": "lost_in_flight",
             "fingerprint": fingerprint(&rehearsal, 1) } });

@@ -34,8 +34,8 @@ impl<'a> Doomed<'a> {
     /// The same with the journal of another machine.
     pub(super) async fn claims_from(rehearsal: &'a Rehearsal, state: &Path, positions: &[usize]) -> Self {
         let journal = open_journal(state, &rehearsal.clock).await;
-        journal.begin_pass("doomed", &rehearsal.backend.store.identity().await.unwrap()).await.unwrap();
-        let now = rehearsal.clock.now();
+        let (here, now) = (rehearsal.backend.store.identity().await.unwrap(), rehearsal.clock.now());
+        journal.begin_pass("doomed", &here, vec!["sandbox".into()], now).await.unwrap();
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
         let claim = Claim {
             ids: positions.iter().map(|position| document_id(*position)).collect(),
@@ -49,14 +49,15 @@ impl<'a> Doomed<'a> {
 
     pub(super) async fn intends(&self, position: usize) -> EntryId {
         let user = &self.rehearsal.users[position];
+        let token = RefreshToken::new(user.refresh_token.clone());
         let intent = Intent {
             provider: "sandbox".into(),
             document: document_id(position),
             subject: Subject::new(&user.email),
-            fingerprint: RefreshToken::new(user.refresh_token.clone()).fingerprint(),
+            fingerprint: token.fingerprint(),
             sent_at: self.rehearsal.clock.now(),
         };
-        match self.journal.intent(intent).await.unwrap() {
+        match self.journal.intent(intent, token).await.unwrap() {
             Permission::Send { entry, .. } => entry,
             other => panic!("{other:?}"),
         }
@@ -226,7 +227,8 @@ async fn claims_of_a_pass_that_never_finished_are_found_through_a_second_one_tha
     on_both("two_unfinished", Plan::users(6), async |rehearsal| {
         Doomed::claims(&rehearsal, &[0, 1, 2]).await.dies().await;
         let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
-        journal.begin_pass("second", &rehearsal.backend.store.identity().await.unwrap()).await.unwrap();
+        let (here, now) = (rehearsal.backend.store.identity().await.unwrap(), rehearsal.clock.now());
+        journal.begin_pass("second", &here, vec!["sandbox".into()], now).await.unwrap();
         journal.close().await;
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.touched), (Exit::Well, 6));

@@ -117,7 +117,7 @@ async fn exactly_the_lost_are_named(kind: Kind, grace: bool, users: usize, fault
     let mut open = Journal::peek(&scene.state_folder()).unwrap();
     open.retain(|entry| {
         let in_part = entry.complete == Some(false);
-        !(entry.state == EntryState::Orphan && in_part)
+        !(entry.state == EntryState::SetAside && in_part)
     });
     assert!(open.is_empty(), "{name}: still open: {open:?}");
     Some(Figures { grants: ledger.granted, lost_answers: ledger.answers_lost, lost_in_flight: lost, passes })

@@ -6,7 +6,7 @@ use evergrant::grant::RawAnswer;
 use evergrant::grant::headers::Headers;
 use evergrant::journal::{EntryId, Event, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
-use evergrant::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
+use evergrant::token::{ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
 
 /// Leaves an entry in the journal whose answer is the newest pair of the document's user, ended as `ending` says.
 async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Event>) -> EntryId {
@@ -16,14 +16,14 @@ async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: 
         "{{\"access_token\":\"{}\",\"refresh_token\":\"{}\",\"expires_in\":60}}",
         login.access_token, login.refresh_token
     );
-    answered(scene, document, (provider, old.fingerprint()), &body, ending).await
+    answered(scene, document, (provider, &old), &body, ending).await
 }
 
 /// Leaves an entry for this token in the journal, with this answer.
 async fn answered(
     scene: &Scene,
     document: &TokenDocument,
-    (provider, fingerprint): (&str, Fingerprint),
+    (provider, token): (&str, &RefreshToken),
     body: &str,
     ending: Option<Event>,
 ) -> EntryId {
@@ -33,10 +33,10 @@ async fn answered(
         provider: provider.into(),
         document: document.id.clone(),
         subject: document.subject.clone(),
-        fingerprint,
+        fingerprint: token.fingerprint(),
         sent_at: clock.now(),
     };
-    let Permission::Send { entry, .. } = journal.intent(intent).await.unwrap() else {
+    let Permission::Send { entry, .. } = journal.intent(intent, token.clone()).await.unwrap() else {
         panic!("it may be sent")
     };
     let answer = RawAnswer {
@@ -159,15 +159,9 @@ async fn a_token_whose_answer_held_no_pair_is_asked_for_again_once_a_person_says
         // A provider under maintenance, which says so with 200.
         let body = r#"{"status":"maintenance","request_id":"0c7d9a52-6f1e-4a7b-9a51-0d1c2b3a4e5f"}"#;
         for document in &documents[..2] {
-            let fingerprint = document.refresh_token.as_ref().unwrap().fingerprint();
-            answered(
-                &scene,
-                document,
-                ("generic", fingerprint),
-                body,
-                Some(Event::CannotRead("no_tokens".into())),
-            )
-            .await;
+            let token = document.refresh_token.as_ref().unwrap();
+            answered(&scene, document, ("generic", token), body, Some(Event::CannotRead("no_tokens".into())))
+                .await;
         }
         // The second was processed all the same.
         scene.sandbox.revoke(documents[1].subject.as_str());

@@ -107,8 +107,8 @@ impl Play {
         daemon.child.wait().await.unwrap();
         self.kills += 1;
         let entries = Journal::peek(&self.state(daemon.name)).unwrap().into_iter();
-        let cut_off =
-            entries.filter(|entry| matches!(entry.state, EntryState::Intent | EntryState::Unsettled));
+        let in_doubt = [EntryState::Intent, EntryState::Unsettled, EntryState::AskAgain];
+        let cut_off = entries.filter(|entry| in_doubt.contains(&entry.state));
         self.cut_off.extend(cut_off.map(|entry| entry.intent.fingerprint));
         self.start(daemon.name)
     }

@@ -31,13 +31,15 @@ impl World {
                     let record = self.scene.sandbox.token_history(&token).unwrap();
                     wreck.spent.insert(token, record.presentations.len());
                 }
-                EntryState::Intent | EntryState::Unsettled => {
+                EntryState::Intent | EntryState::Unsettled | EntryState::AskAgain => {
                     wreck.cut_off.insert(entry.intent.subject.as_str().to_owned());
                     if self.cut_off.insert(entry.intent.fingerprint) {
                         self.tally.cut_off += 1;
                     }
                 }
-                EntryState::Unread | EntryState::Orphan => panic!("{}: {entry:?}", self.name),
+                EntryState::Unread | EntryState::SetAside | EntryState::Orphan | EntryState::Kept => {
+                    panic!("{}: {entry:?}", self.name)
+                }
             }
         }
     }

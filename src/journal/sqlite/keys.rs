@@ -1,0 +1,112 @@
+//! The keys of the journal, tried at its opening: every secret is opened, and sealed with the current key.
+
+use super::{Rows, read};
+use crate::journal::seal::{Closed, Part};
+use crate::journal::{JournalError, KeyProblem};
+use rusqlite::{Row as Columns, params};
+
+/// In `meta`, while a key is set: what is in the clear from then on was put there by somebody else.
+const SEALED: &str = "sealed";
+
+/// The secrets of a row, opened or sealed anew.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    pub(super) sent: Option<Vec<u8>>,
+    pub(super) headers: Option<Vec<u8>>,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// What became of the secrets of one row.
+enum Tried {
+    /// They are as they should be.
+    Fine,
+    /// They are opened, and to be sealed with the current key.
+    Seal(Secrets),
+    /// They don't open.
+    Closed(Closed),
+}
+
+impl Rows {
+    /// Opens every sealed secret, and seals each anew that isn't sealed with the current key; without one all stay as they
+    /// are. Tells whether something was sealed.
+    pub(super) fn seal_all(&mut self) -> Result<bool, JournalError> {
+        let was_sealed = self.find("SELECT 1 FROM meta WHERE key = ?1", [SEALED], |_| Ok(()))?.is_some();
+        let (mut after, mut no_key, mut wrong_key, mut changed) = (i64::MIN, 0, 0, false);
+        while let Some((id, tried)) = self.next_secrets(after, was_sealed)? {
+            after = id;
+            match tried {
+                Tried::Fine => {}
+                Tried::Closed(Closed::NoKey) => no_key += 1,
+                Tried::Closed(Closed::UnknownKey) => wrong_key += 1,
+                // One bad row is in nobody's way: it stays as it is, and recovery names it. Its key may go, too.
+                Tried::Closed(Closed::Tampered) => {
+                    let mark = "UPDATE entries SET sealed = 2 WHERE id = ?1";
+                    self.run("note a damaged answer", mark, [id])?;
+                }
+                Tried::Seal(Secrets { sent, headers, body }) => {
+                    self.run(
+                        "encrypt its answers",
+                        "UPDATE entries SET sent = ?2, headers = ?3, body = ?4, sealed = 1 WHERE id = ?1",
+                        params![id, sent, headers, body],
+                    )?;
+                    changed = true;
+                }
+            }
+        }
+        if let Some(problem) = KeyProblem::of(no_key, wrong_key) {
+            return Err(JournalError::Sealed { file: self.file.clone(), problem });
+        }
+        let sql = if self.seal.encrypts() {
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, 1)"
+        } else {
+            "DELETE FROM meta WHERE key = ?1"
+        };
+        self.run("note that it is encrypted", sql, [SEALED])?;
+        Ok(changed)
+    }
+
+    /// The secrets of the next row behind `after` that has some, and isn't known to be damaged.
+    fn next_secrets(&self, after: i64, was_sealed: bool) -> Result<Option<(i64, Tried)>, JournalError> {
+        let sql = format!(
+            "SELECT {} FROM entries
+             WHERE coalesce(body, sent) IS NOT NULL AND id > ?1 AND coalesce(sealed, 0) != 2 ORDER BY id LIMIT 1",
+            read::SECRETS
+        );
+        // A row that can't be read is in nobody's way either.
+        let unreadable = if self.seal.encrypts() { Tried::Closed(Closed::Tampered) } else { Tried::Fine };
+        self.find(&sql, [after], |row| Ok((row.get(0)?, self.tried(row, was_sealed).unwrap_or(unreadable))))
+    }
+
+    fn tried(&self, row: &Columns<'_>, was_sealed: bool) -> rusqlite::Result<Tried> {
+        let is_clear = read::is_clear(row)?;
+        let secrets = match read::secrets(row, &self.seal)? {
+            Ok(secrets) => secrets,
+            Err(closed) => return Ok(Tried::Closed(closed)),
+        };
+        let is_ours = is_clear && !was_sealed;
+        let is_old = !is_clear && !read::is_current(row, &self.seal)?;
+        if !self.seal.encrypts() || !(is_ours || is_old) {
+            return Ok(Tried::Fine);
+        }
+        let place = read::place(row, read::SECRETS_PLACE)?;
+        let head = read::head(row)?;
+        let close =
+            |secret: Option<Vec<u8>>, part| secret.map(|secret| self.seal.close(&secret, place, part));
+        let sent = close(secrets.sent, Part::Sent);
+        let headers = head.and_then(|head| close(secrets.headers, Part::Headers(head)));
+        let beside = headers.clone().unwrap_or_default();
+        let body = head.and_then(|head| close(secrets.body, Part::Body(head, &beside)));
+        Ok(Tried::Seal(Secrets { sent, headers, body }))
+    }
+}
+
+impl KeyProblem {
+    /// What is wrong with the keys, when so many rows don't open without one, or with those that are set.
+    pub(super) const fn of(no_key: u64, wrong_key: u64) -> Option<Self> {
+        match (no_key, wrong_key) {
+            (0, 0) => None,
+            (0, wrong_key) => Some(Self::WrongKey(wrong_key)),
+            (no_key, _) => Some(Self::NoKey(no_key)),
+        }
+    }
+}

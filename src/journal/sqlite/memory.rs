@@ -1,0 +1,143 @@
+//! What outlives the rows: redeemed tokens, passes, and moments.
+
+use super::{Rows, from_millis, read};
+use crate::clock::Timestamp;
+use crate::journal::{JournalError, Moment};
+use crate::provider::history::History;
+use crate::token::{Fingerprint, TokenId};
+use rusqlite::params;
+use std::sync::Arc;
+
+/// Passes of each provider that are remembered, beside those that never finished.
+const PASSES: i64 = 400;
+
+impl Rows {
+    /// For which document a token was redeemed, and the newest token that came out of it.
+    pub(in crate::journal) fn newest(
+        &mut self,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<(TokenId, Option<Fingerprint>)>, JournalError> {
+        let redeemed = self.find(
+            "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
+               SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
+               UNION ALL
+               SELECT next.fingerprint, next.document, next.successor, depth + 1
+               FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
+               WHERE depth < 10000 -- a provider that hands out an old token again makes a ring
+             ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
+            [fingerprint.to_string()],
+            |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?)),
+        )?;
+        // A successor that can't be read is one that nobody knows.
+        Ok(redeemed.map(|(document, successor)| (TokenId::from(document), Fingerprint::from_hex(&successor))))
+    }
+
+    pub(in crate::journal) fn redeemed_at(
+        &mut self,
+        token: Fingerprint,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        let at: Option<i64> =
+            self.find("SELECT at FROM redeemed WHERE fingerprint = ?1", [token.to_string()], |row| {
+                row.get(0)
+            })?;
+        Ok(at.and_then(from_millis))
+    }
+
+    pub(in crate::journal) fn remembered(
+        &mut self,
+        moment: Moment,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        let millis: Option<i64> =
+            self.find("SELECT value FROM meta WHERE key = ?1", [moment.key()], |row| row.get(0))?;
+        Ok(millis.and_then(from_millis))
+    }
+
+    pub(in crate::journal) fn remember(
+        &mut self,
+        moment: Moment,
+        at: Option<Timestamp>,
+    ) -> Result<(), JournalError> {
+        let (key, action) = (moment.key(), "remember a moment");
+        match at {
+            Some(at) => self.run(
+                action,
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
+                params![key, at.timestamp_millis()],
+            ),
+            None => self.run(action, "DELETE FROM meta WHERE key = ?1", [key]),
+        }
+    }
+
+    /// The documents whose users the last pass put off.
+    pub(in crate::journal) fn put_off(&mut self) -> Result<Vec<TokenId>, JournalError> {
+        let ids: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'put_off'", [], |row| row.get(0))?;
+        // What can't be read is forgotten: it only adds names to a report.
+        Ok(ids.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default())
+    }
+
+    pub(in crate::journal) fn set_put_off(&mut self, documents: &[TokenId]) -> Result<(), JournalError> {
+        let ids = serde_json::to_string(documents).unwrap_or_default();
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off', ?1)";
+        self.run("remember who is put off", set, [ids])
+    }
+
+    /// Notes how late the clock was seen.
+    pub(in crate::journal) fn note_clock(&mut self, at: Timestamp) -> Result<(), JournalError> {
+        self.run(
+            "remember a moment",
+            "INSERT INTO meta (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+            params![Moment::LatestPass.key(), at.timestamp_millis()],
+        )
+    }
+
+    pub(in crate::journal) fn history(&mut self, provider: &str) -> Result<History, JournalError> {
+        let counts: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'history ' || ?1", [provider], |row| row.get(0))?;
+        // What can't be read is forgotten: it only says what is usual.
+        Ok(counts.and_then(|counts| serde_json::from_str(&counts).ok()).unwrap_or_default())
+    }
+
+    pub(in crate::journal) fn set_history(
+        &mut self,
+        provider: &str,
+        history: History,
+    ) -> Result<(), JournalError> {
+        let counts = serde_json::to_string(&history).unwrap_or_default();
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('history ' || ?1, ?2)";
+        self.run("remember what is usual", set, [provider, &counts])
+    }
+
+    /// Notes a pass over the documents of these providers.
+    pub(super) fn note_pass(
+        &mut self,
+        lease_id: &str,
+        providers: &[Arc<str>],
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        for provider in providers {
+            self.run(
+                "note a pass",
+                "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
+                params![lease_id, &**provider, self.run.clone(), at.timestamp_millis()],
+            )?;
+            self.run(
+                "forget old passes",
+                "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
+                   (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
+                params![&**provider, PASSES],
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::journal) fn finish_pass(
+        &mut self,
+        lease_id: &str,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        let sql = "UPDATE passes SET given_back_at = ?2 WHERE lease_id = ?1 AND given_back_at IS NULL";
+        self.run("end a pass", sql, params![lease_id, at.timestamp_millis()])
+    }
+}

@@ -1,0 +1,256 @@
+//! What happens to the rows: [`Row`] says what an event makes of one, and this does it.
+
+use super::{Rows, from_millis, read};
+use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
+use crate::journal::row::{Next, Remember, Row};
+use crate::journal::seal::{Head, Part, Place};
+use crate::journal::{Doubts, EntryId, EntryState, Event, Intent, JournalError, Permission};
+use crate::token::{Fingerprint, RefreshToken, TokenId};
+use rusqlite::{Row as Columns, params};
+
+/// What [`found`] reads of a row.
+const FOUND: &str =
+    "id, fingerprint, document, state, sent_at, unsettled_since, turned_away_since, why, peer,
+    coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL";
+
+/// A row, as an event finds it.
+struct Found {
+    id: i64,
+    fingerprint: String,
+    document: String,
+    row: Row,
+    /// Are its secrets in the clear?
+    is_clear: bool,
+}
+
+impl Rows {
+    /// May a refresh token be sent? Then its row is there.
+    pub(in crate::journal) fn intent(
+        &mut self,
+        intent: &Intent,
+        refresh_token: &RefreshToken,
+    ) -> Result<Permission, JournalError> {
+        let fingerprint = intent.fingerprint.to_string();
+        if let Some((first, successor)) = self.newest(intent.fingerprint)? {
+            return Ok(Permission::AlreadyRedeemed { first, successor });
+        }
+        let sql = format!(
+            "SELECT {FOUND} FROM entries
+             WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')"
+        );
+        let doubts = match self.find(&sql, [&fingerprint], found)? {
+            None => Doubts::default(),
+            // Somebody else put it there: it is neither used nor deleted.
+            Some(open) if open.is_clear && self.seal.encrypts() => {
+                return Ok(Permission::InFlight(TokenId::from(open.document)));
+            }
+            Some(Found { row: Row { state: EntryState::Unread, .. }, .. }) => return Ok(Permission::Unread),
+            Some(open) => {
+                let doubts = open.row.doubts;
+                match open.row.sent_again() {
+                    Ok(next) => self.replace(open.id, next)?,
+                    Err(_) => return Ok(Permission::InFlight(TokenId::from(open.document))),
+                }
+                doubts
+            }
+        };
+        let entry = self.insert(intent, &fingerprint, refresh_token, doubts)?;
+        Ok(Permission::Send { entry, doubts })
+    }
+
+    /// Keeps an answer in its row, encrypted when there is a key.
+    pub(in crate::journal) fn answer(
+        &mut self,
+        entry: EntryId,
+        answer: &RawAnswer,
+    ) -> Result<(), JournalError> {
+        let head = Head {
+            status: answer.status,
+            complete: answer.complete,
+            received_at: answer.received_at.timestamp_millis(),
+        };
+        let encoded = answer.headers.encode();
+        let sealed = self.sealed(entry, head, &encoded, &answer.body)?;
+        let [headers, body] =
+            sealed.as_ref().map_or([&encoded[..], &answer.body[..]], |[headers, body]| [headers, body]);
+        self.writes += body.len() / super::PAGE_BYTES;
+        // The one step that SQL guards and not the row: it is on everybody's way, and reads nothing.
+        let kept = self.change(
+            "keep an answer",
+            "UPDATE entries SET state = 'answer', status = ?2, complete = ?3, received_at = ?4, headers = ?5, body = ?6
+             WHERE id = ?1 AND state IN ('intent', 'unsettled')",
+            params![entry.0, head.status, head.complete, head.received_at, headers, body],
+        )?;
+        if kept == 1 { Ok(()) } else { Err(JournalError::NoEntry(entry)) }
+    }
+
+    /// Seals an answer for the place of its row: header fields and body; `None` without a key.
+    fn sealed(
+        &self,
+        entry: EntryId,
+        head: Head,
+        headers: &[u8],
+        body: &[u8],
+    ) -> Result<Option<[Vec<u8>; 2]>, JournalError> {
+        if !self.seal.encrypts() {
+            return Ok(None);
+        }
+        let sealed = self.find(
+            "SELECT id, provider, document, fingerprint FROM entries WHERE id = ?1",
+            [entry.0],
+            |row| {
+                let place = read::place(row, [0, 1, 2, 3])?;
+                let headers = self.seal.close(headers, place, Part::Headers(head));
+                let body = self.seal.close(body, place, Part::Body(head, &headers));
+                Ok([headers, body])
+            },
+        )?;
+        sealed.map(Some).ok_or(JournalError::NoEntry(entry))
+    }
+
+    /// Does what an event makes of a row. One that isn't there is over already.
+    pub(in crate::journal) fn end(
+        &mut self,
+        entry: EntryId,
+        event: &Event,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        let sql = format!("SELECT {FOUND} FROM entries WHERE id = ?1");
+        let Some(Found { id, fingerprint, document, row, .. }) = self.find(&sql, [entry.0], found)? else {
+            return Ok(());
+        };
+        let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
+            JournalError::OutOfOrder { entry, state: illegal.state, event: illegal.event }
+        })?;
+        if let Some(remember) = remember {
+            self.remember_redeemed(&fingerprint, &document, remember, at)?;
+        }
+        if has_a_pair {
+            // But for one in the clear that somebody else put into a sealed journal.
+            self.run(
+                "end what was set aside",
+                "DELETE FROM entries WHERE state = 'set_aside' AND fingerprint = ?1 AND coalesce(sealed, 0) >= ?2",
+                params![fingerprint, self.seal.encrypts()],
+            )?;
+        }
+        self.replace(id, row)
+    }
+
+    /// Nobody waits for the answers of open intents any more.
+    pub(super) fn note_cut_off(&mut self) -> Result<(), JournalError> {
+        let mut after = i64::MIN;
+        let sql =
+            format!("SELECT {FOUND} FROM entries WHERE state = 'intent' AND id > ?1 ORDER BY id LIMIT 1");
+        while let Some(open) = self.find(&sql, [after], found)? {
+            after = open.id;
+            self.replace(open.id, Some(open.row.process_gone()))?;
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        intent: &Intent,
+        fingerprint: &str,
+        refresh_token: &RefreshToken,
+        doubts: Doubts,
+    ) -> Result<EntryId, JournalError> {
+        let secret = refresh_token.expose().as_bytes();
+        let encrypts = self.seal.encrypts();
+        let millis = |at: Option<Timestamp>| at.map(|at| at.timestamp_millis());
+        self.change(
+            "record an intent",
+            "INSERT INTO entries (run, provider, document, subject, fingerprint, state, sent_at, unsettled_since,
+               turned_away_since, sent, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10)",
+            params![
+                self.run.clone(),
+                &*intent.provider,
+                intent.document.as_str(),
+                intent.subject.as_str(),
+                fingerprint,
+                intent.sent_at.timestamp_millis(),
+                millis(doubts.unsettled_since),
+                millis(doubts.turned_away_since),
+                (!encrypts).then_some(secret),
+                encrypts
+            ],
+        )?;
+        let id = self.connection.last_insert_rowid();
+        if encrypts {
+            // Its number is part of its place, and wasn't known before.
+            let place = Place {
+                id,
+                provider: intent.provider.as_bytes(),
+                document: intent.document.as_str().as_bytes(),
+                fingerprint: fingerprint.as_bytes(),
+            };
+            let sealed = self.seal.close(secret, place, Part::Sent);
+            self.run("record an intent", "UPDATE entries SET sent = ?2 WHERE id = ?1", params![id, sealed])?;
+        }
+        Ok(EntryId(id))
+    }
+
+    /// The row becomes this, or goes. What came for it stays beside it.
+    fn replace(&mut self, id: i64, row: Option<Row>) -> Result<(), JournalError> {
+        let Some(row) = row else {
+            return self.run("end a row", "DELETE FROM entries WHERE id = ?1", [id]);
+        };
+        let millis = |at: Option<Timestamp>| at.map(|at| at.timestamp_millis());
+        self.run(
+            "change a row",
+            "UPDATE entries SET state = ?2, why = ?3, peer = ?4, unsettled_since = ?5, turned_away_since = ?6
+             WHERE id = ?1",
+            params![
+                id,
+                row.state.word(),
+                row.why,
+                row.peer,
+                millis(row.doubts.unsettled_since),
+                millis(row.doubts.turned_away_since)
+            ],
+        )
+    }
+
+    fn remember_redeemed(
+        &mut self,
+        fingerprint: &str,
+        document: &str,
+        remember: Remember,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        let (sql, successor) = match remember {
+            Remember::Redeemed(successor) => (
+                "INSERT OR REPLACE INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)",
+                successor,
+            ),
+            Remember::GivenUp => (
+                "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)",
+                None,
+            ),
+        };
+        let successor = successor.as_ref().map(Fingerprint::to_string);
+        let at = at.timestamp_millis();
+        self.run("remember a redeemed token", sql, params![fingerprint, document, successor, at])
+    }
+}
+
+/// A value that can't be read is none: the rows of others must go on, and a person must be able to give this one up.
+fn found(columns: &Columns<'_>) -> rusqlite::Result<Found> {
+    let millis = |index| columns.get::<_, Option<i64>>(index).ok().flatten().and_then(from_millis);
+    Ok(Found {
+        id: columns.get(0)?,
+        fingerprint: read::shown(columns, 1)?,
+        document: read::shown(columns, 2)?,
+        row: Row {
+            state: EntryState::read(&read::shown(columns, 3)?),
+            sent_at: millis(4).unwrap_or_default(),
+            doubts: Doubts { unsettled_since: millis(5), turned_away_since: millis(6) },
+            why: read::text_or_none(columns, 7).ok().flatten(),
+            peer: read::text_or_none(columns, 8).ok().flatten(),
+            is_success: columns.get(9)?,
+        },
+        is_clear: columns.get(10)?,
+    })
+}
