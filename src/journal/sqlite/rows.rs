@@ -9,10 +9,17 @@ use crate::journal::{Doubts, EntryId, EntryState, Event, Intent, JournalError, P
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use rusqlite::{Row as Columns, params};
 
-/// What [`found`] reads of a row.
-const FOUND: &str =
-    "id, fingerprint, document, state, sent_at, unsettled_since, turned_away_since, why, peer,
-    coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL";
+/// A query for what [`found`] reads of a row; one text, so that the statement is found again.
+macro_rules! select_found {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, fingerprint, document, state, sent_at, unsettled_since, turned_away_since, why, peer,
+               coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL
+             FROM entries ",
+            $rest
+        )
+    };
+}
 
 /// A row, as an event finds it.
 struct Found {
@@ -35,11 +42,8 @@ impl Rows {
         if let Some((first, successor)) = self.newest(intent.fingerprint)? {
             return Ok(Permission::AlreadyRedeemed { first, successor });
         }
-        let sql = format!(
-            "SELECT {FOUND} FROM entries
-             WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')"
-        );
-        let doubts = match self.find(&sql, [&fingerprint], found)? {
+        let open = select_found!("WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')");
+        let doubts = match self.find(open, [&fingerprint], found)? {
             None => Doubts::default(),
             // Somebody else put it there: it is neither used nor deleted.
             Some(open) if open.is_clear && self.seal.encrypts() => {
@@ -116,8 +120,8 @@ impl Rows {
         event: &Event,
         at: Timestamp,
     ) -> Result<(), JournalError> {
-        let sql = format!("SELECT {FOUND} FROM entries WHERE id = ?1");
-        let Some(Found { id, fingerprint, document, row, .. }) = self.find(&sql, [entry.0], found)? else {
+        let found = self.find(select_found!("WHERE id = ?1"), [entry.0], found)?;
+        let Some(Found { id, fingerprint, document, row, .. }) = found else {
             return Ok(());
         };
         let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
@@ -140,9 +144,8 @@ impl Rows {
     /// Nobody waits for the answers of open intents any more.
     pub(super) fn note_cut_off(&mut self) -> Result<(), JournalError> {
         let mut after = i64::MIN;
-        let sql =
-            format!("SELECT {FOUND} FROM entries WHERE state = 'intent' AND id > ?1 ORDER BY id LIMIT 1");
-        while let Some(open) = self.find(&sql, [after], found)? {
+        let next = select_found!("WHERE state = 'intent' AND id > ?1 ORDER BY id LIMIT 1");
+        while let Some(open) = self.find(next, [after], found)? {
             after = open.id;
             self.replace(open.id, Some(open.row.process_gone()))?;
         }

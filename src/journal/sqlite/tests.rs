@@ -70,10 +70,15 @@ async fn answered(journal: &Journal, token: &str) {
 
 /// Is the token to be found in any file of the directory, while somebody may have them open?
 fn planted_in(directory: &Path) -> Vec<String> {
+    holds(directory, PLANTED)
+}
+
+/// The files of the directory that hold a text.
+fn holds(directory: &Path, text: &str) -> Vec<String> {
     let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let holds = |path: &std::path::PathBuf| {
         let bytes = std::fs::read(path).unwrap();
-        bytes.windows(PLANTED.len()).any(|window| window == PLANTED.as_bytes())
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
     files.filter(holds).map(|path| path.display().to_string()).collect()
 }
