@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS entries (
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint)
-  WHERE state NOT IN ('orphan', 'set_aside', 'kept');
+  WHERE state != 'orphan' AND state != 'set_aside' AND state != 'kept';
 CREATE INDEX IF NOT EXISTS set_aside ON entries (fingerprint) WHERE state = 'set_aside';
 CREATE TABLE IF NOT EXISTS redeemed (
   fingerprint TEXT PRIMARY KEY,

@@ -171,7 +171,7 @@ pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<K
     let mut read = || {
         let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
         let mut open = connection.prepare(
-            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')",
+            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside' AND state != 'kept'",
         )?;
         for token in tokens {
             let text = token.to_string();

@@ -42,7 +42,9 @@ impl Rows {
         if let Some((first, successor)) = self.newest(intent.fingerprint)? {
             return Ok(Permission::AlreadyRedeemed { first, successor });
         }
-        let open = select_found!("WHERE fingerprint = ?1 AND state NOT IN ('orphan', 'set_aside', 'kept')");
+        let open = select_found!(
+            "WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside' AND state != 'kept'"
+        );
         let doubts = match self.find(open, [&fingerprint], found)? {
             None => Doubts::default(),
             // Somebody else put it there: it is neither used nor deleted.
