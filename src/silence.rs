@@ -1,5 +1,6 @@
 //! What keeps secrets inside when the process goes wrong: no core dump, no reader of its memory, no payload of a panic.
 
+use crate::failure::with_hint;
 use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
 
@@ -29,8 +30,7 @@ fn words(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let message = panic.payload().downcast_ref::<&'static str>();
     let message = message.unwrap_or(&"its message is not shown, because it may hold a secret");
-    format!(
-        "evergrant: a bug: panic at {place} ({message})\n\
-         hint: what was received is in the journal, and the next start goes on from there; please report the place"
-    )
+    let hint =
+        "what was received is in the journal, and the next start goes on from there; please report the place";
+    with_hint(format!("evergrant: a bug: panic at {place} ({message})"), Some(hint))
 }

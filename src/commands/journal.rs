@@ -8,6 +8,7 @@ use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
 use crate::config::Need;
 use crate::exit::Exit;
+use crate::failure::with_hint;
 use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
 use crate::pass::Stop;
 use crate::report::summary::Summary;
@@ -249,8 +250,11 @@ fn list_text(list: &JournalList, now: Timestamp) -> String {
     let held = list.held_by.as_ref().map_or_else(String::new, |holder| format!(", in use by {holder}"));
     let directory = list.state_dir.display();
     if !list.exists {
-        return format!(
-            "there is no journal in {directory}\nhint: is that the `state_dir` of the service that you mean? `--set state_dir=…` looks into another one"
+        return with_hint(
+            format!("there is no journal in {directory}"),
+            Some(
+                "is that the `state_dir` of the service that you mean? `--set state_dir=…` looks into another one",
+            ),
         );
     }
     if list.entries.is_empty() {

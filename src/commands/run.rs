@@ -7,7 +7,7 @@ use crate::cli::RunArgs;
 use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
 use crate::exit::Exit;
-use crate::failure::told;
+use crate::failure::{told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
@@ -133,15 +133,15 @@ async fn once(
     let _ = bar.await;
     let summary = summary?;
     if summary.documents == Some(0) {
-        warn!(
-            "0 documents in {}\nhint: is this the database and collection that you meant?",
-            summary.collection
-        );
+        warn!("{}", with_hint(format!("0 documents in {}", summary.collection), Some(RIGHT_STORE)));
     }
     tell_drain(config, summary.documents.unwrap_or_default(), surroundings);
     surroundings.print(&summary.to_string(), &summary)?;
     Ok(summary.exit())
 }
+
+/// What to ask oneself where there is nothing to do.
+const RIGHT_STORE: &str = "is this the database and collection that you meant?";
 
 /// Says whether the collection is there, where it isn't, or where that can't be asked.
 fn tell_existence(pass: &Pass, existence: &Existence) {
@@ -149,7 +149,7 @@ fn tell_existence(pass: &Pass, existence: &Existence) {
     match existence {
         Existence::There => {}
         Existence::Absent { .. } => {
-            warn!("{at} doesn't exist\nhint: is this the database and collection that you meant?");
+            warn!("{}", with_hint(format!("{at} doesn't exist"), Some(RIGHT_STORE)));
         }
         Existence::Unknown(reason) => {
             warn!("the store doesn't let us list the collections ({reason}): is {at} there?");
@@ -168,9 +168,9 @@ fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundi
     );
     tell_existence(pass, &readiness.existence);
     if let IndexState::Missing { reason, command } = &readiness.index {
-        warn!(
-            "the due index is missing ({reason}), so every pass scans the collection\nhint: ask a person who may create indexes to run in `mongosh`: {command}"
-        );
+        let missing = format!("the due index is missing ({reason}), so every pass scans the collection");
+        let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
+        warn!("{}", with_hint(missing, Some(&hint)));
     }
     tell_drain(config, readiness.documents, surroundings);
 }

@@ -1,6 +1,7 @@
 //! Signals, and what they say: the first takes no more and waits, the second gives up.
 
 use super::DaemonError;
+use crate::failure::with_hint;
 use crate::pass::Stop;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,9 +44,10 @@ fn stopping(unanswered: u64, grace: Duration) -> String {
     }
     let wait = humantime::format_duration(grace);
     let (grants, users) = (counted(unanswered, "grant"), counted(unanswered, "user"));
-    format!(
-        "stopping: no more tokens are taken; waiting for {grants} that {} sent, {wait} at most\nhint: press Ctrl-C again to stop now; up to {users} may then have to log in again",
-        if unanswered == 1 { "was" } else { "were" }
+    let were = if unanswered == 1 { "was" } else { "were" };
+    with_hint(
+        format!("stopping: no more tokens are taken; waiting for {grants} that {were} sent, {wait} at most"),
+        Some(&format!("press Ctrl-C again to stop now; up to {users} may then have to log in again")),
     )
 }
 
@@ -61,8 +63,11 @@ fn giving_up(unanswered: u64, waited: Option<Duration>) -> String {
         return format!("{why}; no grant is given up");
     }
     let (grants, users) = (counted(unanswered, "grant"), counted(unanswered, "user"));
-    format!(
-        "{why}; {grants} given up without an answer\nhint: the journal remembers them, and the next start settles them first; up to {users} may have to log in again"
+    with_hint(
+        format!("{why}; {grants} given up without an answer"),
+        Some(&format!(
+            "the journal remembers them, and the next start settles them first; up to {users} may have to log in again"
+        )),
     )
 }
 

@@ -3,6 +3,7 @@
 use super::Daemon;
 use super::follow_up::FollowUp;
 use crate::clock::Timestamp;
+use crate::failure::with_hint;
 use crate::pass::{PassRequest, Stop};
 use crate::schedule::Wake;
 use chrono::TimeDelta;
@@ -69,9 +70,8 @@ fn started(due: Option<u64>, begins: Begins) -> String {
         Begins::Never => "no pass begins by the schedule".to_owned(),
     };
     let waits = !matches!(begins, Begins::Now) && due != Some(0);
-    let hint =
-        "\nhint: to begin now, stop this service, run `evergrant run --once`, and start the service again";
-    format!("{due_now}; {first}{}", if waits { hint } else { "" })
+    let hint = "to begin now, stop this service, run `evergrant run --once`, and start the service again";
+    with_hint(format!("{due_now}; {first}"), waits.then_some(hint))
 }
 
 #[cfg(test)]

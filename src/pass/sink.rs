@@ -332,7 +332,7 @@ impl Sink {
         met(verdict.rule);
         match (verdict.rule, why) {
             (Rule::PairIsLost, Unwritten::Failed(_)) => {
-                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed\nhint: that person must log in again");
+                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed; that person must log in again");
             }
             (Rule::PairIsLost, Unwritten::Theirs | Unwritten::Gone) => {
                 error!(%subject, ?why, "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and the document was deleted or holds another token");

@@ -3,7 +3,7 @@
 use super::summary::Summary;
 use super::{MOST_NAMED, Outcome, PutOff, Recovery};
 use crate::clock::Timestamp;
-use crate::failure::told;
+use crate::failure::{told, with_hint};
 use crate::journal::Parked;
 use crate::token::State;
 use std::collections::BTreeMap;
@@ -64,10 +64,8 @@ impl Summary {
         self.write_lost(text)?;
         self.write_named(text)?;
         if self.finds_no_token() {
-            writeln!(
-                text,
-                "\nno document could be worked on\nhint: check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample"
-            )?;
+            let hint = "check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample";
+            writeln!(text, "\n{}", with_hint("no document could be worked on".into(), Some(hint)))?;
         }
         for trouble in &self.troubles {
             writeln!(text, "\n{}", told(trouble))?;

@@ -139,6 +139,8 @@ fn no_error_has_a_hint_in_its_text_and_none_is_cut_out_of_one() {
             assert!(!message.contains("hint: "), "{name}: #[error({message})]");
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // Fact and hint are put together in one place.
+        assert!(!code.contains("\\nhint") || name == "src/failure.rs", "{name} puts a hint into its text");
         for cut in ["split_once(\"\\nhint", "find(\"\\nhint", "contains(\"\\nhint", "contains(\"hint"] {
             assert!(!code.contains(cut), "{name}: {cut}");
         }

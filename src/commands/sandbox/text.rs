@@ -1,6 +1,7 @@
 //! What a sandbox prints once it listens: its addresses, and two rehearsals to paste.
 
 use super::Listening;
+use crate::failure::with_hint;
 use crate::sandbox::Sandbox;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -60,13 +61,9 @@ pub(super) fn listening(listening: &Listening, sandbox: &Sandbox) -> String {
     );
     let address = sandbox.address().ip();
     if !address.is_loopback() {
-        // Writing into a text can't fail.
-        let _ = write!(
-            text,
-            "\n\nwarning: other machines can reach this sandbox, and anyone who does can read its tokens and change its \
-             faults\nhint: `--listen 127.0.0.1:{}` keeps it to this machine",
-            sandbox.address().port()
-        );
+        text += "\n\nwarning: other machines can reach this sandbox, and anyone who does can read its tokens and change its faults";
+        let hint = format!("`--listen 127.0.0.1:{}` keeps it to this machine", sandbox.address().port());
+        text = with_hint(text, Some(&hint));
     }
     if !address.is_loopback() && !address.is_unspecified() {
         let _ = write!(

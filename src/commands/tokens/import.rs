@@ -5,7 +5,7 @@ use crate::cli::InputFormat;
 use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::failure::error_chain;
+use crate::failure::{error_chain, with_hint};
 use crate::store::Store as _;
 use crate::store::import::{ImportError, ImportFormat, malformed, read_documents};
 use crate::store::mapping::Mapping;
@@ -254,11 +254,9 @@ fn tell(imported: &Imported, shown: &str, mapping: &Mapping) {
     if all == 0 {
         warn!("there are no documents in `{shown}`");
     } else if imported.malformed.count == all {
-        warn!(
-            "no document of `{shown}` holds a refresh token that can be sent in `{path}`\nhint: if it is in another \
-             field, set `documents.refresh_token`",
-            path = mapping.refresh_token
-        );
+        let path = &mapping.refresh_token;
+        let none = format!("no document of `{shown}` holds a refresh token that can be sent in `{path}`");
+        warn!("{}", with_hint(none, Some("if it is in another field, set `documents.refresh_token`")));
     }
 }
 
