@@ -90,9 +90,19 @@ impl EntryState {
         }
     }
 
-    /// The state of this word. A word of nobody's is the state that loses nothing.
-    pub(super) fn read(word: &str) -> Self {
-        Self::ALL.into_iter().find(|state| state.word() == word).unwrap_or(Self::Unsettled)
+    /// The state of this word; `None`: it is a word of nobody's.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// The state of a row with this word in which there is a success, or none. A word of nobody's is the state that loses
+    /// nothing.
+    pub(super) fn read(word: &str, is_success: bool) -> Self {
+        match Self::from_word(word) {
+            Some(Self::Unsettled) | None if is_success => Self::AskAgain,
+            Some(state) => state,
+            None => Self::Unsettled,
+        }
     }
 }
 

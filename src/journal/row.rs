@@ -8,12 +8,13 @@
 //! | | ask again | set aside |
 //! | redeemed | any, but kept | it goes, with what was set aside for the token; the token is remembered |
 //! | renewed | any, but kept | it goes, with what was set aside for the token |
-//! | settled | any, but orphan and kept | it goes |
+//! | settled | any, but kept | it goes |
 //! | not processed | intent, answer, in doubt | it goes; where the token was in doubt before: in doubt |
+//! | | set aside | it stays |
 //! | turned away, lost | intent, answer | in doubt |
 //! | can't read | answer with a success, ask again | unread |
 //! | ask again | unread | in doubt |
-//! | no place | any with a success, but orphan and kept | orphan; the token is remembered |
+//! | no place | any with a success, but kept | orphan; the token is remembered |
 //! | given up | any, but intent | it goes; the token of a success that wasn't freed is remembered |
 //!
 //! A row in doubt is *ask again* where it holds a success, otherwise *unsettled*.
@@ -78,10 +79,11 @@ impl Row {
                 Next { remember: Some(Remember::Redeemed(Some(*successor))), has_a_pair: true, ..goes }
             }
             (Event::Renewed, _) if state != Kept => Next { has_a_pair: true, ..goes },
-            (Event::Settled, Intent | Answer | Unsettled | AskAgain | Unread | SetAside)
+            (Event::Settled, Intent | Answer | Unsettled | AskAgain | Unread | SetAside | Orphan)
             | (Event::GivenUp, Unsettled | AskAgain | SetAside | Orphan | Kept) => goes,
             (Event::NotProcessed, Intent | Answer) if self.doubts == Doubts::default() => goes,
             (Event::NotProcessed, Intent | Answer | Unsettled | AskAgain) => self.in_doubt().stays(),
+            (Event::NotProcessed, SetAside) => self.stays(),
             (Event::TurnedAway { cause, peer }, Intent | Answer) => {
                 let since = self.doubts.turned_away_since.or(Some(self.sent_at));
                 let doubts = Doubts { turned_away_since: since, ..self.doubts };
@@ -94,7 +96,7 @@ impl Row {
                 self.because(why.as_str()).becomes(Unread).stays()
             }
             (Event::AskAgain(why), Unread) => self.because(why.as_str()).unsettled().in_doubt().stays(),
-            (Event::NoPlace(why), Answer | AskAgain | Unread | SetAside) if is_success => Next {
+            (Event::NoPlace(why), Answer | AskAgain | Unread | SetAside | Orphan) if is_success => Next {
                 remember: Some(Remember::Redeemed(None)),
                 ..self.because(why.word()).becomes(Orphan).stays()
             },
@@ -102,7 +104,7 @@ impl Row {
                 let may_be_spent = state == Unread || is_success;
                 Next { remember: may_be_spent.then_some(Remember::GivenUp), ..goes }
             }
-            (Event::Settled, Orphan | Kept)
+            (Event::Settled, Kept)
             | (Event::GivenUp, Intent)
             | (
                 Event::Redeemed { .. }

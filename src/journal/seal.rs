@@ -43,7 +43,7 @@ pub(super) enum Part<'a> {
 }
 
 /// What else is known of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) complete: bool,
@@ -165,10 +165,11 @@ impl Seal {
         key.cipher().decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Closed::Tampered)
     }
 
-    /// Is this sealed with the current key?
+    /// Is this sealed in today's format, with the current key?
     pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(1..=KEY_ID_BYTES);
-        self.current.as_ref().is_some_and(|key| id == Some(&key.id()[..]))
+        let is_current = self.current.as_ref().is_some_and(|key| id == Some(&key.id()[..]));
+        is_current && sealed.first() == Some(&FORMAT)
     }
 }
 

@@ -44,15 +44,15 @@ fn each_event_after_each_state() {
     for (event, expected) in [
         (Event::Redeemed { successor }, ["-+", "-+", "-+", "-+", "-+", "-+", "-+", "-+", "!"]),
         (Event::Renewed, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
-        (Event::Settled, ["-", "-", "-", "-", "-", "-", "-", "!", "!"]),
-        (Event::NotProcessed, ["-", "-", "-", "unsettled", "ask_again", "!", "!", "!", "!"]),
+        (Event::Settled, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
+        (Event::NotProcessed, ["-", "-", "-", "unsettled", "ask_again", "!", "set_aside", "!", "!"]),
         (turned_away, ["unsettled", "unsettled", "ask_again", "!", "!", "!", "!", "!", "!"]),
         (lost, ["unsettled", "unsettled", "ask_again", "!", "!", "!", "!", "!", "!"]),
         (Event::CannotRead("unreadable".into()), ["!", "!", "unread", "!", "unread", "!", "!", "!", "!"]),
         (Event::AskAgain("unreadable".into()), ["!", "!", "!", "!", "!", "ask_again", "!", "!", "!"]),
         (
             Event::NoPlace(ParkedWhy::Gone),
-            ["!", "!", "orphan+", "!", "orphan+", "orphan+", "orphan+", "!", "!"],
+            ["!", "!", "orphan+", "!", "orphan+", "orphan+", "orphan+", "orphan+", "!"],
         ),
         (Event::GivenUp, ["!", "-", "-+", "-", "-", "-+", "-", "-", "-"]),
     ] {

@@ -5,11 +5,12 @@ use crate::journal::seal::{Closed, Part};
 use crate::journal::{JournalError, KeyProblem};
 use rusqlite::{Row as Columns, params};
 
-/// In `meta`, while a key is set: what is in the clear from then on was put there by somebody else.
+/// In `meta`, while a key is set: what is in the clear from then on was put there by something else. It guards against
+/// mistakes; whoever can write the file can remove it.
 const SEALED: &str = "sealed";
 
-/// The secrets of a row, opened or sealed anew.
-#[derive(Debug, Default)]
+/// The secrets of a row, opened or sealed anew; never shown.
+#[derive(Default)]
 pub(super) struct Secrets {
     pub(super) sent: Option<Vec<u8>>,
     pub(super) headers: Option<Vec<u8>>,
@@ -46,7 +47,7 @@ impl Rows {
                 Tried::Seal(Secrets { sent, headers, body }) => {
                     self.run(
                         "encrypt its answers",
-                        "UPDATE entries SET sent = ?2, headers = ?3, body = ?4, sealed = 1 WHERE id = ?1",
+                        "UPDATE entries SET sent = coalesce(?2, sent), headers = ?3, body = ?4, sealed = 1 WHERE id = ?1",
                         params![id, sent, headers, body],
                     )?;
                     changed = true;
@@ -85,17 +86,17 @@ impl Rows {
         };
         let is_ours = is_clear && !was_sealed;
         let is_old = !is_clear && !read::is_current(row, &self.seal)?;
-        if !self.seal.encrypts() || !(is_ours || is_old) {
+        let is_nothing = secrets.sent.is_none() && secrets.body.is_none();
+        if !self.seal.encrypts() || !(is_ours || is_old) || is_nothing {
             return Ok(Tried::Fine);
         }
         let place = read::place(row, read::SECRETS_PLACE)?;
-        let head = read::head(row)?;
+        let head = read::head_of(row);
         let close =
             |secret: Option<Vec<u8>>, part| secret.map(|secret| self.seal.close(&secret, place, part));
         let sent = close(secrets.sent, Part::Sent);
-        let headers = head.and_then(|head| close(secrets.headers, Part::Headers(head)));
-        let beside = headers.clone().unwrap_or_default();
-        let body = head.and_then(|head| close(secrets.body, Part::Body(head, &beside)));
+        let headers = close(secrets.headers, Part::Headers(head));
+        let body = close(secrets.body, Part::Body(head, headers.as_deref().unwrap_or_default()));
         Ok(Tried::Seal(Secrets { sent, headers, body }))
     }
 }

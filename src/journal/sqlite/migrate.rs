@@ -3,7 +3,7 @@
 use super::open::SCHEMA;
 use super::{Rows, failure, read};
 use crate::grant::headers::Headers;
-use crate::journal::seal::{Closed, Head, Part};
+use crate::journal::seal::{Closed, Part};
 use crate::journal::{EntryState, JournalError, KeyProblem};
 use crate::token::ParkedWhy;
 use rusqlite::{Row as Columns, params};
@@ -25,13 +25,10 @@ struct Answer {
     sealed: i64,
 }
 
-/// The state of a row of format 3, in which two were hidden in other columns.
-pub(super) fn state(status: Option<u16>, state: EntryState, why: Option<&str>) -> EntryState {
+/// The state of a row of format 3, where an orphan for this reason is what was set aside.
+pub(super) fn state(state: EntryState, why: Option<&str>) -> EntryState {
     match state {
         EntryState::Orphan if why == Some(ParkedWhy::Unreadable.word()) => EntryState::SetAside,
-        EntryState::Unsettled if status.is_some_and(|status| (200..300).contains(&status)) => {
-            EntryState::AskAgain
-        }
         state => state,
     }
 }
@@ -70,8 +67,9 @@ impl Rows {
         make(SCHEMA)?;
         make(passes)?;
         self.take_over_rows()?;
-        let numbers = "UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'entries_before')
-                         WHERE name = 'entries' AND EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries_before');
+        let numbers = "DELETE FROM sqlite_sequence WHERE name = 'entries';
+                       INSERT INTO sqlite_sequence (name, seq)
+                         SELECT 'entries', seq FROM sqlite_sequence WHERE name = 'entries_before';
                        DROP TABLE entries_before;";
         self.connection
             .execute_batch(numbers)
@@ -95,10 +93,10 @@ impl Rows {
                     continue;
                 }
             };
-            let before = EntryState::read(&word);
-            let state = state(status, before, why.as_deref());
-            // A word that nobody knows stays: it is read as the state that loses nothing.
-            let word = if state == before { word } else { state.word().to_owned() };
+            let is_success = status.is_some_and(|status| (200..300).contains(&status));
+            let now = state(EntryState::read(&word, is_success), why.as_deref());
+            // A word that nobody knows stays.
+            let word = EntryState::from_word(&word).map_or(word, |_| now.word().to_owned());
             let (headers, body, sealed) = match answer {
                 Some(Answer { headers, body, sealed }) => (Some(headers), Some(body), Some(sealed)),
                 None => (None, None, None),
@@ -154,8 +152,11 @@ impl Rows {
         let opened = match sealed {
             0 => Ok(body.to_vec()),
             1 => self.seal.open_before(body, place, coding),
-            // Its own key did not open it then, and does not today.
-            _ => return Ok(Ok(Some(as_it_is(2)))),
+            // Its own key did not open it then. Somebody may have mended the row since.
+            _ => match self.seal.open_before(body, place, coding) {
+                Ok(opened) => Ok(opened),
+                Err(_) => return Ok(Ok(Some(as_it_is(2)))),
+            },
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -167,15 +168,7 @@ impl Rows {
             let closed = Err(Closed::NoKey);
             return Ok(if sealed == 0 { Ok(Some(as_it_is(0))) } else { closed });
         }
-        let whole = |status| {
-            Ok::<_, rusqlite::Error>(Head {
-                status,
-                complete: row.get::<_, Option<bool>>(6)?.unwrap_or_default(),
-                received_at: row.get::<_, Option<i64>>(7)?.unwrap_or_default(),
-            })
-        };
-        // A row that can't be read stays as it is, and recovery names it.
-        let Ok(head) = row.get(5).and_then(whole) else { return Ok(Ok(Some(as_it_is(sealed)))) };
+        let head = read::bound_head(row, [5, 6, 7]);
         let headers = self.seal.close(&headers, place, Part::Headers(head));
         let body = self.seal.close(&opened, place, Part::Body(head, &headers));
         Ok(Ok(Some(Answer { headers, body, sealed: 1 })))

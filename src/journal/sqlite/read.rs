@@ -152,7 +152,7 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
         while let Some(row) = rows.next()? {
             match entry(row) {
                 Ok(entry) if format < super::open::FORMAT => {
-                    let state = super::migrate::state(row.get(STATUS)?, entry.state, entry.why.as_deref());
+                    let state = super::migrate::state(entry.state, entry.why.as_deref());
                     listed.entries.push(Entry { state, ..entry });
                 }
                 Ok(entry) => listed.entries.push(entry),
@@ -234,8 +234,23 @@ pub(super) fn place<'a>(row: &'a Row<'_>, columns: [usize; 4]) -> rusqlite::Resu
     })
 }
 
+/// What the secrets of an answer are bound to, in these columns. What can't be read is nothing: a damaged row is sealed
+/// like any other.
+pub(super) fn bound_head(row: &Row<'_>, [status, complete, received_at]: [usize; 3]) -> Head {
+    Head {
+        status: row.get::<_, Option<u16>>(status).ok().flatten().unwrap_or_default(),
+        complete: row.get::<_, Option<bool>>(complete).ok().flatten().unwrap_or_default(),
+        received_at: row.get::<_, Option<i64>>(received_at).ok().flatten().unwrap_or_default(),
+    }
+}
+
+/// The same of a row of [`SECRETS`].
+pub(super) fn head_of(row: &Row<'_>) -> Head {
+    bound_head(row, [STATUS, COMPLETE, RECEIVED_AT])
+}
+
 /// What is known of the answer in a row of [`SECRETS`]; `None` where it holds none.
-pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<Head>> {
+fn head(row: &Row<'_>) -> rusqlite::Result<Option<Head>> {
     let Some(status) = row.get(STATUS)? else { return Ok(None) };
     let complete = row.get::<_, Option<bool>>(COMPLETE)?.unwrap_or_default();
     let received_at = row.get::<_, Option<i64>>(RECEIVED_AT)?.unwrap_or_default();
@@ -247,30 +262,43 @@ pub(super) fn is_clear(row: &Row<'_>) -> rusqlite::Result<bool> {
     Ok(row.get::<_, Option<i64>>(SEALED)?.unwrap_or_default() == 0)
 }
 
-/// Are they sealed with the current key?
+/// Are they sealed with the current key? What was sent counts where nothing has come.
 pub(super) fn is_current(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<bool> {
-    let secrets = [blob(row, HEADERS)?, blob(row, BODY)?, blob(row, SENT)?];
-    Ok(secrets.into_iter().flatten().all(|secret| seal.is_current(secret)))
+    let (headers, body) = (blob(row, HEADERS)?, blob(row, BODY)?);
+    let sent = blob(row, SENT)?.filter(|_| body.is_none());
+    Ok([headers, body, sent].into_iter().flatten().all(|secret| seal.is_current(secret)))
 }
 
-/// The secrets of a row of [`SECRETS`], opened.
+/// The secrets of a row of [`SECRETS`], opened. What was sent is `None` where it doesn't open: no answer is lost for it.
 pub(super) fn secrets(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Secrets, Closed>> {
-    let (is_clear, place, head) = (is_clear(row)?, place(row, SECRETS_PLACE)?, head(row)?);
+    let (is_clear, place, head) = (is_clear(row)?, place(row, SECRETS_PLACE)?, head_of(row));
     let (sent, headers, body) = (blob(row, SENT)?, blob(row, HEADERS)?, blob(row, BODY)?);
-    let open = |secret: Option<&[u8]>, part: Option<Part<'_>>| match (secret, part) {
-        (None, _) => Ok(None),
-        (Some(secret), _) if is_clear => Ok(Some(secret.to_vec())),
-        (Some(secret), Some(part)) => seal.open(secret, place, part).map(Some),
-        (Some(_), None) => Err(Closed::Tampered),
+    let open = |secret: Option<&[u8]>, part| match secret {
+        Some(secret) if !is_clear => seal.open(secret, place, part).map(Some),
+        secret => Ok(secret.map(<[u8]>::to_vec)),
     };
-    let opened = || {
-        Ok(Secrets {
-            sent: open(sent, Some(Part::Sent))?,
-            headers: open(headers, head.map(Part::Headers))?,
-            body: open(body, head.map(|head| Part::Body(head, headers.unwrap_or_default())))?,
-        })
-    };
-    Ok(opened())
+    let sent = open(sent, Part::Sent).unwrap_or_default();
+    let opened = open(headers, Part::Headers(head)).and_then(|opened| {
+        let body = open(body, Part::Body(head, headers.unwrap_or_default()))?;
+        Ok(Secrets { sent: sent.clone(), headers: opened, body })
+    });
+    Ok(match opened {
+        Err(Closed::Tampered) => opened_before(seal, place, headers, body).ok_or(Closed::Tampered),
+        opened => opened,
+    })
+}
+
+/// An answer that an earlier version has sealed and could not open: somebody may have mended its row since.
+fn opened_before(
+    seal: &Seal,
+    place: Place<'_>,
+    headers: Option<&[u8]>,
+    body: Option<&[u8]>,
+) -> Option<Secrets> {
+    let fields = Headers::decode(headers?)?;
+    let coding = fields.all("content-encoding").next();
+    let body = seal.open_before(body?, place, coding).ok()?;
+    Some(Secrets { sent: None, headers: headers.map(<[u8]>::to_vec), body: Some(body) })
 }
 
 fn blob<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<Option<&'a [u8]>> {
@@ -323,7 +351,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let length = row.get::<_, Option<i64>>(LENGTH)?.unwrap_or_default().unsigned_abs();
     Ok(Entry {
         id: EntryId(row.get(0)?),
-        state: EntryState::read(&shown(row, STATE)?),
+        state: EntryState::read(
+            &shown(row, STATE)?,
+            head.is_some_and(|head| (200..300).contains(&head.status)),
+        ),
         run: text_or_none(row, RUN)?,
         intent: Intent {
             provider: exact(1, "provider")?.into(),

@@ -29,6 +29,8 @@ struct Found {
     row: Row,
     /// Are its secrets in the clear?
     is_clear: bool,
+    /// Is its state one that we know?
+    is_known: bool,
 }
 
 impl Rows {
@@ -47,8 +49,8 @@ impl Rows {
         );
         let doubts = match self.find(open, [&fingerprint], found)? {
             None => Doubts::default(),
-            // Somebody else put it there: it is neither used nor deleted.
-            Some(open) if open.is_clear && self.seal.encrypts() => {
+            // Something else wrote it: it is neither used nor deleted.
+            Some(open) if !open.is_known || open.is_clear && self.seal.encrypts() => {
                 return Ok(Permission::InFlight(TokenId::from(open.document)));
             }
             Some(Found { row: Row { state: EntryState::Unread, .. }, .. }) => return Ok(Permission::Unread),
@@ -244,18 +246,20 @@ impl Rows {
 /// A value that can't be read is none: the rows of others must go on, and a person must be able to give this one up.
 fn found(columns: &Columns<'_>) -> rusqlite::Result<Found> {
     let millis = |index| columns.get::<_, Option<i64>>(index).ok().flatten().and_then(from_millis);
+    let (word, is_success) = (read::shown(columns, 3)?, columns.get(9)?);
     Ok(Found {
         id: columns.get(0)?,
         fingerprint: read::shown(columns, 1)?,
         document: read::shown(columns, 2)?,
         row: Row {
-            state: EntryState::read(&read::shown(columns, 3)?),
+            state: EntryState::read(&word, is_success),
             sent_at: millis(4).unwrap_or_default(),
             doubts: Doubts { unsettled_since: millis(5), turned_away_since: millis(6) },
             why: read::text_or_none(columns, 7).ok().flatten(),
             peer: read::text_or_none(columns, 8).ok().flatten(),
-            is_success: columns.get(9)?,
+            is_success,
         },
         is_clear: columns.get(10)?,
+        is_known: EntryState::from_word(&word).is_some(),
     })
 }

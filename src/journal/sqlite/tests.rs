@@ -301,3 +301,22 @@ async fn so_many_passes_of_each_provider_are_remembered_and_all_that_never_finis
     };
     assert_eq!((of("p"), of("q")), ((401, 7000, 400), (401, 7000, 400)));
 }
+
+#[tokio::test]
+async fn a_success_under_another_word_is_neither_deleted_nor_sent_again() {
+    for (word, expected) in [("unsettled", EntryState::AskAgain), ("no word of ours", EntryState::AskAgain)] {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+        answered(&journal, "one").await;
+        journal.close().await;
+        let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+        raw.execute("UPDATE entries SET state = ?1", [word]).unwrap();
+        drop(raw);
+        let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+        assert_eq!(journal.entries().await.unwrap()[0].state, expected);
+        let permission = journal.intent(intent("one"), RefreshToken::new("one".into())).await.unwrap();
+        let may_go = matches!(permission, Permission::Send { .. });
+        assert_eq!(may_go, word == "unsettled", "{permission:?}");
+        assert!(bodies(&journal).await[0], "the answer is kept beside it");
+    }
+}

@@ -5,7 +5,8 @@ use super::*;
 /// Files that the last commit before format 4 has made, one of them with the key `a…`; they hold a row of each kind.
 fn of_format_3(name: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/fixtures/journal-3-{name}.db"));
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/fixtures/journal-3-{name}.sqlite"));
     std::fs::copy(file, directory.path().join("journal.db")).unwrap();
     directory
 }
@@ -95,4 +96,35 @@ async fn a_journal_of_format_3_whose_key_is_missing_stays_as_it_was() {
         assert_eq!(version(Connection::open(directory.path().join("journal.db")).unwrap()), 3);
         open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_format_3_could_not_open_is_read_once_its_row_is_mended() {
+    for mended_before in [true, false] {
+        let directory = of_format_3("sealed");
+        let file = directory.path().join("journal.db");
+        let change = |sql: &str| Connection::open(&file).unwrap().execute(sql, []).unwrap();
+        assert_eq!(change("UPDATE entries SET document = '99', sealed = 2 WHERE document = '1'"), 1);
+        if mended_before {
+            change("UPDATE entries SET document = '1' WHERE document = '99'");
+        }
+        let damaged = async || {
+            let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
+            let damaged = journal.page(None).await.unwrap().damaged.len();
+            journal.close().await;
+            damaged
+        };
+        assert_eq!(damaged().await, usize::from(!mended_before));
+        change("UPDATE entries SET document = '1' WHERE document = '99'");
+        assert_eq!(damaged().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn no_number_is_given_twice_although_no_row_was_left() {
+    let directory = of_format_3("clear");
+    let file = directory.path().join("journal.db");
+    Connection::open(&file).unwrap().execute("DELETE FROM entries", []).unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    assert!(sent(&journal, "another").await.0 > 13);
 }

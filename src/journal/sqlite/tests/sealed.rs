@@ -98,9 +98,11 @@ async fn what_was_sent_is_kept_and_sealed_like_the_answer() {
         assert_eq!(entry.sent, Some(RefreshToken::new(PLANTED.into())));
         assert!(entry.run.is_some_and(|run| run.len() == 16));
         journal.close().await;
-        // A new key encrypts it anew, and one that is missing is told.
+        // A new key encrypts it anew. Where its key is missing nothing is lost that a pass needs.
         if let Some(digit) = digit {
-            assert!(open(directory.path(), keyed(None, vec![])).is_err());
+            let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+            assert_eq!(journal.entries().await.unwrap()[0].sent, None);
+            journal.close().await;
             let changed = keyed(Some(key('b')), vec![key(digit)]);
             open(directory.path(), changed).unwrap().close().await;
             let journal = open(directory.path(), keyed(Some(key('b')), vec![])).unwrap();
@@ -139,5 +141,49 @@ async fn a_row_in_the_clear_in_a_sealed_journal_is_named_and_neither_used_nor_de
             assert!(matches!(permission, Permission::InFlight(_)), "{permission:?}");
         }
         journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_read_although_what_was_sent_is_damaged() {
+    for digit in [None, Some('a')] {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path(), keyed(digit.map(key), vec![])).unwrap();
+        answered(&journal, "one").await;
+        journal.close().await;
+        let file = directory.path().join("journal.db");
+        Connection::open(&file).unwrap().execute("UPDATE entries SET sent = x'03ff'", []).unwrap();
+        for _ in 0..2 {
+            let journal = open(directory.path(), keyed(digit.map(key), vec![])).unwrap();
+            assert_eq!(bodies(&journal).await, [true]);
+            journal.close().await;
+        }
+        // Also through a change of the key.
+        let journal =
+            open(directory.path(), keyed(Some(key('b')), digit.map(key).into_iter().collect())).unwrap();
+        journal.close().await;
+        let journal = open(directory.path(), keyed(Some(key('b')), vec![])).unwrap();
+        assert_eq!(bodies(&journal).await, [true]);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_answer_is_sealed_like_any_other_and_kept() {
+    for damage in ["NULL", "99999"] {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+        answered(&journal, "one").await;
+        journal.close().await;
+        let file = directory.path().join("journal.db");
+        let status = |value: &str| {
+            let set = format!("UPDATE entries SET status = {value}");
+            Connection::open(&file).unwrap().execute(&set, []).unwrap();
+        };
+        status(damage);
+        open(directory.path(), keyed(Some(key('a')), vec![])).unwrap().close().await;
+        assert_eq!(planted_in(directory.path()), [] as [&str; 0], "{damage}");
+        let body = "SELECT length(body) FROM entries";
+        let length: i64 = Connection::open(&file).unwrap().query_row(body, [], |row| row.get(0)).unwrap();
+        assert!(length > 9000, "{damage}: it is kept");
     }
 }
