@@ -162,7 +162,9 @@ impl Daemon {
             if stop.give_up.is_cancelled() {
                 exit = ended;
             }
-            self.announce();
+            if !stop.take_no_more.is_cancelled() {
+                self.announce();
+            }
         }
         // It returns at once, and one more poke may come: it isn't listened to any more.
         alarm.shutdown().await?;

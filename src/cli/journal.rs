@@ -10,7 +10,7 @@ pub enum JournalCommand {
     #[command(after_help = "Example:\n  evergrant journal list --orphans")]
     List {
         /// Only parked pairs: why each is parked, and what to do with it.
-        #[arg(long)]
+        #[arg(long, visible_alias = "parked")]
         orphans: bool,
     },
     /// Write back what an earlier process left, and redeem nothing.

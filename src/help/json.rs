@@ -123,6 +123,23 @@ pub(crate) const OBJECTS: &[Object] = &[
         ],
     },
     Object {
+        place: "tokens import",
+        fields: &[
+            ("store", "The store that has the documents now."),
+            ("inserted", "Documents that were not there."),
+            ("replaced", "Documents that were there: their fields are the new ones."),
+            (
+                "kept",
+                "Documents that were there with a newer pair: it stays, and their other fields are the new ones.",
+            ),
+            ("generated_ids", "Of those inserted: documents that came without `_id` and were given one."),
+            (
+                "malformed",
+                "Documents whose refresh token cannot be sent: `count`, `reasons`, and the `first` of them with `line` and `problem`.",
+            ),
+        ],
+    },
+    Object {
         place: "journal list",
         fields: &[
             ("state_dir", "The directory of the journal."),
@@ -155,6 +172,44 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("received_bytes", "Bytes of the answer's body; null without an answer."),
             ("has_answer", "True if the journal holds an answer for it."),
             ("elsewhere", "The store that the entry belongs to, where it is another one; otherwise null."),
+        ],
+    },
+    Object {
+        place: "journal recover",
+        fields: &[
+            ("collection", "The collection and its store."),
+            (
+                "recovery",
+                "What an earlier process left: `answers`, `written`, `unsettled` and `claims_released`, as numbers.",
+            ),
+            ("held", "Pairs that are still in the journal, because the store could not take them."),
+            ("parked", "Pairs that were parked in this run."),
+            ("open", "Entries that are open now, by state."),
+            ("troubles", "What kept it from its work."),
+        ],
+    },
+    Object {
+        place: "journal apply",
+        fields: &[
+            ("id", "The number of the entry, which is gone now."),
+            ("subject", "The user."),
+            ("document", "The document's `_id`, as extended JSON in a string."),
+            ("provider", "The provider."),
+            (
+                "replaced",
+                "Fingerprint of the refresh token that stood in the document; null if it was this pair's already.",
+            ),
+            ("written", "Fingerprint of the refresh token that stands there now."),
+        ],
+    },
+    Object {
+        place: "journal retry: retried[]",
+        fields: &[
+            ("id", "The number of the entry, which stays until a pair came for the token."),
+            ("subject", "The user."),
+            ("document", "The document's `_id`, as extended JSON in a string."),
+            ("provider", "The provider."),
+            ("waits", "True if the document still holds the token. Otherwise there is nothing to ask for."),
         ],
     },
     Object {

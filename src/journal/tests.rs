@@ -1,3 +1,8 @@
+//! What the journal promises, over its file and its thread.
+
+mod state_dir;
+mod stores;
+
 use super::*;
 use crate::failure::told;
 use crate::store::{Mark, Relation};
@@ -175,22 +180,6 @@ async fn a_second_process_is_refused_by_the_name_of_the_first() {
 }
 
 #[tokio::test]
-async fn what_it_makes_is_for_its_owner_alone() {
-    let parent = tempfile::tempdir().unwrap();
-    let directory = parent.path().join("a/state");
-    let journal = open(&directory).unwrap();
-    sent(&journal, "old").await;
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&directory), 0o700);
-    let mut files = 0;
-    for file in std::fs::read_dir(&directory).unwrap() {
-        files += 1;
-        assert_eq!(mode(&file.unwrap().path()), 0o600);
-    }
-    assert!(files >= 3, "journal, write-ahead log and lock");
-}
-
-#[tokio::test]
 async fn moments_are_remembered_and_forgotten_each_for_itself() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
@@ -206,78 +195,6 @@ async fn moments_are_remembered_and_forgotten_each_for_itself() {
 }
 
 #[tokio::test]
-async fn rows_of_another_store_keep_a_pass_from_beginning() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    begin(&journal, "first").await;
-    let (entry, _) = sent(&journal, "old").await;
-    let other = Identity::named("db.other");
-    let refused = OtherStore { relation: Relation::Other, store: "db.tokens".into(), open: 1, answers: 0 };
-    assert_eq!(begin_at(&journal, "second", &other).await, Begun::OtherStore(refused.clone()));
-    assert_eq!(journal.other_store(&other).await.unwrap(), Some(refused.clone()));
-    assert_eq!(Journal::look_for_other_store(directory.path(), &other).unwrap(), Some(refused));
-    journal.end(vec![(entry, Event::Settled)], Timestamp::default()).await.unwrap();
-    assert!(matches!(begin_at(&journal, "second", &other).await, Begun::Alone { .. }));
-}
-
-fn collection(name: &str, uuid: &str) -> Identity {
-    Identity { mark: Mark::Told(uuid.into()), ..Identity::named(name) }
-}
-
-#[tokio::test]
-async fn an_identity_of_an_earlier_version_is_upgraded_and_then_known_by_its_uuid() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    begin(&journal, "first").await;
-    sent(&journal, "old").await;
-    let here = collection("db.tokens", "u");
-    assert!(matches!(begin_at(&journal, "second", &here).await, Begun::Alone { .. }));
-    let renamed = collection("db.logins", "u");
-    assert!(matches!(begin_at(&journal, "third", &renamed).await, Begun::Alone { .. }));
-    let Begun::OtherStore(other) = begin_at(&journal, "fourth", &collection("db.logins", "v")).await else {
-        panic!("another collection under its name")
-    };
-    assert_eq!((other.relation, other.open), (Relation::Replaced, 1));
-}
-
-#[tokio::test]
-async fn an_adopted_store_is_the_one_that_all_rows_belong_to() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
-    begin_at(&journal, "first", &old).await;
-    let (entry, _) = sent(&journal, "a").await;
-    journal.answer(entry, answer("{}")).await.unwrap();
-    assert_eq!(journal.adopt_store(&old).await.unwrap(), None);
-    let adopted = Adopted { store: Some("db.tokens".into()), open: 1, parked: 0 };
-    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
-    assert_eq!(journal.other_store(&new).await.unwrap(), None);
-    assert_eq!(journal.other_store(&old).await.unwrap().unwrap().answers, 1);
-}
-
-#[tokio::test]
-async fn parked_pairs_stay_those_of_their_store_and_keep_nobody_from_another_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    let (old, new) = (collection("db.tokens", "u"), collection("db.tokens", "v"));
-    begin_at(&journal, "first", &old).await;
-    let (entry, _) = sent(&journal, "a").await;
-    journal.answer(entry, answer("{}")).await.unwrap();
-    journal.end(vec![(entry, Event::NoPlace(ParkedWhy::Gone))], Timestamp::default()).await.unwrap();
-    assert!(matches!(begin_at(&journal, "second", &new).await, Begun::Alone { .. }));
-    assert!(journal.entries().await.unwrap().is_empty(), "recovery doesn't see them");
-    let listed = journal.entry(entry).await.unwrap().unwrap().unwrap();
-    assert_eq!(listed.elsewhere.as_deref(), Some("db.tokens"));
-    assert_eq!(journal.standing().await.unwrap().parked.orphans, 1, "they are still told");
-    begin_at(&journal, "third", &old).await;
-    assert_eq!(journal.entries().await.unwrap().len(), 1, "back with their store");
-    begin_at(&journal, "fourth", &new).await;
-    let adopted = Adopted { store: None, open: 0, parked: 1 };
-    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
-    assert_eq!(journal.entries().await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn an_unread_success_is_not_sent_again() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
@@ -285,29 +202,6 @@ async fn an_unread_success_is_not_sent_again() {
     journal.answer(entry, answer("{}")).await.unwrap();
     journal.end(vec![(entry, Event::CannotRead("no_tokens".into()))], Timestamp::default()).await.unwrap();
     assert_eq!(send(&journal, "old", "1").await.unwrap(), Permission::Unread);
-}
-
-#[tokio::test]
-async fn a_pass_that_never_finished_is_remembered() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    assert!(begin(&journal, "first").await.is_empty());
-    journal.close().await;
-    let journal = open(directory.path()).unwrap();
-    assert_eq!(begin(&journal, "second").await, ["first"]);
-    assert_eq!(begin(&journal, "third").await, ["first", "second"], "until it is given back");
-    journal.finish_pass("first", Timestamp::default()).await.unwrap();
-    journal.finish_pass("third", Timestamp::default()).await.unwrap();
-    assert_eq!(begin(&journal, "fourth").await, ["second"]);
-}
-
-#[test]
-fn a_directory_that_is_a_file_is_named_with_what_to_set() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let error = told(&open(&file).unwrap_err());
-    assert!(error.contains("EVERGRANT_STATE_DIR") && error.contains("file"), "{error}");
 }
 
 #[tokio::test]
@@ -341,95 +235,6 @@ async fn a_discarded_answer_is_gone_and_its_token_is_not_sent_again() {
         let permission = send(&journal, &token, "1").await.unwrap();
         assert!(matches!(permission, Permission::AlreadyRedeemed { successor: None, .. }), "{permission:?}");
     }
-}
-
-#[tokio::test]
-async fn below_the_floor_no_intent_is_permitted_and_answers_are_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    let (entry, _) = sent(&journal, "old").await;
-    journal.close().await;
-    let settings = JournalSettings { free_space_floor_bytes: u64::MAX, ..JournalSettings::default() };
-    let journal = Journal::open_with(directory.path(), &Clock::system(), settings).unwrap();
-    let refused = send(&journal, "new", "2").await.unwrap_err();
-    let JournalError::Full(shortage) = &refused else { panic!("{refused:?}") };
-    assert!(refused.to_string().contains(&shortage.free_bytes.to_string()), "{refused}");
-    assert!(refused.to_string().contains(directory.path().to_str().unwrap()), "{refused}");
-    journal.answer(entry, answer("pair")).await.unwrap();
-    journal.end(vec![(entry, redeemed("new"))], Timestamp::default()).await.unwrap();
-    assert!(journal.standing().await.unwrap().shortage.is_some() && !journal.is_broken());
-}
-
-#[tokio::test]
-async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut room = room::Room::in_directory(directory.path(), 1);
-    let ballast = directory.path().join(room::BALLAST_NAME);
-    assert!(ballast.exists());
-    let file = directory.path().join(FILE_NAME);
-    let mut rows = sqlite::Rows::open(&file, seal::Seal::default(), Timestamp::default()).unwrap();
-    let full = |directory: &Path| {
-        let shortage = crate::room::Shortage { directory: directory.into(), free_bytes: 0, floor_bytes: 1 };
-        JournalError::Full(shortage)
-    };
-    let ask = |token: &str| {
-        let (reply, answer) = oneshot::channel();
-        (
-            owner::Request::Intent(
-                intent(token, "1"),
-                RefreshToken::new(token.into()),
-                owner::Reply::new(reply),
-            ),
-            answer,
-        )
-    };
-    let (request, mut permitted) = ask("old");
-    let done = owner::commit(&mut rows, &mut room, vec![request].into_iter(), |rows, _| rows.commit());
-    let Permission::Send { entry, .. } = permitted.try_recv().unwrap().unwrap() else {
-        panic!("it may be sent")
-    };
-    assert!(done);
-
-    // Twice: with a ballast to give up, and without.
-    for kept in [true, false] {
-        let (intent, mut refused) = ask("another");
-        let (reply, mut answered) = oneshot::channel();
-        let request = owner::Request::Answer(entry, answer("pair"), owner::Reply::new(reply));
-        let mut commits = 0;
-        let intact = owner::commit(&mut rows, &mut room, vec![intent, request].into_iter(), |rows, _| {
-            commits += 1;
-            if commits == 1 { Err(full(directory.path())) } else { rows.commit() }
-        });
-        assert!(intact, "nothing is broken: nothing was written");
-        assert_eq!(commits, if kept { 2 } else { 1 });
-        assert_eq!(answered.try_recv().unwrap().is_ok(), kept);
-        assert!(matches!(refused.try_recv().unwrap(), Err(JournalError::Full(_))), "it takes no new ones");
-        assert!(!ballast.exists());
-    }
-    drop(rows);
-    let journal = open(directory.path()).unwrap();
-    assert_eq!(journal.entries().await.unwrap()[0].state, EntryState::Answer);
-    assert!(ballast.exists(), "the next start makes it again");
-}
-
-#[tokio::test]
-async fn our_files_are_ours_alone_even_if_they_were_not() {
-    let directory = tempfile::tempdir().unwrap();
-    let open_to_all = std::fs::Permissions::from_mode(0o666);
-    for name in [FILE_NAME, "journal.lock", room::BALLAST_NAME] {
-        std::fs::write(directory.path().join(name), "").unwrap();
-        std::fs::set_permissions(directory.path().join(name), open_to_all.clone()).unwrap();
-    }
-    let journal = open(directory.path()).unwrap();
-    sent(&journal, "old").await;
-    for entry in std::fs::read_dir(directory.path()).unwrap() {
-        let (path, metadata) = {
-            let entry = entry.unwrap();
-            (entry.path(), entry.metadata().unwrap())
-        };
-        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{}", path.display());
-    }
-    journal.close().await;
 }
 
 #[tokio::test]

@@ -272,7 +272,8 @@ impl Lane {
         }
         // A stop has said it.
         if self.out > 0 && !self.line.stop.take_no_more.is_cancelled() {
-            info!(in_flight = self.out, "finishing {} grants that were sent", self.out);
+            let grants = if self.out == 1 { "grant that was sent" } else { "grants that were sent" };
+            info!(in_flight = self.out, "finishing {} {grants}", self.out);
         }
         let give_up = self.line.stop.give_up.clone();
         while self.out > 0 {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::help::json::assert_documented;
+use crate::pass::{Applied, Retried};
+use crate::token::RefreshToken;
 
 pub(super) fn entry(id: &str, state: EntryState, why: Option<&str>) -> ListedEntry {
     ListedEntry {
@@ -99,8 +101,20 @@ fn recovery_says_what_it_did_and_what_is_left() {
         troubles: vec![],
     };
     assert_eq!(recovered_text(&recovered), "nothing to recover for logins.tokens");
+    assert_documented("journal recover", &recovered);
     recovered.recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 40 };
     recovered.parked = 1;
     recovered.open = by_state([EntryState::Orphan, EntryState::Unsettled].into_iter());
     insta::assert_snapshot!(recovered_text(&recovered));
+}
+
+#[test]
+fn what_is_done_by_hand_is_documented_field_by_field() {
+    let ListedEntry { id, subject, document, .. } = entry("7", EntryState::Orphan, Some("gone"));
+    let written = RefreshToken::new("new".into()).fingerprint();
+    let (subject, document, provider) = (subject, document, "autodesk".to_owned());
+    let applied = Applied { id, subject, document, provider, replaced: None, written };
+    assert_documented("journal apply", &applied);
+    let Applied { id, subject, document, provider, .. } = applied;
+    assert_documented("journal retry: retried[]", &Retried { id, subject, document, provider, waits: true });
 }

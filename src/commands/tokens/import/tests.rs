@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::failure::told;
+use crate::help::json::assert_documented;
 
 async fn chunks(text: &'static str) -> Vec<Chunk> {
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
@@ -56,6 +57,7 @@ fn an_import_names_the_first_malformed_documents() {
         generated_ids: 0,
         malformed: MalformedDocuments::default(),
     };
+    assert_documented("tokens import", &imported);
     assert_eq!(
         imported_text(&imported),
         "10 documents imported into sqlite:tokens.db\n  inserted          9\n  replaced          1"
