@@ -282,10 +282,14 @@ async fn judge(play: &Play, done: &Done, held: &HashMap<String, Vec<String>>) {
         replays.entry(replay.refresh_token.clone()).or_default().push(replay);
     }
     for (token, replays) in &replays {
-        let of_the_app = done.redeemed.contains(token) || done.refused.contains(token);
-        let allowed = usize::from(of_the_app) + usize::from(play.cut_off.contains(&fingerprint(token)));
+        let by_the_app = [done.redeemed.contains(token), done.refused.contains(token)];
+        let was_cut_off = play.cut_off.contains(&fingerprint(token));
+        let allowed = usize::from(by_the_app.contains(&true)) + usize::from(was_cut_off);
         if replays.len() > allowed {
-            wrong.push(format!("replayed: {replays:?}"));
+            let presented = sandbox.token_history(token).unwrap().presentations;
+            wrong.push(format!(
+                "replayed: {replays:?}; the app redeemed it, was refused: {by_the_app:?}; cut off: {was_cut_off}; {presented:?}"
+            ));
         }
     }
 
