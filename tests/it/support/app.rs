@@ -7,7 +7,7 @@ use evergrant::token::RefreshToken;
 use futures::TryStreamExt as _;
 use mongodb::Collection;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +42,8 @@ pub(crate) struct Marked {
 pub(crate) struct Done {
     /// The tokens that it redeemed.
     pub(crate) redeemed: HashSet<String>,
-    /// The tokens with which it came too late.
-    pub(crate) refused: HashSet<String>,
+    /// The tokens with which it came too late, and how often: a document keeps its old token while a process is paused.
+    pub(crate) refused: HashMap<String, usize>,
     /// Logins of people who just did.
     pub(crate) logins: u64,
     /// People who had to log in again, and did.
@@ -119,7 +119,7 @@ impl App {
         let document = self.collection.find_one(doc! { "email": email }).await.unwrap().unwrap();
         let token = document.get_str("refresh_token").unwrap();
         let Some(pair) = redeem(&self.client, &self.sandbox, token).await else {
-            self.done.refused.insert(token.to_owned());
+            *self.done.refused.entry(token.to_owned()).or_default() += 1;
             return;
         };
         self.done.redeemed.insert(token.to_owned());
