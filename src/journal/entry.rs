@@ -90,12 +90,12 @@ impl EntryState {
         }
     }
 
-    /// The state of this word; `None`: it is a word of nobody's.
+    /// The state of this word; `None` where no state has it.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
     }
 
-    /// The state of a row with this word in which there is a success, or none. A word of nobody's is the state that loses
+    /// The state of a row with this word, which holds a success or none. An unknown word is read as the state that loses
     /// nothing.
     pub(super) fn read(word: &str, is_success: bool) -> Self {
         match Self::from_word(word) {

@@ -111,7 +111,7 @@ impl Line {
         }
         reach(Point::BeforeEnd);
         match self.journal.end(rows, self.clock.now()).await {
-            // A fault of ours, of one row: it stays as it is, and stops nobody.
+            // A fault of ours, of one row: it stays as it is, and no pass stops for it.
             Err(error @ JournalError::OutOfOrder { .. }) => {
                 debug_assert!(false, "{error}");
                 tracing::error!(error = %error_chain(&error), "a journal entry stays as it is: {error}");

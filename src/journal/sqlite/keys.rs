@@ -6,7 +6,7 @@ use crate::journal::{JournalError, KeyProblem};
 use rusqlite::{Row as Columns, params};
 
 /// In `meta`, while a key is set: what is in the clear from then on was put there by something else. It guards against
-/// mistakes; whoever can write the file can remove it.
+/// mistakes only: a program that can write the file can remove it.
 const SEALED: &str = "sealed";
 
 /// The secrets of a row, opened or sealed anew; never shown.
@@ -39,7 +39,7 @@ impl Rows {
                 Tried::Fine => {}
                 Tried::Closed(Closed::NoKey) => no_key += 1,
                 Tried::Closed(Closed::UnknownKey) => wrong_key += 1,
-                // One bad row is in nobody's way: it stays as it is, and recovery names it. Its key may go, too.
+                // A damaged row does not stop the others: it stays as it is, and recovery names it. Its key may go, too.
                 Tried::Closed(Closed::Tampered) => {
                     let mark = "UPDATE entries SET sealed = 2 WHERE id = ?1";
                     self.run("note a damaged answer", mark, [id])?;
@@ -73,7 +73,7 @@ impl Rows {
              WHERE coalesce(body, sent) IS NOT NULL AND id > ?1 AND coalesce(sealed, 0) != 2 ORDER BY id LIMIT 1",
             read::SECRETS
         );
-        // A row that can't be read is in nobody's way either.
+        // A row that can't be read doesn't stop the others either.
         let unreadable = if self.seal.encrypts() { Tried::Closed(Closed::Tampered) } else { Tried::Fine };
         self.find(&sql, [after], |row| Ok((row.get(0)?, self.tried(row, was_sealed).unwrap_or(unreadable))))
     }
@@ -102,7 +102,7 @@ impl Rows {
 }
 
 impl KeyProblem {
-    /// What is wrong with the keys, when so many rows don't open without one, or with those that are set.
+    /// What is wrong with the keys. `no_key` rows need one and none is set; `wrong_key` rows open with none of those set.
     pub(super) const fn of(no_key: u64, wrong_key: u64) -> Option<Self> {
         match (no_key, wrong_key) {
             (0, 0) => None,

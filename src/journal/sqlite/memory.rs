@@ -28,7 +28,7 @@ impl Rows {
             [fingerprint.to_string()],
             |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?)),
         )?;
-        // A successor that can't be read is one that nobody knows.
+        // A successor that can't be read counts as unknown.
         Ok(redeemed.map(|(document, successor)| (TokenId::from(document), Fingerprint::from_hex(&successor))))
     }
 

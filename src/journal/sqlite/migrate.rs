@@ -95,7 +95,7 @@ impl Rows {
             };
             let is_success = status.is_some_and(|status| (200..300).contains(&status));
             let now = state(EntryState::read(&word, is_success), why.as_deref());
-            // A word that nobody knows stays.
+            // An unknown word stays.
             let word = EntryState::from_word(&word).map_or(word, |_| now.word().to_owned());
             let (headers, body, sealed) = match answer {
                 Some(Answer { headers, body, sealed }) => (Some(headers), Some(body), Some(sealed)),
@@ -152,7 +152,7 @@ impl Rows {
         let opened = match sealed {
             0 => Ok(body.to_vec()),
             1 => self.seal.open_before(body, place, coding),
-            // Its own key did not open it then. Somebody may have mended the row since.
+            // Its own key did not open it then. The row may have been repaired since.
             _ => match self.seal.open_before(body, place, coding) {
                 Ok(opened) => Ok(opened),
                 Err(_) => return Ok(Ok(Some(as_it_is(2)))),

@@ -36,32 +36,7 @@ const HEADERS: usize = 8;
 const BODY: usize = 9;
 const SENT: usize = 10;
 
-/// The columns of an [`Entry`] without its secrets, with their names, in the order in which [`entry`] takes them.
-const COLUMNS: [&str; 21] = [
-    "id",
-    "provider",
-    "document",
-    "fingerprint",
-    "sealed",
-    "status",
-    "complete",
-    "received_at",
-    "NULL",
-    "NULL",
-    "NULL",
-    "subject",
-    "state",
-    "sent_at",
-    "unsettled_since",
-    "turned_away_since",
-    "why",
-    "peer",
-    "elsewhere",
-    "run",
-    "length(body)",
-];
-
-/// Those behind the secrets.
+/// The other columns of an [`Entry`], behind those.
 const BEHIND: &str =
     "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, elsewhere, run, length(body)";
 const SUBJECT: usize = 11;
@@ -140,12 +115,14 @@ pub(super) fn beside(file: &Path) -> Result<Option<(Connection, i64)>, JournalEr
 pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     let Some((connection, format)) = beside(file)? else { return Ok(Listed::default()) };
     let read = || {
-        // A journal of an earlier version that is only looked at lacks some of them.
+        // A journal of an earlier version that is only looked at lacks some of them, and no secret is read.
         let column = |column: &'static str| {
-            let has = column.contains('(') || has_column(&connection, column)?;
+            let is_secret = ["headers", "body", "sent"].contains(&column);
+            let has = !is_secret && (column.contains('(') || has_column(&connection, column)?);
             Ok(if has { column } else { "NULL" })
         };
-        let columns = COLUMNS.into_iter().map(column).collect::<rusqlite::Result<Vec<_>>>()?.join(", ");
+        let columns = SECRETS.split(", ").chain(BEHIND.split(", ")).map(column);
+        let columns = columns.collect::<rusqlite::Result<Vec<_>>>()?.join(", ");
         let mut statement = connection.prepare(&format!("SELECT {columns} FROM entries ORDER BY id"))?;
         let mut rows = statement.query([])?;
         let mut listed = Listed::default();
@@ -288,7 +265,7 @@ pub(super) fn secrets(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Sec
     })
 }
 
-/// An answer that an earlier version has sealed and could not open: somebody may have mended its row since.
+/// An answer that an earlier version has sealed and could not open: its row may have been repaired since.
 fn opened_before(
     seal: &Seal,
     place: Place<'_>,

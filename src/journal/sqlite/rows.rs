@@ -135,7 +135,7 @@ impl Rows {
             self.remember_redeemed(&fingerprint, &document, remember, at)?;
         }
         if has_a_pair {
-            // But for one in the clear that somebody else put into a sealed journal.
+            // But for one in the clear that something else put into a sealed journal.
             self.run(
                 "end what was set aside",
                 "DELETE FROM entries WHERE state = 'set_aside' AND fingerprint = ?1 AND coalesce(sealed, 0) >= ?2",
@@ -145,7 +145,7 @@ impl Rows {
         self.replace(id, row)
     }
 
-    /// Nobody waits for the answers of open intents any more.
+    /// The answers of open intents are not waited for any more.
     pub(super) fn note_cut_off(&mut self) -> Result<(), JournalError> {
         let mut after = i64::MIN;
         let next = select_found!("WHERE state = 'intent' AND id > ?1 ORDER BY id LIMIT 1");

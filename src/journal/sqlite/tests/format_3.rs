@@ -45,7 +45,7 @@ async fn a_journal_of_format_3_is_taken_over_with_all_that_it_held() {
             let journal = open(directory.path(), keyed(digit.map(key), vec![])).unwrap();
             // Sealed, not a byte of a token is left: neither in the pages that the old table had, nor in the log.
             assert_eq!(holds(directory.path(), "answered-2").is_empty(), digit.is_some());
-            // The pair of another store isn't this one's, and nobody waits for what was cut off.
+            // The pair of another store isn't this one's, and what was cut off isn't waited for.
             expected.remove(0);
             expected.last_mut().unwrap().1 = Unsettled;
             let page = journal.page(None).await.unwrap();

@@ -124,7 +124,7 @@ async fn a_row_in_the_clear_in_a_sealed_journal_is_named_and_neither_used_nor_de
     let clear = Connection::open(directory.path().join("journal.db")).unwrap();
     clear.execute_batch("CREATE TABLE copy AS SELECT * FROM entries").unwrap();
     drop(clear);
-    // Its own are sealed when the key is set; the same rows, put in later by somebody else, are not.
+    // Its own are sealed when the key is set; the same rows, put in later by another program, are not.
     let journal = open(directory.path(), keyed(Some(key('a')), vec![])).unwrap();
     assert_eq!(bodies(&journal).await, [true, true]);
     journal.close().await;
