@@ -8,7 +8,7 @@
 use super::document::{date, id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
-    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex, Unwritable,
+    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex,
 };
 use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -20,18 +20,13 @@ use mongodb::{
     Client, Collection, Database, Namespace,
     options::{ClientOptions, FindOptions},
 };
-use query::{Range, Reading};
+use query::Reading;
 use raw::Raw;
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
-use update::Comparison;
-use writable::Names;
 
 pub(super) use failure::hint_of;
 
@@ -40,6 +35,8 @@ mod connect;
 mod failure;
 mod identity;
 mod look_up;
+mod pages;
+mod position;
 mod prepare;
 mod query;
 mod raw;
@@ -47,6 +44,7 @@ mod trial;
 mod unreachable;
 mod update;
 mod writable;
+mod write;
 
 /// Longest wait for an answer to a read.
 ///
@@ -220,38 +218,6 @@ impl MongoStore {
         .await
     }
 
-    /// Reads up to `limit` documents of one range, and falls back to a scan when the index has gone.
-    async fn find_due(
-        &self,
-        query: &DueQuery,
-        range: Range,
-        after: Option<&query::Place>,
-        limit: usize,
-    ) -> Result<Vec<RawDocumentBuf>, StoreError> {
-        let index = self.due_index.read().ok().and_then(|name| name.clone());
-        let plan = |index: Option<&str>| {
-            query::due(&self.mapping, self.filter.as_ref(), query, range, index, after, limit)
-        };
-        let Some(index) = index.filter(|_| !query.force) else {
-            return match plan(None) {
-                Some(reading) => self.find("read due documents", reading).await,
-                None => Ok(Vec::new()),
-            };
-        };
-        let Some(reading) = plan(Some(&index)) else { return Ok(Vec::new()) };
-        match self.find("read due documents", reading).await {
-            // The index was dropped since `prepare`: the hint is refused, the scan is not.
-            Err(error) if failure::is_code(&error, failure::BAD_VALUE) => {
-                self.remember_index(None);
-                match plan(None) {
-                    Some(reading) => self.find("read due documents", reading).await,
-                    None => Ok(Vec::new()),
-                }
-            }
-            found => found,
-        }
-    }
-
     fn remember_index(&self, name: Option<String>) {
         if let Ok(mut index) = self.due_index.write() {
             *index = name;
@@ -269,16 +235,6 @@ impl MongoStore {
         ))
     }
 
-    fn position(&self, position: Option<&Position>) -> Result<Option<query::Place>, StoreError> {
-        let place = position.map(|position| query::Place::read(position).ok_or(()));
-        place.transpose().map_err(|()| {
-            StoreError::Settings(format!(
-                "a page position of another store was handed to {}; start over",
-                self.at
-            ))
-        })
-    }
-
     fn ids(&self, ids: &[TokenId]) -> Result<Vec<Bson>, StoreError> {
         let value = |id: &TokenId| {
             id_value(id).ok_or_else(|| {
@@ -289,45 +245,6 @@ impl MongoStore {
             })
         };
         ids.iter().map(value).collect()
-    }
-
-    /// The positions of those whose document has a name twice somewhere near to ours.
-    async fn positions_with_names_twice(&self, ids: &[Bson]) -> Result<Vec<usize>, StoreError> {
-        let reading = query::names_twice(&self.mapping, ids.to_vec());
-        let found = self.find("look at unwritten documents", reading).await?;
-        let found: HashSet<_> = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect();
-        let has_one = |&position: &usize| found.contains(&token_id(ids[position].clone()));
-        Ok((0..ids.len()).filter(has_one).collect())
-    }
-
-    /// Applies the changes at `positions`, each by a statement of its own, where the `names` stand once: which are
-    /// refused, and how many matched.
-    async fn apply_alone(
-        &self,
-        changes: &[Change],
-        ids: &[Bson],
-        positions: &[usize],
-        names: Document,
-    ) -> Result<(Vec<(usize, Unwritable)>, usize), StoreError> {
-        let plain = self.plain_texts.load(Ordering::Relaxed);
-        let comparison = if plain { Comparison::Plain } else { Comparison::ByteByByte };
-        let statements = positions.iter().map(|&position| {
-            let change = &changes[position];
-            update::apply(&self.mapping, ids[position].clone(), change, comparison, names.clone())
-        });
-        let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
-        for batch in update::batches(statements) {
-            let count = batch.len();
-            let reply = self.update("update documents", batch).await?;
-            matched += reply.matched;
-            let of_changes = reply
-                .refused
-                .into_iter()
-                .filter_map(|(index, code)| Some((*positions.get(sent + index)?, failure::unwritable(code))));
-            refused.extend(of_changes);
-            sent += count;
-        }
-        Ok((refused, matched))
     }
 }
 
@@ -367,26 +284,7 @@ impl Store for MongoStore {
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
-        let limit = query.limit.max(1);
-        let start = self.position(query.after.as_ref())?;
-        let first = start.as_ref().map_or_else(|| Range::first(query.force), |place| place.range);
-        let mut page = query::Page::new(limit);
-        for range in first.rest() {
-            let after = start.as_ref().filter(|place| place.range == range);
-            // One more than is missing tells whether there is another page.
-            let found = self.find_due(query, range, after, page.missing() + 1).await?;
-            for raw in &found {
-                let Some(document) = self.decode(raw) else { continue };
-                if after.is_some_and(|place| place.is_at(&document.id)) {
-                    continue;
-                }
-                page.push(document, || query::Place::of(range, raw, &self.mapping.bookkeeping));
-            }
-            if page.is_full() {
-                break;
-            }
-        }
-        Ok(page.finish())
+        self.read_due_page(query).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -412,33 +310,7 @@ impl Store for MongoStore {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
-        let ids = self.ids(&changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>())?;
-        let plain = self.plain_texts.load(Ordering::Relaxed);
-        let may_share = |&position: &usize| plain && update::may_share(&self.mapping, &changes[position]);
-        let (together, mut alone): (Vec<usize>, Vec<usize>) = (0..changes.len()).partition(may_share);
-        let mut matched = 0;
-        for share in update::shares(changes, &together) {
-            let own_ids: Vec<Bson> = share.iter().map(|&position| ids[position].clone()).collect();
-            let own: Vec<&Change> = share.iter().map(|&position| &changes[position]).collect();
-            let statement = update::renewals(&self.mapping, &own_ids, &own);
-            let reply = self.update("update documents", vec![statement]).await?;
-            if reply.refused.is_empty() {
-                matched += reply.matched;
-            } else {
-                // Those before the refused one are written; a second time they don't match, and are read again.
-                alone.extend(share);
-            }
-        }
-        let names = Names::of_pairs(&self.mapping);
-        let (mut refused, matched_alone) = self.apply_alone(changes, &ids, &alone, names.all_once()).await?;
-        matched += matched_alone;
-        if matched + refused.len() < changes.len() {
-            let twice = self.positions_with_names_twice(&ids).await?;
-            let (more, matched_then) = self.apply_alone(changes, &ids, &twice, names.ours_once()).await?;
-            refused.extend(more);
-            matched += matched_then;
-        }
-        Ok(Applied { every_matched: matched == changes.len(), refused })
+        self.write_changes(changes).await
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
@@ -464,18 +336,7 @@ impl Store for MongoStore {
     }
 
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
-        let limit = limit.max(1);
-        let start = self.position(after)?;
-        let found =
-            self.find("list documents", query::all(&self.mapping, None, start.as_ref(), limit + 1)).await?;
-        let mut page = query::Page::new(limit);
-        for raw in &found {
-            let Some(document) = self.decode(raw) else { continue };
-            if !start.as_ref().is_some_and(|place| place.is_at(&document.id)) {
-                page.push(document, || query::Place::of(Range::ById, raw, &self.mapping.bookkeeping));
-            }
-        }
-        Ok(page.finish())
+        self.list_page(after, limit).await
     }
 
     async fn of_subject(&self, subject: &str, limit: usize) -> Result<Vec<TokenDocument>, StoreError> {

@@ -1,132 +1,18 @@
-//! What is read, pure: filters, index bounds and keyset positions.
+//! What is read, pure: filters and index bounds.
 //!
 //! Query operators like `$gt` compare within one BSON type only; index bounds (`min`, `max`) and `$expr` compare across
 //! all of them. `_id`s of several types and a `due_at` that isn't a date are therefore paged with the latter two.
 
-use super::raw::Raw;
+use super::position::{Place, Range};
 use super::writable::Names;
 use crate::clock::Timestamp;
-use crate::store::document::{date, token_id};
+use crate::store::document::date;
 use crate::store::mapping::FieldPath;
-use crate::store::{DuePage, DueQuery, Mapping, Position, ProviderFilter};
-use crate::token::{Code, State, TokenDocument, TokenId};
-use bson::{Bson, Document, RawDocument, doc};
+use crate::store::{DueQuery, Mapping, ProviderFilter};
+use crate::token::{Code, State};
+use bson::{Bson, Document, doc};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// A part of the collection that one cursor reads in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Range {
-    /// A `due_at` up to the limit, and all that sorts before dates: absent, null, a number, a string, …
-    Early,
-    /// A `due_at` of a type that sorts after dates: a timestamp, a regular expression, …
-    Late,
-    /// A `due_at` that is or is in an array, of which the index has several keys.
-    Arrays,
-    /// The whole collection by `_id`.
-    ById,
-}
-
-impl Range {
-    /// Where a query begins.
-    pub(super) const fn first(force: bool) -> Self {
-        if force { Self::ById } else { Self::Early }
-    }
-
-    /// This one and those that are read behind it.
-    pub(super) fn rest(self) -> impl Iterator<Item = Self> {
-        let ranges: &[Self] = match self {
-            Self::Early => &[Self::Early, Self::Late, Self::Arrays],
-            Self::Late => &[Self::Late, Self::Arrays],
-            Self::Arrays => &[Self::Arrays],
-            Self::ById => &[Self::ById],
-        };
-        ranges.iter().copied()
-    }
-}
-
-/// What a [`Position`] of this store holds.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Place {
-    /// The range that was being read.
-    pub(super) range: Range,
-    due_at: Bson,
-    id: Bson,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenPlace {
-    range: Range,
-    due_at: serde_json::Value,
-    id: serde_json::Value,
-}
-
-impl Place {
-    /// The place of a document that was just read; `None` if it has no `_id` that can be asked for.
-    pub(super) fn of(range: Range, raw: &RawDocument, bookkeeping: &FieldPath) -> Option<Self> {
-        Some(Self { range, due_at: Raw(raw).bson(bookkeeping, "due_at"), id: Raw(raw).id()? })
-    }
-
-    /// Reads a position; `None` if another store made it.
-    pub(super) fn read(position: &Position) -> Option<Self> {
-        let WrittenPlace { range, due_at, id } = serde_json::from_value(position.0.clone()).ok()?;
-        Some(Self { range, due_at: Bson::try_from(due_at).ok()?, id: Bson::try_from(id).ok()? })
-    }
-
-    /// Is this the document that was read last? Index bounds include it.
-    pub(super) fn is_at(&self, id: &TokenId) -> bool {
-        token_id(self.id.clone()) == *id
-    }
-
-    fn write(self) -> Position {
-        Position(serde_json::json!({
-            "range": self.range,
-            "due_at": self.due_at.into_canonical_extjson(),
-            "id": self.id.into_canonical_extjson(),
-        }))
-    }
-}
-
-/// A page in the making.
-pub(super) struct Page {
-    limit: usize,
-    documents: Vec<TokenDocument>,
-    last: Option<Place>,
-    more: bool,
-}
-
-impl Page {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, documents: Vec::new(), last: None, more: false }
-    }
-
-    /// How many documents it can still take.
-    pub(super) fn missing(&self) -> usize {
-        self.limit - self.documents.len()
-    }
-
-    /// Is it known that there is another page?
-    pub(super) const fn is_full(&self) -> bool {
-        self.more
-    }
-
-    /// Takes a document, or only notes that there is one more.
-    pub(super) fn push(&mut self, document: TokenDocument, place: impl FnOnce() -> Option<Place>) {
-        if self.missing() == 0 {
-            self.more = true;
-        } else {
-            self.documents.push(document);
-            self.last = place().or(self.last.take());
-        }
-    }
-
-    pub(super) fn finish(self) -> DuePage {
-        let next = self.last.filter(|_| self.more).map(Place::write);
-        DuePage { documents: self.documents, next }
-    }
-}
 
 /// One `find`.
 #[derive(Debug, Default)]
@@ -393,16 +279,5 @@ mod tests {
             ..Mapping::default()
         };
         assert_eq!(projection(&mapping), doc! { "_id": 1, "evergrant": 1, "oauth": 1, "email": 1 });
-    }
-
-    #[test]
-    fn a_place_survives_its_position() {
-        for value in
-            [Bson::Null, date(chrono::DateTime::UNIX_EPOCH), Bson::Document(doc! { "a": 1_i64 }), 5.into()]
-        {
-            let place = Place { range: Range::Late, due_at: value.clone(), id: value };
-            assert_eq!(Place::read(&place.clone().write()), Some(place));
-        }
-        assert_eq!(Place::read(&Position(serde_json::json!([1, "a"]))), None);
     }
 }
