@@ -19,7 +19,7 @@ const RULES: [&str; 7] = [
     "6. `evergrant.state` says `needs_login` until the pass after the new login. For a banner that asks a user to log in, \
      compare with `evergrant tokens list`, or remove the bookkeeping at the login (see 7): $unset: {evergrant: \"\"}.",
     "7. Do not change fields inside the sub-document `evergrant`. You may delete it as a whole: the document is then due at once, and only what \
-     Evergrant knew of that login is forgotten.",
+     Evergrant knew of that login is forgotten. Do not set it to null or to anything else.",
 ];
 
 pub(super) fn text() -> String {

@@ -1,7 +1,7 @@
 //! Which fields of the user's documents hold what: names as data, checked once.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// A dotted path to a field: `refresh_token`, `oauth.tokens.refresh`. Not through arrays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +23,11 @@ impl FieldPath {
     /// Its names, outermost first.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
+    }
+
+    /// The paths that lead to it, outermost first: `oauth` and `oauth.google` of `oauth.google.refresh`.
+    pub fn parents(&self) -> impl Iterator<Item = Self> {
+        self.0.match_indices('.').map(|(end, _)| Self(self.0[..end].to_owned()))
     }
 
     /// Would writing one of the two overwrite the other?
@@ -127,6 +132,15 @@ impl Mapping {
         let expiries = [&self.access_expires_at, &self.refresh_expires_at];
         let tokens = [&self.refresh_token, &self.access_token, &self.bookkeeping];
         tokens.into_iter().chain(expiries.into_iter().flatten())
+    }
+
+    /// The sub-documents that we write into, the outer ones before those within: the parents of each written field, and the
+    /// bookkeeping itself.
+    #[must_use]
+    pub fn parents(&self) -> Vec<FieldPath> {
+        let written = self.written().flat_map(FieldPath::parents);
+        let parents: BTreeSet<FieldPath> = written.chain([self.bookkeeping.clone()]).collect();
+        parents.into_iter().collect()
     }
 
     /// Two written fields of which one would overwrite the other, with the name of each setting.

@@ -20,8 +20,8 @@ use mongodb::{
     Client, Collection, Database, Namespace,
     options::{ClientOptions, FindOptions},
 };
-use query::Reading;
 use raw::Raw;
+use reading::Reading;
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
@@ -32,6 +32,7 @@ pub(super) use failure::hint_of;
 
 mod claim;
 mod connect;
+mod expression;
 mod failure;
 mod identity;
 mod look_up;
@@ -40,6 +41,7 @@ mod position;
 mod prepare;
 mod query;
 mod raw;
+mod reading;
 mod trial;
 mod unreachable;
 mod update;

@@ -178,7 +178,7 @@ vocabulary! {
             "Set the field that `documents.provider` names. `evergrant check` prints a command for it.";
         NoRoom = "no_room":
             "Evergrant cannot write its bookkeeping into the document, so it does not redeem the token.",
-            "The log says why: size, a validator, or a field that stands twice.";
+            "The log says why: size, a validator, a field that is no sub-document, or one that stands twice.";
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a person asks the collection: one subject's documents, strange providers, indexes that delete documents.
 
+use super::expression::{and, field};
 use super::prepare::first_batch;
-use super::query::{self, Reading, field};
 use super::raw::Raw;
-use super::{MongoStore, READ_TIMEOUT};
+use super::reading::Reading;
+use super::{MongoStore, READ_TIMEOUT, query};
 use crate::store::document::token_id;
 use crate::store::{MOST_STRANGE_NAMES, ProviderFilter, StoreError, Strangers, TtlIndex};
 use crate::token::{TokenDocument, TokenId};
@@ -44,7 +45,7 @@ impl MongoStore {
         let names = ProviderFilter::NoneOf(providers.to_vec());
         let mut conditions: Vec<Document> = query::of_providers(&self.mapping, &names).into_iter().collect();
         conditions.extend(self.filter.clone());
-        let strangers = doc! { "$match": query::and(conditions) };
+        let strangers = doc! { "$match": and(conditions) };
         let value = field(path);
         let named = doc! { "$and": [{ "$eq": [{ "$type": &value }, "string"] }, { "$ne": [&value, ""] }] };
         let count = doc! { "$sum": 1_i64 };

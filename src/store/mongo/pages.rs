@@ -14,13 +14,17 @@ impl MongoStore {
         for range in first.rest() {
             let after = start.as_ref().filter(|place| place.range == range);
             // One more than is missing tells whether there is another page.
-            let found = self.find_due(query, range, after, page.missing() + 1).await?;
+            let wanted = page.missing() + 1;
+            let found = self.find_due(query, range, after, wanted).await?;
             for raw in &found {
                 let Some(document) = self.decode(raw) else { continue };
                 if after.is_some_and(|place| place.is_at(&document.id)) {
                     continue;
                 }
                 page.push(document, || Place::of(range, raw, &self.mapping.bookkeeping));
+            }
+            if found.len() >= wanted + usize::from(after.is_some()) {
+                page.cut_short();
             }
             if page.is_full() {
                 break;
@@ -44,6 +48,9 @@ impl MongoStore {
             if !start.as_ref().is_some_and(|place| place.is_at(&document.id)) {
                 page.push(document, || Place::of(Range::ById, raw, &self.mapping.bookkeeping));
             }
+        }
+        if found.len() > limit + usize::from(start.is_some()) {
+            page.cut_short();
         }
         Ok(page.finish())
     }

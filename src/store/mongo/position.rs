@@ -105,6 +105,12 @@ impl Page {
         self.more
     }
 
+    /// Notes that there may be more where the last one came from: as many were found as were asked for, and not all of them
+    /// could be read.
+    pub(super) const fn cut_short(&mut self) {
+        self.more = true;
+    }
+
     /// Takes a document, or only notes that there is one more.
     pub(super) fn push(&mut self, document: TokenDocument, place: impl FnOnce() -> Option<Place>) {
         if self.missing() == 0 {

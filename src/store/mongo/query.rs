@@ -3,58 +3,15 @@
 //! Query operators like `$gt` compare within one BSON type only; index bounds (`min`, `max`) and `$expr` compare across
 //! all of them. `_id`s of several types and a `due_at` that isn't a date are therefore paged with the latter two.
 
+use super::expression::{and, due_by, field, field_of, lease_is_free};
 use super::position::{Place, Range};
-use super::writable::Names;
-use crate::clock::Timestamp;
+use super::reading::{Reading, projection};
 use crate::store::document::date;
 use crate::store::mapping::FieldPath;
 use crate::store::{DueQuery, Mapping, ProviderFilter};
 use crate::token::{Code, State};
 use bson::{Bson, Document, doc};
-use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
-use std::time::Duration;
-
-/// One `find`.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    conditions: Vec<Document>,
-    projection: Document,
-    sort: Option<Document>,
-    hint: Option<Hint>,
-    min: Option<Document>,
-    max: Option<Document>,
-    limit: Option<usize>,
-}
-
-impl Reading {
-    /// These documents, and of them what the projection says.
-    pub(super) fn of(ids: Vec<Bson>, projection: Document) -> Self {
-        Self { conditions: vec![doc! { "_id": { "$in": ids } }], projection, ..Self::default() }
-    }
-
-    /// Up to `limit` documents that meet all conditions, with the fields that we read elsewhere.
-    pub(super) fn matching(mapping: &Mapping, conditions: Vec<Document>, limit: usize) -> Self {
-        Self { conditions, projection: projection(mapping), limit: Some(limit), ..Self::default() }
-    }
-
-    /// The filter and the options; the server gives up a little before `bound`, so that nothing is left running there.
-    pub(super) fn into_options(self, bound: Duration) -> (Document, FindOptions) {
-        let options = FindOptions::builder()
-            .projection(self.projection)
-            .sort(self.sort)
-            .hint(self.hint)
-            .min(self.min)
-            .max(self.max)
-            .limit(self.limit.and_then(|limit| i64::try_from(limit).ok()))
-            .batch_size(self.limit.and_then(|limit| u32::try_from(limit).ok()))
-            .max_time(bound * 9 / 10)
-            .allow_disk_use(true)
-            .read_concern(ReadConcern::majority())
-            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-            .build();
-        (and(self.conditions), options)
-    }
-}
+use mongodb::options::Hint;
 
 /// Documents of a range, soonest due first; `None` where the range is part of another one.
 pub(super) fn due(
@@ -169,17 +126,6 @@ pub(super) fn by_ids(mapping: &Mapping, ids: Vec<Bson>) -> Reading {
     Reading::of(ids, projection(mapping))
 }
 
-/// Those of the documents in which some name stands twice where a pair is written: none of [`update::apply`]'s first
-/// try, nor of [`update::renewals`], finds them.
-///
-/// [`update::apply`]: super::update::apply
-/// [`update::renewals`]: super::update::renewals
-pub(super) fn names_twice(mapping: &Mapping, ids: Vec<Bson>) -> Reading {
-    let mut reading = Reading::of(ids, doc! { "_id": 1 });
-    reading.conditions.push(doc! { "$expr": { "$not": [Names::of_claims(mapping).all_once()] } });
-    reading
-}
-
 /// Those of the documents that carry this lease (and, with `until`, already its new end).
 pub(super) fn leased(mapping: &Mapping, ids: Vec<Bson>, lease: &str, until: Option<Bson>) -> Reading {
     let mut reading = by_ids(mapping, ids);
@@ -188,44 +134,6 @@ pub(super) fn leased(mapping: &Mapping, ids: Vec<Bson>, lease: &str, until: Opti
         .conditions
         .extend(until.map(|until| doc! { format!("{}.lease.until", mapping.bookkeeping): until }));
     reading
-}
-
-/// Joins conditions.
-pub(super) fn and(mut conditions: Vec<Document>) -> Document {
-    match conditions.len() {
-        0 => Document::new(),
-        1 => conditions.remove(0),
-        _ => doc! { "$and": conditions },
-    }
-}
-
-/// Joins expressions.
-pub(super) fn and_expressions(mut expressions: Vec<Document>) -> Document {
-    if expressions.len() == 1 {
-        expressions.remove(0)
-    } else {
-        doc! { "$and": expressions }
-    }
-}
-
-/// No lease, or one that has ended; one whose end isn't a date is none.
-pub(super) fn lease_is_free(bookkeeping: &FieldPath, now: Timestamp) -> Document {
-    doc! { format!("{bookkeeping}.lease.until"): { "$not": { "$gt": date(now) } } }
-}
-
-/// Has the document's `due_at` come, or isn't it a date? An expression.
-pub(super) fn due_by(bookkeeping: &FieldPath, at: Timestamp) -> Document {
-    let due_at = field_of(bookkeeping, "due_at");
-    doc! { "$or": [{ "$ne": [{ "$type": &due_at }, "date"] }, { "$lte": [due_at, date(at)] }] }
-}
-
-/// A field in an expression: `$oauth.refresh`.
-pub(super) fn field(path: &FieldPath) -> String {
-    format!("${path}")
-}
-
-fn field_of(path: &FieldPath, name: &str) -> String {
-    format!("${path}.{name}")
 }
 
 /// Leads the path to `due_at` through an array, or to one?
@@ -244,40 +152,5 @@ pub(super) fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Opt
             let names: Vec<Document> = names.iter().map(|name| doc! { "$literal": name }).collect();
             Some(doc! { "$expr": { "$not": [{ "$in": [value, names] }] } })
         }
-    }
-}
-
-/// Only what we read: a large document costs no memory for the rest of it.
-fn projection(mapping: &Mapping) -> Document {
-    let mut paths: Vec<&FieldPath> =
-        vec![&mapping.refresh_token, &mapping.access_token, &mapping.bookkeeping];
-    paths.extend(&mapping.provider);
-    paths.extend(&mapping.subject);
-    // The server refuses a path together with one that leads through it.
-    let covered =
-        |path: &FieldPath, by: &FieldPath| by.overlaps(path) && by.as_str().len() < path.as_str().len();
-    let mut projection = doc! { "_id": 1 };
-    for path in &paths {
-        if path.segments().next() != Some("_id") && !paths.iter().any(|other| covered(path, other)) {
-            projection.insert(path.as_str(), 1);
-        }
-    }
-    projection
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_read_is_asked_for_and_no_path_leads_through_another() {
-        let path = |text: &str| text.parse::<FieldPath>().unwrap();
-        let mapping = Mapping {
-            refresh_token: path("oauth.refresh"),
-            access_token: path("oauth.access"),
-            subject: vec![path("_id.user"), path("oauth"), path("email"), path("email")],
-            ..Mapping::default()
-        };
-        assert_eq!(projection(&mapping), doc! { "_id": 1, "evergrant": 1, "oauth": 1, "email": 1 });
     }
 }

@@ -1,6 +1,6 @@
 //! What the collection's validator would say to what a pass writes, asked without a write.
 
-use super::{MongoStore, READ_TIMEOUT, prepare::first_batch, query::field};
+use super::{MongoStore, READ_TIMEOUT, expression::field, prepare::first_batch};
 use crate::clock::Timestamp;
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;

@@ -1,7 +1,7 @@
 //! Update statements, pure: what is demanded of a document, and what is set in it.
 
-use super::query::{and, and_expressions, due_by, field, lease_is_free};
-use super::writable::{Names, has_room, is_short_enough, is_sub_document_or_absent};
+use super::expression::{and, and_expressions, due_by, field, is_exactly, lease_is_free};
+use super::writable::{every_name_once, is_writable};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Mapping};
@@ -72,45 +72,30 @@ pub(super) fn batches(statements: impl IntoIterator<Item = Document>) -> Vec<Vec
     batches
 }
 
-/// What a document has where its bookkeeping belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bookkept {
-    /// A sub-document, or nothing yet.
-    Usually,
-    /// Anything else: a null, a text, an array. It is replaced.
-    Oddly,
-}
-
-/// Sets the lease on those of `ids` that are ours to take and bookkept like this; on those that already carry it, again.
+/// Sets the lease on those of `ids` that are ours to take and can be written; on those that already carry it, again.
 ///
-/// What stands above the bookkeeping and the tokens must be a sub-document or absent, because a pair that can't be
-/// written must not be asked for; and no name that we write may stand twice.
-pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson], bookkept: Bookkept) -> Document {
+/// A pair that can't be written must not be asked for.
+pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document {
     let path = &mapping.bookkeeping;
     let mut free = vec![lease_is_free(path, claim.now)];
     free.extend(claim.due_by.map(|at| doc! { "$expr": due_by(path, at) }));
-    let usual = is_sub_document_or_absent(&field(path));
-    let (due_at, lease) = (date(claim.lease.until), lease_document(&claim.lease));
-    // A dotted `$set` fails for the whole command where the bookkeeping isn't a sub-document.
-    let (bookkept, set) = match bookkept {
-        Bookkept::Usually => {
-            (usual, doc! { format!("{path}.due_at"): due_at, format!("{path}.lease"): lease })
-        }
-        Bookkept::Oddly => {
-            (doc! { "$not": [usual] }, doc! { path.as_str(): { "due_at": due_at, "lease": lease } })
-        }
-    };
-    let mut writable: Vec<Document> = mapping.written().filter_map(has_room).collect();
-    writable.extend([bookkept, is_short_enough(), Names::of_claims(mapping).ours_once()]);
     let lease_id = format!("{path}.lease.id");
     if claim.lease.taken_over {
         // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
         free.push(doc! { &lease_id: { "$exists": true } });
     }
-    let mut conditions =
-        vec![doc! { "_id": { "$in": ids } }, doc! { "$or": [{ lease_id: &claim.lease.id }, and(free)] }];
-    conditions.extend(writable.into_iter().map(|expression| doc! { "$expr": expression }));
-    doc! { "q": and(conditions), "u": { "$set": set }, "multi": true }
+    doc! {
+        "q": {
+            "_id": { "$in": ids },
+            "$or": [{ lease_id: &claim.lease.id }, and(free)],
+            "$expr": is_writable(mapping),
+        },
+        "u": { "$set": {
+            format!("{path}.due_at"): date(claim.lease.until),
+            format!("{path}.lease"): lease_document(&claim.lease),
+        } },
+        "multi": true,
+    }
 }
 
 /// Moves the end of our lease.
@@ -122,17 +107,11 @@ pub(super) fn renew(mapping: &Mapping, id: &Bson, lease: &Lease) -> Document {
     }
 }
 
-/// Sets the pair, the mapped expiries and the whole bookkeeping, if the document is as the change expects and its
-/// `names` stand once.
-pub(super) fn apply(
-    mapping: &Mapping,
-    id: Bson,
-    change: &Change,
-    comparison: Comparison,
-    names: Document,
-) -> Document {
+/// Sets the pair, the mapped expiries and the whole bookkeeping, if the document is as the change expects and each name in
+/// it stands once.
+pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Comparison) -> Document {
     let mut conditions = doc! { "_id": { "$eq": id } };
-    let mut expressions = vec![names];
+    let mut expressions = vec![every_name_once(mapping)];
     if let Some(expected) = &change.expect_refresh_token {
         match comparison {
             Comparison::Plain => conditions.extend(is_text(&mapping.refresh_token, expected.expose())),
@@ -192,8 +171,7 @@ pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
 /// A server plans each statement anew, unless it asks for an `_id` and nothing else: for a pair, that takes longer than
 /// the write. Each document is still updated atomically by itself. One that is refused holds back those behind it.
 ///
-/// A pipeline, because only that writes to each document something of its own. So it must not find a document in which
-/// any name stands twice, at the top or within the bookkeeping: see [`super::writable`].
+/// A pipeline, because only that writes to each document something of its own.
 pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> Document {
     let (mut old, mut refresh, mut access, mut bookkeeping) = (vec![], vec![], vec![], vec![]);
     for change in changes {
@@ -213,7 +191,7 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
             "_id": { "$in": ids },
             "$expr": { "$and": [
                 { "$eq": [field(&mapping.refresh_token), own(old)] },
-                Names::of_claims(mapping).all_once(),
+                every_name_once(mapping),
             ] },
         },
         "u": [{ "$set": {
@@ -261,16 +239,6 @@ fn is_text(path: &FieldPath, text: &str) -> Document {
     is.insert("$eq", text);
     conditions.insert(path.as_str(), is);
     conditions
-}
-
-/// Is the field this text, byte by byte? An expression.
-pub(super) fn is_exactly(field: &str, text: &str) -> Document {
-    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
-    let same = doc! { "$and": [
-        { "$eq": [{ "$strLenBytes": field }, length] },
-        { "$eq": [{ "$indexOfBytes": [field, { "$literal": text }] }, 0] },
-    ] };
-    doc! { "$cond": [{ "$eq": [{ "$type": field }, "string"] }, same, false] }
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! The write-back: changes that share a statement together, the others by one of their own.
 
-use super::raw::Raw;
 use super::update::Comparison;
-use super::writable::Names;
-use super::{MongoStore, failure, query, update};
+use super::{MongoStore, failure, update};
 use crate::store::document::token_id;
 use crate::store::{Applied, Change, StoreError, Unwritable};
-use bson::{Bson, Document};
-use std::collections::HashSet;
+use bson::Bson;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 impl MongoStore {
@@ -29,41 +27,37 @@ impl MongoStore {
                 alone.extend(share);
             }
         }
-        let names = Names::of_pairs(&self.mapping);
-        let (mut refused, matched_alone) = self.apply_alone(changes, &ids, &alone, names.all_once()).await?;
+        let (mut refused, matched_alone) = self.apply_alone(changes, &ids, &alone).await?;
         matched += matched_alone;
         if matched + refused.len() < changes.len() {
-            let twice = self.positions_with_names_twice(&ids).await?;
-            let (more, matched_then) = self.apply_alone(changes, &ids, &twice, names.ours_once()).await?;
-            refused.extend(more);
-            matched += matched_then;
+            refused.extend(self.with_a_name_twice(&ids).await?);
         }
         Ok(Applied { every_matched: matched == changes.len(), refused })
     }
 
-    /// The positions of those whose document has a name twice somewhere near to ours.
-    async fn positions_with_names_twice(&self, ids: &[Bson]) -> Result<Vec<usize>, StoreError> {
-        let reading = query::names_twice(&self.mapping, ids.to_vec());
-        let found = self.find("look at unwritten documents", reading).await?;
-        let found: HashSet<_> = found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect();
-        let has_one = |&position: &usize| found.contains(&token_id(ids[position].clone()));
-        Ok((0..ids.len()).filter(has_one).collect())
+    /// The positions of documents in which a name stands twice: somebody has put it there since the claim.
+    async fn with_a_name_twice(&self, ids: &[Bson]) -> Result<Vec<(usize, Unwritable)>, StoreError> {
+        let found: HashMap<_, _> = self.obstacles(ids.to_vec()).await?.into_iter().collect();
+        let twice = ids.iter().enumerate().filter_map(|(position, id)| {
+            let reason = found.get(&token_id(id.clone()))?;
+            // Others don't keep a write from matching: the server refuses it.
+            matches!(reason, Unwritable::Twice(_)).then(|| (position, reason.clone()))
+        });
+        Ok(twice.collect())
     }
 
-    /// Applies the changes at `positions`, each by a statement of its own, where the `names` stand once: which are
-    /// refused, and how many matched.
+    /// Applies the changes at `positions`, each by a statement of its own: which are refused, and how many matched.
     async fn apply_alone(
         &self,
         changes: &[Change],
         ids: &[Bson],
         positions: &[usize],
-        names: Document,
     ) -> Result<(Vec<(usize, Unwritable)>, usize), StoreError> {
         let plain = self.plain_texts.load(Ordering::Relaxed);
         let comparison = if plain { Comparison::Plain } else { Comparison::ByteByByte };
         let statements = positions.iter().map(|&position| {
             let change = &changes[position];
-            update::apply(&self.mapping, ids[position].clone(), change, comparison, names.clone())
+            update::apply(&self.mapping, ids[position].clone(), change, comparison)
         });
         let (mut matched, mut refused, mut sent) = (0, Vec::new(), 0);
         for batch in update::batches(statements) {

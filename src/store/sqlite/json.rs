@@ -50,38 +50,37 @@ pub(super) fn get<'a>(object: &'a Object, path: &FieldPath) -> Option<&'a Value>
 }
 
 /// A JSON object that stands for a document, and not for an `ObjectId`, a date, … (`{"$oid": …}`).
-fn sub_document(value: &Value) -> Option<&Object> {
+pub(super) fn sub_document(value: &Value) -> Option<&Object> {
     value.as_object().filter(|object| object.keys().next().is_none_or(|name| !name.starts_with('$')))
 }
 
-/// Can something be written at the path? Every parent must be a document or absent.
-pub(super) fn has_room(object: &Object, path: &FieldPath) -> bool {
-    let names: Vec<&str> = path.segments().collect();
-    let Some((_, parents)) = names.split_last() else { return false };
-    let mut parent = object;
-    for name in parents {
-        let Some(child) = parent.get(*name) else { return true };
-        let Some(document) = sub_document(child) else { return false };
-        parent = document;
-    }
-    true
+/// The first of these paths at which something stands that isn't a document.
+pub(super) fn in_the_way<'a>(
+    object: &Object,
+    mut paths: impl Iterator<Item = &'a FieldPath>,
+) -> Option<FieldPath> {
+    paths.find(|path| get(object, path).is_some_and(|value| sub_document(value).is_none())).cloned()
 }
 
-/// Writes a value at the path, making absent parents; `false`, and nothing written, if a parent isn't a document.
-pub(super) fn set(object: &mut Object, path: &FieldPath, value: Value) -> bool {
-    let names: Vec<&str> = path.segments().collect();
-    let Some((last, parents)) = names.split_last() else { return false };
-    if !has_room(object, path) {
-        return false;
+/// Writes a value at the path, making absent parents.
+///
+/// # Errors
+/// The parent that isn't a document; nothing is written.
+pub(super) fn set(object: &mut Object, path: &FieldPath, value: Value) -> Result<(), FieldPath> {
+    let parents: Vec<FieldPath> = path.parents().collect();
+    if let Some(parent) = in_the_way(object, parents.iter()) {
+        return Err(parent);
     }
+    let names: Vec<&str> = path.segments().collect();
+    let Some((last, parents)) = names.split_last() else { return Err(path.clone()) };
     let mut parent = object;
     for name in parents {
         let child = parent.entry(*name).or_insert_with(|| Value::Object(Object::new()));
-        let Value::Object(child) = child else { return false };
+        let Value::Object(child) = child else { return Err(path.clone()) };
         parent = child;
     }
     parent.insert((*last).to_owned(), value);
-    true
+    Ok(())
 }
 
 /// Takes out what is at the path, the order of the others kept.
@@ -127,10 +126,10 @@ mod tests {
     #[test]
     fn absent_parents_are_made_and_others_are_never_overwritten() {
         let mut document = object(json!({ "a": { "b": 1 }, "id": { "$oid": "0" }, "text": "t" }));
-        assert!(set(&mut document, &path("a.c.d"), json!(2)));
-        assert!(!set(&mut document, &path("text.x"), json!(2)));
-        assert!(!set(&mut document, &path("id.x"), json!(2)));
-        assert!(!set(&mut document, &path("a.b.x"), json!(2)));
+        assert_eq!(set(&mut document, &path("a.c.d"), json!(2)), Ok(()));
+        assert_eq!(set(&mut document, &path("text.x"), json!(2)), Err(path("text")));
+        assert_eq!(set(&mut document, &path("id.x"), json!(2)), Err(path("id")));
+        assert_eq!(set(&mut document, &path("a.b.x"), json!(2)), Err(path("a.b")));
         let expected = json!({ "a": { "b": 1, "c": { "d": 2 } }, "id": { "$oid": "0" }, "text": "t" });
         assert_eq!(Value::Object(document), expected);
     }

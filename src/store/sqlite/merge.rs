@@ -82,7 +82,7 @@ pub(super) fn with_stored_pair(stored: &Object, mut incoming: Object, mapping: &
     let ends = [&mapping.access_expires_at, &mapping.refresh_expires_at];
     for path in pair.into_iter().chain(ends.into_iter().flatten()) {
         match json::get(stored, path) {
-            Some(value) if json::set(&mut incoming, path, value.clone()) => {}
+            Some(value) if json::set(&mut incoming, path, value.clone()).is_ok() => {}
             Some(_) => return None,
             None => drop(json::remove(&mut incoming, path)),
         }

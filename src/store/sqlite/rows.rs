@@ -164,6 +164,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)
               AND (NOT :taken_over OR lease_id IS NOT NULL)))",
     )?;
+    let parents = mapping.parents();
     let mut ours = Vec::with_capacity(claim.ids.len());
     let mut refused = Vec::new();
     for id in &claim.ids {
@@ -181,8 +182,11 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             })
             .optional()?;
         let Some((bookkeeping, fields)) = found else { continue };
-        if let Some(path) = mapping.written().find(|path| !json::has_room(&fields, path)) {
-            refused.push((id.clone(), Unwritable::InTheWay(path.clone())));
+        let odd = bookkeeping.as_ref().is_some_and(|value| json::sub_document(value).is_none());
+        let in_the_way =
+            json::in_the_way(&fields, parents.iter()).or(odd.then(|| mapping.bookkeeping.clone()));
+        if let Some(path) = in_the_way {
+            refused.push((id.clone(), Unwritable::InTheWay(path)));
         } else {
             set_lease(connection, id, bookkeeping, &claim.lease)?;
             ours.push(id.clone());
@@ -297,7 +301,7 @@ pub(super) fn apply(
             }
             Err(path) => {
                 applied.every_matched = false;
-                applied.refused.push((index, Unwritable::InTheWay(path.clone())));
+                applied.refused.push((index, Unwritable::InTheWay(path)));
             }
         }
     }
@@ -311,10 +315,10 @@ fn is_as_expected(fields: &Object, lease: Option<&str>, mapping: &Mapping, chang
 }
 
 /// Puts the pair and the mapped expiries into the fields; fails with the path that can't be written.
-fn write_pair<'a>(fields: &mut Object, mapping: &'a Mapping, change: &Change) -> Result<(), &'a FieldPath> {
+fn write_pair(fields: &mut Object, mapping: &Mapping, change: &Change) -> Result<(), FieldPath> {
     let Some(pair) = &change.pair else { return Ok(()) };
-    put(fields, &mapping.refresh_token, pair.refresh_token.expose().into())?;
-    put(fields, &mapping.access_token, pair.access_token.expose().into())?;
+    json::set(fields, &mapping.refresh_token, pair.refresh_token.expose().into())?;
+    json::set(fields, &mapping.access_token, pair.access_token.expose().into())?;
     let ends = [
         (&mapping.access_expires_at, change.bookkeeping.access_expires_at),
         (&mapping.refresh_expires_at, change.bookkeeping.refresh_expires_at),
@@ -322,7 +326,7 @@ fn write_pair<'a>(fields: &mut Object, mapping: &'a Mapping, change: &Change) ->
     for (path, at) in ends {
         let Some(path) = path else { continue };
         match at {
-            Some(at) => put(fields, path, expiry(at, mapping.expires_format))?,
+            Some(at) => json::set(fields, path, expiry(at, mapping.expires_format))?,
             // The end of the old token would be wrong for the new one.
             None => drop(json::remove(fields, path)),
         }
@@ -332,8 +336,4 @@ fn write_pair<'a>(fields: &mut Object, mapping: &'a Mapping, change: &Change) ->
 
 fn expiry(at: Timestamp, format: ExpiryFormat) -> Value {
     document::expiry(at, format).into_relaxed_extjson()
-}
-
-fn put<'a>(fields: &mut Object, path: &'a FieldPath, value: Value) -> Result<(), &'a FieldPath> {
-    if json::set(fields, path, value) { Ok(()) } else { Err(path) }
 }

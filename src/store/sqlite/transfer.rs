@@ -135,7 +135,8 @@ impl SqliteStore {
                     serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
                 let bookkeeping = row.get_ref(2)?.as_str_or_null()?;
                 if let Some(bookkeeping) = bookkeeping.and_then(|text| serde_json::from_str(text).ok()) {
-                    json::set(&mut fields, &mapping.bookkeeping, bookkeeping);
+                    // Where something is in the way of it, none was ever written.
+                    let _ = json::set(&mut fields, &mapping.bookkeeping, bookkeeping);
                 }
                 documents.push(fields);
             }

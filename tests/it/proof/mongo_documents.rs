@@ -2,14 +2,14 @@
 
 mod twice;
 
-use crate::store::backend::{Backend, at, claim, id, lease, mongo, mongo_beside, sqlite};
+use crate::store::backend::{Backend, at, claim, due_now, id, lease, mongo, mongo_beside, sqlite};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id};
 use crate::support::replica_set::ReplicaSet;
-use bson::{Bson, Document, RawDocumentBuf, doc, rawdoc};
+use bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::store::mapping::{FieldPath, Mapping};
-use evergrant::store::{Change, PairChange, Unwritable};
+use evergrant::store::{Change, DueQuery, PairChange, Unwritable};
 use evergrant::token::{AccessToken, Bookkeeping, RefreshToken};
 use futures::TryStreamExt as _;
 use mongodb::options::{Acknowledgment, WriteConcern};
@@ -83,6 +83,26 @@ async fn a_subject_that_is_no_text_stops_nobody() {
         *document = RawDocumentBuf::from_bytes(bytes).unwrap();
     })
     .await;
+}
+
+/// It can't be asked for by its `_id`, so it isn't read; the pages go on behind it.
+#[tokio::test]
+async fn an_id_that_is_no_text_ends_no_page() {
+    let Some(backend) = mongo("id_not_utf_8", Mapping::default()).await else { return };
+    let tokens = backend.collection();
+    let late = |id: i64| rawdoc! { "_id": bson::DateTime::from_millis(id), "refresh_token": "r" };
+    let documents = RawArrayBuf::from_iter([rawdoc! { "_id": "b" }, late(1), late(2), late(3), late(4)]);
+    let command = rawdoc! { "insert": tokens.name(), "documents": documents };
+    // The driver makes no such text.
+    let bytes = command.as_bytes().iter().map(|byte| if *byte == b'b' { 0xff } else { *byte }).collect();
+    let database = tokens.client().database(&tokens.namespace().db);
+    database.run_raw_command(RawDocumentBuf::from_bytes(bytes).unwrap()).await.unwrap();
+    for force in [false, true] {
+        for limit in 1..5 {
+            let found = backend.due(&DueQuery { force, ..due_now(limit) }).await;
+            assert_eq!(found.len(), 4, "{limit} at a time, force: {force}");
+        }
+    }
 }
 
 #[tokio::test]

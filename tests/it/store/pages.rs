@@ -120,10 +120,18 @@ async fn a_due_at_that_is_no_date_means_due() {
             backend.store.prepare().await.unwrap();
         }
         let ids: Vec<TokenId> = expected.iter().cloned().collect();
-        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap().documents;
-        assert_eq!(claimed.len(), count, "each can be claimed, and is mended by it");
-        assert!(claimed.iter().all(|document| document.bookkeeping.due_at == Some(at(60))));
-        assert_eq!(backend.due(&due_now(1000)).await, []);
+        let claimed = backend.store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        assert!(claimed.documents.iter().all(|document| document.bookkeeping.due_at == Some(at(60))));
+        let mut refused: Vec<_> = claimed.refused.into_iter().map(|(id, _)| id).collect();
+        refused.sort();
+        let no_sub_document = BTreeSet::from([1, 2, 3, 4, count - 1].map(|n| id(&json!(n))));
+        assert_eq!(
+            distinct(&refused),
+            no_sub_document,
+            "each of the others can be claimed, and is mended by it"
+        );
+        assert_eq!(claimed.documents.len(), count - refused.len());
+        assert_eq!(distinct(&backend.due(&due_now(1000)).await), no_sub_document);
     }
 }
 
