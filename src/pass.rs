@@ -41,6 +41,7 @@ use crate::gate::Gate;
 use crate::grant::{Connect, Wire};
 use crate::journal::{Begun, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
+use crate::provider::place::RequestPlace;
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -288,7 +289,8 @@ impl Pass {
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
         let all = all || line.terms.force;
-        let terms = ClaimTerms { all, page, punishes_reuse, ..line.terms.clone() };
+        let place = provider.profile.request.refresh_token.clone();
+        let terms = ClaimTerms { all, page, place, punishes_reuse, ..line.terms.clone() };
         Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
     }
 
@@ -314,6 +316,7 @@ impl Pass {
                 all: request.force,
                 force: request.force,
                 page: 1,
+                place: RequestPlace::default(),
                 punishes_reuse: false,
             },
             policy: DuePolicy {

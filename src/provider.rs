@@ -4,27 +4,20 @@
 //! provider stands in its profile and nowhere in the code.
 
 pub mod history;
+pub mod place;
 pub mod profile;
 pub mod rate;
+pub mod request;
 pub mod stranger;
 
 use rate::Rate;
+use request::RequestShape;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use url::Url;
 
-/// How the client proves who it is at the token endpoint (RFC 6749 §2.3.1); never two ways at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuth {
-    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 asks.
-    Basic,
-    /// `client_id` and `client_secret` in the form body.
-    Body,
-    /// A public client: `client_id` in the body, no secret.
-    None,
-}
+pub use request::ClientAuth;
 
 /// What the provider does with a refresh token that was redeemed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +78,18 @@ pub struct Profile {
     pub token_url: Option<String>,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
+    /// The name of the field that holds the client id.
+    #[serde(default = "profile::client_id_name")]
+    pub client_id_name: String,
+    /// The name of the field that holds the client secret.
+    #[serde(default = "profile::client_secret_name")]
+    pub client_secret_name: String,
+    /// Does the URL hold tokens or secrets? Only a profile that says so may put one there.
+    #[serde(default)]
+    pub url_holds_secrets: bool,
+    /// How the request is written.
+    #[serde(default)]
+    pub request: RequestShape,
     /// `scope` to send (RFC 6749 §6); absent asks for what was granted before.
     #[serde(default)]
     pub scope: Option<String>,
@@ -184,8 +189,8 @@ pub struct Provider {
     pub profile: Profile,
     /// The token endpoint, always there once the configuration is checked; https, or loopback.
     pub token_url: Url,
-    /// The client id (RFC 6749 §2.2).
+    /// The client id (RFC 6749 §2.2); empty where [`ClientAuth::takes_id`] says no.
     pub client_id: String,
-    /// The client secret; there unless the profile says [`ClientAuth::None`].
+    /// The client secret; there where [`ClientAuth::takes_secret`] says yes.
     pub client_secret: Option<ClientSecret>,
 }

@@ -94,8 +94,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Raw::Other("a number that is too large"), Raw::Integer),
         DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("a number"), Raw::Float),
-        DeValue::Boolean(true) => Raw::Other("`true`"),
-        DeValue::Boolean(false) => Raw::Other("`false`"),
+        DeValue::Boolean(flag) => Raw::Flag(*flag),
         DeValue::Datetime(_) => Raw::Other("a date"),
         DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
         DeValue::Table(table) => Raw::Table(

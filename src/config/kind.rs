@@ -1,6 +1,10 @@
 //! What a value may look like: one check for the file, the environment and the command line.
 
-use crate::{provider::rate::Rate, schedule::RenewAfter, store::mapping::FieldPath};
+use crate::{
+    provider::{place::RequestPlace, rate::Rate},
+    schedule::RenewAfter,
+    store::mapping::FieldPath,
+};
 use figment::value::{Dict, Value};
 use std::{path::Path, time::Duration};
 use url::{Host, Url};
@@ -35,6 +39,10 @@ pub enum Kind {
     Share,
     /// The URL of a token endpoint.
     TokenUrl,
+    /// `true` or `false`.
+    Flag,
+    /// A place in a request: `body:NAME`, `bearer`, …
+    RequestPlace,
     /// A dotted path into a document.
     FieldPath,
     /// A list of those.
@@ -58,6 +66,8 @@ pub(super) enum Raw {
     Integer(i64),
     /// A number with a fraction.
     Float(f64),
+    /// `true` or `false`.
+    Flag(bool),
     /// What no key of ours takes, in words: `a date`.
     Other(&'static str),
     /// A list.
@@ -85,6 +95,7 @@ impl Raw {
             Self::Integer(_) | Self::Float(_) if secret => "a number".to_owned(),
             Self::Integer(number) => format!("the number {number}"),
             Self::Float(number) => format!("the number {number}"),
+            Self::Flag(flag) => format!("`{flag}`"),
             Self::Other(words) => (*words).to_owned(),
             Self::List(_) => "a list".to_owned(),
             Self::Table(_) => "a table".to_owned(),
@@ -113,6 +124,8 @@ impl Kind {
             }
             Self::Share => "more than 0 and less than 1, like `1/3`, `0.33` or `33%`".to_owned(),
             Self::TokenUrl => "a URL that starts with `https://`, like `https://login.example.com/oauth/token`".to_owned(),
+            Self::Flag => "`true` or `false`".to_owned(),
+            Self::RequestPlace => RequestPlace::EXPECTED.to_owned(),
             Self::FieldPath => "a field: names joined by dots, none empty, none starting with `$`".to_owned(),
             Self::FieldPaths => "a list of fields, like `[\"email\", \"userId\"]`, or `email,userId` in the environment".to_owned(),
             Self::Pointer => "a JSON pointer, like `/data/access_token`".to_owned(),
@@ -135,6 +148,7 @@ impl Kind {
         match self {
             _ if text.trim().is_empty() => untouched(),
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
+            Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
             Self::FieldPaths | Self::Pointers | Self::Texts => Raw::List(list()),
             Self::Parameters => {
                 let pair = |item: &str| {
@@ -160,6 +174,7 @@ impl Kind {
                     .map(Value::from)
                     .ok_or_else(misfit)
             }
+            (Self::Flag, Raw::Flag(flag)) => Ok((*flag).into()),
             (Self::Share, Raw::Float(share)) => self.check(&Raw::Text(share.to_string()), base),
             (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
             (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
@@ -200,7 +215,9 @@ impl Kind {
             Self::Share => text.parse::<RenewAfter>().is_ok(),
             Self::FieldPath => text.parse::<FieldPath>().is_ok(),
             Self::Pointer => text.starts_with('/'),
+            Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
             Self::TokenUrl
+            | Self::Flag
             | Self::Count
             | Self::Positive
             | Self::FieldPaths

@@ -10,6 +10,7 @@ use crate::duration::words;
 use crate::provider::{
     ClientAuth, ClientSecret, Profile, Provider, Rotation,
     profile::{self, ProfileError},
+    request::{self, Conflict},
 };
 use serde::Deserialize;
 use std::{path::Path, sync::Arc};
@@ -202,9 +203,7 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
     let token_url = profile.token_url.as_deref().and_then(|url| Url::parse(url).ok()).ok_or_else(|| {
         scope.missing("token endpoint", "token_url", "its URL, from the provider's documentation")
     })?;
-    let client_id = layers
-        .text(&scope.dotted("client_id"))
-        .ok_or_else(|| scope.missing("client id", "client_id", "the id of your client registration"))?;
+    let client_id = client_id(layers, &scope, profile.client_auth)?;
     let client_secret = client_secret(layers, &scope, &profile, credentials)?;
     let provider = Provider {
         name: scope.name.as_str().into(),
@@ -228,7 +227,8 @@ fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
             value.deserialize().expect("a checked value is a text, a number, a list or a table");
         match key.name.split_once('.') {
             Some((outer, inner)) => {
-                if let Some(toml::Value::Table(shape)) = table.get_mut(outer) {
+                let shape = table.entry(outer).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                if let toml::Value::Table(shape) = shape {
                     shape.insert(inner.to_owned(), value);
                 }
             }
@@ -243,7 +243,7 @@ fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
     })
 }
 
-/// Refuses a grace without rotation of that kind, the other way round, and form fields that are sent anyway.
+/// Refuses a grace without rotation of that kind, the other way round, and a request that can't be sent as the keys say.
 fn check_profile(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<(), ConfigError> {
     let rotation = match profile.rotation {
         Rotation::SingleUse => "single_use",
@@ -278,7 +278,34 @@ fn check_profile(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<()
             ),
         });
     }
+    if let Some(Conflict { first, second, reason, hint }) = request::conflict(profile) {
+        return Err(ConfigError::Contradiction {
+            first: scope.quoted(layers, first.0, &first.1),
+            second: scope.quoted(layers, second.0, &second.1),
+            reason: reason.to_owned(),
+            hint,
+        });
+    }
     Ok(())
+}
+
+/// The client id, if the profile's client authentication sends one.
+fn client_id(layers: &Layers, scope: &Scope, auth: ClientAuth) -> Result<String, ConfigError> {
+    let key = scope.dotted("client_id");
+    match (layers.text(&key), auth.takes_id()) {
+        (Some(id), true) => Ok(id),
+        (None, false) => Ok(String::new()),
+        (None, true) => Err(scope.missing("client id", "client_id", "the id of your client registration")),
+        (Some(_), false) => Err(ConfigError::Contradiction {
+            first: scope.quoted(layers, "client_auth", auth.word()),
+            second: layers.quoted(&key),
+            reason: "no client id is sent".to_owned(),
+            hint: format!(
+                "remove `{key}`, or set `{}` to `body`, `basic` or `none`",
+                scope.dotted("client_auth")
+            ),
+        }),
+    }
 }
 
 /// The secret that the profile's client authentication asks for.
@@ -299,19 +326,15 @@ fn client_secret(
         file_key: &file_key,
         credential: credentials.map(|directory| directory.join(file)),
     };
-    let auth = match profile.client_auth {
-        ClientAuth::Basic => "basic",
-        ClientAuth::Body => "body",
-        ClientAuth::None => "none",
-    };
-    match (secret::find(layers, &places)?, profile.client_auth) {
-        (Some(secret), ClientAuth::None) => Err(ConfigError::Contradiction {
-            first: scope.quoted(layers, "client_auth", auth),
+    let auth = profile.client_auth;
+    match (secret::find(layers, &places)?, auth.takes_secret()) {
+        (Some(secret), false) => Err(ConfigError::Contradiction {
+            first: scope.quoted(layers, "client_auth", auth.word()),
             second: format!("`{key}` ({})", secret.at),
-            reason: "a public client has no secret, and a secret that is given must be used".to_owned(),
+            reason: "such a client has no secret, and a secret that is given must be used".to_owned(),
             hint: format!("remove the secret, or set `{}` to `basic` or `body`", scope.dotted("client_auth")),
         }),
-        (None, ClientAuth::Basic | ClientAuth::Body) => Err(scope.missing(
+        (None, true) => Err(scope.missing(
             "client secret",
             "client_secret",
             &format!("the secret of your client registration (or name a file with `{file_key}`)"),

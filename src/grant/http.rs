@@ -1,12 +1,13 @@
 //! The wire: the only file that knows `reqwest`. One request, no redirect, no retry of our own, no proxy by surprise.
 
 use super::patience::Patience;
-use super::request::{FieldValue, Method};
+use super::request::FieldValue;
 use super::{Connect, GrantRequest, RawAnswer, Sent, Wire, append};
 use crate::clock::Clock;
 use crate::failure::Advice;
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
+use crate::provider::request::Method;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -123,6 +124,8 @@ impl TokenEndpoint {
     fn prepared(&self, request: &GrantRequest) -> reqwest::RequestBuilder {
         let method = match request.method {
             Method::Post => reqwest::Method::POST,
+            Method::Get => reqwest::Method::GET,
+            Method::Put => reqwest::Method::PUT,
         };
         let mut prepared = self.client.request(method, request.url.clone());
         for (name, value) in &request.headers {

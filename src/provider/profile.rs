@@ -15,6 +15,15 @@ pub(super) const fn settle_after() -> Duration {
     Duration::from_secs(2)
 }
 
+/// The usual names of two fields (RFC 6749 §2.3.1).
+pub(super) fn client_id_name() -> String {
+    "client_id".to_owned()
+}
+
+pub(super) fn client_secret_name() -> String {
+    "client_secret".to_owned()
+}
+
 /// A profile that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {

@@ -94,7 +94,7 @@ impl Source {
         let read = self.store.read(&ids).await?;
         let mut read: HashMap<_, _> =
             read.into_iter().map(|document| (document.id.clone(), document)).collect();
-        Ok(ids.iter().filter_map(|id| read.remove(id)).map(|document| self.whose(document)).collect())
+        Ok(ids.iter().filter_map(|id| read.remove(id)).map(|document| self.sendable(document)).collect())
     }
 
     async fn read(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
@@ -108,7 +108,7 @@ impl Source {
         };
         let read_at = self.clock.read_at();
         let page = self.store.due_page(&query).await?;
-        for document in page.documents.into_iter().map(|document| self.whose(document)) {
+        for document in page.documents.into_iter().map(|document| self.sendable(document)) {
             if !self.is_asked_for(&document) {
                 continue;
             }
@@ -160,7 +160,7 @@ impl Source {
                 }
                 return Pulled::Stray(document);
             }
-            let document = self.whose(document);
+            let document = self.sendable(document);
             match document.refresh_token {
                 Ok(refresh_token) => {
                     let token = DueToken {
@@ -201,14 +201,16 @@ impl Source {
         }
     }
 
-    /// A document of a provider that isn't configured has no token that can be sent.
-    fn whose(&self, mut document: TokenDocument) -> TokenDocument {
+    /// The document with what is wrong with its token here: its provider isn't configured, or takes no such token.
+    fn sendable(&self, mut document: TokenDocument) -> TokenDocument {
         if matches!(self.providers, ProviderFilter::NoneOf(_)) {
             document.refresh_token = Err(match &document.provider {
                 Some(name) => Malformed::UnknownProvider(Subject::new(name)),
                 None => Malformed::NoProvider,
             });
         }
+        document.refresh_token =
+            document.refresh_token.and_then(|token| self.terms.place.takes(&token).map(|()| token));
         document
     }
 }

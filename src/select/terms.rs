@@ -1,6 +1,7 @@
 //! What a pass claims with: for how long, and how much at once.
 
 use crate::clock::Timestamp;
+use crate::provider::place::RequestPlace;
 use crate::provider::rate::Rate;
 use crate::token::Lease;
 use chrono::TimeDelta;
@@ -30,6 +31,8 @@ pub struct ClaimTerms {
     pub force: bool,
     /// Documents read at once; fewer are claimed at once.
     pub page: usize,
+    /// Where the provider takes a refresh token.
+    pub place: RequestPlace,
     /// Does the provider's profile say that a token whose answer was lost is never sent again?
     pub punishes_reuse: bool,
 }

@@ -71,6 +71,9 @@ pub enum Malformed {
     /// A byte outside of printable ASCII (RFC 6749 §A.17).
     #[error("the refresh token holds a character outside of printable ASCII (RFC 6749 §A.17)")]
     ForbiddenCharacter,
+    /// The provider takes the token in a header field, where it can't stand: it holds a space, or is too long.
+    #[error("the refresh token can't be sent in a header field: it holds a space, or is longer than 7 KiB")]
+    NotForHeader,
     /// The document's provider field names none of the configured providers.
     #[error("the document's provider `{0}` is not configured")]
     UnknownProvider(Subject),
@@ -90,6 +93,7 @@ impl Malformed {
             Self::NotText(_) => "not_text",
             Self::TooLong(_) => "too_long",
             Self::ForbiddenCharacter => "forbidden_character",
+            Self::NotForHeader => "not_for_header",
             Self::UnknownProvider(_) => "unknown_provider",
             Self::NoProvider => "no_provider",
         }

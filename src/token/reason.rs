@@ -23,6 +23,9 @@ vocabulary! {
             "A journal holds a successful answer for this token in which no pair was found. The token is not sent again.",
             "In this machine's journal: see `evergrant journal list`, correct the settings `answer.access_token` and `answer.refresh_token`, or use `evergrant journal retry ID`. \
              In another machine's journal: start that machine. If it is gone for good, `evergrant run --once --force` asks again.";
+        NotForHeader = "not_for_header":
+            "The provider takes the refresh token in a header field, and it holds a space or is longer than 7 KiB.",
+            "Was the token damaged when it was stored? Does the server take it in the body as well?";
         Held = "held":
             "The new pair is in this machine's journal and could not be written into the document.",
             "See `evergrant journal list`. Typical causes: the provider is no longer configured, the store refuses the document, or the entry is damaged.";

@@ -3,19 +3,19 @@
 use evergrant::clock::Clock;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Sent, Wire as _};
-use evergrant::provider::{ClientAuth, ClientSecret, Provider, profile};
+use evergrant::provider::{ClientAuth, ClientSecret, Profile, Provider, profile, request};
 use evergrant::token::RefreshToken;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Characters that a form, a header and a URL each write in their own way.
 const SECRET: &str = "s e&c+ret%:=/é\u{1f511}~*-._'\"";
+/// One that can stand in a header field, too.
+const PLAIN_TOKEN: &str = "rt1&2=3+4/5%6~*-._!";
 const TOKEN: &str = "rt 1&2=3+4/5%6é~*-._!";
 
 /// A request as the provider gets it; the port in it is another one each time.
 async fn recorded(client_auth: ClientAuth, secret: Option<&str>, is_plain: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let mut profile = profile::load("generic").unwrap();
     profile.client_auth = client_auth;
     if !is_plain {
@@ -24,17 +24,33 @@ async fn recorded(client_auth: ClientAuth, secret: Option<&str>, is_plain: bool)
         profile.extra_parameters = extra.map(|(name, value)| (name.into(), value.into())).into();
     }
     let path = if is_plain { "token" } else { "oauth/v2/tok%20en?tenant=a%26b" };
+    let client_id = if is_plain { "client" } else { "id:1 é" };
+    sent(profile, path, client_id, secret, if is_plain { "rt" } else { TOKEN }).await
+}
+
+/// The request of a profile that says more than `generic`.
+async fn recorded_with(more: &str) -> String {
+    let mut table = profile::table("generic").unwrap();
+    table.extend(more.parse::<toml::Table>().unwrap());
+    let profile: Profile = table.try_into().unwrap();
+    assert_eq!(request::conflict(&profile), None, "{more}");
+    let secret = profile.client_auth.takes_secret().then_some(SECRET);
+    sent(profile, "token", "id:1", secret, PLAIN_TOKEN).await
+}
+
+async fn sent(profile: Profile, path: &str, client_id: &str, secret: Option<&str>, token: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let provider = Provider {
         name: "p".into(),
         profile_name: "generic".into(),
         profile,
         token_url: format!("http://{address}/{path}").parse().unwrap(),
-        client_id: if is_plain { "client".into() } else { "id:1 é".into() },
+        client_id: client_id.into(),
         client_secret: secret.map(|secret| ClientSecret::new(secret.into())),
     };
-    let token = RefreshToken::new(if is_plain { "rt".into() } else { TOKEN.into() });
     let endpoint = TokenEndpoint::new(&provider, Clock::system()).unwrap();
-    let request = grant::request(&provider, &token);
+    let request = grant::request(&provider, &RefreshToken::new(token.into()));
     let (sent, bytes) = tokio::join!(endpoint.post(&request), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let bytes = whole_request(&mut stream).await;
@@ -52,12 +68,11 @@ async fn whole_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the line ends too early");
-        let text = std::str::from_utf8(&bytes).unwrap();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            if body.len() == length.parse::<usize>().unwrap() {
-                return bytes;
-            }
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&bytes[..end]).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+        if bytes.len() == end + 4 + length.parse::<usize>().unwrap() {
+            return bytes;
         }
     }
 }
@@ -95,5 +110,101 @@ async fn each_way_to_authenticate_sends_the_recorded_bytes() {
             if is_plain { ("/token", PLAIN) } else { ("/oauth/v2/tok%20en?tenant=a%26b", ODD) };
         let expected = expected(target, &authorization, length, &format!("{body}{credentials}"));
         assert_eq!(recorded(auth, secret, is_plain).await, expected, "{auth:?}");
+    }
+}
+
+/// Expected by hand, from the texts of RFC 6749, RFC 6750, RFC 7617 and RFC 8259, and from what `encodeURIComponent` gives.
+#[tokio::test]
+async fn each_place_and_encoding_sends_what_it_says() {
+    let no_client = "client_auth = \"no_client\"\n";
+    // base64 of `id:1:s e&c+ret%:=/é🔑~*-._'"` and of the secret with a `:` behind it.
+    let raw = "aWQ6MTpzIGUmYytyZXQlOj0vw6nwn5SRfiotLl8nIg==";
+    let as_user = "cyBlJmMrcmV0JTo9L8Op8J+UkX4qLS5fJyI6";
+    let cookie = "rt1%262%3D3%2B4%2F5%256~*-._!";
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let json = "content-type: application/json\r\n";
+    let token = PLAIN_TOKEN;
+    for (more, line, fields, body) in [
+        (
+            "client_auth = \"basic_raw\"".to_owned(),
+            "POST /token",
+            format!("{form}authorization: Basic {raw}\r\n"),
+            "grant_type=refresh_token&refresh_token=rt1%262%3D3%2B4%2F5%256%7E*-._%21".to_owned(),
+        ),
+        (
+            "client_auth = \"secret_as_user\"\nrequest = { method = \"PUT\", grant_type = \"none\" }".to_owned(),
+            "PUT /token",
+            format!("{form}authorization: Basic {as_user}\r\n"),
+            "refresh_token=rt1%262%3D3%2B4%2F5%256%7E*-._%21".to_owned(),
+        ),
+        (
+            "client_auth = \"none\"\nclient_id_name = \"client_key\"\nrequest = { grant_type = \"none\", refresh_token = \"body:rt\" }"
+                .to_owned(),
+            "POST /token",
+            form.to_owned(),
+            "rt=rt1%262%3D3%2B4%2F5%256%7E*-._%21&client_key=id%3A1".to_owned(),
+        ),
+        (
+            format!("{no_client}request = {{ encoding = \"json\", grant_type = \"none\", refresh_token = \"body:refreshToken\" }}"),
+            "POST /token",
+            json.to_owned(),
+            format!("{{\"refreshToken\":\"{token}\"}}"),
+        ),
+        (
+            "client_auth = \"body\"\nextra_parameters = { a = \"\\\"\\u0001\" }\n\
+             request = { encoding = \"json\", refresh_token = \"body:/data/tokens/refresh\" }"
+                .to_owned(),
+            "POST /token",
+            json.to_owned(),
+            format!(
+                "{{\"grant_type\":\"refresh_token\",\"data\":{{\"tokens\":{{\"refresh\":\"{token}\"}}}},\
+                 \"a\":\"\\\"\\u0001\",\"client_id\":\"id:1\",\"client_secret\":\"s e&c+ret%:=/é🔑~*-._'\\\"\"}}"
+            ),
+        ),
+        (
+            format!("{no_client}request = {{ encoding = \"none\", refresh_token = \"bearer\" }}"),
+            "POST /token",
+            format!("authorization: Bearer {token}\r\n"),
+            String::new(),
+        ),
+        (
+            format!("{no_client}request = {{ encoding = \"json\", grant_type = \"none\", refresh_token = \"cookie:refreshToken\" }}"),
+            "POST /token",
+            format!("{json}cookie: refreshToken={cookie}\r\n"),
+            "{}".to_owned(),
+        ),
+        (
+            format!(
+                "{no_client}request = {{ encoding = \"none\", refresh_token = \"header:X-Refresh\", headers = {{ X-Api = \"2 b\" }} }}"
+            ),
+            "POST /token",
+            format!("x-refresh: {token}\r\nx-api: 2 b\r\n"),
+            String::new(),
+        ),
+        (
+            "client_auth = \"body\"\nurl_holds_secrets = true\nrequest = { method = \"GET\", encoding = \"query\" }".to_owned(),
+            "GET /token?grant_type=refresh_token&refresh_token=rt1%262%3D3%2B4%2F5%256%7E*-._%21&client_id=id%3A1\
+             &client_secret=s+e%26c%2Bret%25%3A%3D%2F%C3%A9%F0%9F%94%91%7E*-._%27%22",
+            String::new(),
+            String::new(),
+        ),
+        (
+            format!("{no_client}url_holds_secrets = true\nrequest = {{ encoding = \"none\", refresh_token = \"query:t\" }}"),
+            "POST /token?t=rt1%262%3D3%2B4%2F5%256%7E*-._%21",
+            String::new(),
+            String::new(),
+        ),
+    ] {
+        let length = format!("content-length: {}\r\n", body.len());
+        let (before, after) = match (line.starts_with("GET"), body.is_empty()) {
+            (true, _) => ("", ""),
+            (false, true) => (length.as_str(), ""),
+            (false, false) => ("", length.as_str()),
+        };
+        let expected = format!(
+            "{line} HTTP/1.1\r\naccept: application/json\r\naccept-encoding: identity\r\n{before}{fields}\
+             user-agent: evergrant/VERSION\r\nhost: HOST\r\n{after}\r\n{body}"
+        );
+        assert_eq!(recorded_with(&more).await, expected, "{more}");
     }
 }
