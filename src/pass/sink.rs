@@ -6,7 +6,7 @@
 use super::Line;
 use super::held::HeldMarks;
 use super::landed::{Landed, met};
-use crate::failure::error_chain;
+use crate::failure::{error_chain, told};
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Named, Outcome, PutOff, Trouble};
@@ -246,24 +246,28 @@ impl Sink {
                 self.end(landed, rows);
                 continue;
             };
-            if let Some(reason) = refused.get(&at) {
-                let subject = &landed.subject;
-                error!(%subject, %reason, "the store refuses to write the document of `{subject}`");
-                self.unwritten(&landed, Unwritten::Failed(Reason::RefusedByStore), rows);
-            } else if every_matched {
+            if every_matched {
                 self.end(landed, rows);
-            } else if let Some(documents) = &unsure {
-                match settle(change, documents.get(&change.id)) {
-                    Found::Ours => self.end(landed, rows),
-                    Found::Unchanged => again.push(landed),
-                    Found::Theirs => {
-                        again.extend(documents.get(&change.id).and_then(|theirs| self.give_back(theirs)));
-                        self.unwritten(&landed, Unwritten::Theirs, rows);
-                    }
-                    Found::Gone => self.unwritten(&landed, Unwritten::Gone, rows),
+                continue;
+            }
+            // Whose the document is says more than why it can't be written.
+            let found = unsure.as_ref().map(|documents| settle(change, documents.get(&change.id)));
+            match (found, refused.get(&at)) {
+                (Some(Found::Ours), _) => self.end(landed, rows),
+                (Some(Found::Theirs), _) => {
+                    let theirs = unsure.as_ref().and_then(|documents| documents.get(&change.id));
+                    again.extend(theirs.and_then(|theirs| self.give_back(theirs)));
+                    self.unwritten(&landed, Unwritten::Theirs, rows);
                 }
-            } else {
-                self.unwritten(&landed, Unwritten::Failed(Reason::Store), rows);
+                (Some(Found::Gone), _) => self.unwritten(&landed, Unwritten::Gone, rows),
+                (Some(Found::Unchanged) | None, Some(reason)) => {
+                    let subject = &landed.subject;
+                    let told = told(reason);
+                    error!(%subject, %reason, "the store refuses to write the document of `{subject}`: {told}");
+                    self.unwritten(&landed, Unwritten::Failed(Reason::RefusedByStore), rows);
+                }
+                (Some(Found::Unchanged), None) => again.push(landed),
+                (None, None) => self.unwritten(&landed, Unwritten::Failed(Reason::Store), rows),
             }
         }
         again

@@ -134,8 +134,8 @@ impl Mapping {
         tokens.into_iter().chain(expiries.into_iter().flatten())
     }
 
-    /// The sub-documents that we write into, the outer ones before those within: the parents of each written field, and the
-    /// bookkeeping itself.
+    /// The sub-documents that we write into: the parents of each written field, and the bookkeeping itself. Sorted, so that the
+    /// outer one comes first.
     #[must_use]
     pub fn parents(&self) -> Vec<FieldPath> {
         let written = self.written().flat_map(FieldPath::parents);

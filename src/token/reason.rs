@@ -48,7 +48,7 @@ vocabulary! {
             "The store failed while this document was read or written.",
             "The log says how it failed. The next pass finds out what was written.";
         RefusedByStore = "refused_by_store":
-            "The store refuses the write into this document: a validator, a unique index, or the size limit.",
+            "The store refuses the write into this document: a validator, a unique index, the size limit, or a field that stands twice.",
             "The log names the rule. Change the rule or the document.";
         Journal = "journal":
             "The journal failed while this token was being recorded.",

@@ -6,7 +6,7 @@ use super::{MongoStore, failure, query, update};
 use crate::store::document::token_id;
 use crate::store::{Claim, Claimed, StoreError, Unwritable};
 use crate::token::TokenId;
-use bson::Bson;
+use bson::{Bson, Document};
 use std::collections::HashSet;
 
 /// How often a claim is made whose documents can't all be read back.
@@ -29,16 +29,21 @@ impl MongoStore {
         let known = claimed.documents.iter().map(|document| &document.id);
         let known: HashSet<_> = known.chain(claimed.refused.iter().map(|(id, _)| id)).cloned().collect();
         let rest = ids.into_iter().filter(|id| !known.contains(&token_id(id.clone()))).collect();
-        claimed.refused.extend(self.obstacles(rest).await?);
+        claimed.refused.extend(self.obstacles(rest, Some(update::may_take(&self.mapping, claim))).await?);
         Ok(claimed)
     }
 
-    /// Those of `ids` that nothing can be written into, and why.
-    pub(super) async fn obstacles(&self, ids: Vec<Bson>) -> Result<Refused, StoreError> {
+    /// Those of `ids` that nothing can be written into, and why; only those that meet the condition, if there is one.
+    pub(super) async fn obstacles(
+        &self,
+        ids: Vec<Bson>,
+        condition: Option<Document>,
+    ) -> Result<Refused, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let (obstacles, reading) = Obstacles::look(&self.mapping, ids);
+        let (obstacles, mut reading) = Obstacles::look(&self.mapping, ids);
+        reading.conditions.extend(condition);
         let found = self.find("look at documents that can't be written", reading).await?;
         let refused = found.iter().filter_map(|raw| Some((token_id(Raw(raw).id()?), obstacles.of(raw)?)));
         Ok(refused.collect())

@@ -1,9 +1,19 @@
 //! Pages of documents: those that are due, and all of them.
 
-use super::position::{Page, Place, Range};
+use super::position::{Found, Page, Place, Range};
 use super::{MongoStore, failure, query};
 use crate::store::{DuePage, DueQuery, Position, StoreError};
 use bson::RawDocumentBuf;
+use tracing::warn;
+
+/// What is paged.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    /// A range of what is due.
+    Due(&'a DueQuery, Range),
+    /// The whole collection.
+    All,
+}
 
 impl MongoStore {
     pub(super) async fn read_due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
@@ -14,18 +24,8 @@ impl MongoStore {
         for range in first.rest() {
             let after = start.as_ref().filter(|place| place.range == range);
             // One more than is missing tells whether there is another page.
-            let wanted = page.missing() + 1;
-            let found = self.find_due(query, range, after, wanted).await?;
-            for raw in &found {
-                let Some(document) = self.decode(raw) else { continue };
-                if after.is_some_and(|place| place.is_at(&document.id)) {
-                    continue;
-                }
-                page.push(document, || Place::of(range, raw, &self.mapping.bookkeeping));
-            }
-            if found.len() >= wanted + usize::from(after.is_some()) {
-                page.cut_short();
-            }
+            let found = self.readable(What::Due(query, range), after, page.missing() + 1).await?;
+            page.take(found, |raw| Place::of(range, raw, &self.mapping.bookkeeping));
             if page.is_full() {
                 break;
             }
@@ -40,19 +40,46 @@ impl MongoStore {
     ) -> Result<DuePage, StoreError> {
         let limit = limit.max(1);
         let start = self.position(after)?;
-        let found =
-            self.find("list documents", query::all(&self.mapping, None, start.as_ref(), limit + 1)).await?;
         let mut page = Page::new(limit);
-        for raw in &found {
-            let Some(document) = self.decode(raw) else { continue };
-            if !start.as_ref().is_some_and(|place| place.is_at(&document.id)) {
-                page.push(document, || Place::of(Range::ById, raw, &self.mapping.bookkeeping));
-            }
-        }
-        if found.len() > limit + usize::from(start.is_some()) {
-            page.cut_short();
-        }
+        let found = self.readable(What::All, start.as_ref(), limit + 1).await?;
+        page.take(found, |raw| Place::of(Range::ById, raw, &self.mapping.bookkeeping));
         Ok(page.finish())
+    }
+
+    /// What is found behind `after`, `limit` documents or more, without those whose `_id` can't be read.
+    ///
+    /// Where nothing else is found, more is asked for: a page must have a document, so that the next one begins behind it.
+    async fn readable(
+        &self,
+        what: What<'_>,
+        after: Option<&Place>,
+        mut limit: usize,
+    ) -> Result<Found, StoreError> {
+        loop {
+            let found = match what {
+                What::Due(query, range) => self.find_due(query, range, after, limit).await?,
+                What::All => {
+                    self.find("list documents", query::all(&self.mapping, None, after, limit)).await?
+                }
+            };
+            let all = found.len() < limit + usize::from(after.is_some());
+            let count = found.len();
+            let documents = found.into_iter().filter_map(|raw| Some((self.decode(&raw)?, raw)));
+            let mut documents: Vec<_> = documents.collect();
+            let unreadable = count - documents.len();
+            documents.retain(|(document, _)| !after.is_some_and(|place| place.is_at(&document.id)));
+            if all || !documents.is_empty() {
+                if unreadable > 0 {
+                    let at = &self.at;
+                    warn!(
+                        documents = unreadable,
+                        "{unreadable} documents in {at} have an `_id` that isn't UTF-8: nothing can be done for them"
+                    );
+                }
+                return Ok(Found { documents, all });
+            }
+            limit *= 2;
+        }
     }
 
     /// Reads up to `limit` documents of one range, and falls back to a scan when the index has gone.

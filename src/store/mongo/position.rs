@@ -5,7 +5,7 @@ use crate::store::document::token_id;
 use crate::store::mapping::FieldPath;
 use crate::store::{DuePage, Position};
 use crate::token::{TokenDocument, TokenId};
-use bson::{Bson, RawDocument};
+use bson::{Bson, RawDocument, RawDocumentBuf};
 use serde::{Deserialize, Serialize};
 
 /// A part of the collection that one cursor reads in order.
@@ -57,9 +57,9 @@ struct WrittenPlace {
 }
 
 impl Place {
-    /// The place of a document that was just read; `None` if it has no `_id` that can be asked for.
+    /// The place of a document that was just read; `None` if its `due_at` can't be read, or its `_id` asked for.
     pub(super) fn of(range: Range, raw: &RawDocument, bookkeeping: &FieldPath) -> Option<Self> {
-        Some(Self { range, due_at: Raw(raw).bson(bookkeeping, "due_at"), id: Raw(raw).id()? })
+        Some(Self { range, due_at: Raw(raw).bson(bookkeeping, "due_at")?, id: Raw(raw).id()? })
     }
 
     /// Reads a position; `None` if another store made it.
@@ -80,6 +80,13 @@ impl Place {
             "id": self.id.into_canonical_extjson(),
         }))
     }
+}
+
+/// What one query has found.
+pub(super) struct Found {
+    pub(super) documents: Vec<(TokenDocument, RawDocumentBuf)>,
+    /// Is it all that there is?
+    pub(super) all: bool,
 }
 
 /// A page in the making.
@@ -105,19 +112,13 @@ impl Page {
         self.more
     }
 
-    /// Notes that there may be more where the last one came from: as many were found as were asked for, and not all of them
-    /// could be read.
-    pub(super) const fn cut_short(&mut self) {
-        self.more = true;
-    }
-
-    /// Takes a document, or only notes that there is one more.
-    pub(super) fn push(&mut self, document: TokenDocument, place: impl FnOnce() -> Option<Place>) {
-        if self.missing() == 0 {
-            self.more = true;
-        } else {
+    /// Takes what was found, as far as there is room.
+    pub(super) fn take(&mut self, found: Found, place: impl Fn(&RawDocument) -> Option<Place>) {
+        let room = self.missing();
+        self.more = !found.all || found.documents.len() > room;
+        for (document, raw) in found.documents.into_iter().take(room) {
             self.documents.push(document);
-            self.last = place().or(self.last.take());
+            self.last = place(&raw).or(self.last.take());
         }
     }
 

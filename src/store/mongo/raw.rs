@@ -20,14 +20,15 @@ impl<'a> Raw<'a> {
         Bson::try_from(self.0.get("_id").ok()??).ok()
     }
 
-    /// What is at the path, for a page's position; what can't be read is null, as for the index.
-    pub(super) fn bson(&self, path: &FieldPath, name: &str) -> Bson {
+    /// What is at the path, for a page's position; `None` if that can't be read.
+    pub(super) fn bson(&self, path: &FieldPath, name: &str) -> Option<Bson> {
         match self.find(path) {
-            Found::Value(RawBsonRef::Document(parent)) => match parent.get(name) {
-                Ok(Some(value)) => Bson::try_from(value).unwrap_or(Bson::Null),
-                Ok(None) | Err(_) => Bson::Null,
+            Found::Value(RawBsonRef::Document(parent)) => match parent.get(name).ok()? {
+                Some(value) => Bson::try_from(value).ok(),
+                None => Some(Bson::Null),
             },
-            Found::Value(_) | Found::Missing | Found::Unreadable => Bson::Null,
+            Found::Value(_) | Found::Missing => Some(Bson::Null),
+            Found::Unreadable => None,
         }
     }
 

@@ -77,17 +77,10 @@ pub(super) fn batches(statements: impl IntoIterator<Item = Document>) -> Vec<Vec
 /// A pair that can't be written must not be asked for.
 pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document {
     let path = &mapping.bookkeeping;
-    let mut free = vec![lease_is_free(path, claim.now)];
-    free.extend(claim.due_by.map(|at| doc! { "$expr": due_by(path, at) }));
-    let lease_id = format!("{path}.lease.id");
-    if claim.lease.taken_over {
-        // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
-        free.push(doc! { &lease_id: { "$exists": true } });
-    }
     doc! {
         "q": {
             "_id": { "$in": ids },
-            "$or": [{ lease_id: &claim.lease.id }, and(free)],
+            "$and": [may_take(mapping, claim)],
             "$expr": is_writable(mapping),
         },
         "u": { "$set": {
@@ -98,11 +91,25 @@ pub(super) fn claim(mapping: &Mapping, claim: &Claim, ids: &[Bson]) -> Document 
     }
 }
 
+/// Is a document ours to take, or already ours? A condition.
+pub(super) fn may_take(mapping: &Mapping, claim: &Claim) -> Document {
+    let path = &mapping.bookkeeping;
+    let mut free = vec![lease_is_free(path, claim.now)];
+    free.extend(claim.due_by.map(|at| doc! { "$expr": due_by(path, at) }));
+    let lease_id = format!("{path}.lease.id");
+    if claim.lease.taken_over {
+        // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
+        free.push(doc! { &lease_id: { "$exists": true } });
+    }
+    doc! { "$or": [{ lease_id: &claim.lease.id }, and(free)] }
+}
+
 /// Moves the end of our lease.
 pub(super) fn renew(mapping: &Mapping, id: &Bson, lease: &Lease) -> Document {
     let path = &mapping.bookkeeping;
+    let still_ours = format!("{path}.lease.id");
     doc! {
-        "q": { "_id": { "$eq": id }, format!("{path}.lease.id"): &lease.id },
+        "q": { "_id": { "$eq": id }, still_ours: &lease.id, "$expr": is_writable(mapping) },
         "u": { "$set": { format!("{path}.lease"): lease_document(lease), format!("{path}.due_at"): date(lease.until) } },
     }
 }

@@ -7,10 +7,11 @@
 
 use super::expression::{ROOT, and_expressions, field, is_sub_document_or_absent};
 use super::reading::Reading;
+use crate::store::document::BOOKKEEPING_FIELDS;
 use crate::store::mapping::FieldPath;
 use crate::store::{Mapping, Unwritable};
-use bson::{Bson, Document, RawBsonRef, RawDocument, doc};
-use std::collections::HashSet;
+use bson::{Bson, Document, RawDocument, doc};
+use std::collections::BTreeSet;
 
 /// What a document may have at most, in bytes: the server's own limit.
 const MAX_DOCUMENT_BYTES: i32 = 16 * 1024 * 1024;
@@ -45,52 +46,101 @@ fn within(parent: &FieldPath, then: &Document, otherwise: &Bson) -> Document {
 }
 
 /// To merge a document with nothing leaves one of each name.
-fn names_are_once(parent: &str) -> Document {
-    doc! { "$eq": [{ "$bsonSize": parent }, { "$bsonSize": { "$mergeObjects": [parent] } }] }
-}
-
-/// The names in a document where one stands twice, and else null.
-fn names_if_twice(parent: &str) -> Document {
-    let names = doc! { "$map": { "input": { "$objectToArray": parent }, "in": "$$this.k" } };
-    doc! { "$cond": [names_are_once(parent), Bson::Null, names] }
+///
+/// To compare the sizes takes half the time, and mistakes an array whose elements have other names than `0`, `1`, … (some
+/// programs write such) for a name that stands twice: then the names are counted.
+fn names_are_once(document: &str) -> Document {
+    let merged = doc! { "$mergeObjects": [document] };
+    let size = |document: Bson| doc! { "$bsonSize": document };
+    let names = |document: Bson| doc! { "$size": { "$objectToArray": document } };
+    doc! { "$or": [
+        { "$eq": [size(document.into()), size(merged.clone().into())] },
+        { "$eq": [names(document.into()), names(merged.into())] },
+    ] }
 }
 
 /// What is in the way of every write, as one look at the documents shows it.
-pub(super) struct Obstacles {
+pub(super) struct Obstacles<'a> {
+    mapping: &'a Mapping,
     parents: Vec<FieldPath>,
 }
 
-/// Fields of the look.
+/// Field of the look: is there room?
 const SHORT_ENOUGH: &str = "short_enough";
-const ROOT_NAMES: &str = "names";
 
-impl Obstacles {
+impl<'a> Obstacles<'a> {
     /// The look at these documents.
-    pub(super) fn look(mapping: &Mapping, ids: Vec<Bson>) -> (Self, Reading) {
-        let parents = mapping.parents();
-        let mut projection =
-            doc! { "_id": 1, SHORT_ENOUGH: is_short_enough(), ROOT_NAMES: names_if_twice(ROOT) };
-        for (number, parent) in parents.iter().enumerate() {
-            let path = field(parent);
-            projection.insert(in_place(number), is_sub_document_or_absent(&path));
-            projection.insert(names(number), within(parent, &names_if_twice(&path), &Bson::Null));
+    pub(super) fn look(mapping: &'a Mapping, ids: Vec<Bson>) -> (Self, Reading) {
+        let obstacles = Self { mapping, parents: mapping.parents() };
+        let mut projection = doc! {
+            "_id": 1,
+            SHORT_ENOUGH: is_short_enough(),
+            names(0): obstacles.names_if_twice(None),
+        };
+        for (number, parent) in (1..).zip(&obstacles.parents) {
+            projection.insert(in_place(number), is_sub_document_or_absent(&field(parent)));
+            let names_if_twice = obstacles.names_if_twice(Some(parent));
+            projection.insert(names(number), within(parent, &names_if_twice, &Bson::Null));
         }
-        (Self { parents }, Reading::of(ids, projection))
+        (obstacles, Reading::of(ids, projection))
+    }
+
+    /// Those names in a document that we write, one by one, if any name stands twice in it; else null.
+    fn names_if_twice(&self, parent: Option<&FieldPath>) -> Document {
+        let document = parent.map_or_else(|| ROOT.to_owned(), field);
+        let names = doc! { "$map": { "input": { "$objectToArray": &document }, "in": "$$this.k" } };
+        let ours = doc! { "$literal": self.written(parent) };
+        let names = doc! { "$filter": { "input": names, "cond": { "$in": ["$$this", ours] } } };
+        doc! { "$cond": [names_are_once(&document), Bson::Null, names] }
+    }
+
+    /// The names that we write in a document, or on the way to it.
+    fn written(&self, parent: Option<&FieldPath>) -> Vec<String> {
+        let of = |path: &FieldPath| Some(path.segments().map(str::to_owned).collect::<Vec<_>>());
+        let above = parent.and_then(of).unwrap_or_default();
+        let mut names = BTreeSet::new();
+        for path in self.mapping.written().filter_map(of) {
+            if let Some([name, ..]) = path.strip_prefix(above.as_slice()) {
+                names.insert(name.clone());
+            }
+        }
+        if parent == Some(&self.mapping.bookkeeping) {
+            names.extend(BOOKKEEPING_FIELDS.map(str::to_owned));
+        }
+        names.into_iter().collect()
     }
 
     /// What the look found in a document, the outermost first.
     pub(super) fn of(&self, raw: &RawDocument) -> Option<Unwritable> {
         let not = |name: &str| raw.get_bool(name).is_ok_and(|holds| !holds);
         let in_parent = |(number, parent): (usize, &FieldPath)| {
-            if not(&in_place(number)) {
-                return Some(Unwritable::InTheWay(parent.clone()));
+            if !not(&in_place(number)) {
+                return self.twice(raw, number, Some(parent));
             }
-            twice(raw, &names(number)).map(|name| Unwritable::Twice(format!("{parent}.{name}")))
+            Some(if *parent == self.mapping.bookkeeping {
+                Unwritable::BookkeepingInTheWay(parent.clone())
+            } else {
+                Unwritable::InTheWay(parent.clone())
+            })
         };
-        twice(raw, ROOT_NAMES)
-            .map(Unwritable::Twice)
-            .or_else(|| self.parents.iter().enumerate().find_map(in_parent))
+        self.twice(raw, 0, None)
+            .or_else(|| (1..).zip(&self.parents).find_map(in_parent))
             .or_else(|| not(SHORT_ENOUGH).then_some(Unwritable::TooLong))
+    }
+
+    fn twice(&self, raw: &RawDocument, number: usize, parent: Option<&FieldPath>) -> Option<Unwritable> {
+        let list = raw.get_array(names(number)).ok()?;
+        let known: Vec<_> = list.into_iter().filter_map(|name| name.ok()?.as_str()).collect();
+        // Byte by byte: a collation may take two names for the same.
+        let twice = self
+            .written(parent)
+            .into_iter()
+            .find(|name| known.iter().filter(|known| **known == *name).count() > 1);
+        Some(match (twice, parent) {
+            (Some(name), Some(parent)) => Unwritable::Twice(format!("{parent}.{name}")),
+            (Some(name), None) => Unwritable::Twice(name),
+            (None, parent) => Unwritable::TwiceBeside(parent.cloned()),
+        })
     }
 }
 
@@ -100,19 +150,6 @@ fn in_place(number: usize) -> String {
 
 fn names(number: usize) -> String {
     format!("names_{number}")
-}
-
-/// The first name that stands twice in a list, byte by byte: a collation may take two names for the same.
-fn twice(raw: &RawDocument, list: &str) -> Option<String> {
-    let mut known = HashSet::new();
-    for name in raw.get_array(list).ok()? {
-        let Ok(RawBsonRef::String(name)) = name else { break };
-        if !known.insert(name) {
-            return Some(name.to_owned());
-        }
-    }
-    // One of them isn't UTF-8.
-    Some("\u{fffd}".to_owned())
 }
 
 #[cfg(test)]
@@ -132,15 +169,22 @@ mod tests {
         let (obstacles, _) = Obstacles::look(&mapping, Vec::new());
         let names: Vec<_> = obstacles.parents.iter().map(FieldPath::as_str).collect();
         assert_eq!(names, ["meta", "meta.evergrant", "oauth"]);
+        assert_eq!(obstacles.written(None), ["meta", "oauth"]);
+        assert_eq!(obstacles.written(Some(&path("oauth"))), ["access", "refresh"]);
+        assert!(obstacles.written(Some(&path("meta.evergrant"))).contains(&"due_at".to_owned()));
         let found = |raw: bson::RawDocumentBuf| obstacles.of(&raw);
-        assert_eq!(found(rawdoc! { "short_enough": true, "names": null, "in_place_0": true }), None);
-        assert_eq!(found(rawdoc! { "short_enough": false, "names": null }), Some(Unwritable::TooLong));
+        assert_eq!(found(rawdoc! { "short_enough": true, "names_0": null, "in_place_1": true }), None);
+        assert_eq!(found(rawdoc! { "short_enough": false, "names_0": null }), Some(Unwritable::TooLong));
+        let in_the_way = rawdoc! { "in_place_1": true, "in_place_2": true, "in_place_3": false };
+        assert_eq!(found(in_the_way), Some(Unwritable::InTheWay(path("oauth"))));
         let in_the_way =
-            rawdoc! { "short_enough": false, "in_place_0": true, "in_place_1": false, "names_2": ["a", "a"] };
-        assert_eq!(found(in_the_way), Some(Unwritable::InTheWay(path("meta.evergrant"))));
-        let twice = rawdoc! { "in_place_2": true, "names_2": ["a", "A", "b", "a"] };
-        assert_eq!(found(twice), Some(Unwritable::Twice("oauth.a".to_owned())));
-        let root = rawdoc! { "names": ["a", "a"], "in_place_0": false };
-        assert_eq!(found(root), Some(Unwritable::Twice("a".to_owned())));
+            rawdoc! { "short_enough": false, "in_place_1": true, "in_place_2": false, "names_3": [] };
+        assert_eq!(found(in_the_way), Some(Unwritable::BookkeepingInTheWay(path("meta.evergrant"))));
+        let twice = rawdoc! { "in_place_3": true, "names_3": ["access", "ACCESS", "refresh", "access"] };
+        assert_eq!(found(twice), Some(Unwritable::Twice("oauth.access".to_owned())));
+        let beside = rawdoc! { "in_place_3": true, "names_3": ["access", "ACCESS"] };
+        assert_eq!(found(beside), Some(Unwritable::TwiceBeside(Some(path("oauth")))));
+        let root = rawdoc! { "names_0": ["oauth", "oauth"], "in_place_1": false };
+        assert_eq!(found(root), Some(Unwritable::Twice("oauth".to_owned())));
     }
 }

@@ -37,11 +37,12 @@ impl MongoStore {
 
     /// The positions of documents in which a name stands twice: somebody has put it there since the claim.
     async fn with_a_name_twice(&self, ids: &[Bson]) -> Result<Vec<(usize, Unwritable)>, StoreError> {
-        let found: HashMap<_, _> = self.obstacles(ids.to_vec()).await?.into_iter().collect();
+        let found: HashMap<_, _> = self.obstacles(ids.to_vec(), None).await?.into_iter().collect();
         let twice = ids.iter().enumerate().filter_map(|(position, id)| {
             let reason = found.get(&token_id(id.clone()))?;
-            // Others don't keep a write from matching: the server refuses it.
-            matches!(reason, Unwritable::Twice(_)).then(|| (position, reason.clone()))
+            // Any other obstacle lets the statement match, and the server refuses the write.
+            matches!(reason, Unwritable::Twice(_) | Unwritable::TwiceBeside(_))
+                .then(|| (position, reason.clone()))
         });
         Ok(twice.collect())
     }

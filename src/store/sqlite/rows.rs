@@ -183,10 +183,10 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             .optional()?;
         let Some((bookkeeping, fields)) = found else { continue };
         let odd = bookkeeping.as_ref().is_some_and(|value| json::sub_document(value).is_none());
-        let in_the_way =
-            json::in_the_way(&fields, parents.iter()).or(odd.then(|| mapping.bookkeeping.clone()));
-        if let Some(path) = in_the_way {
-            refused.push((id.clone(), Unwritable::InTheWay(path)));
+        let in_the_way = json::in_the_way(&fields, parents.iter()).map(Unwritable::InTheWay);
+        let ours_in_the_way = || odd.then(|| Unwritable::BookkeepingInTheWay(mapping.bookkeeping.clone()));
+        if let Some(reason) = in_the_way.or_else(ours_in_the_way) {
+            refused.push((id.clone(), reason));
         } else {
             set_lease(connection, id, bookkeeping, &claim.lease)?;
             ours.push(id.clone());

@@ -87,7 +87,8 @@ impl SqliteStore {
     ) -> Result<ImportSummary, StoreError> {
         let path = self.mapping.bookkeeping.clone();
         let incoming = batch.into_iter().enumerate().map(|(index, mut fields)| {
-            let bookkeeping = json::remove(&mut fields, &path);
+            // An explicit null is what some programs write for nothing.
+            let bookkeeping = json::remove(&mut fields, &path).filter(|books| !books.is_null());
             let (id, generated) = match fields.get("_id") {
                 None => {
                     let id = Bson::ObjectId(ObjectId::new());
@@ -135,7 +136,7 @@ impl SqliteStore {
                     serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default();
                 let bookkeeping = row.get_ref(2)?.as_str_or_null()?;
                 if let Some(bookkeeping) = bookkeeping.and_then(|text| serde_json::from_str(text).ok()) {
-                    // Where something is in the way of it, none was ever written.
+                    // Where something is in the way, an import put it there since: the tokens go without our bookkeeping.
                     let _ = json::set(&mut fields, &mapping.bookkeeping, bookkeeping);
                 }
                 documents.push(fields);
@@ -170,7 +171,8 @@ fn write(
         return Ok(ImportSummary { kept: 1, ..ImportSummary::default() });
     }
     let is_claimed = terms.now.is_some_and(|now| stored.lease_until > Some(now.timestamp_millis()));
-    if document.bookkeeping.is_none() || is_claimed {
+    let can_stay = stored.bookkeeping.as_ref().is_none_or(|books| json::sub_document(books).is_some());
+    if (document.bookkeeping.is_none() && can_stay) || is_claimed {
         set_fields(connection, &document.id, document.fields.clone())?;
     } else {
         put(connection, document)?;

@@ -8,9 +8,10 @@ use crate::support::replica_set::ReplicaSet;
 use bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
+use evergrant::report::summary::Summary;
 use evergrant::store::mapping::{FieldPath, Mapping};
 use evergrant::store::{Change, DueQuery, PairChange, Unwritable};
-use evergrant::token::{AccessToken, Bookkeeping, RefreshToken};
+use evergrant::token::{AccessToken, Bookkeeping, Lease, RefreshToken};
 use futures::TryStreamExt as _;
 use mongodb::options::{Acknowledgment, WriteConcern};
 use serde_json::{Value, json};
@@ -49,8 +50,8 @@ async fn insert(rehearsal: &Rehearsal, documents: &[RawDocumentBuf]) {
 }
 
 /// Two passes over one bad document between two good ones: nobody's newest token is anywhere but with us.
-async fn between_good_ones(test: &str, change: impl FnOnce(&mut RawDocumentBuf, &str)) {
-    let Some(backend) = mongo(test, Mapping::default()).await else { return };
+async fn between_good_ones(test: &str, change: impl FnOnce(&mut RawDocumentBuf, &str)) -> Option<Summary> {
+    let backend = mongo(test, Mapping::default()).await?;
     let rehearsal = empty(backend, 3).await;
     let mut documents: Vec<_> = (0..3).map(|position| plain(&rehearsal, position)).collect();
     change(&mut documents[1], &rehearsal.users[1].refresh_token);
@@ -72,6 +73,7 @@ async fn between_good_ones(test: &str, change: impl FnOnce(&mut RawDocumentBuf, 
             entries.iter().any(|entry| entry.answer.as_ref().is_some_and(|answer| holds(&answer.get().body)));
         assert!(holds(document.as_bytes()) || journaled, "user {position} is lost: {first}{second}");
     }
+    Some(first)
 }
 
 #[tokio::test]
@@ -85,24 +87,49 @@ async fn a_subject_that_is_no_text_stops_nobody() {
     .await;
 }
 
-/// It can't be asked for by its `_id`, so it isn't read; the pages go on behind it.
+/// They can't be asked for by their `_id`, so they aren't read; the pages go on behind them.
 #[tokio::test]
 async fn an_id_that_is_no_text_ends_no_page() {
     let Some(backend) = mongo("id_not_utf_8", Mapping::default()).await else { return };
     let tokens = backend.collection();
-    let late = |id: i64| rawdoc! { "_id": bson::DateTime::from_millis(id), "refresh_token": "r" };
-    let documents = RawArrayBuf::from_iter([rawdoc! { "_id": "b" }, late(1), late(2), late(3), late(4)]);
+    let database = tokens.client().database(&tokens.namespace().db);
+    let bad = ["b", "bb", "bbb", "bbbb", "bbbbb", "bbbbbb"].map(|id| rawdoc! { "_id": id });
+    // Dates sort behind texts.
+    let late = (0..4).map(|id| rawdoc! { "_id": bson::DateTime::from_millis(id), "refresh_token": "r" });
+    let documents: RawArrayBuf = bad.into_iter().chain(late).collect();
     let command = rawdoc! { "insert": tokens.name(), "documents": documents };
     // The driver makes no such text.
     let bytes = command.as_bytes().iter().map(|byte| if *byte == b'b' { 0xff } else { *byte }).collect();
-    let database = tokens.client().database(&tokens.namespace().db);
     database.run_raw_command(RawDocumentBuf::from_bytes(bytes).unwrap()).await.unwrap();
-    for force in [false, true] {
-        for limit in 1..5 {
+    for limit in 1..7 {
+        for force in [false, true] {
             let found = backend.due(&DueQuery { force, ..due_now(limit) }).await;
             assert_eq!(found.len(), 4, "{limit} at a time, force: {force}");
         }
+        let (mut listed, mut after) = (0, None);
+        loop {
+            let page = backend.store.list(after.as_ref(), limit).await.unwrap();
+            listed += page.documents.len();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, 4, "{limit} at a time");
     }
+}
+
+/// The server takes an array for what it is by its type, whatever its elements are called; some programs call them nothing.
+#[tokio::test]
+async fn an_array_with_odd_names_is_no_name_that_stands_twice() {
+    let summary = between_good_ones("odd_array", |document, _| {
+        document.append(cstr("list"), rawdoc! { "": 1, "x": "two" });
+        let mut bytes = document.as_bytes().to_vec();
+        let at = bytes.windows(6).position(|window| window == b"\x03list\0").unwrap();
+        bytes[at] = 4;
+        *document = RawDocumentBuf::from_bytes(bytes).unwrap();
+    });
+    assert!(summary.await.is_none_or(|summary| summary.count(Outcome::Refreshed) == 3));
 }
 
 #[tokio::test]

@@ -157,12 +157,16 @@ async fn strange_bookkeeping_holds_nobody_back() {
             assert_eq!(document.bookkeeping.lease, Some(lease("l", 60)));
             assert_eq!(document.bookkeeping.state, State::Live);
         }
+        // An import takes null for nothing.
+        let odd: &[usize] = if backend.is_mongo() { &[2, 3, 4] } else { &[3, 4] };
         let claimed: BTreeSet<TokenId> = documents.into_iter().map(|document| document.id).collect();
-        assert_eq!(claimed, [0, 1, 5, 6].map(|at: usize| ids[at].clone()).into());
+        let fine = (0..count).filter(|at| !odd.contains(at)).map(|at| ids[at].clone());
+        assert_eq!(claimed, fine.collect());
         // What is no sub-document is somebody else's: it stays as it is.
         refused.sort();
-        let in_the_way = || Unwritable::InTheWay(path("meta.evergrant"));
-        assert_eq!(refused, [2, 3, 4].map(|at: usize| (ids[at].clone(), in_the_way())));
+        let in_the_way = || Unwritable::BookkeepingInTheWay(path("meta.evergrant"));
+        let odd: Vec<_> = odd.iter().map(|at| (ids[*at].clone(), in_the_way())).collect();
+        assert_eq!(refused, odd);
         assert_eq!(
             backend.whole(&ids[3]).await.unwrap()["meta"],
             json!({ "evergrant": "text", "theirs": 1 })

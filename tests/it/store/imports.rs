@@ -46,6 +46,24 @@ async fn importing_again_replaces_fields_and_keeps_bookkeeping() {
     assert_eq!(store.export(None, 10).await.unwrap().documents[0].get("more"), None);
 }
 
+/// What is in the way of the bookkeeping goes with the next import, as the hint says.
+#[tokio::test]
+async fn an_import_removes_what_is_in_the_way_of_the_bookkeeping() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let ids = [id(&json!("a"))];
+    for (text, claimed) in [
+        (r#"{"_id":"a","refresh_token":"one","evergrant":"text"}"#, 0),
+        (r#"{"_id":"a","refresh_token":"two"}"#, 1),
+    ] {
+        store.import(documents(text)).await.unwrap();
+        let found = store.claim(&claim(&ids, lease("l", 60), 0)).await.unwrap();
+        assert_eq!((found.documents.len(), found.refused.len()), (claimed, 1 - claimed), "{text}");
+    }
+    store.import(documents(r#"{"_id":"b","refresh_token":"one","evergrant":null}"#)).await.unwrap();
+    assert_eq!(store.claim(&claim(&[id(&json!("b"))], lease("l", 60), 0)).await.unwrap().documents.len(), 1);
+}
+
 #[tokio::test]
 async fn a_document_without_an_id_is_given_one_and_pages_have_each_once() {
     let folder = tempfile::tempdir().unwrap();

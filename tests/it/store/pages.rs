@@ -124,7 +124,9 @@ async fn a_due_at_that_is_no_date_means_due() {
         assert!(claimed.documents.iter().all(|document| document.bookkeeping.due_at == Some(at(60))));
         let mut refused: Vec<_> = claimed.refused.into_iter().map(|(id, _)| id).collect();
         refused.sort();
-        let no_sub_document = BTreeSet::from([1, 2, 3, 4, count - 1].map(|n| id(&json!(n))));
+        // An import takes null for nothing.
+        let first = if backend.is_mongo() { 1 } else { 2 };
+        let no_sub_document: BTreeSet<_> = (first..5).chain([count - 1]).map(|n| id(&json!(n))).collect();
         assert_eq!(
             distinct(&refused),
             no_sub_document,
