@@ -180,7 +180,13 @@ pub enum ProvidersCommand {
     /// Print one profile with its sources.
     #[command(after_help = "Example:\n  evergrant providers show autodesk")]
     Show {
-        /// The profile's name.
+        /// The profile's name, or its file.
+        name: String,
+    },
+    /// Check a profile, and read its examples of answers as a pass would. Sends nothing.
+    #[command(after_help = "Example:\n  evergrant providers test ./own.toml")]
+    Test {
+        /// The profile's name, or its file.
         name: String,
     },
 }

@@ -11,6 +11,9 @@ mod words;
 
 use serde_json::{Value, json};
 
+#[doc = include_str!("help/own-server.md")]
+pub const OWN_SERVER: &str = include_str!("help/own-server.md");
+
 #[doc = include_str!("help/promises.md")]
 pub const PROMISES: &str = include_str!("help/promises.md");
 
@@ -49,6 +52,8 @@ pub enum Topic {
     Providers,
     /// The JSON that the commands print, and the fields of log lines.
     Json,
+    /// A profile for a server of one's own.
+    OwnServer,
     /// What is promised.
     Promises,
     /// What no client can guarantee.
@@ -67,7 +72,7 @@ pub enum Topic {
 
 impl Topic {
     /// All topics, in the order in which they are listed: generated ones first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Settings,
         Self::Outcomes,
         Self::Reasons,
@@ -75,6 +80,7 @@ impl Topic {
         Self::Document,
         Self::Providers,
         Self::Json,
+        Self::OwnServer,
         Self::Promises,
         Self::Limits,
         Self::LostAnswers,
@@ -95,6 +101,7 @@ impl Topic {
             Self::Document => "document",
             Self::Providers => "providers",
             Self::Json => "json",
+            Self::OwnServer => "own-server",
             Self::Promises => "promises",
             Self::Limits => "limits",
             Self::LostAnswers => "lost-answers",
@@ -116,6 +123,7 @@ impl Topic {
             Self::Document => "what is written into a document, and how your application works beside it",
             Self::Providers => "the built-in provider profiles, and how to add a provider",
             Self::Json => "the JSON of each command, and the fields of log lines",
+            Self::OwnServer => "a profile for a server of your own, in eight lines",
             Self::Promises => "what Evergrant promises",
             Self::Limits => "what no client can guarantee, and what this version cannot do",
             Self::LostAnswers => "what happens when the answer to a token request is lost",
@@ -143,6 +151,7 @@ impl Topic {
             Self::Document => document::text(),
             Self::Providers => providers::text(),
             Self::Json => json::text(),
+            Self::OwnServer => OWN_SERVER.to_owned(),
             Self::Promises => PROMISES.to_owned(),
             Self::Limits => LIMITS.to_owned(),
             Self::LostAnswers => LOST_ANSWERS.to_owned(),
@@ -164,7 +173,8 @@ impl Topic {
             Self::Document => document::data(),
             Self::Providers => providers::data(),
             Self::Json => json::data(),
-            Self::Promises
+            Self::OwnServer
+            | Self::Promises
             | Self::Limits
             | Self::LostAnswers
             | Self::Operating

@@ -3,15 +3,22 @@
 //! A [`Profile`] is a TOML file; every value of it can be overridden in the configuration. What is specific to one
 //! provider stands in its profile and nowhere in the code.
 
+pub mod example;
+pub mod file;
 pub mod history;
+mod one_or_many;
 pub mod place;
 pub mod profile;
 pub mod rate;
 pub mod request;
+pub mod rules;
 pub mod stranger;
 
+use example::Example;
+use place::AnswerPlaces;
 use rate::Rate;
 use request::RequestShape;
+use rules::Rule;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -124,20 +131,26 @@ pub struct Profile {
     pub ask_again: AskAgain,
     /// How to read an answer.
     pub answer: AnswerShape,
+    /// Answers with what they mean: the profile's own tests.
+    #[serde(default, rename = "example", skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
 }
 
-/// Where an answer holds what, as JSON pointers (RFC 6901), and what its codes mean.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where an answer holds what, and what its codes mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerShape {
     /// The access token; any 2xx answer that holds one is a success.
-    pub access_token: String,
-    /// The refresh token; absent in an answer means: keep the old one.
-    pub refresh_token: String,
-    /// Seconds until the access token ends.
+    pub access_token: AnswerPlaces,
+    /// The refresh token; absent in an answer means: keep the old one. An empty list says that none ever comes.
+    pub refresh_token: AnswerPlaces,
+    /// Seconds until the access token ends; a JSON pointer (RFC 6901), as the following ones.
     pub expires_in: String,
     /// Seconds until the refresh token ends, where the provider says so.
     pub refresh_token_expires_in: String,
+    /// What an answer means, the first that fits; asked before the lists of codes below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// Where an error code may stand, most telling first.
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.

@@ -1,4 +1,7 @@
-//! `evergrant providers`: the profiles that are built in. Reads no settings, so it answers also while they are wrong.
+//! `evergrant providers`: the profiles that are built in, and those of files. Reads no settings, so it answers also while they
+//! are wrong.
+
+mod test;
 
 use super::{CommandError, Surroundings, shown};
 use crate::cli::ProvidersCommand;
@@ -6,7 +9,7 @@ use crate::config::words;
 use crate::exit::Exit;
 use crate::provider::rate::{self, Rate};
 use crate::provider::{
-    Profile, Rotation,
+    Profile, Rotation, file,
     profile::{self, ProfileError},
 };
 use serde::Serialize;
@@ -58,12 +61,26 @@ pub async fn run(command: ProvidersCommand, surroundings: &Surroundings) -> Resu
             surroundings.print(&list_text(&list), &list)?;
         }
         ProvidersCommand::Show { name } => {
-            let text = profile::text(&name).map_err(|_| unknown(&name))?;
+            let text = known(&name)?;
             let profile = profile::load(&name)?;
             surroundings.print(text.trim_end(), &ShownProfile { name, profile })?;
         }
+        ProvidersCommand::Test { name } => {
+            known(&name)?;
+            let tested = test::tested(&name, &profile::load(&name)?);
+            surroundings.print(&tested.text(), &tested)?;
+            return Ok(tested.exit());
+        }
     }
     Ok(Exit::Well)
+}
+
+/// The text of a profile that is there.
+fn known(name: &str) -> Result<String, CommandError> {
+    if file::is_file(name) {
+        return Ok(file::text(name)?);
+    }
+    profile::text(name).map(str::to_owned).map_err(|_| unknown(name))
 }
 
 fn list() -> Result<ProfileList, ProfileError> {

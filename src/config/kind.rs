@@ -1,7 +1,11 @@
 //! What a value may look like: one check for the file, the environment and the command line.
 
 use crate::{
-    provider::{place::RequestPlace, rate::Rate},
+    provider::{
+        file,
+        place::{AnswerPlace, RequestPlace},
+        rate::Rate,
+    },
     schedule::RenewAfter,
     store::mapping::FieldPath,
 };
@@ -21,6 +25,8 @@ pub enum Kind {
     Secret,
     /// A path; a relative one starts at the file that names it, else at the working directory.
     Path,
+    /// A profile: the name of a built-in one, or a path, as [`Kind::Path`].
+    Profile,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A whole number, 0 allowed.
@@ -51,6 +57,10 @@ pub enum Kind {
     Pointer,
     /// A list of those.
     Pointers,
+    /// A place in an answer.
+    AnswerPlace,
+    /// A list of those; may be empty.
+    AnswerPlaces,
     /// A list of texts.
     Texts,
     /// A table of texts.
@@ -110,6 +120,7 @@ impl Kind {
         match self {
             Self::Text | Self::Secret => "a text".to_owned(),
             Self::Path => "a path".to_owned(),
+            Self::Profile => "the name of a profile, or a path like `./own.toml`".to_owned(),
             Self::OneOf(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                 format!("one of {}", quoted.join(", "))
@@ -130,6 +141,8 @@ impl Kind {
             Self::FieldPaths => "a list of fields, like `[\"email\", \"userId\"]`, or `email,userId` in the environment".to_owned(),
             Self::Pointer => "a JSON pointer, like `/data/access_token`".to_owned(),
             Self::Pointers => "a list of JSON pointers, like `[\"/error\", \"/code\"]`, or `/error,/code` in the environment".to_owned(),
+            Self::AnswerPlace => AnswerPlace::EXPECTED.to_owned(),
+            Self::AnswerPlaces => format!("{}, or a list of those, `a,b` in the environment", AnswerPlace::EXPECTED),
             Self::Texts => "a list of texts, like `[\"one\", \"two\"]`, or `one,two` in the environment".to_owned(),
             Self::Parameters => "a table of texts, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
         }
@@ -149,7 +162,7 @@ impl Kind {
             _ if text.trim().is_empty() => untouched(),
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
             Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
-            Self::FieldPaths | Self::Pointers | Self::Texts => Raw::List(list()),
+            Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts => Raw::List(list()),
             Self::Parameters => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
@@ -178,13 +191,19 @@ impl Kind {
             (Self::Share, Raw::Float(share)) => self.check(&Raw::Text(share.to_string()), base),
             (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
             (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
+            (Self::AnswerPlaces, Raw::List(items)) => Self::AnswerPlace.check_each(items, base),
             (Self::Texts, Raw::List(items)) => Self::Text.check_each(items, base),
+            // A text where a list is expected is a list of one.
+            (Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts, Raw::Text(_)) => {
+                self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit())
+            }
             (Self::Parameters, Raw::Table(entries)) => {
                 let entry =
                     |(name, value): &(String, Raw)| Ok((name.clone(), Self::Text.check(value, base)?));
                 entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
             }
             (Self::Path, Raw::Text(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
+            (Self::Profile, Raw::Text(text)) if file::is_file(text.trim()) => Self::Path.check(raw, base),
             (Self::TokenUrl, Raw::Text(text)) => check_token_url(text.trim()),
             (_, Raw::Text(text)) if self.takes(text.trim()) => {
                 let kept = if self.is_secret() { text } else { text.trim() };
@@ -206,7 +225,7 @@ impl Kind {
             humantime::parse_duration(text).is_ok_and(|duration| !duration.is_zero() && duration <= LONGEST)
         };
         match self {
-            Self::Text | Self::Secret | Self::Path => true,
+            Self::Text | Self::Secret | Self::Path | Self::Profile => true,
             Self::OneOf(words) => words.contains(&text),
             Self::Size => parse_size(text).is_some(),
             Self::Duration => duration(),
@@ -216,7 +235,9 @@ impl Kind {
             Self::FieldPath => text.parse::<FieldPath>().is_ok(),
             Self::Pointer => text.starts_with('/'),
             Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
+            Self::AnswerPlace => text.parse::<AnswerPlace>().is_ok(),
             Self::TokenUrl
+            | Self::AnswerPlaces
             | Self::Flag
             | Self::Count
             | Self::Positive

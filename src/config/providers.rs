@@ -8,11 +8,10 @@ use super::{
 };
 use crate::duration::words;
 use crate::provider::{
-    ClientAuth, ClientSecret, Profile, Provider, Rotation,
+    ClientAuth, ClientSecret, Profile, Provider, Rotation, file,
     profile::{self, ProfileError},
     request::{self, Conflict},
 };
-use serde::Deserialize;
 use std::{path::Path, sync::Arc};
 use url::Url;
 
@@ -69,7 +68,8 @@ impl Scope {
 /// The names of all providers that are configured, with or without what they need.
 pub(super) fn names(layers: &Layers) -> Vec<String> {
     let named = layers.provider_names();
-    if named.is_empty() { layers.text("provider").into_iter().collect() } else { named }
+    let own = |name: String| if file::is_file(&name) { file::stem(&name) } else { name };
+    if named.is_empty() { layers.text("provider").into_iter().map(own).collect() } else { named }
 }
 
 /// Every provider of the configuration; `credentials` is systemd's directory, `looked_for` which settings files there
@@ -96,7 +96,8 @@ fn only_scope(layers: &Layers, looked_for: &str) -> Result<Scope, ConfigError> {
         what: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
     })?;
     check_profile_name(layers, "provider", &name)?;
-    Ok(Scope { prefix: String::new(), profile_name: name.clone(), name })
+    let own = if file::is_file(&name) { file::stem(&name) } else { name.clone() };
+    Ok(Scope { prefix: String::new(), profile_name: name, name: own })
 }
 
 /// A provider of `[providers.NAME]`; its profile is the one of its own name where it sets none.
@@ -122,7 +123,7 @@ fn named_scope(layers: &Layers, name: &str) -> Result<Scope, ConfigError> {
 }
 
 fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), ConfigError> {
-    if profile::names().any(|known| known == name) {
+    if profile::names().any(|known| known == name) || file::is_file(name) {
         return Ok(());
     }
     let nearest = crate::nearest::nearest_of(name, profile::names());
@@ -132,7 +133,7 @@ fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), Conf
         found: format!("the text `{name}`"),
         expected: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
         hint: Some(nearest.map_or_else(
-            || "a provider of your own takes the profile `generic` and a `token_url`".to_owned(),
+            || "a provider of your own takes the profile `generic` and a `token_url`, or a file like `./own.toml`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         )),
     })
@@ -237,10 +238,7 @@ fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
             }
         }
     }
-    Profile::deserialize(table).map_err(|source| ProfileError::Invalid {
-        name: scope.profile_name.clone(),
-        source: Box::new(source),
-    })
+    profile::read(&scope.profile_name, table)
 }
 
 /// Refuses a grace without rotation of that kind, the other way round, and a request that can't be sent as the keys say.

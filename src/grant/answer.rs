@@ -2,8 +2,10 @@
 
 mod classify;
 mod code;
+mod found;
 mod pair;
 mod retry_after;
+mod rule;
 #[cfg(test)]
 mod tests;
 

@@ -68,12 +68,6 @@ impl Body {
         matches!(self, Self::Json(_))
     }
 
-    /// The text at the pointer, not empty; none that broken bytes were replaced in.
-    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
-        let text = self.value()?.pointer(pointer)?.as_str()?;
-        (!text.is_empty() && self.is_whole(text)).then_some(text)
-    }
-
     /// Is every byte of this text of it as it came?
     pub(super) fn is_whole(&self, text: &str) -> bool {
         self.is_well_formed() || !text.contains(char::REPLACEMENT_CHARACTER)

@@ -213,6 +213,25 @@ pub(crate) const OBJECTS: &[Object] = &[
         ],
     },
     Object {
+        place: "providers test",
+        fields: &[
+            ("name", "The profile's name, or its file."),
+            ("examples", "Its examples, in their order."),
+            ("problems", "What a pass could not work with."),
+            ("hints", "What is missing, and is not wrong."),
+        ],
+    },
+    Object {
+        place: "providers test: examples[]",
+        fields: &[
+            ("name", "The example's name."),
+            ("means", "What it means, by the profile."),
+            ("found", "What a pass takes it for."),
+            ("code", "The code that a pass finds in it."),
+            ("holds", "Are they the same?"),
+        ],
+    },
+    Object {
         place: "check",
         fields: &[("checks", "All checks, in the order in which a pass needs what they look at.")],
     },

@@ -36,7 +36,8 @@ pub(super) fn text() -> String {
     page.paragraph(
         "Take `generic`, which follows RFC 6749, and set `token_url`. Set also, as the provider documents it: \
          `refresh_token_lifetime`, `rotation` (with `grace`), `rate`, and the codes for a dead token in `answer.refused`. What \
-         is not set is taken for the strictest case: single use, unknown life.",
+         is not set is taken for the strictest case: single use, unknown life. A server that differs from RFC 6749 in more than that \
+         takes a profile of your own, a file: `evergrant help own-server`.",
     );
     page.heading("More than one provider");
     page.paragraph(

@@ -33,6 +33,83 @@ pub enum RequestPlace {
     Query(String),
 }
 
+/// Where an answer holds something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AnswerPlace {
+    /// `/a/b`: in the body, a JSON pointer (RFC 6901).
+    Pointer(String),
+    /// `cookie:NAME`: in `Set-Cookie` (RFC 6265 §4.1).
+    Cookie(String),
+    /// `header:NAME`: in a header field, the name in lower case.
+    Header(String),
+}
+
+/// Where an answer may hold a token: the first of these places that holds one wins. In a profile a text, or a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AnswerPlaces(#[serde(with = "super::one_or_many")] pub Vec<AnswerPlace>);
+
+impl FromStr for AnswerPlaces {
+    type Err = PlaceError;
+
+    /// One place.
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        Ok(Self(vec![text.parse()?]))
+    }
+}
+
+impl AnswerPlaces {
+    /// Are all of them in the header fields, so that the body adds nothing?
+    #[must_use]
+    pub fn are_all_in_the_head(&self) -> bool {
+        !self.0.iter().any(|place| matches!(place, AnswerPlace::Pointer(_)))
+    }
+}
+
+impl AnswerPlace {
+    /// What is expected, in words.
+    pub const EXPECTED: &str = "a place in an answer: `/json/pointer`, `cookie:NAME` or `header:NAME`";
+}
+
+impl FromStr for AnswerPlace {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let place = match text.split_once(':') {
+            _ if text.starts_with('/') => Some(Self::Pointer(text.to_owned())),
+            Some(("cookie", name)) => cookie_name(name).map(Self::Cookie),
+            Some(("header", name)) => is_token(name).then(|| Self::Header(name.to_ascii_lowercase())),
+            _ => None,
+        };
+        place.ok_or_else(|| PlaceError { text: text.to_owned(), expected: Self::EXPECTED })
+    }
+}
+
+impl fmt::Display for AnswerPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pointer(pointer) => formatter.write_str(pointer),
+            Self::Cookie(name) => write!(formatter, "cookie:{name}"),
+            Self::Header(name) => write!(formatter, "header:{name}"),
+        }
+    }
+}
+
+impl TryFrom<String> for AnswerPlace {
+    type Error = PlaceError;
+
+    fn try_from(text: String) -> Result<Self, PlaceError> {
+        text.parse()
+    }
+}
+
+impl From<AnswerPlace> for String {
+    fn from(place: AnswerPlace) -> Self {
+        place.to_string()
+    }
+}
+
 /// A text that names no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
@@ -201,6 +278,23 @@ mod tests {
         assert!(!takes("cookie:t", longer.clone()) && !takes("cookie:t", "=".repeat(3000)));
         for place in ["body:t", "body:/a/t", "query:t"] {
             assert!(takes(place, longer.clone()) && takes(place, "a b".into()), "{place}");
+        }
+    }
+
+    #[test]
+    fn places_of_an_answer_are_a_text_or_a_list() {
+        let read = |text: &str| {
+            toml::from_str::<std::collections::BTreeMap<String, AnswerPlaces>>(text).unwrap()["p"].clone()
+        };
+        let pointer = || AnswerPlace::Pointer("/data/accessToken".into());
+        assert_eq!(read("p = \"/data/accessToken\"").0, [pointer()]);
+        let both = read("p = [\"/data/accessToken\", \"cookie:accessToken\", \"header:X-Token\"]");
+        let header = AnswerPlace::Header("x-token".into());
+        assert_eq!(both.0, [pointer(), AnswerPlace::Cookie("accessToken".into()), header]);
+        assert_eq!(read("p = []").0, []);
+        for text in ["", "token", "cookie:", "cookie:a=b", "header:a b", "body:x", "bearer"] {
+            let refused = text.parse::<AnswerPlace>().unwrap_err().to_string();
+            assert!(refused.contains("is not a place in an answer: `/json/pointer`"), "{refused}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The profiles that are compiled in, and how a profile file is read.
 
-use super::Profile;
+use super::{Profile, file, rules};
+use serde::Deserialize as _;
 use std::time::Duration;
 
 /// Name and text of each compiled-in profile, sorted by name.
@@ -33,6 +34,32 @@ pub enum ProfileError {
         /// What was asked for.
         name: String,
     },
+    /// A file that can't be read.
+    #[error("the provider profile {path} can't be read")]
+    Unread {
+        /// Its path.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that lies over something that isn't there.
+    #[error("the provider profile {path} has `extends = {found}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
+    Extends {
+        /// Its path.
+        path: String,
+        /// What it names.
+        found: String,
+    },
+    /// A rule that may not stand.
+    #[error("the provider profile `{name}` can't be used")]
+    Rule {
+        /// The profile's name.
+        name: String,
+        /// Which rule, and why.
+        #[source]
+        source: rules::RuleError,
+    },
     /// A value of the wrong type or an unknown key.
     #[error("the provider profile `{name}` can't be read")]
     Invalid {
@@ -58,17 +85,28 @@ pub fn text(name: &str) -> Result<&'static str, ProfileError> {
         .ok_or_else(|| ProfileError::Unknown { name: name.to_owned() })
 }
 
-/// A compiled-in profile as a table, so that the configuration's overrides can be laid over it.
+/// A profile as a table, so that the configuration's overrides can be laid over it: a compiled-in one, or a file.
 pub fn table(name: &str) -> Result<toml::Table, ProfileError> {
+    if file::is_file(name) {
+        return file::table(name);
+    }
     text(name)?
         .parse()
         .map_err(|source| ProfileError::Invalid { name: name.to_owned(), source: Box::new(source) })
 }
 
-/// A compiled-in profile.
+/// The profile of that name, from its table; each rule by itself may stand.
+pub fn read(name: &str, table: toml::Table) -> Result<Profile, ProfileError> {
+    let profile = Profile::deserialize(table)
+        .map_err(|source| ProfileError::Invalid { name: name.to_owned(), source: Box::new(source) })?;
+    rules::check(&profile.answer.rules, profile.rotation)
+        .map_err(|source| ProfileError::Rule { name: name.to_owned(), source })?;
+    Ok(profile)
+}
+
+/// A profile: a compiled-in one, or a file.
 pub fn load(name: &str) -> Result<Profile, ProfileError> {
-    toml::from_str(text(name)?)
-        .map_err(|source| ProfileError::Invalid { name: name.to_owned(), source: Box::new(source) })
+    read(name, table(name)?)
 }
 
 /// Serde for a duration as people write it: `14d`, `60min`, `90s`.

@@ -143,6 +143,12 @@ impl RequestShape {
     pub fn grant_type(&self) -> Option<&str> {
         Some(self.grant_type.as_str()).filter(|value| *value != "none")
     }
+
+    /// Does the URL hold the refresh token, or all fields?
+    #[must_use]
+    pub const fn url_holds_secrets(&self) -> bool {
+        matches!(self.refresh_token, RequestPlace::Query(_)) || matches!(self.encoding, Encoding::Query)
+    }
 }
 
 /// Two keys of a profile that contradict each other, or one that can't be as it is.
@@ -206,8 +212,7 @@ pub fn conflict(profile: &Profile) -> Option<Conflict> {
             "set `request.encoding` to `form` or `json`, or leave the other one out",
         );
     }
-    let in_url = matches!(refresh_token, RequestPlace::Query(_)) || *encoding == Encoding::Query;
-    if in_url && !profile.url_holds_secrets {
+    if profile.request.url_holds_secrets() && !profile.url_holds_secrets {
         let first = if *encoding == Encoding::Query { encoded } else { place };
         return conflict(
             first,

@@ -43,14 +43,14 @@ fn shape(name: &str) -> AnswerShape {
     match name {
         "autodesk" => built_in("autodesk"),
         "nested" => AnswerShape {
-            access_token: "/data/access_token".into(),
-            refresh_token: "/data/refresh_token".into(),
+            access_token: "/data/access_token".parse().unwrap(),
+            refresh_token: "/data/refresh_token".parse().unwrap(),
             error_code: vec!["/data/error_code".into(), "/error".into()],
             ..generic
         },
         "camel" => AnswerShape {
-            access_token: "/token".into(),
-            refresh_token: "/refreshToken".into(),
+            access_token: "/token".parse().unwrap(),
+            refresh_token: "/refreshToken".parse().unwrap(),
             expires_in: "/expiresIn".into(),
             ..generic
         },

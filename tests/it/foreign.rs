@@ -1,5 +1,7 @@
 //! The built binary against authorization servers that nobody here wrote. The oracle is each server's own store.
 
+mod own_server;
+
 use crate::support::foreign::{Client, Installation, Make, servers};
 use serde_json::Value;
 
@@ -134,6 +136,7 @@ async fn a_restored_refresh_token_is_refused_by_a_foreign_server_and_named() {
         match server.make {
             Make::Authlib => assert_eq!(survivor, first.logins().await[&restored].refresh_token),
             Make::OidcProvider => assert_eq!(survivor, None, "the whole login is ended"),
+            Make::Express => unreachable!("it speaks no OAuth"),
         }
         assert_eq!(theirs.len(), 9);
         assert!(theirs.iter().all(|(user, login)| ours[user] == *login), "{:?}", server.make);

@@ -26,6 +26,7 @@ pub(super) async fn checks(
 ) -> Vec<Check> {
     let mut checks = vec![chances(provider, config, clock.now())];
     checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
+    checks.extend(url_secrets(provider));
     let endpoint = match TokenEndpoint::new(provider, clock.clone()) {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -42,6 +43,15 @@ pub(super) async fn checks(
         checks.push(check_client(provider, &reading));
     }
     checks
+}
+
+/// A URL with a token or a secret in it is known to more than the two ends.
+fn url_secrets(provider: &Provider) -> Option<Check> {
+    provider.profile.request.url_holds_secrets().then(|| {
+        let text = "each request has a token or a secret in its URL, and servers and proxies write URLs into their logs";
+        Check::warning(endpoint_name(provider), text)
+            .hint("if the server takes them elsewhere, change `request.encoding` or `request.refresh_token`")
+    })
 }
 
 fn endpoint_name(provider: &Provider) -> String {

@@ -16,16 +16,16 @@ pub const KEYS: &[Key] = &[
     // The provider and the client registration.
     top(
         "provider",
-        Kind::Text,
+        Kind::Profile,
         Follows("none"),
-        "The provider's profile. `evergrant providers list` shows the built-in ones.",
+        "The provider's profile: a built-in one (`evergrant providers list`) or a file, like ./own.toml.",
     ),
     Key {
         name: "profile",
-        kind: Kind::Text,
+        kind: Kind::Profile,
         default: Follows("the provider's own name"),
         place: Place::Named,
-        doc: "The profile of a named provider.",
+        doc: "The profile of a named provider: a built-in one or a file.",
     },
     provider("client_id", Kind::Text, Follows("none"), "The client id of your registration."),
     provider("client_secret", Kind::Secret, Follows("none"), "The client secret of your registration."),
@@ -272,11 +272,16 @@ pub const KEYS: &[Key] = &[
     ),
     provider(
         "answer.access_token",
-        Kind::Pointer,
+        Kind::AnswerPlaces,
         Profile,
-        "Where an answer holds the access token (a JSON pointer).",
+        "Where an answer holds the access token: /json/pointer, cookie:NAME or header:NAME. The first one found counts.",
     ),
-    provider("answer.refresh_token", Kind::Pointer, Profile, "Where an answer holds the refresh token."),
+    provider(
+        "answer.refresh_token",
+        Kind::AnswerPlaces,
+        Profile,
+        "Where an answer holds the refresh token. The first one found counts.",
+    ),
     provider(
         "answer.expires_in",
         Kind::Pointer,

@@ -93,8 +93,8 @@ fn a_file_alone_is_a_complete_configuration() {
     assert_eq!(profile.refresh_token_lifetime, None);
     assert_eq!(profile.extra_parameters["audience"], "api");
     assert_eq!(profile.answer.refused, ["invalid_grant", "bad_refresh_token"]);
-    assert_eq!(profile.answer.access_token, "/data/access_token");
-    assert_eq!(profile.answer.refresh_token, "/refresh_token", "the profile's own");
+    assert_eq!(profile.answer.access_token, "/data/access_token".parse().unwrap());
+    assert_eq!(profile.answer.refresh_token, "/refresh_token".parse().unwrap(), "the profile's own");
     assert_eq!(config.store.mapping.refresh_token.as_str(), "oauth.refresh");
     assert_eq!(config.store.mapping.subject.len(), 2);
     assert_eq!(config.state_dir, setup.path("state"));

@@ -1,13 +1,16 @@
 //! From a raw answer to its class: by the pair in it, else by its code, else by its status.
 
 use super::code::{find_code, listed_class, shown_code};
+use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
+use super::rule::by_rule;
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
 use crate::grant::coding::{End, Plain};
 use crate::provider::AnswerShape;
+use crate::provider::place::AnswerPlace;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -27,20 +30,24 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         http_status: Some(answer.status),
         settles,
     };
-    if success && let Some(granted) = read_pair(&body, shape) {
+    let source = Source { body: &body, headers: &answer.headers };
+    if success && let Some(granted) = read_pair(source, shape) {
         return reading(Class::Granted(granted), "granted");
     }
     // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
     if success
         && body.value().is_none()
-        && let Some(granted) = read_partial_pair(&plain.text, shape)
+        && let Some(granted) = read_partial_pair(&plain.text, &answer.headers, shape)
     {
         return reading(Class::Granted(granted), "granted");
     }
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
+    let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        return reading(Class::Throttled(wait), "http_429");
+        // A rule may say how long, and nothing else.
+        let class = ruled.map(|ruled| ruled.class).filter(|class| matches!(class, Class::Throttled(_)));
+        return reading(class.unwrap_or(Class::Throttled(wait)), "http_429");
     }
     let is_cut = plain.end == End::Cut || !answer.complete;
     if is_cut {
@@ -48,6 +55,11 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
             if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
             "cut_body",
         );
+    }
+    // Not where a refresh token stands all the same: it may be the only copy.
+    let holds_one = success && body.value().is_some_and(holds_refresh_token);
+    if let Some(ruled) = ruled.filter(|_| !holds_one) {
+        return Reading { settles: settles || ruled.by_content, ..reading(ruled.class, &ruled.code) };
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
@@ -111,8 +123,12 @@ fn success_without_json(plain: &Plain, shape: &AnswerShape) -> (Class, &'static 
         return if is_page { (Class::Ambiguous, "html") } else { (Class::Unreadable, plain.code()) };
     };
     let text = text.trim();
-    let name = shape.access_token.rsplit('/').next().unwrap_or_default();
-    let names_access_token = !name.is_empty() && text.contains(name);
+    let names_access_token = shape.access_token.0.iter().any(|place| match place {
+        AnswerPlace::Pointer(pointer) => {
+            pointer.rsplit('/').next().is_some_and(|name| !name.is_empty() && text.contains(name))
+        }
+        AnswerPlace::Cookie(_) | AnswerPlace::Header(_) => false,
+    });
     if text.is_empty() && plain.end == End::Whole {
         return (Class::Ambiguous, "empty_body");
     }

@@ -1,9 +1,11 @@
 //! The pair in an answer, as far as it came.
 
 use super::Granted;
+use super::found::{Found, Source};
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
+use crate::grant::headers::Headers;
 use crate::grant::partial::complete_part;
 use crate::provider::AnswerShape;
 use crate::token::{AccessToken, RefreshToken};
@@ -15,30 +17,33 @@ use std::time::Duration;
 const MAX_LIFETIME_SECONDS: f64 = 3.0 * 365.0 * 86_400.0;
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
-pub(super) fn read_pair(body: &Body, shape: &AnswerShape) -> Option<Granted> {
-    let access_token = AccessToken::new(body.text(&shape.access_token)?.to_owned());
-    let value = body.value()?;
-    let refresh_token = match value.pointer(&shape.refresh_token) {
+pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Granted> {
+    let Found::Token(access_token) = source.token(&shape.access_token) else { return None };
+    let value = source.body.value();
+    let refresh_token = match source.token(&shape.refresh_token) {
+        Found::Token(token) => Some(RefreshToken::new(token)),
         // Not where the profile says, but there: to keep the old one would be to lose the new one.
-        None | Some(Value::Null) if holds_refresh_token(value) => return None,
-        None | Some(Value::Null) => None,
-        Some(Value::String(token)) if token.is_empty() => None,
-        Some(Value::String(token)) if body.is_whole(token) => Some(RefreshToken::new(token.clone())),
+        Found::Nothing if value.is_some_and(holds_refresh_token) => return None,
+        // What isn't JSON, or is cut, may have held one.
+        Found::Nothing if value.is_none() && !shape.refresh_token.are_all_in_the_head() => return None,
+        Found::Nothing => None,
         // A refresh token is there and can't be read.
-        Some(_) => return None,
+        Found::Unreadable => return None,
     };
+    let lifetime = |pointer: &str| value.and_then(|value| value.pointer(pointer)).and_then(seconds);
     Some(Granted {
-        access_token,
+        access_token: AccessToken::new(access_token),
         refresh_token,
-        expires_in: value.pointer(&shape.expires_in).and_then(seconds),
-        refresh_expires_in: value.pointer(&shape.refresh_token_expires_in).and_then(seconds),
+        expires_in: lifetime(&shape.expires_in),
+        refresh_expires_in: lifetime(&shape.refresh_token_expires_in),
     })
 }
 
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
-pub(super) fn read_partial_pair(body: &[u8], shape: &AnswerShape) -> Option<Granted> {
-    let granted = read_pair(&Body::Json(complete_part(body)?), shape)?;
+pub(super) fn read_partial_pair(body: &[u8], headers: &Headers, shape: &AnswerShape) -> Option<Granted> {
+    let body = Body::Json(complete_part(body)?);
+    let granted = read_pair(Source { body: &body, headers }, shape)?;
     granted.refresh_token.is_some().then_some(granted)
 }
 

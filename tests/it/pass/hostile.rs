@@ -56,7 +56,7 @@ async fn document_that_comes_back_with_a_kept_token_is_alive() {
 #[tokio::test]
 async fn answers_we_cannot_read_mark_nobody_and_are_not_asked_again() {
     let mut plan = Plan::users(40);
-    plan.profile.answer.access_token = "/data/access_token".into();
+    plan.profile.answer.access_token = "/data/access_token".parse().unwrap();
     on_both("misread", plan, async |rehearsal| {
         let summary = rehearsal.run().await;
         let ledger = rehearsal.sandbox.ledger();

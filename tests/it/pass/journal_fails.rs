@@ -80,7 +80,7 @@ async fn a_pair_that_neither_journal_nor_document_takes_is_called_lost() {
 #[tokio::test]
 async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer() {
     let mut plan = Plan::users(1).faults("delay(1)");
-    plan.profile.answer.access_token = "/data/access_token".into();
+    plan.profile.answer.access_token = "/data/access_token".parse().unwrap();
     on_both("unread_unkept", plan, async |rehearsal| {
         let file = rehearsal.state().join("journal.db");
         let breaks = async {

@@ -96,7 +96,7 @@ async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_
 async fn an_unread_success_outlives_a_profile_that_says_that_nothing_is_rotated() {
     let mut plan = Plan::users(2);
     let right = plan.profile.answer.access_token.clone();
-    plan.profile.answer.access_token = "/data/access_token".into();
+    plan.profile.answer.access_token = "/data/access_token".parse().unwrap();
     on_both("unread_kept", plan, async |mut rehearsal| {
         rehearsal.run().await;
         assert!(rehearsal.entries().await.iter().all(|entry| entry.state == EntryState::Unread));
@@ -177,7 +177,7 @@ async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
 #[tokio::test]
 async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for() {
     let mut plan = Plan::users(2);
-    plan.profile.answer.access_token = "/data/access_token".into();
+    plan.profile.answer.access_token = "/data/access_token".parse().unwrap();
     on_both("given_up", plan, async |rehearsal| {
         let first = rehearsal.run().await;
         assert_eq!(first.count(Outcome::StillDue), 2, "{first:?}");

@@ -21,14 +21,14 @@ pub(crate) fn shape(name: &str) -> AnswerShape {
             ..generic
         },
         "sentry" => AnswerShape {
-            access_token: "/token".into(),
-            refresh_token: "/refreshToken".into(),
+            access_token: "/token".parse().unwrap(),
+            refresh_token: "/refreshToken".parse().unwrap(),
             expires_in: "/expiresIn".into(),
             ..generic
         },
         "tiktok" => AnswerShape {
-            access_token: "/data/access_token".into(),
-            refresh_token: "/data/refresh_token".into(),
+            access_token: "/data/access_token".parse().unwrap(),
+            refresh_token: "/data/refresh_token".parse().unwrap(),
             expires_in: "/data/expires_in".into(),
             refresh_token_expires_in: "/data/refresh_expires_in".into(),
             error_code: texts(&["/data/error_code", "/message"]),

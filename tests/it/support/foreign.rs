@@ -29,6 +29,8 @@ pub(crate) enum Make {
     Authlib,
     /// oidc-provider, in JavaScript; where there is Node.js.
     OidcProvider,
+    /// A team's own server on Express with JSON Web Tokens: no OAuth. Where there is Node.js.
+    Express,
 }
 
 /// The implementations that are to be had here; what isn't was said loudly.
@@ -53,6 +55,19 @@ pub(crate) fn servers() -> impl Iterator<Item = &'static Server> {
         server
     });
     authlib.iter().chain(oidc_provider)
+}
+
+/// The server that speaks no OAuth; `None` where it isn't to be had, which was said loudly.
+pub(crate) fn express() -> Option<&'static Server> {
+    static EXPRESS: OnceLock<Option<Server>> = OnceLock::new();
+    let start = || {
+        let server = Server::start(Make::Express);
+        if server.is_none() {
+            say_skipped("a server on Express", "no `node` and `npm` that fetch it; it is never required");
+        }
+        server
+    };
+    EXPRESS.get_or_init(start).as_ref()
 }
 
 /// A client registration.
@@ -107,6 +122,11 @@ impl Server {
                 node.arg("oidc_provider.mjs").current_dir(packages);
                 node
             }
+            Make::Express => {
+                let mut node = Command::new("node");
+                node.arg("server.mjs").current_dir(packages);
+                node
+            }
         };
         let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
         let stdin = process.stdin.take().unwrap();
@@ -142,6 +162,16 @@ impl Server {
         self.ask::<()>("revoke", &json!({ "id": client.id, "users": users }));
     }
 
+    /// The URL of one of its paths.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The users of whom a token was presented that had been redeemed, of all clients.
+    pub(crate) fn reused(&self) -> Vec<String> {
+        self.ask("reused", &Value::Null)
+    }
+
     /// What the server's store holds.
     pub(crate) fn logins(&self, client: &Client) -> Logins {
         self.ask("logins", &json!({ "id": client.id }))
@@ -152,15 +182,17 @@ impl Make {
     /// The folder with what it runs on, fetched if it isn't there. Another process may do the same: the last step is a
     /// rename. `None` where it can't be had.
     fn packages(self) -> Option<PathBuf> {
-        let (name, files): (_, &[_]) = match self {
-            Self::Authlib => ("authlib", &["requirements.txt"]),
+        let (name, glue, files): (_, _, &[_]) = match self {
+            Self::Authlib => ("authlib", "", &["requirements.txt"]),
             Self::OidcProvider => {
-                ("oidc-provider", &["package.json", "package-lock.json", "oidc_provider.mjs"])
+                ("oidc-provider", "", &["package.json", "package-lock.json", "oidc_provider.mjs"])
             }
+            Self::Express => ("express", "express", &["package.json", "package-lock.json", "server.mjs"]),
         };
+        let glue = Path::new(GLUE).join(glue);
         let mut pinned = Sha256::new();
         for file in files {
-            pinned.update(fs::read(Path::new(GLUE).join(file)).unwrap());
+            pinned.update(fs::read(glue.join(file)).unwrap());
         }
         let folder = pinned.finalize().iter().take(6).fold(format!("{name}-"), |mut text, byte| {
             write!(text, "{byte:02x}").unwrap();
@@ -172,7 +204,7 @@ impl Make {
         }
         let work = tempfile::Builder::new().prefix("fetch.").tempdir_in(scratch()).unwrap();
         for file in files {
-            fs::copy(Path::new(GLUE).join(file), work.path().join(file)).unwrap();
+            fs::copy(glue.join(file), work.path().join(file)).unwrap();
         }
         let mut fetch = match self {
             Self::Authlib => {
@@ -183,7 +215,7 @@ impl Make {
                     .env("PIP_ROOT_USER_ACTION", "ignore"); // an option that older ones don't know
                 pip
             }
-            Self::OidcProvider => {
+            Self::OidcProvider | Self::Express => {
                 let mut npm = Command::new("npm");
                 npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]);
                 npm
@@ -210,19 +242,32 @@ pub(crate) struct Installation {
 impl Installation {
     /// A new one, for a client of `server` that holds these logins.
     pub(crate) async fn new(server: &Server, client: &Client, logins: &Logins) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let settings = [
             ("provider", "generic"),
-            ("token_url", &format!("http://127.0.0.1:{}/token", server.port)),
+            ("token_url", &server.url("/token")),
             ("client_id", &client.id),
             ("client_secret", &client.secret),
             ("client_auth", client.auth),
             ("rotation", if client.rotates { "single_use" } else { "none" }),
             ("refresh_token_lifetime", "14d"),
-            ("state_dir", folder.path().join("state").to_str().unwrap()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .to_vec();
+        ];
+        Self::over(&settings, None, logins).await
+    }
+
+    /// A new one with a profile of its own.
+    pub(crate) async fn with_profile(profile: &str, logins: &Logins) -> Self {
+        Self::over(&[("provider", "./own.toml")], Some(profile), logins).await
+    }
+
+    async fn over(settings: &[(&str, &str)], profile: Option<&str>, logins: &Logins) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        let state_dir = ("state_dir", state_dir.to_str().unwrap());
+        let settings = settings.iter().chain([&state_dir]);
+        let settings = settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        if let Some(profile) = profile {
+            fs::write(folder.path().join("own.toml"), profile).unwrap();
+        }
         let installation = Self { folder, settings };
         let mut lines = String::new();
         for (user, Login { access_token, refresh_token }) in logins {

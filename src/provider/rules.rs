@@ -1,0 +1,380 @@
+//! Rules: what an answer means, by its status and by what stands at its places. As data; nothing here reads an answer.
+
+use super::Rotation;
+use super::place::AnswerPlace;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Fewest characters between the stars of a text that may mark a user: fewer could stand in anybody's answer.
+const FEWEST_CHARS_OF_A_REFUSAL: usize = 12;
+
+/// What an answer means, if it has this status and these values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Statuses; empty is any 2xx or 4xx.
+    #[serde(default, skip_serializing_if = "Statuses::is_empty")]
+    pub status: Statuses,
+    /// What stands at each of these places.
+    #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<RulePlace, Wanted>,
+    /// What follows.
+    pub means: Meaning,
+    /// The word for reports and documents, of letters, digits and `_-.:`; else the text that matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// For `throttled`: wait at least so long.
+    #[serde(default, with = "super::profile::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Duration>,
+}
+
+/// What a rule says of an answer without a pair. That it holds a pair is no rule's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meaning {
+    /// This refresh token is dead.
+    Refused,
+    /// It may be dead: marked when it is refused so on two occasions.
+    Suspected,
+    /// The client registration or our request is wrong: nobody's token.
+    ClientRejected,
+    /// Too many requests.
+    Throttled,
+    /// Not processed: the same token later.
+    Transient,
+    /// It may have been processed.
+    Ambiguous,
+    /// Not now: the next pass asks again.
+    Unlisted,
+}
+
+/// Where a rule looks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RulePlace {
+    /// `/a/b`, `cookie:NAME`, `header:NAME`.
+    Place(AnswerPlace),
+    /// `body`: the first 64 KiB of the body as a text.
+    Body,
+}
+
+impl TryFrom<String> for RulePlace {
+    type Error = super::place::PlaceError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "body" { Ok(Self::Body) } else { text.parse().map(Self::Place) }
+    }
+}
+
+impl From<RulePlace> for String {
+    fn from(place: RulePlace) -> Self {
+        match place {
+            RulePlace::Body => "body".to_owned(),
+            RulePlace::Place(place) => place.to_string(),
+        }
+    }
+}
+
+/// Statuses of a rule: `401`, `"4xx"`, or a list of such. Empty is any 2xx or 4xx.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Statuses(#[serde(with = "super::one_or_many")] pub Vec<Status>);
+
+impl Statuses {
+    /// Does it say nothing?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Is this status one of them?
+    #[must_use]
+    pub fn hold(&self, status: u16) -> bool {
+        if self.is_empty() {
+            return matches!(status, 200..300 | 400..500);
+        }
+        self.0.iter().any(|known| match known {
+            Status::Exactly(known) => *known == status,
+            Status::Hundred(hundred) => *hundred == status / 100,
+        })
+    }
+
+    /// Is a status of a server in trouble (5xx) among them?
+    fn hold_a_5xx(&self) -> bool {
+        self.0.iter().any(|known| match known {
+            Status::Exactly(known) => *known >= 500,
+            Status::Hundred(hundred) => *hundred >= 5,
+        })
+    }
+}
+
+/// One status, or a hundred of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StatusText", into = "StatusText")]
+pub enum Status {
+    /// `401`.
+    Exactly(u16),
+    /// `"4xx"`, as 4.
+    Hundred(u16),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StatusText {
+    Number(u16),
+    Text(String),
+}
+
+impl TryFrom<StatusText> for Status {
+    type Error = String;
+
+    fn try_from(text: StatusText) -> Result<Self, String> {
+        let expected = |found: &dyn fmt::Display| {
+            format!(
+                "`{found}` is no HTTP status: expected a number from 200 to 599, or `\"2xx\"` to `\"5xx\"`"
+            )
+        };
+        match text {
+            StatusText::Number(status @ 200..=599) => Ok(Self::Exactly(status)),
+            StatusText::Number(other) => Err(expected(&other)),
+            StatusText::Text(text) => match text.as_bytes() {
+                [hundred @ b'2'..=b'5', b'x', b'x'] => Ok(Self::Hundred((hundred - b'0').into())),
+                _ => Err(expected(&text)),
+            },
+        }
+    }
+}
+
+impl From<Status> for StatusText {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Exactly(status) => Self::Number(status),
+            Status::Hundred(hundred) => Self::Text(format!("{hundred}xx")),
+        }
+    }
+}
+
+/// What must stand at a place: one of these. In a profile a text, a number, `true` or `false`, or a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Wanted(#[serde(with = "super::one_or_many")] pub Vec<Pattern>);
+
+/// One value that a rule looks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Pattern {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A text, whole and with the case of its letters; a `*` at its beginning or end stands for anything.
+    Text(String),
+}
+
+impl Pattern {
+    /// Is this text the one?
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        let Self::Text(pattern) = self else { return false };
+        match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+            (Some(_), Some(_)) => text.contains(pattern.trim_matches('*')),
+            (Some(end), None) => text.ends_with(end),
+            (None, Some(beginning)) => text.starts_with(beginning),
+            (None, None) => text == pattern,
+        }
+    }
+
+    /// Does it say enough to mark a user, who stands at that place?
+    fn is_evidence(&self, place: &RulePlace) -> bool {
+        match self {
+            Self::Flag(_) => false,
+            Self::Number(_) => *place != RulePlace::Body,
+            Self::Text(text) => {
+                let literal = text.trim_matches('*');
+                let is_whole = literal.len() == text.len() && *place != RulePlace::Body;
+                (is_whole && !literal.is_empty()) || literal.chars().count() >= FEWEST_CHARS_OF_A_REFUSAL
+            }
+        }
+    }
+}
+
+/// A rule that would mark somebody by mistake, or that can't be as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rule {number} of `answer.rules` (`means = \"{means}\"`) {fault}")]
+pub struct RuleError {
+    /// Its place in the list, from 1.
+    pub number: usize,
+    means: &'static str,
+    fault: &'static str,
+}
+
+impl Meaning {
+    /// The word in a profile.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Suspected => "suspected",
+            Self::ClientRejected => "client_rejected",
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Ambiguous => "ambiguous",
+            Self::Unlisted => "unlisted",
+        }
+    }
+}
+
+/// Checks each rule by itself.
+///
+/// # Errors
+/// The first one that may not stand.
+pub fn check(rules: &[Rule], rotation: Rotation) -> Result<(), RuleError> {
+    for (number, rule) in (1..).zip(rules) {
+        if let Some(fault) = fault(rule, rotation) {
+            return Err(RuleError { number, means: rule.means.word(), fault });
+        }
+    }
+    Ok(())
+}
+
+fn fault(rule: &Rule, rotation: Rotation) -> Option<&'static str> {
+    let Rule { status, conditions, means, code, wait } = rule;
+    let says_enough = |(place, wanted): (&RulePlace, &Wanted)| {
+        !wanted.0.is_empty() && wanted.0.iter().all(|one| one.is_evidence(place))
+    };
+    if *means == Meaning::Refused && !conditions.iter().any(says_enough) {
+        return Some(
+            "says too little to mark a user: `where` must name a whole text or a number at a place of its own, or at least \
+             12 characters beside the `*`. `suspected` may say less",
+        );
+    }
+    if *means == Meaning::Refused && status.hold_a_5xx() && rotation != Rotation::None {
+        return Some(
+            "can't stand for a 5xx of a provider that rotates tokens: the answer may be a lost one. Use `suspected`, or set \
+             `rotation = \"none\"` if asking costs nothing there",
+        );
+    }
+    if status.is_empty() && conditions.is_empty() {
+        return Some("has neither `status` nor `where`, and would stand for every answer");
+    }
+    if status.0.contains(&Status::Exactly(429)) && *means != Meaning::Throttled {
+        return Some("can't give 429 another meaning than `throttled`");
+    }
+    if wait.is_some() && *means != Meaning::Throttled {
+        return Some("has a `wait`, which only `throttled` takes");
+    }
+    let plain = |code: &String| {
+        let signs = code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'));
+        signs && (1..=32).contains(&code.len())
+    };
+    (!code.as_ref().is_none_or(plain))
+        .then_some("has a `code` that isn't one: 1 to 32 letters, digits and `_-.:`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> Result<Vec<Rule>, String> {
+        let table: toml::Table =
+            format!("rules = [{text}]").parse().map_err(|error: toml::de::Error| error.to_string())?;
+        table["rules"].clone().try_into().map_err(|error: toml::de::Error| error.to_string())
+    }
+
+    #[test]
+    fn a_rule_that_could_mark_the_wrong_one_is_refused() {
+        for (text, words) in [
+            (r#"{ status = 401, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/ok" = false }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { body = "expired" }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/message" = "*expired*" }, means = "refused" }"#, "says too little"),
+            (
+                r#"{ where = { "/message" = ["Refresh token expired", "*"] }, means = "refused" }"#,
+                "says too little",
+            ),
+            (r#"{ where = { "/message" = [] }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/message" = "" }, means = "refused" }"#, "says too little"),
+            (r#"{ status = 500, where = { "/e" = "dead" }, means = "refused" }"#, "5xx"),
+            (r#"{ status = ["4xx", "5xx"], where = { "/e" = "dead" }, means = "refused" }"#, "5xx"),
+            (r#"{ means = "transient" }"#, "every answer"),
+            (r#"{ status = 429, means = "transient" }"#, "429"),
+            (r#"{ status = 401, means = "suspected", wait = "1min" }"#, "`wait`"),
+            (r#"{ status = 401, means = "suspected", code = "two words" }"#, "`code`"),
+        ] {
+            let error = check(&rules(text).unwrap(), Rotation::SingleUse).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("rule 1 of `answer.rules`"), "{text}: {error}");
+        }
+        let dead = rules(r#"{ status = 500, where = { "/e" = "dead" }, means = "refused" }"#).unwrap();
+        assert_eq!(check(&dead, Rotation::None), Ok(()), "asking costs nothing there");
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused_with_what_is_expected() {
+        for (text, words) in [
+            (r#"{ status = 999, means = "transient" }"#, "no HTTP status"),
+            (r#"{ status = "40x", means = "transient" }"#, "no HTTP status"),
+            (r#"{ status = 401, means = "granted" }"#, "unknown variant `granted`"),
+            (r#"{ where = { message = "a" }, means = "transient" }"#, "is not a place in an answer"),
+            (r#"{ status = 401, meens = "transient" }"#, "unknown field `meens`"),
+        ] {
+            let error = rules(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn rules_of_the_field_are_taken() {
+        let text = r#"
+            { status = 403, where = { "/message" = "Refresh token was expired*" }, means = "refused", code = "expired" },
+            { status = [400, 401], where = { "/error" = "unauthorized_client", "/error_description" = "Old refresh token*" }, means = "refused" },
+            { where = { "/error_codes" = [700082, 50173] }, means = "refused", code = "AADSTS_ended" },
+            { status = 200, where = { "/ok" = false, "/error" = "invalid_refresh_token" }, means = "suspected" },
+            { where = { "/error" = "ratelimited" }, means = "throttled", wait = "1min" },
+            { status = 401, means = "suspected", code = "http_401" },
+            { status = ["4xx", 500], where = { body = "*JsonWebTokenError: *" }, means = "suspected" },
+            { where = { body = "*TokenExpiredError: jwt expired*" }, means = "refused", code = "jwt_expired" },
+        "#;
+        let read = rules(text).unwrap();
+        assert_eq!(check(&read, Rotation::SingleUse), Ok(()));
+        assert_eq!(read[4].wait, Some(Duration::from_mins(1)));
+        let written = toml::to_string(&BTreeMap::from([("rules", &read)])).unwrap();
+        let table: BTreeMap<String, Vec<Rule>> = toml::from_str(&written).unwrap();
+        assert_eq!(table["rules"], read, "{written}");
+    }
+
+    #[test]
+    fn a_star_stands_for_anything_at_an_end_and_for_itself_within() {
+        let fits = |pattern: &str, text: &str| Pattern::Text(pattern.to_owned()).fits(text);
+        for (pattern, text, expected) in [
+            ("expired", "expired", true),
+            ("expired", "Expired", false),
+            ("expired", "expired ", false),
+            ("Token was*", "Token was expired", true),
+            ("*was expired", "Token was expired", true),
+            ("*was*", "Token was expired", true),
+            ("*", "anything", true),
+            ("a*b", "a*b", true),
+            ("a*b", "axb", false),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+        assert!(!Pattern::Number(1).fits("1") && !Pattern::Flag(true).fits("true"));
+    }
+
+    #[test]
+    fn a_rule_without_a_status_is_about_2xx_and_4xx() {
+        let statuses =
+            |text: &str| rules(&format!("{{ {text} means = \"transient\" }}")).unwrap().remove(0).status;
+        for (text, holds, not) in [
+            ("", vec![200, 204, 400, 403, 499], vec![302, 500, 503]),
+            ("status = 403,", vec![403], vec![400, 404, 200]),
+            ("status = \"5xx\",", vec![500, 599], vec![499]),
+            ("status = [401, \"2xx\"],", vec![401, 200], vec![400]),
+        ] {
+            assert!(holds.iter().all(|status| statuses(text).hold(*status)), "{text}");
+            assert!(not.iter().all(|status| !statuses(text).hold(*status)), "{text}");
+        }
+    }
+}
