@@ -107,6 +107,14 @@ pub enum ConfigError {
     },
 }
 
+/// Is this the name of a key, or of its variable, that only profile files have?
+fn is_of_profile_files(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', ".");
+    ["answer.rules", "example", "extends"]
+        .iter()
+        .any(|key| name == *key || name.ends_with(&format!(".{key}")))
+}
+
 impl Advice for ConfigError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -117,6 +125,9 @@ impl Advice for ConfigError {
             Self::Syntax { hint, .. } | Self::Value { hint, .. } | Self::Schedule { hint, .. } => {
                 hint.as_deref().map(Cow::from)
             }
+            Self::UnknownKey { name, .. } if is_of_profile_files(name) => Some(
+                "it stands in a profile of your own, a file that `provider` names: `evergrant help own-server`".into(),
+            ),
             Self::UnknownKey { nearest, .. } => {
                 nearest.as_ref().map(|near| format!("did you mean `{near}`?").into())
             }

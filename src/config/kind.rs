@@ -203,7 +203,13 @@ impl Kind {
                 entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
             }
             (Self::Path, Raw::Text(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
-            (Self::Profile, Raw::Text(text)) if file::is_file(text.trim()) => Self::Path.check(raw, base),
+            (Self::Profile, Raw::Text(text)) if file::is_file(text.trim()) => {
+                let text = text.trim();
+                let path = base.join(text.strip_prefix("./").unwrap_or(text));
+                // Still a path, and not a name, where the base is the working directory.
+                let path = if path.components().count() == 1 { Path::new(".").join(path) } else { path };
+                Ok(path.to_string_lossy().into_owned().into())
+            }
             (Self::TokenUrl, Raw::Text(text)) => check_token_url(text.trim()),
             (_, Raw::Text(text)) if self.takes(text.trim()) => {
                 let kept = if self.is_secret() { text } else { text.trim() };

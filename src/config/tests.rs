@@ -2,6 +2,7 @@ mod cross_checks;
 mod example;
 mod layering;
 mod named_providers;
+mod own_profile;
 mod refusals;
 mod secrets;
 

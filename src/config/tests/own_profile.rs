@@ -1,0 +1,57 @@
+//! A profile of one's own, in a file that `provider` names.
+
+use super::*;
+use crate::provider::request::{ClientAuth, Encoding};
+
+const OWN: &str = r#"
+token_url = "https://api.example.com/auth/refresh"
+client_auth = "no_client"
+request = { encoding = "json", grant_type = "none", refresh_token = "body:refreshToken" }
+[answer]
+access_token = "/accessToken"
+rules = [{ status = 401, where = { "/message" = "Refresh token expired" }, means = "refused" }]
+"#;
+
+#[test]
+fn a_file_is_the_profile_and_the_settings_lie_over_it() {
+    let settings =
+        "provider = \"../profiles/own.toml\"\naccess_token_lifetime = \"1h\"\nrequest.method = \"PUT\"";
+    let setup = Setup::bare().write("etc/evergrant.toml", settings).write("profiles/own.toml", OWN);
+    let setup =
+        Setup { inputs: Inputs { file: Some(setup.path("etc/evergrant.toml")), ..setup.inputs }, ..setup };
+    let config = setup.load();
+    let provider = &config.providers[0];
+    assert_eq!((&*provider.name, provider.client_id.as_str()), ("own", ""));
+    assert_eq!(provider.profile.client_auth, ClientAuth::NoClient);
+    assert_eq!(provider.profile.request.encoding, Encoding::Json);
+    assert_eq!(provider.profile.request.method.word(), "PUT");
+    assert_eq!(provider.profile.answer.rules.len(), 1);
+    assert_eq!(provider.token_url.as_str(), "https://api.example.com/auth/refresh");
+
+    let named = "[providers.acme]\nprofile = \"./own.toml\"";
+    let named = Setup::bare().file(named).write("own.toml", OWN).load();
+    assert_eq!(&*named.providers[0].name, "acme");
+    let variable = Setup::bare().variable("EVERGRANT_PROVIDER", "./own").write("own", OWN).load();
+    assert_eq!(&*variable.providers[0].name, "own");
+}
+
+#[test]
+fn what_does_not_fit_the_file_is_told_with_its_place() {
+    let with = |settings: &str, own: &str| {
+        Setup::bare().file(&format!("provider = \"./own.toml\"\n{settings}")).write("own.toml", own).refused()
+    };
+    for (settings, own, parts) in [
+        ("client_id = \"x\"", OWN, &["no client id is sent", "evergrant.toml line 2", "own.toml"][..]),
+        ("client_secret = \"x\"", OWN, &["client_secret", "no_client"]),
+        ("request.method = \"GET\"", OWN, &["a GET has no body", "evergrant.toml line 2"]),
+        ("request.refresh_token = \"cookie\"", OWN, &["a place in a request: `body:NAME`"]),
+        ("answer.rules = []", OWN, &["there is no key `answer.rules`", "evergrant help own-server"]),
+        ("", "colour = 1", &["own.toml", "unknown field `colour`"]),
+        ("", "client_auth = \"no_client\"", &["has no token endpoint", "token_url"]),
+    ] {
+        assert_tells(&with(settings, own), parts);
+    }
+    assert_tells(&Setup::bare().file("provider = \"./none.toml\"").refused(), &["none.toml can't be read"]);
+    let variable = Setup::minimal().variable("EVERGRANT_ANSWER_RULES", "x").refused();
+    assert_tells(&variable, &["EVERGRANT_ANSWER_RULES", "evergrant help own-server"]);
+}
