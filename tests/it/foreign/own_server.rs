@@ -26,7 +26,7 @@ code = "token_not_received"
 "#;
 
 /// What each of the server's ways wants, and where it answers: path, request, places.
-const WAYS: [(&str, &str, &str); 4] = [
+const WAYS: [(&str, &str, &str); 6] = [
     (
         "/refresh-token",
         r#"encoding = "json", grant_type = "none", refresh_token = "body:refreshToken""#,
@@ -47,10 +47,23 @@ const WAYS: [(&str, &str, &str); 4] = [
         r#"encoding = "none", refresh_token = "bearer""#,
         "access_token = \"/token/value\"\nrefresh_token = \"header:X-Refresh-Token\"",
     ),
+    (
+        "/other?version=2",
+        r#"method = "GET", encoding = "none", refresh_token = "query:token""#,
+        "access_token = \"/accessToken\"\nrefresh_token = \"/refreshToken\"",
+    ),
+    (
+        "/other",
+        r#"method = "GET", encoding = "none", refresh_token = "header:X-Refresh-Token""#,
+        "access_token = \"/accessToken\"\nrefresh_token = \"/refreshToken\"",
+    ),
 ];
 
 fn profile(server: &Server, (path, request, places): (&str, &str, &str)) -> String {
     let mut profile = format!("token_url = \"{}\"\n", server.url(path));
+    if request.contains("query:") {
+        profile.push_str("url_holds_secrets = true\n");
+    }
     writeln!(profile, "client_auth = \"no_client\"\nrequest = {{ {request} }}\n[answer]\n{places}{RULES}")
         .unwrap();
     profile
@@ -62,7 +75,9 @@ async fn a_server_that_speaks_no_oauth_and_we_hold_the_same_pairs_after_each_pas
     for (number, way) in WAYS.into_iter().enumerate() {
         let client = Client::new(&format!("own-{number}"), "", "body");
         let before = server.register(&client, 25);
-        let installation = Installation::with_profile(&profile(server, way), &before).await;
+        let mut installation = Installation::with_profile(&profile(server, way), &before).await;
+        // Every line that there is, of the libraries too: none may hold a token.
+        installation.set("log.level", "trace");
         let tested = installation.run(&["providers", "test", "own.toml"]).await;
         assert_eq!(tested.code, Some(0), "{way:?}: {tested:?}");
         let mut held = before;
@@ -70,6 +85,8 @@ async fn a_server_that_speaks_no_oauth_and_we_hold_the_same_pairs_after_each_pas
             let ended = installation.pass(arguments).await;
             assert_eq!(ended.code, Some(0), "{way:?}: {ended:?}");
             assert_eq!(outcome(&ended.json(), "refreshed"), 25, "{ended:?}");
+            let printed = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(printed.contains("TRACE") || printed.contains("DEBUG"), "there are lines: {ended:?}");
             let now = installation.logins().await;
             assert_eq!(now, server.logins(&client), "{way:?}");
             for (user, login) in &held {

@@ -84,6 +84,12 @@ app.post('/bearer', (request, response) => {
   response.set('X-Refresh-Token', pair.refresh_token).status(201).json({ token: { value: pair.access_token } });
 });
 
+// In the URL, or in a header field of its own.
+app.get('/other', (request, response) => {
+  const pair = redeem(request.query.token || request.headers['x-refresh-token']);
+  response.json({ accessToken: pair.access_token, refreshToken: pair.refresh_token });
+});
+
 app.use((error, request, response, next) => {
   const status = error.statusCode ?? 500;
   response.status(status).json({ statusCode: status, data: null, message: error.message, success: false, errors: [] });
