@@ -25,6 +25,7 @@ pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
 pub use error::ConfigError;
+pub(crate) use providers::check_file;
 pub use warning::Warning;
 
 use crate::{

@@ -73,10 +73,15 @@ impl File<'_> {
     }
 }
 
-/// Takes names that are part of a variable's name and of a credential's file name.
-pub(super) fn check_provider_name(name: &str, at: &str) -> Result<(), ConfigError> {
+/// Can it be part of a variable's name and of a credential's file name?
+pub(super) fn is_provider_name(name: &str) -> bool {
     let good = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    if !name.is_empty() && name.chars().all(good) {
+    !name.is_empty() && name.chars().all(good)
+}
+
+/// Refuses other names.
+pub(super) fn check_provider_name(name: &str, at: &str) -> Result<(), ConfigError> {
+    if is_provider_name(name) {
         return Ok(());
     }
     Err(ConfigError::Value {

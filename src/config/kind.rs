@@ -95,6 +95,22 @@ pub(super) struct Misfit {
     pub(super) expected: String,
 }
 
+impl From<&toml::Value> for Raw {
+    fn from(value: &toml::Value) -> Self {
+        match value {
+            toml::Value::String(text) => Self::Text(text.clone()),
+            toml::Value::Integer(number) => Self::Integer(*number),
+            toml::Value::Float(number) => Self::Float(*number),
+            toml::Value::Boolean(flag) => Self::Flag(*flag),
+            toml::Value::Datetime(_) => Self::Other("a date"),
+            toml::Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
+            toml::Value::Table(table) => {
+                Self::Table(table.iter().map(|(name, value)| (name.clone(), value.into())).collect())
+            }
+        }
+    }
+}
+
 impl Raw {
     /// What it is, in words; the text itself only where it is no secret.
     pub(super) fn describe(&self, secret: bool) -> String {
@@ -154,6 +170,11 @@ impl Kind {
         matches!(self, Self::Secret)
     }
 
+    /// May its value hold a secret, so that an error doesn't show it? A header may be the key of an API.
+    const fn may_be_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::Parameters)
+    }
+
     /// Reads a text of the environment or the command line; what can't be read stays a text for [`Kind::check`].
     pub(super) fn read(self, text: &str) -> Raw {
         let list = || text.split(',').map(|item| Raw::Text(item.trim().to_owned())).collect();
@@ -176,7 +197,7 @@ impl Kind {
 
     /// Checks a value, and gives the form in which the layers keep it. A relative path starts at `base`.
     pub(super) fn check(self, raw: &Raw, base: &Path) -> Result<Value, Misfit> {
-        let misfit = || Misfit { found: raw.describe(self.is_secret()), expected: self.expected() };
+        let misfit = || Misfit { found: raw.describe(self.may_be_secret()), expected: self.expected() };
         match (self, raw) {
             (_, Raw::Text(text)) if text.trim().is_empty() => Err(misfit()),
             (Self::Count | Self::Positive, Raw::Integer(number)) => {

@@ -2,7 +2,9 @@
 
 use super::{
     error::ConfigError,
+    file::is_provider_name,
     keys::{self, KEYS, PROVIDERS, Place},
+    kind::{Misfit, Raw},
     layers::Layers,
     secret::{self, Places},
 };
@@ -97,6 +99,16 @@ fn only_scope(layers: &Layers, looked_for: &str) -> Result<Scope, ConfigError> {
     })?;
     check_profile_name(layers, "provider", &name)?;
     let own = if file::is_file(&name) { file::stem(&name) } else { name.clone() };
+    if !is_provider_name(&own) {
+        return Err(ConfigError::Value {
+            at: layers.at("provider"),
+            key: "provider".to_owned(),
+            found: format!("a file with the name {own:?}"),
+            expected: "a file whose name is letters, digits, `-` and `_`: it is the provider's name, too"
+                .to_owned(),
+            hint: None,
+        });
+    }
     Ok(Scope { prefix: String::new(), profile_name: name, name: own })
 }
 
@@ -197,7 +209,36 @@ fn into_tables(layers: &Layers, at_top: &[&str], names: &[String]) -> String {
     format!("move {keys} from the top into {tables}{whose} (in the environment {variables}){and}")
 }
 
+/// Checks each value of a profile file as one of the settings: a URL that isn't https, a place that is none.
+///
+/// # Errors
+/// [`ConfigError::Value`] with the file and the key.
+pub(crate) fn check_file(path: &str, table: &toml::Table) -> Result<(), ConfigError> {
+    for key in KEYS.iter().filter(|key| key.place == Place::Provider && !CREDENTIALS.contains(&key.name)) {
+        let value = match key.name.split_once('.') {
+            Some((outer, inner)) => table.get(outer).and_then(|outer| outer.get(inner)),
+            None => table.get(key.name),
+        };
+        let Some(value) = value else { continue };
+        if let Err(Misfit { found, expected }) = key.kind.check(&Raw::from(value), Path::new("")) {
+            return Err(ConfigError::Value {
+                at: path.to_owned(),
+                key: key.name.to_owned(),
+                found,
+                expected,
+                hint: None,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Result<Registration, ConfigError> {
+    if file::is_file(&scope.profile_name)
+        && let Ok(table) = profile::table(&scope.profile_name)
+    {
+        check_file(&scope.profile_name, &table)?;
+    }
     let profile = overridden(layers, &scope)
         .map_err(|source| ConfigError::Profile { provider: scope.name.clone(), source })?;
     check_profile(layers, &scope, &profile)?;

@@ -61,6 +61,19 @@ pub enum Class {
 }
 
 impl Class {
+    /// All words.
+    pub const WORDS: [&str; 9] = [
+        "granted",
+        "refused",
+        "suspected",
+        "client_rejected",
+        "throttled",
+        "transient",
+        "ambiguous",
+        "unlisted",
+        "unreadable",
+    ];
+
     /// The word in logs, reports and documents.
     #[must_use]
     pub const fn word(&self) -> &'static str {

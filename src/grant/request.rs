@@ -8,7 +8,7 @@ use crate::token::RefreshToken;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use secrecy::zeroize::Zeroizing;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -122,7 +122,8 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
         Encoding::None => (None, Bytes::new()),
     };
     let mut headers: Vec<(Cow<'static, str>, FieldValue)> = Vec::with_capacity(4 + shape.headers.len());
-    if !shape.headers.keys().any(|name| name.eq_ignore_ascii_case("accept")) {
+    let takes_accept = |name: &str| name.eq_ignore_ascii_case("accept");
+    if !shape.headers.keys().map(String::as_str).chain(head.iter().map(|(name, _)| *name)).any(takes_accept) {
         headers.push(("accept".into(), FieldValue::Public("application/json")));
     }
     // Without it any coding is acceptable (RFC 9110 §12.5.3).
@@ -211,26 +212,18 @@ fn secret_value(text: &str) -> FieldValue {
     FieldValue::Secret(secret_bytes(text.as_bytes().to_vec()))
 }
 
-/// `name=value`, as JavaScript's `encodeURIComponent` writes the value, and as most servers read it.
+/// `name=value` (RFC 6265 §4.1.1). What may stand in a cookie stays as it is, because not every server decodes; a `%` is
+/// encoded, because many do.
 fn cookie(name: &str, value: &str) -> FieldValue {
     let mut text = Zeroizing::new(String::with_capacity(name.len() + 1 + 3 * value.len()));
     text.push_str(name);
     text.push('=');
-    text.extend(utf8_percent_encode(value, URI_COMPONENT));
+    text.extend(utf8_percent_encode(value, NOT_IN_COOKIES));
     secret_value(&text)
 }
 
-/// What `encodeURIComponent` encodes: all but letters, digits and `-_.!~*'()`.
-const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
+/// What a cookie's value can't hold, and the sign of the encoding itself.
+const NOT_IN_COOKIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
 
 /// Form-encoded, with a space as `%20`.
 ///

@@ -36,9 +36,12 @@ pub fn text(path: &str) -> Result<String, ProfileError> {
 /// # Errors
 /// [`ProfileError`] when the file can't be read, or extends none of the built-in profiles.
 pub fn table(path: &str) -> Result<Table, ProfileError> {
-    let mut above: Table = text(path)?
-        .parse()
-        .map_err(|source| ProfileError::Invalid { name: path.to_owned(), source: Box::new(source) })?;
+    let text = text(path)?;
+    let mut above: Table = text.parse().map_err(|error: toml::de::Error| {
+        let end = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.get(..end).unwrap_or_default().matches('\n').count();
+        ProfileError::Syntax { path: path.to_owned(), line, problem: error.message().to_owned() }
+    })?;
     let mut under = match above.remove("extends") {
         None => profile::table(UNDERNEATH)?,
         Some(Value::String(name)) if profile::names().any(|known| known == name) => profile::table(&name)?,
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_profile_is_named_with_what_is_wrong() {
         for (text, words) in [
-            ("token_url = ", "acme.toml"),
+            ("\n\ntoken_url = \"s3cret", "acme.toml line 3"),
             ("extends = \"okta\"", "okta"),
             ("extends = 5", "extends"),
             ("client_auth = \"jwt\"", "unknown variant `jwt`"),
@@ -135,6 +138,7 @@ mod tests {
             let error = profile::load(&path).unwrap_err();
             let told = crate::failure::error_chain(&error);
             assert!(told.contains(words) && told.contains("acme.toml"), "{text}: {told}");
+            assert!(!told.contains("s3cret"), "a line of the file may hold a secret: {told}");
         }
         let missing = crate::failure::error_chain(&profile::load("./no/such.toml").unwrap_err());
         assert!(missing.contains("./no/such.toml"), "{missing}");

@@ -43,6 +43,16 @@ pub enum ProfileError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that isn't TOML.
+    #[error("{path} line {line}: {problem}")]
+    Syntax {
+        /// Its path.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there; never the line itself, which may hold a secret.
+        problem: String,
+    },
     /// A file that lies over something that isn't there.
     #[error("the provider profile {path} has `extends = {found}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
     Extends {

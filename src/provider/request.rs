@@ -1,9 +1,10 @@
 //! How the request of a grant is written, where it differs from RFC 6749 §6, and what contradicts itself in that. Pure.
 
-use super::Profile;
 use super::place::{RequestPlace, header_name, is_header_value};
+use super::{Profile, Rotation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How the client proves who it is at the token endpoint (RFC 6749 §2.3.1); never two ways at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +110,8 @@ impl Encoding {
     }
 }
 
-/// The request of a grant; what it doesn't say is as in RFC 6749 §6.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The request of a grant; what it doesn't say is as in RFC 6749 §6. `Debug` shows the names of the headers only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestShape {
     /// How it is asked.
@@ -123,6 +124,20 @@ pub struct RequestShape {
     pub refresh_token: RequestPlace,
     /// More header fields with fixed values, by their names.
     pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for RequestShape {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, encoding, grant_type, refresh_token, headers } = self;
+        formatter
+            .debug_struct("RequestShape")
+            .field("method", method)
+            .field("encoding", encoding)
+            .field("grant_type", grant_type)
+            .field("refresh_token", refresh_token)
+            .field("headers", &headers.keys())
+            .finish()
+    }
 }
 
 impl Default for RequestShape {
@@ -221,7 +236,31 @@ pub fn conflict(profile: &Profile) -> Option<Conflict> {
             "if the server takes them nowhere else, set `url_holds_secrets = true`",
         );
     }
+    if let Some(conflict) = answer_conflict(profile) {
+        return Some(conflict);
+    }
     field_conflict(profile).or_else(|| header_conflict(profile, &auth, &place, headers))
+}
+
+/// Places of an answer that could never hold what must come.
+fn answer_conflict(profile: &Profile) -> Option<Conflict> {
+    let answer = &profile.answer;
+    let rotates = profile.rotation != Rotation::None;
+    let empty = |key| (key, "[]".to_owned());
+    if answer.access_token.0.is_empty() {
+        return Some(Conflict {
+            first: empty("answer.access_token"),
+            second: ("request.method", profile.request.method.word().to_owned()),
+            reason: "an answer without an access token is no success",
+            hint: "name the place of the access token".to_owned(),
+        });
+    }
+    (answer.refresh_token.0.is_empty() && rotates).then(|| Conflict {
+        first: empty("answer.refresh_token"),
+        second: ("rotation", "not none".to_owned()),
+        reason: "a provider that rotates refresh tokens must say where the new one stands",
+        hint: "name its place, or set `rotation = \"none\"`".to_owned(),
+    })
 }
 
 /// Two fields of one name.
@@ -290,6 +329,17 @@ fn header_conflict(
     if let Some((_, first, second)) = pairs.into_iter().find(|(is_twice, _, _)| *is_twice) {
         return Some(Conflict { first, second, reason: twice, hint: leave_one.to_owned() });
     }
+    let lower: Vec<_> = headers.keys().map(|name| name.to_ascii_lowercase()).collect();
+    if let Some(name) =
+        lower.iter().enumerate().find_map(|(at, name)| lower[..at].contains(name).then_some(name))
+    {
+        return Some(Conflict {
+            first: header(),
+            second: ("request.headers", name.clone()),
+            reason: twice,
+            hint: leave_one.to_owned(),
+        });
+    }
     let bad = headers.iter().find(|(name, value)| header_name(name).is_none() || !is_header_value(value));
     bad.map(|(name, _)| Conflict {
         first: header(),
@@ -311,7 +361,11 @@ mod tests {
 
     fn with(text: &str) -> Profile {
         let mut table = profile::table("generic").unwrap();
-        table.extend(text.parse::<toml::Table>().unwrap());
+        let mut above = text.parse::<toml::Table>().unwrap();
+        if let Some(toml::Value::Table(answer)) = above.remove("answer") {
+            table["answer"].as_table_mut().unwrap().extend(answer);
+        }
+        table.extend(above);
         table.try_into().unwrap()
     }
 
@@ -361,6 +415,9 @@ mod tests {
                 "request.refresh_token",
                 "extra_parameters",
             ),
+            ("request = { headers = { X-A = \"x\", x-a = \"y\" } }", "request.headers", "request.headers"),
+            ("answer.access_token = []", "answer.access_token", "request.method"),
+            ("answer.refresh_token = []", "answer.refresh_token", "rotation"),
             ("request = { headers = { Host = \"x\" } }", "request.headers", "request.headers"),
             ("request = { headers = { x = \"a\\r\\nb: c\" } }", "request.headers", "request.headers"),
             ("request = { headers = { \"a b\" = \"c\" } }", "request.headers", "request.headers"),

@@ -10,6 +10,24 @@ use std::time::Duration;
 /// Fewest characters between the stars of a text that may mark a user: fewer could stand in anybody's answer.
 const FEWEST_CHARS_OF_A_REFUSAL: usize = 12;
 
+/// Texts that stand in anybody's error, of a wrong client and of a firewall too.
+const GENERIC: [&str; 14] = [
+    "error",
+    "fail",
+    "failed",
+    "failure",
+    "false",
+    "unauthorized",
+    "forbidden",
+    "bad request",
+    "not found",
+    "access denied",
+    "invalid request",
+    "internal server error",
+    "unauthenticated",
+    "authentication failed",
+];
+
 /// What an answer means, if it has this status and these values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +119,15 @@ impl Statuses {
         })
     }
 
+    /// Is a success among them?
+    fn hold_a_2xx(&self) -> bool {
+        self.is_empty()
+            || self.0.iter().any(|known| match known {
+                Status::Exactly(known) => (200..300).contains(known),
+                Status::Hundred(hundred) => *hundred == 2,
+            })
+    }
+
     /// Is a status of a server in trouble (5xx) among them?
     fn hold_a_5xx(&self) -> bool {
         self.0.iter().any(|known| match known {
@@ -186,17 +213,40 @@ impl Pattern {
         }
     }
 
-    /// Does it say enough to mark a user, who stands at that place?
+    /// The text as it may be shown: all of it stands in the profile. Empty where a star stands for what came.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Text(text) if !text.starts_with('*') && !text.ends_with('*') => text.clone(),
+            Self::Text(_) | Self::Number(_) | Self::Flag(_) => String::new(),
+        }
+    }
+
+    /// Does it say enough to decide about a token, where it stands?
     fn is_evidence(&self, place: &RulePlace) -> bool {
+        let at_a_pointer = matches!(place, RulePlace::Place(AnswerPlace::Pointer(_)));
         match self {
             Self::Flag(_) => false,
-            Self::Number(_) => *place != RulePlace::Body,
+            // A status within the body says no more than the status.
+            Self::Number(number) => at_a_pointer && !(100..600).contains(number),
             Self::Text(text) => {
                 let literal = text.trim_matches('*');
-                let is_whole = literal.len() == text.len() && *place != RulePlace::Body;
-                (is_whole && !literal.is_empty()) || literal.chars().count() >= FEWEST_CHARS_OF_A_REFUSAL
+                let is_whole = literal.len() == text.len() && at_a_pointer && !literal.is_empty();
+                let is_generic = GENERIC.iter().any(|word| literal.eq_ignore_ascii_case(word));
+                let in_the_head = !at_a_pointer && *place != RulePlace::Body;
+                let is_challenge = matches!(place, RulePlace::Place(AnswerPlace::Header(name)) if name == "www-authenticate");
+                let is_long = literal.chars().count() >= FEWEST_CHARS_OF_A_REFUSAL;
+                !is_generic && (is_whole || is_long) && (!in_the_head || is_challenge)
             }
         }
+    }
+}
+
+impl Wanted {
+    /// Does each of its values say enough to decide about a token, at that place?
+    #[must_use]
+    pub fn says_enough(&self, place: &RulePlace) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|one| one.is_evidence(place))
     }
 }
 
@@ -226,6 +276,15 @@ impl Meaning {
     }
 }
 
+/// What a 5xx of a provider that rotates may mean.
+const fn may_follow_a_5xx(means: Meaning, has_evidence: bool) -> bool {
+    match means {
+        Meaning::Ambiguous | Meaning::Throttled => true,
+        Meaning::Suspected => has_evidence,
+        Meaning::Refused | Meaning::ClientRejected | Meaning::Transient | Meaning::Unlisted => false,
+    }
+}
+
 /// Checks each rule by itself.
 ///
 /// # Errors
@@ -241,23 +300,34 @@ pub fn check(rules: &[Rule], rotation: Rotation) -> Result<(), RuleError> {
 
 fn fault(rule: &Rule, rotation: Rotation) -> Option<&'static str> {
     let Rule { status, conditions, means, code, wait } = rule;
-    let says_enough = |(place, wanted): (&RulePlace, &Wanted)| {
-        !wanted.0.is_empty() && wanted.0.iter().all(|one| one.is_evidence(place))
-    };
-    if *means == Meaning::Refused && !conditions.iter().any(says_enough) {
-        return Some(
-            "says too little to mark a user: `where` must name a whole text or a number at a place of its own, or at least \
-             12 characters beside the `*`. `suspected` may say less",
-        );
-    }
-    if *means == Meaning::Refused && status.hold_a_5xx() && rotation != Rotation::None {
-        return Some(
-            "can't stand for a 5xx of a provider that rotates tokens: the answer may be a lost one. Use `suspected`, or set \
-             `rotation = \"none\"` if asking costs nothing there",
-        );
-    }
     if status.is_empty() && conditions.is_empty() {
         return Some("has neither `status` nor `where`, and would stand for every answer");
+    }
+    let has_evidence = conditions.iter().any(|(place, wanted)| wanted.says_enough(place));
+    let rotates = rotation != Rotation::None;
+    if *means == Meaning::Refused && !has_evidence {
+        return Some(
+            "says too little to mark a user: `where` must name a whole text or a number (no status) in the JSON body, or at least \
+             12 characters beside the `*`, and no word of everybody's like `Unauthorized`. `suspected` may say less",
+        );
+    }
+    if status.hold_a_5xx() && rotates && !may_follow_a_5xx(*means, has_evidence) {
+        return Some(
+            "can't stand for a 5xx of a provider that rotates tokens: the answer may be a lost one. There `means` is `ambiguous`, \
+             `throttled`, or `suspected` with a text that says so; or set `rotation = \"none\"` if asking again costs nothing",
+        );
+    }
+    if status.hold_a_2xx() && rotates && *means != Meaning::Ambiguous && !has_evidence {
+        return Some(
+            "says too little of a 2xx, which may hold a new token: name the text of the error in `where`, or a `status` of 400 and \
+             above",
+        );
+    }
+    if conditions
+        .values()
+        .any(|wanted| wanted.0.is_empty() || wanted.0.contains(&Pattern::Text(String::new())))
+    {
+        return Some("has an empty value in `where`, which nothing fits");
     }
     if status.0.contains(&Status::Exactly(429)) && *means != Meaning::Throttled {
         return Some("can't give 429 another meaning than `throttled`");
@@ -296,6 +366,20 @@ mod tests {
             ),
             (r#"{ where = { "/message" = [] }, means = "refused" }"#, "says too little"),
             (r#"{ where = { "/message" = "" }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/statusCode" = 401 }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/message" = "Unauthorized" }, means = "refused" }"#, "says too little"),
+            (r#"{ where = { "/status" = "error" }, means = "refused" }"#, "says too little"),
+            (
+                r#"{ where = { "header:content-type" = "application/json" }, means = "refused" }"#,
+                "says too little",
+            ),
+            (r#"{ where = { "cookie:a" = "a long text of theirs" }, means = "refused" }"#, "says too little"),
+            (r#"{ status = "2xx", means = "transient" }"#, "2xx"),
+            (r#"{ where = { "/message" = "*" }, means = "transient" }"#, "2xx"),
+            (r#"{ status = 500, means = "transient" }"#, "5xx"),
+            (r#"{ status = "5xx", means = "suspected" }"#, "5xx"),
+            (r#"{ status = "5xx", where = { "/e" = "dead" }, means = "unlisted" }"#, "5xx"),
+            (r#"{ status = 400, where = { "/e" = "" }, means = "transient" }"#, "nothing fits"),
             (r#"{ status = 500, where = { "/e" = "dead" }, means = "refused" }"#, "5xx"),
             (r#"{ status = ["4xx", "5xx"], where = { "/e" = "dead" }, means = "refused" }"#, "5xx"),
             (r#"{ means = "transient" }"#, "every answer"),
@@ -334,6 +418,7 @@ mod tests {
             { where = { "/error" = "ratelimited" }, means = "throttled", wait = "1min" },
             { status = 401, means = "suspected", code = "http_401" },
             { status = ["4xx", 500], where = { body = "*JsonWebTokenError: *" }, means = "suspected" },
+            { status = 403, where = { "header:www-authenticate" = "*refresh token has expired*" }, means = "refused", code = "expired" },
             { where = { body = "*TokenExpiredError: jwt expired*" }, means = "refused", code = "jwt_expired" },
         "#;
         let read = rules(text).unwrap();

@@ -72,7 +72,7 @@ pub enum Malformed {
     #[error("the refresh token holds a character outside of printable ASCII (RFC 6749 §A.17)")]
     ForbiddenCharacter,
     /// The provider takes the token in a header field, where it can't stand: it holds a space, or is too long.
-    #[error("the refresh token can't be sent in a header field: it holds a space, or is longer than 7 KiB")]
+    #[error("the refresh token can't be sent in a header field: it holds a space, or is too long (7 KiB)")]
     NotForHeader,
     /// The document's provider field names none of the configured providers.
     #[error("the document's provider `{0}` is not configured")]

@@ -2,12 +2,13 @@
 
 use crate::clock::Timestamp;
 use crate::commands::shown;
+use crate::config::check_file;
 use crate::exit::Exit;
 use crate::grant::RawAnswer;
-use crate::grant::answer::read_answer;
-use crate::provider::Profile;
+use crate::grant::answer::{Class, read_answer};
 use crate::provider::example::Example;
 use crate::provider::request::{Conflict, conflict};
+use crate::provider::{Profile, file};
 use bytes::Bytes;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -59,12 +60,19 @@ pub(super) fn tested(name: &str, profile: &Profile) -> TestedProfile {
             hints.push(format!("no `[[example]]` shows {what}: add the answer as your server gives it, with `means = \"{word}\"`"));
         }
     }
-    TestedProfile {
-        name: name.to_owned(),
-        examples,
-        problems: conflict(profile).map(clash).into_iter().collect(),
-        hints,
+    let mut problems: Vec<_> = conflict(profile).map(clash).into_iter().collect();
+    if file::is_file(name)
+        && let Ok(table) = crate::provider::profile::table(name)
+        && let Err(error) = check_file(name, &table)
+    {
+        problems.push(error.to_string());
     }
+    let odd = profile.examples.iter().filter(|example| !Class::WORDS.contains(&example.means.as_str()));
+    problems.extend(odd.map(|example| {
+        let (name, means) = (shown::plain(&example.name), shown::plain(&example.means));
+        format!("the example `{name}` has `means = \"{means}\"`; there are: {}", Class::WORDS.join(", "))
+    }));
+    TestedProfile { name: name.to_owned(), examples, problems, hints }
 }
 
 fn read(example: &Example, profile: &Profile) -> TestedExample {

@@ -46,12 +46,26 @@ fn what_does_not_fit_the_file_is_told_with_its_place() {
         ("request.method = \"GET\"", OWN, &["a GET has no body", "evergrant.toml line 2"]),
         ("request.refresh_token = \"cookie\"", OWN, &["a place in a request: `body:NAME`"]),
         ("answer.rules = []", OWN, &["there is no key `answer.rules`", "evergrant help own-server"]),
+        ("", "token_url = \"http://api.example.com/token\"", &["own.toml", "`token_url`", "https://"]),
+        (
+            "",
+            "token_url = \"https://user:s3cret@api.example.com/token\"",
+            &["own.toml", "`token_url`", "user name"],
+        ),
+        ("", "[answer]\nerror_code = [\"error\"]", &["own.toml", "`answer.error_code`", "JSON pointer"]),
+        ("", "client_id_name = \"\"", &["own.toml", "`client_id_name`"]),
         ("", "colour = 1", &["own.toml", "unknown field `colour`"]),
         ("", "client_auth = \"no_client\"", &["has no token endpoint", "token_url"]),
     ] {
         assert_tells(&with(settings, own), parts);
     }
     assert_tells(&Setup::bare().file("provider = \"./none.toml\"").refused(), &["none.toml can't be read"]);
+    assert_tells(
+        &Setup::bare().file("provider = \"./my own.toml\"").refused(),
+        &["my own", "letters, digits"],
+    );
+    let slip = Setup::minimal().variable("EVERGRANT_REQUEST_HEADERS", "X-Api-Key: s3cret").refused();
+    assert!(slip.contains("EVERGRANT_REQUEST_HEADERS") && !slip.contains("s3cret"), "{slip}");
     let variable = Setup::minimal().variable("EVERGRANT_ANSWER_RULES", "x").refused();
     assert_tells(&variable, &["EVERGRANT_ANSWER_RULES", "evergrant help own-server"]);
 }

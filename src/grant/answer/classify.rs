@@ -30,7 +30,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         http_status: Some(answer.status),
         settles,
     };
-    let source = Source { body: &body, headers: &answer.headers };
+    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     if success && let Some(granted) = read_pair(source, shape) {
         return reading(Class::Granted(granted), "granted");
     }
@@ -38,16 +38,18 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
     if success
         && body.value().is_none()
-        && let Some(granted) = read_partial_pair(&plain.text, &answer.headers, shape)
+        && let Some(granted) = read_partial_pair(&plain.text, answer, shape)
     {
         return reading(Class::Granted(granted), "granted");
     }
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        // A rule may say how long, and nothing else.
-        let class = ruled.map(|ruled| ruled.class).filter(|class| matches!(class, Class::Throttled(_)));
-        return reading(class.unwrap_or(Class::Throttled(wait)), "http_429");
+        return reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429");
+    }
+    // It stands whole in the head, whatever the body is: very likely the only copy.
+    if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
+        return reading(Class::Unreadable, NO_TOKENS);
     }
     let is_cut = plain.end == End::Cut || !answer.complete;
     if is_cut {
@@ -57,7 +59,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         );
     }
     // Not where a refresh token stands all the same: it may be the only copy.
-    let holds_one = success && body.value().is_some_and(holds_refresh_token);
+    let holds_one = success && source.holds_a_refresh_token(&shape.refresh_token);
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
         return Reading { settles: settles || ruled.by_content, ..reading(ruled.class, &ruled.code) };
     }

@@ -1,6 +1,7 @@
 //! What stands at a place of an answer: in its body, its cookies, its header fields.
 
-use crate::grant::body::Body;
+use crate::clock::Timestamp;
+use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use percent_encoding::percent_decode;
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 /// What languages write for nothing, where somebody forgot to look.
 const NOTHING: [&str; 6] = ["undefined", "null", "None", "nil", "NaN", "[object Object]"];
+
+/// What PHP writes into a cookie that it deletes.
+const DELETED: &str = "deleted";
 
 /// What the places for a token hold.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +30,16 @@ pub(super) enum Found {
 pub(super) struct Source<'a> {
     pub(super) body: &'a Body,
     pub(super) headers: &'a Headers,
+    /// When it came: a cookie that ends before is one that the server deletes.
+    pub(super) at: Timestamp,
+}
+
+/// A cookie that is set, and not deleted.
+struct Cookie<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// `Path` and `Domain`, in lower case: two cookies of a name stand side by side where these differ.
+    scope: Vec<Vec<u8>>,
 }
 
 impl Source<'_> {
@@ -33,7 +47,7 @@ impl Source<'_> {
     pub(super) fn token(&self, places: &AnswerPlaces) -> Found {
         let mut something = false;
         for place in &places.0 {
-            match self.at(place) {
+            match self.at_place(place) {
                 Found::Token(token) => return Found::Token(token),
                 Found::Unreadable => something = true,
                 Found::Nothing => {}
@@ -42,7 +56,7 @@ impl Source<'_> {
         if something { Found::Unreadable } else { Found::Nothing }
     }
 
-    fn at(&self, place: &AnswerPlace) -> Found {
+    fn at_place(&self, place: &AnswerPlace) -> Found {
         match place {
             AnswerPlace::Pointer(pointer) => match self.body.value().and_then(|body| body.pointer(pointer)) {
                 None | Some(Value::Null) => Found::Nothing,
@@ -58,25 +72,83 @@ impl Source<'_> {
         }
     }
 
-    /// The cookie of that name; the last one, as in a browser (RFC 6265 §5.3).
+    /// The cookie of that name; of two with the same path and domain the last one, as in a browser (RFC 6265 §5.3). Of two
+    /// others nobody knows which one counts.
     fn cookie(&self, name: &str) -> Found {
-        let value = |field: &'_ [u8]| {
-            let pair = field.split(|byte| *byte == b';').next().unwrap_or_default();
-            let equals = pair.iter().position(|byte| *byte == b'=')?;
-            let (found, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
-            (found == name.as_bytes()).then(|| Zeroizing::new(value.to_vec()))
-        };
-        let Some(value) = self.headers.all("set-cookie").filter_map(value).last() else {
-            return Found::Nothing;
-        };
-        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(&value);
+        let cookies: Vec<_> = self.cookies().filter(|cookie| cookie.name == name.as_bytes()).collect();
+        let Some(last) = cookies.last() else { return Found::Nothing };
+        if cookies.iter().any(|cookie| cookie.value != last.value && cookie.scope != last.scope) {
+            return Found::Unreadable;
+        }
+        let value = last.value;
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
         // Written as JavaScript's `encodeURIComponent` does it, or as it is.
         let decoded = Zeroizing::new(percent_decode(value).collect::<Vec<u8>>());
         match std::str::from_utf8(&decoded).or_else(|_| std::str::from_utf8(value)) {
+            Ok(DELETED) => Found::Nothing,
             Ok(text) => token(text),
             Err(_) => Found::Unreadable,
         }
     }
+
+    /// The cookies that are set.
+    fn cookies(&self) -> impl Iterator<Item = Cookie<'_>> {
+        self.headers.all("set-cookie").filter_map(|field| {
+            let mut parts = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let (name, value) = halves(parts.next()?)?;
+            let mut scope = Vec::new();
+            for (attribute, setting) in parts.filter_map(halves) {
+                match attribute.to_ascii_lowercase().as_slice() {
+                    b"max-age" if setting.starts_with(b"-") || setting == b"0" => return None,
+                    b"expires" if self.is_past(setting) => return None,
+                    b"path" | b"domain" => {
+                        scope.push([attribute, b"=", setting].concat().to_ascii_lowercase());
+                    }
+                    _ => {}
+                }
+            }
+            scope.sort();
+            Some(Cookie { name, value, scope })
+        })
+    }
+
+    fn is_past(&self, date: &[u8]) -> bool {
+        let date = std::str::from_utf8(date).unwrap_or_default();
+        httpdate::parse_http_date(date).is_ok_and(|end| Timestamp::from(end) <= self.at)
+    }
+
+    /// Does a refresh token stand anywhere in it: at its places, or under whatever spelling of that name?
+    pub(super) fn holds_a_refresh_token(&self, places: &AnswerPlaces) -> bool {
+        self.body.value().is_some_and(holds_refresh_token)
+            || self.token(places) != Found::Nothing
+            || self.head_holds_a_refresh_token(places)
+    }
+
+    /// The same, of cookies and header fields alone: they came whole, also where the body is cut.
+    pub(super) fn head_holds_a_refresh_token(&self, places: &AnswerPlaces) -> bool {
+        let in_the_head = |place: &&AnswerPlace| !matches!(place, AnswerPlace::Pointer(_));
+        if places.0.iter().filter(in_the_head).any(|place| self.at_place(place) != Found::Nothing) {
+            return true;
+        }
+        let named = |name: &[u8]| {
+            let letters = name.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase);
+            letters.collect::<Vec<_>>().ends_with(b"refreshtoken")
+        };
+        let filled = |value: &[u8]| {
+            std::str::from_utf8(value).map_or(true, |text| token(text.trim()) != Found::Nothing)
+        };
+        let cookie = |cookie: Cookie<'_>| {
+            named(cookie.name) && cookie.value != DELETED.as_bytes() && filled(cookie.value)
+        };
+        self.cookies().any(cookie)
+            || self.headers.iter().any(|(name, value)| named(name.as_bytes()) && filled(value))
+    }
+}
+
+/// `name=value`.
+fn halves(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
 }
 
 fn token(text: &str) -> Found {
@@ -90,7 +162,8 @@ mod tests {
     fn found(places: &[&str], body: &str, cookies: &[&str]) -> Found {
         let places = AnswerPlaces(places.iter().map(|place| place.parse().unwrap()).collect());
         let headers = cookies.iter().map(|cookie| ("set-cookie", *cookie)).collect();
-        Source { body: &Body::read(body.as_bytes()), headers: &headers }.token(&places)
+        Source { body: &Body::read(body.as_bytes()), headers: &headers, at: Timestamp::UNIX_EPOCH }
+            .token(&places)
     }
 
     fn a_token(text: &str) -> Found {
@@ -134,8 +207,27 @@ mod tests {
             ("xrt=x", Found::Nothing),
             ("rt", Found::Nothing),
             ("", Found::Nothing),
+            ("rt=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0; path=/", Found::Nothing),
+            ("rt=old; Max-Age=-1", Found::Nothing),
+            ("rt=old; Expires=Thu, 01 Jan 1970 00:00:00 GMT", Found::Nothing),
+            ("rt=new; Expires=Fri, 01 Jan 2100 00:00:00 GMT", a_token("new")),
         ] {
             assert_eq!(found(&["cookie:rt"], "", &[cookie]), expected, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_is_deleted_hides_no_other_and_of_two_nobody_guesses() {
+        for (cookies, expected) in [
+            (&["rt=new; Path=/", "rt=; Path=/auth; Max-Age=0"][..], a_token("new")),
+            (&["rt=new; Path=/auth", "rt=old; Path=/"], Found::Unreadable),
+            (&["rt=same; Path=/auth", "rt=same; Path=/"], a_token("same")),
+            (
+                &["rt=old; path=/; domain=A.example", "rt=new; Domain=a.example; Path=/; Secure"],
+                a_token("new"),
+            ),
+        ] {
+            assert_eq!(found(&["cookie:rt"], "", cookies), expected, "{cookies:?}");
         }
     }
 }

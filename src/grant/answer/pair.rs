@@ -5,9 +5,9 @@ use super::found::{Found, Source};
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
-use crate::grant::headers::Headers;
 use crate::grant::partial::complete_part;
 use crate::provider::AnswerShape;
+use crate::provider::place::AnswerPlaces;
 use crate::token::{AccessToken, RefreshToken};
 use serde_json::Value;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
     let refresh_token = match source.token(&shape.refresh_token) {
         Found::Token(token) => Some(RefreshToken::new(token)),
         // Not where the profile says, but there: to keep the old one would be to lose the new one.
-        Found::Nothing if value.is_some_and(holds_refresh_token) => return None,
+        Found::Nothing if source.holds_a_refresh_token(&shape.refresh_token) => return None,
         // What isn't JSON, or is cut, may have held one.
         Found::Nothing if value.is_none() && !shape.refresh_token.are_all_in_the_head() => return None,
         Found::Nothing => None,
@@ -41,9 +41,10 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
 
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
-pub(super) fn read_partial_pair(body: &[u8], headers: &Headers, shape: &AnswerShape) -> Option<Granted> {
+pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, shape: &AnswerShape) -> Option<Granted> {
     let body = Body::Json(complete_part(body)?);
-    let granted = read_pair(Source { body: &body, headers }, shape)?;
+    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
+    let granted = read_pair(source, shape)?;
     granted.refresh_token.is_some().then_some(granted)
 }
 
@@ -51,8 +52,11 @@ pub(super) fn read_partial_pair(body: &[u8], headers: &Headers, shape: &AnswerSh
 #[must_use]
 pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let text = Plain::of(answer).text;
-    let part = Body::read(&text).value().cloned().or_else(|| complete_part(&text));
+    let body = Body::read(&text);
+    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
+    let part = body.value().cloned().or_else(|| complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
+        || source.head_holds_a_refresh_token(&AnswerPlaces::default())
 }
 
 /// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.

@@ -6,6 +6,7 @@ use super::found::{Found, Source};
 use crate::grant::body::text_of;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use crate::provider::rules::{Meaning, Pattern, Rule, RulePlace, Wanted};
+use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const LOOKED_THROUGH_BYTES: usize = 64 * 1024;
 pub(super) struct Ruled {
     pub(super) class: Class,
     pub(super) code: String,
-    /// Did something that stands in the answer decide, and not the status alone?
+    /// Did the provider's own JSON decide, and not the status or a page of anybody's?
     pub(super) by_content: bool,
 }
 
@@ -30,7 +31,8 @@ pub(super) fn by_rule(
     wait: Option<Duration>,
 ) -> Option<Ruled> {
     (1..).zip(rules).find_map(|(number, rule): (usize, _)| {
-        if !rule.status.hold(status) {
+        // 429 has one meaning; a rule may say how long.
+        if !rule.status.hold(status) || (status == 429 && rule.means != Meaning::Throttled) {
             return None;
         }
         let mut matched = Vec::new();
@@ -46,14 +48,16 @@ pub(super) fn by_rule(
             Meaning::Ambiguous => Class::Ambiguous,
             Meaning::Unlisted => Class::Unlisted,
         };
-        let by_content = !matched.is_empty();
+        let by_content = rule.conditions.iter().any(|(place, wanted)| {
+            matches!(place, RulePlace::Place(AnswerPlace::Pointer(_))) && wanted.says_enough(place)
+        });
         let found = || matched.into_iter().find(|text| !text.is_empty() && shown_code(text) == text);
         let code = rule.code.clone().or_else(found).unwrap_or_else(|| format!("rule_{number}"));
         Some(Ruled { class, code, by_content })
     })
 }
 
-/// The text that fits at a place; `None` where nothing does.
+/// The text that fits at a place, if the rule itself has all of it: another one may be a token. `None` where nothing fits.
 fn fitting(place: &RulePlace, wanted: &Wanted, source: Source<'_>, text: &[u8]) -> Option<String> {
     match place {
         // What had to be mended may be anybody's.
@@ -64,7 +68,8 @@ fn fitting(place: &RulePlace, wanted: &Wanted, source: Source<'_>, text: &[u8]) 
         RulePlace::Place(AnswerPlace::Pointer(_)) => None,
         RulePlace::Place(place) => {
             let Found::Token(found) = source.token(&AnswerPlaces(vec![place.clone()])) else { return None };
-            wanted.0.iter().any(|pattern| pattern.fits(&found)).then_some(found)
+            let found = Zeroizing::new(found);
+            wanted.0.iter().find(|pattern| pattern.fits(&found)).map(Pattern::shown)
         }
         RulePlace::Body => {
             let text = text_of(&text[..text.len().min(LOOKED_THROUGH_BYTES)])?;
@@ -78,7 +83,7 @@ fn fitting(place: &RulePlace, wanted: &Wanted, source: Source<'_>, text: &[u8]) 
 fn value_fits(pattern: &Pattern, value: &Value) -> Option<String> {
     match (pattern, value) {
         (pattern, Value::Array(items)) => items.iter().find_map(|item| value_fits(pattern, item)),
-        (pattern @ Pattern::Text(_), Value::String(text)) => pattern.fits(text).then(|| text.clone()),
+        (pattern @ Pattern::Text(_), Value::String(text)) => pattern.fits(text).then(|| pattern.shown()),
         (Pattern::Number(wanted), Value::Number(number)) => {
             (number.as_i64() == Some(*wanted)).then(|| number.to_string())
         }
@@ -97,7 +102,8 @@ mod tests {
         let table: toml::Table = format!("rules = [{rules}]").parse().unwrap();
         let rules: Vec<Rule> = table["rules"].clone().try_into().unwrap();
         let headers: Headers = fields.iter().copied().collect();
-        let source = Source { body: &Body::read(body.as_bytes()), headers: &headers };
+        let at = crate::clock::Timestamp::UNIX_EPOCH;
+        let source = Source { body: &Body::read(body.as_bytes()), headers: &headers, at };
         let ruled = by_rule(&rules, status, source, body.as_bytes(), Some(Duration::from_secs(5)))?;
         let class = match &ruled.class {
             Class::Throttled(wait) => format!("throttled {}", wait.unwrap_or_default().as_secs()),
@@ -117,6 +123,7 @@ mod tests {
             { status = "5xx", where = { body = "*JsonWebTokenError: *" }, means = "suspected", code = "jwt_rejected" },
             { where = { "header:x-error" = "dead" }, means = "client_rejected" },
             { where = { "/message" = "a free text*" }, means = "transient" },
+            { where = { "/id" = "AB12*" }, means = "transient" },
             { status = 401, means = "unlisted" },
         "#;
         let fields = [("x-error", "dead")];
@@ -127,7 +134,7 @@ mod tests {
                 &[][..],
                 Some(("refused", "expired")),
             ),
-            (401, r#"{"message":"Refresh token was expired. Please"}"#, &[], Some(("unlisted", "rule_9"))),
+            (401, r#"{"message":"Refresh token was expired. Please"}"#, &[], Some(("unlisted", "rule_10"))),
             (200, r#"{"ok":false,"error":"revoked"}"#, &[], Some(("suspected", "revoked"))),
             (200, r#"{"ok":true,"error":"revoked"}"#, &[], None),
             (400, r#"{"error_codes":[1,50173]}"#, &[], Some(("refused", "50173"))),
@@ -138,6 +145,9 @@ mod tests {
             (502, "<pre>something else</pre>", &[], None),
             (400, "", &fields, Some(("client_rejected", "dead"))),
             (400, r#"{"message":"a free text with a name"}"#, &[], Some(("transient", "rule_8"))),
+            (400, r#"{"id":"AB12-CD34-EF56"}"#, &[], Some(("transient", "rule_9"))),
+            (429, r#"{"error":"ratelimited"}"#, &[], Some(("throttled 60", "ratelimited"))),
+            (429, r#"{"error":"revoked","ok":false}"#, &[], None),
             // What had to be mended says nothing.
             (403, "{\"message\":\"Refresh token was expired\"} and more", &[], None),
         ] {

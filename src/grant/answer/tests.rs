@@ -119,6 +119,45 @@ fn a_cut_success_is_ambiguous_unless_the_pair_is_whole() {
     assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Unlisted);
 }
 
+/// A new refresh token beside an access token, or alone, that isn't where the profile says: to keep the old one, or to send it
+/// again, would be to lose the new one.
+#[test]
+fn a_refresh_token_in_the_head_is_never_passed_over() {
+    let mut shape = profile::load("generic").unwrap().answer;
+    let cookie = |text| ("set-cookie", text);
+    let class = |shape: &AnswerShape, body: &str, field: (&str, &str), complete| {
+        let raw = RawAnswer { headers: [field].into_iter().collect(), complete, ..answer(200, body) };
+        read_answer(&raw, shape, Timestamp::UNIX_EPOCH).class.word()
+    };
+    let access = r#"{"access_token":"a"}"#;
+    for (body, field, complete, expected) in [
+        (access, cookie("refreshToken=new; Path=/"), true, "unreadable"),
+        (access, ("x-refresh-token", "new"), true, "unreadable"),
+        ("", cookie("refresh_token=new"), true, "unreadable"),
+        ("OK", cookie("refresh_token=new"), true, "unreadable"),
+        ("<html>", cookie("refresh_token=new"), true, "unreadable"),
+        (r#"{"ok":true}"#, cookie("refresh_token=new"), true, "unreadable"),
+        (r#"{"access_token":"ey"#, cookie("refresh_token=new"), false, "unreadable"),
+        // Deleted, or empty, or another one: the old one stays.
+        (access, cookie("refreshToken=; Max-Age=0"), true, "granted"),
+        (access, cookie("refreshToken=undefined"), true, "granted"),
+        (access, cookie("session=abcdefghijklmnopqrstuvwxyz"), true, "granted"),
+    ] {
+        assert_eq!(class(&shape, body, field, complete), expected, "{body} {field:?}");
+    }
+    shape.access_token = "cookie:at".parse().unwrap();
+    shape.refresh_token = "cookie:rt".parse().unwrap();
+    let both: Headers = [cookie("at=a"), cookie("rt=r")].into_iter().collect();
+    for (body, complete) in [("", true), ("OK", true), (r#"{"a":"#, false), ("<html>", false)] {
+        let raw = RawAnswer { headers: both.clone(), complete, ..answer(200, body) };
+        assert_eq!(read_answer(&raw, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted", "{body}");
+    }
+    assert_eq!(class(&shape, "", cookie("rt=new"), true), "unreadable");
+    let rules = "r = [{ status = 200, means = \"transient\" }]".parse::<toml::Table>().unwrap();
+    shape.rules = rules["r"].clone().try_into().unwrap();
+    assert_eq!(class(&shape, "", cookie("rt=new"), true), "unreadable", "no rule says otherwise");
+}
+
 #[test]
 fn retry_after_is_seconds_or_a_date_and_clamped() {
     let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();

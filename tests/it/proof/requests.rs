@@ -113,14 +113,14 @@ async fn each_way_to_authenticate_sends_the_recorded_bytes() {
     }
 }
 
-/// Expected by hand, from the texts of RFC 6749, RFC 6750, RFC 7617 and RFC 8259, and from what `encodeURIComponent` gives.
+/// Expected by hand, from the texts of RFC 6749, RFC 6750, RFC 7617 and RFC 8259, and RFC 6265.
 #[tokio::test]
 async fn each_place_and_encoding_sends_what_it_says() {
     let no_client = "client_auth = \"no_client\"\n";
     // base64 of `id:1:s e&c+ret%:=/é🔑~*-._'"` and of the secret with a `:` behind it.
     let raw = "aWQ6MTpzIGUmYytyZXQlOj0vw6nwn5SRfiotLl8nIg==";
     let as_user = "cyBlJmMrcmV0JTo9L8Op8J+UkX4qLS5fJyI6";
-    let cookie = "rt1%262%3D3%2B4%2F5%256~*-._!";
+    let cookie = "rt1&2=3+4/5%256~*-._!";
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let json = "content-type: application/json\r\n";
     let token = PLAIN_TOKEN;
