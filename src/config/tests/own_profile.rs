@@ -69,3 +69,13 @@ fn what_does_not_fit_the_file_is_told_with_its_place() {
     let variable = Setup::minimal().variable("EVERGRANT_ANSWER_RULES", "x").refused();
     assert_tells(&variable, &["EVERGRANT_ANSWER_RULES", "evergrant help own-server"]);
 }
+
+#[test]
+fn the_eight_lines_of_the_help_are_a_profile_and_so_is_its_example() {
+    let blocks: Vec<_> = crate::help::OWN_SERVER.split("```toml\n").skip(1).collect();
+    let text: String = blocks.iter().map(|block| block.split("```").next().unwrap_or_default()).collect();
+    let config = Setup::bare().file("provider = \"./own.toml\"").write("own.toml", &text).load();
+    let profile = &config.providers[0].profile;
+    assert_eq!((profile.answer.rules.len(), profile.examples.len()), (1, 1));
+    assert_eq!(profile.examples[0].means, "refused");
+}
