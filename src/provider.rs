@@ -3,6 +3,7 @@
 //! A [`Profile`] is a TOML file; every value of it can be overridden in the configuration. What is specific to one
 //! provider stands in its profile and nowhere in the code.
 
+pub mod conflict;
 pub mod example;
 pub mod file;
 pub mod history;

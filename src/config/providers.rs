@@ -10,9 +10,10 @@ use super::{
 };
 use crate::duration::words;
 use crate::provider::{
-    ClientAuth, ClientSecret, Profile, Provider, Rotation, file,
+    ClientAuth, ClientSecret, Profile, Provider, Rotation,
+    conflict::{Conflict, conflict},
+    file,
     profile::{self, ProfileError},
-    request::{self, Conflict},
 };
 use std::{path::Path, sync::Arc};
 use url::Url;
@@ -317,7 +318,7 @@ fn check_profile(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<()
             ),
         });
     }
-    if let Some(Conflict { first, second, reason, hint }) = request::conflict(profile) {
+    if let Some(Conflict { first, second, reason, hint }) = conflict(profile) {
         return Err(ConfigError::Contradiction {
             first: scope.quoted(layers, first.0, &first.1),
             second: scope.quoted(layers, second.0, &second.1),

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 
-/// What languages write for nothing, where somebody forgot to look.
+/// What languages write for a value that is missing.
 const NOTHING: [&str; 6] = ["undefined", "null", "None", "nil", "NaN", "[object Object]"];
 
 /// What PHP writes into a cookie that it deletes.
@@ -73,7 +73,7 @@ impl Source<'_> {
     }
 
     /// The cookie of that name; of two with the same path and domain the last one, as in a browser (RFC 6265 §5.3). Of two
-    /// others nobody knows which one counts.
+    /// others it is not known which one counts.
     fn cookie(&self, name: &str) -> Found {
         let cookies: Vec<_> = self.cookies().filter(|cookie| cookie.name == name.as_bytes()).collect();
         let Some(last) = cookies.last() else { return Found::Nothing };
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_deleted_hides_no_other_and_of_two_nobody_guesses() {
+    fn a_cookie_that_is_deleted_hides_no_other_and_none_of_two_is_guessed() {
         for (cookies, expected) in [
             (&["rt=new; Path=/", "rt=; Path=/auth; Max-Age=0"][..], a_token("new")),
             (&["rt=new; Path=/auth", "rt=old; Path=/"], Found::Unreadable),

@@ -35,7 +35,7 @@ impl MongoStore {
         Ok(Applied { every_matched: matched == changes.len(), refused })
     }
 
-    /// The positions of documents in which a name stands twice: somebody has put it there since the claim.
+    /// The positions of documents in which a name stands twice: it was put there after the claim.
     async fn with_a_name_twice(&self, ids: &[Bson]) -> Result<Vec<(usize, Unwritable)>, StoreError> {
         let found: HashMap<_, _> = self.obstacles(ids.to_vec(), None).await?.into_iter().collect();
         let twice = ids.iter().enumerate().filter_map(|(position, id)| {

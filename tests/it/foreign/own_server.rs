@@ -125,7 +125,7 @@ async fn exactly_the_users_whose_login_that_server_ended_must_log_in_again() {
         // A free text of the answer goes into no document.
         assert_eq!(bookkeeping["last_error"]["code"], "rule_1", "{bookkeeping}");
     }
-    assert_eq!(documents["user-5@example.com"]["evergrant"]["state"], "live", "suspected once marks nobody");
+    assert_eq!(documents["user-5@example.com"]["evergrant"]["state"], "live", "suspected once marks no user");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,11 @@
 mod twice;
 
 use crate::store::backend::{Backend, at, claim, due_now, id, lease, mongo, mongo_beside, sqlite};
+use crate::support::meddler::Mishap;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id};
 use crate::support::replica_set::ReplicaSet;
 use bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
+use evergrant::journal::EntryState;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::report::summary::Summary;
@@ -130,6 +132,39 @@ async fn an_array_with_odd_names_is_no_name_that_stands_twice() {
         *document = RawDocumentBuf::from_bytes(bytes).unwrap();
     });
     assert!(summary.await.is_none_or(|summary| summary.count(Outcome::Refreshed) == 3));
+}
+
+/// Both documents get a name twice while the answers are on their way, and one of them a new login: whose a document is says
+/// more than why it can't be written.
+#[tokio::test]
+async fn a_new_login_supersedes_our_pair_also_where_a_name_stands_twice_by_then() {
+    let Some(backend) = mongo("twice_at_write", Mapping::default()).await else { return };
+    let rehearsal = empty(backend, 2).await;
+    insert(&rehearsal, &[plain(&rehearsal, 0), plain(&rehearsal, 1)]).await;
+    let raw = rehearsal.backend.collection().clone_with_type::<RawDocumentBuf>();
+    rehearsal.meddler.meddle(move |call| {
+        let raw = raw.clone();
+        let writes = call.writes_a_pair();
+        Box::pin(async move {
+            for (id, login) in [(0, None), (1, Some("a new login"))].into_iter().filter(|_| writes) {
+                let mut document = raw.find_one(doc! { "_id": id }).await.unwrap().unwrap();
+                if let Some(login) = login {
+                    document = rawdoc! { "_id": id, "refresh_token": login, "access_token": "a" };
+                }
+                document.append(cstr("note"), 1);
+                document.append(cstr("note"), 2);
+                raw.replace_one(doc! { "_id": id }, document).await.unwrap();
+            }
+            Mishap::None
+        })
+    });
+    let summary = rehearsal.run().await;
+    rehearsal.meddler.leave();
+    let mut states: Vec<_> =
+        rehearsal.entries().await.into_iter().map(|entry| (entry.intent.document, entry.state)).collect();
+    states.sort();
+    let expected = [(id(&json!(0)), EntryState::Answer), (id(&json!(1)), EntryState::Orphan)];
+    assert_eq!(states, expected, "{summary}");
 }
 
 #[tokio::test]

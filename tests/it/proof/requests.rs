@@ -3,7 +3,7 @@
 use evergrant::clock::Clock;
 use evergrant::grant::http::TokenEndpoint;
 use evergrant::grant::{self, Sent, Wire as _};
-use evergrant::provider::{ClientAuth, ClientSecret, Profile, Provider, profile, request};
+use evergrant::provider::{ClientAuth, ClientSecret, Profile, Provider, conflict, profile};
 use evergrant::token::RefreshToken;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ async fn recorded_with(more: &str) -> String {
     let mut table = profile::table("generic").unwrap();
     table.extend(more.parse::<toml::Table>().unwrap());
     let profile: Profile = table.try_into().unwrap();
-    assert_eq!(request::conflict(&profile), None, "{more}");
+    assert_eq!(conflict::conflict(&profile), None, "{more}");
     let secret = profile.client_auth.takes_secret().then_some(SECRET);
     sent(profile, "token", "id:1", secret, PLAIN_TOKEN).await
 }

@@ -162,7 +162,7 @@ async fn strange_bookkeeping_holds_nobody_back() {
         let claimed: BTreeSet<TokenId> = documents.into_iter().map(|document| document.id).collect();
         let fine = (0..count).filter(|at| !odd.contains(at)).map(|at| ids[at].clone());
         assert_eq!(claimed, fine.collect());
-        // What is no sub-document is somebody else's: it stays as it is.
+        // What is no sub-document belongs to another program: it stays as it is.
         refused.sort();
         let in_the_way = || Unwritable::BookkeepingInTheWay(path("meta.evergrant"));
         let odd: Vec<_> = odd.iter().map(|at| (ids[*at].clone(), in_the_way())).collect();
