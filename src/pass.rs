@@ -336,6 +336,7 @@ impl Pass {
             held: Mutex::default(),
             no_room: Mutex::default(),
             left_claimed: AtomicBool::new(false),
+            store_is_away: AtomicBool::new(false),
         })
     }
 }

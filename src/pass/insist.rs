@@ -3,6 +3,7 @@
 use super::Line;
 use crate::failure::error_chain;
 use crate::store::StoreError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,16 +93,18 @@ impl Line {
     {
         let turn = |turn: Turn<'_>| match turn {
             Turn::Back => {
-                info!(store = self.store.describe(), "the store is back");
+                // Once an outage: what matters is when it began, and when it ended.
+                if self.store_is_away.swap(false, Ordering::Relaxed) {
+                    info!(store = self.store.describe(), "the store is back");
+                }
                 self.gates.iter().for_each(|(_, gate)| gate.open());
             }
-            Turn::Away { error, first } => {
+            Turn::Away { error, .. } => {
                 self.gates.iter().for_each(|(_, gate)| gate.close());
-                // Once an outage: what matters is when it began, and when it ended.
-                if first {
-                    warn!(error = %error_chain(error), "the store is not available; nothing is redeemed until it is back");
-                } else {
+                if self.store_is_away.swap(true, Ordering::Relaxed) {
                     debug!(error = %error_chain(error), "the store is still not available");
+                } else {
+                    warn!(error = %error_chain(error), "the store is not available; nothing is redeemed until it is back");
                 }
             }
         };

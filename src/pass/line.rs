@@ -40,6 +40,8 @@ pub(super) struct Line {
     pub(super) no_room: Mutex<BTreeMap<Unwritable, (u64, Subject)>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     pub(super) left_claimed: AtomicBool,
+    /// Was it said that the store is away? Every call that waits for it finds out by itself.
+    pub(super) store_is_away: AtomicBool,
 }
 
 impl Line {
