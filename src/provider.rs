@@ -16,7 +16,7 @@ pub mod rules;
 pub mod stranger;
 
 use example::Example;
-use place::AnswerPlaces;
+use place::{AnswerPlace, AnswerPlaces};
 use rate::Rate;
 use request::RequestShape;
 use rules::Rule;
@@ -149,6 +149,9 @@ pub struct AnswerShape {
     pub expires_in: String,
     /// Seconds until the refresh token ends, where the provider says so.
     pub refresh_token_expires_in: String,
+    /// Further values for the document, by the path of their field; `documents.also` says which.
+    #[serde(skip)]
+    pub also: BTreeMap<String, AnswerPlace>,
     /// What an answer means, the first that fits; asked before the lists of codes below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,

@@ -101,6 +101,7 @@ mod tests {
             provider: None,
             refresh_token: token.map(|token| RefreshToken::new(token.into())),
             access_token: None,
+            facts: crate::token::Facts::default(),
             bookkeeping: Bookkeeping { state, fingerprint, last_error, ..Bookkeeping::default() },
         }
     }

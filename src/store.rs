@@ -4,9 +4,9 @@
 
 use crate::clock::Timestamp;
 use crate::room::FREE_SPACE_FLOOR_BYTES;
-use crate::token::{AccessToken, Bookkeeping, Lease, RefreshToken, TokenDocument, TokenId};
+use crate::token::{AccessToken, Bookkeeping, Further, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
-use mapping::Mapping;
+use mapping::{FieldPath, Mapping};
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
 
@@ -273,8 +273,17 @@ pub struct Change {
 pub struct PairChange {
     /// Goes into the refresh token field.
     pub refresh_token: RefreshToken,
-    /// Goes into the access token field.
-    pub access_token: AccessToken,
+    /// Goes into the access token field, where one is mapped; `None` leaves what is there.
+    pub access_token: Option<AccessToken>,
+    /// Go into further fields, by the field's path.
+    pub also: Vec<(String, Further)>,
+}
+
+impl PairChange {
+    /// What goes into this further field.
+    fn further(&self, path: &FieldPath) -> Option<&Further> {
+        self.also.iter().find(|(name, _)| name == path.as_str()).map(|(_, value)| value)
+    }
 }
 
 /// What became of the changes of one [`Store::apply`].

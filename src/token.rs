@@ -5,6 +5,7 @@
 
 mod bookkeeping;
 mod evidence;
+mod facts;
 mod field;
 mod fingerprint;
 mod identity;
@@ -14,6 +15,7 @@ mod word;
 
 pub use bookkeeping::{Bookkeeping, FIELDS, LEASE_MARGIN, Lease, State};
 pub use evidence::{LastError, Lost};
+pub use facts::{Facts, Further};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
 pub use fingerprint::Fingerprint;
 pub use identity::{Subject, TokenId};
@@ -33,8 +35,10 @@ pub struct TokenDocument {
     pub provider: Option<String>,
     /// The refresh token, or what is wrong with it.
     pub refresh_token: Result<RefreshToken, Malformed>,
-    /// The access token, when there is a usable one; only handed on, never needed.
+    /// The access token, when one is mapped and there is a usable one.
     pub access_token: Option<AccessToken>,
+    /// What else the document says.
+    pub facts: Facts,
     /// Our sub-document; the default when there is none or it can't be read.
     pub bookkeeping: Bookkeeping,
 }
@@ -48,6 +52,30 @@ pub struct DueToken {
     pub subject: Subject,
     /// What to redeem.
     pub refresh_token: RefreshToken,
+    /// The access token beside it, for a server that wants both.
+    pub access_token: Option<AccessToken>,
+    /// What else the document says.
+    pub facts: Facts,
     /// The bookkeeping as it was read together with the token, the lease in it ours.
     pub bookkeeping: Bookkeeping,
+}
+
+impl TokenDocument {
+    /// The document as one whose token can be sent.
+    ///
+    /// # Errors
+    /// The document itself, where [`TokenDocument::refresh_token`] says why it can't.
+    pub fn into_due_token(self) -> Result<DueToken, Box<Self>> {
+        match self.refresh_token {
+            Ok(refresh_token) => Ok(DueToken {
+                id: self.id,
+                subject: self.subject,
+                refresh_token,
+                access_token: self.access_token,
+                facts: self.facts,
+                bookkeeping: self.bookkeeping,
+            }),
+            Err(malformed) => Err(Box::new(Self { refresh_token: Err(malformed), ..self })),
+        }
+    }
 }

@@ -51,8 +51,14 @@ pub enum Kind {
     RequestPlace,
     /// A dotted path into a document.
     FieldPath,
+    /// A dotted path into a document, or `none`.
+    FieldPathOrNone,
     /// A list of those.
     FieldPaths,
+    /// A table of fields, each with a place in an answer.
+    AnswerFields,
+    /// A table of names, each with a field.
+    FieldTable,
     /// A JSON pointer (RFC 6901).
     Pointer,
     /// A list of those.
@@ -154,6 +160,9 @@ impl Kind {
             Self::Flag => "`true` or `false`".to_owned(),
             Self::RequestPlace => RequestPlace::EXPECTED.to_owned(),
             Self::FieldPath => "a field: names joined by dots, none empty, none starting with `$`".to_owned(),
+            Self::FieldPathOrNone => "a field: names joined by dots, none empty, none starting with `$`; or `none`".to_owned(),
+            Self::AnswerFields => format!("a table of fields, each with {}, or `field=/pointer` in the environment", AnswerPlace::EXPECTED),
+            Self::FieldTable => "a table of names, each with a field, like `{ shop = \"shop_domain\" }`, or `shop=shop_domain` in the environment".to_owned(),
             Self::FieldPaths => "a list of fields, like `[\"email\", \"userId\"]`, or `email,userId` in the environment".to_owned(),
             Self::Pointer => "a JSON pointer, like `/data/access_token`".to_owned(),
             Self::Pointers => "a list of JSON pointers, like `[\"/error\", \"/code\"]`, or `/error,/code` in the environment".to_owned(),
@@ -184,7 +193,7 @@ impl Kind {
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
             Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
             Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts => Raw::List(list()),
-            Self::Parameters => {
+            Self::Parameters | Self::AnswerFields | Self::FieldTable => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
                     Some((name.trim().to_owned(), Raw::Text(value.trim().to_owned())))
@@ -218,11 +227,13 @@ impl Kind {
             (Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts, Raw::Text(_)) => {
                 self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit())
             }
-            (Self::Parameters, Raw::Table(entries)) => {
-                let entry =
-                    |(name, value): &(String, Raw)| Ok((name.clone(), Self::Text.check(value, base)?));
-                entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
+            (Self::Parameters, Raw::Table(entries)) => Self::Text.check_table(entries, base),
+            (Self::AnswerFields, Raw::Table(entries))
+                if entries.iter().all(|(field, _)| Self::FieldPath.takes(field)) =>
+            {
+                Self::AnswerPlace.check_table(entries, base)
             }
+            (Self::FieldTable, Raw::Table(entries)) => Self::FieldPath.check_table(entries, base),
             (Self::Path, Raw::Text(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
             (Self::Profile, Raw::Text(text)) if file::is_file(text.trim()) => {
                 let text = text.trim();
@@ -246,6 +257,11 @@ impl Kind {
         Ok(checked.into())
     }
 
+    fn check_table(self, entries: &[(String, Raw)], base: &Path) -> Result<Value, Misfit> {
+        let entry = |(name, value): &(String, Raw)| Ok((name.clone(), self.check(value, base)?));
+        entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
+    }
+
     /// Is this text one of its values?
     fn takes(self, text: &str) -> bool {
         let duration = || {
@@ -259,6 +275,7 @@ impl Kind {
             Self::Lifetime => text == "unknown" || duration(),
             Self::Rate => text == "none" || text.parse::<Rate>().is_ok(),
             Self::Share => text.parse::<RenewAfter>().is_ok(),
+            Self::FieldPathOrNone => text == "none" || text.parse::<FieldPath>().is_ok(),
             Self::FieldPath => text.parse::<FieldPath>().is_ok(),
             Self::Pointer => text.starts_with('/'),
             Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
@@ -269,6 +286,8 @@ impl Kind {
             | Self::Count
             | Self::Positive
             | Self::FieldPaths
+            | Self::AnswerFields
+            | Self::FieldTable
             | Self::Pointers
             | Self::Texts
             | Self::Parameters => false,

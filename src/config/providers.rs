@@ -13,9 +13,10 @@ use crate::provider::{
     ClientAuth, ClientSecret, Profile, Provider, Rotation,
     conflict::{Conflict, conflict},
     file,
+    place::AnswerPlace,
     profile::{self, ProfileError},
 };
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 use url::Url;
 
 /// Keys of a provider that aren't part of its profile.
@@ -240,8 +241,9 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
     {
         check_file(&scope.profile_name, &table)?;
     }
-    let profile = overridden(layers, &scope)
+    let mut profile = overridden(layers, &scope)
         .map_err(|source| ConfigError::Profile { provider: scope.name.clone(), source })?;
+    profile.answer.also = also(layers);
     check_profile(layers, &scope, &profile)?;
     let token_url = profile.token_url.as_deref().and_then(|url| Url::parse(url).ok()).ok_or_else(|| {
         scope.missing("token endpoint", "token_url", "its URL, from the provider's documentation")
@@ -257,6 +259,11 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
         client_secret,
     };
     Ok(Registration { provider: Arc::new(provider), scope })
+}
+
+/// Which further values of an answer the documents take; each value was checked when it was laid down.
+fn also(layers: &Layers) -> BTreeMap<String, AnswerPlace> {
+    layers.value("documents.also").and_then(|value| value.deserialize().ok()).unwrap_or_default()
 }
 
 /// The compiled-in profile with the configuration's values laid over it.

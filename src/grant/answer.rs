@@ -12,7 +12,7 @@ mod tests;
 use super::Sent;
 use crate::clock::Timestamp;
 use crate::provider::AnswerShape;
-use crate::token::{AccessToken, RefreshToken};
+use crate::token::{AccessToken, Further, RefreshToken};
 use std::time::Duration;
 
 pub use classify::read_answer;
@@ -33,6 +33,8 @@ pub struct Granted {
     pub expires_in: Option<Duration>,
     /// How long the refresh token lives, if the answer says.
     pub refresh_expires_in: Option<Duration>,
+    /// Further values for the document, by the path of their field.
+    pub also: Vec<(String, Further)>,
 }
 
 /// What an answer means; the word for each is [`Class::word`].

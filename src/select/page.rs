@@ -160,20 +160,13 @@ impl Source {
                 }
                 return Pulled::Stray(document);
             }
-            let document = self.sendable(document);
-            match document.refresh_token {
-                Ok(refresh_token) => {
-                    let token = DueToken {
-                        id: document.id,
-                        subject: document.subject,
-                        bookkeeping: document
-                            .bookkeeping
-                            .noting_the_takeover(refresh_token.fingerprint(), now),
-                        refresh_token,
-                    };
-                    Pulled::Token { token, read_at }
+            match self.sendable(document).into_due_token() {
+                Ok(token) => {
+                    let fingerprint = token.refresh_token.fingerprint();
+                    let bookkeeping = token.bookkeeping.noting_the_takeover(fingerprint, now);
+                    Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at }
                 }
-                Err(_) => Pulled::Malformed(document),
+                Err(document) => Pulled::Malformed(*document),
             }
         });
         let refused = refused.into_iter().filter_map(|(id, reason)| {

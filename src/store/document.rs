@@ -3,8 +3,8 @@
 use super::mapping::{ExpiryFormat, FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
-    AccessToken, Bookkeeping, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State, Subject,
-    TokenDocument, TokenId, Vocabulary as _, Word,
+    AccessToken, Bookkeeping, Facts, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State,
+    Subject, TokenDocument, TokenId, Vocabulary as _, Word,
 };
 use bson::{Bson, Document, spec::ElementType};
 use chrono::{DateTime, SecondsFormat};
@@ -30,6 +30,9 @@ pub(super) trait Fields {
 
     /// What is at the path as a person would write it: a string, a number or an `ObjectId`; `None` for anything else.
     fn shown(&self, path: &FieldPath) -> Option<String>;
+
+    /// What is at the path, whole; for fields that are rarely mapped.
+    fn bson(&self, path: &FieldPath) -> Option<Bson>;
 }
 
 /// Reads a token document; what is wrong with it is a value in it.
@@ -52,9 +55,41 @@ pub(super) fn token_document(
         subject,
         provider: mapping.provider.as_ref().and_then(text),
         refresh_token: RefreshToken::from_field(fields.value(&mapping.refresh_token)),
-        access_token: text(&mapping.access_token).map(AccessToken::new),
+        access_token: mapping.access_token.as_ref().and_then(text).map(AccessToken::new),
+        facts: facts(fields, mapping),
         bookkeeping,
         id,
+    }
+}
+
+fn facts(fields: &impl Fields, mapping: &Mapping) -> Facts {
+    let moment = |path: &Option<FieldPath>| moment(&fields.bson(path.as_ref()?)?);
+    let value = |(name, path): (&str, &FieldPath)| Some((name.to_owned(), fields.shown(path)?));
+    Facts {
+        login_ends_at: moment(&mapping.login_ends_at),
+        logged_in_at: moment(&mapping.logged_in_at),
+        values: mapping.variables().filter_map(value).collect(),
+    }
+}
+
+/// From this number on a moment is in milliseconds: no date between 1973 and 5138 is ambiguous.
+const FEWEST_MILLIS: i64 = 100_000_000_000;
+
+/// A moment as applications write it: a date, RFC 3339, or a number.
+fn moment(value: &Bson) -> Option<Timestamp> {
+    #[expect(clippy::cast_possible_truncation, reason = "what is beyond every date is no moment")]
+    let number = match value {
+        Bson::DateTime(date) => return DateTime::from_timestamp_millis(date.timestamp_millis()),
+        Bson::String(text) => return text.trim().parse().ok(),
+        Bson::Int32(number) => i64::from(*number),
+        Bson::Int64(number) => *number,
+        Bson::Double(number) => number.trunc() as i64,
+        _ => return None,
+    };
+    match number {
+        ..=0 => None,
+        1..FEWEST_MILLIS => DateTime::from_timestamp(number, 0),
+        FEWEST_MILLIS.. => DateTime::from_timestamp_millis(number),
     }
 }
 
@@ -376,6 +411,33 @@ mod tests {
             ("_id \"ann\"", "\"ann\""),
         ] {
             assert!(ids_shown_as(text).contains(&TokenId::from_extended_json(id)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_read_as_applications_write_it() {
+        let seconds = 1_800_000_000;
+        for value in [
+            date(at(seconds)),
+            Bson::Int32(1_800_000_000),
+            Bson::Int64(seconds),
+            Bson::Int64(seconds * 1000),
+            Bson::Double(1.8e9),
+            Bson::Double(1.8e12),
+            "2027-01-15T08:00:00Z".into(),
+            "2027-01-15T09:00:00.000+01:00".into(),
+        ] {
+            assert_eq!(moment(&value), Some(at(seconds)), "{value}");
+        }
+        for value in [
+            Bson::Int32(0),
+            Bson::Int64(-5),
+            Bson::Null,
+            "soon".into(),
+            "1800000000".into(),
+            Bson::Double(f64::NAN),
+        ] {
+            assert_eq!(moment(&value), None, "{value}");
         }
     }
 

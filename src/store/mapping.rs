@@ -1,7 +1,12 @@
 //! Which fields of the user's documents hold what: names as data, checked once.
 
+use crate::provider::place::AnswerPlace;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 /// A dotted path to a field: `refresh_token`, `oauth.tokens.refresh`. Not through arrays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,8 +96,9 @@ pub enum ExpiryFormat {
 pub struct Mapping {
     /// The refresh token.
     pub refresh_token: FieldPath,
-    /// The access token.
-    pub access_token: FieldPath,
+    /// The access token; `none` where it is written nowhere.
+    #[serde(with = "or_none")]
+    pub access_token: Option<FieldPath>,
     /// How a person recognises the document: the first of these that is there (a string, a number or an `ObjectId`).
     pub subject: Vec<FieldPath>,
     /// Whose token it is, when more than one provider is configured.
@@ -101,7 +107,19 @@ pub struct Mapping {
     pub access_expires_at: Option<FieldPath>,
     /// Where the application wants to find the end of the refresh token, beside our own bookkeeping.
     pub refresh_expires_at: Option<FieldPath>,
-    /// How the two above are written.
+    /// Where the application wants to find when the pair was written last, as a date.
+    pub updated_at: Option<FieldPath>,
+    /// Fields that take further values of an answer in the same update: field, and the value's place in the answer.
+    pub also: BTreeMap<FieldPath, AnswerPlace>,
+    /// Only read: when the login ends. A date, RFC 3339, or a number (from 10^11 on milliseconds, else seconds).
+    pub login_ends_at: Option<FieldPath>,
+    /// Only read: when the login began.
+    pub logged_in_at: Option<FieldPath>,
+    /// Only read: variables of the request, by name.
+    pub values: BTreeMap<String, FieldPath>,
+    /// Only read: the client id of the document, where each has its own.
+    pub client_id: Option<FieldPath>,
+    /// How the two ends are written.
     pub expires_format: ExpiryFormat,
     /// The sub-document that holds our bookkeeping.
     pub bookkeeping: FieldPath,
@@ -114,11 +132,17 @@ impl Default for Mapping {
         let path = |name: &str| FieldPath(name.to_owned());
         Self {
             refresh_token: path("refresh_token"),
-            access_token: path("access_token"),
+            access_token: Some(path("access_token")),
             subject: vec![path("email"), path("userId")],
             provider: None,
             access_expires_at: None,
             refresh_expires_at: None,
+            updated_at: None,
+            also: BTreeMap::new(),
+            login_ends_at: None,
+            logged_in_at: None,
+            values: BTreeMap::new(),
+            client_id: None,
             expires_format: ExpiryFormat::default(),
             bookkeeping: path("evergrant"),
             filter: None,
@@ -127,11 +151,25 @@ impl Default for Mapping {
 }
 
 impl Mapping {
+    /// The name under which a document's client id stands among its values.
+    pub const CLIENT_ID: &str = "client_id";
+
     /// The fields of the application that a write-back writes, and our bookkeeping.
     pub fn written(&self) -> impl Iterator<Item = &FieldPath> {
-        let expiries = [&self.access_expires_at, &self.refresh_expires_at];
-        let tokens = [&self.refresh_token, &self.access_token, &self.bookkeeping];
-        tokens.into_iter().chain(expiries.into_iter().flatten())
+        [&self.refresh_token, &self.bookkeeping].into_iter().chain(self.beside_the_refresh_token())
+    }
+
+    /// The fields of the application that are written with a new refresh token.
+    pub fn beside_the_refresh_token(&self) -> impl Iterator<Item = &FieldPath> {
+        let fields =
+            [&self.access_token, &self.access_expires_at, &self.refresh_expires_at, &self.updated_at];
+        fields.into_iter().flatten().chain(self.also.keys())
+    }
+
+    /// Name and field of each variable that documents hold.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &FieldPath)> {
+        let client_id = self.client_id.iter().map(|path| (Self::CLIENT_ID, path));
+        self.values.iter().map(|(name, path)| (name.as_str(), path)).chain(client_id)
     }
 
     /// The sub-documents that we write into: the parents of each written field, and the bookkeeping itself. Sorted, so that the
@@ -143,25 +181,60 @@ impl Mapping {
         parents.into_iter().collect()
     }
 
-    /// Two written fields of which one would overwrite the other, with the name of each setting.
+    /// Two fields of which one would overwrite the other, with the name of each setting: both are written, or one of them is
+    /// only read.
     #[must_use]
     pub fn overlap(&self) -> Option<[(&'static str, &FieldPath); 2]> {
+        fn named<'a>(
+            name: &'static str,
+            path: &'a Option<FieldPath>,
+        ) -> Option<(&'static str, &'a FieldPath)> {
+            path.as_ref().map(|path| (name, path))
+        }
         let written = [
-            ("refresh_token", Some(&self.refresh_token)),
-            ("access_token", Some(&self.access_token)),
-            ("access_expires_at", self.access_expires_at.as_ref()),
-            ("refresh_expires_at", self.refresh_expires_at.as_ref()),
-            ("bookkeeping", Some(&self.bookkeeping)),
-            ("provider", self.provider.as_ref()),
+            Some(("refresh_token", &self.refresh_token)),
+            named("access_token", &self.access_token),
+            named("access_expires_at", &self.access_expires_at),
+            named("refresh_expires_at", &self.refresh_expires_at),
+            named("updated_at", &self.updated_at),
+            Some(("bookkeeping", &self.bookkeeping)),
         ];
-        let present: Vec<_> =
-            written.into_iter().filter_map(|(name, path)| path.map(|path| (name, path))).collect();
-        present.iter().enumerate().find_map(|(index, first)| {
-            present[index + 1..]
-                .iter()
-                .find(|second| first.1.overlaps(second.1))
-                .map(|second| [*first, *second])
+        let written = written.into_iter().flatten().chain(self.also.keys().map(|path| ("also", path)));
+        let written: Vec<_> = written.collect();
+        let read = [
+            named("provider", &self.provider),
+            named("login_ends_at", &self.login_ends_at),
+            named("logged_in_at", &self.logged_in_at),
+            named("client_id", &self.client_id),
+        ];
+        let read = read.into_iter().flatten().chain(self.values.values().map(|path| ("values", path)));
+        let read: Vec<_> = read.collect();
+        written.iter().enumerate().find_map(|(index, first)| {
+            let mut others = written[index + 1..].iter().chain(&read);
+            others.find(|second| first.1.overlaps(second.1)).map(|second| [*first, *second])
         })
+    }
+}
+
+/// Serde for a field, or the word `none`.
+mod or_none {
+    use super::FieldPath;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    const NONE: &str = "none";
+
+    pub(super) fn serialize<S: Serializer>(
+        path: &Option<FieldPath>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(path.as_ref().map_or(NONE, FieldPath::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<FieldPath>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == NONE { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
     }
 }
 
@@ -185,5 +258,46 @@ mod tests {
         assert_eq!(mapping.overlap(), None);
         let nested = Mapping { refresh_token: "tokens.refresh".parse().unwrap(), ..mapping };
         assert_eq!(nested.overlap().map(|[a, b]| (a.0, b.0)), Some(("refresh_token", "bookkeeping")));
+    }
+
+    #[test]
+    fn a_field_that_is_read_is_never_one_that_is_written() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let found = |mapping: Mapping| mapping.overlap().map(|[a, b]| (a.0, b.0));
+        let values = |name: &str, field: &str| BTreeMap::from([(name.to_owned(), path(field))]);
+        for (mapping, expected) in [
+            (
+                Mapping { values: values("shop", "refresh_token"), ..Mapping::default() },
+                ("refresh_token", "values"),
+            ),
+            (
+                Mapping { login_ends_at: Some(path("evergrant.due_at")), ..Mapping::default() },
+                ("bookkeeping", "login_ends_at"),
+            ),
+            (
+                Mapping { client_id: Some(path("access_token")), ..Mapping::default() },
+                ("access_token", "client_id"),
+            ),
+            (
+                Mapping {
+                    also: BTreeMap::from([(path("access_token.x"), "/x".parse().unwrap())]),
+                    ..Mapping::default()
+                },
+                ("access_token", "also"),
+            ),
+            (
+                Mapping {
+                    updated_at: Some(path("at")),
+                    logged_in_at: Some(path("at")),
+                    ..Mapping::default()
+                },
+                ("updated_at", "logged_in_at"),
+            ),
+        ] {
+            assert_eq!(found(mapping), Some(expected));
+        }
+        let both_read =
+            Mapping { values: values("shop", "email"), provider: Some(path("email")), ..Mapping::default() };
+        assert_eq!(found(both_read), None);
     }
 }

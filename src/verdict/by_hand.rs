@@ -26,7 +26,7 @@ use crate::grant::answer::Granted;
 use crate::journal::{Entry, EntryId, EntryState, Event, Journaled, Received};
 use crate::provider::{AskAgain, Profile, Provider, Rotation};
 use crate::store::Change;
-use crate::token::{Bookkeeping, Code, DueToken, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
+use crate::token::{Bookkeeping, Code, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
 
 /// Why it can't be done now. Nothing changes then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +73,8 @@ pub fn apply(
     if let Some(lease) = document.bookkeeping.lease.clone().filter(|_| is_claimed(document, around.now)) {
         return Err(Obstacle::Claimed(lease));
     }
-    let refresh_token = document.refresh_token.clone().map_err(Obstacle::NoToken)?;
-    let token = DueToken {
-        id: document.id.clone(),
-        subject: document.subject.clone(),
-        refresh_token,
-        bookkeeping: document.bookkeeping.clone(),
-    };
+    document.refresh_token.as_ref().map_err(|malformed| Obstacle::NoToken(malformed.clone()))?;
+    let Ok(token) = document.clone().into_due_token() else { return Err(Obstacle::Gone) };
     let verdict = write_pair(&token, &provider.profile, &Received::Kept(pair), received_at, around);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
 }

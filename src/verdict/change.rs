@@ -85,7 +85,11 @@ impl DuePolicy {
                 last_error: unsendable.map(|malformed| evidence_of(&malformed, received_at)),
                 lease: None,
             },
-            pair: Some(PairChange { refresh_token, access_token: granted.access_token.clone() }),
+            pair: Some(PairChange {
+                refresh_token,
+                access_token: Some(granted.access_token.clone()),
+                also: granted.also.clone(),
+            }),
         }
     }
 
@@ -221,13 +225,13 @@ impl DuePolicy {
     #[must_use]
     pub fn copy(&self, token: &DueToken, first: &TokenDocument) -> Option<Change> {
         let refresh_token = first.refresh_token.clone().ok()?;
-        let access_token = first.access_token.clone()?;
+        let access_token = first.access_token.clone();
         let theirs = &first.bookkeeping;
         (refresh_token != token.refresh_token && theirs.state == State::Live).then(|| Change {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
             expect_lease: token.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
-            pair: Some(PairChange { refresh_token, access_token }),
+            pair: Some(PairChange { refresh_token, access_token, also: Vec::new() }),
             bookkeeping: Bookkeeping {
                 due_at: theirs.due_at.map(|due_at| self.after_this_pass(due_at)),
                 lease: None,

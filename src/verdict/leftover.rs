@@ -28,7 +28,7 @@ use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
-use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
+use crate::token::{Code, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use std::time::Duration;
 
 /// A row that an earlier process left.
@@ -312,17 +312,14 @@ fn place(
         Ok(_) if holds_old && new.is_none() && document.bookkeeping.refreshed_at >= Some(received_at) => {
             Verdict::leave(Rule::LeftPairThere, None).with_row(row(Event::Renewed))
         }
-        Ok(refresh_token) if holds_old => {
-            let token = DueToken {
-                id: document.id.clone(),
-                subject: document.subject.clone(),
-                refresh_token: refresh_token.clone(),
-                bookkeeping: document.bookkeeping.clone(),
-            };
-            let verdict = write_pair(&token, profile, pair, received_at, around);
-            let ends = verdict.ends.map(|end| End { recovered: true, ..end });
-            Verdict { rule: Rule::LeftPairWritten, ends, ..verdict }
-        }
+        Ok(_) if holds_old => match document.clone().into_due_token() {
+            Ok(token) => {
+                let verdict = write_pair(&token, profile, pair, received_at, around);
+                let ends = verdict.ends.map(|end| End { recovered: true, ..end });
+                Verdict { rule: Rule::LeftPairWritten, ends, ..verdict }
+            }
+            Err(_) => parked(Rule::LeftPairSuperseded, ParkedWhy::Superseded),
+        },
         Ok(_) | Err(_) => parked(Rule::LeftPairSuperseded, ParkedWhy::Superseded),
     }
 }

@@ -64,7 +64,14 @@ fn books(token: &str, state: State) -> Bookkeeping {
 
 fn token(bookkeeping: Bookkeeping) -> DueToken {
     let refresh_token = RefreshToken::new("old".into());
-    DueToken { id: id(), subject: Subject::new("a@example.com"), refresh_token, bookkeeping }
+    DueToken {
+        id: id(),
+        subject: Subject::new("a@example.com"),
+        refresh_token,
+        access_token: None,
+        facts: crate::token::Facts::default(),
+        bookkeeping,
+    }
 }
 
 fn document(refresh_token: &str, bookkeeping: Bookkeeping) -> TokenDocument {
@@ -74,6 +81,7 @@ fn document(refresh_token: &str, bookkeeping: Bookkeeping) -> TokenDocument {
         provider: Some("acme".into()),
         refresh_token: Ok(RefreshToken::new(refresh_token.into())),
         access_token: Some(AccessToken::new("access".into())),
+        facts: crate::token::Facts::default(),
         bookkeeping,
     }
 }

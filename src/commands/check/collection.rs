@@ -168,9 +168,11 @@ fn check_trial(trial: &Trial, mapping: &Mapping) -> Vec<Check> {
                 (what, "allow that field, or set `documents.bookkeeping` to one that it allows".to_owned())
             }
             TrialPart::Pair => {
-                let (refresh, access) = (&mapping.refresh_token, &mapping.access_token);
-                let what = format!("texts in `{refresh}` and `{access}`, so new pairs stay in the journal");
-                (what, "allow texts in both fields".to_owned())
+                let fields = [&mapping.refresh_token].into_iter().chain(&mapping.access_token);
+                let fields: Vec<_> =
+                    fields.chain(mapping.also.keys()).map(|path| format!("`{path}`")).collect();
+                let what = format!("texts in {}, so new pairs stay in the journal", fields.join(" and "));
+                (what, "allow texts in these fields".to_owned())
             }
             TrialPart::Expiry(field) => (
                 format!("`{field}` as we write it, so new pairs stay in the journal"),
@@ -280,8 +282,10 @@ impl Sample {
             let list = format!("`evergrant tokens list --state {}` names them", State::Malformed.word());
             checks.push(Check::warning(name, text).hint(list));
         }
-        if self.usable > 0 && self.with_access_token == 0 {
-            let text = format!("none of them has the field `{}`; a pass would make it", mapping.access_token);
+        if let Some(field) =
+            mapping.access_token.as_ref().filter(|_| self.usable > 0 && self.with_access_token == 0)
+        {
+            let text = format!("none of them has the field `{field}`; a pass would make it");
             checks.push(Check::warning(name, text).hint(
                 "is that where your application reads the access token? `documents.access_token` names the field; dots \
                  lead into sub-documents",
@@ -321,6 +325,7 @@ mod tests {
             provider: provider.map(str::to_owned),
             refresh_token: token.map(|token| RefreshToken::new(token.to_owned())),
             access_token: None,
+            facts: crate::token::Facts::default(),
             bookkeeping: Bookkeeping::default(),
             id,
         }

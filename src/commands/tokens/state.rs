@@ -219,6 +219,7 @@ pub(super) mod tests {
             provider: None,
             refresh_token: token.map(|token| RefreshToken::new(token.to_owned())),
             access_token: None,
+            facts: crate::token::Facts::default(),
             bookkeeping,
         }
     }

@@ -148,7 +148,12 @@ pub const KEYS: &[Key] = &[
         Is("refresh_token"),
         "Field of the refresh token. Dots lead into sub-documents.",
     ),
-    top("documents.access_token", Kind::FieldPath, Is("access_token"), "Field of the access token."),
+    top(
+        "documents.access_token",
+        Kind::FieldPathOrNone,
+        Is("access_token"),
+        "Field of the access token. With none it is written nowhere.",
+    ),
     top(
         "documents.subject",
         Kind::FieldPaths,
@@ -174,10 +179,46 @@ pub const KEYS: &[Key] = &[
         "Field of your own that receives the end of the refresh token.",
     ),
     top(
+        "documents.updated_at",
+        Kind::FieldPath,
+        Follows("none"),
+        "Field of your own that receives the time of each new pair, as a date.",
+    ),
+    top(
+        "documents.also",
+        Kind::AnswerFields,
+        Follows("none"),
+        "Fields that receive further values of an answer, each with the value's place: instance_url=/instance_url.",
+    ),
+    top(
+        "documents.login_ends_at",
+        Kind::FieldPath,
+        Follows("none"),
+        "Field of yours that says when the login ends. Only read: a date, RFC 3339 or a number.",
+    ),
+    top(
+        "documents.logged_in_at",
+        Kind::FieldPath,
+        Follows("none"),
+        "Field of yours that says when the user logged in. Only read.",
+    ),
+    top(
+        "documents.values",
+        Kind::FieldTable,
+        Follows("none"),
+        "Fields that hold the variables of the token URL and of headers: shop=shop_domain. Only read.",
+    ),
+    top(
+        "documents.client_id",
+        Kind::FieldPath,
+        Follows("none"),
+        "Field of the client id, where each document has its own. Only read.",
+    ),
+    top(
         "documents.expires_format",
         Kind::OneOf(&["date", "unix_seconds", "unix_millis", "rfc3339"]),
         Is("date"),
-        "Format of these two fields: date, unix_seconds, unix_millis or rfc3339.",
+        "Format of the two ends: date, unix_seconds, unix_millis or rfc3339.",
     ),
     top(
         "documents.bookkeeping",

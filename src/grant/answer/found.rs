@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
+use crate::token::Further;
 use percent_encoding::percent_decode;
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
@@ -68,6 +69,17 @@ impl Source<'_> {
                 None => Found::Nothing,
                 Some(Ok(text)) => token(text.trim()),
                 Some(Err(_)) => Found::Unreadable,
+            },
+        }
+    }
+
+    /// A further value, as it stands there; `None` where there is none that a document can take.
+    pub(super) fn further(&self, place: &AnswerPlace) -> Option<Further> {
+        match place {
+            AnswerPlace::Pointer(pointer) => Further::read(self.body.value()?.pointer(pointer)?),
+            AnswerPlace::Cookie(_) | AnswerPlace::Header(_) => match self.at_place(place) {
+                Found::Token(text) => Further::read(&text.into()),
+                Found::Nothing | Found::Unreadable => None,
             },
         }
     }

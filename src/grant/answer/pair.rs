@@ -36,6 +36,11 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
         refresh_token,
         expires_in: lifetime(&shape.expires_in),
         refresh_expires_in: lifetime(&shape.refresh_token_expires_in),
+        also: shape
+            .also
+            .iter()
+            .filter_map(|(field, place)| Some((field.clone(), source.further(place)?)))
+            .collect(),
     })
 }
 

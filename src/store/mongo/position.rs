@@ -59,7 +59,7 @@ struct WrittenPlace {
 impl Place {
     /// The place of a document that was just read; `None` if its `due_at` can't be read, or its `_id` asked for.
     pub(super) fn of(range: Range, raw: &RawDocument, bookkeeping: &FieldPath) -> Option<Self> {
-        Some(Self { range, due_at: Raw(raw).bson(bookkeeping, "due_at")?, id: Raw(raw).id()? })
+        Some(Self { range, due_at: Raw(raw).within(bookkeeping, "due_at")?, id: Raw(raw).id()? })
     }
 
     /// Reads a position; `None` if another store made it.

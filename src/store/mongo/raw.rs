@@ -21,7 +21,7 @@ impl<'a> Raw<'a> {
     }
 
     /// What is at the path, for a page's position; `None` if that can't be read.
-    pub(super) fn bson(&self, path: &FieldPath, name: &str) -> Option<Bson> {
+    pub(super) fn within(&self, path: &FieldPath, name: &str) -> Option<Bson> {
         match self.find(path) {
             Found::Value(RawBsonRef::Document(parent)) => match parent.get(name).ok()? {
                 Some(value) => Bson::try_from(value).ok(),
@@ -64,6 +64,13 @@ impl Fields for Raw<'_> {
             Found::Value(RawBsonRef::Null) => FieldValue::Null,
             Found::Value(RawBsonRef::String(text)) => FieldValue::Text(text),
             Found::Value(other) => FieldValue::Other(type_name(other.element_type())),
+        }
+    }
+
+    fn bson(&self, path: &FieldPath) -> Option<Bson> {
+        match self.find(path) {
+            Found::Value(value) => Bson::try_from(value).ok(),
+            Found::Missing | Found::Unreadable => None,
         }
     }
 

@@ -51,9 +51,10 @@ impl Reading {
 
 /// Only what we read: a large document costs no memory for the rest of it.
 pub(super) fn projection(mapping: &Mapping) -> Document {
-    let mut paths: Vec<&FieldPath> =
-        vec![&mapping.refresh_token, &mapping.access_token, &mapping.bookkeeping];
-    paths.extend(&mapping.provider);
+    let mut paths: Vec<&FieldPath> = vec![&mapping.refresh_token, &mapping.bookkeeping];
+    let single = [&mapping.access_token, &mapping.provider, &mapping.login_ends_at, &mapping.logged_in_at];
+    paths.extend(single.into_iter().flatten());
+    paths.extend(mapping.variables().map(|(_, path)| path));
     paths.extend(&mapping.subject);
     // The server refuses a path together with one that leads through it.
     let covered =
@@ -76,7 +77,7 @@ mod tests {
         let path = |text: &str| text.parse::<FieldPath>().unwrap();
         let mapping = Mapping {
             refresh_token: path("oauth.refresh"),
-            access_token: path("oauth.access"),
+            access_token: Some(path("oauth.access")),
             subject: vec![path("_id.user"), path("oauth"), path("email"), path("email")],
             ..Mapping::default()
         };

@@ -108,16 +108,17 @@ fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> 
         |bookkeeping: &Bookkeeping| doc! { books.as_str(): literal(bookkeeping_document(bookkeeping)) };
     // How long the next ones are isn't known: those that are there stand for them.
     let text = |path: &FieldPath| doc! { "$ifNull": [field(path), "x"] };
-    let pair = doc! {
-        mapping.refresh_token.as_str(): text(&mapping.refresh_token),
-        mapping.access_token.as_str(): text(&mapping.access_token),
-    };
+    let mut pair = doc! { mapping.refresh_token.as_str(): text(&mapping.refresh_token) };
+    pair.extend(mapping.access_token.iter().map(|path| (path.as_str().to_owned(), text(path).into())));
+    pair.extend(mapping.also.keys().map(|path| (path.as_str().to_owned(), text(path).into())));
     let mut writes = vec![
         (TrialPart::Bookkeeping, vec![claimed, whole(&live), whole(&marked)]),
         (TrialPart::Pair, vec![pair]),
     ];
-    for path in [&mapping.access_expires_at, &mapping.refresh_expires_at].into_iter().flatten() {
-        let end = doc! { path.as_str(): { "$literal": expiry(now, mapping.expires_format) } };
+    let ends = [&mapping.access_expires_at, &mapping.refresh_expires_at].into_iter().flatten();
+    let moments = ends.map(|path| (path, expiry(now, mapping.expires_format)));
+    for (path, value) in moments.chain(mapping.updated_at.iter().map(|path| (path, date(now)))) {
+        let end = doc! { path.as_str(): { "$literal": value } };
         writes.push((TrialPart::Expiry(path.clone()), vec![end]));
     }
     writes

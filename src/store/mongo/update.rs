@@ -4,7 +4,7 @@ use super::expression::{and, and_expressions, due_by, field, is_exactly, lease_i
 use super::writable::{every_name_once, is_writable};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
-use crate::store::{Change, Claim, Mapping};
+use crate::store::{Change, Claim, Mapping, PairChange};
 use crate::token::Lease;
 use bson::{Bson, Document, doc};
 use std::time::Duration;
@@ -135,7 +135,15 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
     let mut unset = Document::new();
     if let Some(pair) = &change.pair {
         set.insert(mapping.refresh_token.as_str(), pair.refresh_token.expose());
-        set.insert(mapping.access_token.as_str(), pair.access_token.expose());
+        if let (Some(path), Some(token)) = (&mapping.access_token, &pair.access_token) {
+            set.insert(path.as_str(), token.expose());
+        }
+        for path in mapping.also.keys() {
+            set.extend(pair.further(path).map(|value| (path.as_str().to_owned(), plain(value.expose()))));
+        }
+        if let (Some(path), Some(at)) = (&mapping.updated_at, change.bookkeeping.refreshed_at) {
+            set.insert(path.as_str(), date(at));
+        }
         let ends = [
             (&mapping.access_expires_at, change.bookkeeping.access_expires_at),
             (&mapping.refresh_expires_at, change.bookkeeping.refresh_expires_at),
@@ -162,15 +170,17 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
 /// A pair at the top of a document can: there a pipeline sets a field as a modifier does, whatever it held before. Not
 /// with sub-documents within the bookkeeping: in those of the old one a name may stand twice.
 pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
-    let ours = [&mapping.refresh_token, &mapping.access_token, &mapping.bookkeeping];
-    let expiries = [&mapping.access_expires_at, &mapping.refresh_expires_at];
-    change.pair.is_some()
+    let ours = [&mapping.refresh_token, &mapping.bookkeeping].into_iter().chain(&mapping.access_token);
+    let others = [&mapping.access_expires_at, &mapping.refresh_expires_at, &mapping.updated_at];
+    let is_whole = |pair: &PairChange| mapping.access_token.is_none() || pair.access_token.is_some();
+    change.pair.as_ref().is_some_and(is_whole)
+        && mapping.also.is_empty()
         && change.expect_refresh_token.is_some()
         && change.expect_lease.is_none()
         && change.bookkeeping.last_error.is_none()
         && change.bookkeeping.lease.is_none()
         && ours.into_iter().all(|path| path.segments().count() == 1)
-        && expiries.into_iter().all(Option::is_none)
+        && others.into_iter().all(Option::is_none)
 }
 
 /// Writes many pairs by one statement, each into its own document and only over the token that it replaces.
@@ -185,7 +195,7 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
         let (Some(expected), Some(pair)) = (&change.expect_refresh_token, &change.pair) else { continue };
         old.push(Bson::from(expected.expose()));
         refresh.push(Bson::from(pair.refresh_token.expose()));
-        access.push(Bson::from(pair.access_token.expose()));
+        access.push(pair.access_token.as_ref().map_or(Bson::Null, |token| token.expose().into()));
         bookkeeping.push(Bson::Document(bookkeeping_document(&change.bookkeeping)));
     }
     // The server makes a hash table of a literal array in which it looks.
@@ -193,6 +203,11 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
         let place = doc! { "$indexOfArray": [{ "$literal": ids }, "$_id"] };
         doc! { "$arrayElemAt": [{ "$literal": values }, place] }
     };
+    let mut set = doc! {
+        mapping.refresh_token.as_str(): own(refresh),
+        mapping.bookkeeping.as_str(): own(bookkeeping),
+    };
+    set.extend(mapping.access_token.as_ref().map(|path| (path.as_str().to_owned(), own(access).into())));
     doc! {
         "q": {
             "_id": { "$in": ids },
@@ -201,11 +216,7 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
                 every_name_once(mapping),
             ] },
         },
-        "u": [{ "$set": {
-            mapping.refresh_token.as_str(): own(refresh),
-            mapping.access_token.as_str(): own(access),
-            mapping.bookkeeping.as_str(): own(bookkeeping),
-        } }],
+        "u": [{ "$set": set }],
         "multi": true,
     }
 }
@@ -214,10 +225,10 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
 pub(super) fn shares(changes: &[Change], positions: &[usize]) -> Vec<Vec<usize>> {
     let length = |change: &Change| {
         let old = change.expect_refresh_token.as_ref().map_or(0, |token| token.expose().len());
-        let new = change
-            .pair
-            .as_ref()
-            .map_or(0, |pair| pair.refresh_token.expose().len() + pair.access_token.expose().len());
+        let new = change.pair.as_ref().map_or(0, |pair| {
+            pair.refresh_token.expose().len()
+                + pair.access_token.as_ref().map_or(0, |token| token.expose().len())
+        });
         old + new + IDS_IN_RENEWALS * change.id.as_str().len() + BOOKKEEPING_BYTES
     };
     let (mut shares, mut share, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -248,10 +259,24 @@ fn is_text(path: &FieldPath, text: &str) -> Document {
     conditions
 }
 
+/// A further value of an answer: a text, a number, a flag, or a list of those. A text stays a text, whatever it looks like.
+fn plain(value: &serde_json::Value) -> Bson {
+    use serde_json::Value;
+    match value {
+        Value::Bool(flag) => (*flag).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().map_or(Bson::Null, Bson::Double),
+        },
+        Value::Array(items) => items.iter().map(plain).collect(),
+        Value::Null | Value::Object(_) => Bson::Null,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::PairChange;
     use crate::token::{AccessToken, Bookkeeping, LastError, RefreshToken, TokenId};
 
     #[test]
@@ -283,7 +308,9 @@ mod tests {
         }
         for mapping in [
             Mapping { refresh_token: path("oauth.refresh"), ..Mapping::default() },
-            Mapping { access_token: path("oauth.access"), ..Mapping::default() },
+            Mapping { access_token: Some(path("oauth.access")), ..Mapping::default() },
+            Mapping { updated_at: Some(path("updatedAt")), ..Mapping::default() },
+            Mapping { also: [(path("scope"), "/scope".parse().unwrap())].into(), ..Mapping::default() },
             Mapping { bookkeeping: path("oauth.evergrant"), ..Mapping::default() },
             Mapping { access_expires_at: Some(path("access_ends")), ..Mapping::default() },
             Mapping { refresh_expires_at: Some(path("refresh_ends")), ..Mapping::default() },
@@ -315,7 +342,7 @@ mod tests {
             id: TokenId::from_extended_json(id.to_string()),
             expect_refresh_token: Some(token()),
             expect_lease: None,
-            pair: Some(PairChange { refresh_token: token(), access_token }),
+            pair: Some(PairChange { refresh_token: token(), access_token: Some(access_token), also: vec![] }),
             bookkeeping: Bookkeeping::default(),
         }
     }

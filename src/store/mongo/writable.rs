@@ -21,11 +21,14 @@ const MAX_DOCUMENT_BYTES: i32 = 16 * 1024 * 1024;
 /// A pair for which there is no room must not be asked for.
 const ROOM_BYTES: i32 = 64 * 1024;
 
+/// And for each further value of an answer, in bytes.
+const FURTHER_BYTES: i32 = 8 * 1024;
+
 /// Can a claim, a pair and the bookkeeping be written? An expression.
 pub(super) fn is_writable(mapping: &Mapping) -> Document {
     let parents = mapping.parents();
     let in_place = parents.iter().map(|parent| is_sub_document_or_absent(&field(parent)));
-    and_expressions(in_place.chain([is_short_enough(), every_name_once(mapping)]).collect())
+    and_expressions(in_place.chain([is_short_enough(mapping), every_name_once(mapping)]).collect())
 }
 
 /// Stands each name once, in the document and in each sub-document that is written into? An expression.
@@ -36,8 +39,10 @@ pub(super) fn every_name_once(mapping: &Mapping) -> Document {
 }
 
 /// Is there room in the document for a longer pair and the bookkeeping? An expression.
-fn is_short_enough() -> Document {
-    doc! { "$lte": [{ "$bsonSize": ROOT }, MAX_DOCUMENT_BYTES - ROOM_BYTES] }
+fn is_short_enough(mapping: &Mapping) -> Document {
+    let further = i32::try_from(mapping.also.len()).unwrap_or(i32::MAX).saturating_mul(FURTHER_BYTES);
+    let most = (MAX_DOCUMENT_BYTES - ROOM_BYTES).saturating_sub(further);
+    doc! { "$lte": [{ "$bsonSize": ROOT }, most] }
 }
 
 /// Answers `then` where there is a sub-document, and `otherwise` where there is none.
@@ -74,7 +79,7 @@ impl<'a> Obstacles<'a> {
         let obstacles = Self { mapping, parents: mapping.parents() };
         let mut projection = doc! {
             "_id": 1,
-            SHORT_ENOUGH: is_short_enough(),
+            SHORT_ENOUGH: is_short_enough(mapping),
             names(0): obstacles.names_if_twice(None),
         };
         for (number, parent) in (1..).zip(&obstacles.parents) {
@@ -162,7 +167,7 @@ mod tests {
         let path = |text: &str| text.parse::<FieldPath>().unwrap();
         let mapping = Mapping {
             refresh_token: path("oauth.refresh"),
-            access_token: path("oauth.access"),
+            access_token: Some(path("oauth.access")),
             bookkeeping: path("meta.evergrant"),
             ..Mapping::default()
         };

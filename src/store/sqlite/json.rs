@@ -22,6 +22,10 @@ impl Fields for Object {
         }
     }
 
+    fn bson(&self, path: &FieldPath) -> Option<Bson> {
+        Bson::try_from(get(self, path)?.clone()).ok()
+    }
+
     fn shown(&self, path: &FieldPath) -> Option<String> {
         match get(self, path)? {
             Value::String(text) => Some(text.clone()),

@@ -78,9 +78,7 @@ pub(super) fn read(
 
 /// The file's fields with the stored pair in them; `None` where it has no room, and the stored fields stay.
 pub(super) fn with_stored_pair(stored: &Object, mut incoming: Object, mapping: &Mapping) -> Option<Object> {
-    let pair = [&mapping.refresh_token, &mapping.access_token];
-    let ends = [&mapping.access_expires_at, &mapping.refresh_expires_at];
-    for path in pair.into_iter().chain(ends.into_iter().flatten()) {
+    for path in [&mapping.refresh_token].into_iter().chain(mapping.beside_the_refresh_token()) {
         match json::get(stored, path) {
             Some(value) if json::set(&mut incoming, path, value.clone()).is_ok() => {}
             Some(_) => return None,

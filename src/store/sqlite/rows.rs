@@ -318,7 +318,17 @@ fn is_as_expected(fields: &Object, lease: Option<&str>, mapping: &Mapping, chang
 fn write_pair(fields: &mut Object, mapping: &Mapping, change: &Change) -> Result<(), FieldPath> {
     let Some(pair) = &change.pair else { return Ok(()) };
     json::set(fields, &mapping.refresh_token, pair.refresh_token.expose().into())?;
-    json::set(fields, &mapping.access_token, pair.access_token.expose().into())?;
+    if let (Some(path), Some(token)) = (&mapping.access_token, &pair.access_token) {
+        json::set(fields, path, token.expose().into())?;
+    }
+    for path in mapping.also.keys() {
+        if let Some(value) = pair.further(path) {
+            json::set(fields, path, value.expose().clone())?;
+        }
+    }
+    if let (Some(path), Some(at)) = (&mapping.updated_at, change.bookkeeping.refreshed_at) {
+        json::set(fields, path, expiry(at, ExpiryFormat::Date))?;
+    }
     let ends = [
         (&mapping.access_expires_at, change.bookkeeping.access_expires_at),
         (&mapping.refresh_expires_at, change.bookkeeping.refresh_expires_at),

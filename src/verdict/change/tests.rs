@@ -15,6 +15,8 @@ fn token() -> DueToken {
         id: TokenId::from_extended_json("1"),
         subject: Subject::new("a@example.com"),
         refresh_token: RefreshToken::new("old".into()),
+        access_token: None,
+        facts: crate::token::Facts::default(),
         bookkeeping: Bookkeeping::default(),
     }
 }
@@ -26,6 +28,7 @@ fn document(refresh_token: &str, bookkeeping: Bookkeeping) -> TokenDocument {
         provider: None,
         refresh_token: Ok(RefreshToken::new(refresh_token.into())),
         access_token: Some(AccessToken::new("a".into())),
+        facts: crate::token::Facts::default(),
         bookkeeping,
     }
 }
@@ -34,7 +37,8 @@ fn pair_change(new: &str) -> Change {
     let mut change = policy().release(&token());
     change.pair = Some(PairChange {
         refresh_token: RefreshToken::new(new.into()),
-        access_token: AccessToken::new("a2".into()),
+        access_token: Some(AccessToken::new("a2".into())),
+        also: Vec::new(),
     });
     change
 }

@@ -215,7 +215,7 @@ async fn a_token_out_of_a_backup_is_never_sent_again() {
 #[tokio::test]
 async fn a_document_that_cannot_be_written_costs_no_token_and_holds_nobody_back() {
     let mapping = Mapping {
-        access_token: "oauth.access".parse().unwrap(),
+        access_token: Some("oauth.access".parse().unwrap()),
         bookkeeping: "meta.evergrant".parse().unwrap(),
         ..Mapping::default()
     };

@@ -214,7 +214,7 @@ fn flat() -> Layout {
 fn deep() -> Layout {
     let mapping = Mapping {
         refresh_token: path("oauth.refresh"),
-        access_token: path("oauth.access"),
+        access_token: Some(path("oauth.access")),
         access_expires_at: Some(path("ends.access")),
         bookkeeping: path("meta.evergrant"),
         ..Mapping::default()

@@ -74,6 +74,7 @@ fn shown(id: usize, document: &Document) -> TokenDocument {
         provider: None,
         refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
         access_token: Some(AccessToken::new(access_text(document.access))),
+        facts: evergrant::token::Facts::default(),
         bookkeeping: document.bookkeeping.clone(),
     }
 }
@@ -299,7 +300,8 @@ impl Collection {
             let refresh = by_text(pair.refresh_token.expose()).unwrap();
             written.refresh = refresh;
             if world.bug != Some(Bug::WritesHalfAPair) {
-                written.access = pair.access_token.expose().strip_prefix("at-").unwrap().parse().unwrap();
+                let access = pair.access_token.as_ref().unwrap().expose();
+                written.access = access.strip_prefix("at-").unwrap().parse().unwrap();
             }
             if written.access != written.refresh {
                 world.violated(format!(

@@ -56,7 +56,8 @@ fn change(random: &mut StdRng) -> Change {
         expect_lease: lease_id.then(|| format!("lease-{}", random.random_range(0..3))),
         pair: pair.then(|| PairChange {
             refresh_token: RefreshToken::new(refresh_text(number)),
-            access_token: AccessToken::new(access_text(number)),
+            access_token: Some(AccessToken::new(access_text(number))),
+            also: Vec::new(),
         }),
         bookkeeping: Bookkeeping {
             state: if random.random() { State::Live } else { State::NeedsLogin },

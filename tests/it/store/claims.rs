@@ -190,7 +190,7 @@ async fn a_store_opened_twice_sees_one_collection() {
 #[tokio::test]
 async fn what_cannot_be_written_is_refused_before_anything_is_redeemed_for_it() {
     let mapping = Mapping {
-        access_token: path("oauth.access.token"),
+        access_token: Some(path("oauth.access.token")),
         access_expires_at: Some(path("oauth.ends.at")),
         ..Mapping::default()
     };

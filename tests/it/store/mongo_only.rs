@@ -21,7 +21,8 @@ fn change(id: &TokenId) -> Change {
         expect_lease: None,
         pair: Some(PairChange {
             refresh_token: RefreshToken::new("new".into()),
-            access_token: AccessToken::new("new-access".into()),
+            access_token: Some(AccessToken::new("new-access".into())),
+            also: Vec::new(),
         }),
         bookkeeping: Bookkeeping { due_at: Some(at(500)), ..Bookkeeping::default() },
     }

@@ -5,8 +5,9 @@ use evergrant::store::{
     Applied, Change, PairChange,
     mapping::{ExpiryFormat, Mapping},
 };
-use evergrant::token::{AccessToken, Bookkeeping, LastError, RefreshToken, State, TokenId};
+use evergrant::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 fn change(id: &TokenId, old: Option<&str>, new: Option<&str>) -> Change {
     Change {
@@ -15,7 +16,8 @@ fn change(id: &TokenId, old: Option<&str>, new: Option<&str>) -> Change {
         expect_lease: None,
         pair: new.map(|new| PairChange {
             refresh_token: RefreshToken::new(new.to_owned()),
-            access_token: AccessToken::new(format!("{new}-access")),
+            access_token: Some(AccessToken::new(format!("{new}-access"))),
+            also: Vec::new(),
         }),
         bookkeeping: Bookkeeping { due_at: Some(at(500)), ..Bookkeeping::default() },
     }
@@ -136,7 +138,7 @@ async fn paths_may_be_dotted_and_expiries_are_written_as_mapped() {
     for (format, expected) in formats {
         let mapping = Mapping {
             refresh_token: path("oauth.tokens.refresh"),
-            access_token: path("oauth.tokens.access"),
+            access_token: Some(path("oauth.tokens.access")),
             bookkeeping: path("oauth.care"),
             access_expires_at: Some(path("oauth.ends.access")),
             refresh_expires_at: Some(path("refresh_ends")),
@@ -168,6 +170,51 @@ async fn paths_may_be_dotted_and_expiries_are_written_as_mapped() {
             assert_eq!(read.access_token.unwrap().expose(), "new-access");
             assert_eq!(read.bookkeeping, first.bookkeeping);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_document_may_have_no_access_token_and_take_further_values() {
+    let places = [("oauth.url", "/instance_url"), ("scope", "/scope"), ("absent", "/absent")];
+    let also: BTreeMap<_, _> = places.map(|(field, place)| (path(field), place.parse().unwrap())).into();
+    let mapping = Mapping {
+        access_token: None,
+        updated_at: Some(path("updatedAt")),
+        also,
+        login_ends_at: Some(path("ends")),
+        logged_in_at: Some(path("began")),
+        values: [("shop".to_owned(), path("oauth.shop")), ("none".to_owned(), path("list"))].into(),
+        client_id: Some(path("client")),
+        ..Mapping::default()
+    };
+    for backend in both("further", mapping).await {
+        let one = id(&json!("a"));
+        backend
+            .insert([json!({
+                "_id": "a", "refresh_token": "old", "oauth": { "shop": "ann" }, "list": [1], "client": 7,
+                "ends": date(90), "began": at(30).timestamp(), "absent": "stays",
+            })])
+            .await;
+        let facts = backend.read(&one).await.facts;
+        assert_eq!((facts.login_ends_at, facts.logged_in_at), (Some(at(90)), Some(at(30))));
+        let value = |name: &str| facts.value(name);
+        assert_eq!((value("shop"), value("none"), value("client_id")), (Some("ann"), None, Some("7")));
+        let mut change = change(&one, Some("old"), Some("new"));
+        change.bookkeeping.refreshed_at = Some(at(60));
+        let further = |name: &str, value: Value| (name.to_owned(), Further::read(&value).unwrap());
+        change.pair.as_mut().unwrap().also = vec![
+            // A text that looks like another type in extended JSON stays a text.
+            further("oauth.url", json!("{\"$oid\":\"507f1f77bcf86cd799439011\"}")),
+            further("scope", json!(["a", 1, true])),
+            further("not mapped", json!("x")),
+        ];
+        assert!(apply(&backend, &[change]).await);
+        let written = backend.whole(&one).await.unwrap();
+        let url = "{\"$oid\":\"507f1f77bcf86cd799439011\"}";
+        assert_eq!(written["oauth"], json!({ "shop": "ann", "url": url }));
+        assert_eq!((&written["scope"], &written["absent"]), (&json!(["a", 1, true]), &json!("stays")));
+        assert_eq!((&written["updatedAt"], &written["refresh_token"]), (&date(60), &json!("new")));
+        assert_eq!((written.get("access_token"), written.get("not mapped")), (None, None));
     }
 }
 
@@ -209,7 +256,7 @@ async fn bookkeeping_is_written_whole_over_anything() {
 
 #[tokio::test]
 async fn a_change_that_the_document_has_no_room_for_is_refused_and_blocks_no_other() {
-    let mapping = Mapping { access_token: path("oauth.access"), ..Mapping::default() };
+    let mapping = Mapping { access_token: Some(path("oauth.access")), ..Mapping::default() };
     for backend in both("refused", mapping).await {
         backend.insert([json!({ "_id": "a", "refresh_token": "old", "oauth": "s3cret" })]).await;
         backend.insert([json!({ "_id": "b", "refresh_token": "old" })]).await;

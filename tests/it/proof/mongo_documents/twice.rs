@@ -166,7 +166,7 @@ async fn names_that_stand_twice_stop_no_server_and_lose_nothing() {
     let path = |text: &str| text.parse::<FieldPath>().unwrap();
     let mapping = Mapping {
         refresh_token: path("oauth.refresh"),
-        access_token: path("oauth.access"),
+        access_token: Some(path("oauth.access")),
         bookkeeping: path("meta.evergrant"),
         ..Mapping::default()
     };
@@ -250,7 +250,8 @@ async fn write_all_the_same(set: &ReplicaSet, rehearsal: &Rehearsal, shapes: &[(
             expect_lease: None,
             pair: Some(PairChange {
                 refresh_token: token(),
-                access_token: AccessToken::new("written all the same".to_owned()),
+                access_token: Some(AccessToken::new("written all the same".to_owned())),
+                also: Vec::new(),
             }),
             bookkeeping: Bookkeeping { due_at: Some(at(4_102_444_800)), ..Bookkeeping::default() },
         }

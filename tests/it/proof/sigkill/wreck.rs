@@ -126,7 +126,8 @@ impl World {
             expect_lease: None,
             pair: Some(PairChange {
                 refresh_token: RefreshToken::new(login.refresh_token),
-                access_token: AccessToken::new(login.access_token),
+                access_token: Some(AccessToken::new(login.access_token)),
+                also: Vec::new(),
             }),
             bookkeeping: document.bookkeeping.clone(),
         };

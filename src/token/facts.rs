@@ -1,0 +1,75 @@
+//! What a document says beside its tokens, as far as the settings map it, and what an answer gives beside a pair.
+
+use crate::clock::Timestamp;
+use serde_json::Value;
+use std::fmt;
+
+/// What a document says beside its tokens, as far as fields are mapped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When its login ends.
+    pub login_ends_at: Option<Timestamp>,
+    /// When its login began.
+    pub logged_in_at: Option<Timestamp>,
+    /// Variables of the request, by name; one that the document doesn't hold as a text or number isn't among them.
+    pub values: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// The variable of that name.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Most bytes of a further value: more belongs into no field beside a token.
+const MAX_FURTHER_BYTES: usize = 8 * 1024;
+
+/// A further value of an answer, such as an `id_token`, which is a secret: it prints a fixed word.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Further(Value);
+
+impl Further {
+    /// A text, a number, a flag, or a list of those, of at most 8 KiB; `None` for anything else.
+    ///
+    /// Objects are left out: their names would be field names of the document.
+    #[must_use]
+    pub fn read(value: &Value) -> Option<Self> {
+        let plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+        let fits = match value {
+            Value::Array(items) => items.iter().all(plain),
+            other => plain(other),
+        };
+        (fits && value.to_string().len() <= MAX_FURTHER_BYTES).then(|| Self(value.clone()))
+    }
+
+    /// The value itself, for the store only.
+    #[must_use]
+    pub const fn expose(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Further {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Further(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_further_value_is_plain_and_short_and_prints_a_fixed_word() {
+        for value in [json!("x"), json!(1), json!(true), json!([]), json!(["a", 1])] {
+            assert!(Further::read(&value).is_some(), "{value}");
+        }
+        for value in [json!(null), json!({}), json!([[1]]), json!([null]), json!("x".repeat(8191))] {
+            assert_eq!(Further::read(&value), None, "{value}");
+        }
+        assert_eq!(format!("{:?}", Further::read(&json!("s3cret"))), "Some(Further(redacted))");
+    }
+}
