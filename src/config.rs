@@ -16,6 +16,7 @@ mod layers;
 mod providers;
 mod secret;
 mod store;
+mod variables;
 mod warning;
 
 #[cfg(test)]

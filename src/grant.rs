@@ -17,8 +17,9 @@ use headers::Headers;
 use secrecy::zeroize::Zeroizing;
 use std::fmt;
 use std::sync::Arc;
+use url::Url;
 
-pub use request::{GrantRequest, request};
+pub use request::{GrantRequest, Login, request};
 
 /// Bytes that hold a secret: zeroised when the last one lets go of them.
 #[must_use]
@@ -44,8 +45,9 @@ pub trait Wire: Send + Sync + fmt::Debug {
     /// **Must run to completion**: dropped midway, a pair may be lost. Spawn it.
     async fn post(&self, request: &GrantRequest) -> Sent;
 
-    /// The address that requests go to, as far as it is known: evidence for a grant whose answer was lost.
-    fn peer(&self) -> Option<String> {
+    /// The address that requests to this URL go to, as far as it is known: evidence for a grant whose answer was lost.
+    fn peer(&self, url: &Url) -> Option<String> {
+        let _ = url;
         None
     }
 }

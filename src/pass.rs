@@ -41,7 +41,6 @@ use crate::gate::Gate;
 use crate::grant::{Connect, Wire};
 use crate::journal::{Begun, Journal, JournalError, process_name};
 use crate::kill_point::{Point, reach};
-use crate::provider::place::RequestPlace;
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
@@ -277,7 +276,7 @@ impl Pass {
         }
     }
 
-    fn claims(&self, line: &Line, provider: &Provider, filter: ProviderFilter, all: bool) -> Claims {
+    fn claims(&self, line: &Line, provider: &Arc<Provider>, filter: ProviderFilter, all: bool) -> Claims {
         let flow = match &filter {
             ProviderFilter::NoneOf(_) => Flow::without_gate(),
             ProviderFilter::Any | ProviderFilter::Named(_) => {
@@ -289,8 +288,8 @@ impl Pass {
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
         let all = all || line.terms.force;
-        let place = provider.profile.request.refresh_token.clone();
-        let terms = ClaimTerms { all, page, place, punishes_reuse, ..line.terms.clone() };
+        let owner = Some(provider.clone());
+        let terms = ClaimTerms { all, page, provider: owner, punishes_reuse, ..line.terms.clone() };
         Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
     }
 
@@ -316,7 +315,7 @@ impl Pass {
                 all: request.force,
                 force: request.force,
                 page: 1,
-                place: RequestPlace::default(),
+                provider: None,
                 punishes_reuse: false,
             },
             policy: DuePolicy {

@@ -14,15 +14,22 @@ pub mod rate;
 pub mod request;
 pub mod rules;
 pub mod stranger;
+pub mod template;
+pub mod token_url;
+pub mod variable;
 
+use crate::store::mapping::Mapping;
+use crate::token::{AccessToken, Facts, Malformed, RefreshToken};
 use example::Example;
 use place::{AnswerPlace, AnswerPlaces};
 use rate::Rate;
-use request::RequestShape;
+use request::{Parameter, RequestShape};
 use rules::Rule;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use token_url::{TokenUrl, Variables};
 use url::Url;
 
 pub use request::ClientAuth;
@@ -101,9 +108,12 @@ pub struct Profile {
     /// `scope` to send (RFC 6749 §6); absent asks for what was granted before.
     #[serde(default)]
     pub scope: Option<String>,
-    /// More form fields to send with each grant.
+    /// More fields to send with each grant: texts, and in JSON numbers and flags too.
     #[serde(default)]
-    pub extra_parameters: BTreeMap<String, String>,
+    pub extra_parameters: BTreeMap<String, Parameter>,
+    /// What differs from document to document or from installation to installation, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: Variables,
     /// Grants allowed in every sliding window; `none` for no limit.
     #[serde(with = "rate::text")]
     pub rate: Option<Rate>,
@@ -195,6 +205,16 @@ impl std::fmt::Debug for ClientSecret {
     }
 }
 
+/// Values of variables, from the settings. One of them may be a secret: `Debug` shows names only.
+#[derive(Clone, Default)]
+pub struct Values(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
 /// One provider with one client registration, ready to be asked: a checked profile and its credentials.
 #[derive(Debug, Clone)]
 pub struct Provider {
@@ -205,9 +225,103 @@ pub struct Provider {
     /// The profile with the configuration's overrides in it.
     pub profile: Profile,
     /// The token endpoint, always there once the configuration is checked; https, or loopback.
-    pub token_url: Url,
+    pub token_url: TokenUrl,
+    /// Values of the profile's variables, from the settings; those of the documents go before them.
+    pub values: Values,
     /// The client id (RFC 6749 §2.2); empty where [`ClientAuth::takes_id`] says no.
     pub client_id: String,
     /// The client secret; there where [`ClientAuth::takes_secret`] says yes.
     pub client_secret: Option<ClientSecret>,
+}
+
+impl Provider {
+    /// The value of a variable for one document, as it is put into a request; `None` where the profile has no such variable.
+    ///
+    /// # Errors
+    /// [`Malformed::NoValue`], [`Malformed::BadValue`]
+    #[must_use]
+    pub fn value<'a>(&'a self, name: &str, facts: &'a Facts) -> Option<Result<Cow<'a, str>, Malformed>> {
+        let variable = self.profile.variables.get(name)?;
+        let from_settings = || self.values.0.get(name).or(variable.default.as_ref()).map(String::as_str);
+        let text = match variable.kind {
+            variable::Kind::Secret => from_settings(),
+            _ => facts.value(name).or_else(from_settings),
+        };
+        Some(match text {
+            None => Err(Malformed::NoValue(name.to_owned())),
+            Some(text) => variable.accept(text).ok_or_else(|| Malformed::BadValue(name.to_owned())),
+        })
+    }
+
+    /// The token endpoint for one document.
+    ///
+    /// # Errors
+    /// [`Malformed::NoValue`], [`Malformed::BadValue`]
+    pub fn url_for(&self, facts: &Facts) -> Result<Url, Malformed> {
+        match &self.token_url {
+            TokenUrl::Fixed(url) => Ok(url.clone()),
+            TokenUrl::Of(template) => template.filled(|name| {
+                self.value(name, facts).unwrap_or_else(|| Err(Malformed::NoValue(name.to_owned())))
+            }),
+        }
+    }
+
+    /// The client id for one document.
+    ///
+    /// # Errors
+    /// [`Malformed::NoValue`], [`Malformed::BadValue`]
+    pub fn client_id_for<'a>(&'a self, facts: &'a Facts) -> Result<&'a str, Malformed> {
+        let visible = |text: &&str| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+        match facts.value(Mapping::CLIENT_ID) {
+            Some(id) => {
+                Some(id).filter(visible).ok_or_else(|| Malformed::BadValue(Mapping::CLIENT_ID.to_owned()))
+            }
+            None if self.client_id.is_empty() && self.profile.client_auth.takes_id() => {
+                Err(Malformed::NoValue(Mapping::CLIENT_ID.to_owned()))
+            }
+            None => Ok(&self.client_id),
+        }
+    }
+
+    /// Can a token of a document be sent: its place takes it, and the document holds what goes with it?
+    ///
+    /// # Errors
+    /// What is wrong with the document.
+    pub fn takes(
+        &self,
+        refresh_token: &RefreshToken,
+        access_token: Option<&AccessToken>,
+        facts: &Facts,
+    ) -> Result<(), Malformed> {
+        let shape = &self.profile.request;
+        shape.refresh_token.takes(refresh_token)?;
+        if let Some(place) = &shape.access_token
+            && !access_token.is_some_and(|token| place.takes_access(token))
+        {
+            return Err(Malformed::NoAccessToken);
+        }
+        self.client_id_for(facts)?;
+        if self.profile.variables.is_empty() {
+            return Ok(());
+        }
+        for name in self.profile.used_variables() {
+            self.value(name, facts).transpose()?;
+        }
+        self.url_for(facts).map(drop)
+    }
+}
+
+impl Profile {
+    /// The variables that the request holds, by their names.
+    pub fn used_variables(&self) -> impl Iterator<Item = &str> {
+        let texts = self.request.headers.values().map(String::as_str);
+        let texts = texts.chain(self.extra_parameters.values().filter_map(Parameter::text));
+        let known = |name: &str| self.variables.contains_key(name);
+        texts.chain(self.token_url.as_deref()).flat_map(move |text| {
+            template::parts(text, known).into_iter().filter_map(|part| match part {
+                template::Part::Variable(name) => Some(name),
+                template::Part::Text(_) => None,
+            })
+        })
+    }
 }

@@ -110,7 +110,7 @@ pub enum ConfigError {
 /// Is this the name of a key, or of its variable, that only profile files have?
 fn is_of_profile_files(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', ".");
-    ["answer.rules", "example", "extends"]
+    ["answer.rules", "example", "extends", "variables"]
         .iter()
         .any(|key| name == *key || name.ends_with(&format!(".{key}")))
 }

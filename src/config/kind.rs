@@ -5,6 +5,7 @@ use crate::{
         file,
         place::{AnswerPlace, RequestPlace},
         rate::Rate,
+        token_url::placeheld,
     },
     schedule::RenewAfter,
     store::mapping::FieldPath,
@@ -71,6 +72,10 @@ pub enum Kind {
     Texts,
     /// A table of texts.
     Parameters,
+    /// A table of texts, numbers and flags.
+    Fields,
+    /// A place in a request, or `none`.
+    RequestPlaceOrNone,
 }
 
 /// A value as it came, before it is checked.
@@ -169,6 +174,8 @@ impl Kind {
             Self::AnswerPlace => AnswerPlace::EXPECTED.to_owned(),
             Self::AnswerPlaces => format!("{}, or a list of those, `a,b` in the environment", AnswerPlace::EXPECTED),
             Self::Texts => "a list of texts, like `[\"one\", \"two\"]`, or `one,two` in the environment".to_owned(),
+            Self::Fields => "a table of texts, numbers and flags, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
+            Self::RequestPlaceOrNone => format!("{}; or `none`", RequestPlace::EXPECTED),
             Self::Parameters => "a table of texts, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
         }
     }
@@ -181,7 +188,7 @@ impl Kind {
 
     /// May its value hold a secret, so that an error doesn't show it? A header may be the key of an API.
     const fn may_be_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::Parameters)
+        matches!(self, Self::Secret | Self::Parameters | Self::Fields)
     }
 
     /// Reads a text of the environment or the command line; what can't be read stays a text for [`Kind::check`].
@@ -193,7 +200,7 @@ impl Kind {
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
             Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
             Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts => Raw::List(list()),
-            Self::Parameters | Self::AnswerFields | Self::FieldTable => {
+            Self::Parameters | Self::Fields | Self::AnswerFields | Self::FieldTable => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
                     Some((name.trim().to_owned(), Raw::Text(value.trim().to_owned())))
@@ -226,6 +233,16 @@ impl Kind {
             // A text where a list is expected is a list of one.
             (Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts, Raw::Text(_)) => {
                 self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit())
+            }
+            (Self::Fields, Raw::Table(entries)) => {
+                let plain = |value: &Raw| match value {
+                    Raw::Integer(number) => Ok((*number).into()),
+                    Raw::Float(number) => Ok((*number).into()),
+                    Raw::Flag(flag) => Ok((*flag).into()),
+                    other => Self::Text.check(other, base),
+                };
+                let entry = |(name, value): &(String, Raw)| Ok((name.clone(), plain(value)?));
+                entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
             }
             (Self::Parameters, Raw::Table(entries)) => Self::Text.check_table(entries, base),
             (Self::AnswerFields, Raw::Table(entries))
@@ -278,6 +295,7 @@ impl Kind {
             Self::FieldPathOrNone => text == "none" || text.parse::<FieldPath>().is_ok(),
             Self::FieldPath => text.parse::<FieldPath>().is_ok(),
             Self::Pointer => text.starts_with('/'),
+            Self::RequestPlaceOrNone => text == "none" || text.parse::<RequestPlace>().is_ok(),
             Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
             Self::AnswerPlace => text.parse::<AnswerPlace>().is_ok(),
             Self::TokenUrl
@@ -290,6 +308,7 @@ impl Kind {
             | Self::FieldTable
             | Self::Pointers
             | Self::Texts
+            | Self::Fields
             | Self::Parameters => false,
         }
     }
@@ -318,7 +337,8 @@ fn check_token_url(text: &str) -> Result<Value, Misfit> {
     // An `@` may stand behind a password, in what is no URL too: then nothing of it is shown.
     let shown = if text.contains('@') { "a text with an `@`".to_owned() } else { format!("`{text}`") };
     let misfit = |expected: &str| Err(Misfit { found: shown.clone(), expected: expected.to_owned() });
-    let Ok(url) = Url::parse(text) else { return misfit(&Kind::TokenUrl.expected()) };
+    // What stands in the places of variables is checked with the profile that declares them.
+    let Ok(url) = Url::parse(&placeheld(text)) else { return misfit(&Kind::TokenUrl.expected()) };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Misfit {
             found: "a URL with a user name or password in it".to_owned(),

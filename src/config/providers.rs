@@ -7,6 +7,7 @@ use super::{
     kind::{Misfit, Raw},
     layers::Layers,
     secret::{self, Places},
+    variables,
 };
 use crate::duration::words;
 use crate::provider::{
@@ -16,11 +17,11 @@ use crate::provider::{
     place::AnswerPlace,
     profile::{self, ProfileError},
 };
+use crate::store::mapping::Mapping;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
-use url::Url;
 
 /// Keys of a provider that aren't part of its profile.
-const CREDENTIALS: [&str; 3] = ["client_id", "client_secret", "client_secret_file"];
+const CREDENTIALS: [&str; 4] = ["client_id", "client_secret", "client_secret_file", "values"];
 
 /// Form fields of a grant that have a setting of their own, or none (RFC 6749 §6, §2.3.1).
 const RESERVED_PARAMETERS: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
@@ -58,7 +59,7 @@ impl Scope {
         format!("`{dotted} = \"{value}\"` ({at})")
     }
 
-    fn missing(&self, problem: &str, key: &str, what: &str) -> ConfigError {
+    pub(super) fn missing(&self, problem: &str, key: &str, what: &str) -> ConfigError {
         let dotted = self.dotted(key);
         ConfigError::Missing {
             problem: format!("the provider `{}` has no {problem}", self.name),
@@ -85,10 +86,19 @@ pub(super) fn build(
 ) -> Result<Vec<Registration>, ConfigError> {
     let names = layers.provider_names();
     if names.is_empty() {
-        return Ok(vec![build_one(layers, only_scope(layers, looked_for)?, credentials)?]);
+        let only = build_one(layers, only_scope(layers, looked_for)?, credentials)?;
+        return with_documents(layers, vec![only]);
     }
     check_names(layers, &names)?;
-    names.iter().map(|name| build_one(layers, named_scope(layers, name)?, credentials)).collect()
+    let all = names.iter().map(|name| build_one(layers, named_scope(layers, name)?, credentials));
+    with_documents(layers, all.collect::<Result<_, _>>()?)
+}
+
+/// The providers, once what documents say of their requests is checked.
+fn with_documents(layers: &Layers, all: Vec<Registration>) -> Result<Vec<Registration>, ConfigError> {
+    let scopes: Vec<_> = all.iter().map(|one| (&one.scope, &one.provider.profile)).collect();
+    variables::check_documents(layers, &scopes)?;
+    Ok(all)
 }
 
 /// The only provider, from the keys at the top.
@@ -245,19 +255,25 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
         .map_err(|source| ConfigError::Profile { provider: scope.name.clone(), source })?;
     profile.answer.also = also(layers);
     check_profile(layers, &scope, &profile)?;
-    let token_url = profile.token_url.as_deref().and_then(|url| Url::parse(url).ok()).ok_or_else(|| {
-        scope.missing("token endpoint", "token_url", "its URL, from the provider's documentation")
-    })?;
-    let client_id = client_id(layers, &scope, profile.client_auth)?;
+    let token_url = variables::token_url(&scope, &profile)?;
+    let values = variables::values(layers, &scope, &profile)?;
+    let mapped = variables::mapped(layers);
+    let client_id = match client_id(layers, &scope, profile.client_auth) {
+        // Each document has its own.
+        Err(ConfigError::Missing { .. }) if mapped.contains(Mapping::CLIENT_ID) => String::new(),
+        found => found?,
+    };
     let client_secret = client_secret(layers, &scope, &profile, credentials)?;
     let provider = Provider {
         name: scope.name.as_str().into(),
         profile_name: scope.profile_name.clone(),
         profile,
         token_url,
+        values,
         client_id,
         client_secret,
     };
+    let provider = variables::filled(provider, &scope, &mapped)?;
     Ok(Registration { provider: Arc::new(provider), scope })
 }
 

@@ -5,6 +5,7 @@ mod named_providers;
 mod own_profile;
 mod refusals;
 mod secrets;
+mod variables;
 
 use super::*;
 use crate::failure::told;

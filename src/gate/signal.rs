@@ -35,6 +35,8 @@ pub enum Signal {
         code: String,
         /// Its status.
         http_status: Option<u16>,
+        /// The host or client of the document, where each document has its own: one of them says nothing of the others.
+        tenant: Option<String>,
     },
     /// It wasn't asked.
     NotAsked,

@@ -4,6 +4,7 @@ use super::pace::Pace;
 use super::refusals::Refusals;
 use super::{Signal, Stopped};
 use crate::provider::rate::Rate;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,6 +62,8 @@ pub(super) struct State {
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
     client_rejections: u32,
+    /// Those hosts or clients of documents among them.
+    rejecting: HashSet<String>,
     pub(super) refusals: Refusals,
     pub(super) stopped: Option<Stopped>,
 }
@@ -93,6 +96,7 @@ impl State {
             outage: None,
             throttled_since: None,
             client_rejections: 0,
+            rejecting: HashSet::new(),
             refusals: Refusals::default(),
             stopped: None,
         }
@@ -148,6 +152,7 @@ impl State {
                 self.failures = 0;
                 self.throttled_since = None;
                 self.client_rejections = 0;
+                self.rejecting.clear();
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
@@ -174,9 +179,13 @@ impl State {
                 self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
             }
             Signal::Failed => self.failed(sent, now),
-            Signal::ClientRejected { code, http_status } => {
+            Signal::ClientRejected { code, http_status, tenant } => {
                 self.client_rejections += 1;
-                if self.client_rejections >= CLIENT_REJECTIONS {
+                let only_one = tenant.is_some_and(|tenant| {
+                    self.rejecting.insert(tenant);
+                    self.rejecting.len() < 2
+                });
+                if self.client_rejections >= CLIENT_REJECTIONS && !only_one {
                     self.stopped.get_or_insert(Stopped::ClientRejected { code, http_status });
                 }
             }

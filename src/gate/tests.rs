@@ -57,7 +57,8 @@ async fn a_retry_after_pauses_the_whole_provider() {
 #[tokio::test(start_paused = true)]
 async fn three_client_rejections_in_a_row_stop_the_provider() {
     let gate = gate(None, 8);
-    let rejected = Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401) };
+    let rejected =
+        Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401), tenant: None };
     for signal in [&rejected, &rejected, &Signal::Works { granted: false }, &rejected, &rejected, &rejected] {
         answered(&gate, signal.clone()).await;
     }
@@ -148,4 +149,20 @@ async fn a_permit_is_late_when_its_grant_could_make_a_window_too_full() {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(permit.is_late(), late_after.is_some(), "{rate:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_of_one_documents_client_stops_no_other() {
+    let gate = gate(None, 1);
+    let rejected = |tenant: &str| Signal::ClientRejected {
+        code: "invalid_client".into(),
+        http_status: Some(401),
+        tenant: Some(tenant.to_owned()),
+    };
+    for _ in 0..5 {
+        answered(&gate, rejected("one")).await;
+    }
+    assert!(gate.stopped().is_none());
+    answered(&gate, rejected("two")).await;
+    assert!(matches!(gate.stopped(), Some(Stopped::ClientRejected { .. })));
 }

@@ -14,11 +14,12 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use secrecy::zeroize::Zeroizing;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use url::{Host, Url};
+use url::Url;
 
 /// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -60,16 +61,37 @@ pub struct TokenEndpoint {
     client: reqwest::Client,
     /// Longest wait for all of an answer.
     timeout: Duration,
-    url: Url,
+    /// What is asked, where it is the same for all documents.
+    url: Option<Url>,
     clock: Clock,
     peers: Arc<Peers>,
 }
 
-/// The addresses behind a token endpoint's name, as they were last resolved, and the one that answered last.
+/// The addresses behind each host's name, as they were last resolved, and the one that answered last.
 #[derive(Debug, Default)]
-struct Peers {
-    resolved: Mutex<Vec<IpAddr>>,
-    answered: Mutex<Option<SocketAddr>>,
+struct Peers(Mutex<HashMap<String, Host>>);
+
+#[derive(Debug, Default, Clone)]
+struct Host {
+    resolved: Vec<IpAddr>,
+    answered: Option<SocketAddr>,
+}
+
+/// Most hosts that are remembered: an installation's documents may name thousands.
+const MOST_HOSTS: usize = 1000;
+
+impl Peers {
+    fn note(&self, host: &str, change: impl FnOnce(&mut Host)) {
+        let mut hosts = locked(&self.0);
+        if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
+            hosts.clear();
+        }
+        change(hosts.entry(host.to_owned()).or_default());
+    }
+
+    fn of(&self, host: &str) -> Host {
+        locked(&self.0).get(host).cloned().unwrap_or_default()
+    }
 }
 
 /// The TLS stack can't be set up: no usable root certificates on this machine.
@@ -90,7 +112,10 @@ impl TokenEndpoint {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let peers = Arc::new(Peers::default());
         let client = reqwest::Client::builder()
-            .dns_resolver(Remembering(peers.clone()))
+            .dns_resolver(Remembering {
+                peers: peers.clone(),
+                public_only: provider.token_url.is_a_documents_host(),
+            })
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -101,23 +126,24 @@ impl TokenEndpoint {
             .build()
             .map_err(ClientError)?;
         let timeout = provider.profile.request_timeout;
-        Ok(Self { client, timeout, url: provider.token_url.clone(), clock, peers })
+        Ok(Self { client, timeout, url: provider.token_url.fixed().cloned(), clock, peers })
     }
 
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
     ///
-    /// Cancel-safe.
-    pub async fn reach(&self) -> Reach {
-        match self.client.get(self.url.clone()).timeout(REACH_TIMEOUT).send().await {
+    /// `None` where each document says where that is. Cancel-safe.
+    pub async fn reach(&self) -> Option<Reach> {
+        let url = self.url.clone()?;
+        Some(match self.client.get(url).timeout(REACH_TIMEOUT).send().await {
             Ok(response) => Reach::Answered(response.status().as_u16()),
             Err(error) => {
                 let cause = match not_answered(&error) {
                     Sent::NotSent(cause) | Sent::Lost(cause) => cause,
-                    Sent::Answered(answer) => return Reach::Answered(answer.status),
+                    Sent::Answered(answer) => return Some(Reach::Answered(answer.status)),
                 };
                 Reach::NotReached { cause, detail: causes(&error.without_url()) }
             }
-        }
+        })
     }
 
     /// The same request in the library's types.
@@ -144,11 +170,11 @@ impl TokenEndpoint {
         prepared.body(request.body.clone())
     }
 
-    async fn receive(&self, mut response: reqwest::Response, mut patience: Patience) -> Sent {
+    async fn receive(&self, url: &Url, mut response: reqwest::Response, mut patience: Patience) -> Sent {
         reach(Point::AnswerBegun);
         let status = response.status().as_u16();
         if let Some(peer) = response.remote_addr() {
-            *locked(&self.peers.answered) = Some(peer);
+            self.peers.note(url.host_str().unwrap_or_default(), |host| host.answered = Some(peer));
         }
         let headers =
             response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -184,25 +210,22 @@ impl Wire for TokenEndpoint {
     async fn post(&self, request: &GrantRequest) -> Sent {
         let mut patience = Patience::new(self.timeout);
         match patience.wait(self.prepared(request).send()).await {
-            Some(Ok(response)) => self.receive(response, patience).await,
+            Some(Ok(response)) => self.receive(&request.url, response, patience).await,
             Some(Err(error)) => not_answered(&error),
             None => Sent::Lost("timeout"),
         }
     }
 
-    fn peer(&self) -> Option<String> {
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        let literal = match self.url.host()? {
-            Host::Ipv4(address) => Some(IpAddr::from(address)),
-            Host::Ipv6(address) => Some(IpAddr::from(address)),
-            Host::Domain(_) => None,
+    fn peer(&self, url: &Url) -> Option<String> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let name = match url.host()? {
+            url::Host::Ipv4(address) => return Some(SocketAddr::new(address.into(), port).to_string()),
+            url::Host::Ipv6(address) => return Some(SocketAddr::new(address.into(), port).to_string()),
+            url::Host::Domain(name) => name,
         };
-        if let Some(address) = literal {
-            return Some(SocketAddr::new(address, port).to_string());
-        }
-        let resolved = locked(&self.peers.resolved).clone();
+        let Host { resolved, answered } = self.peers.of(name);
         // The one that answered last is where the pooled connections lead, as long as the name still stands for it.
-        if let Some(answered) = *locked(&self.peers.answered)
+        if let Some(answered) = answered
             && (resolved.is_empty() || resolved.contains(&answered.ip()))
         {
             return Some(answered.to_string());
@@ -218,16 +241,30 @@ impl Wire for TokenEndpoint {
 #[error(transparent)]
 struct Unresolved(std::io::Error);
 
+/// A document's host has an address within a private network.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}`, which comes from a document, has a private address: a document must not lead a token into a network of ours"
+)]
+struct Private(String);
+
 /// The system's resolver, with a memory: the library doesn't say where a request went that got no answer.
-struct Remembering(Arc<Peers>);
+struct Remembering {
+    peers: Arc<Peers>,
+    /// Do documents say which host is asked? Then an address of a private network is none.
+    public_only: bool,
+}
 
 impl Resolve for Remembering {
     fn resolve(&self, name: Name) -> Resolving {
-        let peers = self.0.clone();
+        let (peers, public_only) = (self.peers.clone(), self.public_only);
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
             let addresses: Vec<_> = found.collect();
-            *locked(&peers.resolved) = addresses.iter().map(SocketAddr::ip).collect();
+            if public_only && addresses.iter().any(|address| !is_public(address.ip())) {
+                return Err(Private(name.as_str().to_owned()).into());
+            }
+            peers.note(name.as_str(), |host| host.resolved = addresses.iter().map(SocketAddr::ip).collect());
             let addresses: Addrs = Box::new(addresses.into_iter());
             Ok(addresses)
         })
@@ -237,6 +274,32 @@ impl Resolve for Remembering {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Whole after every assignment: a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is it an address that the whole Internet reaches (RFC 6890)? Of those that aren't, the ones that a network of ours may
+/// use.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            let is_odd = address.is_loopback() || address.is_private() || address.is_link_local();
+            !(is_odd || shared || first == 0 || address.is_broadcast() || address.is_multicast())
+        }
+        IpAddr::V6(address) => {
+            // An IPv4 address in the clothes of an IPv6 one (RFC 4291 §2.5.5.2, RFC 6052 §2.1).
+            let segments = address.segments();
+            if let Some(mapped) = address.to_ipv4_mapped() {
+                return is_public(mapped.into());
+            }
+            if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+                let [.., a, b, c, d] = address.octets();
+                return is_public([a, b, c, d].into());
+            }
+            let is_odd = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+            !(is_odd || address.is_unique_local() || address.is_unicast_link_local())
+        }
+    }
 }
 
 /// The causes of an error, without the layers above them that only say that there was one.
@@ -269,6 +332,9 @@ fn not_answered(error: &reqwest::Error) -> Sent {
         if cause.is::<Unresolved>() {
             return Sent::NotSent("dns");
         }
+        if cause.is::<Private>() {
+            return Sent::NotSent("private_address");
+        }
         source = cause.source();
     }
     Sent::NotSent("connect")
@@ -287,6 +353,46 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 mod tests {
     use super::*;
     use std::io::Error;
+
+    #[test]
+    fn a_documents_host_is_never_within_a_private_network() {
+        for private in [
+            "127.0.0.1",
+            "127.8.9.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "ff02::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+        for public in
+            ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+        {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_into_a_private_network_is_asked_only_where_the_settings_say_so() {
+        for (public_only, found) in [(true, false), (false, true)] {
+            let resolver = Remembering { peers: Arc::default(), public_only };
+            let resolved = resolver.resolve("localhost".parse().unwrap()).await;
+            assert_eq!(resolved.is_ok(), found);
+        }
+    }
 
     #[test]
     fn an_error_of_tls_is_found_within_others() {

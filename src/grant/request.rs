@@ -1,17 +1,18 @@
 //! The HTTP request of one grant (RFC 6749 §6), made from a profile and a token. Pure: [`http`](super::http) sends it.
 
+mod body;
+
 use super::secret_bytes;
 use crate::provider::place::RequestPlace;
-use crate::provider::request::{Encoding, Method};
-use crate::provider::{ClientAuth, ClientSecret, Profile, Provider};
-use crate::token::RefreshToken;
+use crate::provider::request::{Encoding, Method, Parameter};
+use crate::provider::{ClientAuth, ClientSecret, Profile, Provider, template};
+use crate::token::{AccessToken, DueToken, Facts, Malformed, RefreshToken};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use body::{Fields, Value, field};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use secrecy::zeroize::Zeroizing;
-use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use url::{Url, form_urlencoded};
@@ -74,36 +75,84 @@ impl fmt::Debug for GrantRequest {
     }
 }
 
+/// What of a document goes into a request.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// What is redeemed.
+    pub refresh_token: &'a RefreshToken,
+    /// The access token beside it, for a server that wants both.
+    pub access_token: Option<&'a AccessToken>,
+    /// Values of the document.
+    pub facts: &'a Facts,
+}
+
+static NO_FACTS: Facts = Facts { login_ends_at: None, logged_in_at: None, values: Vec::new() };
+
+impl<'a> From<&'a DueToken> for Login<'a> {
+    fn from(token: &'a DueToken) -> Self {
+        Self {
+            refresh_token: &token.refresh_token,
+            access_token: token.access_token.as_ref(),
+            facts: &token.facts,
+        }
+    }
+}
+
+impl<'a> From<&'a RefreshToken> for Login<'a> {
+    /// Of a token without a document.
+    fn from(refresh_token: &'a RefreshToken) -> Self {
+        Self { refresh_token, access_token: None, facts: &NO_FACTS }
+    }
+}
+
 /// Makes the request for one refresh token.
-#[must_use]
-pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
+///
+/// # Errors
+/// What the document lacks: the old access token, or a value of a variable.
+pub fn request<'a>(provider: &'a Provider, login: impl Into<Login<'a>>) -> Result<GrantRequest, Malformed> {
+    let Login { refresh_token, access_token, facts } = login.into();
+    provider.takes(refresh_token, access_token, facts)?;
     let Profile { request: shape, client_auth, scope, extra_parameters, .. } = &provider.profile;
     let secret = provider.client_secret.as_ref().map(ClientSecret::expose).unwrap_or_default();
-    let mut fields = Vec::with_capacity(8);
-    fields.extend(shape.grant_type().map(|value| field("grant_type", value)));
+    let client_id = provider.client_id_for(facts)?;
+    let mut url = provider.url_for(facts)?;
+    let mut fields = Fields::new(shape.grant_type().map(|value| field("grant_type", value)));
     let mut head = Vec::new();
-    let mut url = provider.token_url.clone();
-    let refresh_token = token.expose();
-    match &shape.refresh_token {
-        RequestPlace::Field(name) => fields.push(field(name, refresh_token)),
-        RequestPlace::Pointer(names) => {
-            fields.push((names.iter().map(String::as_str).collect(), refresh_token));
+    let mut cookies = Zeroizing::new(String::new());
+    let tokens = [
+        (Some(&shape.refresh_token), Some(refresh_token.expose())),
+        (shape.access_token.as_ref(), access_token.map(AccessToken::expose)),
+    ];
+    for (place, token) in tokens.into_iter().filter_map(|(place, token)| place.zip(token)) {
+        match place {
+            RequestPlace::Field(name) => fields.push(field(name, token)),
+            RequestPlace::Pointer(names) => {
+                fields.push((names.iter().map(String::as_str).collect(), Value::Text(token.into())));
+            }
+            RequestPlace::Bearer => head.push(("authorization", credentials("Bearer ", token))),
+            RequestPlace::Header(name) => head.push((name, secret_value(token))),
+            RequestPlace::Cookie(name) => add_cookie(&mut cookies, name, token),
+            RequestPlace::Query(name) => drop(url.query_pairs_mut().append_pair(name, token)),
         }
-        RequestPlace::Bearer => head.push(("authorization", credentials("Bearer ", refresh_token))),
-        RequestPlace::Header(name) => head.push((name, secret_value(refresh_token))),
-        RequestPlace::Cookie(name) => head.push(("cookie", cookie(name, refresh_token))),
-        RequestPlace::Query(name) => drop(url.query_pairs_mut().append_pair(name, refresh_token)),
+    }
+    if !cookies.is_empty() {
+        head.push(("cookie", secret_value(&cookies)));
     }
     fields.extend(scope.iter().map(|scope| field("scope", scope)));
-    fields.extend(extra_parameters.iter().map(|(name, value)| field(name, value)));
-    let id = field(&provider.profile.client_id_name, &provider.client_id);
+    let filled = |text| template::filled(text, |name| value(provider, name, facts));
+    for (name, parameter) in extra_parameters {
+        let value = match parameter {
+            Parameter::Text(text) => Value::Text(filled(text)?),
+            plain => Value::Plain(plain),
+        };
+        fields.push((vec![name], value));
+    }
+    let id = field(&provider.profile.client_id_name, client_id);
     match client_auth {
         ClientAuth::Basic => {
-            head.push(("authorization", basic(&form_encoded(&provider.client_id), &form_encoded(secret))));
+            head.push(("authorization", basic(&form_encoded(client_id), &form_encoded(secret))));
         }
-        ClientAuth::BasicRaw => {
-            head.push(("authorization", basic(&provider.client_id, secret)));
-        }
+        ClientAuth::BasicRaw => head.push(("authorization", basic(client_id, secret))),
         ClientAuth::SecretAsUser => head.push(("authorization", basic(secret, ""))),
         ClientAuth::Body => {
             fields.push(id);
@@ -113,10 +162,10 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
         ClientAuth::NoClient => {}
     }
     let (content_type, body) = match shape.encoding {
-        Encoding::Form => (Some("application/x-www-form-urlencoded"), form(&fields)),
-        Encoding::Json => (Some("application/json"), json(&fields)),
+        Encoding::Form => (Some("application/x-www-form-urlencoded"), body::form(&fields)),
+        Encoding::Json => (Some("application/json"), body::json(&fields)),
         Encoding::Query => {
-            url.query_pairs_mut().extend_pairs(fields.iter().map(|(path, value)| (path.concat(), value)));
+            url.query_pairs_mut().extend_pairs(body::pairs(&fields));
             (None, Bytes::new())
         }
         Encoding::None => (None, Bytes::new()),
@@ -134,62 +183,30 @@ pub fn request(provider: &Provider, token: &RefreshToken) -> GrantRequest {
     }
     headers.extend(content_type.map(|value| ("content-type".into(), FieldValue::Public(value))));
     headers.extend(head.into_iter().map(|(name, value)| (name.to_owned().into(), value)));
-    // A header of a profile may be a key of an API: it is not shown either.
-    let more =
-        shape.headers.iter().map(|(name, value)| (name.to_ascii_lowercase().into(), secret_value(value)));
-    headers.extend(more);
-    GrantRequest { method: shape.method, url, headers, body }
-}
-
-/// A field of a request: the names that lead to it, and its text.
-type Field<'a> = (Vec<&'a str>, &'a str);
-
-fn field<'a>(name: &'a str, value: &'a str) -> Field<'a> {
-    (vec![name], value)
-}
-
-/// The body of a form.
-fn form(fields: &[Field<'_>]) -> Bytes {
-    // Each byte takes three at most, and a text that grows leaves copies of secrets in the memory.
-    let longest = fields.iter().map(|(path, value)| 3 * (path.concat().len() + value.len()) + 2).sum();
-    let mut text = form_urlencoded::Serializer::new(String::with_capacity(longest));
-    text.extend_pairs(fields.iter().map(|(path, value)| (path.concat(), value)));
-    secret_bytes(text.finish().into_bytes())
-}
-
-/// The body as JSON: an object, with others within it where a path has more than one name.
-fn json(fields: &[Field<'_>]) -> Bytes {
-    // A character takes six bytes at most (`\u0001`), and a text that grows leaves copies of secrets in the memory.
-    let length = |(path, value): &Field<'_>| {
-        path.iter().map(|name| 6 * name.len() + 8).sum::<usize>() + 6 * value.len()
-    };
-    let mut body = Vec::with_capacity(2 + fields.iter().map(length).sum::<usize>());
-    let object = Object(fields.iter().map(|(path, value)| (path.as_slice(), *value)).collect());
-    serde_json::to_writer(&mut body, &object).expect("an object of texts can be written into memory");
-    secret_bytes(body)
-}
-
-/// Fields as one JSON object; those that begin with the same name stand in one object within it.
-struct Object<'a>(Vec<(&'a [&'a str], &'a str)>);
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_map(None)?;
-        for (position, (path, value)) in self.0.iter().enumerate() {
-            match path {
-                [name] => object.serialize_entry(name, value)?,
-                [name, ..] if self.0[..position].iter().all(|(earlier, _)| earlier.first() != Some(name)) => {
-                    let within = self.0.iter().filter(|(path, _)| path.first() == Some(name));
-                    object.serialize_entry(
-                        name,
-                        &Object(within.map(|(path, value)| (&path[1..], *value)).collect()),
-                    )?;
-                }
-                _ => {}
-            }
-        }
-        object.end()
+    for (name, value) in &shape.headers {
+        // A header of a profile may be a key of an API: it is not shown either.
+        headers.push((name.to_ascii_lowercase().into(), secret_value(&filled(value)?)));
     }
+    Ok(GrantRequest { method: shape.method, url, headers, body })
+}
+
+/// What stands in a request for a name in braces; `None` where it is no variable.
+fn value<'a>(
+    provider: &'a Provider,
+    name: &str,
+    facts: &'a Facts,
+) -> Option<Result<Cow<'a, str>, Malformed>> {
+    if name == template::UUID && !provider.profile.variables.contains_key(name) {
+        return Some(Ok(uuid().into()));
+    }
+    provider.value(name, facts)
+}
+
+/// A random UUID (RFC 9562 §5.4).
+fn uuid() -> String {
+    let bits = (rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// Two texts for HTTP Basic (RFC 7617).
@@ -212,14 +229,18 @@ fn secret_value(text: &str) -> FieldValue {
     FieldValue::Secret(secret_bytes(text.as_bytes().to_vec()))
 }
 
-/// `name=value` (RFC 6265 §4.1.1). What may stand in a cookie stays as it is, because not every server decodes; a `%` is
-/// encoded, because many do.
-fn cookie(name: &str, value: &str) -> FieldValue {
-    let mut text = Zeroizing::new(String::with_capacity(name.len() + 1 + 3 * value.len()));
+/// Appends `name=value` (RFC 6265 §4.2.1). What may stand in a cookie stays as it is, because not every server decodes; a
+/// `%` is encoded, because many do.
+fn add_cookie(cookies: &mut Zeroizing<String>, name: &str, value: &str) {
+    let mut text = Zeroizing::new(String::with_capacity(cookies.len() + name.len() + 3 + 3 * value.len()));
+    text.push_str(cookies);
+    if !text.is_empty() {
+        text.push_str("; ");
+    }
     text.push_str(name);
     text.push('=');
     text.extend(utf8_percent_encode(value, NOT_IN_COOKIES));
-    secret_value(&text)
+    *cookies = text;
 }
 
 /// What a cookie's value can't hold, and the sign of the encoding itself.
@@ -238,46 +259,4 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::provider::profile;
-
-    fn provider(client_auth: ClientAuth) -> Provider {
-        let mut profile = profile::load("generic").unwrap();
-        profile.client_auth = client_auth;
-        profile.scope = Some("data:read".into());
-        Provider {
-            name: "p".into(),
-            profile_name: "generic".into(),
-            profile,
-            token_url: "https://example.com/token?canary".parse().unwrap(),
-            client_id: "id:1".into(),
-            client_secret: (client_auth != ClientAuth::None).then(|| ClientSecret::new("s e&canary%".into())),
-        }
-    }
-
-    #[test]
-    fn credentials_are_sent_in_one_place_only() {
-        let basic = "Basic aWQlM0ExOnMlMjBlJTI2Y2FuYXJ5JTI1"; // id%3A1:s%20e%26canary%25
-        for (auth, authorization, body) in [
-            (ClientAuth::Basic, Some(basic), ""),
-            (ClientAuth::Body, None, "&client_id=id%3A1&client_secret=s+e%26canary%25"),
-            (ClientAuth::None, None, "&client_id=id%3A1"),
-        ] {
-            let request = request(&provider(auth), &RefreshToken::new("rt".into()));
-            let sent = request.headers.iter().find(|(name, _)| name == "authorization");
-            assert_eq!(sent.map(|(_, value)| value.expose()), authorization.map(str::as_bytes));
-            let grant = "grant_type=refresh_token&refresh_token=rt&scope=data%3Aread";
-            assert_eq!(request.body, format!("{grant}{body}"));
-        }
-    }
-
-    #[test]
-    fn a_request_shows_no_secret() {
-        for auth in [ClientAuth::Basic, ClientAuth::Body] {
-            let shown = format!("{:?}", request(&provider(auth), &RefreshToken::new("canary".into())));
-            assert!(shown.contains("\"application/json\"") && !shown.contains("canary"), "{shown}");
-            assert!(!shown.contains("aWQ"), "{shown}");
-        }
-    }
-}
+mod tests;

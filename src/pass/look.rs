@@ -202,11 +202,16 @@ impl Redeemer {
                     return Err((attempt, Fact::Overtaken));
                 };
                 let lease = document.bookkeeping.lease.as_ref();
-                if lease.is_some_and(|lease| lease.id == self.line.terms.lease_id) {
+                let is_ours = lease.is_some_and(|lease| lease.id == self.line.terms.lease_id);
+                // What is sent beside the token is as it is now; the claim's next owner names what is wrong with it.
+                let (access_token, facts) = (document.access_token.as_ref(), &document.facts);
+                if is_ours && self.provider.takes(&token.refresh_token, access_token, facts).is_ok() {
+                    let (access_token, facts) = (access_token.cloned(), facts.clone());
+                    attempt.token = DueToken { access_token, facts, ..attempt.token };
                     attempt.read_at = read_at;
                     return Ok(attempt);
                 }
-                Reason::ClaimLost
+                if is_ours { Reason::DocumentChanged } else { Reason::ClaimLost }
             }
             Err(error) => self.store_failed(&error),
         };

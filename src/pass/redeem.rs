@@ -4,13 +4,14 @@ use super::Line;
 use super::landed::{Landed, met};
 use super::look::Sending;
 use crate::clock::ReadAt;
-use crate::gate::{Gate, Permit};
+use crate::gate::{Gate, Permit, Signal};
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent, Wire};
 use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
+use crate::store::mapping::Mapping;
 use crate::token::{Code, DueToken, Lost, Reason, Subject};
 use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted};
 use futures::FutureExt as _;
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
+use url::Url;
 
 /// A token on its way through a lane, with what this pass has already tried.
 #[derive(Debug)]
@@ -110,7 +112,14 @@ impl Redeemer {
         reach(Point::IntentKnown);
         let line = &self.line;
         let unanswered = line.sent();
-        let request = grant::request(&self.provider, &attempt.token.refresh_token);
+        let Ok(request) = grant::request(&self.provider, &attempt.token) else {
+            // What a document lacks was seen when it was read.
+            drop(unanswered);
+            self.end_row((entry, Event::NotProcessed)).await;
+            permit.signal(Signal::NotAsked);
+            self.land_as(attempt, Fact::NotSent(Reason::DocumentChanged)).await;
+            return Returned::Done;
+        };
         reach(Point::BeforePost);
         let sent = self.wire.post(&request).await;
         permit.answered();
@@ -118,24 +127,24 @@ impl Redeemer {
         drop(unanswered);
         reach(Point::AnswerRead);
         let sending = Sending { attempt, entry, sent_at, doubts };
-        self.follow(sending, heard, permit).await
+        self.follow(sending, heard, permit, &request.url).await
     }
 
     /// Does what follows from an answer, or from none: the token goes back to its lane, or to the sink with the verdict.
-    async fn follow(&self, sending: Sending, heard: Heard, mut permit: Permit) -> Returned {
+    async fn follow(&self, sending: Sending, heard: Heard, mut permit: Permit, url: &Url) -> Returned {
         let Sending { attempt, entry, sent_at, doubts } = sending;
         let Attempt { token, tried, lost: earlier, in_the_way, read_at, went_back } = attempt;
         let rotation = self.provider.profile.rotation;
         let tried = tried.and(&heard.reading().class, rotation);
         let granted = matches!(heard.reading().class, Class::Granted(_));
-        let peer = if granted { None } else { self.wire.peer() };
+        let peer = if granted { None } else { self.wire.peer(url) };
         let unproven = self.gate.is_unproven();
         let asked = Asked { entry, sent_at, peer, heard, earlier, doubts, tried, unproven };
         let lost = asked.in_this_pass(rotation != Rotation::None);
         let mut case = Case { token, provider: self.provider.clone(), fact: Fact::Asked(Box::new(asked)) };
         let around = self.line.around();
         let verdict = judge(&case, Document::NotRead, &around);
-        permit.signal(verdict.gate.clone());
+        permit.signal(self.of_tenant(verdict.gate.clone(), url, &case.token));
         self.tell(&case, &verdict);
         let Step::Again(wait) = verdict.document else {
             case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
@@ -151,6 +160,18 @@ impl Redeemer {
         self.line.report.retried();
         let attempt = Attempt { token: case.token, tried, lost, in_the_way, read_at, went_back };
         Returned::Again(Box::new(attempt), Instant::now() + wait)
+    }
+
+    /// Where each document has a host or a client of its own, a rejection is about that one.
+    fn of_tenant(&self, signal: Signal, url: &Url, token: &DueToken) -> Signal {
+        let own_host = self.provider.token_url.is_a_documents_host().then(|| url.host_str()).flatten();
+        let own = own_host.or_else(|| token.facts.value(Mapping::CLIENT_ID));
+        match signal {
+            Signal::ClientRejected { code, http_status, tenant: _ } => {
+                Signal::ClientRejected { code, http_status, tenant: own.map(str::to_owned) }
+            }
+            signal => signal,
+        }
     }
 
     /// Says what came of a request.

@@ -2,8 +2,12 @@
 
 use super::place::{RequestPlace, header_name, is_header_value};
 use super::request::{ClientAuth, Encoding, Method, RequestShape};
+use super::token_url::{self, UrlTemplate};
 use super::{Profile, Rotation};
 use std::collections::BTreeMap;
+
+/// A key, and its value.
+type Named = (&'static str, String);
 
 /// Two keys of a profile that contradict each other, or one that can't be as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub struct Conflict {
 /// The first thing in a profile's request that can't be sent, or would be sent where it doesn't belong.
 #[must_use]
 pub fn conflict(profile: &Profile) -> Option<Conflict> {
-    let RequestShape { method, encoding, refresh_token, headers, .. } = &profile.request;
+    let RequestShape { method, encoding, refresh_token, .. } = &profile.request;
     let auth = ("client_auth", profile.client_auth.word().to_owned());
     let encoded = ("request.encoding", encoding.word().to_owned());
     let place = ("request.refresh_token", refresh_token.to_string());
@@ -35,20 +39,15 @@ pub fn conflict(profile: &Profile) -> Option<Conflict> {
             "set `request.encoding` to `query` or `none`, or `request.method` to `POST`",
         );
     }
-    if *encoding == Encoding::None && refresh_token.is_in_the_body() {
+    if let Some((key, place)) = profile.request.token_places().find(|(_, place)| match place {
+        RequestPlace::Pointer(_) => *encoding != Encoding::Json,
+        place => place.is_in_the_body() && *encoding == Encoding::None,
+    }) {
         return conflict(
             encoded,
-            place,
-            "without fields there is no place for the token in the body",
-            "set `request.refresh_token` to `bearer`, `header:NAME` or `cookie:NAME`",
-        );
-    }
-    if matches!(refresh_token, RequestPlace::Pointer(_)) && *encoding != Encoding::Json {
-        return conflict(
-            encoded,
-            place,
-            "only a JSON body has objects within it",
-            "set `request.encoding` to `json`, or the place to `body:NAME`",
+            (key, place.to_string()),
+            "the body has no such place",
+            "set `request.encoding` to `json`, or name another place: `bearer`, `header:NAME` or `cookie:NAME`",
         );
     }
     let fields = [
@@ -78,7 +77,7 @@ pub fn conflict(profile: &Profile) -> Option<Conflict> {
     if let Some(conflict) = answer_conflict(profile) {
         return Some(conflict);
     }
-    field_conflict(profile).or_else(|| header_conflict(profile, &auth, &place, headers))
+    field_conflict(profile).or_else(|| header_conflict(profile)).or_else(|| url_conflict(profile))
 }
 
 /// Places of an answer that could never hold what must come.
@@ -112,15 +111,18 @@ fn field_conflict(profile: &Profile) -> Option<Conflict> {
             .grant_type()
             .map(|value| ("request.grant_type", value.to_owned(), "grant_type".into())),
     );
-    let place = &profile.request.refresh_token;
-    let name = match place {
-        RequestPlace::Field(name) => Some(name),
-        RequestPlace::Pointer(names) => names.first(),
-        RequestPlace::Bearer | RequestPlace::Header(_) | RequestPlace::Cookie(_) | RequestPlace::Query(_) => {
-            None
-        }
-    };
-    sent.extend(name.map(|name| ("request.refresh_token", place.to_string(), name.clone())));
+    for (key, place) in profile.request.token_places() {
+        let name = match place {
+            RequestPlace::Field(name) => name.clone(),
+            RequestPlace::Pointer(names) => names.first().cloned().unwrap_or_default(),
+            RequestPlace::Query(name) if profile.request.encoding == Encoding::Query => name.clone(),
+            RequestPlace::Bearer
+            | RequestPlace::Header(_)
+            | RequestPlace::Cookie(_)
+            | RequestPlace::Query(_) => continue,
+        };
+        sent.push((key, place.to_string(), name));
+    }
     sent.extend(profile.scope.iter().map(|scope| ("scope", scope.clone(), "scope".into())));
     if matches!(profile.client_auth, ClientAuth::Body | ClientAuth::None) {
         sent.push(named("client_id_name", &profile.client_id_name));
@@ -130,7 +132,10 @@ fn field_conflict(profile: &Profile) -> Option<Conflict> {
     }
     sent.extend(profile.extra_parameters.keys().map(|name| named("extra_parameters", name)));
     let twice = |(position, (key, value, name)): (usize, &(&'static str, String, String))| {
-        let (earlier, earlier_value, _) = sent[..position].iter().find(|(_, _, earlier)| earlier == name)?;
+        // Two tokens may stand in one object: that is looked at above.
+        let of_tokens = |other: &str| other != *key && other.ends_with("_token") && key.ends_with("_token");
+        let is_same = |(other, _, earlier): &&(&str, String, String)| earlier == name && !of_tokens(other);
+        let (earlier, earlier_value, _) = sent[..position].iter().find(is_same)?;
         Some(Conflict {
             first: (earlier, earlier_value.clone()),
             second: (key, value.clone()),
@@ -138,46 +143,62 @@ fn field_conflict(profile: &Profile) -> Option<Conflict> {
             hint: "rename one of the two, or leave it out".to_owned(),
         })
     };
-    sent.iter().enumerate().find_map(twice)
+    pointer_conflict(&profile.request).or_else(|| sent.iter().enumerate().find_map(twice))
 }
 
-fn header_conflict(
-    profile: &Profile,
-    auth: &(&'static str, String),
-    place: &(&'static str, String),
-    headers: &BTreeMap<String, String>,
-) -> Option<Conflict> {
-    let shape = &profile.request;
-    let set = |name: &str| headers.keys().any(|header| header.eq_ignore_ascii_case(name));
-    let (authorization, cookie) = match &shape.refresh_token {
-        RequestPlace::Bearer => (true, false),
-        RequestPlace::Header(name) => (name == "authorization", name == "cookie"),
-        RequestPlace::Cookie(_) => (false, true),
-        RequestPlace::Field(_) | RequestPlace::Pointer(_) | RequestPlace::Query(_) => (false, false),
+/// Two tokens at one place of a body, or one within the other.
+fn pointer_conflict(shape: &RequestShape) -> Option<Conflict> {
+    let path = |place: &RequestPlace| match place {
+        RequestPlace::Field(name) => Some(vec![name.clone()]),
+        RequestPlace::Pointer(names) => Some(names.clone()),
+        RequestPlace::Query(name) => Some(vec![format!("?{name}")]),
+        RequestPlace::Cookie(name) => Some(vec![format!("cookie:{name}")]),
+        RequestPlace::Bearer | RequestPlace::Header(_) => None,
     };
-    let twice = "a header field is sent once";
-    let leave_one = "leave one of the two out";
+    let access_token = shape.access_token.as_ref()?;
+    let (refresh, access) = (path(&shape.refresh_token)?, path(access_token)?);
+    refresh.iter().zip(&access).all(|(one, other)| one == other).then(|| Conflict {
+        first: ("request.refresh_token", shape.refresh_token.to_string()),
+        second: ("request.access_token", access_token.to_string()),
+        reason: "two tokens can't stand in one place",
+        hint: "name another place for one of them".to_owned(),
+    })
+}
+
+/// Two header fields of one name, or one that can't be sent.
+fn header_conflict(profile: &Profile) -> Option<Conflict> {
+    let (shape, headers) = (&profile.request, &profile.request.headers);
     let header = || ("request.headers", names(headers));
-    let pairs = [
-        (authorization && profile.client_auth.is_in_the_head(), place.clone(), auth.clone()),
-        (authorization && set("authorization"), place.clone(), header()),
-        (profile.client_auth.is_in_the_head() && set("authorization"), auth.clone(), header()),
-        (cookie && set("cookie"), place.clone(), header()),
-        (matches!(&shape.refresh_token, RequestPlace::Header(name) if set(name)), place.clone(), header()),
-    ];
-    if let Some((_, first, second)) = pairs.into_iter().find(|(is_twice, _, _)| *is_twice) {
-        return Some(Conflict { first, second, reason: twice, hint: leave_one.to_owned() });
+    let mut sent: Vec<(String, Named)> = Vec::new();
+    let cookies: Vec<_> = shape.token_places().filter_map(|(_, place)| place.cookie()).collect();
+    for (key, place) in shape.token_places() {
+        let name = match place {
+            RequestPlace::Bearer => "authorization",
+            RequestPlace::Header(name) => name.as_str(),
+            // Two cookies of two names are one field.
+            RequestPlace::Cookie(name) if cookies.first() == Some(&name.as_str()) => "cookie",
+            RequestPlace::Cookie(_)
+            | RequestPlace::Field(_)
+            | RequestPlace::Pointer(_)
+            | RequestPlace::Query(_) => continue,
+        };
+        sent.push((name.to_owned(), (key, place.to_string())));
     }
-    let lower: Vec<_> = headers.keys().map(|name| name.to_ascii_lowercase()).collect();
-    if let Some(name) =
-        lower.iter().enumerate().find_map(|(at, name)| lower[..at].contains(name).then_some(name))
-    {
-        return Some(Conflict {
-            first: header(),
-            second: ("request.headers", name.clone()),
-            reason: twice,
-            hint: leave_one.to_owned(),
-        });
+    if profile.client_auth.is_in_the_head() {
+        sent.push(("authorization".to_owned(), ("client_auth", profile.client_auth.word().to_owned())));
+    }
+    sent.extend(headers.keys().map(|name| (name.to_ascii_lowercase(), header())));
+    let twice = |(position, (name, second)): (usize, &(String, Named))| {
+        let (_, first) = sent[..position].iter().find(|(earlier, _)| earlier == name)?;
+        Some(Conflict {
+            first: first.clone(),
+            second: second.clone(),
+            reason: "a header field is sent once",
+            hint: "leave one of the two out".to_owned(),
+        })
+    };
+    if let Some(conflict) = sent.iter().enumerate().find_map(twice) {
+        return Some(conflict);
     }
     let bad = headers.iter().find(|(name, value)| header_name(name).is_none() || !is_header_value(value));
     bad.map(|(name, _)| Conflict {
@@ -189,7 +210,19 @@ fn header_conflict(
     })
 }
 
-fn names(table: &BTreeMap<String, String>) -> String {
+/// A URL that a variable could lead elsewhere.
+fn url_conflict(profile: &Profile) -> Option<Conflict> {
+    let text = profile.token_url.as_deref().filter(|text| token_url::is_template(text))?;
+    let error = UrlTemplate::new(text, &profile.variables).err()?;
+    Some(Conflict {
+        first: ("token_url", text.to_owned()),
+        second: ("variables", profile.variables.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        reason: "a value of a document must not lead a token to another host",
+        hint: error.to_string(),
+    })
+}
+
+fn names<T>(table: &BTreeMap<String, T>) -> String {
     table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -255,6 +288,35 @@ mod tests {
                 "extra_parameters",
             ),
             ("request = { headers = { X-A = \"x\", x-a = \"y\" } }", "request.headers", "request.headers"),
+            ("request = { access_token = \"bearer\" }", "request.access_token", "client_auth"),
+            (
+                "client_auth = \"none\"\nrequest = { refresh_token = \"bearer\", access_token = \"header:Authorization\" }",
+                "request.refresh_token",
+                "request.access_token",
+            ),
+            (
+                "request = { access_token = \"body:refresh_token\" }",
+                "request.refresh_token",
+                "request.access_token",
+            ),
+            (
+                "request = { encoding = \"json\", refresh_token = \"body:/t\", access_token = \"body:/t/a\" }",
+                "request.refresh_token",
+                "request.access_token",
+            ),
+            (
+                "request = { refresh_token = \"cookie:t\", access_token = \"cookie:t\" }",
+                "request.refresh_token",
+                "request.access_token",
+            ),
+            ("request = { access_token = \"body:/a/b\" }", "request.encoding", "request.access_token"),
+            ("request = { access_token = \"query:t\" }", "request.refresh_token", "url_holds_secrets"),
+            ("token_url = \"https://{shop}.example.com/\"", "token_url", "variables"),
+            (
+                "token_url = \"https://{shop}.com/\"\nvariables = { shop = \"label\" }",
+                "token_url",
+                "variables",
+            ),
             ("answer.access_token = []", "answer.access_token", "request.method"),
             ("answer.refresh_token = []", "answer.refresh_token", "rotation"),
             ("request = { headers = { Host = \"x\" } }", "request.headers", "request.headers"),
@@ -273,6 +335,10 @@ mod tests {
             "client_auth = \"no_client\"\nrequest = { encoding = \"none\", refresh_token = \"bearer\" }",
             "client_auth = \"none\"\nrequest = { encoding = \"json\", refresh_token = \"body:/data/token\" }",
             "client_auth = \"no_client\"\nrequest = { encoding = \"json\", grant_type = \"none\", refresh_token = \"cookie:rt\" }",
+            "request = { encoding = \"json\", refresh_token = \"body:/t/r\", access_token = \"body:/t/a\" }",
+            "request = { refresh_token = \"cookie:r\", access_token = \"cookie:a\" }",
+            "client_auth = \"none\"\nrequest = { access_token = \"bearer\" }",
+            "token_url = \"https://{shop}.example.com/\"\nvariables = { shop = \"label\" }",
             "url_holds_secrets = true\nrequest = { method = \"GET\", encoding = \"query\" }",
             "request = { headers = { Accept = \"application/json\", X-Api-Version = \"2\" } }",
         ] {

@@ -1,6 +1,6 @@
 //! Places: where something stands in a request, and where an answer holds it. One notation for all of them. Pure.
 
-use crate::token::{Malformed, RefreshToken};
+use crate::token::{AccessToken, MAX_TOKEN_BYTES, Malformed, RefreshToken};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -127,8 +127,20 @@ impl RequestPlace {
     /// # Errors
     /// [`Malformed::NotForHeader`].
     pub fn takes(&self, token: &RefreshToken) -> Result<(), Malformed> {
+        if self.fits(token.expose()) { Ok(()) } else { Err(Malformed::NotForHeader) }
+    }
+
+    /// Can this access token be sent there? It must be printable ASCII as well (RFC 6749 §A.12).
+    #[must_use]
+    pub fn takes_access(&self, token: &AccessToken) -> bool {
         let token = token.expose();
-        let fits = match self {
+        token.len() <= MAX_TOKEN_BYTES
+            && token.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+            && self.fits(token)
+    }
+
+    fn fits(&self, token: &str) -> bool {
+        match self {
             Self::Field(_) | Self::Pointer(_) | Self::Query(_) => true,
             Self::Bearer | Self::Header(_) => {
                 token.len() <= MAX_HEADER_VALUE_BYTES && !token.bytes().any(|byte| byte == b' ')
@@ -138,8 +150,13 @@ impl RequestPlace {
                 let encoded = |byte: u8| if b" \",;\\%".contains(&byte) { 3 } else { 1 };
                 token.bytes().map(encoded).sum::<usize>() <= MAX_HEADER_VALUE_BYTES
             }
-        };
-        if fits { Ok(()) } else { Err(Malformed::NotForHeader) }
+        }
+    }
+
+    /// The name of its cookie.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        if let Self::Cookie(name) = self { Some(name) } else { None }
     }
 
     /// Is it in the body?

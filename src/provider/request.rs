@@ -121,19 +121,23 @@ pub struct RequestShape {
     pub grant_type: String,
     /// Where the refresh token stands.
     pub refresh_token: RequestPlace,
-    /// More header fields with fixed values, by their names.
+    /// Where the document's access token stands, for a server that wants the old one too.
+    #[serde(with = "or_none", skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<RequestPlace>,
+    /// More header fields, by their names; `{NAME}` of a variable and `{uuid}` are filled.
     pub headers: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for RequestShape {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, encoding, grant_type, refresh_token, headers } = self;
+        let Self { method, encoding, grant_type, refresh_token, access_token, headers } = self;
         formatter
             .debug_struct("RequestShape")
             .field("method", method)
             .field("encoding", encoding)
             .field("grant_type", grant_type)
             .field("refresh_token", refresh_token)
+            .field("access_token", access_token)
             .field("headers", &headers.keys())
             .finish()
     }
@@ -146,12 +150,19 @@ impl Default for RequestShape {
             encoding: Encoding::default(),
             grant_type: "refresh_token".to_owned(),
             refresh_token: RequestPlace::default(),
+            access_token: None,
             headers: BTreeMap::new(),
         }
     }
 }
 
 impl RequestShape {
+    /// The place of each token, with its key.
+    pub fn token_places(&self) -> impl Iterator<Item = (&'static str, &RequestPlace)> {
+        let access_token = self.access_token.iter().map(|place| ("request.access_token", place));
+        std::iter::once(("request.refresh_token", &self.refresh_token)).chain(access_token)
+    }
+
     /// The value of the field `grant_type`, if it is sent.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
@@ -161,6 +172,71 @@ impl RequestShape {
     /// Does the URL hold the refresh token, or all fields?
     #[must_use]
     pub const fn url_holds_secrets(&self) -> bool {
-        matches!(self.refresh_token, RequestPlace::Query(_)) || matches!(self.encoding, Encoding::Query)
+        matches!(self.refresh_token, RequestPlace::Query(_))
+            || matches!(self.access_token, Some(RequestPlace::Query(_)))
+            || matches!(self.encoding, Encoding::Query)
+    }
+}
+
+/// The value of a further field: a text, and in JSON a number or a flag too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Parameter {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Whole(i64),
+    /// A number with a fraction.
+    Number(f64),
+    /// A text; `{NAME}` of a variable and `{uuid}` are filled.
+    Text(String),
+}
+
+impl Parameter {
+    /// Its text, where it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+impl fmt::Display for Parameter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => flag.fmt(formatter),
+            Self::Whole(number) => number.fmt(formatter),
+            Self::Number(number) => number.fmt(formatter),
+            Self::Text(text) => text.fmt(formatter),
+        }
+    }
+}
+
+impl From<&str> for Parameter {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// Serde for a place, or the word `none`.
+mod or_none {
+    use super::RequestPlace;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(
+        place: &Option<RequestPlace>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match place {
+            Some(place) => serializer.collect_str(place),
+            None => serializer.serialize_str("none"),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<RequestPlace>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "none" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
     }
 }

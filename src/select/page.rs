@@ -202,8 +202,11 @@ impl Source {
                 None => Malformed::NoProvider,
             });
         }
-        document.refresh_token =
-            document.refresh_token.and_then(|token| self.terms.place.takes(&token).map(|()| token));
+        if let (Some(provider), Ok(token)) = (&self.terms.provider, &document.refresh_token)
+            && let Err(malformed) = provider.takes(token, document.access_token.as_ref(), &document.facts)
+        {
+            document.refresh_token = Err(malformed);
+        }
         document
     }
 }

@@ -1,11 +1,12 @@
 //! What a pass claims with: for how long, and how much at once.
 
 use crate::clock::Timestamp;
-use crate::provider::place::RequestPlace;
+use crate::provider::Provider;
 use crate::provider::rate::Rate;
 use crate::token::Lease;
 use chrono::TimeDelta;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Largest page, in documents: a few MiB at most with the fields that we read.
@@ -31,8 +32,8 @@ pub struct ClaimTerms {
     pub force: bool,
     /// Documents read at once; fewer are claimed at once.
     pub page: usize,
-    /// Where the provider takes a refresh token.
-    pub place: RequestPlace,
+    /// Whose documents these are; `None` of those that belong to none.
+    pub provider: Option<Arc<Provider>>,
     /// Does the provider's profile say that a token whose answer was lost is never sent again?
     pub punishes_reuse: bool,
 }

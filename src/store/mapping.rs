@@ -185,27 +185,21 @@ impl Mapping {
     /// only read.
     #[must_use]
     pub fn overlap(&self) -> Option<[(&'static str, &FieldPath); 2]> {
-        fn named<'a>(
-            name: &'static str,
-            path: &'a Option<FieldPath>,
-        ) -> Option<(&'static str, &'a FieldPath)> {
-            path.as_ref().map(|path| (name, path))
-        }
         let written = [
             Some(("refresh_token", &self.refresh_token)),
-            named("access_token", &self.access_token),
-            named("access_expires_at", &self.access_expires_at),
-            named("refresh_expires_at", &self.refresh_expires_at),
-            named("updated_at", &self.updated_at),
+            self.access_token.as_ref().map(|path| ("access_token", path)),
+            self.access_expires_at.as_ref().map(|path| ("access_expires_at", path)),
+            self.refresh_expires_at.as_ref().map(|path| ("refresh_expires_at", path)),
+            self.updated_at.as_ref().map(|path| ("updated_at", path)),
             Some(("bookkeeping", &self.bookkeeping)),
         ];
         let written = written.into_iter().flatten().chain(self.also.keys().map(|path| ("also", path)));
         let written: Vec<_> = written.collect();
         let read = [
-            named("provider", &self.provider),
-            named("login_ends_at", &self.login_ends_at),
-            named("logged_in_at", &self.logged_in_at),
-            named("client_id", &self.client_id),
+            self.provider.as_ref().map(|path| ("provider", path)),
+            self.login_ends_at.as_ref().map(|path| ("login_ends_at", path)),
+            self.logged_in_at.as_ref().map(|path| ("logged_in_at", path)),
+            self.client_id.as_ref().map(|path| ("client_id", path)),
         ];
         let read = read.into_iter().flatten().chain(self.values.values().map(|path| ("values", path)));
         let read: Vec<_> = read.collect();
@@ -223,6 +217,7 @@ mod or_none {
 
     const NONE: &str = "none";
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(
         path: &Option<FieldPath>,
         serializer: S,

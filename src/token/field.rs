@@ -74,6 +74,17 @@ pub enum Malformed {
     /// The provider takes the token in a header field, where it can't stand: it holds a space, or is too long.
     #[error("the refresh token can't be sent in a header field: it holds a space, or is too long (7 KiB)")]
     NotForHeader,
+    /// The server wants the old access token too.
+    #[error(
+        "the document has no access token that can be sent, and the server wants it beside the refresh token"
+    )]
+    NoAccessToken,
+    /// A variable of the request that neither the document nor the settings hold; its name.
+    #[error("neither the document nor the settings have a value for the variable `{0}`")]
+    NoValue(String),
+    /// A variable of the request whose value it may not hold; its name.
+    #[error("the value of the variable `{0}` is not of the kind that the profile allows")]
+    BadValue(String),
     /// The document's provider field names none of the configured providers.
     #[error("the document's provider `{0}` is not configured")]
     UnknownProvider(Subject),
@@ -94,6 +105,9 @@ impl Malformed {
             Self::TooLong(_) => "too_long",
             Self::ForbiddenCharacter => "forbidden_character",
             Self::NotForHeader => "not_for_header",
+            Self::NoAccessToken => "no_access_token",
+            Self::NoValue(_) => "no_value",
+            Self::BadValue(_) => "bad_value",
             Self::UnknownProvider(_) => "unknown_provider",
             Self::NoProvider => "no_provider",
         }

@@ -35,6 +35,9 @@ vocabulary! {
         ClaimLost = "claim_lost":
             "Another process took over the claim of this document.",
             "Nothing to do. If it happens often, make `lease` longer.";
+        DocumentChanged = "document_changed":
+            "What is sent beside the token was changed in the document just before the request, and cannot be sent as it is now.",
+            "Nothing to do. The next pass says what is wrong with it.";
         Outage = "outage":
             "The provider gave no usable answer for minutes, so the pass stopped asking it.",
             "Nothing to do. The next pass tries again.";
@@ -74,6 +77,9 @@ vocabulary! {
         ConnectTimeout = "connect_timeout":
             "The connection was not ready in time. Nothing was sent.",
             "Check the network, the firewall and `token_url`.";
+        PrivateAddress = "private_address":
+            "The host of the token URL comes from the document, and its name has an address within a private network.",
+            "Correct the document. A host within your own network belongs into `token_url`, in the settings.";
         Dns = "dns":
             "The host name of the token endpoint could not be resolved. Nothing was sent.",
             "Check `token_url` and the DNS of this machine.";
@@ -173,6 +179,15 @@ vocabulary! {
         Held = "held":
             "The new pair is in the journal of a machine and is not yet in the document.",
             "See `evergrant journal list` on that machine.";
+        NoAccessToken = "no_access_token":
+            "The server wants the old access token beside the refresh token, and the document has none that can be sent.",
+            "Check `documents.access_token`. If the document never had one, the user must log in again.";
+        NoValue = "no_value":
+            "A variable of the request has no value: not in the document, not in the settings, not in the profile.",
+            "Check `documents.values`, or set `values` for all documents. `evergrant tokens show` names the variable.";
+        BadValue = "bad_value":
+            "The document holds a value that the variable of the request may not have, so nothing is sent.",
+            "Correct the document. `evergrant tokens show` names the variable; the profile says what it may hold.";
         UnknownProvider = "unknown_provider":
             "The document, or the journal entry, names a provider that is not configured.",
             "Configure that provider, or correct the document.";

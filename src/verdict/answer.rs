@@ -183,9 +183,13 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         Class::Unlisted => Signal::NotAsked,
         Class::ClientRejected if case.token.bookkeeping.failures > 0 && !asked.unproven => Signal::NotAsked,
         // An unreadable success is the profile's fault, like a rejected client: it must not be repeated with all tokens.
-        Class::ClientRejected | Class::Unreadable => Signal::ClientRejected { code, http_status },
+        Class::ClientRejected | Class::Unreadable => {
+            Signal::ClientRejected { code, http_status, tenant: None }
+        }
         // The provider's own success: like one that can't be read.
-        Class::Ambiguous if reading.code == NO_TOKENS => Signal::ClientRejected { code, http_status },
+        Class::Ambiguous if reading.code == NO_TOKENS => {
+            Signal::ClientRejected { code, http_status, tenant: None }
+        }
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }
 }

@@ -41,7 +41,8 @@ fn provider(rotation: Rotation, ask_again: AskAgain) -> Arc<Provider> {
         name: "acme".into(),
         profile_name: "generic".into(),
         profile: Profile { rotation, grace, ask_again, ..profile::load("generic").unwrap() },
-        token_url: "https://acme.example/token".parse().unwrap(),
+        token_url: "https://acme.example/token".parse::<url::Url>().unwrap().into(),
+        values: crate::provider::Values::default(),
         client_id: "id".into(),
         client_secret: None,
     })

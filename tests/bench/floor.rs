@@ -116,7 +116,7 @@ async fn ask(provider: Arc<Provider>, tokens: Vec<String>) -> usize {
         tokio::spawn(async move {
             let mut good = 0;
             while let Some(token) = tokens.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let sent = endpoint.post(&grant::request(&provider, token)).await;
+                let sent = endpoint.post(&grant::request(&provider, token).unwrap()).await;
                 good += usize::from(matches!(sent, Sent::Answered(answer) if answer.status == 200));
             }
             good

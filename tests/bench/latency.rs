@@ -63,7 +63,7 @@ async fn one_after_the_other(process: &ProviderProcess) -> Option<f64> {
         for id in ids {
             let document = raw.find_one(doc! { "_id": &id }).await.unwrap().unwrap();
             let token = RefreshToken::new(document.get_str("refresh_token").unwrap().to_owned());
-            let sent = endpoint.post(&grant::request(&provider, &token)).await;
+            let sent = endpoint.post(&grant::request(&provider, &token).unwrap()).await;
             let Sent::Answered(answer) = sent else { panic!("the sandbox answers") };
             let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
             let pair = doc! {

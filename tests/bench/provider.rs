@@ -74,6 +74,7 @@ impl ProviderProcess {
             profile_name: "generic".into(),
             profile,
             token_url: self.token_url().parse().unwrap(),
+            values: evergrant::provider::Values::default(),
             client_id: sandbox.client_id,
             client_secret: Some(ClientSecret::new(sandbox.client_secret)),
         })

@@ -7,11 +7,11 @@ use crate::exit::Exit;
 use crate::grant::Wire as _;
 use crate::grant::answer::{self, Class, Reading};
 use crate::grant::http::{Reach, TokenEndpoint};
-use crate::grant::request;
+use crate::grant::{Login, request};
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
-use crate::token::{Code, RefreshToken, Vocabulary as _};
+use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
 
 /// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
 const PROBE: &str = "evergrant-probe-";
@@ -34,11 +34,23 @@ pub(super) async fn checks(
             return checks;
         }
     };
-    let reach = endpoint.reach().await;
+    let Some(reach) = endpoint.reach().await else {
+        let url = &provider.token_url;
+        let text =
+            format!("{url} is a template: each document says where its token is sent; nothing is asked here");
+        checks.push(Check::ok(endpoint_name(provider), text));
+        return checks;
+    };
     checks.push(check_reach(provider, &reach));
-    if probe && matches!(reach, Reach::Answered(_)) {
-        let token = RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
-        let sent = endpoint.post(&request(provider, &token)).await;
+    if !probe || !matches!(reach, Reach::Answered(_)) {
+        return checks;
+    }
+    let token = RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
+    let made_up = AccessToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
+    let login = Login { access_token: Some(&made_up), ..Login::from(&token) };
+    // What stands in documents isn't known here.
+    if let Ok(request) = request(provider, login) {
+        let sent = endpoint.post(&request).await;
         let reading = answer::read(&sent, &provider.profile.answer, clock.now());
         checks.push(check_client(provider, &reading));
     }

@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         Profile,
         "Where the refresh token is sent: body:NAME, body:/json/pointer, bearer, header:NAME, cookie:NAME or query:NAME.",
     ),
+    provider(
+        "request.access_token",
+        Kind::RequestPlaceOrNone,
+        Profile,
+        "Where the document's old access token is sent, for a server that wants both; or none.",
+    ),
     provider("request.headers", Kind::Parameters, Profile, "Further header fields of each request: a=b,c=d."),
     provider(
         "scope",
@@ -274,7 +280,13 @@ pub const KEYS: &[Key] = &[
         Profile,
         "Scope to ask for. Without it the provider grants the scope that it granted before.",
     ),
-    provider("extra_parameters", Kind::Parameters, Profile, "Further fields of each request: a=b,c=d."),
+    provider("extra_parameters", Kind::Fields, Profile, "Further fields of each request: a=b,c=d."),
+    provider(
+        "values",
+        Kind::Parameters,
+        Follows("none"),
+        "Values of the profile's variables, for all documents: shop=acme. `documents.values` goes before them.",
+    ),
     provider(
         "access_token_lifetime",
         Kind::Lifetime,

@@ -11,7 +11,7 @@ fn four_variables_are_a_complete_configuration() {
         ("autodesk", "autodesk", "an-id")
     );
     assert_eq!(provider.client_secret.as_ref().unwrap().expose(), CANARY);
-    assert_eq!(provider.token_url.as_str(), "https://developer.api.autodesk.com/authentication/v2/token");
+    assert_eq!(provider.token_url.to_string(), "https://developer.api.autodesk.com/authentication/v2/token");
     assert_eq!(provider.profile.rate.unwrap().to_string(), "400/min");
     assert_eq!(config.store.collection, "tokens");
     assert_eq!(config.store.mapping, crate::store::mapping::Mapping::default());
@@ -91,7 +91,7 @@ fn a_file_alone_is_a_complete_configuration() {
     assert_eq!((profile.concurrency.get(), profile.request_timeout), (64, Duration::from_secs(20)));
     assert_eq!((profile.rotation, profile.grace), (Rotation::Grace, Duration::from_mins(30)));
     assert_eq!(profile.refresh_token_lifetime, None);
-    assert_eq!(profile.extra_parameters["audience"], "api");
+    assert_eq!(profile.extra_parameters["audience"], "api".into());
     assert_eq!(profile.answer.refused, ["invalid_grant", "bad_refresh_token"]);
     assert_eq!(profile.answer.access_token, "/data/access_token".parse().unwrap());
     assert_eq!(profile.answer.refresh_token, "/refresh_token".parse().unwrap(), "the profile's own");
@@ -118,8 +118,8 @@ fn lists_tables_and_numbers_come_from_the_environment_too() {
         .load();
     let profile = &config.providers[0].profile;
     assert_eq!(profile.concurrency.get(), 8);
-    assert_eq!(profile.extra_parameters["audience"], "api");
-    assert_eq!(profile.extra_parameters["resource"], "a=b");
+    assert_eq!(profile.extra_parameters["audience"], "api".into());
+    assert_eq!(profile.extra_parameters["resource"], "a=b".into());
     assert_eq!(profile.answer.refused, ["invalid_grant", "expired"]);
     let subject: Vec<_> =
         config.store.mapping.subject.iter().map(crate::store::mapping::FieldPath::as_str).collect();

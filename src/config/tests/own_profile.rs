@@ -26,7 +26,7 @@ fn a_file_is_the_profile_and_the_settings_lie_over_it() {
     assert_eq!(provider.profile.request.encoding, Encoding::Json);
     assert_eq!(provider.profile.request.method.word(), "PUT");
     assert_eq!(provider.profile.answer.rules.len(), 1);
-    assert_eq!(provider.token_url.as_str(), "https://api.example.com/auth/refresh");
+    assert_eq!(provider.token_url.to_string(), "https://api.example.com/auth/refresh");
 
     let named = "[providers.acme]\nprofile = \"./own.toml\"";
     let named = Setup::bare().file(named).write("own.toml", OWN).load();
@@ -72,8 +72,13 @@ fn what_does_not_fit_the_file_is_told_with_its_place() {
 
 #[test]
 fn the_eight_lines_of_the_help_are_a_profile_and_so_is_its_example() {
-    let blocks: Vec<_> = crate::help::OWN_SERVER.split("```toml\n").skip(1).collect();
-    let text: String = blocks.iter().map(|block| block.split("```").next().unwrap_or_default()).collect();
+    let blocks = crate::help::OWN_SERVER.split("```toml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|block| block.split("```").next().unwrap_or_default()).collect();
+    let (of_shops, whole): (Vec<&str>, _) = blocks.into_iter().partition(|block| block.contains("{shop}"));
+    let shops = "provider = \"./shops.toml\"\nclient_auth = \"no_client\"\nvalues.shop = \"acme\"";
+    let shops = Setup::bare().file(shops).write("shops.toml", of_shops[0]).load();
+    assert_eq!(shops.providers[0].token_url.to_string(), "https://acme.example.com/oauth/token");
+    let text = whole.concat();
     let config = Setup::bare().file("provider = \"./own.toml\"").write("own.toml", &text).load();
     let profile = &config.providers[0].profile;
     assert_eq!((profile.answer.rules.len(), profile.examples.len()), (1, 1));

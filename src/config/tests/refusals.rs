@@ -75,7 +75,7 @@ fn a_wrong_type_is_refused_with_its_line_and_what_was_expected() {
         ("documents.filter = \"active\"", &["no JSON object"]),
         ("answer.access_token = \"access_token\"", &["a place in an answer: `/json/pointer`"]),
         ("extra_parameters = \"a=b\"", &["a table of texts"]),
-        ("extra_parameters.depth = 3", &["the number 3"]),
+        ("extra_parameters.depth = [3]", &["a list"]),
         ("documents = \"email\"", &["`documents` is a text; expected a table of keys, like `[documents]`"]),
         (&format!("store = \"mongodb://u:{CANARY}@h\""), &["`store` is a text"]),
         (&format!("client_secret = [\"{CANARY}\"]"), &["`client_secret` is a list; expected a text"]),
@@ -177,7 +177,11 @@ fn urls_are_refused_without_showing_a_password() {
         ["http://localhost:1/t", "http://127.1.2.3/t", "http://[::1]:8080/t", "https://a.example/t?tenant=1"]
     {
         assert_eq!(
-            Setup::minimal().variable("EVERGRANT_TOKEN_URL", url).load().providers[0].token_url.as_str(),
+            Setup::minimal().variable("EVERGRANT_TOKEN_URL", url).load().providers[0]
+                .token_url
+                .fixed()
+                .unwrap()
+                .as_str(),
             url
         );
     }

@@ -43,7 +43,8 @@ async fn each_request_asks_for_no_coding() {
         (*Rehearsal::over(on_sqlite("asks").await, &Plan::users(1)).await.providers[0]).clone();
     provider.token_url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
     let wire = Https.connect(&provider, &Clock::system()).unwrap();
-    let request = evergrant::grant::request(&provider, &evergrant::token::RefreshToken::new("t".into()));
+    let request =
+        evergrant::grant::request(&provider, &evergrant::token::RefreshToken::new("t".into())).unwrap();
     let (sent, head) = tokio::join!(wire.post(&request), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();

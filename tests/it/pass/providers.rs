@@ -1,7 +1,7 @@
 //! More than one provider, and a provider that is configured wrong.
 
 use crate::support::meddler::{Call, Mishap};
-use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both, provider_of};
+use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, fixed_url, on_both, provider_of};
 use axum::http::StatusCode;
 use axum::response::Html;
 use evergrant::exit::Exit;
@@ -77,7 +77,7 @@ async fn a_wrong_secret_is_our_fault() {
 #[tokio::test]
 async fn a_wrong_address_is_our_fault() {
     on_both("wrong_address", Plan::users(12), async |mut rehearsal| {
-        rehearsal.change_provider(|provider| provider.token_url.set_path("/oauth/nothing/here"));
+        rehearsal.change_provider(|provider| fixed_url(provider).set_path("/oauth/nothing/here"));
         is_our_fault(&rehearsal, "http_404", 404).await;
         let right = rehearsal.sandbox.token_url().parse().unwrap();
         rehearsal.change_provider(|provider| provider.token_url = right);
@@ -105,7 +105,7 @@ async fn the_page_of_a_firewall_is_our_fault() {
     tokio::spawn(async move { axum::serve(listener, firewall).await });
     on_both("firewall", Plan::users(12), async |mut rehearsal| {
         let right = rehearsal.providers[0].token_url.clone();
-        rehearsal.change_provider(|provider| provider.token_url.set_port(Some(address.port())).unwrap());
+        rehearsal.change_provider(|provider| fixed_url(provider).set_port(Some(address.port())).unwrap());
         is_our_fault(&rehearsal, "http_403", 403).await;
         rehearsal.change_provider(|provider| provider.token_url = right);
         goes_on(&rehearsal).await;

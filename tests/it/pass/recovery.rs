@@ -68,7 +68,7 @@ impl<'a> Doomed<'a> {
         let provider = &self.rehearsal.providers[0];
         let token = RefreshToken::new(self.rehearsal.users[position].refresh_token.clone());
         let endpoint = TokenEndpoint::new(provider, self.rehearsal.clock.clone()).unwrap();
-        match endpoint.post(&grant::request(provider, &token)).await {
+        match endpoint.post(&grant::request(provider, &token).unwrap()).await {
             Sent::Answered(answer) => answer,
             other => panic!("{other:?}"),
         }

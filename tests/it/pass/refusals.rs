@@ -1,7 +1,7 @@
 //! Refusals that are believed, and those that are more likely our fault, or that of somebody in between.
 
 use super::recovery::Doomed;
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, fixed_url, on_both};
 use chrono::TimeDelta;
 use evergrant::clock::Clock;
 use evergrant::exit::Exit;
@@ -322,7 +322,7 @@ async fn a_wrong_secret_and_a_line_that_is_not_the_providers_mark_nobody() {
         // Somebody who doesn't speak the provider's TLS: nothing was sent.
         rehearsal.change_provider(|provider| {
             provider.client_secret = right.client_secret.clone();
-            provider.token_url.set_scheme("https").unwrap();
+            fixed_url(provider).set_scheme("https").unwrap();
         });
         rehearsal.settings.attempts = 1;
         let requests = rehearsal.sandbox.ledger().requests;

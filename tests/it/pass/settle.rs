@@ -313,9 +313,9 @@ impl Wire for MangledWire {
         }
     }
 
-    fn peer(&self) -> Option<String> {
+    fn peer(&self, url: &url::Url) -> Option<String> {
         assert!(!self.how.panics, "a test panics");
-        self.inner.peer()
+        self.inner.peer(url)
     }
 }
 

@@ -46,11 +46,12 @@ async fn sent(profile: Profile, path: &str, client_id: &str, secret: Option<&str
         profile_name: "generic".into(),
         profile,
         token_url: format!("http://{address}/{path}").parse().unwrap(),
+        values: evergrant::provider::Values::default(),
         client_id: client_id.into(),
         client_secret: secret.map(|secret| ClientSecret::new(secret.into())),
     };
     let endpoint = TokenEndpoint::new(&provider, Clock::system()).unwrap();
-    let request = grant::request(&provider, &RefreshToken::new(token.into()));
+    let request = grant::request(&provider, &RefreshToken::new(token.into())).unwrap();
     let (sent, bytes) = tokio::join!(endpoint.post(&request), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let bytes = whole_request(&mut stream).await;

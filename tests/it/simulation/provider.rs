@@ -318,6 +318,7 @@ pub(super) fn provider(world: &World) -> Provider {
         profile_name: "generic".into(),
         profile,
         token_url: "http://127.0.0.1/token".parse().unwrap(),
+        values: evergrant::provider::Values::default(),
         client_id: "simulated".into(),
         client_secret: Some(ClientSecret::new("simulated".into())),
     }

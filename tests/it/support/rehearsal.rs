@@ -11,6 +11,7 @@ use evergrant::exit::Exit;
 use evergrant::grant::http::Https;
 use evergrant::journal::{Entry, Journal, JournalError};
 use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
+use evergrant::provider::token_url::TokenUrl;
 use evergrant::provider::{ClientSecret, Profile, Provider, profile};
 use evergrant::report::Report;
 use evergrant::report::summary::Summary;
@@ -108,6 +109,7 @@ pub(crate) fn provider_of(sandbox: &Sandbox, name: &str, profile: Profile) -> Pr
         profile_name: "generic".into(),
         profile,
         token_url: sandbox.token_url().parse().unwrap(),
+        values: evergrant::provider::Values::default(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: Some(ClientSecret::new(sandbox.config().client_secret.clone())),
     }
@@ -303,4 +305,12 @@ pub(crate) async fn run(pass: &Pass, request: &PassRequest, stop: &Stop) -> Summ
         assert_ne!(summary.exit(), Exit::Internal);
     }
     summary
+}
+
+/// The URL of a provider whose documents have no say in it.
+pub(crate) fn fixed_url(provider: &mut Provider) -> &mut url::Url {
+    match &mut provider.token_url {
+        TokenUrl::Fixed(url) => url,
+        TokenUrl::Of(_) => panic!("a template"),
+    }
 }
