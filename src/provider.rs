@@ -7,6 +7,7 @@ pub mod conflict;
 pub mod example;
 pub mod file;
 pub mod history;
+pub mod lifetime;
 mod one_or_many;
 pub mod place;
 pub mod profile;
@@ -16,6 +17,7 @@ pub mod rules;
 pub mod stranger;
 
 use example::Example;
+use lifetime::LifetimePlaces;
 use place::AnswerPlaces;
 use rate::Rate;
 use request::RequestShape;
@@ -145,14 +147,17 @@ pub struct AnswerShape {
     pub access_token: AnswerPlaces,
     /// The refresh token; absent in an answer means: keep the old one. An empty list says that none ever comes.
     pub refresh_token: AnswerPlaces,
-    /// Seconds until the access token ends; a JSON pointer (RFC 6901), as the following ones.
-    pub expires_in: String,
-    /// Seconds until the refresh token ends, where the provider says so.
-    pub refresh_token_expires_in: String,
+    /// How long the access token lives, where the answer says so.
+    pub expires_in: LifetimePlaces,
+    /// How long the refresh token lives, where the answer says so.
+    pub refresh_token_expires_in: LifetimePlaces,
+    /// How long the login lasts, whatever is refreshed until then.
+    #[serde(default, skip_serializing_if = "LifetimePlaces::is_empty")]
+    pub login_expires_in: LifetimePlaces,
     /// What an answer means, the first that fits; asked before the lists of codes below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// Where an error code may stand, most telling first.
+    /// Where an error code may stand, most telling first; JSON pointers (RFC 6901).
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.
     pub refused: Vec<String>,

@@ -8,6 +8,7 @@ mod evidence;
 mod field;
 mod fingerprint;
 mod identity;
+pub(crate) mod jwt;
 mod reason;
 mod secret;
 mod word;

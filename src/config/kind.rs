@@ -3,6 +3,7 @@
 use crate::{
     provider::{
         file,
+        lifetime::LifetimePlace,
         place::{AnswerPlace, RequestPlace},
         rate::Rate,
     },
@@ -61,6 +62,10 @@ pub enum Kind {
     AnswerPlace,
     /// A list of those; may be empty.
     AnswerPlaces,
+    /// A place of a lifetime in an answer: `PLACE [as FORM]`.
+    LifetimePlace,
+    /// A list of those; may be empty.
+    LifetimePlaces,
     /// A list of texts.
     Texts,
     /// A table of texts.
@@ -159,6 +164,8 @@ impl Kind {
             Self::Pointers => "a list of JSON pointers, like `[\"/error\", \"/code\"]`, or `/error,/code` in the environment".to_owned(),
             Self::AnswerPlace => AnswerPlace::EXPECTED.to_owned(),
             Self::AnswerPlaces => format!("{}, or a list of those, `a,b` in the environment", AnswerPlace::EXPECTED),
+            Self::LifetimePlace => LifetimePlace::EXPECTED.to_owned(),
+            Self::LifetimePlaces => format!("{}; or a list of those, `a,b` in the environment", LifetimePlace::EXPECTED),
             Self::Texts => "a list of texts, like `[\"one\", \"two\"]`, or `one,two` in the environment".to_owned(),
             Self::Parameters => "a table of texts, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
         }
@@ -183,7 +190,9 @@ impl Kind {
             _ if text.trim().is_empty() => untouched(),
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
             Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
-            Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts => Raw::List(list()),
+            Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts => {
+                Raw::List(list())
+            }
             Self::Parameters => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
@@ -213,11 +222,13 @@ impl Kind {
             (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
             (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
             (Self::AnswerPlaces, Raw::List(items)) => Self::AnswerPlace.check_each(items, base),
+            (Self::LifetimePlaces, Raw::List(items)) => Self::LifetimePlace.check_each(items, base),
             (Self::Texts, Raw::List(items)) => Self::Text.check_each(items, base),
             // A text where a list is expected is a list of one.
-            (Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts, Raw::Text(_)) => {
-                self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit())
-            }
+            (
+                Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts,
+                Raw::Text(_),
+            ) => self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit()),
             (Self::Parameters, Raw::Table(entries)) => {
                 let entry =
                     |(name, value): &(String, Raw)| Ok((name.clone(), Self::Text.check(value, base)?));
@@ -263,8 +274,10 @@ impl Kind {
             Self::Pointer => text.starts_with('/'),
             Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
             Self::AnswerPlace => text.parse::<AnswerPlace>().is_ok(),
+            Self::LifetimePlace => text.parse::<LifetimePlace>().is_ok(),
             Self::TokenUrl
             | Self::AnswerPlaces
+            | Self::LifetimePlaces
             | Self::Flag
             | Self::Count
             | Self::Positive

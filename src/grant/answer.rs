@@ -3,6 +3,7 @@
 mod classify;
 mod code;
 mod found;
+mod lifetime;
 mod pair;
 mod retry_after;
 mod rule;
@@ -33,6 +34,8 @@ pub struct Granted {
     pub expires_in: Option<Duration>,
     /// How long the refresh token lives, if the answer says.
     pub refresh_expires_in: Option<Duration>,
+    /// How long the login lasts, whatever is refreshed until then, if the answer says.
+    pub login_expires_in: Option<Duration>,
 }
 
 /// What an answer means; the word for each is [`Class::word`].

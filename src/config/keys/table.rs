@@ -284,15 +284,21 @@ pub const KEYS: &[Key] = &[
     ),
     provider(
         "answer.expires_in",
-        Kind::Pointer,
+        Kind::LifetimePlaces,
         Profile,
-        "Where an answer says how long the access token lives.",
+        "Where an answer says how long the access token lives: PLACE or PLACE as FORM, like /expiresAt as date.",
     ),
     provider(
         "answer.refresh_token_expires_in",
-        Kind::Pointer,
+        Kind::LifetimePlaces,
         Profile,
         "Where an answer says how long the refresh token lives.",
+    ),
+    provider(
+        "answer.login_expires_in",
+        Kind::LifetimePlaces,
+        Profile,
+        "Where an answer says how long the login lasts, whatever is refreshed until then.",
     ),
     provider(
         "answer.error_code",

@@ -7,14 +7,9 @@ use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
 use crate::grant::partial::complete_part;
 use crate::provider::AnswerShape;
+use crate::provider::lifetime::{LONGEST_LOGIN, LONGEST_TOKEN_LIFE};
 use crate::provider::place::AnswerPlaces;
 use crate::token::{AccessToken, RefreshToken};
-use serde_json::Value;
-use std::time::Duration;
-
-/// Longest lifetime believed, in seconds: three years. What is beyond is a unit mistaken, milliseconds or a date: a token
-/// that was believed to live for decades would never be due.
-const MAX_LIFETIME_SECONDS: f64 = 3.0 * 365.0 * 86_400.0;
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
 pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Granted> {
@@ -30,12 +25,13 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
         // A refresh token is there and can't be read.
         Found::Unreadable => return None,
     };
-    let lifetime = |pointer: &str| value.and_then(|value| value.pointer(pointer)).and_then(seconds);
+    let new = refresh_token.as_ref().map(RefreshToken::expose);
     Some(Granted {
+        expires_in: source.lifetime(&shape.expires_in, Some(&access_token), LONGEST_TOKEN_LIFE),
+        refresh_expires_in: source.lifetime(&shape.refresh_token_expires_in, new, LONGEST_TOKEN_LIFE),
+        login_expires_in: source.lifetime(&shape.login_expires_in, new, LONGEST_LOGIN),
         access_token: AccessToken::new(access_token),
         refresh_token,
-        expires_in: lifetime(&shape.expires_in),
-        refresh_expires_in: lifetime(&shape.refresh_token_expires_in),
     })
 }
 
@@ -57,14 +53,4 @@ pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let part = body.value().cloned().or_else(|| complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
         || source.head_holds_a_refresh_token(&AnswerPlaces::default())
-}
-
-/// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.
-fn seconds(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    (seconds > 0.0 && seconds <= MAX_LIFETIME_SECONDS).then(|| Duration::from_secs_f64(seconds))
 }

@@ -41,6 +41,7 @@ fn granted(refresh_token: Option<&str>) -> Class {
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: None,
         refresh_expires_in: None,
+        login_expires_in: None,
     })
 }
 

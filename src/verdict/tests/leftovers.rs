@@ -41,6 +41,7 @@ pub(super) fn granted(refresh_token: Option<&str>) -> Granted {
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: Some(Duration::from_mins(1)),
         refresh_expires_in: None,
+        login_expires_in: None,
     }
 }
 
