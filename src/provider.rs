@@ -139,10 +139,32 @@ pub struct Profile {
     pub examples: Vec<Example>,
 }
 
+/// How the body of an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// JSON (RFC 6749 §5.1).
+    #[default]
+    Json,
+    /// A form, read as an object of texts; a body that begins as JSON is read as JSON.
+    Form,
+}
+
+impl AnswerFormat {
+    /// Is it the usual one?
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where an answer holds what, and what its codes mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerShape {
+    /// How the body is written.
+    #[serde(default, skip_serializing_if = "AnswerFormat::is_usual")]
+    pub format: AnswerFormat,
     /// The access token; any 2xx answer that holds one is a success.
     pub access_token: AnswerPlaces,
     /// The refresh token; absent in an answer means: keep the old one. An empty list says that none ever comes.

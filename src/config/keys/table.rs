@@ -271,6 +271,12 @@ pub const KEYS: &[Key] = &[
         "After a lost answer: once = send the old token again, never = do not (for providers that revoke on reuse).",
     ),
     provider(
+        "answer.format",
+        Kind::OneOf(&["json", "form"]),
+        Profile,
+        "How the body of an answer is written: json, or form (read as an object of texts).",
+    ),
+    provider(
         "answer.access_token",
         Kind::AnswerPlaces,
         Profile,

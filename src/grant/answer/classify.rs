@@ -18,11 +18,11 @@ use std::time::Duration;
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
     let plain = Plain::of(answer);
-    let body = Body::read(&plain.text);
+    let is_whole = answer.complete && plain.end == End::Whole;
+    let body = Body::of_format(&plain.text, shape.format, is_whole);
     let success = (200..300).contains(&answer.status);
     let found = body.value().and_then(|body| find_code(body, shape));
     let found = found.as_deref();
-    let is_whole = answer.complete && plain.end == End::Whole;
     let settles = is_whole && is_the_providers(answer.status, &body, found);
     let reading = |class, code: &str| Reading {
         class,

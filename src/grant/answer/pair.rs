@@ -5,10 +5,11 @@ use super::found::{Found, Source};
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
+use crate::grant::form;
 use crate::grant::partial::complete_part;
-use crate::provider::AnswerShape;
 use crate::provider::lifetime::{LONGEST_LOGIN, LONGEST_TOKEN_LIFE};
 use crate::provider::place::AnswerPlaces;
+use crate::provider::{AnswerFormat, AnswerShape};
 use crate::token::{AccessToken, RefreshToken};
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
@@ -38,7 +39,11 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
 pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, shape: &AnswerShape) -> Option<Granted> {
-    let body = Body::Json(complete_part(body)?);
+    let part = match shape.format {
+        AnswerFormat::Json => complete_part(body),
+        AnswerFormat::Form => complete_part(body).or_else(|| form::complete_part(body)),
+    };
+    let body = Body::Json(part?);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     let granted = read_pair(source, shape)?;
     granted.refresh_token.is_some().then_some(granted)
@@ -50,7 +55,7 @@ pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let text = Plain::of(answer).text;
     let body = Body::read(&text);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
-    let part = body.value().cloned().or_else(|| complete_part(&text));
+    let part = body.value().cloned().or_else(|| complete_part(&text)).or_else(|| form::complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
         || source.head_holds_a_refresh_token(&AnswerPlaces::default())
 }
