@@ -120,6 +120,9 @@ pub struct Profile {
     /// How long a refresh token lives from its issue on; unknown means that every wake finds it due.
     #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub refresh_token_lifetime: Option<Duration>,
+    /// A token isn't asked for sooner than this after its issue.
+    #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
+    pub min_age: Duration,
     /// What happens to a redeemed refresh token.
     pub rotation: Rotation,
     /// With `rotation = "grace"`: how long the old one works again.

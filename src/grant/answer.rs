@@ -106,6 +106,17 @@ pub struct Reading {
     /// Does it settle what became of the request? Only the provider's own well-formed JSON does, and that nothing was
     /// sent; a proxy's page may come after the provider has done its work.
     pub settles: bool,
+    /// Does this token alone rest, for at least so long, while others are asked for? A rule says so of an answer that is
+    /// [`Class::Throttled`] or [`Class::Transient`].
+    pub rests: Option<Duration>,
+}
+
+impl Reading {
+    /// A reading of which no rule says more.
+    #[must_use]
+    pub fn new(class: Class, code: &str, http_status: Option<u16>, settles: bool) -> Self {
+        Self { class, code: code.to_owned(), http_status, settles, rests: None }
+    }
 }
 
 /// Reads what one POST brought.
@@ -114,12 +125,8 @@ pub struct Reading {
 #[must_use]
 pub fn read(sent: &Sent, shape: &AnswerShape, now: Timestamp) -> Reading {
     match sent {
-        Sent::NotSent(cause) => {
-            Reading { class: Class::Transient, code: (*cause).to_owned(), http_status: None, settles: true }
-        }
-        Sent::Lost(cause) => {
-            Reading { class: Class::Ambiguous, code: (*cause).to_owned(), http_status: None, settles: false }
-        }
+        Sent::NotSent(cause) => Reading::new(Class::Transient, cause, None, true),
+        Sent::Lost(cause) => Reading::new(Class::Ambiguous, cause, None, false),
         Sent::Answered(answer) => read_answer(answer, shape, now),
     }
 }

@@ -26,6 +26,9 @@ vocabulary! {
         NotForHeader = "not_for_header":
             "The provider takes the refresh token in a header field, and it holds a space or is longer than 7 KiB.",
             "Was the token damaged when it was stored? Does the server take it in the body as well?";
+        TooYoung = "too_young":
+            "The token was issued a shorter time ago than `min_age`, so it was not sent, with `--force` either.",
+            "Nothing to do. It is due when it is old enough.";
         Held = "held":
             "The new pair is in this machine's journal and could not be written into the document.",
             "See `evergrant journal list`. Typical causes: the provider is no longer configured, the store refuses the document, or the entry is damaged.";

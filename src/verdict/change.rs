@@ -63,7 +63,8 @@ impl DuePolicy {
         let end = |lifetime: Option<Duration>| {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
         };
-        let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
+        let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit)
+            .max(after(received_at, profile.min_age));
         // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
@@ -126,6 +127,23 @@ impl DuePolicy {
                 ..bookkeeping
             },
         )
+    }
+
+    /// The change that lets a token rest for at least so long, which is no failure: it was asked for too early, or its
+    /// provider throttles this token alone.
+    #[must_use]
+    pub fn rest(&self, token: &DueToken, evidence: LastError, rest: Duration) -> Change {
+        let bookkeeping =
+            token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
+        let due_at = Some(self.after_this_pass(after(evidence.at, rest)));
+        Self::mark(token, Bookkeeping { due_at, last_error: Some(evidence), ..bookkeeping })
+    }
+
+    /// The change that gives a claim back until the token is old enough to be asked for.
+    #[must_use]
+    pub fn until_old_enough(&self, token: &DueToken, at: Timestamp) -> Change {
+        let due_at = Some(self.after_this_pass(at.trunc_subsecs(3)));
+        Self::mark(token, Bookkeeping { due_at, ..token.bookkeeping.clone() })
     }
 
     /// The change that gives a claim back: due again for the next pass.
@@ -245,6 +263,12 @@ impl DuePolicy {
             bookkeeping: Bookkeeping { lease: None, ..bookkeeping },
         }
     }
+}
+
+/// So long after `at`, in whole milliseconds, as the store keeps it: what is read back must be what was written.
+fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    let end = TimeDelta::from_std(wait).ok().and_then(|wait| at.checked_add_signed(wait));
+    end.unwrap_or(Timestamp::MAX_UTC).trunc_subsecs(3)
 }
 
 fn evidence_of(malformed: &Malformed, at: Timestamp) -> LastError {

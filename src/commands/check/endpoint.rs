@@ -127,7 +127,7 @@ fn check_reach(provider: &Provider, reach: &Reach) -> Check {
 
 fn check_client(provider: &Provider, reading: &Reading) -> Check {
     let name = format!("{}: client", provider.name);
-    let Reading { class, code, http_status, settles: _ } = reading;
+    let Reading { class, code, http_status, .. } = reading;
     let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
     let unclear = |what: &str| {
         Check::warning(name.clone(), format!("not known: {what} ({code}{status})")).hint("try again later")
@@ -234,7 +234,7 @@ mod tests {
     fn what_the_provider_says_of_the_client_is_never_guessed() {
         let config = config(&[]);
         let check = |class, code: &str| {
-            let reading = Reading { class, code: code.to_owned(), http_status: Some(400), settles: true };
+            let reading = Reading::new(class, code, Some(400), true);
             check_client(&config.providers[0], &reading)
         };
         for (class, status) in [

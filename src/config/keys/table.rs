@@ -247,6 +247,12 @@ pub const KEYS: &[Key] = &[
         "Life of a refresh token, or unknown. With unknown, every wake refreshes every token.",
     ),
     provider(
+        "min_age",
+        Kind::Duration,
+        Profile,
+        "A token is not sent sooner than this after its issue, with --force either.",
+    ),
+    provider(
         "rotation",
         Kind::OneOf(&["single_use", "grace", "none"]),
         Profile,

@@ -3,7 +3,7 @@
 use super::code::{find_code, listed_class, shown_code};
 use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
-use super::rule::by_rule;
+use super::rule::{Ruled, by_rule};
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -24,12 +24,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     let found = body.value().and_then(|body| find_code(body, shape));
     let found = found.as_deref();
     let settles = is_whole && is_the_providers(answer.status, &body, found);
-    let reading = |class, code: &str| Reading {
-        class,
-        code: code.to_owned(),
-        http_status: Some(answer.status),
-        settles,
-    };
+    let reading = |class, code: &str| Reading::new(class, code, Some(answer.status), settles);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     if success && let Some(granted) = read_pair(source, shape) {
         return reading(Class::Granted(granted), "granted");
@@ -45,7 +40,9 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        return reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429");
+        let rests = ruled.as_ref().and_then(|ruled| ruled.rests);
+        let class = ruled.map_or(Class::Throttled(wait), |ruled| ruled.class);
+        return Reading { rests, ..reading(class, "http_429") };
     }
     // It stands whole in the head, whatever the body is: very likely the only copy.
     if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
@@ -61,7 +58,8 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     // Not where a refresh token stands all the same: it may be the only copy.
     let holds_one = success && source.holds_a_refresh_token(&shape.refresh_token);
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
-        return Reading { settles: settles || ruled.by_content, ..reading(ruled.class, &ruled.code) };
+        let Ruled { class, code, by_content, rests } = ruled;
+        return Reading { settles: settles || by_content, rests, ..reading(class, &code) };
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.

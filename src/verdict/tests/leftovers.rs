@@ -30,7 +30,7 @@ pub(super) fn row(state: EntryState) -> Entry {
 }
 
 fn answer(class: Class, http_status: u16, settles: bool) -> LeftAnswer {
-    let reading = Reading { class, code: "a_code".into(), http_status: Some(http_status), settles };
+    let reading = Reading::new(class, "a_code", Some(http_status), settles);
     let reading = Some(Journaled::for_tests(entry(), reading));
     LeftAnswer { http_status, received_at: now(), reading, holds_a_token: false }
 }
