@@ -161,6 +161,25 @@ impl AnswerFormat {
     }
 }
 
+/// What an answer means that no rule and no list knows (401, 403, 5xx), for a token whose own end is past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PastEnd {
+    /// What its status says, as for any other token: it is asked for again.
+    #[default]
+    Ask,
+    /// The token may be dead: marked when that is so on two occasions.
+    Suspected,
+}
+
+impl PastEnd {
+    /// Is it the usual one?
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where an answer holds what, and what its codes mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +201,9 @@ pub struct AnswerShape {
     /// What an answer means, the first that fits; asked before the lists of codes below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// What an answer means that nothing here knows, where the token's own end is past.
+    #[serde(default, skip_serializing_if = "PastEnd::is_usual")]
+    pub past_end: PastEnd,
     /// Where an error code may stand, most telling first; JSON pointers (RFC 6901).
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.

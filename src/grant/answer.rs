@@ -109,13 +109,16 @@ pub struct Reading {
     /// Does this token alone rest, for at least so long, while others are asked for? A rule says so of an answer that is
     /// [`Class::Throttled`] or [`Class::Transient`].
     pub rests: Option<Duration>,
+    /// When it was sent, by the provider's own clock where it says so; of an answer that nothing in the profile knows, and
+    /// only where that asks for the token's own end ([`PastEnd::Suspected`](crate::provider::PastEnd::Suspected)).
+    pub unknown_at: Option<Timestamp>,
 }
 
 impl Reading {
     /// A reading of which no rule says more.
     #[must_use]
     pub fn new(class: Class, code: &str, http_status: Option<u16>, settles: bool) -> Self {
-        Self { class, code: code.to_owned(), http_status, settles, rests: None }
+        Self { class, code: code.to_owned(), http_status, settles, rests: None, unknown_at: None }
     }
 }
 

@@ -155,6 +155,9 @@ vocabulary! {
         AlreadyRedeemed = "already_redeemed":
             "This machine redeemed the token before, and no document holds the pair that came for it.",
             "Was a backup restored, or was an old document saved again? If not, the user must log in again.";
+        PastEnd = "past_end":
+            "The provider sent an answer that the profile does not know, and the end of the refresh token is past.",
+            "Nothing to do. If a later pass gets such an answer as well, the user must log in again.";
         Missing = "missing":
             "The document has no refresh token field.",
             "Check `documents.refresh_token`, or leave these documents out with `documents.filter`.";

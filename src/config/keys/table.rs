@@ -313,6 +313,12 @@ pub const KEYS: &[Key] = &[
         "Where an answer says how long the login lasts, whatever is refreshed until then.",
     ),
     provider(
+        "answer.past_end",
+        Kind::OneOf(&["ask", "suspected"]),
+        Profile,
+        "What an unknown 401, 403 or 5xx means when the token's own end is past: ask again, or suspected.",
+    ),
+    provider(
         "answer.error_code",
         Kind::Pointers,
         Profile,

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
 use crate::grant::coding::{End, Plain};
-use crate::provider::AnswerShape;
 use crate::provider::place::AnswerPlace;
+use crate::provider::{AnswerShape, PastEnd};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -74,7 +74,20 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         return reading(class, code);
     }
     let (class, code) = by_status(answer.status, wait);
-    reading(class, found.map_or(&code, shown_code))
+    let is_listed = found.is_some_and(|code| listed_class(code, shape, None).is_some());
+    let may_be_past_its_end = shape.past_end == PastEnd::Suspected
+        && matches!(answer.status, 401 | 403 | 500..)
+        && !is_listed
+        && wait.is_none();
+    let unknown_at = may_be_past_its_end.then(|| sent_at(answer));
+    Reading { unknown_at, ..reading(class, found.map_or(&code, shown_code)) }
+}
+
+/// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.
+fn sent_at(answer: &RawAnswer) -> Timestamp {
+    let date = answer.headers.all("date").next().and_then(|date| std::str::from_utf8(date).ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    date.map_or(answer.received_at, Timestamp::from)
 }
 
 /// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object

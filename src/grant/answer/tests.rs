@@ -3,7 +3,7 @@
 use super::*;
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
-use crate::provider::{AnswerFormat, profile};
+use crate::provider::{AnswerFormat, PastEnd, profile};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -191,6 +191,40 @@ fn a_form_is_read_as_an_object_of_texts_and_never_to_a_cut_end() {
     ] {
         let reading = read(status, body, complete);
         assert_eq!((reading.class.word(), &*reading.code), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn an_answer_that_nothing_knows_says_when_it_was_sent_where_the_profile_asks() {
+    let mut shape = profile::load("generic").unwrap().answer;
+    let rules = r#"r = [{ status = 403, where = { "/message" = "blocked" }, means = "unlisted" }]"#;
+    shape.rules = rules.parse::<toml::Table>().unwrap()["r"].clone().try_into().unwrap();
+    let date: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    let read = |shape: &AnswerShape, status, body, field: Option<(&str, &str)>| {
+        let raw = RawAnswer { headers: field.into_iter().collect(), ..answer(status, body) };
+        read_answer(&raw, shape, Timestamp::UNIX_EPOCH).unknown_at
+    };
+    assert_eq!(read(&shape, 500, "", None), None, "by default nothing is asked for");
+    shape.past_end = PastEnd::Suspected;
+    let sent = ("date", "Sat, 21 Nov 2026 03:00:00 GMT");
+    let came = Some(Timestamp::UNIX_EPOCH);
+    for (status, body, field, expected) in [
+        (500, "<html>", Some(sent), Some(date)),
+        (500, "<html>", None, came),
+        (401, r#"{"error":"odd"}"#, Some(("date", "yesterday")), came),
+        (403, "", None, came),
+        (599, "", None, came),
+        // A rule or a list knows it, or it says: later.
+        (403, r#"{"message":"blocked"}"#, None, None),
+        (401, r#"{"error":"invalid_client"}"#, None, None),
+        (500, r#"{"error":"server_error"}"#, None, None),
+        (503, "", Some(("retry-after", "5")), None),
+        (429, "", None, None),
+        (400, r#"{"error":"odd"}"#, None, None),
+        (404, "", None, None),
+        (200, r#"{"access_token":"a","refresh_token":"r"}"#, None, None),
+    ] {
+        assert_eq!(read(&shape, status, body, field), expected, "{status} {body}");
     }
 }
 
