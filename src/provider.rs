@@ -117,9 +117,12 @@ pub struct Profile {
     /// How long an access token lives when the answer doesn't say.
     #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<Duration>,
-    /// How long a refresh token lives from its issue on; unknown means that every wake finds it due.
+    /// How long a refresh token lives; each success extends it. Unknown means that every wake finds it due.
     #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub refresh_token_lifetime: Option<Duration>,
+    /// How long a login lives, from the login on; no success extends it.
+    #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub login_lifetime: Option<Duration>,
     /// A token isn't asked for sooner than this after its issue.
     #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
     pub min_age: Duration,

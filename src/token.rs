@@ -13,6 +13,8 @@ mod reason;
 mod secret;
 mod word;
 
+use crate::clock::Timestamp;
+
 pub use bookkeeping::{Bookkeeping, FIELDS, LEASE_MARGIN, Lease, State};
 pub use evidence::{LastError, Lost};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
@@ -51,4 +53,8 @@ pub struct DueToken {
     pub refresh_token: RefreshToken,
     /// The bookkeeping as it was read together with the token, the lease in it ours.
     pub bookkeeping: Bookkeeping,
+    /// When the login ends, where a field of the document says so.
+    pub login_ends_at: Option<Timestamp>,
+    /// When the login began, where a field of the document says so.
+    pub logged_in_at: Option<Timestamp>,
 }

@@ -170,6 +170,8 @@ impl Source {
                             .bookkeeping
                             .noting_the_takeover(refresh_token.fingerprint(), now),
                         refresh_token,
+                        login_ends_at: None,
+                        logged_in_at: None,
                     };
                     Pulled::Token { token, read_at }
                 }

@@ -79,6 +79,8 @@ pub fn apply(
         subject: document.subject.clone(),
         refresh_token,
         bookkeeping: document.bookkeeping.clone(),
+        login_ends_at: None,
+        logged_in_at: None,
     };
     let verdict = write_pair(&token, &provider.profile, &Received::Kept(pair), received_at, around);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })

@@ -318,6 +318,8 @@ fn place(
                 subject: document.subject.clone(),
                 refresh_token: refresh_token.clone(),
                 bookkeeping: document.bookkeeping.clone(),
+                login_ends_at: None,
+                logged_in_at: None,
             };
             let verdict = write_pair(&token, profile, pair, received_at, around);
             let ends = verdict.ends.map(|end| End { recovered: true, ..end });

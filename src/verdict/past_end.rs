@@ -26,11 +26,13 @@ pub fn past_end(reading: Reading, token: &DueToken, profile: &Profile) -> Readin
     }
 }
 
-/// When the token in the document ends, as far as anything says: what was written when it came, else the token itself.
+/// When the token in the document ends, as far as anything says: what was written when it came, else the token itself; and
+/// no later than its login, where the document says when that ends.
 fn own_end(token: &DueToken) -> Option<Timestamp> {
     let books = &token.bookkeeping;
     let is_of_this_token = books.fingerprint == Some(token.refresh_token.fingerprint());
-    books.refresh_expires_at.filter(|_| is_of_this_token).or_else(|| token.refresh_token.ends_at())
+    let end = books.refresh_expires_at.filter(|_| is_of_this_token).or_else(|| token.refresh_token.ends_at());
+    end.into_iter().chain(token.login_ends_at).min()
 }
 
 #[cfg(test)]
@@ -57,7 +59,14 @@ mod tests {
                 ..Bookkeeping::default()
             };
             let id = TokenId::from_extended_json("1");
-            let token = DueToken { id, subject: Subject::new("a"), refresh_token: token, bookkeeping };
+            let token = DueToken {
+                id,
+                subject: Subject::new("a"),
+                refresh_token: token,
+                bookkeeping,
+                login_ends_at: None,
+                logged_in_at: None,
+            };
             let reading = Reading {
                 unknown_at: Some(now),
                 ..Reading::new(Class::Ambiguous, "http_500", Some(status), false)
@@ -91,6 +100,8 @@ mod tests {
             subject: Subject::new("a"),
             refresh_token: RefreshToken::new(jwt(r#"{"exp":1}"#)),
             bookkeeping: Bookkeeping::default(),
+            login_ends_at: None,
+            logged_in_at: None,
         };
         let known = Reading::new(Class::Transient, "http_503", Some(503), true);
         let profile = profile::load("generic").unwrap();

@@ -105,6 +105,8 @@ mod tests {
                     fingerprint: Some(RefreshToken::new(of.into()).fingerprint()),
                     ..Bookkeeping::default()
                 },
+                login_ends_at: None,
+                logged_in_at: None,
             };
             let min_age = Duration::from_secs(min_age);
             let profile = Profile { min_age, ..profile::load("generic").unwrap() };

@@ -64,7 +64,14 @@ fn books(token: &str, state: State) -> Bookkeeping {
 
 fn token(bookkeeping: Bookkeeping) -> DueToken {
     let refresh_token = RefreshToken::new("old".into());
-    DueToken { id: id(), subject: Subject::new("a@example.com"), refresh_token, bookkeeping }
+    DueToken {
+        id: id(),
+        subject: Subject::new("a@example.com"),
+        refresh_token,
+        bookkeeping,
+        login_ends_at: None,
+        logged_in_at: None,
+    }
 }
 
 fn document(refresh_token: &str, bookkeeping: Bookkeeping) -> TokenDocument {

@@ -247,6 +247,12 @@ pub const KEYS: &[Key] = &[
         "Life of a refresh token, or unknown. With unknown, every wake refreshes every token.",
     ),
     provider(
+        "login_lifetime",
+        Kind::Lifetime,
+        Profile,
+        "Life of a login from the login on, which no refresh extends, or unknown.",
+    ),
+    provider(
         "min_age",
         Kind::Duration,
         Profile,

@@ -16,6 +16,8 @@ fn token() -> DueToken {
         subject: Subject::new("a@example.com"),
         refresh_token: RefreshToken::new("old".into()),
         bookkeeping: Bookkeeping::default(),
+        login_ends_at: None,
+        logged_in_at: None,
     }
 }
 
