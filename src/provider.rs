@@ -16,6 +16,7 @@ pub mod request;
 pub mod rules;
 pub mod stranger;
 
+use chrono::NaiveDate;
 use example::Example;
 use lifetime::LifetimePlaces;
 use place::AnswerPlaces;
@@ -83,6 +84,9 @@ pub struct Profile {
     /// What a person should know before using it.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The day on which the facts were last looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<NaiveDate>,
     /// The token endpoint (RFC 6749 §3.2); `None` in a profile that leaves it to the configuration.
     #[serde(default)]
     pub token_url: Option<String>,
@@ -143,6 +147,15 @@ pub struct Profile {
     /// Answers with what they mean: the profile's own tests.
     #[serde(default, rename = "example", skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
+}
+
+impl Profile {
+    /// The life of a refresh token that each success extends; `None` where that isn't known, and where the login ends no
+    /// later, so that nothing is extended.
+    #[must_use]
+    pub fn sliding_life(&self) -> Option<Duration> {
+        self.refresh_token_lifetime.filter(|life| self.login_lifetime.is_none_or(|login| *life < login))
+    }
 }
 
 /// How the body of an answer is written.
