@@ -217,12 +217,13 @@ impl Config {
         let registrations = providers::build(layers, credentials, looked_for)?;
         for registration in &registrations {
             checks::check_lease(layers, self.lease, registration)?;
-            let lifetime = registration.provider.profile.refresh_token_lifetime;
+            let lifetime = registration.provider.profile.sliding_life();
             let chances = Chances::of(&self, &registration.provider, now);
             if let Some((chances, lifetime)) = chances.zip(lifetime) {
                 checks::check_chances(layers, &chances, lifetime, registration)?;
                 self.warnings.extend(chances.warning());
             }
+            self.warnings.extend(Chances::warning_of_a_fixed_login(&self, &registration.provider, now));
             self.warnings.extend(checks::stop_warning(layers, self.stop_grace, registration));
             self.warnings
                 .extend(secret::command_line_warning(layers, &registration.scope.dotted("client_secret")));

@@ -3,6 +3,7 @@
 pub mod answer;
 mod body;
 mod coding;
+mod form;
 pub mod headers;
 pub mod http;
 pub mod partial;

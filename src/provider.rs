@@ -7,6 +7,7 @@ pub mod conflict;
 pub mod example;
 pub mod file;
 pub mod history;
+pub mod lifetime;
 mod one_or_many;
 pub mod place;
 pub mod profile;
@@ -20,7 +21,9 @@ pub mod variable;
 
 use crate::store::mapping::Mapping;
 use crate::token::{AccessToken, Facts, Malformed, RefreshToken};
+use chrono::NaiveDate;
 use example::Example;
+use lifetime::LifetimePlaces;
 use place::{AnswerPlace, AnswerPlaces};
 use rate::Rate;
 use request::{Parameter, RequestShape};
@@ -88,6 +91,9 @@ pub struct Profile {
     /// What a person should know before using it.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The day on which the facts were last looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<NaiveDate>,
     /// The token endpoint (RFC 6749 §3.2); `None` in a profile that leaves it to the configuration.
     #[serde(default)]
     pub token_url: Option<String>,
@@ -125,9 +131,15 @@ pub struct Profile {
     /// How long an access token lives when the answer doesn't say.
     #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<Duration>,
-    /// How long a refresh token lives from its issue on; unknown means that every wake finds it due.
+    /// How long a refresh token lives; each success extends it. Unknown means that every wake finds it due.
     #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub refresh_token_lifetime: Option<Duration>,
+    /// How long a login lives, from the login on; no success extends it.
+    #[serde(default, with = "profile::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub login_lifetime: Option<Duration>,
+    /// A token isn't asked for sooner than this after its issue.
+    #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
+    pub min_age: Duration,
     /// What happens to a redeemed refresh token.
     pub rotation: Rotation,
     /// With `rotation = "grace"`: how long the old one works again.
@@ -147,25 +159,81 @@ pub struct Profile {
     pub examples: Vec<Example>,
 }
 
+impl Profile {
+    /// The life of a refresh token that each success extends; `None` where that isn't known, and where the login ends no
+    /// later, so that nothing is extended.
+    #[must_use]
+    pub fn sliding_life(&self) -> Option<Duration> {
+        self.refresh_token_lifetime.filter(|life| self.login_lifetime.is_none_or(|login| *life < login))
+    }
+}
+
+/// How the body of an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// JSON (RFC 6749 §5.1).
+    #[default]
+    Json,
+    /// A form, read as an object of texts; a body that begins as JSON is read as JSON.
+    Form,
+}
+
+impl AnswerFormat {
+    /// Is it the usual one?
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What an answer means that no rule and no list knows (401, 403, 5xx), for a token whose own end is past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PastEnd {
+    /// What its status says, as for any other token: it is asked for again.
+    #[default]
+    Ask,
+    /// The token may be dead: marked when that is so on two occasions.
+    Suspected,
+}
+
+impl PastEnd {
+    /// Is it the usual one?
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where an answer holds what, and what its codes mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerShape {
+    /// How the body is written.
+    #[serde(default, skip_serializing_if = "AnswerFormat::is_usual")]
+    pub format: AnswerFormat,
     /// The access token; any 2xx answer that holds one is a success.
     pub access_token: AnswerPlaces,
     /// The refresh token; absent in an answer means: keep the old one. An empty list says that none ever comes.
     pub refresh_token: AnswerPlaces,
-    /// Seconds until the access token ends; a JSON pointer (RFC 6901), as the following ones.
-    pub expires_in: String,
-    /// Seconds until the refresh token ends, where the provider says so.
-    pub refresh_token_expires_in: String,
+    /// How long the access token lives, where the answer says so.
+    pub expires_in: LifetimePlaces,
+    /// How long the refresh token lives, where the answer says so.
+    pub refresh_token_expires_in: LifetimePlaces,
+    /// How long the login lasts, whatever is refreshed until then.
+    #[serde(default, skip_serializing_if = "LifetimePlaces::is_empty")]
+    pub login_expires_in: LifetimePlaces,
     /// Further values for the document, by the path of their field; `documents.also` says which.
     #[serde(skip)]
     pub also: BTreeMap<String, AnswerPlace>,
     /// What an answer means, the first that fits; asked before the lists of codes below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// Where an error code may stand, most telling first.
+    /// What an answer means that nothing here knows, where the token's own end is past.
+    #[serde(default, skip_serializing_if = "PastEnd::is_usual")]
+    pub past_end: PastEnd,
+    /// Where an error code may stand, most telling first; JSON pointers (RFC 6901).
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.
     pub refused: Vec<String>,

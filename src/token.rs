@@ -9,6 +9,7 @@ mod facts;
 mod field;
 mod fingerprint;
 mod identity;
+pub(crate) mod jwt;
 mod reason;
 mod secret;
 mod word;

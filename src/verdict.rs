@@ -13,6 +13,7 @@
 //! | `unwritten` | what follows from a write that did not match, or failed |
 //! | `permission` | may this token be sent? |
 //! | `belief` | is a refusal believed? |
+//! | `past_end` | what does an unknown answer mean for a token whose own end is past? |
 //! | `settle`, `doubt` | what is known of a request whose answer was lost, and when the token is sent again |
 //! | `change` | the exact update of the document |
 
@@ -24,6 +25,7 @@ pub mod change;
 mod document;
 mod doubt;
 mod leftover;
+mod past_end;
 mod permission;
 mod released;
 mod rule;
@@ -38,7 +40,10 @@ pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refus
 pub use document::{given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};
 pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};
-pub use permission::{Turn, already_redeemed, forbids_a_second_request, has_unread_answer, may_go};
+pub use past_end::past_end;
+pub use permission::{
+    Turn, already_redeemed, forbids_a_second_request, has_unread_answer, may_go, too_young_until,
+};
 pub use released::{Known, released};
 pub use rule::Rule;
 pub use unwritten::{Unwritten, judge_unwritten};
@@ -149,6 +154,7 @@ pub fn judge(case: &Case, document: Document<'_>, around: &Around<'_>) -> Verdic
         Fact::Overtaken => document::overtaken(case, document, around),
         Fact::NotSent(reason) => document::not_sent(case, *reason, around),
         Fact::Waits(reason) => document::waits(case, *reason, around),
+        Fact::TooYoung(until) => document::too_young(case, *until, around),
         Fact::NotTaken => document::not_taken(case, around),
     }
 }

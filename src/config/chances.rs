@@ -31,15 +31,20 @@ pub struct Chances {
 }
 
 impl Chances {
-    /// Does the arithmetic for a provider; `None` where the life of its refresh tokens isn't known.
+    /// Does the arithmetic for a provider; `None` where no life of its refresh tokens is known that a success extends.
     #[must_use]
     pub fn of(config: &Config, provider: &Provider, now: Timestamp) -> Option<Self> {
-        let lifetime = provider.profile.refresh_token_lifetime?;
+        let lifetime = provider.profile.sliding_life()?;
+        Some(Self::of_life(lifetime, config, provider, now))
+    }
+
+    /// The same for a life of this length.
+    pub(super) fn of_life(lifetime: Duration, config: &Config, provider: &Provider, now: Timestamp) -> Self {
         let (schedule, renew_after) = (&config.schedule, config.renew_after);
         let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
         let rest = renew_after.rest_of(lifetime);
         let first_wait = config.retry_after_failure;
-        Some(Self {
+        Self {
             provider: provider.name.to_string(),
             lifetime,
             due_after: renew_after.of(lifetime),
@@ -47,7 +52,7 @@ impl Chances {
             gap,
             wakes: schedule::chances(schedule, lifetime, renew_after, now),
             follow_ups: schedule::follow_ups(rest.saturating_sub(gap), first_wait, MAX_RETRY_AFTER_FAILURE),
-        })
+        }
     }
 
     /// The numbers behind it, as a sentence.
@@ -91,6 +96,21 @@ impl Chances {
     #[must_use]
     pub fn warning_for_once(&self) -> Option<Warning> {
         (self.wakes < ENOUGH_WAKES).then(|| Warning::FewPassesOfOnce(self.clone()))
+    }
+
+    /// Warns, of a login that no refresh extends, where it may end before any scheduled pass meets it.
+    pub(super) fn warning_of_a_fixed_login(
+        config: &Config,
+        provider: &Provider,
+        now: Timestamp,
+    ) -> Option<Warning> {
+        let lifetime = provider.profile.login_lifetime?;
+        let chances = Self::of_life(lifetime, config, provider, now);
+        (chances.wakes == 0).then(|| Warning::FixedLogin {
+            provider: chances.provider,
+            lifetime,
+            gap: chances.gap,
+        })
     }
 
     /// What is left of the token's life after the first scheduled pass that finds it due, at the worst.

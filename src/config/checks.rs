@@ -94,7 +94,7 @@ pub fn drain_warning(
     renew_after: RenewAfter,
     now: Timestamp,
 ) -> Option<Warning> {
-    let (rate, lifetime) = provider.profile.rate.zip(provider.profile.refresh_token_lifetime)?;
+    let (rate, lifetime) = provider.profile.rate.zip(provider.profile.sliding_life())?;
     let (needed, bound) =
         (rate.time_for(documents), schedule::drain_bound(schedule, lifetime, renew_after, now));
     (needed > bound).then(|| Warning::SlowRate {

@@ -3,6 +3,7 @@
 use crate::{
     provider::{
         file,
+        lifetime::LifetimePlace,
         place::{AnswerPlace, RequestPlace},
         rate::Rate,
         token_url::placeheld,
@@ -68,6 +69,10 @@ pub enum Kind {
     AnswerPlace,
     /// A list of those; may be empty.
     AnswerPlaces,
+    /// A place of a lifetime in an answer: `PLACE [as FORM]`.
+    LifetimePlace,
+    /// A list of those; may be empty.
+    LifetimePlaces,
     /// A list of texts.
     Texts,
     /// A table of texts.
@@ -173,6 +178,8 @@ impl Kind {
             Self::Pointers => "a list of JSON pointers, like `[\"/error\", \"/code\"]`, or `/error,/code` in the environment".to_owned(),
             Self::AnswerPlace => AnswerPlace::EXPECTED.to_owned(),
             Self::AnswerPlaces => format!("{}, or a list of those, `a,b` in the environment", AnswerPlace::EXPECTED),
+            Self::LifetimePlace => LifetimePlace::EXPECTED.to_owned(),
+            Self::LifetimePlaces => format!("{}; or a list of those, `a,b` in the environment", LifetimePlace::EXPECTED),
             Self::Texts => "a list of texts, like `[\"one\", \"two\"]`, or `one,two` in the environment".to_owned(),
             Self::Fields => "a table of texts, numbers and flags, like `{ audience = \"api\" }`, or `audience=api` in the environment".to_owned(),
             Self::RequestPlaceOrNone => format!("{}; or `none`", RequestPlace::EXPECTED),
@@ -199,7 +206,9 @@ impl Kind {
             _ if text.trim().is_empty() => untouched(),
             Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
             Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
-            Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts => Raw::List(list()),
+            Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts => {
+                Raw::List(list())
+            }
             Self::Parameters | Self::Fields | Self::AnswerFields | Self::FieldTable => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
@@ -229,11 +238,13 @@ impl Kind {
             (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
             (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
             (Self::AnswerPlaces, Raw::List(items)) => Self::AnswerPlace.check_each(items, base),
+            (Self::LifetimePlaces, Raw::List(items)) => Self::LifetimePlace.check_each(items, base),
             (Self::Texts, Raw::List(items)) => Self::Text.check_each(items, base),
             // A text where a list is expected is a list of one.
-            (Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::Texts, Raw::Text(_)) => {
-                self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit())
-            }
+            (
+                Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts,
+                Raw::Text(_),
+            ) => self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit()),
             (Self::Fields, Raw::Table(entries)) => {
                 let plain = |value: &Raw| match value {
                     Raw::Integer(number) => Ok((*number).into()),
@@ -298,8 +309,10 @@ impl Kind {
             Self::RequestPlaceOrNone => text == "none" || text.parse::<RequestPlace>().is_ok(),
             Self::RequestPlace => text.parse::<RequestPlace>().is_ok(),
             Self::AnswerPlace => text.parse::<AnswerPlace>().is_ok(),
+            Self::LifetimePlace => text.parse::<LifetimePlace>().is_ok(),
             Self::TokenUrl
             | Self::AnswerPlaces
+            | Self::LifetimePlaces
             | Self::Flag
             | Self::Count
             | Self::Positive

@@ -25,6 +25,20 @@ pub enum Warning {
         .0.provider, .0.wakes, .0.arithmetic()
     )]
     FewPassesOfOnce(Chances),
+    /// A login that no refresh extends may end before any pass meets it.
+    #[error(
+        "a login of `{provider}` ends {} after it began, and no refresh extends it; scheduled passes start up to {} apart, so \
+         a login can end before a pass refreshes its access token",
+        words(*lifetime), words(*gap)
+    )]
+    FixedLogin {
+        /// The provider's name.
+        provider: String,
+        /// The life of a login.
+        lifetime: Duration,
+        /// The longest wait for a scheduled pass.
+        gap: Duration,
+    },
     /// A stop may give up grants that may still be answered.
     #[error(
         "{stop_grace} is short beside {request_timeout}: a stop may give up a request that was sent, and that answer may be lost"
@@ -95,6 +109,10 @@ impl Advice for Warning {
             Self::FewPassesOfOnce(_) => Some(
                 "start `run --once` more often, for example every day, and set `schedule` to the same times \
                  (`schedule = \"0 3 * * *\"`); a token that is not due is not sent"
+                    .into(),
+            ),
+            Self::FixedLogin { .. } => Some(
+                "each user must log in again by then in any case; wake more often to keep the access tokens fresh until then"
                     .into(),
             ),
             Self::ShortStop { least, .. } => {

@@ -3,6 +3,7 @@
 mod classify;
 mod code;
 mod found;
+mod lifetime;
 mod pair;
 mod retry_after;
 mod rule;
@@ -33,6 +34,8 @@ pub struct Granted {
     pub expires_in: Option<Duration>,
     /// How long the refresh token lives, if the answer says.
     pub refresh_expires_in: Option<Duration>,
+    /// How long the login lasts, whatever is refreshed until then, if the answer says.
+    pub login_expires_in: Option<Duration>,
     /// Further values for the document, by the path of their field.
     pub also: Vec<(String, Further)>,
 }
@@ -105,6 +108,20 @@ pub struct Reading {
     /// Does it settle what became of the request? Only the provider's own well-formed JSON does, and that nothing was
     /// sent; a proxy's page may come after the provider has done its work.
     pub settles: bool,
+    /// Does this token alone rest, for at least so long, while others are asked for? A rule says so of an answer that is
+    /// [`Class::Throttled`] or [`Class::Transient`].
+    pub rests: Option<Duration>,
+    /// When it was sent, by the provider's own clock where it says so; of an answer that nothing in the profile knows, and
+    /// only where that asks for the token's own end ([`PastEnd::Suspected`](crate::provider::PastEnd::Suspected)).
+    pub unknown_at: Option<Timestamp>,
+}
+
+impl Reading {
+    /// A reading of which no rule says more.
+    #[must_use]
+    pub fn new(class: Class, code: &str, http_status: Option<u16>, settles: bool) -> Self {
+        Self { class, code: code.to_owned(), http_status, settles, rests: None, unknown_at: None }
+    }
 }
 
 /// Reads what one POST brought.
@@ -113,12 +130,8 @@ pub struct Reading {
 #[must_use]
 pub fn read(sent: &Sent, shape: &AnswerShape, now: Timestamp) -> Reading {
     match sent {
-        Sent::NotSent(cause) => {
-            Reading { class: Class::Transient, code: (*cause).to_owned(), http_status: None, settles: true }
-        }
-        Sent::Lost(cause) => {
-            Reading { class: Class::Ambiguous, code: (*cause).to_owned(), http_status: None, settles: false }
-        }
+        Sent::NotSent(cause) => Reading::new(Class::Transient, cause, None, true),
+        Sent::Lost(cause) => Reading::new(Class::Ambiguous, cause, None, false),
         Sent::Answered(answer) => read_answer(answer, shape, now),
     }
 }

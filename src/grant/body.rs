@@ -3,6 +3,8 @@
 //! A success that is slightly broken still holds the only copy of a new pair; a refusal that is slightly broken may be
 //! anybody's. So what had to be mended is told apart from what was well formed.
 
+use super::form;
+use crate::provider::AnswerFormat;
 use secrecy::zeroize::Zeroize as _;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -53,6 +55,19 @@ impl Body {
         }
         let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         if error.is_eof() && matches!(begins, Some(b'{' | b'[')) { Self::Cut } else { Self::Other }
+    }
+
+    /// Reads a body of an answer in this format. A form is read only where it `is_whole`: nothing else says that its last
+    /// value came to its end.
+    pub(super) fn of_format(bytes: &[u8], format: AnswerFormat, is_whole: bool) -> Self {
+        match format {
+            AnswerFormat::Json => Self::read(bytes),
+            AnswerFormat::Form if is_whole => form::read(bytes),
+            AnswerFormat::Form => match Self::read(bytes) {
+                Self::Other => Self::Cut,
+                json => json,
+            },
+        }
     }
 
     /// What it says, well formed or mended.

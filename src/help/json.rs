@@ -229,6 +229,10 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("found", "What a pass takes it for."),
             ("code", "The code that a pass finds in it."),
             ("holds", "Are they the same?"),
+            (
+                "lives",
+                "The lives that a pass reads in it, in words. Points in time count from the example's `Date`.",
+            ),
         ],
     },
     Object {

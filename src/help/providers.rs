@@ -61,8 +61,10 @@ fn built_in() -> impl Iterator<Item = (&'static str, Profile)> {
 fn facts(profile: &Profile) -> String {
     let rate = profile.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string());
     let life = profile.refresh_token_lifetime.map_or_else(|| "unknown".to_owned(), words);
+    let login =
+        profile.login_lifetime.map_or_else(String::new, |life| format!(" Life of a login: {}.", words(life)));
     format!(
-        "{}. Rate: {rate}. Life of a refresh token: {life}. Rotation: {}.",
+        "{}. Rate: {rate}. Life of a refresh token: {life}.{login} Rotation: {}.",
         profile.title,
         profile.rotation.words()
     )

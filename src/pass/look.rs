@@ -10,11 +10,12 @@ use crate::store::StoreError;
 use crate::token::{DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
 use crate::verdict::{
     Fact, Turn, already_redeemed, first_known, forbids_a_second_request, has_unread_answer, is_claimed,
-    may_go,
+    may_go, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::debug;
 
 /// First wait for another document's grant of the same refresh token; it doubles, because each look costs a place in
 /// the rate.
@@ -52,6 +53,11 @@ impl Redeemer {
         attempt: Attempt,
         permit: &mut Permit,
     ) -> Result<Sending, Returned> {
+        if let Some(until) = too_young_until(&attempt.token, &self.provider.profile, self.line.clock.now()) {
+            let subject = &attempt.token.subject;
+            debug!(%subject, "the token of `{subject}` is younger than `min_age`: it is not sent before {until}");
+            return Err(self.not_sent(attempt, Fact::TooYoung(until), permit).await);
+        }
         let read_before = attempt.read_at;
         let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,

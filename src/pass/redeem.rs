@@ -12,8 +12,8 @@ use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
 use crate::store::mapping::Mapping;
-use crate::token::{Code, DueToken, Lost, Reason, Subject};
-use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted};
+use crate::token::{Code, DueToken, Lost, Reason};
+use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted, past_end};
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -123,7 +123,7 @@ impl Redeemer {
         reach(Point::BeforePost);
         let sent = self.wire.post(&request).await;
         permit.answered();
-        let heard = self.keep_and_read(entry, &attempt.token.subject, sent, progress).await;
+        let heard = self.keep_and_read(entry, &attempt.token, sent, progress).await;
         drop(unanswered);
         reach(Point::AnswerRead);
         let sending = Sending { attempt, entry, sent_at, doubts };
@@ -207,11 +207,12 @@ impl Redeemer {
     async fn keep_and_read(
         &self,
         entry: EntryId,
-        subject: &Subject,
+        token: &DueToken,
         sent: Sent,
         progress: &Progress,
     ) -> Heard {
-        let shape = &self.provider.profile.answer;
+        let (profile, subject) = (&self.provider.profile, &token.subject);
+        let shape = &profile.answer;
         let raw = match sent {
             Sent::Answered(raw) => raw,
             Sent::NotSent(_) | Sent::Lost(_) => {
@@ -235,7 +236,7 @@ impl Redeemer {
         let reading = received.map(|raw| grant::answer::read_answer(&raw, shape, now)).map(|reading| {
             let is_lost = matches!(reading.class, Class::Unreadable) && !is_kept;
             if !is_lost {
-                return reading;
+                return past_end(reading, token, profile);
             }
             // The answer is kept nowhere: to call it unread would be to wait for it for ever.
             error!(%subject, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 const UNDERNEATH: &str = "generic";
 
 /// Keys of the profile underneath that say nothing about the one above it.
-const ITS_OWN: [&str; 4] = ["title", "sources", "notes", "example"];
+const ITS_OWN: [&str; 5] = ["title", "sources", "notes", "checked", "example"];
 
 /// Is this the name of a file, and not of a built-in profile?
 #[must_use]

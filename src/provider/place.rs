@@ -118,6 +118,13 @@ pub struct PlaceError {
     expected: &'static str,
 }
 
+impl PlaceError {
+    /// The text, and what was expected in its place.
+    pub(super) fn new(text: &str, expected: &'static str) -> Self {
+        Self { text: text.to_owned(), expected }
+    }
+}
+
 impl RequestPlace {
     /// What is expected, in words.
     pub const EXPECTED: &str = "a place in a request: `body:NAME`, `body:/json/pointer`, `bearer`, `header:NAME`, `cookie:NAME` or `query:NAME`";

@@ -46,9 +46,26 @@ pub struct Rule {
     /// The word for reports and documents, of letters, digits and `_-.:`; else the text that matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// For `throttled`: wait at least so long.
+    /// For `throttled` and `transient`: wait at least so long. A `transient` with a wait goes to a later pass and is no
+    /// failure: the token was asked for too early.
     #[serde(default, with = "super::profile::optional_duration", skip_serializing_if = "Option::is_none")]
     pub wait: Option<Duration>,
+    /// For `throttled`: what waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+}
+
+/// What waits after a throttled answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// All requests to the provider.
+    #[default]
+    Provider,
+    /// All requests to the host. A provider has one host, so it is the same as [`Pause::Provider`].
+    Host,
+    /// This token alone, until a later pass. The provider's pace doesn't change.
+    Token,
 }
 
 /// What a rule says of an answer without a pair. That it holds a pair is no rule's to say.

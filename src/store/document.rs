@@ -10,7 +10,7 @@ use bson::{Bson, Document, spec::ElementType};
 use chrono::{DateTime, SecondsFormat};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
-pub(super) const BOOKKEEPING_FIELDS: [&str; 10] = [
+pub(super) const BOOKKEEPING_FIELDS: [&str; 12] = [
     "state",
     "since",
     "fingerprint",
@@ -18,6 +18,8 @@ pub(super) const BOOKKEEPING_FIELDS: [&str; 10] = [
     "refreshed_at",
     "access_expires_at",
     "refresh_expires_at",
+    "login_at",
+    "login_ends_at",
     "failures",
     "last_error",
     "lease",
@@ -151,6 +153,8 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         dates(bookkeeping.refreshed_at),
         dates(bookkeeping.access_expires_at),
         dates(bookkeeping.refresh_expires_at),
+        dates(bookkeeping.login_at),
+        dates(bookkeeping.login_ends_at),
         Some(Bson::Int32(i32::try_from(bookkeeping.failures).unwrap_or(i32::MAX))),
         bookkeeping.last_error.as_ref().map(last_error_document).map(Bson::Document),
         bookkeeping.lease.as_ref().map(lease_document).map(Bson::Document),
@@ -201,6 +205,8 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         refreshed_at: instant(document, "refreshed_at"),
         access_expires_at: instant(document, "access_expires_at"),
         refresh_expires_at: instant(document, "refresh_expires_at"),
+        login_at: instant(document, "login_at"),
+        login_ends_at: instant(document, "login_ends_at"),
         failures: whole_number(document, "failures").unwrap_or(0),
         last_error: document.get_document("last_error").ok().and_then(last_error),
         lease: document.get_document("lease").ok().and_then(lease),
@@ -305,6 +311,8 @@ mod tests {
             refreshed_at: Some(at(3)),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
+            login_at: Some(at(10)),
+            login_ends_at: Some(at(11)),
             failures: 6,
             last_error: Some(LastError {
                 class: "refused".into(),

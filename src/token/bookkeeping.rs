@@ -81,8 +81,12 @@ pub struct Bookkeeping {
     pub refreshed_at: Option<Timestamp>,
     /// When the access token in the document ends, if the provider said.
     pub access_expires_at: Option<Timestamp>,
-    /// When the refresh token in the document ends, if the provider or its profile says.
+    /// When the refresh token in the document ends, by its own life or by its login's, if anything says.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When the login began, at the latest.
+    pub login_at: Option<Timestamp>,
+    /// When the login ends, at the latest, whatever is refreshed until then.
+    pub login_ends_at: Option<Timestamp>,
     /// Passes in a row that gave no pair.
     #[serde(default)]
     pub failures: u32,
@@ -93,7 +97,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 24] = [
+pub const FIELDS: [(&str, &str); 26] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed."),
     (
@@ -106,7 +110,18 @@ pub const FIELDS: [(&str, &str); 24] = [
     ),
     ("refreshed_at", "When a new pair was last written."),
     ("access_expires_at", "End of the access token, as far as it is known."),
-    ("refresh_expires_at", "End of the refresh token, as far as it is known."),
+    (
+        "refresh_expires_at",
+        "End of the refresh token, as far as it is known. No later than the end of the login.",
+    ),
+    (
+        "login_at",
+        "Begin of the login, or when this login was first seen. Absent where neither matters (`login_lifetime`).",
+    ),
+    (
+        "login_ends_at",
+        "End of the login, as far as it is known. A refresh does not move it: the user must log in again by then.",
+    ),
     ("failures", "Number of passes in a row that brought no pair. A pass may have made several requests."),
     ("last_error", "Why the last request brought no pair. Absent after a success."),
     ("last_error.class", "Kind of answer (`evergrant help reasons`)."),
@@ -144,7 +159,18 @@ impl Bookkeeping {
             return self;
         }
         let since = if self.state == State::Live { self.since } else { Some(now) };
-        Self { state: State::Live, since, fingerprint, last_error: None, ..self }
+        Self { state: State::Live, since, fingerprint, last_error: None, ..self.of_login(fingerprint, now) }
+    }
+
+    /// The same; where another token is in the document now, without the ends of the one before. Its login is first seen
+    /// now, unless nothing was known of any.
+    #[must_use]
+    pub fn of_login(self, token: Option<Fingerprint>, now: Timestamp) -> Self {
+        if self.fingerprint == token {
+            return self;
+        }
+        let login_at = self.fingerprint.map(|_| now);
+        Self { refresh_expires_at: None, login_at, login_ends_at: None, ..self }
     }
 
     /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.

@@ -26,6 +26,9 @@ vocabulary! {
         NotForHeader = "not_for_header":
             "The provider takes the refresh token in a header field, and it holds a space or is longer than 7 KiB.",
             "Was the token damaged when it was stored? Does the server take it in the body as well?";
+        TooYoung = "too_young":
+            "The token was issued a shorter time ago than `min_age`, so it was not sent, with `--force` either.",
+            "Nothing to do. It is due when it is old enough.";
         Held = "held":
             "The new pair is in this machine's journal and could not be written into the document.",
             "See `evergrant journal list`. Typical causes: the provider is no longer configured, the store refuses the document, or the entry is damaged.";
@@ -158,6 +161,9 @@ vocabulary! {
         AlreadyRedeemed = "already_redeemed":
             "This machine redeemed the token before, and no document holds the pair that came for it.",
             "Was a backup restored, or was an old document saved again? If not, the user must log in again.";
+        PastEnd = "past_end":
+            "The provider sent an answer that the profile does not know, and the end of the refresh token is past.",
+            "Nothing to do. If a later pass gets such an answer as well, the user must log in again.";
         Missing = "missing":
             "The document has no refresh token field.",
             "Check `documents.refresh_token`, or leave these documents out with `documents.filter`.";

@@ -1,5 +1,7 @@
 //! The tokens themselves, as newtypes that print a fixed word.
 
+use super::jwt;
+use crate::clock::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 
@@ -43,6 +45,14 @@ secret_token! {
     /// A refresh token (RFC 6749 §1.5).
     RefreshToken
 }
+impl RefreshToken {
+    /// When the token ends, where it is a JWT that says so; its signature isn't checked.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        jwt::ends_at(self.expose())
+    }
+}
+
 secret_token! {
     /// An access token (RFC 6749 §1.4).
     AccessToken

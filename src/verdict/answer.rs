@@ -3,6 +3,7 @@
 //! | answer | provider rotates | row | document | provider |
 //! |---|---|---|---|---|
 //! | granted | | redeemed, or renewed where the refresh token stays | the pair is written | works |
+//! | throttled, transient, and the token alone rests | | not processed | due again after the rest; no failure | nothing is said |
 //! | throttled, transient | | not processed; turned away where the answer isn't the provider's own | asked again in this pass, `attempts` times in all, then put off | paused, or failing |
 //! | unlisted | | as above | put off | nothing is said |
 //! | client rejected | | as above | given back, after those that were not asked for | rejects our client |
@@ -43,6 +44,12 @@ pub(super) fn judge(case: &Case, asked: &Asked, around: &Around<'_>) -> Verdict 
     };
     let (rule, row, document, ends) = match &reading.class {
         Class::Granted(granted) => return granted_pair(case, asked, granted, around),
+        // This token alone is asked for too early, or too often: no failure of anybody.
+        Class::Throttled(_) | Class::Transient if reading.rests.is_some() => {
+            let ends = Some(End::still_due(Word::read(&said.code)));
+            let change = around.policy.rest(token, said, reading.rests.unwrap_or_default());
+            (Rule::Rests, unprocessed(doubt), Step::Write(Box::new(change), Pair::None), ends)
+        }
         Class::Throttled(_) | Class::Transient if asked.tried.put_off < around.attempts => {
             let wait = retry_wait(asked.tried.put_off);
             (Rule::AskAgainLater, unprocessed(doubt), Step::Again(wait), None)
@@ -178,6 +185,7 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
                 (false, false) => Signal::Refused { code, http_status },
             }
         }
+        Class::Throttled(_) | Class::Transient if reading.rests.is_some() => Signal::NotAsked,
         Class::Throttled(wait) => Signal::Throttled(*wait),
         // It answered, and said nothing about itself.
         Class::Unlisted => Signal::NotAsked,

@@ -37,6 +37,8 @@ pub enum Fact {
     NotSent(Reason),
     /// It can't be sent before something else has happened: why.
     Waits(Reason),
+    /// It was issued so short a time ago that its provider would refuse to be asked; it is old enough then.
+    TooYoung(Timestamp),
     /// It was claimed, and its turn did not come.
     NotTaken,
 }
@@ -218,6 +220,7 @@ impl Case {
             | Fact::Overtaken
             | Fact::NotSent(_)
             | Fact::Waits(_)
+            | Fact::TooYoung(_)
             | Fact::NotTaken => &self.token.id,
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
+mod lives;
+
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
 use crate::provider::Profile;
-use crate::schedule::{RenewAfter, backoff, due_at_after_success};
+use crate::schedule::{RenewAfter, backoff};
 use crate::store::{Change, PairChange};
 use crate::token::{
     Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
+use lives::{Lives, Success};
 use std::time::Duration;
 
 /// When things fall due again.
@@ -59,11 +62,12 @@ impl DuePolicy {
     ) -> Change {
         let granted = granted.get();
         let refresh_token = granted.refresh_token.clone().unwrap_or_else(|| token.refresh_token.clone());
-        let lifetime = granted.refresh_expires_in.or(profile.refresh_token_lifetime);
+        let Lives { ends_at, login_at, login_ends_at, due_at } =
+            Success { granted, token, profile, received_at }.lives(self.renew_after, jitter_unit);
+        let due_at = due_at.max(after(received_at, profile.min_age));
         let end = |lifetime: Option<Duration>| {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
         };
-        let due_at = due_at_after_success(received_at, lifetime, self.renew_after, jitter_unit);
         // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
@@ -80,7 +84,9 @@ impl DuePolicy {
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
                 access_expires_at: end(granted.expires_in.or(profile.access_token_lifetime)),
-                refresh_expires_at: end(lifetime),
+                refresh_expires_at: ends_at,
+                login_at,
+                login_ends_at,
                 failures: 0,
                 last_error: unsendable.map(|malformed| evidence_of(&malformed, received_at)),
                 lease: None,
@@ -96,18 +102,19 @@ impl DuePolicy {
     /// The change that marks a document whose token the provider refused; void when the token or the claim changed.
     #[must_use]
     pub fn retirement(&self, token: &DueToken, state: State, evidence: LastError) -> Change {
-        let before = &token.bookkeeping;
+        let fingerprint = Some(token.refresh_token.fingerprint());
+        let before = token.bookkeeping.clone().of_login(fingerprint, evidence.at);
         let since = if before.state == state { before.since } else { None };
         Self::mark(
             token,
             Bookkeeping {
                 state,
                 since: since.or(Some(evidence.at)),
-                fingerprint: Some(token.refresh_token.fingerprint()),
+                fingerprint,
                 due_at: Some(self.after_this_pass(evidence.at)),
                 failures: before.failures.saturating_add(1),
                 last_error: Some(evidence),
-                ..before.clone()
+                ..before
             },
         )
     }
@@ -130,6 +137,23 @@ impl DuePolicy {
                 ..bookkeeping
             },
         )
+    }
+
+    /// The change that lets a token rest for at least so long, which is no failure: it was asked for too early, or its
+    /// provider throttles this token alone.
+    #[must_use]
+    pub fn rest(&self, token: &DueToken, evidence: LastError, rest: Duration) -> Change {
+        let bookkeeping =
+            token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
+        let due_at = Some(self.after_this_pass(after(evidence.at, rest)));
+        Self::mark(token, Bookkeeping { due_at, last_error: Some(evidence), ..bookkeeping })
+    }
+
+    /// The change that gives a claim back until the token is old enough to be asked for.
+    #[must_use]
+    pub fn until_old_enough(&self, token: &DueToken, at: Timestamp) -> Change {
+        let due_at = Some(self.after_this_pass(at.trunc_subsecs(3)));
+        Self::mark(token, Bookkeeping { due_at, ..token.bookkeeping.clone() })
     }
 
     /// The change that gives a claim back: due again for the next pass.
@@ -166,8 +190,9 @@ impl DuePolicy {
     /// next pass, because the age of that token isn't known.
     #[must_use]
     pub fn overtaken(&self, document: &TokenDocument, now: Timestamp) -> Change {
-        let before = &document.bookkeeping;
         let token = document.refresh_token.as_ref().ok();
+        let fingerprint = token.map(RefreshToken::fingerprint);
+        let before = document.bookkeeping.clone().of_login(fingerprint, now);
         Change {
             id: document.id.clone(),
             expect_refresh_token: token.cloned(),
@@ -176,12 +201,12 @@ impl DuePolicy {
             bookkeeping: Bookkeeping {
                 state: State::Live,
                 since: if before.state == State::Live { before.since } else { None }.or(Some(now)),
-                fingerprint: token.map(RefreshToken::fingerprint),
+                fingerprint,
                 due_at: Some(self.after_this_pass(self.due_by)),
                 failures: 0,
                 last_error: None,
                 lease: None,
-                ..before.clone()
+                ..before
             },
         }
     }
@@ -249,6 +274,12 @@ impl DuePolicy {
             bookkeeping: Bookkeeping { lease: None, ..bookkeeping },
         }
     }
+}
+
+/// So long after `at`, in whole milliseconds, as the store keeps it: what is read back must be what was written.
+fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    let end = TimeDelta::from_std(wait).ok().and_then(|wait| at.checked_add_signed(wait));
+    end.unwrap_or(Timestamp::MAX_UTC).trunc_subsecs(3)
 }
 
 fn evidence_of(malformed: &Malformed, at: Timestamp) -> LastError {

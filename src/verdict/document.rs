@@ -199,6 +199,12 @@ pub(super) fn waits(case: &Case, reason: Reason, around: &Around<'_>) -> Verdict
     Verdict::write(Rule::Waits, change, Some(End::still_due(reason)))
 }
 
+/// The claim is given back, and not due before the token is old enough.
+pub(super) fn too_young(case: &Case, until: Timestamp, around: &Around<'_>) -> Verdict {
+    let change = around.policy.until_old_enough(&case.token, until);
+    Verdict::write(Rule::TooYoung, change, Some(End::still_due(Reason::TooYoung)))
+}
+
 /// The claim is given back as if it had never been taken.
 pub(super) fn not_taken(case: &Case, around: &Around<'_>) -> Verdict {
     Verdict::write(Rule::NotTaken, around.policy.not_taken(&case.token), None)

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::journal::Permission;
 use crate::provider::{Profile, Rotation};
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, TokenId};
+use chrono::TimeDelta;
 
 /// What the journal's permission means for a document's token.
 #[derive(Debug)]
@@ -49,6 +50,22 @@ pub fn has_unread_answer(token: &DueToken, profile: &Profile, force: bool) -> bo
         && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
 }
 
+/// Until when a token is too young to be asked for, by its profile's `min_age`; `None` where it isn't, or where its issue
+/// isn't known. Force changes nothing: the provider would refuse it, and some count that as an error.
+#[must_use]
+pub fn too_young_until(token: &DueToken, profile: &Profile, now: Timestamp) -> Option<Timestamp> {
+    if profile.min_age.is_zero() {
+        return None;
+    }
+    let books = &token.bookkeeping;
+    let issued_at =
+        books.refreshed_at.filter(|_| books.fingerprint == Some(token.refresh_token.fingerprint()))?;
+    let min_age = TimeDelta::from_std(profile.min_age).ok()?;
+    let age = now - issued_at;
+    // A token that was issued far in the future was issued under another clock: that says nothing.
+    (age < min_age && age > -min_age).then(|| issued_at + min_age)
+}
+
 /// Forbids the provider a second request for a token whose answer was lost? Then: the evidence for its mark.
 ///
 /// `lost` is the first request for it that no answer settled. One that was turned away doesn't count: such a token may be
@@ -66,4 +83,46 @@ pub fn forbids_a_second_request(
     }
     let (class, code) = (Evidence::Ambiguous.into(), Code::NotAskedAgain.into());
     Some(LastError { class, code, http_status: None, at: sent_at, lost: Some(lost) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::profile;
+    use crate::token::{Bookkeeping, RefreshToken, Subject};
+    use std::time::Duration;
+
+    #[test]
+    fn a_token_is_too_young_until_its_least_age_is_reached_as_far_as_its_issue_is_known() {
+        let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let old_enough = |age: Option<i64>, of: &str, min_age: u64| {
+            let token = DueToken {
+                id: TokenId::from_extended_json("1"),
+                subject: Subject::new("a"),
+                refresh_token: RefreshToken::new("mine".into()),
+                bookkeeping: Bookkeeping {
+                    refreshed_at: age.map(|age| now - TimeDelta::seconds(age)),
+                    fingerprint: Some(RefreshToken::new(of.into()).fingerprint()),
+                    ..Bookkeeping::default()
+                },
+                access_token: None,
+                facts: crate::token::Facts::default(),
+            };
+            let min_age = Duration::from_secs(min_age);
+            let profile = Profile { min_age, ..profile::load("generic").unwrap() };
+            too_young_until(&token, &profile, now).map(|until| (until - now).num_seconds())
+        };
+        for (age, of, min_age, expected) in [
+            (Some(10), "mine", 570, Some(560)),
+            (Some(569), "mine", 570, Some(1)),
+            (Some(570), "mine", 570, None),
+            (Some(-5), "mine", 570, Some(575)),
+            (Some(-9000), "mine", 570, None),
+            (Some(10), "another", 570, None),
+            (None, "mine", 570, None),
+            (Some(0), "mine", 0, None),
+        ] {
+            assert_eq!(old_enough(age, of, min_age), expected, "{age:?} {of} {min_age}");
+        }
+    }
 }

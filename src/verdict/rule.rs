@@ -25,6 +25,7 @@ macro_rules! rules {
 
 rules! {
     AskAgainLater: "Put off by the provider: asked again in this pass.";
+    Rests: "Asked for too early, or throttled alone: the token rests until a later pass, and nothing has failed.";
     PutOff: "Put off by the provider too often: a later pass.";
     Unlisted: "An error code that the profile does not list: a later pass.";
     UnreadableAndKept: "A success in which no pair can be read, of a provider that does not rotate.";
@@ -57,6 +58,7 @@ rules! {
     Overtaken: "The newer token stays.";
     NotSent: "The claim is given back: due for the next pass.";
     Waits: "The claim is given back: due after the first wait.";
+    TooYoung: "The claim is given back: due when the token is old enough.";
     NotTaken: "The claim is given back as if it had never been taken.";
     Malformed: "The document holds no token that can be sent.";
     Stray: "The document belongs to another provider by now.";

@@ -51,7 +51,7 @@ fn shape(name: &str) -> AnswerShape {
         "camel" => AnswerShape {
             access_token: "/token".parse().unwrap(),
             refresh_token: "/refreshToken".parse().unwrap(),
-            expires_in: "/expiresIn".into(),
+            expires_in: "/expiresIn".parse().unwrap(),
             ..generic
         },
         "status" => AnswerShape {

@@ -12,9 +12,13 @@ use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
 use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
+use chrono::TimeDelta;
 
 /// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
 const PROBE: &str = "evergrant-probe-";
+
+/// For so long the facts of a profile are taken as they are: half a year.
+const FACTS_LAST: TimeDelta = TimeDelta::days(183);
 
 /// All checks of one provider; `documents` is how many there are, where that is known.
 pub(super) async fn checks(
@@ -25,6 +29,8 @@ pub(super) async fn checks(
     clock: &Clock,
 ) -> Vec<Check> {
     let mut checks = vec![chances(provider, config, clock.now())];
+    checks.extend(fixed_login(provider, config));
+    checks.extend(old_facts(provider, clock.now()));
     checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
     checks.extend(url_secrets(provider));
     let endpoint = match TokenEndpoint::new(provider, clock.clone()) {
@@ -73,7 +79,10 @@ fn endpoint_name(provider: &Provider) -> String {
 /// The warnings of the settings that aren't told with a provider.
 pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &Warning> {
     config.warnings.iter().filter(|warning| match warning {
-        Warning::FewPasses(_) | Warning::FewPassesOfOnce(_) | Warning::SlowRate { .. } => false,
+        Warning::FewPasses(_)
+        | Warning::FewPassesOfOnce(_)
+        | Warning::SlowRate { .. }
+        | Warning::FixedLogin { .. } => false,
         Warning::ShortStop { .. }
         | Warning::NoDatabases { .. }
         | Warning::OnCommandLine { .. }
@@ -84,6 +93,9 @@ pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &Warning> 
 fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
     let name = format!("{}: passes before expiry", provider.name);
     match Chances::of(config, provider, now) {
+        None if provider.profile.login_lifetime.is_some() => {
+            Check::ok(name, "nothing extends the life of a token: it ends with its login")
+        }
         None => Check::ok(
             name,
             "the life of a refresh token isn't known, so every scheduled pass refreshes every token",
@@ -94,6 +106,37 @@ fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
             None => Check::ok(name, chances.explained()),
         },
     }
+}
+
+/// When each user must log in again, where no refresh extends a login.
+fn fixed_login(provider: &Provider, config: &Config) -> Option<Check> {
+    let lifetime = provider.profile.login_lifetime?;
+    let name = format!("{}: login", provider.name);
+    let is_of_this = |warning: &&Warning| matches!(warning, Warning::FixedLogin { provider: of, .. } if **of == *provider.name);
+    Some(match config.warnings.iter().find(is_of_this) {
+        Some(warning) => Check::warned(name, warning),
+        None => Check::ok(
+            name,
+            format!(
+                "a login ends {} after it began, and no refresh extends it: each user must log in again by then",
+                words(lifetime)
+            ),
+        ),
+    })
+}
+
+/// Facts of a profile that were looked up long ago: providers change their lives within months.
+fn old_facts(provider: &Provider, now: Timestamp) -> Option<Check> {
+    let checked = provider.profile.checked?;
+    (now.date_naive() - checked > FACTS_LAST).then(|| {
+        let text = format!(
+            "the facts of `{}` were last looked up on {checked}, more than half a year ago",
+            provider.profile_name
+        );
+        Check::warning(format!("{}: profile", provider.name), text).hint(
+            "compare lives, rate and rotation with the provider's documentation, and set what has changed",
+        )
+    })
 }
 
 fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -> Check {
@@ -139,7 +182,7 @@ fn check_reach(provider: &Provider, reach: &Reach) -> Check {
 
 fn check_client(provider: &Provider, reading: &Reading) -> Check {
     let name = format!("{}: client", provider.name);
-    let Reading { class, code, http_status, settles: _ } = reading;
+    let Reading { class, code, http_status, .. } = reading;
     let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
     let unclear = |what: &str| {
         Check::warning(name.clone(), format!("not known: {what} ({code}{status})")).hint("try again later")
@@ -232,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_nothing_extends_is_told_and_old_facts_are_warned_of() {
+        let daily = config(&[("login_lifetime", "60d"), ("refresh_token_lifetime", "60d")]);
+        let provider = &daily.providers[0];
+        assert_eq!(
+            chances(provider, &daily, now()).detail,
+            "nothing extends the life of a token: it ends with its login"
+        );
+        let login = fixed_login(provider, &daily).unwrap();
+        assert_eq!(login.status, Status::Ok);
+        assert!(login.detail.starts_with("a login ends 60d after it began"), "{login:?}");
+        let short = config(&[("login_lifetime", "24h")]);
+        let login = fixed_login(&short.providers[0], &short).unwrap();
+        assert_eq!(login.status, Status::Warning);
+        assert_eq!(other_warnings(&short).count(), other_warnings(&config(&[])).count(), "it is told once");
+        let mut provider = Provider::clone(provider);
+        assert_eq!(old_facts(&provider, now()), None);
+        for (days, told) in [(183, false), (184, true), (-5, false)] {
+            provider.profile.checked = Some(now().date_naive() - TimeDelta::days(days));
+            assert_eq!(old_facts(&provider, now()).is_some(), told, "{days}");
+        }
+    }
+
+    #[test]
     fn the_time_of_a_whole_pass_is_told() {
         let config = config(&[]);
         let check = drain(&config.providers[0], &config, 12_000, now());
@@ -246,7 +312,7 @@ mod tests {
     fn what_the_provider_says_of_the_client_is_never_guessed() {
         let config = config(&[]);
         let check = |class, code: &str| {
-            let reading = Reading { class, code: code.to_owned(), http_status: Some(400), settles: true };
+            let reading = Reading::new(class, code, Some(400), true);
             check_client(&config.providers[0], &reading)
         };
         for (class, status) in [

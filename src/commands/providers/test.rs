@@ -2,10 +2,11 @@
 
 use crate::clock::Timestamp;
 use crate::commands::shown;
-use crate::config::check_file;
+use crate::config::{check_file, words};
 use crate::exit::Exit;
 use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, read_answer};
+use crate::grant::headers::Headers;
 use crate::provider::conflict::{Conflict, conflict};
 use crate::provider::example::Example;
 use crate::provider::{Profile, file};
@@ -39,6 +40,8 @@ pub(super) struct TestedExample {
     pub code: String,
     /// Are they the same?
     pub holds: bool,
+    /// The lives that a pass reads in it: `access token 1h`.
+    pub lives: Vec<String>,
 }
 
 /// Reads each example as a pass would.
@@ -53,6 +56,9 @@ pub(super) fn tested(name: &str, profile: &Profile) -> TestedProfile {
     let mut hints = Vec::new();
     if profile.token_url.is_none() {
         hints.push("`token_url` is left to the settings".to_owned());
+    }
+    if let Some(lifetime) = profile.login_lifetime {
+        hints.push(format!("a login ends {} after it began, and no refresh extends it", words(lifetime)));
     }
     let shows = |word: &str| examples.iter().any(|example| example.found == word);
     for (word, what) in [("granted", "a success"), ("refused", "a refusal of a dead token")] {
@@ -76,23 +82,34 @@ pub(super) fn tested(name: &str, profile: &Profile) -> TestedProfile {
 }
 
 fn read(example: &Example, profile: &Profile) -> TestedExample {
-    let answer = RawAnswer {
-        status: example.status,
-        headers: example.fields().collect(),
-        body: Bytes::from(example.body.clone()),
-        complete: true,
-        received_at: Timestamp::UNIX_EPOCH,
-    };
-    let reading = read_answer(&answer, &profile.answer, Timestamp::UNIX_EPOCH);
+    let headers: Headers = example.fields().collect();
+    // Points in time are measured against the day of the example, where it has one.
+    let date = headers.all("date").next().and_then(|date| std::str::from_utf8(date).ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let received_at = date.map_or(Timestamp::UNIX_EPOCH, Timestamp::from);
+    let body = Bytes::from(example.body.clone());
+    let answer = RawAnswer { status: example.status, headers, body, complete: true, received_at };
+    let reading = read_answer(&answer, &profile.answer, received_at);
     let found = reading.class.word();
     let holds = found == example.means && example.code.as_ref().is_none_or(|code| *code == reading.code);
     TestedExample {
         name: example.name.clone(),
         means: example.means.clone(),
         found: found.to_owned(),
+        lives: lives(&reading.class),
         code: reading.code,
         holds,
     }
+}
+
+fn lives(class: &Class) -> Vec<String> {
+    let Class::Granted(granted) = class else { return Vec::new() };
+    let lives = [
+        ("access token", granted.expires_in),
+        ("refresh token", granted.refresh_expires_in),
+        ("login", granted.login_expires_in),
+    ];
+    lives.into_iter().filter_map(|(what, life)| Some(format!("{what} {}", words(life?)))).collect()
 }
 
 impl TestedProfile {
@@ -106,10 +123,11 @@ impl TestedProfile {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a text can't fail.
-        for TestedExample { name, means, found, code, holds } in &self.examples {
+        for TestedExample { name, means, found, code, holds, lives } in &self.examples {
             let name = shown::plain(name);
+            let lives = lives.iter().map(|life| format!(", {life}")).collect::<String>();
             let _ = match holds {
-                true => writeln!(text, "ok      {name}: {found} ({code})"),
+                true => writeln!(text, "ok      {name}: {found} ({code}){lives}"),
                 false => writeln!(
                     text,
                     "WRONG   {name}: is {found} ({code}), and should be {means}",
@@ -148,10 +166,12 @@ mod tests {
         let profile = with(
             r#"
             token_url = "https://api.example.com/token"
+            login_lifetime = "60d"
             [[example]]
             name = "success"
             status = 200
-            body = '{"access_token":"a","refresh_token":"r"}'
+            headers = { Date = "Sat, 21 Nov 2026 03:00:00 GMT" }
+            body = '{"access_token":"a","refresh_token":"r","expires_at":"2026-11-21T04:00:00Z","expires_in":1800}'
             means = "granted"
             [[example]]
             name = "dead"
@@ -166,6 +186,8 @@ mod tests {
             means = "transient"
             "#,
         );
+        let mut profile = profile;
+        profile.answer.expires_in = "/expires_at as date".parse().unwrap();
         let tested = tested("./own.toml", &profile);
         insta::assert_snapshot!(tested.text());
         assert_eq!(tested.exit(), Exit::Usage);

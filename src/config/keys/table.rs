@@ -300,6 +300,18 @@ pub const KEYS: &[Key] = &[
         "Life of a refresh token, or unknown. With unknown, every wake refreshes every token.",
     ),
     provider(
+        "login_lifetime",
+        Kind::Lifetime,
+        Profile,
+        "Life of a login from the login on, which no refresh extends, or unknown.",
+    ),
+    provider(
+        "min_age",
+        Kind::Duration,
+        Profile,
+        "A token is not sent sooner than this after its issue, with --force either.",
+    ),
+    provider(
         "rotation",
         Kind::OneOf(&["single_use", "grace", "none"]),
         Profile,
@@ -324,6 +336,12 @@ pub const KEYS: &[Key] = &[
         "After a lost answer: once = send the old token again, never = do not (for providers that revoke on reuse).",
     ),
     provider(
+        "answer.format",
+        Kind::OneOf(&["json", "form"]),
+        Profile,
+        "How the body of an answer is written: json, or form (read as an object of texts).",
+    ),
+    provider(
         "answer.access_token",
         Kind::AnswerPlaces,
         Profile,
@@ -337,15 +355,27 @@ pub const KEYS: &[Key] = &[
     ),
     provider(
         "answer.expires_in",
-        Kind::Pointer,
+        Kind::LifetimePlaces,
         Profile,
-        "Where an answer says how long the access token lives.",
+        "Where an answer says how long the access token lives: PLACE or PLACE as FORM, like /expiresAt as date.",
     ),
     provider(
         "answer.refresh_token_expires_in",
-        Kind::Pointer,
+        Kind::LifetimePlaces,
         Profile,
         "Where an answer says how long the refresh token lives.",
+    ),
+    provider(
+        "answer.login_expires_in",
+        Kind::LifetimePlaces,
+        Profile,
+        "Where an answer says how long the login lasts, whatever is refreshed until then.",
+    ),
+    provider(
+        "answer.past_end",
+        Kind::OneOf(&["ask", "suspected"]),
+        Profile,
+        "What an unknown 401, 403 or 5xx means when the token's own end is past: ask again, or suspected.",
     ),
     provider(
         "answer.error_code",

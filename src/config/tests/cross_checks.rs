@@ -113,6 +113,25 @@ fn what_is_risky_is_warned_of_with_the_arithmetic() {
 }
 
 #[test]
+fn a_login_that_nothing_extends_is_warned_of_and_never_refused() {
+    let told = |login: &str, slides: &str| {
+        let setup = Setup::minimal().variable("EVERGRANT_LOGIN_LIFETIME", login);
+        setup.variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", slides).warned().join("\n")
+    };
+    for slides in ["unknown", "24h", "60d"] {
+        let warned = told("24h", slides);
+        assert_tells(
+            &warned,
+            &["a login of `autodesk` ends 1d after it began", "7d apart", "hint: each user"],
+        );
+    }
+    assert!(!told("60d", "unknown").contains("a login of"));
+    let slides = Setup::minimal().variable("EVERGRANT_LOGIN_LIFETIME", "60d");
+    let refused = slides.variable("EVERGRANT_REFRESH_TOKEN_LIFETIME", "24h").refused();
+    assert_tells(&refused, &["`schedule", "refresh_token_lifetime"]);
+}
+
+#[test]
 fn run_once_is_told_that_it_does_not_try_again() {
     let warning = |setup: &Setup| {
         let config = setup.load();

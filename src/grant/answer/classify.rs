@@ -3,14 +3,14 @@
 use super::code::{find_code, listed_class, shown_code};
 use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
-use super::rule::by_rule;
+use super::rule::{Ruled, by_rule};
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
 use crate::grant::coding::{End, Plain};
-use crate::provider::AnswerShape;
 use crate::provider::place::AnswerPlace;
+use crate::provider::{AnswerShape, PastEnd};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -18,18 +18,13 @@ use std::time::Duration;
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
     let plain = Plain::of(answer);
-    let body = Body::read(&plain.text);
+    let is_whole = answer.complete && plain.end == End::Whole;
+    let body = Body::of_format(&plain.text, shape.format, is_whole);
     let success = (200..300).contains(&answer.status);
     let found = body.value().and_then(|body| find_code(body, shape));
     let found = found.as_deref();
-    let is_whole = answer.complete && plain.end == End::Whole;
     let settles = is_whole && is_the_providers(answer.status, &body, found);
-    let reading = |class, code: &str| Reading {
-        class,
-        code: code.to_owned(),
-        http_status: Some(answer.status),
-        settles,
-    };
+    let reading = |class, code: &str| Reading::new(class, code, Some(answer.status), settles);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     if success && let Some(granted) = read_pair(source, shape) {
         return reading(Class::Granted(granted), "granted");
@@ -45,7 +40,9 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        return reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429");
+        let rests = ruled.as_ref().and_then(|ruled| ruled.rests);
+        let class = ruled.map_or(Class::Throttled(wait), |ruled| ruled.class);
+        return Reading { rests, ..reading(class, "http_429") };
     }
     // It stands whole in the head, whatever the body is: very likely the only copy.
     if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
@@ -61,7 +58,8 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     // Not where a refresh token stands all the same: it may be the only copy.
     let holds_one = success && source.holds_a_refresh_token(&shape.refresh_token);
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
-        return Reading { settles: settles || ruled.by_content, ..reading(ruled.class, &ruled.code) };
+        let Ruled { class, code, by_content, rests } = ruled;
+        return Reading { settles: settles || by_content, rests, ..reading(class, &code) };
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
@@ -76,7 +74,20 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         return reading(class, code);
     }
     let (class, code) = by_status(answer.status, wait);
-    reading(class, found.map_or(&code, shown_code))
+    let is_listed = found.is_some_and(|code| listed_class(code, shape, None).is_some());
+    let may_be_past_its_end = shape.past_end == PastEnd::Suspected
+        && matches!(answer.status, 401 | 403 | 500..)
+        && !is_listed
+        && wait.is_none();
+    let unknown_at = may_be_past_its_end.then(|| sent_at(answer));
+    Reading { unknown_at, ..reading(class, found.map_or(&code, shown_code)) }
+}
+
+/// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.
+fn sent_at(answer: &RawAnswer) -> Timestamp {
+    let date = answer.headers.all("date").next().and_then(|date| std::str::from_utf8(date).ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    date.map_or(answer.received_at, Timestamp::from)
 }
 
 /// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
+use crate::provider::lifetime::{Form, Said};
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use crate::token::Further;
 use percent_encoding::percent_decode;
@@ -41,6 +42,8 @@ struct Cookie<'a> {
     value: &'a [u8],
     /// `Path` and `Domain`, in lower case: two cookies of a name stand side by side where these differ.
     scope: Vec<Vec<u8>>,
+    /// How long it lasts, where it says so.
+    lasts: Option<Said>,
 }
 
 impl Source<'_> {
@@ -57,7 +60,7 @@ impl Source<'_> {
         if something { Found::Unreadable } else { Found::Nothing }
     }
 
-    fn at_place(&self, place: &AnswerPlace) -> Found {
+    pub(super) fn at_place(&self, place: &AnswerPlace) -> Found {
         match place {
             AnswerPlace::Pointer(pointer) => match self.body.value().and_then(|body| body.pointer(pointer)) {
                 None | Some(Value::Null) => Found::Nothing,
@@ -108,11 +111,15 @@ impl Source<'_> {
         self.headers.all("set-cookie").filter_map(|field| {
             let mut parts = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let (name, value) = halves(parts.next()?)?;
-            let mut scope = Vec::new();
+            let (mut scope, mut lasts, mut ends) = (Vec::new(), None, None);
             for (attribute, setting) in parts.filter_map(halves) {
                 match attribute.to_ascii_lowercase().as_slice() {
                     b"max-age" if setting.starts_with(b"-") || setting == b"0" => return None,
+                    b"max-age" => {
+                        lasts = std::str::from_utf8(setting).ok().and_then(|text| Form::Seconds.text(text))
+                    }
                     b"expires" if self.is_past(setting) => return None,
+                    b"expires" => ends = http_date(setting).map(Said::Ends),
                     b"path" | b"domain" => {
                         scope.push([attribute, b"=", setting].concat().to_ascii_lowercase());
                     }
@@ -120,13 +127,17 @@ impl Source<'_> {
                 }
             }
             scope.sort();
-            Some(Cookie { name, value, scope })
+            Some(Cookie { name, value, scope, lasts: lasts.or(ends) })
         })
     }
 
+    /// How long the cookie of that name lasts, where it says so (RFC 6265 §5.3).
+    pub(super) fn cookie_lasts(&self, name: &str) -> Option<Said> {
+        self.cookies().filter(|cookie| cookie.name == name.as_bytes()).last()?.lasts
+    }
+
     fn is_past(&self, date: &[u8]) -> bool {
-        let date = std::str::from_utf8(date).unwrap_or_default();
-        httpdate::parse_http_date(date).is_ok_and(|end| Timestamp::from(end) <= self.at)
+        http_date(date).is_some_and(|end| end <= self.at)
     }
 
     /// Does a refresh token stand anywhere in it: at its places, or under whatever spelling of that name?
@@ -155,6 +166,11 @@ impl Source<'_> {
         self.cookies().any(cookie)
             || self.headers.iter().any(|(name, value)| named(name.as_bytes()) && filled(value))
     }
+}
+
+fn http_date(date: &[u8]) -> Option<Timestamp> {
+    let date = std::str::from_utf8(date).ok()?;
+    httpdate::parse_http_date(date).ok().map(Timestamp::from)
 }
 
 /// `name=value`.

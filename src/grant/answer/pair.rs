@@ -5,16 +5,12 @@ use super::found::{Found, Source};
 use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
+use crate::grant::form;
 use crate::grant::partial::complete_part;
-use crate::provider::AnswerShape;
+use crate::provider::lifetime::{LONGEST_LOGIN, LONGEST_TOKEN_LIFE};
 use crate::provider::place::AnswerPlaces;
+use crate::provider::{AnswerFormat, AnswerShape};
 use crate::token::{AccessToken, RefreshToken};
-use serde_json::Value;
-use std::time::Duration;
-
-/// Longest lifetime believed, in seconds: three years. What is beyond is a unit mistaken, milliseconds or a date: a token
-/// that was believed to live for decades would never be due.
-const MAX_LIFETIME_SECONDS: f64 = 3.0 * 365.0 * 86_400.0;
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
 pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Granted> {
@@ -30,12 +26,13 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
         // A refresh token is there and can't be read.
         Found::Unreadable => return None,
     };
-    let lifetime = |pointer: &str| value.and_then(|value| value.pointer(pointer)).and_then(seconds);
+    let new = refresh_token.as_ref().map(RefreshToken::expose);
     Some(Granted {
+        expires_in: source.lifetime(&shape.expires_in, Some(&access_token), LONGEST_TOKEN_LIFE),
+        refresh_expires_in: source.lifetime(&shape.refresh_token_expires_in, new, LONGEST_TOKEN_LIFE),
+        login_expires_in: source.lifetime(&shape.login_expires_in, new, LONGEST_LOGIN),
         access_token: AccessToken::new(access_token),
         refresh_token,
-        expires_in: lifetime(&shape.expires_in),
-        refresh_expires_in: lifetime(&shape.refresh_token_expires_in),
         also: shape
             .also
             .iter()
@@ -47,7 +44,11 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
 pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, shape: &AnswerShape) -> Option<Granted> {
-    let body = Body::Json(complete_part(body)?);
+    let part = match shape.format {
+        AnswerFormat::Json => complete_part(body),
+        AnswerFormat::Form => complete_part(body).or_else(|| form::complete_part(body)),
+    };
+    let body = Body::Json(part?);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     let granted = read_pair(source, shape)?;
     granted.refresh_token.is_some().then_some(granted)
@@ -59,17 +60,7 @@ pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let text = Plain::of(answer).text;
     let body = Body::read(&text);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
-    let part = body.value().cloned().or_else(|| complete_part(&text));
+    let part = body.value().cloned().or_else(|| complete_part(&text)).or_else(|| form::complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
         || source.head_holds_a_refresh_token(&AnswerPlaces::default())
-}
-
-/// A lifetime in seconds, as a number or as text; none that is negative, zero or absurd.
-fn seconds(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    (seconds > 0.0 && seconds <= MAX_LIFETIME_SECONDS).then(|| Duration::from_secs_f64(seconds))
 }

@@ -5,7 +5,7 @@ use super::code::shown_code;
 use super::found::{Found, Source};
 use crate::grant::body::text_of;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
-use crate::provider::rules::{Meaning, Pattern, Rule, RulePlace, Wanted};
+use crate::provider::rules::{Meaning, Pattern, Pause, Rule, RulePlace, Wanted};
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub(super) struct Ruled {
     pub(super) code: String,
     /// Did the provider's own JSON decide, and not the status or a page of anybody's?
     pub(super) by_content: bool,
+    /// How long this token alone rests, if so.
+    pub(super) rests: Option<Duration>,
 }
 
 /// The first rule that fits; `wait` is what the answer itself says.
@@ -53,7 +55,12 @@ pub(super) fn by_rule(
         });
         let found = || matched.into_iter().find(|text| !text.is_empty() && shown_code(text) == text);
         let code = rule.code.clone().or_else(found).unwrap_or_else(|| format!("rule_{number}"));
-        Some(Ruled { class, code, by_content })
+        let rests = match (rule.means, rule.pause) {
+            (Meaning::Transient, _) => rule.wait,
+            (Meaning::Throttled, Some(Pause::Token)) => rule.wait.max(wait).or(Some(Duration::ZERO)),
+            _ => None,
+        };
+        Some(Ruled { class, code, by_content, rests })
     })
 }
 
@@ -110,6 +117,34 @@ mod tests {
             class => class.word().to_owned(),
         };
         Some((class, ruled.code))
+    }
+
+    #[test]
+    fn a_rule_says_whether_the_token_rests_alone_and_for_how_long() {
+        let rests = |rule: &str, wait: Option<u64>| {
+            let table: toml::Table = format!("rules = [{rule}]").parse().unwrap();
+            let rules: Vec<Rule> = table["rules"].clone().try_into().unwrap();
+            let headers = Headers::default();
+            let at = crate::clock::Timestamp::UNIX_EPOCH;
+            let source = Source { body: &Body::read(b"{}"), headers: &headers, at };
+            let ruled = by_rule(&rules, 400, source, b"{}", wait.map(Duration::from_secs)).unwrap();
+            ruled.rests.map(|rest| rest.as_secs())
+        };
+        for (rule, wait, expected) in [
+            ("{ status = 400, means = \"transient\" }", Some(5), None),
+            ("{ status = 400, means = \"transient\", wait = \"10min\" }", Some(5), Some(600)),
+            ("{ status = 400, means = \"throttled\", wait = \"10min\" }", None, None),
+            ("{ status = 400, means = \"throttled\", wait = \"10min\", pause = \"host\" }", None, None),
+            (
+                "{ status = 400, means = \"throttled\", wait = \"10min\", pause = \"token\" }",
+                Some(5),
+                Some(600),
+            ),
+            ("{ status = 400, means = \"throttled\", pause = \"token\" }", Some(5), Some(5)),
+            ("{ status = 400, means = \"throttled\", pause = \"token\" }", None, Some(0)),
+        ] {
+            assert_eq!(rests(rule, wait), expected, "{rule}");
+        }
     }
 
     #[test]

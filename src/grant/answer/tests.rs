@@ -3,7 +3,7 @@
 use super::*;
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
-use crate::provider::profile;
+use crate::provider::{AnswerFormat, PastEnd, profile};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -156,6 +156,76 @@ fn a_refresh_token_in_the_head_is_never_passed_over() {
     let rules = "r = [{ status = 200, means = \"transient\" }]".parse::<toml::Table>().unwrap();
     shape.rules = rules["r"].clone().try_into().unwrap();
     assert_eq!(class(&shape, "", cookie("rt=new"), true), "unreadable", "no rule says otherwise");
+}
+
+#[test]
+fn a_form_is_read_as_an_object_of_texts_and_never_to_a_cut_end() {
+    let mut shape = profile::load("generic").unwrap().answer;
+    shape.format = AnswerFormat::Form;
+    let rules = r#"r = [{ where = { "/error" = "Old refresh token*" }, means = "refused", code = "old" }]"#;
+    shape.rules = rules.parse::<toml::Table>().unwrap()["r"].clone().try_into().unwrap();
+    let read = |status, body: &str, complete| {
+        let raw = RawAnswer { complete, ..answer(status, body) };
+        read_answer(&raw, &shape, Timestamp::UNIX_EPOCH)
+    };
+    let pair = "access_token=a&refresh_token=r%2B1&expires_in=60";
+    let Class::Granted(granted) = read(200, pair, true).class else { panic!("a pair") };
+    assert_eq!((granted.access_token.expose(), granted.expires_in), ("a", Some(Duration::from_mins(1))));
+    assert_eq!(granted.refresh_token.unwrap().expose(), "r+1");
+    for (status, body, complete, expected) in [
+        // Both came to their end before the cut, or one of them didn't.
+        (200, pair, false, ("granted", "granted")),
+        (200, "expires_in=60&access_token=a&refresh_token=r", false, ("ambiguous", "cut_body")),
+        (200, "access_token=a&expires_in=6", false, ("ambiguous", "cut_body")),
+        (200, r#"{"access_token":"a","refresh_token":"r"}"#, true, ("granted", "granted")),
+        (200, "access_token=a&refreshToken=r", true, ("unreadable", "no_tokens")),
+        (200, "access_token=a&access_token=b&refresh_token=r", true, ("unreadable", "not_json")),
+        (200, "refresh_token=r&access_token=a&refresh_token=s", true, ("unreadable", "not_json")),
+        (200, "error=bad_verification_code&error_description=x", true, ("unlisted", "bad_verification_code")),
+        (400, "error=invalid_grant", true, ("refused", "invalid_grant")),
+        (400, "error=Old+refresh+token+used", true, ("refused", "old")),
+        (400, "error=invalid_grant and more", true, ("unlisted", "unlisted_code")),
+        (403, "<html a=b>", true, ("client_rejected", "http_403")),
+        (500, "error=invalid_grant", true, ("ambiguous", "invalid_grant")),
+        (200, "", true, ("ambiguous", "empty_body")),
+    ] {
+        let reading = read(status, body, complete);
+        assert_eq!((reading.class.word(), &*reading.code), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn an_answer_that_nothing_knows_says_when_it_was_sent_where_the_profile_asks() {
+    let mut shape = profile::load("generic").unwrap().answer;
+    let rules = r#"r = [{ status = 403, where = { "/message" = "blocked" }, means = "unlisted" }]"#;
+    shape.rules = rules.parse::<toml::Table>().unwrap()["r"].clone().try_into().unwrap();
+    let date: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    let read = |shape: &AnswerShape, status, body, field: Option<(&str, &str)>| {
+        let raw = RawAnswer { headers: field.into_iter().collect(), ..answer(status, body) };
+        read_answer(&raw, shape, Timestamp::UNIX_EPOCH).unknown_at
+    };
+    assert_eq!(read(&shape, 500, "", None), None, "by default nothing is asked for");
+    shape.past_end = PastEnd::Suspected;
+    let sent = ("date", "Sat, 21 Nov 2026 03:00:00 GMT");
+    let came = Some(Timestamp::UNIX_EPOCH);
+    for (status, body, field, expected) in [
+        (500, "<html>", Some(sent), Some(date)),
+        (500, "<html>", None, came),
+        (401, r#"{"error":"odd"}"#, Some(("date", "yesterday")), came),
+        (403, "", None, came),
+        (599, "", None, came),
+        // A rule or a list knows it, or it says: later.
+        (403, r#"{"message":"blocked"}"#, None, None),
+        (401, r#"{"error":"invalid_client"}"#, None, None),
+        (500, r#"{"error":"server_error"}"#, None, None),
+        (503, "", Some(("retry-after", "5")), None),
+        (429, "", None, None),
+        (400, r#"{"error":"odd"}"#, None, None),
+        (404, "", None, None),
+        (200, r#"{"access_token":"a","refresh_token":"r"}"#, None, None),
+    ] {
+        assert_eq!(read(&shape, status, body, field), expected, "{status} {body}");
+    }
 }
 
 #[test]

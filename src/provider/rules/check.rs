@@ -36,7 +36,7 @@ pub fn check(rules: &[Rule], rotation: Rotation) -> Result<(), RuleError> {
 }
 
 fn fault(rule: &Rule, rotation: Rotation) -> Option<&'static str> {
-    let Rule { status, conditions, means, code, wait } = rule;
+    let Rule { status, conditions, means, code, wait, pause } = rule;
     if status.is_empty() && conditions.is_empty() {
         return Some("has neither `status` nor `where`, and would stand for every answer");
     }
@@ -69,8 +69,11 @@ fn fault(rule: &Rule, rotation: Rotation) -> Option<&'static str> {
     if status.0.contains(&Status::Exactly(429)) && *means != Meaning::Throttled {
         return Some("can't give 429 another meaning than `throttled`");
     }
-    if wait.is_some() && *means != Meaning::Throttled {
-        return Some("has a `wait`, which only `throttled` takes");
+    if wait.is_some() && !matches!(means, Meaning::Throttled | Meaning::Transient) {
+        return Some("has a `wait`, which only `throttled` and `transient` take");
+    }
+    if pause.is_some() && *means != Meaning::Throttled {
+        return Some("has a `pause`, which only `throttled` takes");
     }
     let plain = |code: &String| {
         let signs = code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'));
@@ -119,6 +122,7 @@ mod tests {
             (r#"{ means = "transient" }"#, "every answer"),
             (r#"{ status = 429, means = "transient" }"#, "429"),
             (r#"{ status = 401, means = "suspected", wait = "1min" }"#, "`wait`"),
+            (r#"{ status = 401, means = "transient", pause = "token" }"#, "`pause`"),
             (r#"{ status = 401, means = "suspected", code = "two words" }"#, "`code`"),
         ] {
             let error = check(&rules(text).unwrap(), Rotation::SingleUse).unwrap_err().to_string();
@@ -135,8 +139,9 @@ mod tests {
             { status = [400, 401], where = { "/error" = "unauthorized_client", "/error_description" = "Old refresh token*" }, means = "refused" },
             { where = { "/error_codes" = [700082, 50173] }, means = "refused", code = "AADSTS_ended" },
             { status = 200, where = { "/ok" = false, "/error" = "invalid_refresh_token" }, means = "suspected" },
-            { where = { "/error" = "ratelimited" }, means = "throttled", wait = "1min" },
+            { where = { "/error" = "ratelimited" }, means = "throttled", wait = "1min", pause = "token" },
             { status = 401, means = "suspected", code = "http_401" },
+            { where = { "/error_description" = "*access_token not expired*" }, means = "transient", wait = "10min" },
             { status = ["4xx", 500], where = { body = "*JsonWebTokenError: *" }, means = "suspected" },
             { status = 403, where = { "header:www-authenticate" = "*refresh token has expired*" }, means = "refused", code = "expired" },
             { where = { body = "*TokenExpiredError: jwt expired*" }, means = "refused", code = "jwt_expired" },

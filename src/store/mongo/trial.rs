@@ -93,6 +93,8 @@ fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> 
         refreshed_at: Some(now),
         access_expires_at: Some(now),
         refresh_expires_at: Some(now),
+        login_at: Some(now),
+        login_ends_at: Some(now),
         ..Bookkeeping::default()
     };
     let error = LastError {

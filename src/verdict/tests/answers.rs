@@ -10,6 +10,7 @@ struct Special {
     rotation: Rotation,
     /// Does the answer settle what became of the request?
     settles: bool,
+    rests: Option<Duration>,
     tried: Tried,
     books: Bookkeeping,
     earlier: Option<Lost>,
@@ -22,6 +23,7 @@ impl Default for Special {
         Self {
             rotation: Rotation::SingleUse,
             settles: true,
+            rests: None,
             tried: Tried { put_off: 1, unanswered: 1 },
             books: books("old", State::Live),
             earlier: None,
@@ -41,12 +43,13 @@ fn granted(refresh_token: Option<&str>) -> Class {
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: None,
         refresh_expires_in: None,
+        login_expires_in: None,
         also: Vec::new(),
     })
 }
 
 fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
-    let reading = Reading { class, code: code.into(), http_status: None, settles: special.settles };
+    let reading = Reading { rests: special.rests, ..Reading::new(class, code, None, special.settles) };
     let heard = if matches!(reading.class, Class::Ambiguous) {
         Heard::Nothing(reading)
     } else {
@@ -106,6 +109,7 @@ fn what_says_later_is_asked_again_a_few_times_and_a_page_leaves_a_doubt() {
     let page = |tried| Special { settles: false, tried, ..Special::default() };
     let kept = || Special { settles: false, rotation: Rotation::None, tried: last(), ..Special::default() };
     let case = |class, code, special| judged(class, code, true, special);
+    let rests = |seconds| Special { rests: Some(Duration::from_secs(seconds)), ..Special::default() };
     let first = Tried { put_off: 1, unanswered: 0 };
     let second = Tried { put_off: 2, unanswered: 0 };
     compare(
@@ -130,6 +134,8 @@ fn what_says_later_is_asked_again_a_few_times_and_a_page_leaves_a_doubt() {
                 "transient too often".into(),
                 case(Class::Transient, "dns", Special { tried: last(), ..Special::default() }),
             ),
+            ("too early".into(), case(Class::Transient, "too_early", rests(600))),
+            ("throttled alone".into(), case(Class::Throttled(None), "quota", rests(0))),
             ("a page".into(), case(Class::Transient, "http_503", page(first))),
             ("a page too often".into(), case(Class::Transient, "http_503", page(last()))),
             ("a page, no rotation".into(), case(Class::Transient, "http_503", kept())),
@@ -148,6 +154,8 @@ fn what_says_later_is_asked_again_a_few_times_and_a_page_leaves_a_doubt() {
                 "transient too often",
                 "PutOff | NotProcessed | Live 15 min, failures 1 | failed | StillDue(dns)",
             ),
+            ("too early", "Rests | NotProcessed | Live 10 min, failures 0 | - | StillDue(too_early)"),
+            ("throttled alone", "Rests | NotProcessed | Live next pass, failures 0 | - | StillDue(quota)"),
             ("a page", "AskAgainLater | TurnedAway(http_503) | again 1s | failed | -"),
             (
                 "a page too often",

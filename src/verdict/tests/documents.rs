@@ -154,6 +154,10 @@ fn a_claim_is_given_back_with_its_reason() {
         [
             ("not sent".into(), with(Fact::NotSent(Reason::Stopped), Document::NotRead)),
             ("waits".into(), with(Fact::Waits(Reason::Held), Document::NotRead)),
+            (
+                "too young".into(),
+                with(Fact::TooYoung(now() + chrono::TimeDelta::minutes(9)), Document::NotRead),
+            ),
             ("not taken".into(), with(Fact::NotTaken, Document::NotRead)),
             ("overtaken".into(), with(Fact::Overtaken, Document::NotRead)),
             ("overtaken, unknown".into(), with(Fact::Overtaken, Document::Unknown)),
@@ -165,6 +169,7 @@ fn a_claim_is_given_back_with_its_reason() {
         &[
             ("not sent", "NotSent | - | Live next pass, failures 0 | - | StillDue(stopped)"),
             ("waits", "Waits | - | Live 15 min, failures 1 | - | StillDue(held)"),
+            ("too young", "TooYoung | - | Live 9 min, failures 0 | - | StillDue(too_young)"),
             ("not taken", "NotTaken | - | Live as before, failures 0 | - | -"),
             ("overtaken", "OvertakenLooks | - | look | - | -"),
             ("overtaken, unknown", "OvertakenUnknown | - | leave | - | StillDue(store)"),

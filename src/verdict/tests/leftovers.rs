@@ -30,7 +30,7 @@ pub(super) fn row(state: EntryState) -> Entry {
 }
 
 fn answer(class: Class, http_status: u16, settles: bool) -> LeftAnswer {
-    let reading = Reading { class, code: "a_code".into(), http_status: Some(http_status), settles };
+    let reading = Reading::new(class, "a_code", Some(http_status), settles);
     let reading = Some(Journaled::for_tests(entry(), reading));
     LeftAnswer { http_status, received_at: now(), reading, holds_a_token: false }
 }
@@ -41,6 +41,7 @@ pub(super) fn granted(refresh_token: Option<&str>) -> Granted {
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: Some(Duration::from_mins(1)),
         refresh_expires_in: None,
+        login_expires_in: None,
         also: Vec::new(),
     }
 }

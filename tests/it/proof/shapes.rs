@@ -23,14 +23,14 @@ pub(crate) fn shape(name: &str) -> AnswerShape {
         "sentry" => AnswerShape {
             access_token: "/token".parse().unwrap(),
             refresh_token: "/refreshToken".parse().unwrap(),
-            expires_in: "/expiresIn".into(),
+            expires_in: "/expiresIn".parse().unwrap(),
             ..generic
         },
         "tiktok" => AnswerShape {
             access_token: "/data/access_token".parse().unwrap(),
             refresh_token: "/data/refresh_token".parse().unwrap(),
-            expires_in: "/data/expires_in".into(),
-            refresh_token_expires_in: "/data/refresh_expires_in".into(),
+            expires_in: "/data/expires_in".parse().unwrap(),
+            refresh_token_expires_in: "/data/refresh_expires_in".parse().unwrap(),
             error_code: texts(&["/data/error_code", "/message"]),
             refused: texts(&["10010"]),
             ..generic

@@ -233,6 +233,8 @@ async fn bookkeeping_is_written_whole_over_anything() {
             refreshed_at: Some(at(3)),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
+            login_at: Some(at(10)),
+            login_ends_at: Some(at(11)),
             failures: 6,
             last_error: Some(LastError {
                 class: "refused".into(),
