@@ -12,13 +12,14 @@ use crate::provider::{
     Profile, Rotation, file,
     profile::{self, ProfileError},
 };
+use chrono::NaiveDate;
 use serde::Serialize;
 use std::time::Duration;
 
 /// What `providers list --format json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProfileList {
-    /// The built-in profiles, by name.
+    /// The built-in profiles, by rotation and life.
     pub profiles: Vec<ListedProfile>,
 }
 
@@ -37,6 +38,11 @@ pub struct ListedProfile {
     /// How long a refresh token lives: `14days`, or `unknown`.
     #[serde(with = "profile::optional_duration")]
     pub refresh_token_lifetime: Option<Duration>,
+    /// How long a login lives, whatever is refreshed until then; `unknown` where nothing is known of an end.
+    #[serde(with = "profile::optional_duration")]
+    pub login_lifetime: Option<Duration>,
+    /// The day on which the facts were looked up last; `null` for `generic`.
+    pub checked: Option<NaiveDate>,
     /// What happens to a redeemed refresh token: `single_use`, `grace` or `none`.
     pub rotation: Rotation,
 }
@@ -92,21 +98,40 @@ fn list() -> Result<ProfileList, ProfileError> {
             token_url: profile.token_url,
             rate: profile.rate,
             refresh_token_lifetime: profile.refresh_token_lifetime,
+            login_lifetime: profile.login_lifetime,
             rotation: profile.rotation,
+            checked: profile.checked,
         })
     };
-    Ok(ProfileList { profiles: profile::names().map(listed).collect::<Result<_, _>>()? })
+    let mut profiles = profile::names().map(listed).collect::<Result<Vec<_>, _>>()?;
+    // Who is asked with most care comes first, and of those whose tokens end soonest.
+    let care = |rotation| match rotation {
+        Rotation::SingleUse => 0,
+        Rotation::Grace => 1,
+        Rotation::None => 2,
+    };
+    let life = |profile: &ListedProfile| {
+        let lives = [profile.refresh_token_lifetime, profile.login_lifetime];
+        lives.into_iter().flatten().min().unwrap_or(Duration::MAX)
+    };
+    profiles.sort_by_cached_key(|profile| (care(profile.rotation), life(profile), profile.name.clone()));
+    Ok(ProfileList { profiles })
 }
 
 fn list_text(list: &ProfileList) -> String {
-    let headers = ["NAME", "RATE", "REFRESH TOKEN LIVES", "ROTATION", "TOKEN URL", "TITLE"];
+    let headers = ["ROTATION", "TOKEN LIVES", "LOGIN LIVES", "NAME", "CHECKED", "TITLE"];
     let rows = list.profiles.iter().map(|profile| {
+        let rotation = match profile.rotation {
+            Rotation::SingleUse => "single_use",
+            Rotation::Grace => "grace",
+            Rotation::None => "none",
+        };
         [
-            profile.name.clone(),
-            profile.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string()),
+            rotation.to_owned(),
             profile.refresh_token_lifetime.map_or_else(|| "unknown".to_owned(), words),
-            profile.rotation.words().to_owned(),
-            profile.token_url.clone().unwrap_or_else(|| "set `token_url`".to_owned()),
+            profile.login_lifetime.map_or_else(|| "-".to_owned(), words),
+            profile.name.clone(),
+            profile.checked.map_or_else(|| "-".to_owned(), |day| day.to_string()),
             profile.title.clone(),
         ]
     });
@@ -122,8 +147,10 @@ fn unknown(name: &str) -> CommandError {
                 .to_owned()
         }
     };
-    let names = names.join(", ");
-    CommandError::usage(format!("there is no provider profile `{name}`; there are: {names}"), hint)
+    CommandError::usage(
+        format!("there is no provider profile `{name}`: `evergrant providers list` shows them"),
+        hint,
+    )
 }
 
 #[cfg(test)]
@@ -136,15 +163,19 @@ mod tests {
         let text = list_text(&list().unwrap());
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 1 + profile::names().count());
-        assert!(lines[1].starts_with("autodesk  400/min   14d "), "{text}");
-        assert!(lines[2].contains("no limit") && lines[2].contains("unknown"), "{text}");
-        assert!(lines[2].contains("set `token_url`"), "{text}");
+        let of = |name: &str| {
+            lines.iter().position(|line| line.split_whitespace().any(|word| word == name)).unwrap()
+        };
+        assert!(lines[of("autodesk")].starts_with("single_use  14d"), "{text}");
+        assert!(lines[of("linkedin")].contains("none") && lines[of("linkedin")].contains("365d"), "{text}");
+        assert!(of("autodesk") < of("xero") && of("xero") < of("google"), "by rotation:\n{text}");
+        assert!(lines[of("generic")].contains("unknown"), "{text}");
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones_and_the_nearest() {
         let text = told(&unknown("AutoDesc"));
-        assert!(text.contains("autodesk, generic\nhint: did you mean `autodesk`?"), "{text}");
+        assert!(text.contains("shows them\nhint: did you mean `autodesk`?"), "{text}");
         let text = told(&unknown("acme"));
         assert!(text.contains("\nhint: a provider without a profile takes `generic`"), "{text}");
         assert_eq!(unknown("acme").exit(), Exit::Usage);

@@ -20,6 +20,9 @@ use crate::provider::{
 use crate::store::mapping::Mapping;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+/// Where a person sees which profiles there are.
+const PROFILES: &str = "`evergrant providers list` shows them; or a file, like `./own.toml`";
+
 /// Keys of a provider that aren't part of its profile.
 const CREDENTIALS: [&str; 4] = ["client_id", "client_secret", "client_secret_file", "values"];
 
@@ -107,7 +110,7 @@ fn only_scope(layers: &Layers, looked_for: &str) -> Result<Scope, ConfigError> {
         problem: format!("no provider is configured ({looked_for})"),
         key: "provider".to_owned(),
         variable: keys::variable("provider"),
-        what: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+        what: format!("a profile ({PROFILES})"),
     })?;
     check_profile_name(layers, "provider", &name)?;
     let own = if file::is_file(&name) { file::stem(&name) } else { name.clone() };
@@ -139,7 +142,7 @@ fn named_scope(layers: &Layers, name: &str) -> Result<Scope, ConfigError> {
                 problem: format!("{} has no profile, and its name isn't one", layers.quoted_provider(name)),
                 variable: keys::variable(&key),
                 key,
-                what: format!("one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+                what: format!("a profile ({PROFILES})"),
             });
         }
     };
@@ -155,7 +158,7 @@ fn check_profile_name(layers: &Layers, key: &str, name: &str) -> Result<(), Conf
         at: layers.at(key),
         key: key.to_owned(),
         found: format!("the text `{name}`"),
-        expected: format!("a profile, one of: {}", profile::names().collect::<Vec<_>>().join(", ")),
+        expected: format!("a profile ({PROFILES})"),
         hint: Some(nearest.map_or_else(
             || "a provider of your own takes the profile `generic` and a `token_url`, or a file like `./own.toml`".to_owned(),
             |near| format!("did you mean `{near}`?"),

@@ -127,7 +127,7 @@ mod tests {
     fn a_file_that_is_no_profile_is_named_with_what_is_wrong() {
         for (text, words) in [
             ("\n\ntoken_url = \"s3cret", "acme.toml line 3"),
-            ("extends = \"okta\"", "okta"),
+            ("extends = \"acme-idp\"", "acme-idp"),
             ("extends = 5", "extends"),
             ("client_auth = \"jwt\"", "unknown variant `jwt`"),
             ("colour = \"red\"", "unknown field `colour`"),

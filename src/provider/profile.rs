@@ -4,10 +4,48 @@ use super::{Profile, file, rules};
 use serde::Deserialize as _;
 use std::time::Duration;
 
+macro_rules! built_in {
+    ($($name:literal,)*) => {
+        &[$(($name, include_str!(concat!("profiles/", $name, ".toml")))),*]
+    };
+}
+
 /// Name and text of each compiled-in profile, sorted by name.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("autodesk", include_str!("profiles/autodesk.toml")),
-    ("generic", include_str!("profiles/generic.toml")),
+const BUILT_IN: &[(&str, &str)] = built_in![
+    "auth0",
+    "autodesk",
+    "box",
+    "clover",
+    "coinbase",
+    "cybersource",
+    "dropbox",
+    "entra",
+    "exact-online",
+    "flask-jwt-extended",
+    "generic",
+    "github-app",
+    "gitlab",
+    "google",
+    "hubspot",
+    "intuit",
+    "keycloak",
+    "linkedin",
+    "miro",
+    "netsuite",
+    "notion",
+    "okta",
+    "procore",
+    "sentry",
+    "shopify",
+    "simplejwt",
+    "slack",
+    "snowflake",
+    "spotify",
+    "square",
+    "tiktok",
+    "xero",
+    "zendesk",
+    "zoho",
 ];
 
 /// How long a token whose answer was lost rests, in a profile that doesn't say: longer than a token endpoint works on
@@ -29,7 +67,7 @@ pub(super) fn client_secret_name() -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// No such compiled-in profile.
-    #[error("there is no provider profile `{name}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
+    #[error("there is no provider profile `{name}`: `evergrant providers list` shows them")]
     Unknown {
         /// What was asked for.
         name: String,
@@ -54,7 +92,9 @@ pub enum ProfileError {
         problem: String,
     },
     /// A file that lies over something that isn't there.
-    #[error("the provider profile {path} has `extends = {found}`; there are: {}", names().collect::<Vec<_>>().join(", "))]
+    #[error(
+        "the provider profile {path} has `extends = {found}`, and there is none of that name: `evergrant providers list` shows them"
+    )]
     Extends {
         /// Its path.
         path: String,
@@ -170,12 +210,38 @@ mod tests {
     #[test]
     fn every_built_in_profile_is_valid_and_names_its_sources() {
         for name in names() {
-            let profile = load(name).unwrap();
+            let profile = load(name).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert_eq!(crate::provider::conflict::conflict(&profile), None, "{name}");
             assert!(!profile.sources.is_empty(), "{name}");
-            assert!(!profile.answer.refused.is_empty(), "{name}");
-            assert!(profile.answer.error_code.iter().all(|pointer| pointer.starts_with('/')), "{name}");
+            let by_rule = |rule: &rules::Rule| {
+                matches!(rule.means, rules::Meaning::Refused | rules::Meaning::Suspected)
+            };
+            let answer = &profile.answer;
+            let knows_the_dead = !answer.refused.is_empty()
+                || !answer.suspected.is_empty()
+                || answer.rules.iter().any(by_rule);
+            assert!(knows_the_dead, "{name}");
+            assert!(answer.error_code.iter().all(|pointer| pointer.starts_with('/')), "{name}");
         }
         assert!(names().is_sorted());
+    }
+
+    /// No source that was found shows what these answer to a dead token: none of them marks a user at once.
+    const FAILURE_NOT_FOUND: [&str; 4] = ["clover", "coinbase", "cybersource", "miro"];
+
+    #[test]
+    fn each_vendor_has_a_day_of_its_facts_and_examples_with_their_sources() {
+        for name in names().filter(|name| !["autodesk", "generic"].contains(name)) {
+            let profile = load(name).unwrap();
+            assert!(profile.checked.is_some(), "{name}");
+            let shows = |is_success| {
+                profile.examples.iter().any(|example| (example.means == "granted") == is_success)
+            };
+            let not_found = FAILURE_NOT_FOUND.contains(&name);
+            assert_eq!((shows(true), shows(false)), (true, !not_found), "{name}: a success and a failure");
+            assert!(!not_found || profile.answer.refused.is_empty(), "{name}");
+            assert!(profile.examples.iter().all(|example| example.source.is_some()), "{name}");
+        }
     }
 
     #[test]
