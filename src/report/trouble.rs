@@ -123,6 +123,7 @@ fn client_hint(code: &str, http_status: Option<u16>) -> Cow<'static, str> {
     match (Code::from_word(code), http_status) {
         (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address".into(),
         (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
+        (_, Some(415)) => "the server refuses how the request is written (HTTP 415), and not the client: where it takes JSON and no form, set `request.encoding = \"json\"` (`evergrant help own-server`)".into(),
         _ if code == "http_403" => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`".into(),
         (Some(Code::NoTokens), _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again".into(),
         (Some(ours), _) if is_unreadable(code) => {
