@@ -12,7 +12,7 @@ mod tests;
 
 use super::Sent;
 use crate::clock::Timestamp;
-use crate::provider::AnswerShape;
+use crate::provider::Profile;
 use crate::token::{AccessToken, Further, RefreshToken};
 use std::time::Duration;
 
@@ -128,10 +128,10 @@ impl Reading {
 ///
 /// An unknown error is never [`Class::Refused`]: only a code that the profile lists marks a user.
 #[must_use]
-pub fn read(sent: &Sent, shape: &AnswerShape, now: Timestamp) -> Reading {
+pub fn read(sent: &Sent, profile: &Profile, now: Timestamp) -> Reading {
     match sent {
         Sent::NotSent(cause) => Reading::new(Class::Transient, cause, None, true),
         Sent::Lost(cause) => Reading::new(Class::Ambiguous, cause, None, false),
-        Sent::Answered(answer) => read_answer(answer, shape, now),
+        Sent::Answered(answer) => read_answer(answer, profile, now),
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, Granted, read_answer};
 use crate::journal::{Entry, EntryId, EntryState, Journaled};
-use crate::provider::AnswerShape;
+use crate::provider::Profile;
 use crate::report::Report;
 use crate::store::{Change, StoreError};
 use crate::token::{Fingerprint, Subject, TokenDocument, TokenId};
@@ -70,7 +70,7 @@ impl Pass {
         let Some(provider) = self.providers.iter().find(|provider| *provider.name == *name) else {
             return Err(ApplyError::NoProvider { id, provider: name });
         };
-        let (pair, written, received_at) = self.pair_of(id, entry.answer.take(), &provider.profile.answer)?;
+        let (pair, written, received_at) = self.pair_of(id, entry.answer.take(), &provider.profile)?;
         let there = self.read(&entry.intent.document).await?;
         let verdict = by_hand_apply(id, pair, received_at, provider, there.as_ref(), &line.around())
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
@@ -131,12 +131,12 @@ impl Pass {
         &self,
         id: EntryId,
         answer: Option<Journaled<RawAnswer>>,
-        shape: &AnswerShape,
+        profile: &Profile,
     ) -> Result<(Journaled<Granted>, Fingerprint, Timestamp), ApplyError> {
         let unreadable = |code: &str| ApplyError::Unreadable { id, code: code.to_owned() };
         let answer = answer.ok_or_else(|| unreadable("no_answer"))?;
         let received_at = answer.get().received_at;
-        let answer = answer.map(|raw| read_answer(&raw, shape, self.clock.now()));
+        let answer = answer.map(|raw| read_answer(&raw, profile, self.clock.now()));
         let Class::Granted(granted) = answer.get().class.clone() else {
             return Err(unreadable(&answer.get().code));
         };

@@ -133,8 +133,8 @@ fn judge_entry(
     let answer = entry.answer.take().map(|raw| {
         let (http_status, received_at) = (raw.get().status, raw.get().received_at);
         let holds_a_token = holds_a_token(raw.get());
-        let read = |shape| raw.map(|raw| read_answer(&raw, shape, around.now));
-        let reading = provider.map(|provider| read(&provider.profile.answer));
+        let read = |profile| raw.map(|raw| read_answer(&raw, profile, around.now));
+        let reading = provider.map(|provider| read(&provider.profile));
         LeftAnswer { http_status, received_at, reading, holds_a_token }
     });
     let left = Left { entry, provider: provider.map(|provider| &**provider), answer };

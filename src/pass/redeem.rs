@@ -212,11 +212,10 @@ impl Redeemer {
         progress: &Progress,
     ) -> Heard {
         let (profile, subject) = (&self.provider.profile, &token.subject);
-        let shape = &profile.answer;
         let raw = match sent {
             Sent::Answered(raw) => raw,
             Sent::NotSent(_) | Sent::Lost(_) => {
-                return Heard::Nothing(grant::answer::read(&sent, shape, self.line.clock.now()));
+                return Heard::Nothing(grant::answer::read(&sent, profile, self.line.clock.now()));
             }
         };
         reach(Point::AnswerReceived);
@@ -233,7 +232,7 @@ impl Redeemer {
             let _ = progress.kept.set(());
         }
         let now = self.line.clock.now();
-        let reading = received.map(|raw| grant::answer::read_answer(&raw, shape, now)).map(|reading| {
+        let reading = received.map(|raw| grant::answer::read_answer(&raw, profile, now)).map(|reading| {
             let is_lost = matches!(reading.class, Class::Unreadable) && !is_kept;
             if !is_lost {
                 return past_end(reading, token, profile);

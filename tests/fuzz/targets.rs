@@ -7,9 +7,9 @@ use chrono::DateTime;
 use evergrant::clock::{Clock, Timestamp};
 use evergrant::config::{Config, Inputs, Need};
 use evergrant::grant::RawAnswer;
-use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading, read_answer};
+use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading};
 use evergrant::journal::{Event, Intent, Journal, Permission};
-use evergrant::provider::{AnswerShape, profile};
+use evergrant::provider::{AnswerShape, Profile, profile};
 use evergrant::store::Identity;
 use evergrant::store::import::{ImportFormat, malformed, read_documents};
 use evergrant::store::mapping::Mapping;
@@ -37,6 +37,12 @@ fn first_line(data: &[u8]) -> (String, &[u8]) {
 }
 
 /// A shape by name: the built-in profiles, and those that other providers need.
+/// The same, of a profile that differs from `generic` in its answers only.
+fn read_answer(raw: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
+    let profile = Profile { answer: shape.clone(), ..profile::load("generic").unwrap() };
+    evergrant::grant::answer::read_answer(raw, &profile, now)
+}
+
 fn shape(name: &str) -> AnswerShape {
     let built_in = |name| profile::load(name).expect("a built-in profile").answer;
     let generic = built_in("generic");

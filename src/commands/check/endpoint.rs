@@ -57,7 +57,7 @@ pub(super) async fn checks(
     // What stands in documents isn't known here.
     if let Ok(request) = request(provider, login) {
         let sent = endpoint.post(&request).await;
-        let reading = answer::read(&sent, &provider.profile.answer, clock.now());
+        let reading = answer::read(&sent, &provider.profile, clock.now());
         checks.push(check_client(provider, &reading));
     }
     checks

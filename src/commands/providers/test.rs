@@ -89,7 +89,7 @@ fn read(example: &Example, profile: &Profile) -> TestedExample {
     let received_at = date.map_or(Timestamp::UNIX_EPOCH, Timestamp::from);
     let body = Bytes::from(example.body.clone());
     let answer = RawAnswer { status: example.status, headers, body, complete: true, received_at };
-    let reading = read_answer(&answer, &profile.answer, received_at);
+    let reading = read_answer(&answer, profile, received_at);
     let found = reading.class.word();
     let holds = found == example.means && example.code.as_ref().is_none_or(|code| *code == reading.code);
     TestedExample {

@@ -7,16 +7,19 @@ use super::rule::{Ruled, by_rule};
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
-use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
+use crate::grant::body::{
+    Body, could_be_a_refresh_token, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of,
+};
 use crate::grant::coding::{End, Plain};
 use crate::provider::place::AnswerPlace;
-use crate::provider::{AnswerShape, PastEnd};
+use crate::provider::{AnswerShape, ClientAuth, PastEnd, Profile, Rotation};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Reads a raw answer, fresh or out of the journal.
 #[must_use]
-pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
+pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Reading {
+    let shape = &profile.answer;
     let plain = Plain::of(answer);
     let is_whole = answer.complete && plain.end == End::Whole;
     let body = Body::of_format(&plain.text, shape.format, is_whole);
@@ -26,14 +29,14 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     let settles = is_whole && is_the_providers(answer.status, &body, found);
     let reading = |class, code: &str| Reading::new(class, code, Some(answer.status), settles);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
-    if success && let Some(granted) = read_pair(source, shape) {
+    if success && let Some(granted) = read_pair(source, profile) {
         return reading(Class::Granted(granted), "granted");
     }
     // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
     if success
         && body.value().is_none()
-        && let Some(granted) = read_partial_pair(&plain.text, answer, shape)
+        && let Some(granted) = read_partial_pair(&plain.text, answer, profile)
     {
         return reading(Class::Granted(granted), "granted");
     }
@@ -56,7 +59,9 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         );
     }
     // Not where a refresh token stands all the same: it may be the only copy.
-    let holds_one = success && source.holds_a_refresh_token(&shape.refresh_token);
+    let is_unnamed =
+        || profile.rotation != Rotation::None && body.value().is_some_and(could_be_a_refresh_token);
+    let holds_one = success && (source.holds_a_refresh_token(&shape.refresh_token) || is_unnamed());
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
         let Ruled { class, code, by_content, rests } = ruled;
         return Reading { settles: settles || by_content, rests, ..reading(class, &code) };
@@ -73,7 +78,13 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         let (class, code) = success_without_pair(&plain, &body, found, shape);
         return reading(class, code);
     }
-    let (class, code) = by_status(answer.status, wait);
+    let (class, code) = match answer.status {
+        // There is no client that could be wrong: dead users whose answer isn't listed must not stop the others.
+        401 | 403 if profile.client_auth == ClientAuth::NoClient => {
+            (Class::Unlisted, format!("http_{}", answer.status))
+        }
+        status => by_status(status, wait),
+    };
     let is_listed = found.is_some_and(|code| listed_class(code, shape, None).is_some());
     let may_be_past_its_end = shape.past_end == PastEnd::Suspected
         && matches!(answer.status, 401 | 403 | 500..)

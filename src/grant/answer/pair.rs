@@ -3,17 +3,18 @@
 use super::Granted;
 use super::found::{Found, Source};
 use crate::grant::RawAnswer;
-use crate::grant::body::{Body, holds_refresh_token};
+use crate::grant::body::{Body, could_be_a_refresh_token, holds_refresh_token};
 use crate::grant::coding::Plain;
 use crate::grant::form;
 use crate::grant::partial::complete_part;
 use crate::provider::lifetime::{LONGEST_LOGIN, LONGEST_TOKEN_LIFE};
 use crate::provider::place::AnswerPlaces;
-use crate::provider::{AnswerFormat, AnswerShape};
+use crate::provider::{AnswerFormat, Profile, Rotation};
 use crate::token::{AccessToken, RefreshToken};
 
 /// The pair, where the profile says that it is; none when there is a refresh token that can't be read.
-pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Granted> {
+pub(super) fn read_pair(source: Source<'_>, profile: &Profile) -> Option<Granted> {
+    let shape = &profile.answer;
     let Found::Token(access_token) = source.token(&shape.access_token) else { return None };
     let value = source.body.value();
     let refresh_token = match source.token(&shape.refresh_token) {
@@ -22,6 +23,12 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
         Found::Nothing if source.holds_a_refresh_token(&shape.refresh_token) => return None,
         // What isn't JSON, or is cut, may have held one.
         Found::Nothing if value.is_none() && !shape.refresh_token.are_all_in_the_head() => return None,
+        // SimpleJWT calls it just `refresh`.
+        Found::Nothing
+            if profile.rotation != Rotation::None && value.is_some_and(could_be_a_refresh_token) =>
+        {
+            return None;
+        }
         Found::Nothing => None,
         // A refresh token is there and can't be read.
         Found::Unreadable => return None,
@@ -43,14 +50,14 @@ pub(super) fn read_pair(source: Source<'_>, shape: &AnswerShape) -> Option<Grant
 
 /// A pair of which both strings came to their end in a body that didn't; without a whole refresh token it isn't known
 /// whether the rest would have held one.
-pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, shape: &AnswerShape) -> Option<Granted> {
-    let part = match shape.format {
+pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, profile: &Profile) -> Option<Granted> {
+    let part = match profile.answer.format {
         AnswerFormat::Json => complete_part(body),
         AnswerFormat::Form => complete_part(body).or_else(|| form::complete_part(body)),
     };
     let body = Body::Json(part?);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
-    let granted = read_pair(source, shape)?;
+    let granted = read_pair(source, profile)?;
     granted.refresh_token.is_some().then_some(granted)
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::grant::RawAnswer;
 use crate::grant::headers::Headers;
-use crate::provider::{AnswerFormat, PastEnd, profile};
+use crate::provider::{AnswerFormat, AnswerShape, ClientAuth, PastEnd, Rotation, profile};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -15,6 +15,12 @@ fn answer(status: u16, body: &str) -> RawAnswer {
         complete: true,
         received_at: Timestamp::UNIX_EPOCH,
     }
+}
+
+/// The same, of a profile that differs from `generic` in its answers only.
+fn read_answer(raw: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
+    let profile = Profile { answer: shape.clone(), ..profile::load("generic").unwrap() };
+    super::read_answer(raw, &profile, now)
 }
 
 fn class_of(status: u16, body: &str) -> (&'static str, String) {
@@ -259,5 +265,44 @@ proptest! {
         let shape = profile::load("autodesk").unwrap().answer;
         let reading = read_answer(&raw, &shape, Timestamp::UNIX_EPOCH);
         prop_assert!(reading.class != Class::Refused || reading.code == "invalid_grant");
+    }
+}
+
+#[test]
+fn a_forgotten_refresh_field_loses_no_pair() {
+    let long = "eyJhbGciOiJIUzI1NiJ9.e30";
+    for (body, single_use, none) in [
+        (format!(r#"{{"access_token":"a","refresh":"{long}"}}"#), "unreadable", "granted"),
+        (format!(r#"{{"access_token":"a","data":{{"new_refresh_key":"{long}"}}}}"#), "unreadable", "granted"),
+        (r#"{"access_token":"a","refresh":"short"}"#.to_owned(), "granted", "granted"),
+        (r#"{"access_token":"a","refresh_until":"2026-12-24T20:00:00Z"}"#.to_owned(), "granted", "granted"),
+        (
+            r#"{"access_token":"a","refresh_url":"https://example.com/refresh"}"#.to_owned(),
+            "granted",
+            "granted",
+        ),
+        (format!(r#"{{"access_token":"a","refresh_expires":"{long}"}}"#), "granted", "granted"),
+        (r#"{"access_token":"a","refresh_hint":"ask again in an hour"}"#.to_owned(), "granted", "granted"),
+        (format!(r#"{{"ok":true,"refresh":"{long}"}}"#), "unreadable", "unreadable"),
+    ] {
+        for (rotation, expected) in [(Rotation::SingleUse, single_use), (Rotation::None, none)] {
+            let profile = Profile { rotation, ..profile::load("generic").unwrap() };
+            let class = super::read_answer(&answer(200, &body), &profile, Timestamp::UNIX_EPOCH).class;
+            assert_eq!(class.word(), expected, "{rotation:?} {body}");
+        }
+    }
+}
+
+#[test]
+fn without_a_client_a_status_that_is_not_listed_stops_no_other() {
+    for (auth, status, expected) in [
+        (ClientAuth::Basic, 401, "client_rejected"),
+        (ClientAuth::NoClient, 401, "unlisted"),
+        (ClientAuth::NoClient, 403, "unlisted"),
+        (ClientAuth::NoClient, 404, "client_rejected"),
+    ] {
+        let profile = Profile { client_auth: auth, ..profile::load("generic").unwrap() };
+        let class = super::read_answer(&answer(status, "{}"), &profile, Timestamp::UNIX_EPOCH).class;
+        assert_eq!(class.word(), expected, "{auth:?} {status}");
     }
 }

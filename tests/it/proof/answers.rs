@@ -14,6 +14,7 @@ use evergrant::clock::Timestamp;
 use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Reading, read_answer};
 use evergrant::grant::headers::Headers;
+use evergrant::provider::{Profile, profile};
 use evergrant::token::{Code, Word};
 
 const PAIR: &str = r#"{"access_token":"a-1","refresh_token":"r-1","expires_in":3599}"#;
@@ -30,8 +31,9 @@ fn raw(status: u16, body: impl Into<Bytes>) -> RawAnswer {
     RawAnswer { status, headers: Headers::default(), body: body.into(), complete: true, received_at: now() }
 }
 
-fn reading(answer: &RawAnswer, profile: &str) -> Reading {
-    read_answer(answer, &shape(profile), now())
+fn reading(answer: &RawAnswer, name: &str) -> Reading {
+    let profile = Profile { answer: shape(name), ..profile::load("generic").unwrap() };
+    read_answer(answer, &profile, now())
 }
 
 /// Every row that isn't as it should be, in one failure.

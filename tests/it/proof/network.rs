@@ -59,7 +59,7 @@ impl Peer {
     async fn redeem_at(&self, endpoint: &Endpoint, token: &str) -> Reading {
         let Endpoint { provider, wire } = endpoint;
         let request = grant::request(provider, &RefreshToken::new(token.to_owned())).unwrap();
-        read(&wire.post(&request).await, &provider.profile.answer, Clock::system().now())
+        read(&wire.post(&request).await, &provider.profile, Clock::system().now())
     }
 
     /// Bytes of one whole request.

@@ -1,9 +1,9 @@
 //! Bytes that are no text, and answers that were cut or never came.
 
-use super::super::shapes::shape;
 use super::{DEAD, PAIR, check, now, raw, reading};
 use evergrant::grant::answer::read;
 use evergrant::grant::{RawAnswer, Sent};
+use evergrant::provider::profile;
 
 #[test]
 fn bytes_that_are_no_text_have_one_class_too() {
@@ -98,11 +98,11 @@ fn an_answer_that_was_cut_or_never_came_has_one_class_too() {
         (Sent::Lost("timeout"), "ambiguous", "timeout"),
         (Sent::Lost("reset"), "ambiguous", "reset"),
     ];
-    let shape = shape("generic");
+    let profile = profile::load("generic").unwrap();
     check(
         table
             .iter()
-            .map(|(sent, class, code)| (format!("{sent:?}"), read(sent, &shape, now()), *class, *code)),
+            .map(|(sent, class, code)| (format!("{sent:?}"), read(sent, &profile, now()), *class, *code)),
         12,
     );
 }
