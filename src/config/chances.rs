@@ -106,7 +106,7 @@ impl Chances {
     ) -> Option<Warning> {
         let lifetime = provider.profile.login_lifetime?;
         let chances = Self::of_life(lifetime, config, provider, now);
-        (chances.wakes == 0).then(|| Warning::FixedLogin {
+        (chances.wakes == 0).then_some(Warning::FixedLogin {
             provider: chances.provider,
             lifetime,
             gap: chances.gap,

@@ -125,7 +125,8 @@ impl TestedProfile {
         // Writing into a text can't fail.
         for TestedExample { name, means, found, code, holds, lives } in &self.examples {
             let name = shown::plain(name);
-            let lives = lives.iter().map(|life| format!(", {life}")).collect::<String>();
+            let parts: Vec<_> = [""].into_iter().chain(lives.iter().map(String::as_str)).collect();
+            let lives = parts.join(", ");
             let _ = match holds {
                 true => writeln!(text, "ok      {name}: {found} ({code}){lives}"),
                 false => writeln!(

@@ -116,7 +116,7 @@ impl Source<'_> {
                 match attribute.to_ascii_lowercase().as_slice() {
                     b"max-age" if setting.starts_with(b"-") || setting == b"0" => return None,
                     b"max-age" => {
-                        lasts = std::str::from_utf8(setting).ok().and_then(|text| Form::Seconds.text(text))
+                        lasts = std::str::from_utf8(setting).ok().and_then(|text| Form::Seconds.text(text));
                     }
                     b"expires" if self.is_past(setting) => return None,
                     b"expires" => ends = http_date(setting).map(Said::Ends),

@@ -17,6 +17,7 @@ use std::time::Duration;
 const SHORTEST_WAIT: Duration = Duration::from_hours(1);
 
 /// What is known of the ends after a success.
+#[expect(clippy::struct_field_names, reason = "they are moments, named as the bookkeeping names them")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lives {
     /// The end of the token in the document, by its own life or by its login's.
