@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 [ $# -gt 0 ] && shift
-targets=${*:-answer retry_after settings journal import}
+targets=${*:-answer retry_after settings journal import own_profile cookies}
 target_dir=${CARGO_TARGET_DIR:-target/fuzz}
 # libFuzzer needs the compiler's coverage counters only, and those are all that a stable toolchain has to be let have.
 export RUSTC_BOOTSTRAP=1

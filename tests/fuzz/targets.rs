@@ -36,13 +36,13 @@ fn first_line(data: &[u8]) -> (String, &[u8]) {
     (String::from_utf8_lossy(line).into_owned(), rest.get(1..).unwrap_or_default())
 }
 
-/// A shape by name: the built-in profiles, and those that other providers need.
-/// The same, of a profile that differs from `generic` in its answers only.
+/// What an answer means by a profile that differs from `generic` in its answers only.
 fn read_answer(raw: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
     let profile = Profile { answer: shape.clone(), ..profile::load("generic").unwrap() };
     evergrant::grant::answer::read_answer(raw, &profile, now)
 }
 
+/// A shape by name: the built-in profiles, and those that other providers need.
 fn shape(name: &str) -> AnswerShape {
     let built_in = |name| profile::load(name).expect("a built-in profile").answer;
     let generic = built_in("generic");
@@ -123,6 +123,91 @@ pub(crate) fn answer(data: &[u8]) {
 
 /// A reading shows the same, whatever its tokens are.
 fn says_no_token(reading: &Reading, granted: &Granted) {
+    let other = Granted {
+        access_token: AccessToken::new("another".into()),
+        refresh_token: granted.refresh_token.as_ref().map(|_| RefreshToken::new("another".into())),
+        ..granted.clone()
+    };
+    let other = Reading { class: Class::Granted(other), ..reading.clone() };
+    assert_eq!(format!("{reading:?}"), format!("{other:?}"), "a token is shown");
+}
+
+/// A profile's file, the head of an answer (its status, then a header field a line) and its body, with a line `---` between.
+///
+/// Whatever the file says: a pair wins over every rule, a status alone refuses no token, and no token is shown.
+pub(crate) fn own_profile(data: &[u8]) {
+    let mut parts = split(data, b"\n---\n");
+    let (text, head, body) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("own.toml");
+    std::fs::write(&path, text).expect("the file");
+    let Ok(profile) = profile::load(&path.to_string_lossy()) else { return };
+    let _ = evergrant::provider::conflict::conflict(&profile);
+    let raw = with_head(head, body);
+    let reading = evergrant::grant::answer::read_answer(&raw, &profile, now());
+    let without_rules = AnswerShape { rules: Vec::new(), ..profile.answer.clone() };
+    let plain = Profile { answer: without_rules, ..profile.clone() };
+    let plain = evergrant::grant::answer::read_answer(&raw, &plain, now());
+    let is_pair = |reading: &Reading| matches!(reading.class, Class::Granted(_));
+    assert_eq!(is_pair(&reading), is_pair(&plain), "no rule makes a pair, nor unmakes one");
+    if reading.class == Class::Refused && plain.class != Class::Refused {
+        assert!(profile.answer.rules.iter().any(|rule| !rule.conditions.is_empty()), "by a status alone");
+    }
+    no_token_is_shown(&reading);
+}
+
+/// Cookies of an answer, a line each: what is found in them is a token, and is shown nowhere.
+pub(crate) fn cookies(data: &[u8]) {
+    static PROFILE: LazyLock<Profile> = LazyLock::new(|| {
+        let mut profile = profile::load("generic").expect("a built-in profile");
+        profile.answer.access_token = "cookie:at".parse().expect("a place");
+        profile.answer.refresh_token = "cookie:rt".parse().expect("a place");
+        profile.answer.expires_in = "cookie:at as max_age".parse().expect("a place");
+        profile
+    });
+    let head = [b"200\n".as_slice(), data].concat();
+    let raw = with_head(&head, b"{}");
+    let reading = evergrant::grant::answer::read_answer(&raw, &PROFILE, now());
+    assert_eq!(reading, evergrant::grant::answer::read_answer(&raw, &PROFILE, now()));
+    if let Class::Granted(granted) = &reading.class {
+        let tokens =
+            [Some(granted.access_token.expose()), granted.refresh_token.as_ref().map(RefreshToken::expose)];
+        for token in tokens.into_iter().flatten() {
+            assert!(
+                !["", "undefined", "null", "None", "nil", "NaN", "[object Object]", "deleted"]
+                    .contains(&token)
+            );
+        }
+    }
+    no_token_is_shown(&reading);
+}
+
+/// An answer whose head is a status, then a header field a line; a line without a colon is a cookie.
+fn with_head(head: &[u8], body: &[u8]) -> RawAnswer {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let status =
+        lines.next().and_then(|line| std::str::from_utf8(line).ok()?.trim().parse().ok()).unwrap_or(200);
+    let fields: Vec<(String, Vec<u8>)> = lines
+        .map(|line| match line.iter().position(|byte| *byte == b':') {
+            Some(at)
+                if at > 0 && line[..at].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') =>
+            {
+                (String::from_utf8_lossy(&line[..at]).to_ascii_lowercase(), line[at + 1..].to_vec())
+            }
+            _ => ("set-cookie".to_owned(), line.to_vec()),
+        })
+        .collect();
+    let headers = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    RawAnswer { status, headers, body: Bytes::copy_from_slice(body), complete: true, received_at: now() }
+}
+
+/// Two readings that differ in their tokens alone look the same.
+fn no_token_is_shown(reading: &Reading) {
+    let Class::Granted(granted) = &reading.class else { return };
     let other = Granted {
         access_token: AccessToken::new("another".into()),
         refresh_token: granted.refresh_token.as_ref().map(|_| RefreshToken::new("another".into())),

@@ -42,3 +42,13 @@ fn every_kept_journal_is_read() {
 fn every_kept_import_is_read() {
     replay("import", targets::import, 10);
 }
+
+#[test]
+fn every_kept_profile_is_read_and_no_rule_unmakes_a_pair() {
+    replay("own_profile", targets::own_profile, 5);
+}
+
+#[test]
+fn every_kept_cookie_is_read() {
+    replay("cookies", targets::cookies, 5);
+}
