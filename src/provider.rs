@@ -19,7 +19,6 @@ pub mod template;
 pub mod token_url;
 pub mod variable;
 
-use crate::store::mapping::Mapping;
 use crate::token::{AccessToken, Facts, Malformed, RefreshToken};
 use chrono::NaiveDate;
 use example::Example;
@@ -340,12 +339,12 @@ impl Provider {
     /// [`Malformed::NoValue`], [`Malformed::BadValue`]
     pub fn client_id_for<'a>(&'a self, facts: &'a Facts) -> Result<&'a str, Malformed> {
         let visible = |text: &&str| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
-        match facts.value(Mapping::CLIENT_ID) {
+        match facts.value(Facts::CLIENT_ID) {
             Some(id) => {
-                Some(id).filter(visible).ok_or_else(|| Malformed::BadValue(Mapping::CLIENT_ID.to_owned()))
+                Some(id).filter(visible).ok_or_else(|| Malformed::BadValue(Facts::CLIENT_ID.to_owned()))
             }
             None if self.client_id.is_empty() && self.profile.client_auth.takes_id() => {
-                Err(Malformed::NoValue(Mapping::CLIENT_ID.to_owned()))
+                Err(Malformed::NoValue(Facts::CLIENT_ID.to_owned()))
             }
             None => Ok(&self.client_id),
         }

@@ -17,7 +17,7 @@ use crate::provider::{
     place::AnswerPlace,
     profile::{self, ProfileError},
 };
-use crate::store::mapping::Mapping;
+use crate::token::Facts;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// Where a person sees which profiles there are.
@@ -263,7 +263,7 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
     let mapped = variables::mapped(layers);
     let client_id = match client_id(layers, &scope, profile.client_auth) {
         // Each document has its own.
-        Err(ConfigError::Missing { .. }) if mapped.contains(Mapping::CLIENT_ID) => String::new(),
+        Err(ConfigError::Missing { .. }) if mapped.contains(Facts::CLIENT_ID) => String::new(),
         found => found?,
     };
     let client_secret = client_secret(layers, &scope, &profile, credentials)?;

@@ -7,7 +7,6 @@ use super::providers::Scope;
 use crate::provider::token_url::{TokenUrl, UrlTemplate, is_template};
 use crate::provider::variable::Kind;
 use crate::provider::{Profile, Provider, Values};
-use crate::store::mapping::Mapping;
 use crate::token::Facts;
 use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
@@ -16,7 +15,7 @@ use url::Url;
 pub(super) fn mapped(layers: &Layers) -> BTreeSet<String> {
     let table = layers.value("documents.values").and_then(figment::value::Value::into_dict);
     let mut names: BTreeSet<String> = table.unwrap_or_default().into_keys().collect();
-    names.extend(layers.text("documents.client_id").map(|_| Mapping::CLIENT_ID.to_owned()));
+    names.extend(layers.text("documents.client_id").map(|_| Facts::CLIENT_ID.to_owned()));
     names
 }
 
@@ -105,7 +104,7 @@ pub(super) fn filled(
 
 /// Refuses variables of documents that no profile has, and an old access token that is mapped nowhere.
 pub(super) fn check_documents(layers: &Layers, scopes: &[(&Scope, &Profile)]) -> Result<(), ConfigError> {
-    for name in mapped(layers).iter().filter(|name| *name != Mapping::CLIENT_ID) {
+    for name in mapped(layers).iter().filter(|name| *name != Facts::CLIENT_ID) {
         let kinds: Vec<_> = scopes.iter().filter_map(|(_, profile)| profile.variables.get(name)).collect();
         let at = || layers.at(&format!("documents.values.{name}"));
         let refused = |found: &str, expected: String| ConfigError::Value {

@@ -11,8 +11,7 @@ use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
 use crate::report::Outcome;
-use crate::store::mapping::Mapping;
-use crate::token::{Code, DueToken, Lost, Reason};
+use crate::token::{Code, DueToken, Facts, Lost, Reason};
 use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted, past_end};
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -165,7 +164,7 @@ impl Redeemer {
     /// Where each document has a host or a client of its own, a rejection is about that one.
     fn of_tenant(&self, signal: Signal, url: &Url, token: &DueToken) -> Signal {
         let own_host = self.provider.token_url.is_a_documents_host().then(|| url.host_str()).flatten();
-        let own = own_host.or_else(|| token.facts.value(Mapping::CLIENT_ID));
+        let own = own_host.or_else(|| token.facts.value(Facts::CLIENT_ID));
         match signal {
             Signal::ClientRejected { code, http_status, tenant: _ } => {
                 Signal::ClientRejected { code, http_status, tenant: own.map(str::to_owned) }

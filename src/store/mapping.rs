@@ -1,6 +1,7 @@
 //! Which fields of the user's documents hold what: names as data, checked once.
 
 use crate::provider::place::AnswerPlace;
+use crate::token::Facts;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -151,9 +152,6 @@ impl Default for Mapping {
 }
 
 impl Mapping {
-    /// The name under which a document's client id stands among its values.
-    pub const CLIENT_ID: &str = "client_id";
-
     /// The fields of the application that a write-back writes, and our bookkeeping.
     pub fn written(&self) -> impl Iterator<Item = &FieldPath> {
         [&self.refresh_token, &self.bookkeeping].into_iter().chain(self.beside_the_refresh_token())
@@ -168,7 +166,7 @@ impl Mapping {
 
     /// Name and field of each variable that documents hold.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &FieldPath)> {
-        let client_id = self.client_id.iter().map(|path| (Self::CLIENT_ID, path));
+        let client_id = self.client_id.iter().map(|path| (Facts::CLIENT_ID, path));
         self.values.iter().map(|(name, path)| (name.as_str(), path)).chain(client_id)
     }
 

@@ -16,6 +16,9 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The name under which a document's client id stands among its values.
+    pub const CLIENT_ID: &str = "client_id";
+
     /// The variable of that name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
