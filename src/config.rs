@@ -331,7 +331,7 @@ fn schedule(layers: &Layers, now: Timestamp) -> Result<Schedule, ConfigError> {
             ScheduleError::Zone { nearest, .. } => {
                 ("timezone", nearest.map(|near| format!("did you mean `{near}`?")))
             }
-            ScheduleError::Cron { .. } => ("schedule", None),
+            ScheduleError::Cron { .. } | ScheduleError::Interval { .. } => ("schedule", None),
             ScheduleError::Never { .. } => {
                 ("schedule", Some("choose a day that the month has, like `0 3 1 * *`".to_owned()))
             }
