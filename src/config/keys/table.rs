@@ -317,6 +317,12 @@ pub const KEYS: &[Key] = &[
         "A token is not sent sooner than this after its issue, with --force either.",
     ),
     provider(
+        "keep",
+        Kind::OneOf(&["refresh", "access"]),
+        Profile,
+        "What is kept good: refresh (the login), or access (each access token is replaced before it ends, too).",
+    ),
+    provider(
         "rotation",
         Kind::OneOf(&["single_use", "grace", "none"]),
         Profile,
