@@ -10,6 +10,7 @@ pub mod environment;
 mod error;
 mod file;
 mod journal;
+mod keep;
 pub mod keys;
 pub mod kind;
 mod layers;
@@ -26,6 +27,7 @@ pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
 pub use error::ConfigError;
+pub use keep::{Keeping, WholePass};
 pub(crate) use providers::check_file;
 pub use warning::Warning;
 
@@ -223,6 +225,7 @@ impl Config {
                 checks::check_chances(layers, &chances, lifetime, registration)?;
                 self.warnings.extend(chances.warning());
             }
+            keep::check(layers, &self.schedule, registration, now)?;
             self.warnings.extend(Chances::warning_of_a_fixed_login(&self, &registration.provider, now));
             self.warnings.extend(checks::stop_warning(layers, self.stop_grace, registration));
             self.warnings
@@ -331,7 +334,7 @@ fn schedule(layers: &Layers, now: Timestamp) -> Result<Schedule, ConfigError> {
             ScheduleError::Zone { nearest, .. } => {
                 ("timezone", nearest.map(|near| format!("did you mean `{near}`?")))
             }
-            ScheduleError::Cron { .. } => ("schedule", None),
+            ScheduleError::Cron { .. } | ScheduleError::Interval { .. } => ("schedule", None),
             ScheduleError::Never { .. } => {
                 ("schedule", Some("choose a day that the month has, like `0 3 1 * *`".to_owned()))
             }

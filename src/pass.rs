@@ -44,7 +44,7 @@ use crate::kill_point::{Point, reach};
 use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
-use crate::schedule::RenewAfter;
+use crate::schedule::{RenewAfter, Wakes};
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
 use crate::store::{ProviderFilter, Store, StoreError};
 use crate::verdict::change::DuePolicy;
@@ -78,6 +78,8 @@ pub struct PassSettings {
     pub longest_backoff: Duration,
     /// How often a token is asked for in one pass after throttled or transient answers.
     pub attempts: u32,
+    /// The wakes, where a provider's access tokens are kept good.
+    pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
     pub documents_name_provider: bool,
 }
@@ -147,7 +149,8 @@ impl Pass {
             .iter()
             .map(|provider| self.connect.connect(provider, &self.clock))
             .collect::<Result<_, _>>()?;
-        let line = self.line(request, &providers, stop, report.clone(), started_at);
+        let documents = readiness.documents;
+        let line = self.line(request, &providers, stop, report.clone(), started_at, documents);
         let counters: Vec<_> = providers
             .into_iter()
             .zip(wires)
@@ -300,6 +303,7 @@ impl Pass {
         stop: &Stop,
         report: Arc<Report>,
         due_by: crate::clock::Timestamp,
+        documents: u64,
     ) -> Arc<Line> {
         let settings = self.settings.clone();
         Arc::new(Line {
@@ -322,6 +326,8 @@ impl Pass {
                 renew_after: settings.renew_after,
                 first_backoff: settings.first_backoff,
                 longest_backoff: settings.longest_backoff,
+                wakes: settings.wakes.clone(),
+                documents,
                 due_by,
             },
             settings,

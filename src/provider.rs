@@ -7,6 +7,7 @@ pub mod conflict;
 pub mod example;
 pub mod file;
 pub mod history;
+pub mod keep;
 pub mod lifetime;
 mod one_or_many;
 pub mod place;
@@ -22,6 +23,7 @@ pub mod variable;
 use crate::token::{AccessToken, Facts, Malformed, RefreshToken};
 use chrono::NaiveDate;
 use example::Example;
+use keep::Keep;
 use lifetime::LifetimePlaces;
 use place::{AnswerPlace, AnswerPlaces};
 use rate::Rate;
@@ -139,6 +141,9 @@ pub struct Profile {
     /// A token isn't asked for sooner than this after its issue.
     #[serde(default, with = "profile::duration", skip_serializing_if = "Duration::is_zero")]
     pub min_age: Duration,
+    /// Which token's end makes a document due.
+    #[serde(default, skip_serializing_if = "Keep::is_usual")]
+    pub keep: Keep,
     /// What happens to a redeemed refresh token.
     pub rotation: Rotation,
     /// With `rotation = "grace"`: how long the old one works again.

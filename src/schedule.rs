@@ -1,22 +1,27 @@
 //! When the next pass starts, and when a token is due. Pure: `now` is an argument.
 //!
-//! A schedule is read in local wall-clock time. When the clocks go forward, a wake inside the hour that doesn't exist
+//! A cron schedule is read in local wall-clock time. When the clocks go forward, a wake inside the hour that doesn't exist
 //! comes at the first instant after it; when they go back, a wake inside the hour that exists twice comes once, the
 //! first time. So every scheduled time gives exactly one wake, and a missed one can be told from one that never was.
+//! An interval (`every 29min`) knows no zone: its wakes lie evenly on the UTC line.
 
 mod chances;
 mod due;
+mod every;
+mod keep;
 
 #[cfg(test)]
 mod tests;
 
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
 pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
+pub use keep::{Wakes, keeps_fresh};
 
 use crate::clock::Timestamp;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
+use every::Interval;
 use std::{fmt, str::FromStr};
 
 /// Longest distance to a first wake; what is further away is taken for a schedule that never wakes.
@@ -37,12 +42,18 @@ const MAX_WAKES: usize = 20_000;
 /// A whole day: Samoa had no 30 December 2011.
 const LONGEST_CLOCK_CHANGE: TimeDelta = TimeDelta::hours(25);
 
-/// A cron schedule in a time zone that wakes again and again.
+/// A schedule that wakes again and again: a cron expression in a time zone, or an interval.
 #[derive(Clone, PartialEq)]
 pub struct Schedule {
     text: String,
-    cron: Cron,
+    rhythm: Rhythm,
     zone: Tz,
+}
+
+#[derive(Clone, PartialEq)]
+enum Rhythm {
+    Cron(Box<Cron>),
+    Every(Interval),
 }
 
 /// A text that isn't a schedule.
@@ -51,13 +62,24 @@ pub enum ScheduleError {
     /// Not five or six fields, or one of them can't be read.
     #[error(
         "`{text}` is not a cron schedule ({reason}): expected five fields (minute, hour, day of month, month, day of \
-         week) or six (second first), like `0 3 * * SUN`"
+         week) or six (second first), like `0 3 * * SUN`; or an interval, like `every 29min`"
     )]
     Cron {
         /// What was given.
         text: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// `every` without a duration that can be used.
+    #[error(
+        "`{text}` is not an interval ({reason}): expected `every` and a duration of at least one minute, like `every 29min` \
+         or `every 12h`"
+    )]
+    Interval {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// No zone of that name.
     #[error(
@@ -98,11 +120,17 @@ impl fmt::Display for Wake {
 }
 
 impl Schedule {
-    /// Reads a cron text and the name of a zone, and refuses what never wakes after `now`.
+    /// Reads a cron text or `every DURATION`, and the name of a zone, and refuses what never wakes after `now`.
     ///
     /// # Errors
     /// Names what can't be read, and the nearest zone.
     pub fn parse(text: &str, zone: &str, now: Timestamp) -> Result<Self, ScheduleError> {
+        if let Some(interval) = Interval::read(text) {
+            let interval =
+                interval.map_err(|reason| ScheduleError::Interval { text: text.to_owned(), reason })?;
+            let rhythm = Rhythm::Every(interval);
+            return Ok(Self { text: text.trim().to_owned(), rhythm, zone: parse_zone(zone)? });
+        }
         let unreadable = |reason: String| ScheduleError::Cron { text: text.to_owned(), reason };
         let fields = text.split_whitespace().count();
         if !(5..=6).contains(&fields) {
@@ -111,7 +139,8 @@ impl Schedule {
         }
         let cron = Cron::from_str(text)
             .map_err(|error| unreadable(error.to_string().trim_end_matches('.').to_owned()))?;
-        let schedule = Self { text: text.trim().to_owned(), cron, zone: parse_zone(zone)? };
+        let rhythm = Rhythm::Cron(Box::new(cron));
+        let schedule = Self { text: text.trim().to_owned(), rhythm, zone: parse_zone(zone)? };
         let latest = now.year().saturating_add(LONGEST_WAIT_YEARS);
         if schedule.next_after(now).is_none_or(|wake| wake.year() > latest) {
             return Err(ScheduleError::Never { text: schedule.text });
@@ -119,13 +148,13 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// The cron text as it was given.
+    /// The text as it was given.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The zone that the text is read in.
+    /// The zone that a cron text is read in, and in which wakes are shown.
     #[must_use]
     pub const fn zone(&self) -> Tz {
         self.zone
@@ -136,10 +165,14 @@ impl Schedule {
     /// `None` only centuries ahead of the present, where the cron library stops.
     #[must_use]
     pub fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let cron = match &self.rhythm {
+            Rhythm::Cron(cron) => cron,
+            Rhythm::Every(interval) => return interval.next_after(now),
+        };
         // Local time maps to instants in order, so whatever is scheduled up to now's local time is not after now.
         let mut local = now.with_timezone(&self.zone).naive_local().trunc_subsecs(0);
         loop {
-            local = self.cron.find_next_occurrence(&local.and_utc(), false).ok()?.naive_utc();
+            local = cron.find_next_occurrence(&local.and_utc(), false).ok()?.naive_utc();
             let wake = self.instant(local)?;
             if wake > now {
                 return Some(wake);
@@ -162,8 +195,12 @@ impl Schedule {
     /// The last wake up to and including `now`.
     #[must_use]
     pub fn last_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let cron = match &self.rhythm {
+            Rhythm::Cron(cron) => cron,
+            Rhythm::Every(interval) => return interval.last_until(now),
+        };
         let local = now.with_timezone(&self.zone).naive_local();
-        let scheduled = self.cron.find_previous_occurrence(&local.trunc_subsecs(0).and_utc(), true).ok()?;
+        let scheduled = cron.find_previous_occurrence(&local.trunc_subsecs(0).and_utc(), true).ok()?;
         let first = self.instant(scheduled.naive_utc())?;
         // In an hour's second round, wakes of its first round are behind us although their local time is ahead.
         std::iter::successors(Some(first), |wake| self.next_after(*wake).filter(|next| *next <= now)).last()
@@ -185,6 +222,9 @@ impl Schedule {
     /// often than hourly, over as many as tell.
     #[must_use]
     pub fn longest_gap(&self, from: Timestamp) -> TimeDelta {
+        if let Rhythm::Every(interval) = &self.rhythm {
+            return interval.length();
+        }
         let wakes = self.sample(from, GAP_HORIZON);
         let gaps = wakes.iter().zip(wakes.iter().skip(1)).map(|(earlier, later)| *later - *earlier);
         gaps.max().unwrap_or(TimeDelta::MAX)
@@ -239,9 +279,12 @@ impl fmt::Debug for Schedule {
 }
 
 impl fmt::Display for Schedule {
-    /// `0 3 * * SUN (Europe/Berlin)`.
+    /// `0 3 * * SUN (Europe/Berlin)`, `every 29min`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} ({})", self.text, self.zone)
+        match self.rhythm {
+            Rhythm::Cron(_) => write!(formatter, "{} ({})", self.text, self.zone),
+            Rhythm::Every(_) => formatter.write_str(&self.text),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod collection;
 mod endpoint;
 mod finding;
 mod foreign;
+mod keep;
 mod state;
 
 use super::{CommandError, Surroundings};

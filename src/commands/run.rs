@@ -4,14 +4,16 @@ use super::tokens::check_embedded_file;
 use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
-use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
+use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
 use crate::exit::Exit;
 use crate::failure::{told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
+use crate::provider::keep::Keep;
 use crate::report::{Report, progress};
+use crate::schedule::Wakes;
 use crate::store::{Existence, IndexState, Readiness};
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -81,12 +83,19 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
             first_backoff: config.retry_after_failure,
             longest_backoff: MAX_RETRY_AFTER_FAILURE,
             attempts: config.max_retries_per_pass.saturating_add(1),
+            wakes: wakes(config, surroundings),
             documents_name_provider: config.store.mapping.provider.is_some(),
         },
         clock: surroundings.clock.clone(),
         connect: Arc::new(Https),
         chance: Chance::system(),
     })
+}
+
+/// The wakes, where a provider's access tokens are kept good.
+fn wakes(config: &Config, surroundings: &Surroundings) -> Option<Arc<Wakes>> {
+    let is_needed = config.providers.iter().any(|provider| provider.profile.keep == Keep::Access);
+    is_needed.then(|| Arc::new(Wakes::new(config.schedule.clone(), surroundings.clock.now())))
 }
 
 /// Makes the journal's rows those of this store, and says so.
@@ -180,6 +189,10 @@ fn tell_drain(config: &Config, documents: u64, surroundings: &Surroundings) {
     for provider in &config.providers {
         let now = surroundings.clock.now();
         if let Some(warning) = drain_warning(documents, provider, &config.schedule, config.renew_after, now) {
+            warn!("{}", told(&warning));
+        }
+        let keeping = Keeping::of(config, provider, now);
+        if let Some(warning) = keeping.and_then(|keeping| keeping.warning(documents, provider.profile.rate)) {
             warn!("{}", told(&warning));
         }
     }

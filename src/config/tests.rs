@@ -1,5 +1,6 @@
 mod cross_checks;
 mod example;
+mod keep;
 mod layering;
 mod named_providers;
 mod own_profile;

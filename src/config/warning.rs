@@ -1,6 +1,7 @@
 //! Settings that work and are risky, in words for the person who wrote them. None holds a secret's value.
 
 use super::chances::Chances;
+use super::keep::{Keeping, WholePass};
 use crate::duration::words;
 use crate::failure::Advice;
 use crate::provider::rate::Rate;
@@ -75,6 +76,9 @@ pub enum Warning {
         /// The longest wait for a scheduled pass.
         gap: Duration,
     },
+    /// An access token may end before its turn comes, though it is to be kept good.
+    #[error("{}", .1.told(.0))]
+    LateAccess(Keeping, WholePass),
     /// A SQLite file has no databases.
     #[error("{setting} has no meaning: the store is a SQLite file")]
     NoDatabases {
@@ -121,6 +125,7 @@ impl Advice for Warning {
             Self::SlowRate { .. } => {
                 Some("raise `rate` if the provider allows it, or wake more often".into())
             }
+            Self::LateAccess(keeping, pass) => Some(pass.advice(keeping).into()),
             Self::NoDatabases { .. } => None,
             Self::OnCommandLine { .. } => Some("use the environment, `.env` or a file".into()),
             Self::OpenFile { file, .. } => Some(format!("chmod 600 {}", file.display()).into()),

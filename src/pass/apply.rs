@@ -45,7 +45,7 @@ impl Pass {
     pub async fn apply(&self, id: EntryId) -> Result<Applied, ApplyError> {
         let report = Arc::new(Report::new());
         let now = self.clock.now();
-        let line = self.line(&PassRequest::default(), &self.providers, &Stop::default(), report, now);
+        let line = self.line(&PassRequest::default(), &self.providers, &Stop::default(), report, now, 0);
         self.begin(&line).await?;
         let applied = self.apply_entry(&line, id).await;
         self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await.map_err(PassError::from)?;

@@ -31,8 +31,14 @@ impl Pass {
         let (started_at, began) = (self.clock.now(), Instant::now());
         let readiness = self.prepare(&CancellationToken::new()).await?;
         let report = Arc::new(Report::new());
-        let line =
-            self.line(&PassRequest::default(), &self.providers, &Stop::default(), report.clone(), started_at);
+        let line = self.line(
+            &PassRequest::default(),
+            &self.providers,
+            &Stop::default(),
+            report.clone(),
+            started_at,
+            readiness.documents,
+        );
         let unfinished = self.begin(&line).await?;
         let mut sink = Sink::new(line.clone());
         recover(&line, &mut sink, &self.providers, &unfinished).await?;

@@ -41,6 +41,7 @@ impl Pass {
             &Stop::default(),
             Arc::new(Report::new()),
             now,
+            0,
         );
         self.begin(&line).await?;
         let retried = self.retry_entry(&line, id).await;

@@ -1,3 +1,6 @@
+mod every;
+mod keep;
+
 use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -145,6 +148,10 @@ fn chances_count_the_wakes_between_due_and_death_at_the_worst() {
         ("0 3 * * SUN", 14, "1/2".parse().unwrap(), 0), // 7 d: a wake at the moment of death doesn't count
         ("0 3 1 1 *", 30, third, 0),
         ("0 3 1 * *", 365 * 5, third, 39),
+        ("every 24h", 14, third, 9),
+        ("every 7d", 14, third, 1),
+        ("every 28h", 2, third, 1), // 32 h
+        ("every 32h", 2, third, 0), // a wake at the moment of death doesn't count
     ] {
         let found = chances(&schedule(text, "UTC"), DAY * days, renew_after, at("2026-11-21T00:00:00Z"));
         assert_eq!(found, expected, "{text}, {days} d, {renew_after}");
@@ -218,6 +225,18 @@ fn missed_wakes_are_caught_up_once() {
     ] {
         assert_eq!(weekly.missed_since(last.map(at), at(now)), expected, "{last:?} {now}");
     }
+    let often = schedule("every 30min", "UTC");
+    for (last, now, expected) in [
+        (None, "2026-11-25T00:00:00Z", None),
+        (Some("2026-11-25T00:00:00Z"), "2026-11-25T00:29:59.999Z", None),
+        (Some("2026-11-25T00:00:00Z"), "2026-11-25T00:30:00Z", Some(at("2026-11-25T00:30:00Z"))),
+        // Two days down: one pass.
+        (Some("2026-11-23T00:00:00Z"), "2026-11-25T00:44:00Z", Some(at("2026-11-25T00:30:00Z"))),
+        // A first start between two wakes misses none.
+        (Some("2026-11-25T00:31:00Z"), "2026-11-25T00:59:00Z", None),
+    ] {
+        assert_eq!(often.missed_since(last.map(at), at(now)), expected, "{last:?} {now}");
+    }
     assert_eq!(weekly.next_after(at("2026-11-25T00:00:00Z")), Some(at("2026-11-29T03:00:00Z")));
 }
 
@@ -230,6 +249,8 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
         "0 */6 * * *",
         "15 1,2,3 * * *",
         "0 0 1 * *",
+        "every 29min",
+        "every 5h 1s",
     ];
     let zones = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"];
     (prop::sample::select(texts.to_vec()), prop::sample::select(zones.to_vec()))

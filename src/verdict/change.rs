@@ -7,14 +7,15 @@ mod lives;
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
-use crate::provider::Profile;
-use crate::schedule::{RenewAfter, backoff};
+use crate::provider::{Profile, keep::Keep};
+use crate::schedule::{RenewAfter, Wakes, backoff};
 use crate::store::{Change, PairChange};
 use crate::token::{
     Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
 use lives::{Lives, Success};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When things fall due again.
@@ -26,6 +27,10 @@ pub struct DuePolicy {
     pub first_backoff: Duration,
     /// Longest wait after a failure.
     pub longest_backoff: Duration,
+    /// The wakes, where access tokens are kept good ([`Keep::Access`]).
+    pub wakes: Option<Arc<Wakes>>,
+    /// How many documents a pass meets at most, as far as that is known: 0 where it isn't.
+    pub documents: u64,
     /// What this pass calls due; whatever it writes is due later, so that it meets no document twice.
     pub due_by: Timestamp,
 }
@@ -64,6 +69,9 @@ impl DuePolicy {
         let refresh_token = granted.refresh_token.clone().unwrap_or_else(|| token.refresh_token.clone());
         let Lives { ends_at, login_at, login_ends_at, due_at } =
             Success { granted, token, profile, received_at }.lives(self.renew_after, jitter_unit);
+        let access_life = granted.expires_in.or(profile.access_token_lifetime);
+        let access_due = self.access_due(profile, received_at, access_life);
+        let due_at = access_due.map_or(due_at, |access_due| due_at.min(access_due));
         let due_at = due_at.max(after(received_at, profile.min_age));
         let end = |lifetime: Option<Duration>| {
             Some(received_at.checked_add_signed(TimeDelta::from_std(lifetime?).ok()?)?.trunc_subsecs(3))
@@ -83,7 +91,7 @@ impl DuePolicy {
                 fingerprint: Some(refresh_token.fingerprint()),
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
-                access_expires_at: end(granted.expires_in.or(profile.access_token_lifetime)),
+                access_expires_at: end(access_life),
                 refresh_expires_at: ends_at,
                 login_at,
                 login_ends_at,
@@ -97,6 +105,18 @@ impl DuePolicy {
                 also: granted.also.clone(),
             }),
         }
+    }
+
+    /// When the document is due for its access token's sake; `None` where that isn't kept good, or its life isn't known.
+    fn access_due(
+        &self,
+        profile: &Profile,
+        received_at: Timestamp,
+        life: Option<Duration>,
+    ) -> Option<Timestamp> {
+        let wakes = self.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
+        let pass = profile.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.documents));
+        Some(wakes.access_due(received_at, life?, profile.request_timeout.saturating_add(pass)))
     }
 
     /// The change that marks a document whose token the provider refused; void when the token or the claim changed.

@@ -27,6 +27,8 @@ fn policy() -> DuePolicy {
         renew_after: "1/3".parse().unwrap(),
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
+        wakes: None,
+        documents: 0,
         due_by: now(),
     }
 }

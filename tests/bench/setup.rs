@@ -24,6 +24,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
         attempts: 4,
+        wakes: None,
         documents_name_provider: false,
     };
     Pass {

@@ -243,6 +243,33 @@ async fn a_daemon_wakes_on_its_schedule_and_ends_well_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_wakes_at_an_interval_catches_up_one_wake_and_keeps_access_tokens_good() {
+    let mut scene = scene("every", users(10)).await;
+    scene.set("schedule", "every 29min");
+    scene.set("keep", "access");
+    scene.set("access_token_lifetime", "1h");
+    // An earlier process has answered its last wake two days ago.
+    let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
+    let long_ago = Clock::system().now() - chrono::TimeDelta::days(2);
+    journal.remember(Moment::LastWake, Some(long_ago)).await.unwrap();
+    journal.close().await;
+    let mut child = scene.start(&["run"]);
+    scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 10).await;
+    signal(&child, Signal::SIGTERM);
+    let ended = Ended::of(child).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("the first pass begins now"), "{ended:?}");
+    assert_eq!(scene.audit().await.kept, 10);
+    assert_eq!(scene.sandbox.ledger().granted, 10);
+    for document in scene.documents().await {
+        let books = document.bookkeeping;
+        // A gap of 29 minutes, a request of one, and the pass over 10 documents.
+        let before_the_end = books.access_expires_at.unwrap() - books.due_at.unwrap();
+        assert!((30..=31).contains(&before_the_end.num_minutes()), "{books:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_follows_up_what_was_put_off_until_all_of_it_had_its_turn() {
     let mut scene = scene("follow_up", SandboxConfig { dead_users: 3, ..users(3) }).await;
     // No wake will come; an earlier process has left something.

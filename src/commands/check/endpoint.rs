@@ -32,6 +32,7 @@ pub(super) async fn checks(
     checks.extend(fixed_login(provider, config));
     checks.extend(old_facts(provider, clock.now()));
     checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
+    checks.extend(super::keep::check(provider, config, documents, clock.now()));
     checks.extend(url_secrets(provider));
     let endpoint = match TokenEndpoint::new(provider, clock.clone()) {
         Ok(endpoint) => endpoint,
@@ -82,6 +83,7 @@ pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &Warning> 
         Warning::FewPasses(_)
         | Warning::FewPassesOfOnce(_)
         | Warning::SlowRate { .. }
+        | Warning::LateAccess(..)
         | Warning::FixedLogin { .. } => false,
         Warning::ShortStop { .. }
         | Warning::NoDatabases { .. }

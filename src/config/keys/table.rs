@@ -55,9 +55,14 @@ pub const KEYS: &[Key] = &[
         "schedule",
         Kind::Text,
         Is("0 3 * * SUN"),
-        "When to wake: a cron expression with five fields, or six with seconds first.",
+        "When to wake: a cron expression (five fields, or six with seconds first), or `every 29min`: at even distances.",
     ),
-    top("timezone", Kind::Text, Is("UTC"), "Time zone of the schedule, like Europe/Berlin."),
+    top(
+        "timezone",
+        Kind::Text,
+        Is("UTC"),
+        "Time zone of a cron schedule, like Europe/Berlin. With `every` it only shows the wakes.",
+    ),
     top(
         "renew_after",
         Kind::Share,
@@ -310,6 +315,12 @@ pub const KEYS: &[Key] = &[
         Kind::Duration,
         Profile,
         "A token is not sent sooner than this after its issue, with --force either.",
+    ),
+    provider(
+        "keep",
+        Kind::OneOf(&["refresh", "access"]),
+        Profile,
+        "What is kept good: refresh (the login), or access (each access token is replaced before it ends, too).",
     ),
     provider(
         "rotation",

@@ -147,6 +147,15 @@ fn schedules_and_zones_are_refused_with_where_they_stand() {
         ),
         ("EVERGRANT_SCHEDULE", "0 3 31 2 *", &["never wakes", "hint: "]),
         (
+            "EVERGRANT_SCHEDULE",
+            "every 30s",
+            &[
+                "`EVERGRANT_SCHEDULE`",
+                "`every 30s` is not an interval (it is shorter than 1 minute)",
+                "29min",
+            ],
+        ),
+        (
             "EVERGRANT_TIMEZONE",
             "Europe/Berln",
             &["environment variable `EVERGRANT_TIMEZONE`", "did you mean `Europe/Berlin`?"],

@@ -1,4 +1,7 @@
 use super::*;
+use crate::journal::Journaled;
+use crate::provider::profile;
+use crate::schedule::Schedule;
 use crate::token::{AccessToken, Subject, TokenId};
 
 fn policy() -> DuePolicy {
@@ -6,6 +9,8 @@ fn policy() -> DuePolicy {
         renew_after: "1/3".parse().unwrap(),
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
+        wakes: None,
+        documents: 0,
         due_by: "2026-11-21T03:00:00Z".parse().unwrap(),
     }
 }
@@ -90,6 +95,77 @@ fn what_is_written_is_in_whole_milliseconds_and_so_reads_back_the_same() {
         let due_at = change.bookkeeping.due_at.unwrap();
         assert_eq!(due_at, due_at.trunc_subsecs(3));
     }
+}
+
+/// Minutes from the answer on until the document is due, and until its access token ends.
+fn renewed(
+    policy: &DuePolicy,
+    profile: &Profile,
+    says: Option<u64>,
+    received_at: Timestamp,
+) -> (i64, Option<i64>) {
+    let granted = Granted {
+        access_token: AccessToken::new("a".into()),
+        refresh_token: Some(RefreshToken::new("new".into())),
+        expires_in: says.map(Duration::from_mins),
+        refresh_expires_in: None,
+        login_expires_in: None,
+        also: Vec::new(),
+    };
+    let granted = Received::Kept(Journaled::for_tests("1".parse().unwrap(), granted));
+    let books = policy.renewal(&granted, &token(), profile, received_at, 0.0).bookkeeping;
+    let after = |at: Timestamp| (at - received_at).num_minutes();
+    (after(books.due_at.unwrap()), books.access_expires_at.map(after))
+}
+
+#[test]
+fn where_access_tokens_are_kept_good_the_earlier_of_both_ends_says_when_a_document_is_due() {
+    let wake: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    let wakes = |text: &str| Some(Arc::new(Wakes::new(Schedule::parse(text, "UTC", wake).unwrap(), wake)));
+    let keeps = |life: Option<u64>, refresh_days: Option<u64>| Profile {
+        keep: Keep::Access,
+        access_token_lifetime: life.map(Duration::from_mins),
+        refresh_token_lifetime: refresh_days.map(|days| Duration::from_hours(24 * days)),
+        request_timeout: Duration::from_mins(1),
+        rate: Some("60/min".parse().unwrap()),
+        ..profile::load("generic").unwrap()
+    };
+    let hourly = |documents| DuePolicy { wakes: wakes("every 1h"), documents, ..policy() };
+    let third = 10 * 24 * 60;
+    for (name, policy, profile, says, due) in [
+        ("a gap, a request and a pass before the end", hourly(120), keeps(None, Some(30)), Some(180), 117),
+        ("of no known number", hourly(0), keeps(None, Some(30)), Some(180), 119),
+        ("the life of the settings", hourly(120), keeps(Some(240), Some(30)), None, 177),
+        ("the answer goes before them", hourly(120), keeps(Some(240), Some(30)), Some(180), 117),
+        ("a pass that takes hours", hourly(60 * 600), keeps(None, Some(30)), Some(180), 60),
+        ("the refresh token's end is earlier", hourly(0), keeps(None, Some(30)), Some(60 * 24 * 60), third),
+        ("a refresh token of unknown life", hourly(0), keeps(None, None), Some(180), 0),
+        ("no life at all", hourly(0), keeps(None, Some(30)), None, third),
+        (
+            "not too young",
+            hourly(0),
+            Profile { min_age: Duration::from_mins(130), ..keeps(None, Some(30)) },
+            Some(180),
+            130,
+        ),
+        ("nothing is known of the wakes", policy(), keeps(None, Some(30)), Some(180), third),
+        (
+            "the login only",
+            hourly(0),
+            Profile { keep: Keep::Refresh, ..keeps(None, Some(30)) },
+            Some(180),
+            third,
+        ),
+    ] {
+        assert_eq!(renewed(&policy, &profile, says, wake).0, due, "{name}");
+    }
+    // A bearer session: 30 minutes, a wake every 29, and a follow-up in between.
+    let session = DuePolicy { wakes: wakes("every 29min"), ..policy() };
+    let profile = keeps(Some(30), Some(60));
+    let wake = Schedule::parse("every 29min", "UTC", wake).unwrap().next_after(wake).unwrap();
+    let (due, ends) = renewed(&session, &profile, None, wake + TimeDelta::minutes(20));
+    assert_eq!((due, ends), (9, Some(30)), "at the next wake: the one after it is too late");
+    assert_eq!(renewed(&session, &profile, None, wake + TimeDelta::minutes(1)).0, 15, "half its life");
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn start(life: &Life) -> (Pass, Journal) {
             first_backoff: Duration::from_secs(30),
             longest_backoff: LONGEST_BACKOFF,
             attempts,
+            wakes: None,
             documents_name_provider: false,
         },
         clock,

@@ -153,6 +153,7 @@ impl Rehearsal {
                 first_backoff: Duration::from_millis(1),
                 longest_backoff: Duration::from_hours(24),
                 attempts: 4,
+                wakes: None,
                 documents_name_provider: false,
             },
             clock: plan.clock.clone(),

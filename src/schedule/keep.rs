@@ -1,0 +1,62 @@
+//! When an access token is due, where it is to be good at any time.
+
+use super::Schedule;
+use crate::clock::Timestamp;
+use chrono::TimeDelta;
+use std::time::Duration;
+
+/// The wakes, as far as the due time of an access token depends on them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wakes {
+    schedule: Schedule,
+    longest_gap: Duration,
+}
+
+impl Wakes {
+    /// Works out the longest gap of the schedule once: that is dear for a schedule that wakes often.
+    #[must_use]
+    pub fn new(schedule: Schedule, now: Timestamp) -> Self {
+        let longest_gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+        Self { schedule, longest_gap }
+    }
+
+    /// The longest distance between two wakes.
+    #[must_use]
+    pub const fn longest_gap(&self) -> Duration {
+        self.longest_gap
+    }
+
+    /// When an access token that was issued at `issued_at` and lives for `life` is due, always after `issued_at`.
+    ///
+    /// `margin` is the time from a wake until the new token is there, at the worst: that of a whole pass and of one
+    /// request. A token that is due a gap and a margin before its end gets its successor in time, whenever it was
+    /// issued. Where so much isn't left, it is due after half its life, or at the next wake where that is sooner: then it
+    /// gets its successor in time if gap and margin together are no longer than the life
+    /// ([`keeps_fresh`]).
+    #[must_use]
+    pub fn access_due(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Timestamp {
+        let needed = self.longest_gap.saturating_add(margin);
+        let half = life / 2;
+        if let Some(wait) = life.checked_sub(needed).filter(|wait| *wait >= half) {
+            return after(issued_at, wait);
+        }
+        let in_time = after(issued_at, life.saturating_sub(needed));
+        // Refreshed between two wakes, as by a follow-up, half its life can be over after the only wake that is in time.
+        let next = self.schedule.next_after(issued_at).unwrap_or(Timestamp::MAX_UTC);
+        in_time.max(after(issued_at, half).min(next))
+    }
+}
+
+/// Does each access token get its successor in time, where passes start up to `gap` apart?
+#[must_use]
+pub fn keeps_fresh(life: Duration, gap: Duration, margin: Duration) -> bool {
+    gap.saturating_add(margin) <= life
+}
+
+/// So long after `at`, in whole milliseconds: what is read back from a store must be what was written.
+fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    TimeDelta::try_milliseconds(millis)
+        .and_then(|wait| at.checked_add_signed(wait))
+        .unwrap_or(Timestamp::MAX_UTC)
+}
