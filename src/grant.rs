@@ -2,9 +2,11 @@
 
 pub mod answer;
 mod body;
+pub mod captured;
 mod coding;
 pub mod headers;
 pub mod http;
+pub mod mask;
 pub mod partial;
 mod patience;
 pub mod request;

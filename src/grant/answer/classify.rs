@@ -1,6 +1,7 @@
 //! From a raw answer to its class: by the pair in it, else by its code, else by its status.
 
 use super::code::{find_code, listed_class, shown_code};
+use super::explain::Decided;
 use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
 use super::rule::by_rule;
@@ -17,6 +18,11 @@ use std::time::Duration;
 /// Reads a raw answer, fresh or out of the journal.
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
+    decide(answer, shape, now).0
+}
+
+/// The same, with what decided.
+pub(super) fn decide(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> (Reading, Decided) {
     let plain = Plain::of(answer);
     let body = Body::read(&plain.text);
     let success = (200..300).contains(&answer.status);
@@ -32,7 +38,7 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     };
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     if success && let Some(granted) = read_pair(source, shape) {
-        return reading(Class::Granted(granted), "granted");
+        return (reading(Class::Granted(granted), "granted"), Decided::Pair);
     }
     // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
@@ -40,28 +46,29 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
         && body.value().is_none()
         && let Some(granted) = read_partial_pair(&plain.text, answer, shape)
     {
-        return reading(Class::Granted(granted), "granted");
+        return (reading(Class::Granted(granted), "granted"), Decided::CutPair);
     }
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        return reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429");
+        let decided = ruled.as_ref().map_or(Decided::Status, |ruled| Decided::Rule(ruled.number));
+        return (reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429"), decided);
     }
     // It stands whole in the head, whatever the body is: very likely the only copy.
     if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
-        return reading(Class::Unreadable, NO_TOKENS);
+        return (reading(Class::Unreadable, NO_TOKENS), Decided::RefreshToken);
     }
     let is_cut = plain.end == End::Cut || !answer.complete;
     if is_cut {
-        return reading(
-            if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
-            "cut_body",
-        );
+        let class = if success { Class::Ambiguous } else { by_status(answer.status, None).0 };
+        return (reading(class, "cut_body"), Decided::Cut);
     }
     // Not where a refresh token stands all the same: it may be the only copy.
     let holds_one = success && source.holds_a_refresh_token(&shape.refresh_token);
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
-        return Reading { settles: settles || ruled.by_content, ..reading(ruled.class, &ruled.code) };
+        let decided = Decided::Rule(ruled.number);
+        let reading = reading(ruled.class, &ruled.code);
+        return (Reading { settles: settles || ruled.by_content, ..reading }, decided);
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
@@ -69,14 +76,14 @@ pub fn read_answer(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> R
     if let Some(code) = found.filter(|_| speaks)
         && let Some(class) = listed_class(code, shape, wait)
     {
-        return reading(class, code);
+        return (reading(class, code), Decided::List);
     }
     if success {
         let (class, code) = success_without_pair(&plain, &body, found, shape);
-        return reading(class, code);
+        return (reading(class, code), Decided::Body);
     }
     let (class, code) = by_status(answer.status, wait);
-    reading(class, found.map_or(&code, shown_code))
+    (reading(class, found.map_or(&code, shown_code)), Decided::Status)
 }
 
 /// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object

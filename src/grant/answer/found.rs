@@ -56,6 +56,14 @@ impl Source<'_> {
         if something { Found::Unreadable } else { Found::Nothing }
     }
 
+    /// The first of these places that holds a token, and how many characters the token has.
+    pub(super) fn place_of<'p>(&self, places: &'p AnswerPlaces) -> Option<(&'p AnswerPlace, usize)> {
+        places.0.iter().find_map(|place| match self.at_place(place) {
+            Found::Token(token) => Some((place, Zeroizing::new(token).chars().count())),
+            Found::Nothing | Found::Unreadable => None,
+        })
+    }
+
     fn at_place(&self, place: &AnswerPlace) -> Found {
         match place {
             AnswerPlace::Pointer(pointer) => match self.body.value().and_then(|body| body.pointer(pointer)) {
@@ -151,8 +159,13 @@ fn halves(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
 }
 
+/// Is it a text that a language writes for a value that is missing?
+pub(in crate::grant) fn is_nothing(text: &str) -> bool {
+    NOTHING.contains(&text)
+}
+
 fn token(text: &str) -> Found {
-    if text.is_empty() || NOTHING.contains(&text) { Found::Nothing } else { Found::Token(text.to_owned()) }
+    if text.is_empty() || is_nothing(text) { Found::Nothing } else { Found::Token(text.to_owned()) }
 }
 
 #[cfg(test)]

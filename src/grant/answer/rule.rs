@@ -16,6 +16,8 @@ const LOOKED_THROUGH_BYTES: usize = 64 * 1024;
 /// A rule that an answer fits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ruled {
+    /// Which rule of the profile, from 1.
+    pub(super) number: usize,
     pub(super) class: Class,
     pub(super) code: String,
     /// Did the provider's own JSON decide, and not the status or a page of anybody's?
@@ -53,7 +55,7 @@ pub(super) fn by_rule(
         });
         let found = || matched.into_iter().find(|text| !text.is_empty() && shown_code(text) == text);
         let code = rule.code.clone().or_else(found).unwrap_or_else(|| format!("rule_{number}"));
-        Some(Ruled { class, code, by_content })
+        Some(Ruled { number, class, code, by_content })
     })
 }
 
