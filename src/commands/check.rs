@@ -6,6 +6,8 @@ mod finding;
 mod foreign;
 mod state;
 
+pub(super) use endpoint::made_up_token;
+
 use super::{CommandError, Surroundings};
 use crate::cli::CheckArgs;
 use crate::clock::Timestamp;

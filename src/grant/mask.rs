@@ -16,8 +16,8 @@ use super::answer::is_nothing;
 use super::body::text_of;
 use super::coding::{End, Plain};
 use crate::clock::Timestamp;
-use crate::provider::AnswerShape;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
+use crate::provider::{AnswerShape, ClientSecret};
 use crate::token::RefreshToken;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -68,6 +68,8 @@ const OF_THE_OLD_BODY: [&str; 3] = ["content-length", "content-encoding", "trans
 pub struct Known<'a> {
     /// The token that was sent: an answer may repeat it.
     pub sent: Option<&'a RefreshToken>,
+    /// The client secret: an answer may repeat it, too.
+    pub client_secret: Option<&'a ClientSecret>,
     /// Where tokens stand.
     pub shape: Option<&'a AnswerShape>,
 }
@@ -181,6 +183,9 @@ impl<'a> Masks<'a> {
         let mut masks = Self { random, masks: Vec::new(), names };
         if let Some(sent) = known.sent {
             masks.token(sent.expose(), true);
+        }
+        if let Some(secret) = known.client_secret {
+            masks.token(secret.expose(), true);
         }
         masks
     }
@@ -334,6 +339,18 @@ fn lower_hex(text: &str) -> String {
         lower.extend(["%", &hex.to_ascii_lowercase(), rest]);
     }
     lower
+}
+
+/// Could the value of a parameter or a header field of this name be a token or a secret?
+#[must_use]
+pub fn could_be_secret(name: &str, value: &str) -> bool {
+    is_sensitive(name) || plain::could_be_token(value)
+}
+
+/// Could a text be a token, under whatever name? A URL without parameters is none.
+pub(super) fn could_be_token(text: &str) -> bool {
+    let is_url = url::Url::parse(text).is_ok_and(|url| url.has_host() && url.query().is_none());
+    plain::could_be_token(text) && !is_url && !text.contains(' ')
 }
 
 fn is_sensitive(name: &str) -> bool {

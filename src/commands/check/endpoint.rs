@@ -16,6 +16,11 @@ use crate::token::{Code, RefreshToken, Vocabulary as _};
 /// The start of the made-up refresh token, so that a person who finds it in a provider's log knows what it was.
 const PROBE: &str = "evergrant-probe-";
 
+/// A refresh token that was never issued.
+pub(in crate::commands) fn made_up_token() -> RefreshToken {
+    RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()))
+}
+
 /// All checks of one provider; `documents` is how many there are, where that is known.
 pub(super) async fn checks(
     provider: &Provider,
@@ -37,8 +42,7 @@ pub(super) async fn checks(
     let reach = endpoint.reach().await;
     checks.push(check_reach(provider, &reach));
     if probe && matches!(reach, Reach::Answered(_)) {
-        let token = RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
-        let sent = endpoint.post(&request(provider, &token)).await;
+        let sent = endpoint.post(&request(provider, &made_up_token())).await;
         let reading = answer::read(&sent, &provider.profile.answer, clock.now());
         checks.push(check_client(provider, &reading));
     }

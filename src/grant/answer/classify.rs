@@ -51,7 +51,7 @@ pub(super) fn decide(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) ->
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
-        let decided = ruled.as_ref().map_or(Decided::Status, |ruled| Decided::Rule(ruled.number));
+        let decided = ruled.as_ref().map_or(Decided::TooMany, |ruled| Decided::Rule(ruled.number));
         return (reading(ruled.map_or(Class::Throttled(wait), |ruled| ruled.class), "http_429"), decided);
     }
     // It stands whole in the head, whatever the body is: very likely the only copy.

@@ -7,9 +7,11 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::Body;
 use crate::grant::coding::Plain;
+use crate::grant::mask::could_be_token;
 use crate::grant::partial::complete_part;
 use crate::provider::AnswerShape;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
+use serde_json::Value;
 
 /// What decided the class of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Decided {
     Cut,
     /// What the body of a success is: no rule and no list knows it.
     Body,
+    /// 429, which always means too many requests.
+    TooMany,
     /// The status alone.
     Status,
 }
@@ -44,6 +48,7 @@ impl Decided {
             Self::RefreshToken => "a refresh token without an access token".to_owned(),
             Self::Cut => "the cut body".to_owned(),
             Self::Body => "the body: no rule and no list knows it".to_owned(),
+            Self::TooMany => "the status 429".to_owned(),
             Self::Status => "the status alone: no rule and no list knows the body".to_owned(),
         }
     }
@@ -69,6 +74,8 @@ pub struct Explained {
     pub access_token: Option<FoundToken>,
     /// The refresh token, if one stands at a place of the profile.
     pub refresh_token: Option<FoundToken>,
+    /// Where something stands in a success that could be a token, and that no key of the profile names.
+    pub unnamed: Vec<AnswerPlace>,
 }
 
 /// Reads an answer as [`read_answer`](super::read_answer) does, and says why.
@@ -84,10 +91,44 @@ pub fn explain(answer: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Expla
         let (place, characters) = source.place_of(places)?;
         Some(FoundToken { place: place.clone(), characters })
     };
+    let success = (200..300).contains(&answer.status);
     Explained {
+        unnamed: if success { unnamed(source, shape) } else { Vec::new() },
         access_token: found(&shape.access_token),
         refresh_token: found(&shape.refresh_token),
         reading,
         decided,
+    }
+}
+
+fn unnamed(source: Source<'_>, shape: &AnswerShape) -> Vec<AnswerPlace> {
+    let mut found = Vec::new();
+    if let Some(value) = source.body.value() {
+        pointers(value, String::new(), &mut found);
+    }
+    found.extend(source.token_cookies().map(AnswerPlace::Cookie));
+    let known = [&shape.access_token.0, &shape.refresh_token.0];
+    found.retain(|place| !known.iter().any(|places| places.contains(place)));
+    found
+}
+
+/// Where texts stand that could be tokens; a date or the end of a token isn't one.
+fn pointers(value: &Value, pointer: String, found: &mut Vec<AnswerPlace>) {
+    match value {
+        Value::String(text) if could_be_token(text) => found.push(AnswerPlace::Pointer(pointer)),
+        Value::Object(members) => {
+            for (name, value) in
+                members.iter().filter(|(name, _)| !name.to_ascii_lowercase().contains("expir"))
+            {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                pointers(value, format!("{pointer}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (number, value) in items.iter().enumerate() {
+                pointers(value, format!("{pointer}/{number}"), found);
+            }
+        }
+        _ => {}
     }
 }

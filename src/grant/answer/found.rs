@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
+use crate::grant::mask::could_be_token;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use percent_encoding::percent_decode;
 use secrecy::zeroize::Zeroizing;
@@ -118,6 +119,12 @@ impl Source<'_> {
             scope.sort();
             Some(Cookie { name, value, scope })
         })
+    }
+
+    /// The names of the cookies that are set to something that could be a token.
+    pub(super) fn token_cookies(&self) -> impl Iterator<Item = String> {
+        let could_be = |cookie: &Cookie<'_>| could_be_token(&String::from_utf8_lossy(cookie.value));
+        self.cookies().filter(could_be).map(|cookie| String::from_utf8_lossy(cookie.name).into_owned())
     }
 
     fn is_past(&self, date: &[u8]) -> bool {

@@ -62,7 +62,7 @@ fn no_spelling_of_a_token_comes_through_anywhere() {
             let text = around.replace('@', spelling);
             let masked = masked_with(
                 &answer(&[], &text),
-                Known { sent: Some(&RefreshToken::new(TOKEN.into())), shape: None },
+                Known { sent: Some(&RefreshToken::new(TOKEN.into())), ..Known::default() },
             );
             for piece in pieces {
                 assert!(!masked.body.contains(piece), "{text} -> {}", masked.body);
@@ -81,7 +81,7 @@ fn no_spelling_of_a_token_comes_through_anywhere() {
             let value = around.replace('@', spelling);
             let masked = masked_with(
                 &answer(&[(name, &value)], ""),
-                Known { sent: Some(&RefreshToken::new(TOKEN.into())), shape: None },
+                Known { sent: Some(&RefreshToken::new(TOKEN.into())), ..Known::default() },
             );
             let text = masked.http();
             for piece in pieces {
@@ -112,6 +112,16 @@ fn a_token_that_was_never_sent_is_masked_by_its_look() {
 }
 
 #[test]
+fn the_client_secret_is_masked_where_an_answer_repeats_it() {
+    let secret = ClientSecret::new("correct horse".to_owned());
+    let known = Known { client_secret: Some(&secret), ..Known::default() };
+    for text in ["{\"m\":\"correct horse is wrong\"}", "client_secret=correct+horse", "x=correct%20horse"] {
+        let masked = masked_with(&answer(&[("x-a", text)], text), known).http();
+        assert!(!masked.contains("horse"), "{masked}");
+    }
+}
+
+#[test]
 fn a_short_token_is_masked_by_its_name_or_place() {
     for text in [
         "{\"refresh_token\":\"s3t\"}",
@@ -131,7 +141,7 @@ fn a_short_token_is_masked_by_its_name_or_place() {
     }
     let shape = crate::provider::profile::load("generic").unwrap().answer;
     let shape = AnswerShape { refresh_token: "/data/rt".parse().unwrap(), ..shape };
-    let known = Known { sent: None, shape: Some(&shape) };
+    let known = Known { shape: Some(&shape), ..Known::default() };
     let masked = masked_with(&answer(&[("x-a", "1")], "{\"data\":{\"rt\":\"s3t\"}}"), known).body;
     assert!(!masked.contains("s3t"), "{masked}");
     let cookie = masked_with(&answer(&[("set-cookie", "a=s3t; Path=/")], ""), Known::default()).http();
@@ -232,7 +242,7 @@ fn a_capture_is_read_as_the_answer_was() {
         answer(&[], ""),
         cut,
     ] {
-        let masked = masked_with(&real, Known { sent: None, shape: Some(&shape) });
+        let masked = masked_with(&real, Known { shape: Some(&shape), ..Known::default() });
         let again = captured(masked.http().as_bytes(), Timestamp::UNIX_EPOCH).unwrap();
         let reads = |answer: &RawAnswer| {
             let reading = read_answer(answer, &shape, Timestamp::UNIX_EPOCH);

@@ -19,6 +19,9 @@ const SHORTEST_NAMELESS_CHARS: usize = 4;
 /// Fewest characters of a part of a URL's path that is masked where it is no word.
 const SHORTEST_PART_CHARS: usize = 8;
 
+/// Longest name of a parameter that need be no word.
+const LONGEST_SHORT_NAME_CHARS: usize = 4;
+
 /// What is encoded again of a text that was percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -219,7 +222,9 @@ fn is_scheme(text: &str) -> bool {
 /// Is it the name of a parameter: words with few other signs?
 fn is_name(text: &str) -> bool {
     let signs = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
-    text.len() <= 64 && text.bytes().all(signs) && plain::is_words(text)
+    // `x`, `rt`, `sid`.
+    let is_short = (1..=LONGEST_SHORT_NAME_CHARS).contains(&text.len());
+    text.len() <= 64 && text.bytes().all(signs) && (plain::is_words(text) || is_short)
 }
 
 /// Where the run at the beginning of a text ends; 0 where there is none.
