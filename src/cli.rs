@@ -1,9 +1,11 @@
 //! The command line: clap types only, no logic.
 
 mod journal;
+mod providers;
 mod tokens;
 
 pub use journal::JournalCommand;
+pub use providers::{ProviderTestArgs, ProviderTryArgs};
 pub use tokens::{InputFormat, ListArgs, StateArg, TokensCommand};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -183,12 +185,14 @@ pub enum ProvidersCommand {
         /// The profile's name, or its file.
         name: String,
     },
-    /// Check a profile, and read its examples of answers as a pass would. Sends nothing.
-    #[command(after_help = "Example:\n  evergrant providers test ./own.toml")]
-    Test {
-        /// The profile's name, or its file.
-        name: String,
-    },
+    /// Show a profile's request, and read its examples and captured answers as a pass would. Sends nothing.
+    #[command(after_help = "Examples:\n  evergrant providers test ./own.toml\n  \
+                      curl -i … > answer.http && evergrant providers test ./own.toml --answer answer.http")]
+    Test(ProviderTestArgs),
+    /// Ask a configured provider once: with a made-up token, or for one document.
+    #[command(after_help = "Examples:\n  evergrant providers try --made-up --save own.toml\n  \
+                      evergrant providers try own --id 65f0c1d2e3a4b5c6d7e8f901")]
+    Try(ProviderTryArgs),
 }
 
 /// `evergrant sandbox`.

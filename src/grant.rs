@@ -2,10 +2,12 @@
 
 pub mod answer;
 mod body;
+pub mod captured;
 mod coding;
 mod form;
 pub mod headers;
 pub mod http;
+pub mod mask;
 pub mod partial;
 mod patience;
 pub mod request;

@@ -119,6 +119,17 @@ impl Journal {
         sqlite::peek(&directory.join(FILE_NAME))
     }
 
+    /// Reads one row with its answer and the token that was sent, of a journal that another process may hold; an absent
+    /// one has none. Takes nothing, and changes nothing. Blocks on the disk.
+    pub fn look_at(
+        directory: &Path,
+        id: EntryId,
+        settings: JournalSettings,
+    ) -> Result<Option<Result<Entry, Damaged>>, JournalError> {
+        let seal = seal::Seal::new(settings.key, settings.old_keys);
+        sqlite::peek_one(&directory.join(FILE_NAME), id, &seal)
+    }
+
     /// Which of these refresh tokens the journal in `directory` knows; an absent one knows none. Needs no key, and no
     /// lock. Blocks on the disk.
     pub fn known(directory: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {

@@ -47,6 +47,7 @@ use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
 use crate::select::{ClaimTerms, Claims, Flow, page_limit};
 use crate::store::{ProviderFilter, Store, StoreError};
+use crate::token::TokenId;
 use crate::verdict::change::DuePolicy;
 use line::Line;
 use sink::Sink;
@@ -93,6 +94,8 @@ pub struct PassRequest {
     pub limit: Option<NonZeroU64>,
     /// Only this provider's documents.
     pub provider: Option<String>,
+    /// Only this document, due or not, marked or not; for `providers try`.
+    pub only: Option<TokenId>,
     /// Believe the provider's refusals, however many they are: a person has looked at them.
     pub accept_refusals: bool,
 }
@@ -208,7 +211,8 @@ impl Pass {
             let lane = lane::Lane::new(line.clone(), counter, claims, landed.clone());
             lanes.push(tokio::spawn(lane.run()));
         }
-        if keeps && self.settings.documents_name_provider && request.provider.is_none() {
+        let names_strangers = request.provider.is_none() && request.only.is_none();
+        if keeps && self.settings.documents_name_provider && names_strangers {
             let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
             let none = ProviderFilter::NoneOf(names);
             let strangers = self.claims(line, &self.providers[0], none, clock_was_ahead);
@@ -290,7 +294,7 @@ impl Pass {
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
-        let all = all || line.terms.force;
+        let all = all || line.terms.all;
         let owner = Some(provider.clone());
         let terms = ClaimTerms { all, page, provider: owner, punishes_reuse, ..line.terms.clone() };
         Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
@@ -316,7 +320,8 @@ impl Pass {
                 owner: process_name(),
                 lease: settings.lease,
                 due_by,
-                all: request.force,
+                all: request.force || request.only.is_some(),
+                only: request.only.clone(),
                 force: request.force,
                 page: 1,
                 provider: None,

@@ -34,6 +34,12 @@ pub enum JournalCommand {
         #[arg(required = true)]
         ids: Vec<EntryId>,
     },
+    /// Print an answer that the journal holds, without its tokens: for a ticket, and for `providers test --answer`.
+    #[command(after_help = "Example:\n  evergrant journal capture 7 > answer.http")]
+    Capture {
+        /// The number that `journal list` shows.
+        id: EntryId,
+    },
     /// Delete one parked pair, or one answer that could not be read, for good.
     #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]
     Discard {

@@ -7,6 +7,8 @@ mod foreign;
 mod keep;
 mod state;
 
+pub(super) use endpoint::made_up_token;
+
 use super::{CommandError, Surroundings};
 use crate::cli::CheckArgs;
 use crate::clock::Timestamp;

@@ -1,7 +1,10 @@
-//! `evergrant providers`: the profiles that are built in, and those of files. Reads no settings, so it answers also while they
-//! are wrong.
+//! `evergrant providers`: the profiles that are built in, and those of files. All but `try` read no settings, so they answer
+//! also while these are wrong.
 
+mod reading;
+mod shown_request;
 mod test;
+mod try_out;
 
 use super::{CommandError, Surroundings, shown};
 use crate::cli::ProvidersCommand;
@@ -58,9 +61,11 @@ pub struct ShownProfile {
 }
 
 /// Lists the profiles, or prints one of them.
-#[expect(clippy::unused_async, reason = "every command is called alike")]
 pub async fn run(command: ProvidersCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
-    surroundings.start_logging();
+    // It has settings, and starts as they say.
+    if !matches!(command, ProvidersCommand::Try(_)) {
+        surroundings.start_logging();
+    }
     match command {
         ProvidersCommand::List => {
             let list = list()?;
@@ -71,12 +76,11 @@ pub async fn run(command: ProvidersCommand, surroundings: &Surroundings) -> Resu
             let profile = profile::load(&name)?;
             surroundings.print(text.trim_end(), &ShownProfile { name, profile })?;
         }
-        ProvidersCommand::Test { name } => {
-            known(&name)?;
-            let tested = test::tested(&name, &profile::load(&name)?);
-            surroundings.print(&tested.text(), &tested)?;
-            return Ok(tested.exit());
+        ProvidersCommand::Test(args) => {
+            known(&args.name)?;
+            return test::run(&args, &profile::load(&args.name)?, surroundings);
         }
+        ProvidersCommand::Try(args) => return try_out::run(&args, surroundings).await,
     }
     Ok(Exit::Well)
 }

@@ -32,6 +32,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         force: args.force,
         limit: args.limit,
         provider: args.provider,
+        only: None,
         accept_refusals: args.accept_refusals,
     };
     if args.adopt_store {

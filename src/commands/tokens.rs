@@ -35,7 +35,7 @@ pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<
 }
 
 /// Connects to a store in which the documents' collection exists; an absent one is refused with the names of the others.
-async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
+pub(super) async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
     check_embedded_file(config)?;
     let store = connect(config).await?;
     must_exist(&store.existence().await?)?;

@@ -2,6 +2,7 @@
 
 mod classify;
 mod code;
+mod explain;
 mod found;
 mod lifetime;
 mod pair;
@@ -17,6 +18,8 @@ use crate::token::{AccessToken, Further, RefreshToken};
 use std::time::Duration;
 
 pub use classify::read_answer;
+pub use explain::{Decided, Explained, FoundToken, explain};
+pub(super) use found::is_nothing;
 pub use pair::holds_a_token;
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
 

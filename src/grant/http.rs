@@ -24,6 +24,9 @@ use url::Url;
 /// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// The `User-Agent` of each request.
+pub const USER_AGENT: &str = concat!("evergrant/", env!("CARGO_PKG_VERSION"));
+
 /// What a body is expected to take at most, in bytes; a longer one is moved to a larger place.
 const USUAL_BODY_BYTES: usize = 16 * 1024;
 
@@ -122,7 +125,7 @@ impl TokenEndpoint {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(provider.profile.concurrency.get())
             .tcp_nodelay(true)
-            .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .build()
             .map_err(ClientError)?;
         let timeout = provider.profile.request_timeout;

@@ -1,5 +1,7 @@
 //! `evergrant help json`: the JSON that the commands print, and the fields of log lines.
 
+mod providers;
+
 use super::page::Page;
 use serde_json::{Value, json};
 
@@ -12,7 +14,12 @@ pub(crate) struct Object {
 }
 
 /// Every object that a program may want to read.
-pub(crate) const OBJECTS: &[Object] = &[
+pub(crate) fn objects() -> impl Iterator<Item = &'static Object> {
+    OBJECTS.iter().chain(providers::OBJECTS)
+}
+
+/// Those of all commands but `providers`.
+const OBJECTS: &[Object] = &[
     Object {
         place: "run --once",
         fields: &[
@@ -213,26 +220,13 @@ pub(crate) const OBJECTS: &[Object] = &[
         ],
     },
     Object {
-        place: "providers test",
+        place: "journal capture",
         fields: &[
-            ("name", "The profile's name, or its file."),
-            ("examples", "Its examples, in their order."),
-            ("problems", "What a pass could not work with."),
-            ("hints", "What is missing, and is not wrong."),
-        ],
-    },
-    Object {
-        place: "providers test: examples[]",
-        fields: &[
-            ("name", "The example's name."),
-            ("means", "What it means, by the profile."),
-            ("found", "What a pass takes it for."),
-            ("code", "The code that a pass finds in it."),
-            ("holds", "Are they the same?"),
-            (
-                "lives",
-                "The lives that a pass reads in it, in words. Points in time count from the example's `Date`.",
-            ),
+            ("id", "The number of the entry."),
+            ("state", "Its state, as in `journal list`."),
+            ("provider", "The provider that answered."),
+            ("complete", "False if the answer was cut."),
+            ("answer", "The answer as `curl -i` prints it, its tokens masked."),
         ],
     },
     Object {
@@ -272,7 +266,7 @@ pub(super) fn text() -> String {
          `--once`: none). Logs and errors go to stderr. After an error stdout is empty. Times are RFC 3339 in UTC, with \
          milliseconds. A later version may add fields.",
     );
-    for object in OBJECTS {
+    for object in objects() {
         page.heading(object.place);
         for (name, meaning) in object.fields {
             page.entry(name, &[meaning]);
@@ -289,17 +283,15 @@ pub(super) fn data() -> Value {
     let fields = |fields: &[(&str, &str)]| -> Value {
         fields.iter().map(|(name, meaning)| json!({ "name": name, "meaning": meaning })).collect()
     };
-    let objects: Vec<_> = OBJECTS
-        .iter()
-        .map(|object| json!({ "place": object.place, "fields": fields(object.fields) }))
-        .collect();
+    let objects: Vec<_> =
+        objects().map(|object| json!({ "place": object.place, "fields": fields(object.fields) })).collect();
     json!({ "objects": objects, "log": fields(&LOG) })
 }
 
 /// Does the page name exactly the fields that this object has?
 #[cfg(test)]
 pub(crate) fn assert_documented(place: &str, value: &impl serde::Serialize) {
-    let object = OBJECTS.iter().find(|object| object.place == place).expect("the place is documented");
+    let object = objects().find(|object| object.place == place).expect("the place is documented");
     let value = serde_json::to_value(value).unwrap();
     let fields: std::collections::BTreeSet<_> =
         value.as_object().unwrap().keys().map(String::as_str).collect();

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use image::Image;
-pub(super) use read::{known, peek};
+pub(super) use read::{known, peek, peek_one};
 pub(super) use store::look_for_other_store;
 
 /// Pages in the log from which on they are moved into the file: SQLite's own measure.

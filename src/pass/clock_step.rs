@@ -29,7 +29,8 @@ impl Pass {
         summary: &Summary,
     ) -> Result<(), JournalError> {
         let now = self.clock.now();
-        let is_whole = summary.troubles.is_empty() && request.limit.is_none() && request.provider.is_none();
+        let is_limited = request.limit.is_some() || request.provider.is_some() || request.only.is_some();
+        let is_whole = summary.troubles.is_empty() && !is_limited;
         // A journal that has failed has told so, and remembers nothing more.
         if self.journal.is_broken() || was_ahead && !is_whole {
             return Ok(());

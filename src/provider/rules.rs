@@ -149,7 +149,8 @@ impl Statuses {
     }
 
     /// Is a status of a server in trouble (5xx) among them?
-    fn hold_a_5xx(&self) -> bool {
+    #[must_use]
+    pub fn hold_a_5xx(&self) -> bool {
         self.0.iter().any(|known| match known {
             Status::Exactly(known) => *known >= 500,
             Status::Hundred(hundred) => *hundred >= 5,

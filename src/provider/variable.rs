@@ -137,6 +137,19 @@ impl Variable {
         fits.then_some(Cow::Borrowed(text))
     }
 
+    /// A value that it may hold, for a request that is only shown; `name` is the variable's own.
+    #[must_use]
+    pub fn example(&self, name: &str) -> String {
+        let of_name = |allowed: fn(char) -> bool| {
+            name.to_lowercase().chars().filter(|sign| allowed(*sign)).collect::<String>()
+        };
+        match &self.kind {
+            Kind::OneOf(texts) | Kind::Hosts(texts) => texts.first().cloned().unwrap_or_default(),
+            Kind::Label => format!("x{}", of_name(|sign| sign.is_ascii_lowercase() || sign.is_ascii_digit())),
+            Kind::Segment | Kind::Text | Kind::Secret => of_name(|sign| sign.is_ascii_alphanumeric()),
+        }
+    }
+
     /// What it may hold, in words.
     #[must_use]
     pub fn expected(&self) -> String {

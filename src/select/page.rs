@@ -3,7 +3,7 @@
 use super::{ClaimTerms, Pulled, Selected, falls_due_too_late, select};
 use crate::clock::{Clock, ReadAt};
 use crate::kill_point::{Point, reach};
-use crate::store::{Claim, DueQuery, Position, ProviderFilter, Store, StoreError};
+use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{DueToken, Lease, Malformed, Subject, TokenDocument};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -107,12 +107,19 @@ impl Source {
             providers: self.providers.clone(),
         };
         let read_at = self.clock.read_at();
-        let page = self.store.due_page(&query).await?;
+        let page = match &self.terms.only {
+            // The claim respects the leases of others.
+            Some(only) => {
+                DuePage { documents: self.store.read(std::slice::from_ref(only)).await?, next: None }
+            }
+            None => self.store.due_page(&query).await?,
+        };
         for document in page.documents.into_iter().map(|document| self.sendable(document)) {
             if !self.is_asked_for(&document) {
                 continue;
             }
-            match select(&document, self.terms.force, self.terms.punishes_reuse) {
+            let asks_marked = self.terms.force || self.terms.only.is_some();
+            match select(&document, asks_marked, self.terms.punishes_reuse) {
                 Selected::Known => shelf.known.push(Pulled::Known(document)),
                 Selected::Claim => shelf.wanted.push_back(document),
             }
@@ -180,7 +187,7 @@ impl Source {
     fn is_asked_for(&self, document: &TokenDocument) -> bool {
         let bookkeeping = &document.bookkeeping;
         let is_due = bookkeeping.due_at.is_none_or(|at| at <= self.terms.due_by);
-        let is_only_looked_at = self.terms.all && !self.terms.force;
+        let is_only_looked_at = self.terms.all && !self.terms.force && self.terms.only.is_none();
         !is_only_looked_at || is_due || falls_due_too_late(bookkeeping, self.clock.now())
     }
 

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::provider::Provider;
 use crate::provider::rate::Rate;
-use crate::token::Lease;
+use crate::token::{Lease, TokenId};
 use chrono::TimeDelta;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct ClaimTerms {
     pub due_by: Timestamp,
     /// The whole collection, for what falls due too late, too.
     pub all: bool,
+    /// This document alone, due or not, marked or not.
+    pub only: Option<TokenId>,
     /// Everything, due or not, dead or not.
     pub force: bool,
     /// Documents read at once; fewer are claimed at once.

@@ -7,6 +7,7 @@ mod foreign;
 mod imports;
 mod pass;
 mod proof;
+mod providers;
 mod readme;
 mod right_store;
 mod run;

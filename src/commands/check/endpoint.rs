@@ -20,6 +20,11 @@ const PROBE: &str = "evergrant-probe-";
 /// For so long the facts of a profile are taken as they are: half a year.
 const FACTS_LAST: TimeDelta = TimeDelta::days(183);
 
+/// A refresh token that was never issued.
+pub(in crate::commands) fn made_up_token() -> RefreshToken {
+    RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()))
+}
+
 /// All checks of one provider; `documents` is how many there are, where that is known.
 pub(super) async fn checks(
     provider: &Provider,
@@ -52,7 +57,7 @@ pub(super) async fn checks(
     if !probe || !matches!(reach, Reach::Answered(_)) {
         return checks;
     }
-    let token = RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
+    let token = made_up_token();
     let made_up = AccessToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()));
     let login = Login { access_token: Some(&made_up), ..Login::from(&token) };
     // What stands in documents isn't known here.

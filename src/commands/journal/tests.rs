@@ -117,4 +117,12 @@ fn what_is_done_by_hand_is_documented_field_by_field() {
     assert_documented("journal apply", &applied);
     let Applied { id, subject, document, provider, .. } = applied;
     assert_documented("journal retry: retried[]", &Retried { id, subject, document, provider, waits: true });
+    let captured = capture::Captured {
+        id,
+        state: EntryState::Unread,
+        provider: "autodesk".into(),
+        complete: true,
+        answer: String::new(),
+    };
+    assert_documented("journal capture", &captured);
 }

@@ -1,6 +1,7 @@
 //! From a raw answer to its class: by the pair in it, else by its code, else by its status.
 
 use super::code::{find_code, listed_class, shown_code};
+use super::explain::Decided;
 use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
 use super::rule::{Ruled, by_rule};
@@ -19,6 +20,11 @@ use std::time::Duration;
 /// Reads a raw answer, fresh or out of the journal.
 #[must_use]
 pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Reading {
+    decide(answer, profile, now).0
+}
+
+/// The same, with what decided.
+pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (Reading, Decided) {
     let shape = &profile.answer;
     let plain = Plain::of(answer);
     let is_whole = answer.complete && plain.end == End::Whole;
@@ -30,7 +36,7 @@ pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Rea
     let reading = |class, code: &str| Reading::new(class, code, Some(answer.status), settles);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     if success && let Some(granted) = read_pair(source, profile) {
-        return reading(Class::Granted(granted), "granted");
+        return (reading(Class::Granted(granted), "granted"), Decided::Pair);
     }
     // The line was cut (or the body ends like one that was, where nothing says how long it is). Both tokens before the
     // cut are a grant; a refresh token alone is none: the row keeps the body for a person, whatever comes of the token.
@@ -38,33 +44,33 @@ pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Rea
         && body.value().is_none()
         && let Some(granted) = read_partial_pair(&plain.text, answer, profile)
     {
-        return reading(Class::Granted(granted), "granted");
+        return (reading(Class::Granted(granted), "granted"), Decided::CutPair);
     }
     let wait = answer.retry_after().and_then(|field| retry_after(field, now));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
+        let decided = ruled.as_ref().map_or(Decided::TooMany, |ruled| Decided::Rule(ruled.number));
         let rests = ruled.as_ref().and_then(|ruled| ruled.rests);
         let class = ruled.map_or(Class::Throttled(wait), |ruled| ruled.class);
-        return Reading { rests, ..reading(class, "http_429") };
+        return (Reading { rests, ..reading(class, "http_429") }, decided);
     }
     // It stands whole in the head, whatever the body is: very likely the only copy.
     if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
-        return reading(Class::Unreadable, NO_TOKENS);
+        return (reading(Class::Unreadable, NO_TOKENS), Decided::RefreshToken);
     }
     let is_cut = plain.end == End::Cut || !answer.complete;
     if is_cut {
-        return reading(
-            if success { Class::Ambiguous } else { by_status(answer.status, None).0 },
-            "cut_body",
-        );
+        let class = if success { Class::Ambiguous } else { by_status(answer.status, None).0 };
+        return (reading(class, "cut_body"), Decided::Cut);
     }
     // Not where a refresh token stands all the same: it may be the only copy.
     let is_unnamed =
         || profile.rotation != Rotation::None && body.value().is_some_and(could_be_a_refresh_token);
     let holds_one = success && (source.holds_a_refresh_token(&shape.refresh_token) || is_unnamed());
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
-        let Ruled { class, code, by_content, rests } = ruled;
-        return Reading { settles: settles || by_content, rests, ..reading(class, &code) };
+        let Ruled { number, class, code, by_content, rests } = ruled;
+        let reading = Reading { settles: settles || by_content, rests, ..reading(class, &code) };
+        return (reading, Decided::Rule(number));
     }
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
@@ -72,11 +78,11 @@ pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Rea
     if let Some(code) = found.filter(|_| speaks)
         && let Some(class) = listed_class(code, shape, wait)
     {
-        return reading(class, code);
+        return (reading(class, code), Decided::List);
     }
     if success {
         let (class, code) = success_without_pair(&plain, &body, found, shape);
-        return reading(class, code);
+        return (reading(class, code), Decided::Body);
     }
     let (class, code) = match answer.status {
         // There is no client that could be wrong: dead users whose answer isn't listed must not stop the others.
@@ -91,7 +97,8 @@ pub fn read_answer(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Rea
         && !is_listed
         && wait.is_none();
     let unknown_at = may_be_past_its_end.then(|| sent_at(answer));
-    Reading { unknown_at, ..reading(class, found.map_or(&code, shown_code)) }
+    let reading = Reading { unknown_at, ..reading(class, found.map_or(&code, shown_code)) };
+    (reading, Decided::Status)
 }
 
 /// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.

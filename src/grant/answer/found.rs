@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
+use crate::grant::mask::could_be_token;
 use crate::provider::lifetime::{Form, Said};
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use crate::token::Further;
@@ -58,6 +59,14 @@ impl Source<'_> {
             }
         }
         if something { Found::Unreadable } else { Found::Nothing }
+    }
+
+    /// The first of these places that holds a token, and how many characters the token has.
+    pub(super) fn place_of<'p>(&self, places: &'p AnswerPlaces) -> Option<(&'p AnswerPlace, usize)> {
+        places.0.iter().find_map(|place| match self.at_place(place) {
+            Found::Token(token) => Some((place, Zeroizing::new(token).chars().count())),
+            Found::Nothing | Found::Unreadable => None,
+        })
     }
 
     pub(super) fn at_place(&self, place: &AnswerPlace) -> Found {
@@ -136,6 +145,12 @@ impl Source<'_> {
         self.cookies().filter(|cookie| cookie.name == name.as_bytes()).last()?.lasts
     }
 
+    /// The names of the cookies that are set to something that could be a token.
+    pub(super) fn token_cookies(&self) -> impl Iterator<Item = String> {
+        let could_be = |cookie: &Cookie<'_>| could_be_token(&String::from_utf8_lossy(cookie.value));
+        self.cookies().filter(could_be).map(|cookie| String::from_utf8_lossy(cookie.name).into_owned())
+    }
+
     fn is_past(&self, date: &[u8]) -> bool {
         http_date(date).is_some_and(|end| end <= self.at)
     }
@@ -179,8 +194,13 @@ fn halves(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
 }
 
+/// Is it a text that a language writes for a value that is missing?
+pub(in crate::grant) fn is_nothing(text: &str) -> bool {
+    NOTHING.contains(&text)
+}
+
 fn token(text: &str) -> Found {
-    if text.is_empty() || NOTHING.contains(&text) { Found::Nothing } else { Found::Token(text.to_owned()) }
+    if text.is_empty() || is_nothing(text) { Found::Nothing } else { Found::Token(text.to_owned()) }
 }
 
 #[cfg(test)]

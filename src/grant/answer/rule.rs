@@ -16,6 +16,8 @@ const LOOKED_THROUGH_BYTES: usize = 64 * 1024;
 /// A rule that an answer fits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ruled {
+    /// Which rule of the profile, from 1.
+    pub(super) number: usize,
     pub(super) class: Class,
     pub(super) code: String,
     /// Did the provider's own JSON decide, and not the status or a page of anybody's?
@@ -60,7 +62,7 @@ pub(super) fn by_rule(
             (Meaning::Throttled, Some(Pause::Token)) => rule.wait.max(wait).or(Some(Duration::ZERO)),
             _ => None,
         };
-        Some(Ruled { class, code, by_content, rests })
+        Some(Ruled { number, class, code, by_content, rests })
     })
 }
 

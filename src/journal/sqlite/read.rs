@@ -141,6 +141,26 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     read().map_err(|source| failure(file, "be read", source))
 }
 
+/// Reads one row with its secrets beside a process that may be writing it; `None` where there is none.
+pub(in crate::journal) fn peek_one(
+    file: &Path,
+    id: EntryId,
+    seal: &Seal,
+) -> Result<Option<Result<Entry, Damaged>>, JournalError> {
+    let Some((connection, format)) = beside(file)? else { return Ok(None) };
+    if format < super::open::FORMAT {
+        let problem = "an earlier version wrote it, and the next start of this one takes it over".to_owned();
+        return Ok(Some(Err(Damaged { id, problem })));
+    }
+    let sql = format!("SELECT {SECRETS}, {BEHIND} FROM entries WHERE id = ?1");
+    let read = || {
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([id.0])?;
+        rows.next()?.map(|row| whole(row, seal)).transpose()
+    };
+    read().map_err(|source| failure(file, "be read", source))
+}
+
 /// Which of these refresh tokens the journal knows, read beside a process that may be writing it.
 pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
     let mut known = KnownTokens::default();

@@ -8,9 +8,10 @@ use evergrant::report::{Outcome, Trouble};
 use evergrant::token::State;
 use serde_json::json;
 
-const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
+const FORCED: PassRequest =
+    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
 const ACCEPTED: PassRequest =
-    PassRequest { force: false, limit: None, provider: None, accept_refusals: true };
+    PassRequest { force: false, limit: None, provider: None, only: None, accept_refusals: true };
 
 /// Puts back the pairs that these users had at first, as a backup has them.
 async fn restore(rehearsal: &Rehearsal, positions: impl IntoIterator<Item = usize>) {

@@ -12,7 +12,8 @@ use evergrant::token::{Lease, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const FORCED: PassRequest = PassRequest { force: true, limit: None, provider: None, accept_refusals: false };
+const FORCED: PassRequest =
+    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
 
 /// Another process claims these, and is never heard of again.
 async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {

@@ -27,7 +27,7 @@ fn users(users: usize) -> SandboxConfig {
 
 /// What a person may call, and how it ends.
 async fn every_command(scene: &Scene) -> usize {
-    let commands: [&[&str]; 21] = [
+    let commands: [&[&str]; 27] = [
         &["run", "--once", "--force"],
         &["run", "--once", "--force", "--format", "json"],
         &["run", "--once", "-vv"],
@@ -42,6 +42,12 @@ async fn every_command(scene: &Scene) -> usize {
         &["journal", "recover"],
         &["providers", "list"],
         &["providers", "show", "autodesk"],
+        &["providers", "test", "autodesk"],
+        &["providers", "try", "--made-up"],
+        &["providers", "try", "--made-up", "--format", "json", "--save", "made-up.toml"],
+        &["providers", "try", "--id", "000000000000000000000001", "--yes"],
+        &["providers", "try", "--id", "000000000000000000000002", "--yes", "--format", "json"],
+        &["journal", "capture", "1"],
         &["--help"],
         &["run", "--help"],
         &["sandbox", "--help"],
