@@ -155,14 +155,14 @@ enum Named {
 /// A token and what stands in its place.
 struct Mask {
     token: Zeroizing<String>,
-    mask: String,
+    shown: String,
     /// Masked also as a part of other texts.
     everywhere: bool,
 }
 
 struct Masks<'a> {
     random: &'a mut dyn FnMut() -> u64,
-    masks: Vec<Mask>,
+    tokens: Vec<Mask>,
     /// Names of members and header fields at which the profile expects a token.
     names: HashSet<String>,
 }
@@ -180,7 +180,7 @@ impl<'a> Masks<'a> {
             AnswerPlace::Header(name) | AnswerPlace::Cookie(name) => name,
         };
         let names = places.map(name).collect();
-        let mut masks = Self { random, masks: Vec::new(), names };
+        let mut masks = Self { random, tokens: Vec::new(), names };
         if let Some(sent) = known.sent {
             masks.token(sent.expose(), true);
         }
@@ -192,18 +192,18 @@ impl<'a> Masks<'a> {
 
     /// What stands in the place of a token.
     fn token(&mut self, token: &str, everywhere: bool) -> String {
-        if let Some(known) = self.masks.iter_mut().find(|known| *known.token == *token) {
+        if let Some(known) = self.tokens.iter_mut().find(|known| *known.token == *token) {
             known.everywhere |= everywhere;
-            return known.mask.clone();
+            return known.shown.clone();
         }
-        if self.masks.iter().any(|known| known.mask == token) {
+        if self.tokens.iter().any(|known| known.shown == token) {
             return token.to_owned();
         }
         let opaque = format!("masked-{:016x}", (self.random)());
         let mask = jwt_ends(token).map_or_else(|| opaque.clone(), |ends| format!("{ends}.{opaque}"));
         // A word in a token's place, `active`, isn't looked for in other texts.
         let everywhere = everywhere || token.len() >= SHORTEST_PIECE_CHARS && !plain::is_plain(token);
-        self.masks.push(Mask { token: Zeroizing::new(token.to_owned()), mask: mask.clone(), everywhere });
+        self.tokens.push(Mask { token: Zeroizing::new(token.to_owned()), shown: mask.clone(), everywhere });
         mask
     }
 
@@ -292,18 +292,18 @@ impl<'a> Masks<'a> {
     fn is_piece(&self, text: &str) -> bool {
         text.len() >= SHORTEST_PIECE_CHARS
             && !plain::is_words(text)
-            && self.masks.iter().any(|known| known.token.contains(text))
+            && self.tokens.iter().any(|known| known.token.contains(text))
     }
 
     /// The text without the known tokens, whatever they are a part of and however they are written.
     fn swept(&self, mut text: String) -> String {
         let mut known: Vec<_> =
-            self.masks.iter().filter(|known| known.everywhere && known.token.len() >= 4).collect();
+            self.tokens.iter().filter(|known| known.everywhere && known.token.len() >= 4).collect();
         known.sort_by_key(|known| std::cmp::Reverse(known.token.len()));
-        for Mask { token, mask, .. } in known {
+        for Mask { token, shown, .. } in known {
             for spelling in spellings(token) {
                 if text.contains(&*spelling) {
-                    text = text.replace(&*spelling, mask);
+                    text = text.replace(&*spelling, shown);
                 }
             }
         }

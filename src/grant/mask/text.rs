@@ -103,9 +103,8 @@ impl Masks<'_> {
     fn url(&mut self, run: &str, depth: usize) -> Option<String> {
         let (scheme, rest) = match run.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest),
-            Some(_) => return None,
             None if run.starts_with('/') && run.contains(['?', '#']) => (None, run),
-            None => return None,
+            Some(_) | None => return None,
         };
         if depth >= DEEPEST {
             return None;
@@ -148,7 +147,7 @@ impl Masks<'_> {
                     masked.extend([&*name, "=", &value]);
                 }
                 None if plain::is_plain(part) || part.len() < SHORTEST_NAMELESS_CHARS => {
-                    masked.push_str(part)
+                    masked.push_str(part);
                 }
                 None => {
                     let clear = Zeroizing::new(unescaped(part));

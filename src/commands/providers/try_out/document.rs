@@ -276,10 +276,8 @@ impl TriedDocument {
         };
         let _ = write!(text, "\n  refresh token before  {}", self.before.token());
         let same = after.refresh_token == self.before.refresh_token;
-        let _ = match same {
-            true => write!(text, "\n  refresh token now     the same"),
-            false => write!(text, "\n  refresh token now     {}", after.token()),
-        };
+        let token = if same { "the same".to_owned() } else { after.token() };
+        let _ = write!(text, "\n  refresh token now     {token}");
         let access = after.access_token_characters;
         let access =
             access.map_or_else(|| words::NOTHING.to_owned(), |characters| format!("{characters} characters"));

@@ -76,8 +76,7 @@ pub(super) fn save(
 fn example(masked: &MaskedAnswer, reading: &ReadAnswer, provider: &Provider, now: Timestamp) -> Example {
     let answer = &provider.profile.answer;
     let places = |places: &AnswerPlaces| places.0.clone();
-    let conditions =
-        answer.rules.iter().flat_map(|rule| rule.conditions.iter().map(|(place, _)| place.clone()));
+    let conditions = answer.rules.iter().flat_map(|rule| rule.conditions.keys().cloned());
     let of_rules = conditions.filter_map(|place| match place {
         RulePlace::Place(place) => Some(place),
         RulePlace::Body => None,
