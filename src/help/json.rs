@@ -80,10 +80,13 @@ pub(crate) const OBJECTS: &[Object] = &[
     Object {
         place: "tokens list",
         fields: &[
-            ("documents", "The documents, in the order of their `_id`."),
+            (
+                "documents",
+                "The documents, in the order of their `_id`; with `--ending-within` the soonest end first.",
+            ),
             (
                 "totals",
-                "How many documents there are in each state; null where `--limit` ended the list early.",
+                "How many documents there are in each state; null where `--limit` ended the list early. With `--ending-within` it is never null, and `ending` is how many logins end in that time.",
             ),
         ],
     },
@@ -102,6 +105,7 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("refreshed_at", "When a pair was last written."),
             ("access_expires_at", "End of the access token; null where it is not known."),
             ("refresh_expires_at", "End of the refresh token; null where it is not known."),
+            ("login_ends_at", "End of the login, which no refresh moves; null where it is not known."),
             ("failures", "Number of requests in a row that brought no pair."),
             ("last_error", "Why the last one brought none (`evergrant help document`)."),
             (
