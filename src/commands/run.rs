@@ -4,6 +4,7 @@ use super::tokens::check_embedded_file;
 use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
+use crate::clock::Timestamp;
 use crate::config::{Chances, Config, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
 use crate::exit::Exit;
@@ -11,10 +12,12 @@ use crate::failure::{told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
-use crate::report::{Report, progress};
+use crate::report::{ENDING_SOON, Report, progress};
+use crate::schedule::Schedule;
 use crate::store::{Existence, IndexState, Readiness};
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Runs until the pass is through, or until a signal.
@@ -82,11 +85,18 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
             longest_backoff: MAX_RETRY_AFTER_FAILURE,
             attempts: config.max_retries_per_pass.saturating_add(1),
             documents_name_provider: config.store.mapping.provider.is_some(),
+            ending_within: ending_within(&config.schedule, surroundings.clock.now()),
         },
         clock: surroundings.clock.clone(),
         connect: Arc::new(Https),
         chance: Chance::system(),
     })
+}
+
+/// How long before its end a login is named: long enough for two reports that name it.
+fn ending_within(schedule: &Schedule, now: Timestamp) -> Duration {
+    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+    gap.saturating_mul(2).max(ENDING_SOON)
 }
 
 /// Makes the journal's rows those of this store, and says so.

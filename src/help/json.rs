@@ -47,6 +47,11 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("put_off", "Users who are still due, and when each is due again; at most 1000."),
             ("put_off_count", "How many these are in all."),
             ("put_off_until", "When the last of them is due again; null where there are none."),
+            (
+                "ending",
+                "Users whose login ends within 7 days or two wakes, whichever is longer, and no refresh extends it; the soonest end first, at most 1000. Only documents that this pass wrote.",
+            ),
+            ("ending_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
             (
                 "troubles",
@@ -75,6 +80,15 @@ pub(crate) const OBJECTS: &[Object] = &[
             ("code", "Why."),
             ("due_at", "When the token is due again."),
             ("new", "True if this pass put the user off, and not an earlier one."),
+        ],
+    },
+    Object {
+        place: "run --once: ending[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("ends_at", "When the login ends, at the latest."),
         ],
     },
     Object {

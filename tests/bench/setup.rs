@@ -25,6 +25,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         longest_backoff: Duration::from_hours(24),
         attempts: 4,
         documents_name_provider: false,
+        ending_within: evergrant::report::ENDING_SOON,
     };
     Pass {
         store,

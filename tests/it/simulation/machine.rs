@@ -121,6 +121,7 @@ fn start(life: &Life) -> (Pass, Journal) {
             longest_backoff: LONGEST_BACKOFF,
             attempts,
             documents_name_provider: false,
+            ending_within: evergrant::report::ENDING_SOON,
         },
         clock,
         connect: Arc::new(Line(life.clone())),

@@ -154,6 +154,7 @@ impl Rehearsal {
                 longest_backoff: Duration::from_hours(24),
                 attempts: 4,
                 documents_name_provider: false,
+                ending_within: evergrant::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),
             state: tempfile::tempdir().unwrap(),
