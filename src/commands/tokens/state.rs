@@ -75,7 +75,7 @@ impl StateNow {
     }
 
     /// Does a pass ask for its token when it is due?
-    pub(super) const fn is_asked(self) -> bool {
+    pub(in crate::commands) const fn is_asked(self) -> bool {
         matches!(self, Self::New | Self::Live)
     }
 }
@@ -223,15 +223,15 @@ impl ListedDocument {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::commands) mod tests {
     use super::*;
     use crate::token::{Malformed, RefreshToken};
 
-    pub(in crate::commands::tokens) fn at(text: &str) -> Timestamp {
+    pub(in crate::commands) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    pub(in crate::commands::tokens) fn document(
+    pub(in crate::commands) fn document(
         token: Result<&str, Malformed>,
         bookkeeping: Bookkeeping,
     ) -> TokenDocument {
@@ -246,7 +246,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::commands::tokens) fn marked(state: State, code: &str, token: Option<&str>) -> Bookkeeping {
+    pub(in crate::commands) fn marked(state: State, code: &str, token: Option<&str>) -> Bookkeeping {
         Bookkeeping {
             state,
             since: Some(at("2026-11-14T03:00:00Z")),
