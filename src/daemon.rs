@@ -265,6 +265,10 @@ pub fn tell(summary: &Summary) {
         let (subject, state, code) = (&named.subject, named.state.word(), &named.code);
         warn!(%subject, state, code, "`{subject}` is now {state} ({code})");
     }
+    if let Some(first) = summary.ending.first() {
+        let (users, subject, ends_at) = (summary.ending_count, &first.subject, first.ends_at);
+        warn!(users, %subject, %ends_at, "users who must log in again soon: {users}, the first `{subject}` by {ends_at}; no refresh extends their logins (`evergrant tokens list --ending-within 14d`)");
+    }
     for trouble in &summary.troubles {
         // A stop was asked for: no person has to act.
         if matches!(trouble, Trouble::Interrupted { given_up: 0 }) {

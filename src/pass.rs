@@ -12,6 +12,7 @@ mod apply;
 mod apply_error;
 mod before;
 mod clock_step;
+mod ending;
 mod error;
 mod held;
 mod insist;
@@ -83,6 +84,8 @@ pub struct PassSettings {
     pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
     pub documents_name_provider: bool,
+    /// A login that ends within this time is named in the report.
+    pub ending_within: Duration,
 }
 
 /// What this pass is to do.

@@ -1,5 +1,6 @@
 //! What became of every document: named outcomes, counts that add up, and the users who must log in again.
 
+mod ending;
 mod named;
 pub mod progress;
 mod recovery;
@@ -7,6 +8,7 @@ pub mod summary;
 mod text;
 mod trouble;
 
+pub use ending::{ENDING_SOON, Ending};
 pub use named::{Named, PutOff};
 pub use recovery::Recovery;
 pub use trouble::Trouble;
@@ -106,6 +108,7 @@ struct Inner {
     put_off: Vec<PutOff>,
     put_off_count: u64,
     put_off_until: Option<Timestamp>,
+    endings: ending::Endings,
     troubles: Vec<Trouble>,
     recovery: Recovery,
 }
@@ -360,6 +363,8 @@ impl Report {
             put_off: inner.put_off,
             put_off_count: inner.put_off_count,
             put_off_until: inner.put_off_until,
+            ending_count: inner.endings.count(),
+            ending: inner.endings.into_list(),
             recovery: inner.recovery,
             troubles: inner.troubles,
         }

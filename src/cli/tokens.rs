@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `evergrant tokens …`.
 #[derive(Debug, Clone, Subcommand)]
@@ -28,7 +29,9 @@ pub enum TokensCommand {
     #[command(after_help = "Example:\n  evergrant tokens export > tokens.json")]
     Export,
     /// List documents with their state, and count them by state; never their tokens.
-    #[command(after_help = "Example:\n  evergrant tokens list --state needs_login,lost_in_flight")]
+    #[command(
+        after_help = "Examples:\n  evergrant tokens list --state needs_login,lost_in_flight\n  evergrant tokens list --ending-within 14d"
+    )]
     List(ListArgs),
     /// Show why one user is refreshed or not: state, last error, claim, journal, and what to do next; never a token.
     #[command(after_help = "Example:\n  evergrant tokens show ann@example.com")]
@@ -47,7 +50,10 @@ pub struct ListArgs {
     /// Only documents whose provider field holds this name.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// Stop after this many documents; then nothing is counted.
+    /// Only users whose login ends within this time, however often it is refreshed; the soonest end first.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub ending_within: Option<Duration>,
+    /// Stop after this many documents; without `--ending-within` nothing is counted then.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroU64>,
 }

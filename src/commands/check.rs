@@ -1,6 +1,7 @@
 //! `evergrant check`: everything that a pass needs, looked at before one is needed. Changes nothing but the due index.
 
 mod collection;
+mod ending;
 mod endpoint;
 mod finding;
 mod foreign;

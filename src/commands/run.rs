@@ -4,6 +4,7 @@ use super::tokens::check_embedded_file;
 use super::{CommandError, Surroundings, connect, shown};
 use crate::chance::Chance;
 use crate::cli::RunArgs;
+use crate::clock::Timestamp;
 use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
 use crate::exit::Exit;
@@ -12,11 +13,12 @@ use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Pass, PassRequest, PassSettings, Stop};
 use crate::provider::keep::Keep;
-use crate::report::{Report, progress};
-use crate::schedule::Wakes;
+use crate::report::{ENDING_SOON, Report, progress};
+use crate::schedule::{Schedule, Wakes};
 use crate::store::{Existence, IndexState, Readiness};
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Runs until the pass is through, or until a signal.
@@ -86,6 +88,7 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
             attempts: config.max_retries_per_pass.saturating_add(1),
             wakes: wakes(config, surroundings),
             documents_name_provider: config.store.mapping.provider.is_some(),
+            ending_within: ending_within(&config.schedule, surroundings.clock.now()),
         },
         clock: surroundings.clock.clone(),
         connect: Arc::new(Https),
@@ -97,6 +100,12 @@ pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, 
 fn wakes(config: &Config, surroundings: &Surroundings) -> Option<Arc<Wakes>> {
     let is_needed = config.providers.iter().any(|provider| provider.profile.keep == Keep::Access);
     is_needed.then(|| Arc::new(Wakes::new(config.schedule.clone(), surroundings.clock.now())))
+}
+
+/// How long before its end a login is named: long enough for two reports that name it.
+fn ending_within(schedule: &Schedule, now: Timestamp) -> Duration {
+    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+    gap.saturating_mul(2).max(ENDING_SOON)
 }
 
 /// Makes the journal's rows those of this store, and says so.

@@ -54,6 +54,11 @@ const OBJECTS: &[Object] = &[
             ("put_off", "Users who are still due, and when each is due again; at most 1000."),
             ("put_off_count", "How many these are in all."),
             ("put_off_until", "When the last of them is due again; null where there are none."),
+            (
+                "ending",
+                "Users whose login ends within 7 days or two wakes, whichever is longer, and no refresh extends it; the soonest end first, at most 1000. Only documents that this pass wrote.",
+            ),
+            ("ending_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
             (
                 "troubles",
@@ -85,12 +90,24 @@ const OBJECTS: &[Object] = &[
         ],
     },
     Object {
+        place: "run --once: ending[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("ends_at", "When the login ends, at the latest."),
+        ],
+    },
+    Object {
         place: "tokens list",
         fields: &[
-            ("documents", "The documents, in the order of their `_id`."),
+            (
+                "documents",
+                "The documents, in the order of their `_id`; with `--ending-within` the soonest end first.",
+            ),
             (
                 "totals",
-                "How many documents there are in each state; null where `--limit` ended the list early.",
+                "How many documents there are in each state; null where `--limit` ended the list early. With `--ending-within` it is never null, and `ending` is how many logins end in that time.",
             ),
         ],
     },
@@ -109,6 +126,7 @@ const OBJECTS: &[Object] = &[
             ("refreshed_at", "When a pair was last written."),
             ("access_expires_at", "End of the access token; null where it is not known."),
             ("refresh_expires_at", "End of the refresh token; null where it is not known."),
+            ("login_ends_at", "End of the login, which no refresh moves; null where it is not known."),
             ("failures", "Number of requests in a row that brought no pair."),
             ("last_error", "Why the last one brought none (`evergrant help document`)."),
             (

@@ -293,6 +293,7 @@ impl Sink {
 
     /// The document is as the verdict wants it.
     fn end(&self, landed: Landed, rows: &mut Rows) {
+        self.line.tell_ending(&landed);
         let change = landed.change().cloned();
         let Landed { id, subject, provider, verdict, .. } = landed;
         self.end_row(verdict.row, rows);

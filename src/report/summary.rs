@@ -1,6 +1,6 @@
 //! The end of a pass, for people and for programs.
 
-use super::{Named, Outcome, PutOff, Recovery, Trouble};
+use super::{Ending, Named, Outcome, PutOff, Recovery, Trouble};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
@@ -63,6 +63,11 @@ pub struct Summary {
     pub put_off_count: u64,
     /// When the last of those that are still due or put off is due again, which may be at once; none when there are none.
     pub put_off_until: Option<Timestamp>,
+    /// Users whose login ends soon, the soonest end first, among the documents that the pass wrote; at most
+    /// [`MOST_NAMED`](super::MOST_NAMED).
+    pub ending: Vec<Ending>,
+    /// How many these are in all.
+    pub ending_count: u64,
     /// What an earlier process had left.
     pub recovery: Recovery,
     /// What kept the pass from its work.
@@ -181,6 +186,8 @@ mod tests {
             new: true,
         };
         assert_documented("run --once: put_off[]", &put_off);
+        let PutOff { id, subject, provider, due_at: ends_at, .. } = put_off;
+        assert_documented("run --once: ending[]", &Ending { id, subject, provider, ends_at });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The end of a pass in words.
 
 use super::summary::Summary;
-use super::{MOST_NAMED, Outcome, PutOff, Recovery};
+use super::{Ending, MOST_NAMED, Outcome, PutOff, Recovery};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;
@@ -63,6 +63,7 @@ impl Summary {
         self.write_put_off(text)?;
         self.write_lost(text)?;
         self.write_named(text)?;
+        self.write_ending(text)?;
         if self.finds_no_token() {
             let hint = "check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample";
             writeln!(text, "\n{}", with_hint("no document could be worked on".into(), Some(hint)))?;
@@ -182,6 +183,28 @@ impl Summary {
         let rest = self.put_off_count.saturating_sub(MOST_SHOWN as u64);
         if rest > 0 {
             writeln!(text, "  … and {rest} more: `--format json` names up to {MOST_NAMED}")?;
+        }
+        Ok(())
+    }
+
+    /// Whose login ends soon.
+    fn write_ending(&self, text: &mut String) -> fmt::Result {
+        let Some(first) = self.ending.first() else { return Ok(()) };
+        writeln!(
+            text,
+            "\nmust log in again soon, because no refresh extends the login: {} (first end at {}):",
+            self.ending_count,
+            moment(first.ends_at)
+        )?;
+        for Ending { subject, ends_at, .. } in self.ending.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}  (ends at {})", moment(*ends_at))?;
+        }
+        let rest = self.ending_count.saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(
+                text,
+                "  … and {rest} more: `evergrant tokens list --ending-within 14d` lists them by time"
+            )?;
         }
         Ok(())
     }

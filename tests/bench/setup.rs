@@ -26,6 +26,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         attempts: 4,
         wakes: None,
         documents_name_provider: false,
+        ending_within: evergrant::report::ENDING_SOON,
     };
     Pass {
         store,

@@ -197,3 +197,49 @@ async fn a_slip_in_one_documents_provider_is_found_by_check_list_show_and_the_lo
     assert!(check.stdout.contains("no document has the field `idp`"), "{check:?}");
     assert!(check.stdout.contains(r#".updateMany({"idp":null}, {"$set":{"idp":"generic"}})"#), "{check:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_ends_soon_is_told_by_the_report_the_list_and_check_and_one_that_must_log_in_is_not() {
+    let mut scene = Scene::new("ending", Kind::Sqlite, users(4, 1)).await.expect("needs no server");
+    let before = scene.run(&["check"]).await;
+    assert!(!before.stdout.contains("logins"), "{before:?}");
+    // The default schedule is weekly or more often: five days are soon.
+    scene.set("login_lifetime", "5d");
+    let list = async |arguments: &[&str]| {
+        let ended = scene.run(&[&["tokens", "list", "--ending-within"], arguments, &JSON].concat()).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    };
+    assert_eq!(list(&["14d"]).await["totals"]["ending"], 0, "no end is known before the first pass");
+    let run = scene.run(&["run", "--once", "--format", "json"]).await;
+    let report = run.json();
+    assert_eq!(
+        (&report["ending_count"], &report["outcomes"]["refreshed"]),
+        (&json!(3), &json!(3)),
+        "{run:?}"
+    );
+    assert_eq!(report["ending"][0]["subject"], "user-000000@example.com");
+    scene.run(&["run", "--once", "--force"]).await;
+    scene.run(&["run", "--once", "--force"]).await;
+
+    let ending = list(&["14d"]).await;
+    assert_eq!((&ending["totals"]["ending"], &ending["totals"]["documents"]), (&json!(3), &json!(4)));
+    let ends = |list: &Value| -> Vec<_> {
+        let documents = list["documents"].as_array().unwrap();
+        documents.iter().map(|document| document["login_ends_at"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(ends(&ending).is_sorted(), "{ending}");
+    assert_eq!(ends(&list(&["14d", "--limit", "2"]).await), ends(&ending)[..2]);
+    assert!(ends(&list(&["4d"]).await).is_empty());
+    assert!(ends(&list(&["14d", "--state", "needs_login"]).await).is_empty());
+    let text = scene.run(&["tokens", "list", "--ending-within", "14d"]).await.stdout;
+    assert!(text.contains("  LOGIN ENDS  ") && text.contains("\n3 logins end in this time\n"), "{text}");
+    let slip = scene.run(&["tokens", "list", "--ending-within", "14"]).await;
+    assert_eq!(slip.code, Some(2), "{slip:?}");
+
+    let check = scene.run(&["check"]).await;
+    assert!(check.stdout.contains("3 within 7 days, 3 within 14 days, 3 within 30 days"), "{check:?}");
+    assert!(check.stdout.contains("hint: `evergrant tokens list --ending-within 7d`"), "{check:?}");
+    let shown = scene.run(&["tokens", "show", "user-000000@example.com"]).await;
+    assert!(shown.stdout.contains("login ends"), "{shown:?}");
+}

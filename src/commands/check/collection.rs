@@ -1,7 +1,7 @@
 //! The store, and a sample of the documents in it.
 
 use super::finding::Check;
-use super::foreign;
+use super::{ending, foreign};
 use crate::clock::Timestamp;
 use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, connect, shown, tokens};
@@ -82,8 +82,10 @@ async fn look(
         let read = store.list(None, SAMPLE).await;
         match read {
             Ok(page) => {
-                let sample = Sample::of(&page.documents, &Providers::of(config), now);
-                looked.checks.extend(sample.checks(&config.store.mapping, page.next.is_none()));
+                let (providers, all) = (Providers::of(config), page.next.is_none());
+                let sample = Sample::of(&page.documents, &providers, now);
+                looked.checks.extend(sample.checks(&config.store.mapping, all));
+                looked.checks.extend(ending::check(&page.documents, all, &providers, now));
                 let ids: Vec<_> = page.documents.iter().map(|document| document.id.clone()).collect();
                 looked.checks.extend(check_filter(ids.len(), store.left_out(&ids).await?.len()));
             }

@@ -1,5 +1,7 @@
 //! `evergrant tokens list`: who is in which state; never a token.
 
+mod ending;
+
 use super::connect_existing;
 use super::state::{ListedDocument, Providers, StateNow};
 use crate::cli::{Format, ListArgs};
@@ -9,6 +11,7 @@ use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::token::Reason;
+use ending::Ending;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -16,11 +19,12 @@ use std::collections::BTreeMap;
 const PAGE: usize = 500;
 
 /// The columns, each with its width; the last one holds the subject.
-const COLUMNS: [(&str, usize); 8] = [
+const COLUMNS: [(&str, usize); 9] = [
     ("STATE", 14),
     ("SINCE (UTC)", 16),
     ("DUE", 16),
     ("REFRESHED", 16),
+    ("LOGIN ENDS", 16),
     ("FAILURES", 8),
     ("LAST ERROR", 27),
     ("PROVIDER", 10),
@@ -30,7 +34,7 @@ const COLUMNS: [(&str, usize); 8] = [
 /// What `tokens list --format json` prints. It is written a page at a time, so a large one is for a streaming reader.
 #[derive(Debug, Clone, Serialize)]
 pub struct TokenList {
-    /// The documents, in the order of their `_id`.
+    /// The documents, in the order of their `_id`; with `--ending-within` the soonest end first.
     pub documents: Vec<ListedDocument>,
     /// How many there are of each state; `null` where `--limit` ended the list before all were read.
     pub totals: Option<Totals>,
@@ -45,6 +49,9 @@ pub struct Totals {
     pub states: BTreeMap<StateNow, u64>,
     /// Live ones whose token the provider has refused once; they are asked again.
     pub refused_once: u64,
+    /// With `--ending-within`: how many logins end in that time, also those that `--limit` leaves out of the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<u64>,
 }
 
 /// Lists the documents, as they are read; only a page of them is in memory.
@@ -57,9 +64,11 @@ pub(super) async fn run(
     let store = connect_existing(config).await?;
     let providers = Providers::of(config);
     let shows_provider = config.store.mapping.provider.is_some();
-    let mut writer = Writer::new(surroundings.global.format, shows_provider, surroundings.clock.now());
+    let now = surroundings.clock.now();
+    let mut writer = Writer::new(surroundings.global.format, shows_provider, now);
     let wanted: Vec<_> = args.state.iter().copied().map(StateNow::from).collect();
     let mut left = args.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
+    let mut ending = args.ending_within.map(|within| Ending::new(now, within, args.limit));
     let mut after = None;
     loop {
         let page = store.list(after.as_ref(), PAGE).await?;
@@ -75,6 +84,13 @@ pub(super) async fn run(
                 chosen.push(document);
             }
         }
+        if let Some(ending) = &mut ending {
+            chosen.into_iter().for_each(|document| ending.take(document));
+            if after.is_none() {
+                break;
+            }
+            continue;
+        }
         let cut = chosen.len() as u64 > left || (after.is_some() && chosen.len() as u64 == left);
         chosen.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= chosen.len() as u64;
@@ -86,6 +102,9 @@ pub(super) async fn run(
         if shown::write(&text)? == Reader::Gone || last {
             break;
         }
+    }
+    if let Some(ending) = ending {
+        ending.write(&mut writer)?;
     }
     if writer.listed == 0 {
         tracing::info!("no such documents in {}", store.describe());
@@ -149,7 +168,10 @@ impl Writer {
         let totals = (!cut).then_some(&self.totals);
         Ok(match self.format {
             Format::Text => match totals {
-                Some(totals) => format!("{}{}\n", if self.listed == 0 { "" } else { "\n" }, totals.text()),
+                Some(totals) => {
+                    let ending = self.ending_text().unwrap_or_default();
+                    format!("{}{ending}{}\n", if self.listed == 0 { "" } else { "\n" }, totals.text())
+                }
                 None => format!("\nthe list ends at `--limit {}`; the rest is not counted\n", self.listed),
             },
             Format::Json => {
@@ -159,9 +181,13 @@ impl Writer {
         })
     }
 
-    fn line(&self, cells: [String; 8]) -> String {
-        let columns =
-            COLUMNS.iter().zip(cells).filter(|((header, _), _)| self.shows_provider || *header != "PROVIDER");
+    fn line(&self, cells: [String; 9]) -> String {
+        let is_shown = |header: &str| match header {
+            "PROVIDER" => self.shows_provider,
+            "LOGIN ENDS" => self.totals.ending.is_some(),
+            _ => true,
+        };
+        let columns = COLUMNS.iter().zip(cells).filter(|((header, _), _)| is_shown(header));
         let (widths, cells): (Vec<_>, Vec<_>) = columns.map(|((_, width), cell)| (*width, cell)).unzip();
         shown::line(&widths, &cells)
     }
@@ -190,7 +216,7 @@ impl Totals {
 }
 
 impl ListedDocument {
-    fn cells(&self, now: Timestamp) -> [String; 8] {
+    fn cells(&self, now: Timestamp) -> [String; 9] {
         let due = match self.due_at {
             // No pass asks for it, whatever its date says.
             _ if !self.state.is_asked() => shown::NOTHING.to_owned(),
@@ -204,6 +230,7 @@ impl ListedDocument {
             shown::instant(self.since),
             due,
             shown::instant(self.refreshed_at),
+            shown::instant(self.login_ends_at),
             self.failures.to_string(),
             self.trouble(now),
             self.provider.as_deref().map_or_else(|| shown::NOTHING.to_owned(), shown::plain),

@@ -3,6 +3,7 @@
 use crate::cli::StateArg;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::provider::lifetime::LONGEST_LOGIN;
 use crate::provider::stranger::Stranger;
 use crate::token::{Bookkeeping, Code, Evidence, LastError, Lease, State, Subject, TokenDocument, TokenId};
 use serde::Serialize;
@@ -28,6 +29,8 @@ pub struct ListedDocument {
     pub access_expires_at: Option<Timestamp>,
     /// When its refresh token ends, if known.
     pub refresh_expires_at: Option<Timestamp>,
+    /// When its login ends, if known; no refresh moves that.
+    pub login_ends_at: Option<Timestamp>,
     /// Grants in a row that gave no pair.
     pub failures: u32,
     /// Why the last one gave none.
@@ -72,7 +75,7 @@ impl StateNow {
     }
 
     /// Does a pass ask for its token when it is due?
-    pub(super) const fn is_asked(self) -> bool {
+    pub(in crate::commands) const fn is_asked(self) -> bool {
         matches!(self, Self::New | Self::Live)
     }
 }
@@ -147,6 +150,23 @@ fn was_never_asked(bookkeeping: &Bookkeeping) -> bool {
     fingerprint.is_none() && refreshed_at.is_none() && *failures == 0 && untold
 }
 
+/// When the login of a document ends, if known.
+///
+/// What the document's own field says counts first, as in a pass: the application may have moved it since. `None` too where
+/// a refresh after that moment has shown that the login lives on.
+pub(in crate::commands) fn login_ends_at(document: &TokenDocument) -> Option<Timestamp> {
+    let bookkeeping = &document.bookkeeping;
+    let known = bookkeeping.fingerprint.is_some() && speaks_of_this_token(document);
+    let refreshed_at = bookkeeping.refreshed_at.filter(|_| known);
+    // A moment too far away is no end, but a way to say that there is none.
+    let believable = |end: &Timestamp| {
+        let life = |at: Timestamp| (*end - at).to_std().unwrap_or_default();
+        refreshed_at.is_none_or(|at| !life(at).is_zero() && life(at) <= LONGEST_LOGIN)
+    };
+    let noted = bookkeeping.login_ends_at.filter(|_| known);
+    document.facts.login_ends_at.filter(believable).or(noted.filter(believable))
+}
+
 fn names_no_provider(error: Option<&LastError>) -> bool {
     error.is_some_and(|error| error.code.is(Code::UnknownProvider) || error.code.is(Code::NoProvider))
 }
@@ -155,6 +175,7 @@ impl ListedDocument {
     pub(super) fn new(document: TokenDocument, providers: &Providers) -> Self {
         let state = state_now(&document, providers);
         let stranger = providers.stranger(&document);
+        let login_ends_at = login_ends_at(&document);
         let before = document.bookkeeping.state;
         // What was seen of an earlier token isn't true of this one.
         let current = state.as_str() == before.word()
@@ -175,6 +196,7 @@ impl ListedDocument {
             refreshed_at: bookkeeping.refreshed_at,
             access_expires_at: bookkeeping.access_expires_at,
             refresh_expires_at: bookkeeping.refresh_expires_at,
+            login_ends_at,
             failures: if current { bookkeeping.failures } else { 0 },
             refused_once: refused && state == StateNow::Live,
             last_error,
@@ -201,15 +223,15 @@ impl ListedDocument {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::commands) mod tests {
     use super::*;
     use crate::token::{Malformed, RefreshToken};
 
-    pub(in crate::commands::tokens) fn at(text: &str) -> Timestamp {
+    pub(in crate::commands) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    pub(in crate::commands::tokens) fn document(
+    pub(in crate::commands) fn document(
         token: Result<&str, Malformed>,
         bookkeeping: Bookkeeping,
     ) -> TokenDocument {
@@ -224,7 +246,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::commands::tokens) fn marked(state: State, code: &str, token: Option<&str>) -> Bookkeeping {
+    pub(in crate::commands) fn marked(state: State, code: &str, token: Option<&str>) -> Bookkeeping {
         Bookkeeping {
             state,
             since: Some(at("2026-11-14T03:00:00Z")),
@@ -264,6 +286,38 @@ pub(super) mod tests {
         }
         let listed = listed(document(Ok("b"), refused("a")));
         assert_eq!((listed.since, listed.failures, listed.last_error), (None, 0, None));
+    }
+
+    #[test]
+    fn the_end_of_a_login_is_told_by_the_document_first_and_only_while_no_refresh_has_disproved_it() {
+        let (refreshed, soon, later) =
+            (at("2026-11-14T03:00:00Z"), at("2026-11-24T03:00:00Z"), at("2026-12-24T03:00:00Z"));
+        for (token, told, noted, end) in [
+            ("a", None, None, None),
+            ("a", None, Some(soon), Some(soon)),
+            // The application has moved the end since.
+            ("a", Some(later), Some(soon), Some(later)),
+            ("a", Some(soon), Some(later), Some(soon)),
+            // It says "never".
+            ("a", Some(at("2099-01-01T00:00:00Z")), Some(soon), Some(soon)),
+            // A new login: what was noted is of the one before.
+            ("b", None, Some(soon), None),
+            ("b", Some(later), Some(soon), Some(later)),
+            // It was refreshed after that moment.
+            ("a", Some(refreshed), None, None),
+            ("a", None, Some(refreshed), None),
+        ] {
+            let books = Bookkeeping {
+                fingerprint: Some(RefreshToken::new("a".to_owned()).fingerprint()),
+                refreshed_at: Some(refreshed),
+                login_ends_at: noted,
+                ..Bookkeeping::default()
+            };
+            let mut document = document(Ok(token), books);
+            document.facts.login_ends_at = told;
+            assert_eq!(login_ends_at(&document), end, "{document:?}");
+            assert_eq!(listed(document).login_ends_at, end);
+        }
     }
 
     #[test]

@@ -148,3 +148,19 @@ fn a_pass_that_finds_no_token_asks_for_the_mapping() {
     report.untaken(0);
     insta::assert_snapshot!(summary(&report).to_string());
 }
+
+#[test]
+fn users_whose_login_ends_soon_are_named_and_change_no_exit_code() {
+    let report = refreshed(22);
+    for number in (1..=22).rev() {
+        let Named { id, subject, provider, .. } = named(number, State::Live, "", true);
+        let ends_at = Timestamp::default() + chrono::TimeDelta::hours(i64::try_from(number).unwrap());
+        report.ending(Ending { id, subject, provider, ends_at });
+    }
+    report.untaken(0);
+    let summary = summary(&report);
+    assert_eq!(summary.exit(), crate::exit::Exit::Well);
+    assert!(!summary.leaves_something_due());
+    insta::assert_snapshot!(summary.to_string());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&summary.ending[..1]).unwrap());
+}

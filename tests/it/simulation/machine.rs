@@ -122,6 +122,7 @@ fn start(life: &Life) -> (Pass, Journal) {
             attempts,
             wakes: None,
             documents_name_provider: false,
+            ending_within: evergrant::report::ENDING_SOON,
         },
         clock,
         connect: Arc::new(Line(life.clone())),

@@ -155,6 +155,7 @@ impl Rehearsal {
                 attempts: 4,
                 wakes: None,
                 documents_name_provider: false,
+                ending_within: evergrant::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),
             state: tempfile::tempdir().unwrap(),

@@ -35,9 +35,15 @@ impl ShownDocument {
             ("refreshed", ago(document.refreshed_at, now)),
             ("due", self.due_text(now)),
             ("token ends", utc(document.refresh_expires_at)),
-            ("failures", self.failures_text()),
-            ("last error", document.last_error.as_ref().map_or_else(|| NOTHING.to_owned(), error_text)),
         ];
+        if document.login_ends_at.is_some() {
+            rows.push(("login ends", utc(document.login_ends_at)));
+        }
+        rows.push(("failures", self.failures_text()));
+        rows.push((
+            "last error",
+            document.last_error.as_ref().map_or_else(|| NOTHING.to_owned(), error_text),
+        ));
         if let Some(lost) = document.last_error.as_ref().and_then(|error| error.lost.as_ref()) {
             let to =
                 lost.peer.as_deref().map_or_else(String::new, |peer| format!(", to {}", shown::plain(peer)));
