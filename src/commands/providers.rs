@@ -136,15 +136,17 @@ mod tests {
         let text = list_text(&list().unwrap());
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 1 + profile::names().count());
-        assert!(lines[1].starts_with("autodesk  400/min   14d "), "{text}");
-        assert!(lines[2].contains("no limit") && lines[2].contains("unknown"), "{text}");
-        assert!(lines[2].contains("set `token_url`"), "{text}");
+        let line = |name: &str| lines.iter().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        assert_eq!(line("autodesk").split_whitespace().nth(2), Some("14d"), "{text}");
+        for words in ["no limit", "unknown", "set `token_url`"] {
+            assert!(line("generic").contains(words), "{text}");
+        }
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones_and_the_nearest() {
         let text = told(&unknown("AutoDesc"));
-        assert!(text.contains("autodesk, generic\nhint: did you mean `autodesk`?"), "{text}");
+        assert!(text.contains("\nhint: did you mean `autodesk`?") && text.contains("generic"), "{text}");
         let text = told(&unknown("acme"));
         assert!(text.contains("\nhint: a provider without a profile takes `generic`"), "{text}");
         assert_eq!(unknown("acme").exit(), Exit::Usage);

@@ -82,7 +82,7 @@ fn a_wrong_type_is_refused_with_its_line_and_what_was_expected() {
         ("client_secret = 12345", &["`client_secret` is a number; expected a text"]),
         ("log.format = \"yaml\"", &["one of `text`, `json`"]),
         ("log.level = \"inof\"", &["`log.level` is the text `inof`", "did you mean `info`?"]),
-        ("provider = \"autodesc\"", &["one of: autodesk, generic"]),
+        ("provider = \"autodesc\"", &["one of: autodesk, ", "generic"]),
     ] {
         assert_tells(&Setup::bare().file(text).refused(), parts);
     }
