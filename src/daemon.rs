@@ -235,6 +235,7 @@ pub fn tell(summary: &Summary) {
         duplicate = count(Is::Duplicate),
         superseded = count(Is::Superseded),
         gone = count(Is::Gone),
+        gone_while_refused = summary.gone_while_refused,
         needs_login = count(Is::NeedsLogin),
         lost_in_flight = count(Is::LostInFlight),
         malformed = count(Is::Malformed),

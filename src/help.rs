@@ -14,6 +14,21 @@ use serde_json::{Value, json};
 #[doc = include_str!("help/own-server.md")]
 pub const OWN_SERVER: &str = include_str!("help/own-server.md");
 
+#[doc = include_str!("help/autodesk.md")]
+pub const AUTODESK: &str = include_str!("help/autodesk.md");
+
+#[doc = include_str!("help/express-jwt.md")]
+pub const EXPRESS_JWT: &str = include_str!("help/express-jwt.md");
+
+#[doc = include_str!("help/bearer-session.md")]
+pub const BEARER_SESSION: &str = include_str!("help/bearer-session.md");
+
+#[doc = include_str!("help/jwt-pair.md")]
+pub const JWT_PAIR: &str = include_str!("help/jwt-pair.md");
+
+#[doc = include_str!("help/cookie-session.md")]
+pub const COOKIE_SESSION: &str = include_str!("help/cookie-session.md");
+
 #[doc = include_str!("help/promises.md")]
 pub const PROMISES: &str = include_str!("help/promises.md");
 
@@ -54,6 +69,16 @@ pub enum Topic {
     Json,
     /// A profile for a server of one's own.
     OwnServer,
+    /// A settings file for Autodesk.
+    Autodesk,
+    /// One for a server with a collection of refresh tokens.
+    ExpressJwt,
+    /// One for a server of sessions.
+    BearerSession,
+    /// One for a server that wants both tokens.
+    JwtPair,
+    /// One for a server of cookies.
+    CookieSession,
     /// What is promised.
     Promises,
     /// What no client can guarantee.
@@ -72,7 +97,7 @@ pub enum Topic {
 
 impl Topic {
     /// All topics, in the order in which they are listed: generated ones first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Settings,
         Self::Outcomes,
         Self::Reasons,
@@ -81,6 +106,11 @@ impl Topic {
         Self::Providers,
         Self::Json,
         Self::OwnServer,
+        Self::Autodesk,
+        Self::ExpressJwt,
+        Self::BearerSession,
+        Self::JwtPair,
+        Self::CookieSession,
         Self::Promises,
         Self::Limits,
         Self::LostAnswers,
@@ -102,6 +132,11 @@ impl Topic {
             Self::Providers => "providers",
             Self::Json => "json",
             Self::OwnServer => "own-server",
+            Self::Autodesk => "autodesk",
+            Self::ExpressJwt => "express-jwt",
+            Self::BearerSession => "bearer-session",
+            Self::JwtPair => "jwt-pair",
+            Self::CookieSession => "cookie-session",
             Self::Promises => "promises",
             Self::Limits => "limits",
             Self::LostAnswers => "lost-answers",
@@ -124,6 +159,13 @@ impl Topic {
             Self::Providers => "the built-in provider profiles, and how to add a provider",
             Self::Json => "the JSON of each command, and the fields of log lines",
             Self::OwnServer => "a profile for a server of your own, in eight lines",
+            Self::Autodesk => "Autodesk Platform Services: documents, settings, answers",
+            Self::ExpressJwt => {
+                "your own server: Express and JWT, refresh tokens in a collection with a fixed end"
+            }
+            Self::BearerSession => "your own server: the refresh token as bearer, an empty body",
+            Self::JwtPair => "your own server: the old access token beside the refresh token",
+            Self::CookieSession => "your own server: cookies and an envelope, over the users' own documents",
             Self::Promises => "what Evergrant promises",
             Self::Limits => "what no client can guarantee, and what this version cannot do",
             Self::LostAnswers => "what happens when the answer to a token request is lost",
@@ -152,6 +194,11 @@ impl Topic {
             Self::Providers => providers::text(),
             Self::Json => json::text(),
             Self::OwnServer => OWN_SERVER.to_owned(),
+            Self::Autodesk => AUTODESK.to_owned(),
+            Self::ExpressJwt => EXPRESS_JWT.to_owned(),
+            Self::BearerSession => BEARER_SESSION.to_owned(),
+            Self::JwtPair => JWT_PAIR.to_owned(),
+            Self::CookieSession => COOKIE_SESSION.to_owned(),
             Self::Promises => PROMISES.to_owned(),
             Self::Limits => LIMITS.to_owned(),
             Self::LostAnswers => LOST_ANSWERS.to_owned(),
@@ -174,6 +221,11 @@ impl Topic {
             Self::Providers => providers::data(),
             Self::Json => json::data(),
             Self::OwnServer
+            | Self::Autodesk
+            | Self::ExpressJwt
+            | Self::BearerSession
+            | Self::JwtPair
+            | Self::CookieSession
             | Self::Promises
             | Self::Limits
             | Self::LostAnswers
@@ -188,7 +240,7 @@ impl Topic {
 /// The list of topics, a line each.
 #[must_use]
 pub fn list() -> String {
-    let line = |topic: Topic| format!("  {:<13} {}", topic.name(), topic.summary());
+    let line = |topic: Topic| format!("  {:<14} {}", topic.name(), topic.summary());
     Topic::ALL.map(line).join("\n")
 }
 

@@ -224,6 +224,7 @@ pub struct AnswerShape {
     /// How long the access token lives, where the answer says so.
     pub expires_in: LifetimePlaces,
     /// How long the refresh token lives, where the answer says so.
+    #[serde(default)]
     pub refresh_token_expires_in: LifetimePlaces,
     /// How long the login lasts, whatever is refreshed until then.
     #[serde(default, skip_serializing_if = "LifetimePlaces::is_empty")]
@@ -238,18 +239,22 @@ pub struct AnswerShape {
     #[serde(default, skip_serializing_if = "PastEnd::is_usual")]
     pub past_end: PastEnd,
     /// Where an error code may stand, most telling first; JSON pointers (RFC 6901).
+    #[serde(default)]
     pub error_code: Vec<String>,
     /// Codes that say: this refresh token is dead.
+    #[serde(default)]
     pub refused: Vec<String>,
-    /// Codes that may say that this refresh token is dead, and may say something else: a user is marked when the token is
-    /// refused so on two occasions.
+    /// Codes that may say that this refresh token is dead, and may not: a user is marked on two occasions.
     #[serde(default)]
     pub suspected: Vec<String>,
     /// Codes that say: the client registration or our request is wrong; never about one user.
+    #[serde(default)]
     pub client_rejected: Vec<String>,
     /// Codes that say: too many requests.
+    #[serde(default)]
     pub throttled: Vec<String>,
     /// Codes that say: not processed, try later.
+    #[serde(default)]
     pub transient: Vec<String>,
 }
 

@@ -49,8 +49,8 @@ vocabulary! {
             "Another program wrote a newer token during the pass. The newer token was kept.",
             "Nothing to do.";
         Gone = "gone":
-            "The document was deleted during the pass.",
-            "Nothing to do.";
+            "The document was deleted during the pass. \"Gone while refused\": a server of your own deletes the document of a token that it refuses.",
+            "Nothing to do. A user whose document is gone while refused must log in again.";
         NeedsLogin = "needs_login":
             "The provider refuses the refresh token.",
             "The user must log in again. A new token in the document makes it live; nothing else has to be done.";
@@ -90,6 +90,7 @@ struct Inner {
     outcomes: BTreeMap<Outcome, u64>,
     newly_marked: u64,
     newly_malformed: u64,
+    gone_while_refused: u64,
     named: Vec<Named>,
     reasons: BTreeMap<String, u64>,
     touched: u64,
@@ -212,6 +213,11 @@ impl Report {
     /// How much is parked in the journal in all.
     pub fn parked(&self, parked: Parked) {
         self.lock().parked = parked;
+    }
+
+    /// A document that is gone held a token that the provider refuses.
+    pub fn gone_while_refused(&self) {
+        self.lock().gone_while_refused += 1;
     }
 
     /// A new pair could be kept nowhere; its document reached its end.
@@ -352,6 +358,7 @@ impl Report {
                 .collect(),
             newly_marked: inner.newly_marked,
             newly_malformed: inner.newly_malformed,
+            gone_while_refused: inner.gone_while_refused,
             named: inner.named,
             still_due_reasons: inner.reasons,
             grants: inner.grants,

@@ -260,12 +260,41 @@ pub struct Change {
     pub id: TokenId,
     /// Apply only if the document's refresh token is still this one.
     pub expect_refresh_token: Option<RefreshToken>,
-    /// Apply only if the document still carries this lease id.
-    pub expect_lease: Option<String>,
+    /// Apply only if the claim on the document is as this demands.
+    pub expect_lease: Fence,
     /// The new pair.
     pub pair: Option<PairChange>,
     /// The whole new sub-document.
     pub bookkeeping: Bookkeeping,
+}
+
+/// What a [`Change`] demands of the claim on its document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fence {
+    /// Nothing: whoever holds the claim.
+    None,
+    /// The document still carries this lease id.
+    Lease(String),
+    /// The document carries no lease.
+    Unclaimed,
+}
+
+impl Fence {
+    /// The claim as it was read; nothing is demanded where there was none.
+    #[must_use]
+    pub fn of(lease: Option<&Lease>) -> Self {
+        lease.map_or(Self::None, |lease| Self::Lease(lease.id.clone()))
+    }
+
+    /// Does a document with this lease id meet it?
+    #[must_use]
+    pub fn admits(&self, lease_id: Option<&str>) -> bool {
+        match self {
+            Self::None => true,
+            Self::Lease(expected) => lease_id == Some(expected),
+            Self::Unclaimed => lease_id.is_none(),
+        }
+    }
 }
 
 /// The token fields of a [`Change`].

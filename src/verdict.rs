@@ -107,13 +107,15 @@ pub struct End {
     pub news: bool,
     /// Did the pair come to an earlier process?
     pub recovered: bool,
+    /// Was the token refused whose document is gone?
+    pub refused: bool,
 }
 
 impl End {
     /// An end without a reason, in this pass.
     #[must_use]
     pub const fn new(outcome: Outcome) -> Self {
-        Self { outcome, reason: None, news: true, recovered: false }
+        Self { outcome, reason: None, news: true, recovered: false, refused: false }
     }
 
     /// Still due, for this reason.

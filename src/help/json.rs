@@ -40,6 +40,10 @@ const OBJECTS: &[Object] = &[
             ("outcomes", "Count of each outcome (`evergrant help outcomes`)."),
             ("newly_marked", "Users who were marked in this pass and not before."),
             ("newly_malformed", "Documents that were found malformed in this pass and not before."),
+            (
+                "gone_while_refused",
+                "Of the documents that are gone: those whose token the provider refuses. These users must log in again.",
+            ),
             ("named", "Users who must log in again, and malformed documents; at most 1000."),
             ("still_due_reasons", "Count of each reason of `still_due` (`evergrant help reasons`)."),
             ("grants", "Token requests that were sent, repeated ones among them."),

@@ -1,5 +1,6 @@
 //! `evergrant help providers`: the built-in profiles, and how a provider without one is added.
 
+use super::Topic;
 use super::page::Page;
 use crate::config::words;
 use crate::provider::{Profile, profile};
@@ -30,7 +31,10 @@ pub(super) fn text() -> String {
          sources. Any value of it can be set: `evergrant help settings`.",
     );
     for (name, profile) in built_in() {
-        page.entry(name, &[&facts(&profile)]);
+        let topic = Topic::from_name(name)
+            .map(|topic| format!("Documents, settings and answers: `evergrant help {}`.", topic.name()));
+        let texts: Vec<_> = [Some(facts(&profile)), topic].into_iter().flatten().collect();
+        page.entry(name, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     }
     page.heading("A provider without a profile");
     page.paragraph(

@@ -76,7 +76,7 @@ impl Pass {
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let replaces = matches!(verdict.document, Step::Write(..));
         let before = there.and_then(|there| there.refresh_token.ok()).filter(|_| replaces);
-        self.execute_by_hand(&entry, verdict).await?;
+        self.execute_by_hand(line, &entry, verdict).await?;
         Ok(Applied {
             id,
             subject: entry.intent.subject,
@@ -97,16 +97,21 @@ impl Pass {
     }
 
     /// Executes a verdict for one row, as the sink does, and says why when the document didn't match.
-    pub(super) async fn execute_by_hand(&self, entry: &Entry, verdict: Verdict) -> Result<(), ApplyError> {
+    pub(super) async fn execute_by_hand(
+        &self,
+        line: &Line,
+        entry: &Entry,
+        verdict: Verdict,
+    ) -> Result<(), ApplyError> {
         met(verdict.rule);
         if let Step::Write(change, _) = &verdict.document {
-            self.write_alone(entry, change).await?;
+            self.write_alone(line, entry, change).await?;
         }
         let rows: Vec<_> = verdict.row.into_iter().collect();
         Ok(self.journal.end(rows, self.clock.now()).await.map_err(PassError::from)?)
     }
 
-    async fn write_alone(&self, entry: &Entry, change: &Change) -> Result<(), ApplyError> {
+    async fn write_alone(&self, line: &Line, entry: &Entry, change: &Change) -> Result<(), ApplyError> {
         let subject = entry.intent.subject.clone();
         let written = self.store.apply(std::slice::from_ref(change)).await?;
         if let Some((_, reason)) = written.refused.into_iter().next() {
@@ -115,8 +120,9 @@ impl Pass {
         if written.every_matched {
             return Ok(());
         }
-        match settle(change, self.read(&change.id).await?.as_ref()) {
-            Found::Ours => Ok(()),
+        match settle(change, self.read(&change.id).await?.as_ref(), &line.terms.lease_id) {
+            // Its refresh token is there, and no pass holds the document: the next one finds the rest.
+            Found::Ours | Found::Unfinished => Ok(()),
             Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),
             Found::Gone => Err(ApplyError::obstacle(Obstacle::Gone, entry)),
         }

@@ -59,7 +59,7 @@ mod tests {
         let change = Change {
             id: TokenId::from_extended_json("1"),
             expect_refresh_token: Some(token("old")),
-            expect_lease: None,
+            expect_lease: crate::store::Fence::None,
             pair: Some(PairChange { refresh_token: token("new"), access_token: None, also: Vec::new() }),
             bookkeeping: books.clone(),
         };

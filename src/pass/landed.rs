@@ -62,6 +62,13 @@ impl Landed {
         Self { id, subject, provider: Some(provider), case: None, verdict }
     }
 
+    /// Puts what is still to be written in the place of the change.
+    pub(super) fn rewrite(&mut self, rest: Option<Change>) {
+        if let (Step::Write(change, _), Some(rest)) = (&mut self.verdict.document, rest) {
+            **change = rest;
+        }
+    }
+
     /// What is to be written.
     pub(super) fn change(&self) -> Option<&Change> {
         match &self.verdict.document {

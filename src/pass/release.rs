@@ -4,7 +4,7 @@ use super::{Line, PassError};
 use crate::clock::Timestamp;
 use crate::journal::Moment;
 use crate::kill_point::{Point, reach};
-use crate::store::{Change, DueQuery, ProviderFilter};
+use crate::store::{Change, DueQuery, Fence, ProviderFilter};
 use crate::token::TokenId;
 use crate::verdict::{Known, released};
 use chrono::TimeDelta;
@@ -48,7 +48,7 @@ pub(super) async fn release_claims(
                 let lease_id = document.bookkeeping.lease.as_ref().map(|lease| lease.id.clone())?;
                 unfinished.contains(&lease_id).then(|| Change {
                     expect_refresh_token: None,
-                    expect_lease: Some(lease_id),
+                    expect_lease: Fence::Lease(lease_id),
                     pair: None,
                     bookkeeping: released(
                         &document,

@@ -60,7 +60,7 @@ impl Pass {
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let waits = matches!(verdict.document, Step::Write(..));
         // The document first: it keeps the other machines from asking, and must not do so when the journal doesn't.
-        self.execute_by_hand(&entry, verdict).await?;
+        self.execute_by_hand(line, &entry, verdict).await?;
         let provider = entry.intent.provider.to_string();
         Ok(Retried { id, subject: entry.intent.subject, document: entry.intent.document, provider, waits })
     }

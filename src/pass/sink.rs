@@ -12,7 +12,7 @@ use crate::kill_point::{Point, reach};
 use crate::report::{Named, Outcome, PutOff, Trouble};
 use crate::store::{Change, StoreError, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
-use crate::verdict::change::{Found, settle};
+use crate::verdict::change::{Found, finishing, settle};
 use crate::verdict::{
     Case, Document, End, Fact, Mark, Pair, Rule, Step, Unwritten, Verdict, given_back, judge, judge_unwritten,
 };
@@ -241,7 +241,7 @@ impl Sink {
             None
         };
         let mut again = Vec::new();
-        for (at, landed) in batch.into_iter().enumerate() {
+        for (at, mut landed) in batch.into_iter().enumerate() {
             let Some(change) = landed.change() else {
                 self.end(landed, rows);
                 continue;
@@ -251,12 +251,17 @@ impl Sink {
                 continue;
             }
             // Whose the document is says more than why it can't be written.
-            let found = unsure.as_ref().map(|documents| settle(change, documents.get(&change.id)));
+            let now_there = unsure.as_ref().map(|documents| documents.get(&change.id));
+            let found = now_there.map(|document| settle(change, document, &self.line.terms.lease_id));
             match (found, refused.get(&at)) {
                 (Some(Found::Ours), _) => self.end(landed, rows),
+                (Some(Found::Unfinished), _) => {
+                    let rest = now_there.flatten().map(|document| finishing(change, document));
+                    landed.rewrite(rest);
+                    again.push(landed);
+                }
                 (Some(Found::Theirs), _) => {
-                    let theirs = unsure.as_ref().and_then(|documents| documents.get(&change.id));
-                    again.extend(theirs.and_then(|theirs| self.give_back(theirs)));
+                    again.extend(now_there.flatten().and_then(|theirs| self.give_back(theirs)));
                     self.unwritten(&landed, Unwritten::Theirs, rows);
                 }
                 (Some(Found::Gone), _) => self.unwritten(&landed, Unwritten::Gone, rows),
@@ -297,8 +302,12 @@ impl Sink {
         let change = landed.change().cloned();
         let Landed { id, subject, provider, verdict, .. } = landed;
         self.end_row(verdict.row, rows);
-        let Some(End { outcome, reason, news, recovered }) = verdict.ends else { return };
+        let Some(End { outcome, reason, news, recovered, refused }) = verdict.ends else { return };
         let report = &self.line.report;
+        if refused && outcome == Outcome::Gone {
+            warn!(%subject, "gone while refused: the document of `{subject}` was deleted, and the provider refuses its token");
+            report.gone_while_refused();
+        }
         if recovered {
             report.recovered(|recovery| recovery.written += 1);
         }

@@ -41,6 +41,8 @@ pub struct Summary {
     pub newly_marked: u64,
     /// Documents that were found malformed in this pass, and not before.
     pub newly_malformed: u64,
+    /// Of the documents that are gone: those whose token the provider refuses.
+    pub gone_while_refused: u64,
     /// Users who must log in again, and malformed documents, known ones too; at most [`MOST_NAMED`](super::MOST_NAMED).
     pub named: Vec<Named>,
     /// Why documents are still due: class or code, and how many.

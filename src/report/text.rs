@@ -130,7 +130,12 @@ impl Summary {
             Outcome::Superseded => {
                 "  the application wrote a newer token meanwhile; that one was kept".to_owned()
             }
-            Outcome::Gone => "  the document was deleted during the pass".to_owned(),
+            Outcome::Gone => match self.gone_while_refused {
+                0 => "  the document was deleted during the pass".to_owned(),
+                some => format!(
+                    "  the document was deleted during the pass; gone while refused: {some} (these users must log in again)"
+                ),
+            },
             Outcome::Duplicate => {
                 "  same refresh token as another document; got the new pair of that one".to_owned()
             }

@@ -25,7 +25,7 @@ use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
 use crate::journal::{Entry, EntryId, EntryState, Event, Journaled, Received};
 use crate::provider::{AskAgain, Profile, Provider, Rotation};
-use crate::store::Change;
+use crate::store::{Change, Fence};
 use crate::token::{Bookkeeping, Code, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
 
 /// Why it can't be done now. Nothing changes then.
@@ -113,7 +113,7 @@ pub fn retry(
         id: there.id.clone(),
         expect_refresh_token: there.refresh_token.as_ref().ok().cloned(),
         // A claim that has ended, and that another process may take over in this moment.
-        expect_lease: there.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+        expect_lease: Fence::of(there.bookkeeping.lease.as_ref()),
         pair: None,
         bookkeeping: Bookkeeping { due_at: None, last_error: Some(known.evidence), lease: None, ..books },
     };

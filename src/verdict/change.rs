@@ -9,7 +9,7 @@ use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
 use crate::provider::{Profile, keep::Keep};
 use crate::schedule::{RenewAfter, Wakes, backoff};
-use crate::store::{Change, PairChange};
+use crate::store::{Change, Fence, PairChange};
 use crate::token::{
     Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
 };
@@ -40,6 +40,9 @@ pub struct DuePolicy {
 pub enum Found {
     /// It holds what we wanted to write: an acknowledgement was lost, not the write.
     Ours,
+    /// It holds our new refresh token without our bookkeeping, under our claim or under none: the server itself wrote the
+    /// token before it answered. [`finishing`] is still to be written.
+    Unfinished,
     /// It holds a newer token of another program.
     Theirs,
     /// It is as it was: the write never arrived, or another process has claimed it.
@@ -84,7 +87,7 @@ impl DuePolicy {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
             // A write-back after losing the claim still follows the compare-and-swap: the pair is good.
-            expect_lease: None,
+            expect_lease: Fence::None,
             bookkeeping: Bookkeeping {
                 state,
                 since: since.or(Some(received_at)),
@@ -216,7 +219,7 @@ impl DuePolicy {
         Change {
             id: document.id.clone(),
             expect_refresh_token: token.cloned(),
-            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            expect_lease: Fence::of(before.lease.as_ref()),
             pair: None,
             bookkeeping: Bookkeeping {
                 state: State::Live,
@@ -239,7 +242,7 @@ impl DuePolicy {
         Change {
             id: document.id.clone(),
             expect_refresh_token: None,
-            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            expect_lease: Fence::of(before.lease.as_ref()),
             pair: None,
             bookkeeping: Bookkeeping {
                 state: State::Malformed,
@@ -260,7 +263,7 @@ impl DuePolicy {
         Change {
             id: document.id.clone(),
             expect_refresh_token: document.refresh_token.as_ref().ok().cloned(),
-            expect_lease: before.lease.as_ref().map(|lease| lease.id.clone()),
+            expect_lease: Fence::of(before.lease.as_ref()),
             pair: None,
             bookkeeping: Bookkeeping { lease: None, ..before.clone() },
         }
@@ -275,7 +278,7 @@ impl DuePolicy {
         (refresh_token != token.refresh_token && theirs.state == State::Live).then(|| Change {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
-            expect_lease: token.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+            expect_lease: Fence::of(token.bookkeeping.lease.as_ref()),
             pair: Some(PairChange { refresh_token, access_token, also: Vec::new() }),
             bookkeeping: Bookkeeping {
                 due_at: theirs.due_at.map(|due_at| self.after_this_pass(due_at)),
@@ -289,7 +292,7 @@ impl DuePolicy {
         Change {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
-            expect_lease: token.bookkeeping.lease.as_ref().map(|lease| lease.id.clone()),
+            expect_lease: Fence::of(token.bookkeeping.lease.as_ref()),
             pair: None,
             bookkeeping: Bookkeeping { lease: None, ..bookkeeping },
         }
@@ -324,16 +327,46 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
     }
 }
 
-/// Says what became of a change that didn't match, from the document as it is now.
+/// The same change for a document that holds its new refresh token already, and nothing else of it: void when that token
+/// or the claim on the document changes.
 #[must_use]
-pub fn settle(change: &Change, document: Option<&TokenDocument>) -> Found {
+pub fn finishing(change: &Change, document: &TokenDocument) -> Change {
+    let lease = document.bookkeeping.lease.as_ref();
+    Change {
+        expect_refresh_token: change.pair.as_ref().map(|pair| pair.refresh_token.clone()),
+        // A claim that another process takes from now on is one on the new token, which it may have sent.
+        expect_lease: lease.map_or(Fence::Unclaimed, |lease| Fence::Lease(lease.id.clone())),
+        ..change.clone()
+    }
+}
+
+/// Is it a change that [`finishing`] made? No other one that brings the very token it expects is fenced by a claim.
+fn finishes(change: &Change) -> bool {
+    let brought = change.pair.as_ref().map(|pair| &pair.refresh_token);
+    change.expect_lease != Fence::None && brought.is_some() && brought == change.expect_refresh_token.as_ref()
+}
+
+/// Says what became of a change that didn't match, from the document as it is now; `lease_id` is our claim's.
+#[must_use]
+pub fn settle(change: &Change, document: Option<&TokenDocument>, lease_id: &str) -> Found {
     let Some(document) = document else { return Found::Gone };
     let now: Option<&RefreshToken> = document.refresh_token.as_ref().ok();
     let wanted = change.pair.as_ref().map(|pair| &pair.refresh_token);
     let written = document.bookkeeping == change.bookkeeping;
     // Where the provider keeps the refresh token, only the bookkeeping tells a write that arrived from one that didn't.
-    if now.is_some() && now == wanted && (written || now != change.expect_refresh_token.as_ref()) {
-        return Found::Ours;
+    if let Some(token) = now.filter(|_| now == wanted) {
+        if written {
+            return Found::Ours;
+        }
+        let of_this_token = document.bookkeeping.fingerprint == Some(token.fingerprint());
+        // Our write takes our claim away: where that stands, the write hasn't come. What another process claims, it asks for.
+        let is_over = document.bookkeeping.lease.as_ref().map_or(of_this_token, |lease| lease.id != lease_id);
+        if now != change.expect_refresh_token.as_ref() {
+            return if is_over { Found::Ours } else { Found::Unfinished };
+        }
+        if is_over && finishes(change) {
+            return Found::Ours;
+        }
     }
     // Nor does a token that can't be sent tell it: it is read as none. And one that another program has put in the place of ours
     // since then was made of ours: the bookkeeping came with our pair, in one write.

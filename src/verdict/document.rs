@@ -89,7 +89,11 @@ pub(super) fn may_be_spent(
     match document {
         // Nothing was sent this time, whatever becomes of the document.
         Document::NotRead => look(Rule::MayBeSpent).with_row(Some((entry, Event::NotProcessed))),
-        Document::Unknown | Document::Gone | Document::There(_) => {
+        Document::Gone => {
+            let ends = Some(End::new(Outcome::Gone));
+            Verdict::leave(Rule::MarkGone, ends).with_row(Some((entry, Event::Settled)))
+        }
+        Document::Unknown | Document::There(_) => {
             retire(case, Some(entry), State::LostInFlight, evidence, document, around)
         }
     }
@@ -111,7 +115,8 @@ fn retire(
         // Not settled after all: the provider is asked again in the next pass.
         Document::Unknown => unknown(Rule::MarkUnknown).with_row(row(Event::NotProcessed)),
         Document::Gone => {
-            Verdict::leave(Rule::MarkGone, Some(End::new(Outcome::Gone))).with_row(row(Event::Settled))
+            let ends = End { refused: true, ..End::new(Outcome::Gone) };
+            Verdict::leave(Rule::MarkGone, Some(ends)).with_row(row(Event::Settled))
         }
         // The loser of a race marks no user: the refused token isn't theirs any more.
         Document::There(document) if document.refresh_token.as_ref() != Ok(&token.refresh_token) => {

@@ -1,5 +1,6 @@
 //! The built binary against authorization servers that nobody here wrote. The oracle is each server's own store.
 
+mod kinds;
 mod own_server;
 
 use crate::support::foreign::{Client, Installation, Make, servers};

@@ -1,6 +1,7 @@
 //! A profile of one's own, in a file that `provider` names.
 
 use super::*;
+use crate::help;
 use crate::provider::request::{ClientAuth, Encoding};
 
 const OWN: &str = r#"
@@ -33,6 +34,24 @@ fn a_file_is_the_profile_and_the_settings_lie_over_it() {
     assert_eq!(&*named.providers[0].name, "acme");
     let variable = Setup::bare().variable("EVERGRANT_PROVIDER", "./own").write("own", OWN).load();
     assert_eq!(&*variable.providers[0].name, "own");
+}
+
+#[test]
+fn the_settings_in_the_topic_of_each_kind_can_be_used() {
+    for (name, topic) in [
+        ("autodesk", help::AUTODESK),
+        ("bearer-session", help::BEARER_SESSION),
+        ("cookie-session", help::COOKIE_SESSION),
+        ("express-jwt", help::EXPRESS_JWT),
+        ("jwt-pair", help::JWT_PAIR),
+    ] {
+        let (_, rest) = topic.split_once("```toml\n").unwrap();
+        let settings = rest.split_once("```").unwrap().0;
+        let settings =
+            settings.replace("client_secret_file = \"/run/secrets/autodesk\"", "client_secret = \"s\"");
+        let config = Setup::bare().file(&settings).load();
+        assert_eq!(&*config.providers[0].name, name);
+    }
 }
 
 #[test]

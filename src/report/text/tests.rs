@@ -91,6 +91,22 @@ fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
 }
 
 #[test]
+fn a_document_that_its_server_deletes_with_a_refusal_is_gone_while_refused() {
+    let report = refreshed(1);
+    for _ in 0..3 {
+        report.touched();
+        report.ended(Outcome::Gone, None);
+    }
+    assert!(summary(&report).to_string().ends_with("deleted during the pass"));
+    report.gone_while_refused();
+    report.gone_while_refused();
+    let summary = summary(&report);
+    assert_eq!((summary.gone_while_refused, summary.adds_up()), (2, true));
+    let text = summary.to_string();
+    assert!(text.contains("gone while refused: 2 (these users must log in again)"), "{text}");
+}
+
+#[test]
 fn users_who_are_put_off_are_named_with_the_reason_and_the_time() {
     let report = refreshed(1);
     for (number, minutes, code) in [(1, 15, "refused_once"), (2, 5, "http_503"), (3, 0, "stopped")] {

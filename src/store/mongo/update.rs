@@ -4,7 +4,7 @@ use super::expression::{and, and_expressions, due_by, field, is_exactly, lease_i
 use super::writable::{every_name_once, is_writable};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
-use crate::store::{Change, Claim, Mapping, PairChange};
+use crate::store::{Change, Claim, Fence, Mapping, PairChange};
 use crate::token::Lease;
 use bson::{Bson, Document, doc};
 use std::time::Duration;
@@ -127,8 +127,12 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
             }
         }
     }
-    if let Some(lease) = &change.expect_lease {
-        conditions.insert(format!("{}.lease.id", mapping.bookkeeping), lease);
+    match &change.expect_lease {
+        Fence::None => {}
+        Fence::Lease(id) => drop(conditions.insert(format!("{}.lease.id", mapping.bookkeeping), id)),
+        Fence::Unclaimed => {
+            conditions.insert(format!("{}.lease", mapping.bookkeeping), doc! { "$exists": false });
+        }
     }
     conditions.insert("$expr", and_expressions(expressions));
     let mut set = Document::new();
@@ -176,7 +180,7 @@ pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
     change.pair.as_ref().is_some_and(is_whole)
         && mapping.also.is_empty()
         && change.expect_refresh_token.is_some()
-        && change.expect_lease.is_none()
+        && change.expect_lease == Fence::None
         && change.bookkeeping.last_error.is_none()
         && change.bookkeeping.lease.is_none()
         && ours.into_iter().all(|path| path.segments().count() == 1)
@@ -294,7 +298,7 @@ mod tests {
         let plain = change(1, 1);
         assert!(may_share(&Mapping::default(), &plain));
         let unfenced = |change: Change| may_share(&Mapping::default(), &change);
-        assert!(!unfenced(Change { expect_lease: Some("l".into()), ..plain.clone() }));
+        assert!(!unfenced(Change { expect_lease: Fence::Lease("l".into()), ..plain.clone() }));
         assert!(!unfenced(Change { pair: None, ..plain.clone() }));
         assert!(!unfenced(Change { expect_refresh_token: None, ..plain.clone() }));
         let at = chrono::DateTime::UNIX_EPOCH;
@@ -341,7 +345,7 @@ mod tests {
         Change {
             id: TokenId::from_extended_json(id.to_string()),
             expect_refresh_token: Some(token()),
-            expect_lease: None,
+            expect_lease: Fence::None,
             pair: Some(PairChange { refresh_token: token(), access_token: Some(access_token), also: vec![] }),
             bookkeeping: Bookkeeping::default(),
         }

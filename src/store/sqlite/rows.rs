@@ -311,7 +311,7 @@ pub(super) fn apply(
 fn is_as_expected(fields: &Object, lease: Option<&str>, mapping: &Mapping, change: &Change) -> bool {
     let token = json::get(fields, &mapping.refresh_token).and_then(Value::as_str);
     change.expect_refresh_token.as_ref().is_none_or(|expected| token == Some(expected.expose()))
-        && change.expect_lease.as_deref().is_none_or(|expected| lease == Some(expected))
+        && change.expect_lease.admits(lease)
 }
 
 /// Puts the pair and the mapped expiries into the fields; fails with the path that can't be written.

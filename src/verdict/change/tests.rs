@@ -2,7 +2,7 @@ use super::*;
 use crate::journal::Journaled;
 use crate::provider::profile;
 use crate::schedule::Schedule;
-use crate::token::{AccessToken, Subject, TokenId};
+use crate::token::{AccessToken, Lease, Subject, TokenId};
 
 fn policy() -> DuePolicy {
     DuePolicy {
@@ -53,20 +53,91 @@ fn a_change_that_did_not_match_is_ours_theirs_unchanged_or_gone() {
     let rotated = pair_change("new");
     let kept = pair_change("old");
     let written = kept.bookkeeping.clone();
+    let ours = rotated.bookkeeping.clone();
     for (change, found, expected) in [
         (&rotated, None, Found::Gone),
-        (&rotated, Some(document("new", Bookkeeping::default())), Found::Ours),
+        (&rotated, Some(document("new", ours)), Found::Ours),
         (&rotated, Some(document("theirs", Bookkeeping::default())), Found::Theirs),
         (&rotated, Some(document("old", Bookkeeping::default())), Found::Unchanged),
         (&kept, Some(document("old", written)), Found::Ours),
         (&kept, Some(document("old", Bookkeeping::default())), Found::Unchanged),
         (&kept, Some(document("theirs", Bookkeeping::default())), Found::Theirs),
     ] {
-        assert_eq!(settle(change, found.as_ref()), expected);
+        assert_eq!(settle(change, found.as_ref(), "ours"), expected);
     }
     let mark = policy().release(&token());
-    assert_eq!(settle(&mark, Some(&document("old", mark.bookkeeping.clone()))), Found::Ours);
-    assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default()))), Found::Theirs);
+    assert_eq!(settle(&mark, Some(&document("old", mark.bookkeeping.clone())), "ours"), Found::Ours);
+    assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default())), "ours"), Found::Theirs);
+}
+
+fn lease(id: &str) -> Option<Lease> {
+    Some(Lease { id: id.into(), owner: "o".into(), until: policy().due_by, taken_over: false })
+}
+
+/// The server has written the refresh token of its answer into the document, and nothing else.
+fn written_by_the_server(token: &str, lease: Option<Lease>) -> TokenDocument {
+    let fingerprint = Some(RefreshToken::new("old".into()).fingerprint());
+    document(token, Bookkeeping { fingerprint, lease, ..Bookkeeping::default() })
+}
+
+#[test]
+fn a_token_that_the_server_wrote_itself_is_finished_under_our_claim_or_under_none() {
+    let mut change = pair_change("new");
+    let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
+    change.bookkeeping.fingerprint = fingerprint;
+    for (leased, fence) in [(lease("ours"), Fence::Lease("ours".into())), (None, Fence::Unclaimed)] {
+        let found = written_by_the_server("new", leased.clone());
+        assert_eq!(settle(&change, Some(&found), "ours"), Found::Unfinished);
+        let rest = finishing(&change, &found);
+        assert_eq!(rest.expect_refresh_token, Some(RefreshToken::new("new".into())));
+        assert_eq!(rest.expect_lease, fence);
+        assert_eq!(rest.bookkeeping, change.bookkeeping);
+        assert_eq!(rest.pair.as_ref().unwrap().access_token, change.pair.as_ref().unwrap().access_token);
+        // What is found after the second write.
+        let seen = |document: &TokenDocument| settle(&rest, Some(document), "ours");
+        assert_eq!(seen(&document("new", change.bookkeeping.clone())), Found::Ours, "it arrived");
+        assert_eq!(seen(&found), Found::Unchanged, "it didn't arrive: it is written again");
+        let claimed = Bookkeeping { lease: lease("another"), ..change.bookkeeping.clone() };
+        assert_eq!(
+            seen(&document("new", claimed)),
+            Found::Ours,
+            "it arrived, and another pass goes on with it"
+        );
+        assert_eq!(
+            seen(&written_by_the_server("new", lease("another"))),
+            Found::Ours,
+            "another pass took it"
+        );
+        assert_eq!(seen(&document("newer", claimed_by_no_one(fingerprint))), Found::Theirs);
+        assert_eq!(settle(&rest, None, "ours"), Found::Gone);
+    }
+}
+
+fn claimed_by_no_one(fingerprint: Option<crate::token::Fingerprint>) -> Bookkeeping {
+    Bookkeeping { fingerprint, ..Bookkeeping::default() }
+}
+
+#[test]
+fn a_claim_of_another_process_is_never_written_over() {
+    let change = pair_change("new");
+    let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
+    for fingerprint in [None, fingerprint] {
+        let books = Bookkeeping { fingerprint, lease: lease("another"), ..Bookkeeping::default() };
+        assert_eq!(settle(&change, Some(&document("new", books)), "ours"), Found::Ours);
+    }
+    // Our write arrived, its acknowledgement didn't, and something else was noted of the token since.
+    let noted = Bookkeeping { failures: 1, ..claimed_by_no_one(fingerprint) };
+    assert_eq!(settle(&change, Some(&document("new", noted)), "ours"), Found::Ours);
+}
+
+#[test]
+fn a_renewal_of_the_same_token_is_not_taken_for_a_finished_one() {
+    let mut kept = pair_change("old");
+    kept.expect_lease = Fence::None;
+    for leased in [None, lease("ours"), lease("another")] {
+        let found = written_by_the_server("old", leased);
+        assert_eq!(settle(&kept, Some(&found), "ours"), Found::Unchanged);
+    }
 }
 
 #[test]

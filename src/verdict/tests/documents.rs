@@ -25,6 +25,16 @@ fn refusal(state: State) -> Mark {
 }
 
 #[test]
+fn only_a_refused_token_makes_its_document_gone_while_refused() {
+    let refused = |fact| verdict(&live(fact), Document::Gone).ends.unwrap().refused;
+    for state in [State::NeedsLogin, State::LostInFlight] {
+        assert!(refused(Fact::Marked(refusal(state), Belief::Believed)));
+    }
+    assert!(!refused(Fact::MayBeSpent(entry(), evidence())), "nothing was sent");
+    assert!(!refused(Fact::Overtaken));
+}
+
+#[test]
 fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
     let theirs = document("new", books("old", State::Live));
     let other_claim = Bookkeeping { lease: None, ..books("old", State::Live) };

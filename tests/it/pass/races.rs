@@ -8,10 +8,11 @@ use evergrant::journal::EntryState;
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::{Reuse, SeededUser};
-use evergrant::store::Claim;
-use evergrant::token::{Lease, State};
+use evergrant::store::{Change, Claim, Fence};
+use evergrant::token::{Lease, RefreshToken, State};
+use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Before the first call that `when` picks, the application writes a login into the document of user 1, or deletes it.
@@ -34,6 +35,116 @@ fn meanwhile(
             Mishap::None
         })
     });
+}
+
+/// Before each write-back of a pair the server has written the refresh token of its answer into the document itself; `then`
+/// says what becomes of the calls with a pair, the first one and those after it.
+fn server_writes(rehearsal: &Rehearsal, then: impl Fn(usize) -> Mishap + Send + Sync + 'static) {
+    let backend = rehearsal.backend.clone();
+    let calls = AtomicUsize::new(0);
+    rehearsal.meddler.meddle(move |call| {
+        let (backend, is_pair) = (backend.clone(), call.writes_a_pair());
+        let number = if is_pair { calls.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
+        let mishap = if is_pair { then(number) } else { Mishap::None };
+        Box::pin(async move {
+            let Call::Apply(changes) = call else { return Mishap::None };
+            for Change { id, pair, expect_lease, .. } in changes {
+                let Some(pair) = pair.filter(|_| expect_lease == Fence::None) else { continue };
+                backend.set(&id, json!({ "refresh_token": pair.refresh_token.expose() })).await;
+            }
+            mishap
+        })
+    });
+}
+
+#[tokio::test]
+async fn the_servers_own_write_is_found_and_finished() {
+    for (name, then) in [
+        ("plain", (|_| Mishap::None) as fn(usize) -> Mishap),
+        ("unheard_at_first", |number| if number == 0 { Mishap::LostAcknowledgement } else { Mishap::None }),
+        ("unheard", |number| if number % 2 == 1 { Mishap::LostAcknowledgement } else { Mishap::None }),
+        ("away", |number| if number == 1 { Mishap::Away } else { Mishap::None }),
+    ] {
+        on_both(&format!("own_write_{name}"), Plan::users(5), async |rehearsal| {
+            server_writes(&rehearsal, then);
+            let summary = rehearsal.run().await;
+            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 5), "{summary:?}");
+            rehearsal.meddler.leave();
+            assert_eq!(rehearsal.entries().await.len(), 0, "each row ended with its document");
+            rehearsal.assert_nothing_claimed().await;
+            // Both tokens of one answer, in the document.
+            rehearsal.assert_whole().await;
+            rehearsal.assert_kept(5).await;
+            for position in 0..5 {
+                let books = rehearsal.bookkeeping(position).await;
+                let token = RefreshToken::new(rehearsal.token(position).await);
+                assert_eq!(books.fingerprint, Some(token.fingerprint()));
+                assert!(books.refreshed_at.is_some() && books.refresh_expires_at.is_some(), "{books:?}");
+            }
+            let next = rehearsal.run().await;
+            assert_eq!((next.touched, rehearsal.sandbox.ledger().requests), (0, 5), "none is due again");
+        })
+        .await;
+    }
+}
+
+/// Between the look and the second write another process claims the document, and goes on with the token that it found.
+#[tokio::test]
+async fn a_claim_on_the_token_that_the_server_wrote_stays() {
+    on_both("own_write_claimed", Plan::users(3), async |rehearsal| {
+        let (backend, now) = (rehearsal.backend.clone(), rehearsal.clock.now());
+        rehearsal.meddler.meddle(move |call| {
+            let backend = backend.clone();
+            Box::pin(async move {
+                let Call::Apply(changes) = call else { return Mishap::None };
+                for Change { id, pair, expect_lease, .. } in changes {
+                    let Some(pair) = pair else { continue };
+                    let token = json!({ "refresh_token": pair.refresh_token.expose() });
+                    if expect_lease == Fence::None {
+                        backend.set(&id, token).await;
+                    } else if id == document_id(1) {
+                        // After the end of our claim.
+                        let now = now + TimeDelta::days(1);
+                        let until = now + TimeDelta::hours(1);
+                        let lease =
+                            Lease { id: "another".into(), owner: "o".into(), until, taken_over: false };
+                        let claim = Claim { ids: vec![id], lease, due_by: None, now };
+                        assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
+                    }
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::Refreshed), summary.orphans), (3, 0), "{summary:?}");
+        let lease = rehearsal.bookkeeping(1).await.lease.expect("the claim stands");
+        assert_eq!(lease.id, "another");
+        assert_eq!(rehearsal.entries().await.len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_deleted_with_a_refusal_is_gone_while_refused() {
+    on_both("deleted_with_a_refusal", Plan::users(5), async |rehearsal| {
+        rehearsal.sandbox.revoke("user-000001");
+        let (backend, sandbox) = (rehearsal.backend.clone(), rehearsal.sandbox.clone());
+        rehearsal.meddler.meddle(move |call| {
+            let (backend, sandbox) = (backend.clone(), sandbox.clone());
+            Box::pin(async move {
+                if matches!(&call, Call::Read(ids) if ids.contains(&document_id(1)))
+                    && sandbox.ledger().requests >= 5
+                {
+                    backend.delete(&document_id(1)).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::Gone), summary.gone_while_refused), (1, 1), "{summary:?}");
+        assert_eq!((summary.count(Outcome::Refreshed), summary.exit()), (4, Exit::Well));
+    })
+    .await;
 }
 
 #[tokio::test]

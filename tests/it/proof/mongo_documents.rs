@@ -12,7 +12,7 @@ use evergrant::pass::{PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::report::summary::Summary;
 use evergrant::store::mapping::{FieldPath, Mapping};
-use evergrant::store::{Change, DueQuery, PairChange, Unwritable};
+use evergrant::store::{Change, DueQuery, Fence, PairChange, Unwritable};
 use evergrant::token::{AccessToken, Bookkeeping, Lease, RefreshToken};
 use futures::TryStreamExt as _;
 use mongodb::options::{Acknowledgment, WriteConcern};

@@ -290,7 +290,7 @@ impl Collection {
         let blind =
             world.bug == Some(if is_mark { Bug::MarksWithoutCompare } else { Bug::WritesWithoutCompare });
         let expected = change.expect_refresh_token.as_ref().is_none_or(|token| token.expose() == now_there)
-            && (change.expect_lease.is_none() || change.expect_lease == lease);
+            && change.expect_lease.admits(lease.as_deref());
         if !expected && !blind {
             return false;
         }

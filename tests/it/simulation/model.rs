@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use evergrant::clock::Timestamp;
 use evergrant::store::mapping::Mapping;
 use evergrant::store::sqlite::SqliteStore;
-use evergrant::store::{Change, Claim, DueQuery, PairChange, ProviderFilter, Store};
+use evergrant::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
 use evergrant::token::{AccessToken, Bookkeeping, Lease, RefreshToken, State, TokenDocument};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -53,7 +53,11 @@ fn change(random: &mut StdRng) -> Change {
     Change {
         id: id_of(random.random_range(0..=DOCUMENTS)),
         expect_refresh_token: token.then(|| RefreshToken::new(refresh_text(random.random_range(0..4)))),
-        expect_lease: lease_id.then(|| format!("lease-{}", random.random_range(0..3))),
+        expect_lease: if lease_id {
+            Fence::Lease(format!("lease-{}", random.random_range(0..3)))
+        } else {
+            Fence::None
+        },
         pair: pair.then(|| PairChange {
             refresh_token: RefreshToken::new(refresh_text(number)),
             access_token: Some(AccessToken::new(access_text(number))),

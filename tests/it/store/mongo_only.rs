@@ -6,7 +6,7 @@ use super::backend::{
 use crate::support::mongod::{self, Server, admin};
 use bson::{Bson, Document, doc};
 use evergrant::store::{
-    Change, Existence, IndexState, PairChange, Store, StoreError, StoreSettings, Unwritable, connect,
+    Change, Existence, Fence, IndexState, PairChange, Store, StoreError, StoreSettings, Unwritable, connect,
     mapping::Mapping,
 };
 use evergrant::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
@@ -18,7 +18,7 @@ fn change(id: &TokenId) -> Change {
     Change {
         id: id.clone(),
         expect_refresh_token: Some(RefreshToken::new("old".into())),
-        expect_lease: None,
+        expect_lease: Fence::None,
         pair: Some(PairChange {
             refresh_token: RefreshToken::new("new".into()),
             access_token: Some(AccessToken::new("new-access".into())),

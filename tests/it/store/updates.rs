@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, at, both, claim, date, id, lease, login, path};
 use evergrant::store::{
-    Applied, Change, PairChange,
+    Applied, Change, Fence, PairChange,
     mapping::{ExpiryFormat, Mapping},
 };
 use evergrant::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
@@ -13,7 +13,7 @@ fn change(id: &TokenId, old: Option<&str>, new: Option<&str>) -> Change {
     Change {
         id: id.clone(),
         expect_refresh_token: old.map(|old| RefreshToken::new(old.to_owned())),
-        expect_lease: None,
+        expect_lease: Fence::None,
         pair: new.map(|new| PairChange {
             refresh_token: RefreshToken::new(new.to_owned()),
             access_token: Some(AccessToken::new(format!("{new}-access"))),
@@ -112,7 +112,7 @@ async fn a_change_is_fenced_by_its_lease() {
         backend.store.claim(&claim(mine, lease("first", 10), 0)).await.unwrap();
         backend.store.claim(&claim(mine, lease("second", 60), 10)).await.unwrap();
         let of = |lease: &str| Change {
-            expect_lease: Some(lease.into()),
+            expect_lease: Fence::Lease(lease.into()),
             ..change(&one, Some("old"), Some("new"))
         };
         assert!(!apply(&backend, &[of("first")]).await);
@@ -124,6 +124,24 @@ async fn a_change_is_fenced_by_its_lease() {
             "the lease went with the old bookkeeping"
         );
         assert!(!apply(&backend, &[of("second")]).await);
+    }
+}
+
+#[tokio::test]
+async fn a_change_for_an_unclaimed_document_spares_a_claim() {
+    for backend in both("unclaimed", Mapping::default()).await {
+        let one = id(&json!("a"));
+        let unclaimed =
+            |old, new| Change { expect_lease: Fence::Unclaimed, ..change(&one, Some(old), Some(new)) };
+        backend.insert([login(&json!("a"), json!({}))]).await;
+        assert!(apply(&backend, &[unclaimed("old", "new")]).await, "no bookkeeping at all");
+        assert!(apply(&backend, &[unclaimed("new", "newer")]).await, "bookkeeping without a lease");
+        let mine = std::slice::from_ref(&one);
+        backend.store.claim(&claim(mine, lease("first", 510), 500)).await.unwrap();
+        assert!(!apply(&backend, &[unclaimed("newer", "newest")]).await);
+        let books = backend.read(&one).await.bookkeeping;
+        assert_eq!(books.lease.map(|lease| lease.id).as_deref(), Some("first"));
+        assert_eq!(pair(&backend.whole(&one).await.unwrap()), ("newer", "newer-access"));
     }
 }
 

@@ -88,6 +88,17 @@ impl Client {
     }
 }
 
+/// A server of one of the five kinds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Kind<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) uri: &'a str,
+    pub(crate) database: String,
+    pub(crate) users: usize,
+    /// Do its pages hide what went wrong?
+    pub(crate) production: bool,
+}
+
 /// What a server's store, or ours, holds for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Login {
@@ -148,6 +159,23 @@ impl Server {
         serde_json::from_str(&answer).unwrap()
     }
 
+    /// Starts a server of one of the five kinds in the same process, over a new database with so many living users and
+    /// some others. Its port.
+    pub(crate) fn open_kind(&self, kind: &Kind<'_>) -> u16 {
+        let opened: Value = self.ask("open", &serde_json::to_value(kind).unwrap());
+        opened["port"].as_u64().unwrap().try_into().unwrap()
+    }
+
+    /// What a server of a kind says of itself.
+    pub(crate) fn ledger(&self, kind: &Kind<'_>) -> Value {
+        self.ask("ledger", &json!({ "database": kind.database }))
+    }
+
+    /// Ends it, with its database.
+    pub(crate) fn close_kind(&self, kind: &Kind<'_>) {
+        self.ask::<()>("close", &json!({ "database": kind.database }));
+    }
+
     /// Registers a client, to which so many users have given a login.
     pub(crate) fn register(&self, client: &Client, users: usize) -> Logins {
         let users: Vec<_> = (0..users).map(|index| format!("user-{index}@example.com")).collect();
@@ -187,7 +215,9 @@ impl Make {
             Self::OidcProvider => {
                 ("oidc-provider", "", &["package.json", "package-lock.json", "oidc_provider.mjs"])
             }
-            Self::Express => ("express", "express", &["package.json", "package-lock.json", "server.mjs"]),
+            Self::Express => {
+                ("express", "express", &["package.json", "package-lock.json", "server.mjs", "kinds.mjs"])
+            }
         };
         let glue = Path::new(GLUE).join(glue);
         let mut pinned = Sha256::new();

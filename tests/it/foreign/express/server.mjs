@@ -9,6 +9,7 @@ import express from 'express';
 import jwt from 'jsonwebtoken';
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
+import { commands as kinds } from './kinds.mjs';
 
 const SECRET = randomUUID();
 const COOKIES = { httpOnly: true, sameSite: 'lax' };
@@ -111,9 +112,9 @@ const logins = ({ id }) => Object.fromEntries(clients.get(id));
 const listening = app.listen(0, '127.0.0.1', () => {
   console.log(JSON.stringify({ port: listening.address().port }));
 });
-const commands = { register, revoke, logins, reused: () => reused };
+const commands = { register, revoke, logins, reused: () => reused, ...kinds };
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, parameters] = JSON.parse(line);
-  console.log(JSON.stringify(commands[command](parameters)));
+  console.log(JSON.stringify(await commands[command](parameters)));
 }
 process.exit(0);

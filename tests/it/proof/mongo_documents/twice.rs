@@ -247,7 +247,7 @@ async fn write_all_the_same(set: &ReplicaSet, rehearsal: &Rehearsal, shapes: &[(
         Change {
             id: id(&json!(position)),
             expect_refresh_token: Some(token()),
-            expect_lease: None,
+            expect_lease: Fence::None,
             pair: Some(PairChange {
                 refresh_token: token(),
                 access_token: Some(AccessToken::new("written all the same".to_owned())),

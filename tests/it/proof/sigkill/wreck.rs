@@ -4,7 +4,7 @@ use super::death::Death;
 use super::world::{USERS, World};
 use evergrant::clock::Timestamp;
 use evergrant::journal::{Entry, EntryState, Intent, Journal};
-use evergrant::store::{Change, PairChange};
+use evergrant::store::{Change, Fence, PairChange};
 use evergrant::token::{AccessToken, RefreshToken, State, TokenDocument};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl World {
         let change = Change {
             id: document.id.clone(),
             expect_refresh_token: None,
-            expect_lease: None,
+            expect_lease: Fence::None,
             pair: Some(PairChange {
                 refresh_token: RefreshToken::new(login.refresh_token),
                 access_token: Some(AccessToken::new(login.access_token)),
