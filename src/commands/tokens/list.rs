@@ -85,7 +85,9 @@ pub(super) async fn run(
             }
         }
         if let Some(ending) = &mut ending {
-            chosen.into_iter().for_each(|document| ending.take(document));
+            for document in chosen {
+                ending.take(document);
+            }
             if after.is_none() {
                 break;
             }

@@ -135,7 +135,9 @@ mod tests {
     #[test]
     fn the_longest_time_that_can_be_asked_for_lists_every_end() {
         let mut ending = Ending::new(at("2026-11-21T03:00:00Z"), Duration::MAX, None);
-        documents().into_iter().for_each(|document| ending.take(document));
+        for document in documents() {
+            ending.take(document);
+        }
         assert_eq!(ending.count, 4);
     }
 }
