@@ -70,8 +70,8 @@ fn a_change_that_did_not_match_is_ours_theirs_unchanged_or_gone() {
     assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default())), "ours"), Found::Theirs);
 }
 
-fn lease(id: &str) -> Option<Lease> {
-    Some(Lease { id: id.into(), owner: "o".into(), until: policy().due_by, taken_over: false })
+fn lease(id: &str) -> Lease {
+    Lease { id: id.into(), owner: "o".into(), until: policy().due_by, taken_over: false }
 }
 
 /// The server has written the refresh token of its answer into the document, and nothing else.
@@ -85,7 +85,7 @@ fn a_token_that_the_server_wrote_itself_is_finished_under_our_claim_or_under_non
     let mut change = pair_change("new");
     let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
     change.bookkeeping.fingerprint = fingerprint;
-    for (leased, fence) in [(lease("ours"), Fence::Lease("ours".into())), (None, Fence::Unclaimed)] {
+    for (leased, fence) in [(Some(lease("ours")), Fence::Lease("ours".into())), (None, Fence::Unclaimed)] {
         let found = written_by_the_server("new", leased.clone());
         assert_eq!(settle(&change, Some(&found), "ours"), Found::Unfinished);
         let rest = finishing(&change, &found);
@@ -97,23 +97,23 @@ fn a_token_that_the_server_wrote_itself_is_finished_under_our_claim_or_under_non
         let seen = |document: &TokenDocument| settle(&rest, Some(document), "ours");
         assert_eq!(seen(&document("new", change.bookkeeping.clone())), Found::Ours, "it arrived");
         assert_eq!(seen(&found), Found::Unchanged, "it didn't arrive: it is written again");
-        let claimed = Bookkeeping { lease: lease("another"), ..change.bookkeeping.clone() };
+        let claimed = Bookkeeping { lease: Some(lease("another")), ..change.bookkeeping.clone() };
         assert_eq!(
             seen(&document("new", claimed)),
             Found::Ours,
             "it arrived, and another pass goes on with it"
         );
         assert_eq!(
-            seen(&written_by_the_server("new", lease("another"))),
+            seen(&written_by_the_server("new", Some(lease("another")))),
             Found::Ours,
             "another pass took it"
         );
-        assert_eq!(seen(&document("newer", claimed_by_no_one(fingerprint))), Found::Theirs);
+        assert_eq!(seen(&document("newer", unclaimed(fingerprint))), Found::Theirs);
         assert_eq!(settle(&rest, None, "ours"), Found::Gone);
     }
 }
 
-fn claimed_by_no_one(fingerprint: Option<crate::token::Fingerprint>) -> Bookkeeping {
+fn unclaimed(fingerprint: Option<crate::token::Fingerprint>) -> Bookkeeping {
     Bookkeeping { fingerprint, ..Bookkeeping::default() }
 }
 
@@ -122,11 +122,11 @@ fn a_claim_of_another_process_is_never_written_over() {
     let change = pair_change("new");
     let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
     for fingerprint in [None, fingerprint] {
-        let books = Bookkeeping { fingerprint, lease: lease("another"), ..Bookkeeping::default() };
+        let books = Bookkeeping { fingerprint, lease: Some(lease("another")), ..Bookkeeping::default() };
         assert_eq!(settle(&change, Some(&document("new", books)), "ours"), Found::Ours);
     }
     // Our write arrived, its acknowledgement didn't, and something else was noted of the token since.
-    let noted = Bookkeeping { failures: 1, ..claimed_by_no_one(fingerprint) };
+    let noted = Bookkeeping { failures: 1, ..unclaimed(fingerprint) };
     assert_eq!(settle(&change, Some(&document("new", noted)), "ours"), Found::Ours);
 }
 
@@ -134,7 +134,7 @@ fn a_claim_of_another_process_is_never_written_over() {
 fn a_renewal_of_the_same_token_is_not_taken_for_a_finished_one() {
     let mut kept = pair_change("old");
     kept.expect_lease = Fence::None;
-    for leased in [None, lease("ours"), lease("another")] {
+    for leased in [None, Some(lease("ours")), Some(lease("another"))] {
         let found = written_by_the_server("old", leased);
         assert_eq!(settle(&kept, Some(&found), "ours"), Found::Unchanged);
     }

@@ -55,7 +55,8 @@ impl Team {
         production: bool,
     ) -> Option<Self> {
         let (uri, server) = (mongod::uri()?, express()?);
-        let kind = Kind { kind, uri, database: mongod::database_name(kind), users, production };
+        let database = mongod::database_name(kind);
+        let kind = Kind { name: kind, uri, database, users, production };
         let port = server.open_kind(&kind);
         let folder = tempfile::tempdir().unwrap();
         let settings = settings_of(topic);

@@ -91,7 +91,8 @@ impl Client {
 /// A server of one of the five kinds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Kind<'a> {
-    pub(crate) kind: &'a str,
+    #[serde(rename = "kind")]
+    pub(crate) name: &'a str,
     pub(crate) uri: &'a str,
     pub(crate) database: String,
     pub(crate) users: usize,
