@@ -348,7 +348,8 @@ impl Provider {
     /// # Errors
     /// [`Malformed::NoValue`], [`Malformed::BadValue`]
     pub fn client_id_for<'a>(&'a self, facts: &'a Facts) -> Result<&'a str, Malformed> {
-        let visible = |text: &&str| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+        let visible =
+            |text: &&str| !text.is_empty() && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         match facts.value(Facts::CLIENT_ID) {
             Some(id) => {
                 Some(id).filter(visible).ok_or_else(|| Malformed::BadValue(Facts::CLIENT_ID.to_owned()))

@@ -8,7 +8,7 @@ mod terms;
 
 use crate::clock::{ReadAt, Timestamp};
 use crate::store::Unwritable;
-use crate::token::{Bookkeeping, Code, DueToken, State, TokenDocument};
+use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
 use chrono::TimeDelta;
 
 pub use claims::{Claims, Rest};
@@ -35,6 +35,13 @@ pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Se
                 && bookkeeping.last_error.as_ref().is_some_and(|error| error.code.is(Code::NotAskedAgain));
             (!force || spared) && bookkeeping.fingerprint == Some(token.fingerprint())
         }
+        // It wouldn't be sent anyway, and what is known of it must not be lost.
+        (Err(malformed), State::NeedsLogin | State::LostInFlight) if malformed.leaves_the_token_good() => {
+            true
+        }
+        (Err(malformed), State::Live) if malformed.leaves_the_token_good() && is_in_doubt(bookkeeping) => {
+            true
+        }
         (Err(malformed), State::Malformed) => {
             bookkeeping.last_error.as_ref().is_some_and(|error| error.code == *malformed.code())
         }
@@ -42,6 +49,14 @@ pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Se
         | (Err(_), State::Live | State::NeedsLogin | State::LostInFlight) => false,
     };
     if known { Selected::Known } else { Selected::Claim }
+}
+
+/// May the token have been sent, or its answer not have been read?
+fn is_in_doubt(bookkeeping: &Bookkeeping) -> bool {
+    bookkeeping
+        .last_error
+        .as_ref()
+        .is_some_and(|error| error.lost.is_some() || error.class.is(Evidence::Unreadable))
 }
 
 /// Clock error that is ignored: what was put off under such a clock is late by no more.
@@ -104,6 +119,23 @@ mod tests {
             facts: crate::token::Facts::default(),
             bookkeeping: Bookkeeping { state, fingerprint, last_error, ..Bookkeeping::default() },
         }
+    }
+
+    #[test]
+    fn a_value_that_is_missing_beside_a_good_token_hides_nothing_that_is_known_of_it() {
+        let value = || Err(Malformed::NoValue("shop".into()));
+        for (state, known) in [
+            (State::LostInFlight, Selected::Known),
+            (State::NeedsLogin, Selected::Known),
+            (State::Live, Selected::Claim),
+        ] {
+            assert_eq!(select(&document(value(), state, None, "c"), false, false), known, "{state:?}");
+        }
+        let mut doubted = document(value(), State::Live, None, "c");
+        doubted.bookkeeping.last_error.as_mut().unwrap().class = Evidence::Unreadable.into();
+        assert_eq!(select(&doubted, false, false), Selected::Known);
+        let missing = document(Err(Malformed::Missing), State::LostInFlight, None, "c");
+        assert_eq!(select(&missing, false, false), Selected::Claim, "the token itself is gone");
     }
 
     #[test]

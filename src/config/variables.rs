@@ -93,6 +93,18 @@ pub(super) fn filled(
             what: format!("its value{more}"),
         });
     }
+    if let TokenUrl::Of(template) = &provider.token_url {
+        // What the settings say stands as fixed text: only what documents say is looked at with distrust.
+        let mut text = template.text().to_owned();
+        for name in template.names().filter(|name| !mapped.contains(*name)) {
+            if let Some(Ok(value)) = provider.value(name, &no_document) {
+                text = text.replace(&format!("{{{name}}}"), &value);
+            }
+        }
+        if let Ok(template) = UrlTemplate::new(&text, &provider.profile.variables) {
+            provider.token_url = TokenUrl::Of(template);
+        }
+    }
     if let TokenUrl::Of(template) = &provider.token_url
         && !template.names().any(|name| mapped.contains(name))
         && let Ok(url) = provider.url_for(&no_document)
@@ -104,6 +116,15 @@ pub(super) fn filled(
 
 /// Refuses variables of documents that no profile has, and an old access token that is mapped nowhere.
 pub(super) fn check_documents(layers: &Layers, scopes: &[(&Scope, &Profile)]) -> Result<(), ConfigError> {
+    if layers.value("documents.values.client_id").is_some() {
+        return Err(ConfigError::Value {
+            at: layers.at("documents.values.client_id"),
+            key: "documents.values.client_id".to_owned(),
+            found: "a variable with the name of the client id".to_owned(),
+            expected: "`documents.client_id`, where each document has a client of its own".to_owned(),
+            hint: None,
+        });
+    }
     for name in mapped(layers).iter().filter(|name| *name != Facts::CLIENT_ID) {
         let kinds: Vec<_> = scopes.iter().filter_map(|(_, profile)| profile.variables.get(name)).collect();
         let at = || layers.at(&format!("documents.values.{name}"));

@@ -163,8 +163,9 @@ impl Redeemer {
 
     /// Where each document has a host or a client of its own, a rejection is about that one.
     fn of_tenant(&self, signal: Signal, url: &Url, token: &DueToken) -> Signal {
-        let own_host = self.provider.token_url.is_a_documents_host().then(|| url.host_str()).flatten();
-        let own = own_host.or_else(|| token.facts.value(Facts::CLIENT_ID));
+        let is_fixed = self.provider.token_url.fixed().is_some();
+        let own_url = (!is_fixed).then(|| format!("{}{}", url.host_str().unwrap_or_default(), url.path()));
+        let own = own_url.as_deref().or_else(|| token.facts.value(Facts::CLIENT_ID));
         match signal {
             Signal::ClientRejected { code, http_status, tenant: _ } => {
                 Signal::ClientRejected { code, http_status, tenant: own.map(str::to_owned) }

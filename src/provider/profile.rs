@@ -244,7 +244,9 @@ mod tests {
             let not_found = FAILURE_NOT_FOUND.contains(&name);
             assert_eq!((shows(true), shows(false)), (true, !not_found), "{name}: a success and a failure");
             assert!(!not_found || profile.answer.refused.is_empty(), "{name}");
-            assert!(profile.examples.iter().all(|example| example.source.is_some()), "{name}");
+            let is_a_kind = ["bearer-session", "cookie-session", "express-jwt", "jwt-pair"].contains(&name);
+            let has_source = profile.examples.iter().all(|example| example.source.is_some());
+            assert!(is_a_kind || has_source, "{name}");
         }
     }
 

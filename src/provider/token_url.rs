@@ -113,6 +113,12 @@ impl UrlTemplate {
         template.built(&example).is_some().then_some(template).ok_or(TemplateError::NoUrl)
     }
 
+    /// The template as it is written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The names of its variables.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         names(&self.text).into_iter()

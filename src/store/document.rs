@@ -66,7 +66,14 @@ pub(super) fn token_document(
 
 fn facts(fields: &impl Fields, mapping: &Mapping) -> Facts {
     let moment = |path: &Option<FieldPath>| moment(&fields.bson(path.as_ref()?)?);
-    let value = |(name, path): (&str, &FieldPath)| Some((name.to_owned(), fields.shown(path)?));
+    let value = |(name, path): (&str, &FieldPath)| {
+        // What is there and is no text is no value: it must not give way to a default.
+        let text = match fields.value(path) {
+            FieldValue::Missing => return None,
+            _ => fields.shown(path).unwrap_or_default(),
+        };
+        Some((name.to_owned(), text))
+    };
     Facts {
         login_ends_at: moment(&mapping.login_ends_at),
         logged_in_at: moment(&mapping.logged_in_at),

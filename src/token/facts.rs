@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fmt;
 
 /// What a document says beside its tokens, as far as fields are mapped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// When its login ends.
     pub login_ends_at: Option<Timestamp>,
@@ -13,6 +13,19 @@ pub struct Facts {
     pub logged_in_at: Option<Timestamp>,
     /// Variables of the request, by name; one that the document doesn't hold as a text or number isn't among them.
     pub values: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Facts {
+    /// Names only: a value may be the key of an API.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.values.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("Facts")
+            .field("login_ends_at", &self.login_ends_at)
+            .field("logged_in_at", &self.logged_in_at)
+            .field("values", &names)
+            .finish()
+    }
 }
 
 impl Facts {
@@ -44,7 +57,8 @@ impl Further {
             Value::Array(items) => items.iter().all(plain),
             other => plain(other),
         };
-        (fits && value.to_string().len() <= MAX_FURTHER_BYTES).then(|| Self(value.clone()))
+        (fits && value.to_string().len() + 16 * value.as_array().map_or(0, Vec::len) <= MAX_FURTHER_BYTES)
+            .then(|| Self(value.clone()))
     }
 
     /// The value itself, for the store only.

@@ -94,6 +94,12 @@ pub enum Malformed {
 }
 
 impl Malformed {
+    /// Is the token itself good, so that the document may be sent once what is beside it is mended?
+    #[must_use]
+    pub const fn leaves_the_token_good(&self) -> bool {
+        matches!(self, Self::NotForHeader | Self::NoAccessToken | Self::NoValue(_) | Self::BadValue(_))
+    }
+
     /// The reason as a word for `last_error.code` and for counting.
     #[must_use]
     pub const fn code(&self) -> &'static str {

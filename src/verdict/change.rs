@@ -247,7 +247,8 @@ impl DuePolicy {
             bookkeeping: Bookkeeping {
                 state: State::Malformed,
                 since: if before.state == State::Malformed { before.since } else { None }.or(Some(now)),
-                fingerprint: None,
+                // What is known of a token that is good stays known.
+                fingerprint: before.fingerprint.filter(|_| malformed.leaves_the_token_good()),
                 due_at: Some(self.after_this_pass(now)),
                 last_error: Some(evidence),
                 lease: None,
@@ -274,6 +275,10 @@ impl DuePolicy {
     pub fn copy(&self, token: &DueToken, first: &TokenDocument) -> Option<Change> {
         let refresh_token = first.refresh_token.clone().ok()?;
         let access_token = first.access_token.clone();
+        // Half a pair is worse than an old one.
+        if access_token.is_none() && token.access_token.is_some() {
+            return None;
+        }
         let theirs = &first.bookkeeping;
         (refresh_token != token.refresh_token && theirs.state == State::Live).then(|| Change {
             id: token.id.clone(),

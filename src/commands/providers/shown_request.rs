@@ -190,7 +190,11 @@ pub(super) fn hostile(provider: &Provider) -> HostileToken {
     let place = &provider.profile.request.refresh_token;
     let takes_a_space = place.takes(&RefreshToken::new(HOSTILE_WITH_SPACE.to_owned())).is_ok();
     let token = if takes_a_space { HOSTILE_WITH_SPACE } else { HOSTILE };
-    let provider = &example_of(provider, &Facts::default());
+    let mut provider = example_of(provider, &Facts::default());
+    if provider.client_id.is_empty() {
+        "client".clone_into(&mut provider.client_id);
+    }
+    let provider = &provider;
     let (refresh_token, access_token) =
         (RefreshToken::new(token.to_owned()), AccessToken::new("none".to_owned()));
     let login = Login { access_token: Some(&access_token), ..Login::from(&refresh_token) };

@@ -77,7 +77,10 @@ fn every_value_of_a_profile_has_a_key() {
             Some(inner) => inner.keys().map(|inner| format!("{name}.{inner}")).collect(),
             None => vec![name.clone()],
         };
-        for name in names.iter().filter(|name| !["title", "sources", "notes", "checked", "example"].contains(&name.as_str())) {
+        for name in names
+            .iter()
+            .filter(|name| !["title", "sources", "notes", "checked", "example"].contains(&name.as_str()))
+        {
             let key: Option<&Key> = KEYS.iter().find(|key| key.name == name && key.place == Place::Provider);
             assert!(key.is_some(), "{name}");
         }

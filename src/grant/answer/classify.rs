@@ -75,12 +75,16 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     // A code speaks for itself in a 4xx (RFC 6749 §5.2), and in a 2xx (GitHub and Slack answer errors with 200).
     // A 5xx is a server in trouble, whatever its body says: it marks no user, and neither does what had to be mended.
     let speaks = body.is_well_formed() && is_whole && (success || (400..500).contains(&answer.status));
-    if let Some(code) = found.filter(|_| speaks)
+    if let Some(code) = found.filter(|_| speaks && !holds_one)
         && let Some(class) = listed_class(code, shape, wait)
     {
         return (reading(class, code), Decided::List);
     }
     if success {
+        // Whatever code stands beside it.
+        if holds_one {
+            return (reading(Class::Unreadable, NO_TOKENS), Decided::Body);
+        }
         let (class, code) = success_without_pair(&plain, &body, found, shape);
         return (reading(class, code), Decided::Body);
     }
@@ -93,7 +97,13 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     };
     let is_listed = found.is_some_and(|code| listed_class(code, shape, None).is_some());
     let may_be_past_its_end = shape.past_end == PastEnd::Suspected
-        && matches!(answer.status, 401 | 403 | 500..)
+        && match answer.status {
+            // Of the server itself, and not a page before it.
+            401 | 403 => settles,
+            // A lost answer first, where a token is replaced.
+            500 => profile.rotation == Rotation::None,
+            _ => false,
+        }
         && !is_listed
         && wait.is_none();
     let unknown_at = may_be_past_its_end.then(|| sent_at(answer));

@@ -34,6 +34,11 @@ pub(super) fn read_pair(source: Source<'_>, profile: &Profile) -> Option<Granted
         Found::Unreadable => return None,
     };
     let new = refresh_token.as_ref().map(RefreshToken::expose);
+    // A `+` that wasn't escaped: the token would be damaged.
+    let spaced = access_token.contains(' ') || new.is_some_and(|token| token.contains(' '));
+    if shape.format == AnswerFormat::Form && spaced {
+        return None;
+    }
     Some(Granted {
         expires_in: source.lifetime(&shape.expires_in, Some(&access_token), LONGEST_TOKEN_LIFE),
         refresh_expires_in: source.lifetime(&shape.refresh_token_expires_in, new, LONGEST_TOKEN_LIFE),

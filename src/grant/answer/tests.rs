@@ -208,7 +208,16 @@ fn an_answer_that_nothing_knows_says_when_it_was_sent_where_the_profile_asks() {
     let date: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
     let read = |shape: &AnswerShape, status, body, field: Option<(&str, &str)>| {
         let raw = RawAnswer { headers: field.into_iter().collect(), ..answer(status, body) };
-        read_answer(&raw, shape, Timestamp::UNIX_EPOCH).unknown_at
+        let generic = profile::load("generic").unwrap();
+        let at = |rotation| {
+            let profile = Profile { answer: shape.clone(), rotation, ..generic.clone() };
+            super::read_answer(&raw, &profile, Timestamp::UNIX_EPOCH).unknown_at
+        };
+        assert!(
+            status < 500 || at(Rotation::SingleUse).is_none(),
+            "where it rotates, a 5xx is a lost answer first"
+        );
+        at(Rotation::None)
     };
     assert_eq!(read(&shape, 500, "", None), None, "by default nothing is asked for");
     shape.past_end = PastEnd::Suspected;
@@ -218,8 +227,12 @@ fn an_answer_that_nothing_knows_says_when_it_was_sent_where_the_profile_asks() {
         (500, "<html>", Some(sent), Some(date)),
         (500, "<html>", None, came),
         (401, r#"{"error":"odd"}"#, Some(("date", "yesterday")), came),
-        (403, "", None, came),
-        (599, "", None, came),
+        (403, "{}", None, came),
+        // Of something before the server, or of a server that is away.
+        (403, "", None, None),
+        (401, "<html>", None, None),
+        (502, "<html>", None, None),
+        (504, "", None, None),
         // A rule or a list knows it, or it says: later.
         (403, r#"{"message":"blocked"}"#, None, None),
         (401, r#"{"error":"invalid_client"}"#, None, None),
@@ -284,6 +297,13 @@ fn a_forgotten_refresh_field_loses_no_pair() {
         (format!(r#"{{"access_token":"a","refresh_expires":"{long}"}}"#), "granted", "granted"),
         (r#"{"access_token":"a","refresh_hint":"ask again in an hour"}"#.to_owned(), "granted", "granted"),
         (format!(r#"{{"ok":true,"refresh":"{long}"}}"#), "unreadable", "unreadable"),
+        // Nor does a code beside it make an error of it, listed or not.
+        (format!(r#"{{"error":"ok","access_token":"a","refresh":"{long}"}}"#), "unreadable", "granted"),
+        (
+            format!(r#"{{"error":"slow_down","access_token":"a","refresh":"{long}"}}"#),
+            "unreadable",
+            "granted",
+        ),
     ] {
         for (rotation, expected) in [(Rotation::SingleUse, single_use), (Rotation::None, none)] {
             let profile = Profile { rotation, ..profile::load("generic").unwrap() };
@@ -304,5 +324,19 @@ fn without_a_client_a_status_that_is_not_listed_stops_no_other() {
         let profile = Profile { client_auth: auth, ..profile::load("generic").unwrap() };
         let class = super::read_answer(&answer(status, "{}"), &profile, Timestamp::UNIX_EPOCH).class;
         assert_eq!(class.word(), expected, "{auth:?} {status}");
+    }
+}
+
+#[test]
+fn an_unescaped_plus_in_a_form_damages_no_token() {
+    let mut profile = profile::load("generic").unwrap();
+    profile.answer.format = AnswerFormat::Form;
+    for (body, expected) in [
+        ("access_token=a&refresh_token=r&scope=x+y", "granted"),
+        ("access_token=a&refresh_token=a%2Bb", "granted"),
+        ("access_token=a&refresh_token=a+b", "unreadable"),
+    ] {
+        let class = super::read_answer(&answer(200, body), &profile, Timestamp::UNIX_EPOCH).class;
+        assert_eq!(class.word(), expected, "{body}");
     }
 }

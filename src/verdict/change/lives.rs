@@ -119,7 +119,8 @@ impl Success<'_> {
         };
         let lives = || {
             let life = TimeDelta::from_std(profile.login_lifetime?).ok()?;
-            login_at?.checked_add_signed(life).map(|end| end.trunc_subsecs(3))
+            let end = login_at?.checked_add_signed(life)?;
+            (end > *received_at).then(|| end.trunc_subsecs(3))
         };
         // One that is past was wrong: the login lives.
         let noted = books.login_ends_at.filter(|end| is_known && *end > *received_at);
@@ -136,7 +137,8 @@ impl Success<'_> {
         // The end of a token that was never replaced, and is now, is the end of no login.
         let carried = || noted.filter(|_| profile.rotation != Rotation::None || !is_new);
         let longest = self.end(Some(LONGEST_LOGIN));
-        let of_the_document = token.facts.login_ends_at.filter(|end| Some(*end) <= longest);
+        let of_the_document =
+            token.facts.login_ends_at.filter(|end| *end > *received_at && Some(*end) <= longest);
         let ends_at = of_the_document.or_else(told).or_else(of_the_token).or_else(lives).or_else(carried);
         (login_at.map(|at| at.trunc_subsecs(3)), ends_at.map(|end| end.trunc_subsecs(3)))
     }

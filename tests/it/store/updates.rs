@@ -216,7 +216,7 @@ async fn a_document_may_have_no_access_token_and_take_further_values() {
         let facts = backend.read(&one).await.facts;
         assert_eq!((facts.login_ends_at, facts.logged_in_at), (Some(at(90)), Some(at(30))));
         let value = |name: &str| facts.value(name);
-        assert_eq!((value("shop"), value("none"), value("client_id")), (Some("ann"), None, Some("7")));
+        assert_eq!((value("shop"), value("none"), value("client_id")), (Some("ann"), Some(""), Some("7")));
         let mut change = change(&one, Some("old"), Some("new"));
         change.bookkeeping.refreshed_at = Some(at(60));
         let further = |name: &str, value: Value| (name.to_owned(), Further::read(&value).unwrap());

@@ -73,7 +73,9 @@ mod tests {
         for name in profile::names() {
             let profile = profile::load(name).unwrap();
             for answer in all(&profile, &Mapping::default(), Timestamp::UNIX_EPOCH) {
-                assert!(!answer.marks, "{name}: {answer:?}");
+                // Its shape: a session server says nothing but 401; two occasions, and never by one alone.
+                let is_told = name == "bearer-session" && answer.found == "suspected";
+                assert!(!answer.marks || is_told, "{name}: {answer:?}");
             }
         }
     }

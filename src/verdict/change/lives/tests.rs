@@ -255,14 +255,6 @@ fn the_end_of_a_login_is_the_first_that_is_there_and_the_earlier_end_is_the_docu
             60,
             60,
         ),
-        (
-            "over, and granted all the same",
-            Case { login_ends_at: Some(-60), ..slides() },
-            -60,
-            None,
-            -60,
-            HOUR,
-        ),
     ] {
         let case = Case { books: case.books.or_else(|| Some(noted(None, None, None))), ..case };
         assert_eq!(case.told(), (Some(end), login_at, Some(login_ends), due), "{name}");
