@@ -16,7 +16,10 @@ impl Wakes {
     /// Works out the longest gap of the schedule once: that is dear for a schedule that wakes often.
     #[must_use]
     pub fn new(schedule: Schedule, now: Timestamp) -> Self {
-        let longest_gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+        // And the gap that we stand in: at the end of summer time, an hour has no wakes when it comes again.
+        let gap = |wake| schedule.next_after(now).map(|next| next - wake);
+        let here = schedule.last_until(now).and_then(gap).unwrap_or_default();
+        let longest_gap = schedule.longest_gap(now).max(here).to_std().unwrap_or(Duration::MAX);
         Self { schedule, longest_gap }
     }
 

@@ -31,6 +31,13 @@ fn an_access_token_is_due_before_its_end_by_a_gap_and_the_time_of_a_pass() {
     assert!(!keeps_fresh(Duration::from_mins(30), Duration::MAX, Duration::from_mins(1)));
 }
 
+#[test]
+fn the_gap_that_we_stand_in_counts() {
+    let second_round = at("2026-10-25T01:00:00Z");
+    let wakes = Wakes::new(schedule("*/5 * * * *", "Europe/Berlin"), second_round);
+    assert!(wakes.longest_gap() >= Duration::from_mins(60), "{:?}", wakes.longest_gap());
+}
+
 proptest! {
     /// Wherever it was issued, and however late within its pass each successor comes.
     #[test]
