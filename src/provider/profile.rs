@@ -12,14 +12,17 @@ macro_rules! built_in {
 
 /// Name and text of each compiled-in profile, sorted by name.
 const BUILT_IN: &[(&str, &str)] = built_in![
+    "atlassian",
     "auth0",
     "autodesk",
     "bearer-session",
+    "bitbucket",
     "box",
     "clover",
     "coinbase",
     "cookie-session",
     "cybersource",
+    "docusign",
     "dropbox",
     "entra",
     "exact-online",
@@ -39,6 +42,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "notion",
     "okta",
     "procore",
+    "salesforce",
     "sentry",
     "shopify",
     "simplejwt",
