@@ -12,6 +12,7 @@ macro_rules! built_in {
 
 /// Name and text of each compiled-in profile, sorted by name.
 const BUILT_IN: &[(&str, &str)] = built_in![
+    "airtable",
     "atlassian",
     "auth0",
     "autodesk",
@@ -24,6 +25,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "cybersource",
     "docusign",
     "dropbox",
+    "ebay",
     "entra",
     "exact-online",
     "express-jwt",
@@ -42,6 +44,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "notion",
     "okta",
     "procore",
+    "ringcentral",
     "salesforce",
     "sentry",
     "shopify",
@@ -51,9 +54,11 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "spotify",
     "square",
     "tiktok",
+    "x",
     "xero",
     "zendesk",
     "zoho",
+    "zoom",
 ];
 
 /// How long a token whose answer was lost rests, in a profile that doesn't say: longer than a token endpoint works on
