@@ -93,7 +93,7 @@ pub struct PassSettings {
 pub struct PassRequest {
     /// Redeem everything, due or not.
     pub force: bool,
-    /// At most so many tokens.
+    /// Redeem at most this many tokens.
     pub limit: Option<NonZeroU64>,
     /// Only this provider's documents.
     pub provider: Option<String>,

@@ -71,7 +71,7 @@ impl Keeping {
         )
     }
 
-    /// Warns where a pass over so many documents takes too long; [`WholePass::never_fits`] says whether that can ever work.
+    /// Warns where a pass over `documents` documents takes too long; [`WholePass::never_fits`] says whether that can ever work.
     #[must_use]
     pub fn warning(&self, documents: u64, rate: Option<Rate>) -> Option<Warning> {
         let rate = rate?;

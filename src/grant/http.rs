@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
 
-/// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page that nobody should buffer.
+/// Longest body kept, in bytes. A pair has a few KiB; a body beyond this is a page, and not worth its memory.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The `User-Agent` of each request.

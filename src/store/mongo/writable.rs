@@ -1,7 +1,7 @@
 //! What must hold of a document before anything is written into it, pure: room, and no name twice.
 //!
-//! BSON doesn't forbid that a name stands twice in a document, and tools and people have made such documents. Nobody
-//! knows which of the two a reader takes, and a server (MongoDB 6.0, measured) treats them badly: an update by a pipeline
+//! BSON doesn't forbid that a name stands twice in a document, and tools and people have made such documents. Which
+//! of the two a reader takes is not defined, and a server (MongoDB 6.0, measured) treats them badly: an update by a pipeline
 //! that touches one of them ends the whole server with a failed invariant, and a `$set` of one writes the first on the
 //! primary and both on the other members. So nothing is written where any name stands twice beside one that we write.
 
