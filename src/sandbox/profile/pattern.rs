@@ -27,19 +27,16 @@ impl Pattern {
                 Some(variable) => Some(Part::Variable(variable.kind.clone())),
                 None => (name == UUID).then_some(Part::Uuid),
             });
-            match (part, named) {
-                (Some(part), Some((_, after))) => {
-                    if !plain.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut plain)));
-                    }
-                    parts.push(part);
-                    rest = after;
-                }
-                _ => {
-                    plain.push(sign);
-                    rest = &rest[sign.len_utf8()..];
-                }
+            let Some((part, (_, after))) = part.zip(named) else {
+                plain.push(sign);
+                rest = &rest[sign.len_utf8()..];
+                continue;
+            };
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain)));
             }
+            parts.push(part);
+            rest = after;
         }
         if !plain.is_empty() {
             parts.push(Part::Text(plain));

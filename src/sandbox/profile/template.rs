@@ -173,7 +173,7 @@ impl Template {
                         *line = format!("{begin}{token}{attributes}");
                     }
                     None => {
-                        self.headers.push((header::SET_COOKIE, format!("{begin}{token}; Path=/; HttpOnly")))
+                        self.headers.push((header::SET_COOKIE, format!("{begin}{token}; Path=/; HttpOnly")));
                     }
                 }
             }
@@ -191,8 +191,7 @@ impl Template {
     fn stray_refresh_token(&self) -> Option<String> {
         let is_named = |name: &str| {
             let name = name.to_ascii_lowercase();
-            name.contains("refresh")
-                && name.contains("token")
+            (name == "refresh" || name.contains("refresh") && name.contains("token"))
                 && !ABOUT.iter().any(|word| name.contains(word))
         };
         let cookie = self.cookies().find(|(name, value)| is_named(name) && !value.is_empty());

@@ -41,7 +41,7 @@ impl Client {
                 form_decoded(user) == *id && form_decoded(password) == *secret
             })?,
             ClientAuth::BasicRaw => {
-                self.check_basic(seen, |user, password| user == id && password == secret)?
+                self.check_basic(seen, |user, password| user == id && password == secret)?;
             }
             ClientAuth::SecretAsUser => {
                 self.check_basic(seen, |user, password| user == secret && password.is_empty())?;
