@@ -34,6 +34,9 @@ struct Case {
     asked: Profile,
 }
 
+/// What makes a profile wrong.
+type Break = fn(&mut Profile);
+
 /// What isn't as the profile says.
 struct Findings {
     of: String,
@@ -261,10 +264,10 @@ async fn wrong_request(case: &Case) -> Vec<String> {
             profile.request.refresh_token = RequestPlace::default();
             profile.extra_parameters.clear();
         }
-        profile.request.grant_type = "refresh_token".to_owned();
+        "refresh_token".clone_into(&mut profile.request.grant_type);
     };
-    let breaks: [(&str, &dyn Fn(&mut Profile)); 3] =
-        [("place", &wrong_place), ("method", &wrong_method), ("encoding", &wrong_encoding)];
+    let breaks: [(&str, Break); 3] =
+        [("place", wrong_place), ("method", wrong_method), ("encoding", wrong_encoding)];
     for (what, break_it) in breaks {
         let mut broken = case.clone();
         break_it(&mut broken.asked);
@@ -375,7 +378,7 @@ async fn a_profile_with_a_wrong_word_is_found_out() {
     let case = broken("zoho", &|profile| profile.answer.rules.clear());
     assert!(!throttled(&case).await.is_empty(), "the word for one request too many");
     let case = broken("xero", &|profile| profile.rotation = Rotation::SingleUse);
-    let case = Case { played: Profile { rotation: Rotation::SingleUse, ..case.played.clone() }, ..case };
+    let case = Case { played: case.asked.clone(), ..case };
     assert!(lost_answer(&case).await.is_empty(), "the judge follows the profile");
 }
 

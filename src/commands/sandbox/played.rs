@@ -75,3 +75,47 @@ fn usage(error: &RoleError) -> CommandError {
     };
     CommandError::usage(error.to_string(), hint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::failure::told;
+
+    #[test]
+    fn the_settings_are_those_that_the_profile_needs() {
+        let of =
+            |name: &str, url: &str| Played::load(name).unwrap().environment(&SandboxConfig::default(), url);
+        let shopify = of("shopify", "http://127.0.0.1:1/{shop}/token");
+        let names = |settings: &BTreeMap<String, String>| {
+            settings.keys().map(|name| name.trim_start_matches("EVERGRANT_").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&shopify), ["CLIENT_ID", "CLIENT_SECRET", "PROVIDER", "TOKEN_URL", "VALUES"]);
+        assert_eq!(shopify["EVERGRANT_VALUES"], "shop=xshop");
+        assert_eq!(names(&of("clover", "http://127.0.0.1:1/t")), ["CLIENT_ID", "PROVIDER", "TOKEN_URL"]);
+        assert_eq!(names(&of("bearer-session", "http://127.0.0.1:1/t")), ["PROVIDER", "TOKEN_URL"]);
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_told_with_what_to_do() {
+        let unknown = Played::load("AutoDesc").err().unwrap();
+        assert!(told(&unknown).contains("hint: did you mean `autodesk`?"), "{}", told(&unknown));
+        assert_eq!(unknown.exit(), Exit::Usage);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.toml");
+        std::fs::write(&file, "client_auth = \"no_client\"\n[answer]\nrefused = []\nsuspected = []\n")
+            .unwrap();
+        let played = Played::load(file.to_str().unwrap()).unwrap();
+        for (dead_users, faults, words) in [
+            (1, "", "what a dead token is answered\nhint: add an `[[example]]` with `means = \"refused\"`"),
+            (0, "refuse", "the profile `own` does not say what a dead token"),
+            (0, "reject-client", "what a wrong client is answered\nhint: add an `[[example]]`"),
+        ] {
+            let faults = faults.parse().unwrap();
+            let config = SandboxConfig { dead_users, faults, ..SandboxConfig::default() };
+            let error = played.by(config).unwrap_err();
+            assert!(told(&error).contains(words), "{}", told(&error));
+        }
+        assert_eq!(played.by(SandboxConfig::default()).unwrap().role.unwrap().name(), "own");
+    }
+}

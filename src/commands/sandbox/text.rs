@@ -37,12 +37,17 @@ pub(super) fn listening(listening: &Listening, sandbox: &Sandbox) -> String {
     let mongosh = format!(
         "USERS={users_file} mongosh \"$EVERGRANT_STORE_URL\" --eval 'db.tokens.drop(); db.tokens.insertMany({lines})'"
     );
+    let line = |variable: &str, what: &str, value: &str| {
+        let is_taken = listening.environment.contains_key(variable);
+        if is_taken { format!("  {what}  {value}\n") } else { String::new() }
+    };
+    let client = line("EVERGRANT_CLIENT_ID", "client id    ", client_id)
+        + &line("EVERGRANT_CLIENT_SECRET", "client secret", client_secret);
     let mut text = format!(
         "sandbox at {base_url} until Ctrl-C\n\
          {plays}\
          \x20 token URL      {token_url}\n\
-         \x20 client id      {client_id}\n\
-         \x20 client secret  {client_secret}\n\
+         {client}\
          \x20 users          {users} ({dead} of them must log in again)\n\
          \x20 seed           {seed} (`--seed {seed}` makes the same tokens and faults again)\n\
          \n\
