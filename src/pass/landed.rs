@@ -84,6 +84,7 @@ impl Line {
         Around {
             policy: &self.policy,
             lease_id: &self.terms.lease_id,
+            earlier: self.earlier.get().map(Vec::as_slice).unwrap_or_default(),
             attempts: self.settings.attempts,
             documents_name_provider: self.settings.documents_name_provider,
             now: self.clock.now(),

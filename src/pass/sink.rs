@@ -252,7 +252,7 @@ impl Sink {
             }
             // Whose the document is says more than why it can't be written.
             let now_there = unsure.as_ref().map(|documents| documents.get(&change.id));
-            let found = now_there.map(|document| settle(change, document, &self.line.terms.lease_id));
+            let found = now_there.map(|document| settle(change, document, &self.line.around()));
             match (found, refused.get(&at)) {
                 (Some(Found::Ours), _) => self.end(landed, rows),
                 (Some(Found::Unfinished), _) => {
