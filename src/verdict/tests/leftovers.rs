@@ -197,17 +197,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
         TokenDocument { provider: Some("else".into()), ..document("old", books("old", State::Live)) };
     let refreshed = Bookkeeping { refreshed_at: Some(now()), ..books("old", State::Live) };
     let since = document("old", refreshed);
-    // Under the claim of a process that is gone, of another one, and under none.
-    let by_the_server = document("new", books("old", State::Live));
-    let lease = Lease { id: "another".into(), ..books("old", State::Live).lease.unwrap() };
-    let claimed = document("new", Bookkeeping { lease: Some(lease), ..books("old", State::Live) });
-    let unclaimed = document("new", Bookkeeping::default());
-    let sent = || Entry { sent: Some(RefreshToken::new("old".into())), ..row(Answer) };
     let pair = |token| Some(answer(Class::Granted(granted(token)), 200, true));
-    let new_but_ended = || {
-        let received_at = now() - chrono::TimeDelta::hours(1);
-        Some(LeftAnswer { received_at, ..answer(Class::Granted(granted(Some("new"))), 200, true) })
-    };
     let ended = || {
         let received_at = now() - chrono::TimeDelta::hours(1);
         Some(LeftAnswer { received_at, ..answer(Class::Granted(granted(None)), 200, true) })
@@ -230,17 +220,6 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
             judged("another token, parked before", &row(Orphan), pair(Some("new")), single, Some(&other)),
             judged("parked before, its place is free", &row(Orphan), pair(Some("new")), single, Some(&old)),
             judged("another provider", &row(Answer), pair(Some("new")), single, Some(&strange)),
-            judged("the server's own write", &sent(), pair(Some("new")), single, Some(&by_the_server)),
-            judged("the server's, unclaimed", &sent(), pair(Some("new")), single, Some(&unclaimed)),
-            judged("the server's, claimed by another", &sent(), pair(Some("new")), single, Some(&claimed)),
-            judged("the server's, ended", &sent(), new_but_ended(), single, Some(&by_the_server)),
-            judged(
-                "the server's, not known what was sent",
-                &row(Answer),
-                pair(Some("new")),
-                single,
-                Some(&by_the_server),
-            ),
             judged("renewed", &row(Answer), pair(None), single, Some(&old)),
             judged("renewed since", &row(Answer), pair(None), single, Some(&since)),
             judged("ended", &row(Answer), ended(), single, Some(&old)),
@@ -272,6 +251,43 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
                 "LeftPairOtherProvider | NoPlace(ProviderChanged) | leave | - | -",
                 "unreadable: held",
             ),
+            ("renewed", "LeftPairWritten | Renewed | pair old Live | granted | Refreshed", "-"),
+            ("renewed since", "LeftPairThere | Renewed | leave | - | -", "-"),
+            ("ended", "LeftPairEnded | Settled | leave | - | -", "-"),
+        ],
+    );
+}
+
+#[test]
+fn a_pair_whose_refresh_token_the_server_has_written_itself_is_finished_unless_another_process_has_it() {
+    use EntryState::Answer;
+    let single = Rotation::SingleUse;
+    // Under the claim of a process that is gone, of another one, and under none.
+    let by_the_server = document("new", books("old", State::Live));
+    let lease = Lease { id: "another".into(), ..books("old", State::Live).lease.unwrap() };
+    let claimed = document("new", Bookkeeping { lease: Some(lease), ..books("old", State::Live) });
+    let unclaimed = document("new", Bookkeeping::default());
+    let sent = || Entry { sent: Some(RefreshToken::new("old".into())), ..row(Answer) };
+    let pair = |token| Some(answer(Class::Granted(granted(token)), 200, true));
+    let new_but_ended = || {
+        let received_at = now() - chrono::TimeDelta::hours(1);
+        Some(LeftAnswer { received_at, ..answer(Class::Granted(granted(Some("new"))), 200, true) })
+    };
+    compare_left(
+        vec![
+            judged("the server's own write", &sent(), pair(Some("new")), single, Some(&by_the_server)),
+            judged("the server's, unclaimed", &sent(), pair(Some("new")), single, Some(&unclaimed)),
+            judged("the server's, claimed by another", &sent(), pair(Some("new")), single, Some(&claimed)),
+            judged("the server's, ended", &sent(), new_but_ended(), single, Some(&by_the_server)),
+            judged(
+                "the server's, not known what was sent",
+                &row(Answer),
+                pair(Some("new")),
+                single,
+                Some(&by_the_server),
+            ),
+        ],
+        &[
             (
                 "the server's own write",
                 "LeftPairFinished | Redeemed | pair new Live | granted | Refreshed",
@@ -293,9 +309,6 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
                 "LeftPairThere | Redeemed | leave | - | -",
                 "unreadable: held",
             ),
-            ("renewed", "LeftPairWritten | Renewed | pair old Live | granted | Refreshed", "-"),
-            ("renewed since", "LeftPairThere | Renewed | leave | - | -", "-"),
-            ("ended", "LeftPairEnded | Settled | leave | - | -", "-"),
         ],
     );
 }
