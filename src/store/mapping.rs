@@ -179,6 +179,15 @@ impl Mapping {
         parents.into_iter().collect()
     }
 
+    /// Those of them without which a pair can't be written: not those of further values alone, which a pair doesn't wait for.
+    #[must_use]
+    pub fn parents_of_the_pair(&self) -> Vec<FieldPath> {
+        let parents =
+            self.named_written().filter(|(name, _)| *name != "also").flat_map(|(_, path)| path.parents());
+        let parents: BTreeSet<FieldPath> = parents.chain([self.bookkeeping.clone()]).collect();
+        parents.into_iter().collect()
+    }
+
     /// Two fields of which one would overwrite the other, with the name of each setting: both are written, or one of them is
     /// only read.
     #[must_use]
