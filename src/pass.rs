@@ -54,7 +54,7 @@ use line::Line;
 use sink::Sink;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -262,7 +262,11 @@ impl Pass {
         let here = line.insist_at_the_start(|| self.store.identity()).await?;
         let providers = self.providers.iter().map(|provider| provider.name.clone()).collect();
         match self.journal.begin_pass(&line.terms.lease_id, &here, providers, self.clock.now()).await? {
-            Begun::Alone { unfinished } => Ok(unfinished),
+            Begun::Alone { unfinished } => {
+                // A pass begins once.
+                let _ = line.earlier.set(unfinished.clone());
+                Ok(unfinished)
+            }
             Begun::OtherStore(other) => Err(PassError::other_store(self.journal.directory(), other, &here)),
         }
     }
@@ -339,6 +343,7 @@ impl Pass {
                 due_by,
             },
             settings,
+            earlier: OnceLock::new(),
             report,
             stop: stop.clone(),
             gates: providers

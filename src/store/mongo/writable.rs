@@ -26,7 +26,7 @@ const FURTHER_BYTES: i32 = 8 * 1024;
 
 /// Can a claim, a pair and the bookkeeping be written? An expression.
 pub(super) fn is_writable(mapping: &Mapping) -> Document {
-    let parents = mapping.parents();
+    let parents = mapping.parents_of_the_pair();
     let in_place = parents.iter().map(|parent| is_sub_document_or_absent(&field(parent)));
     and_expressions(in_place.chain([is_short_enough(mapping), every_name_once(mapping)]).collect())
 }
@@ -82,8 +82,11 @@ impl<'a> Obstacles<'a> {
             SHORT_ENOUGH: is_short_enough(mapping),
             names(0): obstacles.names_if_twice(None),
         };
+        let needed = mapping.parents_of_the_pair();
         for (number, parent) in (1..).zip(&obstacles.parents) {
-            projection.insert(in_place(number), is_sub_document_or_absent(&field(parent)));
+            if needed.contains(parent) {
+                projection.insert(in_place(number), is_sub_document_or_absent(&field(parent)));
+            }
             let names_if_twice = obstacles.names_if_twice(Some(parent));
             projection.insert(names(number), within(parent, &names_if_twice, &Bson::Null));
         }
