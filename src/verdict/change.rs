@@ -3,6 +3,7 @@
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
 mod lives;
+mod recovered;
 
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};

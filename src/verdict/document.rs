@@ -14,7 +14,6 @@ use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
 use crate::journal::{EntryId, Event, Received};
-use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::Change;
 use crate::token::{
@@ -23,14 +22,7 @@ use crate::token::{
 use std::time::Duration;
 
 /// A new pair goes into the document, by compare-and-swap on the token that was sent.
-pub(super) fn write_pair(
-    token: &DueToken,
-    profile: &Profile,
-    granted: &Received<Granted>,
-    received_at: Timestamp,
-    around: &Around<'_>,
-) -> Verdict {
-    let change = around.policy.renewal(granted, token, profile, received_at, around.jitter);
+pub(super) fn write_pair(token: &DueToken, granted: &Received<Granted>, change: Change) -> Verdict {
     let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
     let event = new.map_or(Event::Renewed, |new| Event::Redeemed { successor: new.fingerprint() });
     let unsendable = change.bookkeeping.state == State::Malformed;
