@@ -36,8 +36,23 @@ impl Wakes {
     /// issued. Where so much isn't left, it is due after half its life, or at the next wake where that is sooner: then it
     /// gets its successor in time if gap and margin together are no longer than the life
     /// ([`keeps_fresh`]).
+    ///
+    /// And no later than the last wake that is a margin before its end: a gap that comes once a year, as when the clocks
+    /// go back, may be longer than the longest that is known.
     #[must_use]
     pub fn access_due(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Timestamp {
+        let due_at = self.due_by_gap(issued_at, life, margin);
+        self.last_in_time(issued_at, life, margin).map_or(due_at, |last| due_at.min(last))
+    }
+
+    /// The last wake after `issued_at` whose pass brings the new token before the old one ends.
+    fn last_in_time(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Option<Timestamp> {
+        let wait = TimeDelta::from_std(life.checked_sub(margin)?).ok()?;
+        let latest = issued_at.checked_add_signed(wait)?;
+        self.schedule.last_until(latest).filter(|last| *last > issued_at)
+    }
+
+    fn due_by_gap(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Timestamp {
         let needed = self.longest_gap.saturating_add(margin);
         let half = life / 2;
         if let Some(wait) = life.checked_sub(needed).filter(|wait| *wait >= half) {
