@@ -305,6 +305,9 @@ fn a_refusal_is_believed_once_its_provider_is_known_to_be_well() {
         (mark(true, true), unproven, waiting(false, true, false), once),
         (mark(true, true), unproven, waiting(false, true, true), believed),
         (mark(true, true), unproven, waiting(true, true, false), believed),
+        // As at the end of a pass over one document.
+        (mark(true, true), unproven, waiting(true, true, false), believed),
+        (mark(true, true), Standing { accepted: true, ..unproven }, waiting(false, true, false), believed),
         (mark(true, true), Standing { suspicious: true, ..well }, waiting(true, true, true), ours),
         (mark(false, false), standing(false, 0, true, true), waiting(false, false, false), believed),
         (Mark::Redeemed(Redeemed { first: id(), successor: None }), well, waiting(false, false, false), None),
