@@ -36,7 +36,7 @@ pub use key::{JournalKey, KEY_BYTES};
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
-pub use step::{Begun, Doubts, Event, Intent, Permission};
+pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -199,7 +199,16 @@ impl Journal {
         intent: Intent,
         refresh_token: RefreshToken,
     ) -> Result<Permission, JournalError> {
-        self.ask(|reply| owner::Request::Intent(intent, refresh_token, reply)).await
+        self.ask(|reply| owner::Request::Intent(intent, refresh_token, IfRedeemed::Refuse, reply)).await
+    }
+
+    /// The same for a token whose provider takes it although it was redeemed. Cancel-safe.
+    pub async fn intent_although_redeemed(
+        &self,
+        intent: Intent,
+        refresh_token: RefreshToken,
+    ) -> Result<Permission, JournalError> {
+        self.ask(|reply| owner::Request::Intent(intent, refresh_token, IfRedeemed::Send, reply)).await
     }
 
     /// Makes an answer durable; when this returns, no crash or power cut takes it any more.

@@ -2,8 +2,8 @@
 
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Moment, OtherStore, Page,
-    Permission, Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, Moment, OtherStore,
+    Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -62,7 +62,7 @@ impl<T> Reply<T> {
 /// What can be asked of the owner.
 #[derive(Debug)]
 pub(super) enum Request {
-    Intent(Intent, RefreshToken, Reply<Permission>),
+    Intent(Intent, RefreshToken, IfRedeemed, Reply<Permission>),
     Answer(EntryId, RawAnswer, Reply<()>),
     End(Vec<(EntryId, Event)>, Timestamp, Reply<()>),
     Page(Option<EntryId>, Reply<Page>),
@@ -246,7 +246,9 @@ fn write(
 /// Writes one request; its reply waits for the commit. An error makes the whole commit void.
 fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
-        Request::Intent(intent, token, reply) => reply.set(rows.intent(intent, token)),
+        Request::Intent(intent, token, if_redeemed, reply) => {
+            reply.set(rows.intent(intent, token, *if_redeemed))
+        }
         Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
             reply.set(rows.note_clock(*at))?;
@@ -283,7 +285,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
 impl Request {
     fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::Intent(_, _, reply) => reply.send(committed),
+            Self::Intent(_, _, _, reply) => reply.send(committed),
             Self::Answer(_, _, reply)
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
