@@ -164,12 +164,17 @@ impl DuePolicy {
     }
 
     /// The change that lets a token rest for at least so long, which is no failure: it was asked for too early, or its
-    /// provider throttles this token alone.
+    /// provider throttles this token alone. It rests for half of its known life at most, so that it is asked again before it
+    /// ends.
     #[must_use]
     pub fn rest(&self, token: &DueToken, evidence: LastError, rest: Duration) -> Change {
         let bookkeeping =
             token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
-        let due_at = Some(self.after_this_pass(after(evidence.at, rest)));
+        let at = evidence.at;
+        let end = bookkeeping.refresh_expires_at.or_else(|| token.refresh_token.ends_at());
+        let left = end.and_then(|end| (end - at).to_std().ok());
+        let rest = left.map_or(rest, |left| rest.min(left / 2));
+        let due_at = Some(self.after_this_pass(after(at, rest)));
         Self::mark(token, Bookkeeping { due_at, last_error: Some(evidence), ..bookkeeping })
     }
 

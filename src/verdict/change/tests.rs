@@ -280,6 +280,31 @@ fn a_pair_that_lay_in_the_journal_until_it_fell_due_again_is_due_in_the_pass_tha
 }
 
 #[test]
+fn a_token_rests_for_half_of_its_known_life_at_most() {
+    let at = policy().due_by;
+    let error = || LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
+    let fingerprint = Some(token().refresh_token.fingerprint());
+    let another = Some(RefreshToken::new("another".into()).fingerprint());
+    for (of, left, expected) in [
+        (fingerprint, Some(60), 30),
+        (fingerprint, Some(60 * 24 * 30), 600),
+        (fingerprint, None, 600),
+        // What has ended has nothing left to lose.
+        (fingerprint, Some(-5), 600),
+        (another, Some(60), 600),
+    ] {
+        let bookkeeping = Bookkeeping {
+            fingerprint: of,
+            refresh_expires_at: left.map(|left| at + TimeDelta::minutes(left)),
+            ..Bookkeeping::default()
+        };
+        let token = DueToken { bookkeeping, ..token() };
+        let change = policy().rest(&token, error(), Duration::from_hours(10));
+        assert_eq!((change.bookkeeping.due_at.unwrap() - at).num_minutes(), expected, "{left:?}");
+    }
+}
+
+#[test]
 fn a_second_document_gets_a_live_pair_or_none() {
     let (policy, token) = (policy(), token());
     let live = document("new", Bookkeeping::default());
