@@ -9,6 +9,7 @@ mod journal_fails;
 mod marks;
 mod other_machines;
 mod other_stores;
+mod overrun;
 mod plain;
 mod providers;
 mod races;
