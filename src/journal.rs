@@ -313,6 +313,17 @@ impl Journal {
         self.ask(|reply| owner::Request::SetHistory(provider.to_owned(), history, reply)).await
     }
 
+    /// By which settings all documents of a provider fall due in time, as [`Journal::set_keeping`] was told; none where no
+    /// pass has been through all of them yet.
+    pub async fn keeping(&self, provider: &str) -> Result<Option<String>, JournalError> {
+        self.ask(|reply| owner::Request::Keeping(provider.to_owned(), reply)).await
+    }
+
+    /// Remembers by which settings all documents of a provider fall due in time.
+    pub async fn set_keeping(&self, provider: &str, keeping: String) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetKeeping(provider.to_owned(), keeping, reply)).await
+    }
+
     /// Notes that a pass over `store` claims documents of these providers with this lease id.
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.

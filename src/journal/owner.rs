@@ -74,6 +74,8 @@ pub(super) enum Request {
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
+    Keeping(String, Reply<Option<String>>),
+    SetKeeping(String, String, Reply<()>),
     PutOff(Reply<Vec<TokenId>>),
     SetPutOff(Vec<TokenId>, Reply<()>),
     BeginPass {
@@ -271,6 +273,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Remember(moment, at, reply) => reply.set(rows.remember(*moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::Keeping(provider, reply) => reply.set(rows.keeping(provider)),
+        Request::SetKeeping(provider, keeping, reply) => reply.set(rows.set_keeping(provider, keeping)),
         Request::PutOff(reply) => reply.set(rows.put_off()),
         Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
         Request::BeginPass { lease_id, store, providers, at, reply } => {
@@ -290,6 +294,7 @@ impl Request {
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
+            | Self::SetKeeping(_, _, reply)
             | Self::SetPutOff(_, reply)
             | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
@@ -298,6 +303,7 @@ impl Request {
             Self::Newest(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
+            Self::Keeping(_, reply) => reply.send(committed),
             Self::PutOff(reply) => reply.send(committed),
             Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),

@@ -3,6 +3,7 @@
 use super::Schedule;
 use crate::clock::Timestamp;
 use chrono::TimeDelta;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The wakes, as far as the due time of an access token depends on them.
@@ -21,6 +22,12 @@ impl Wakes {
         let here = schedule.last_until(now).and_then(gap).unwrap_or_default();
         let longest_gap = schedule.longest_gap(now).max(here).to_std().unwrap_or(Duration::MAX);
         Self { schedule, longest_gap }
+    }
+
+    /// The schedule, as people write it.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// The longest distance between two wakes.
@@ -62,6 +69,30 @@ impl Wakes {
         // Refreshed between two wakes, as by a follow-up, half its life can be over after the only wake that is in time.
         let next = self.schedule.next_after(issued_at).unwrap_or(Timestamp::MAX_UTC);
         in_time.max(after(issued_at, half).min(next))
+    }
+}
+
+/// What is looked for in a collection whose access tokens are kept good since a short time ago: documents that fall due later
+/// than their access tokens ask for.
+#[derive(Debug, Clone)]
+pub struct LateAccess {
+    /// The wakes.
+    pub wakes: Arc<Wakes>,
+    /// The time from a wake until the new token is there, at the worst.
+    pub margin: Duration,
+    /// The life of an access token, where nothing else says it.
+    pub life: Option<Duration>,
+}
+
+impl LateAccess {
+    /// Is a document due too late at `due_at`, whose access token was issued at `issued_at` and ends at `ends_at`: after the
+    /// last wake that is in time?
+    #[must_use]
+    pub fn is_late(&self, issued_at: Timestamp, ends_at: Option<Timestamp>, due_at: Timestamp) -> bool {
+        let known = ends_at.and_then(|ends_at| (ends_at - issued_at).to_std().ok());
+        let Some(life) = known.or(self.life) else { return false };
+        let last = self.wakes.last_in_time(issued_at, life, self.margin);
+        due_at > last.unwrap_or_else(|| self.wakes.access_due(issued_at, life, self.margin))
     }
 }
 

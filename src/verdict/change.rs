@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
 use crate::provider::{Profile, keep::Keep};
-use crate::schedule::{RenewAfter, Wakes, backoff};
+use crate::schedule::{LateAccess, RenewAfter, Wakes, backoff};
 use crate::store::{Change, Fence, PairChange};
 use crate::token::{
     Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
@@ -118,9 +118,17 @@ impl DuePolicy {
         received_at: Timestamp,
         life: Option<Duration>,
     ) -> Option<Timestamp> {
-        let wakes = self.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
+        let LateAccess { wakes, margin, .. } = self.late_access(profile)?;
+        Some(wakes.access_due(received_at, life?, margin))
+    }
+
+    /// What tells a document that falls due too late for its access token; `None` where that isn't kept good.
+    #[must_use]
+    pub fn late_access(&self, profile: &Profile) -> Option<LateAccess> {
+        let wakes = self.wakes.clone().filter(|_| profile.keep == Keep::Access)?;
         let pass = profile.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.documents));
-        Some(wakes.access_due(received_at, life?, profile.request_timeout.saturating_add(pass)))
+        let margin = profile.request_timeout.saturating_add(pass);
+        Some(LateAccess { wakes, margin, life: profile.access_token_lifetime })
     }
 
     /// The change that marks a document whose token the provider refused; void when the token or the claim changed.

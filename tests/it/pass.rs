@@ -6,6 +6,7 @@ mod codings;
 mod faults;
 mod hostile;
 mod journal_fails;
+mod keep;
 mod marks;
 mod other_machines;
 mod other_stores;
