@@ -16,6 +16,7 @@ mod ending;
 mod error;
 mod held;
 mod insist;
+mod keep_change;
 mod landed;
 mod lane;
 mod left;
@@ -46,12 +47,14 @@ use crate::provider::{AskAgain, Provider};
 use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
-use crate::select::{ClaimTerms, Claims, Flow, page_limit};
+use crate::select::{ClaimTerms, Claims, Flow, LooksFor, page_limit};
 use crate::store::{ProviderFilter, Store, StoreError};
 use crate::token::TokenId;
 use crate::verdict::change::DuePolicy;
+use keep_change::Looks;
 use line::Line;
 use sink::Sink;
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -165,10 +168,17 @@ impl Pass {
         report.watch(&counters.iter().map(|counter| counter.gate.clone()).collect::<Vec<_>>());
         let unfinished = self.begin(&line).await?;
         let clock_was_ahead = self.clock_was_ahead().await?;
+        let asked: Vec<_> = counters.iter().map(|counter| counter.provider.clone()).collect();
         reach(Point::PassBegun);
+        let mut known = HashMap::new();
         for (provider, gate) in &line.gates {
-            gate.expect(self.journal.history(provider).await?, request.accept_refusals);
+            // At once, so that they share a commit.
+            let (history, keeping) =
+                tokio::join!(self.journal.history(provider), self.journal.keeping(provider));
+            gate.expect(history?, request.accept_refusals);
+            known.insert(provider.clone(), keeping?);
         }
+        let looks = self.looks(&line, &asked, request, clock_was_ahead, &known).await?;
 
         let mut sink = Sink::new(line.clone());
         match recover::recover(&line, &mut sink, &self.providers, &unfinished).await {
@@ -179,10 +189,14 @@ impl Pass {
             }
             recovered => recovered?,
         }
-        let given_up = self.refresh(request, &line, counters, sink, clock_was_ahead).await?;
+        let given_up = self.refresh(request, &line, counters, sink, &looks).await?;
         self.end(&line, request, given_up).await;
         let summary = summarized(Some(readiness.documents));
-        if let Err(error) = self.note_clock(clock_was_ahead, request, &summary).await {
+        let noted = match self.note_clock(clock_was_ahead, request, &summary).await {
+            Ok(()) => self.note_looks(&line, &looks, request, &summary).await,
+            failed => failed,
+        };
+        if let Err(error) = noted {
             line.journal_failed(&error);
             return Ok(summarized(Some(readiness.documents)));
         }
@@ -196,7 +210,7 @@ impl Pass {
         line: &Arc<Line>,
         counters: Vec<Counter>,
         sink: Sink,
-        clock_was_ahead: bool,
+        looks: &Looks,
     ) -> Result<u64, PassError> {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let shortage = self.journal.standing().await?.shortage;
@@ -210,7 +224,7 @@ impl Pass {
         let mut lanes = Vec::new();
         for counter in counters.into_iter().filter(|_| keeps) {
             let provider = &counter.provider;
-            let claims = self.claims(line, provider, self.filter(provider), clock_was_ahead);
+            let claims = self.claims(line, provider, self.filter(provider), looks.of(provider));
             let lane = lane::Lane::new(line.clone(), counter, claims, landed.clone());
             lanes.push(tokio::spawn(lane.run()));
         }
@@ -218,7 +232,7 @@ impl Pass {
         if keeps && self.settings.documents_name_provider && names_strangers {
             let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
             let none = ProviderFilter::NoneOf(names);
-            let strangers = self.claims(line, &self.providers[0], none, clock_was_ahead);
+            let strangers = self.claims(line, &self.providers[0], none, looks.of_none());
             let naming = without_token::name_strangers(line.clone(), strangers, landed.clone());
             lanes.push(tokio::spawn(naming));
         }
@@ -290,7 +304,13 @@ impl Pass {
         }
     }
 
-    fn claims(&self, line: &Line, provider: &Arc<Provider>, filter: ProviderFilter, all: bool) -> Claims {
+    fn claims(
+        &self,
+        line: &Line,
+        provider: &Arc<Provider>,
+        filter: ProviderFilter,
+        looks_for: LooksFor,
+    ) -> Claims {
         let flow = match &filter {
             ProviderFilter::NoneOf(_) => Flow::without_gate(),
             ProviderFilter::Any | ProviderFilter::Named(_) => {
@@ -301,9 +321,10 @@ impl Pass {
         let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let page = page.min(most);
         let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
-        let all = all || line.terms.all;
+        let all = looks_for.is_anything() || line.terms.all;
         let owner = Some(provider.clone());
-        let terms = ClaimTerms { all, page, provider: owner, punishes_reuse, ..line.terms.clone() };
+        let terms =
+            ClaimTerms { all, looks_for, page, provider: owner, punishes_reuse, ..line.terms.clone() };
         Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
     }
 
@@ -328,6 +349,7 @@ impl Pass {
                 lease: settings.lease,
                 due_by,
                 all: request.force || request.only.is_some(),
+                looks_for: LooksFor::default(),
                 only: request.only.clone(),
                 force: request.force,
                 page: 1,

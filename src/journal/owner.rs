@@ -2,8 +2,8 @@
 
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Moment, OtherStore, Page,
-    Permission, Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, Moment, OtherStore,
+    Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -62,7 +62,7 @@ impl<T> Reply<T> {
 /// What can be asked of the owner.
 #[derive(Debug)]
 pub(super) enum Request {
-    Intent(Intent, RefreshToken, Reply<Permission>),
+    Intent(Intent, RefreshToken, IfRedeemed, Reply<Permission>),
     Answer(EntryId, RawAnswer, Reply<()>),
     End(Vec<(EntryId, Event)>, Timestamp, Reply<()>),
     Page(Option<EntryId>, Reply<Page>),
@@ -74,6 +74,8 @@ pub(super) enum Request {
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
+    Keeping(String, Reply<Option<String>>),
+    SetKeeping(String, String, Reply<()>),
     PutOff(Reply<Vec<TokenId>>),
     SetPutOff(Vec<TokenId>, Reply<()>),
     BeginPass {
@@ -246,7 +248,9 @@ fn write(
 /// Writes one request; its reply waits for the commit. An error makes the whole commit void.
 fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
-        Request::Intent(intent, token, reply) => reply.set(rows.intent(intent, token)),
+        Request::Intent(intent, token, if_redeemed, reply) => {
+            reply.set(rows.intent(intent, token, *if_redeemed))
+        }
         Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
             reply.set(rows.note_clock(*at))?;
@@ -269,6 +273,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Remember(moment, at, reply) => reply.set(rows.remember(*moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::Keeping(provider, reply) => reply.set(rows.keeping(provider)),
+        Request::SetKeeping(provider, keeping, reply) => reply.set(rows.set_keeping(provider, keeping)),
         Request::PutOff(reply) => reply.set(rows.put_off()),
         Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
         Request::BeginPass { lease_id, store, providers, at, reply } => {
@@ -283,11 +289,12 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
 impl Request {
     fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::Intent(_, _, reply) => reply.send(committed),
+            Self::Intent(_, _, _, reply) => reply.send(committed),
             Self::Answer(_, _, reply)
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
+            | Self::SetKeeping(_, _, reply)
             | Self::SetPutOff(_, reply)
             | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
@@ -296,6 +303,7 @@ impl Request {
             Self::Newest(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
+            Self::Keeping(_, reply) => reply.send(committed),
             Self::PutOff(reply) => reply.send(committed),
             Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),

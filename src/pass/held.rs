@@ -45,12 +45,14 @@ impl HeldMarks {
         self.held.iter().map(|held| held.since + lease / LEASE_SHARE).min()
     }
 
-    /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything.
+    /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything. The
+    /// pass is over one document `alone`, or over all.
     pub(super) fn ripe<'gate>(
         &mut self,
         gate_of: impl Fn(&Provider) -> &'gate Gate,
         lease: Duration,
         end: bool,
+        alone: bool,
     ) -> Vec<(DueToken, Arc<Provider>, Fact)> {
         let now = Instant::now();
         let too_many = self.held.len().saturating_sub(MOST_HELD);
@@ -69,7 +71,7 @@ impl HeldMarks {
                 Mark::Refused(_) | Mark::Redeemed(_) => gate.standing(),
             };
             let known_dead = is_known_dead(&held.token);
-            let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end };
+            let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end: end && !alone };
             match believe(&held.mark, standing, how) {
                 Some(belief) => ripe.push((held.token, held.provider, Fact::Marked(held.mark, belief))),
                 None => waiting.push(held),

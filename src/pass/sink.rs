@@ -85,7 +85,8 @@ impl Sink {
     /// Settles the marks that wait no longer, at the `end` of the pass all that are left.
     async fn settle_held(&mut self, end: bool) {
         let line = self.line.clone();
-        let ripe = self.held.ripe(|provider| line.gate_of(provider), line.settings.lease, end);
+        let alone = line.terms.only.is_some();
+        let ripe = self.held.ripe(|provider| line.gate_of(provider), line.settings.lease, end, alone);
         let mut ripe: Vec<_> =
             ripe.into_iter().map(|(token, provider, fact)| line.judge(token, &provider, fact)).collect();
         while !ripe.is_empty() {

@@ -104,7 +104,8 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
         unreachable!("only an answer grants")
     };
     let granted = reading.clone().map(|_| granted.clone());
-    write_pair(&case.token, case.profile(), &granted, *received_at, around)
+    let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
+    write_pair(&case.token, &granted, change)
 }
 
 /// The document is tried again in a later pass, and later each time.

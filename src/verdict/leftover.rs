@@ -325,7 +325,8 @@ fn place(
         }
         Ok(_) if holds_old => match document.clone().into_due_token() {
             Ok(token) => {
-                let verdict = write_pair(&token, profile, pair, received_at, around);
+                let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
+                let verdict = write_pair(&token, pair, change);
                 let ends = verdict.ends.map(|end| End { recovered: true, ..end });
                 Verdict { rule: Rule::LeftPairWritten, ends, ..verdict }
             }

@@ -27,6 +27,16 @@ fn contradictions_are_refused_with_both_values() {
                 "more than 1min 30s",
             ],
         ),
+        (
+            "min_age = \"7d\"",
+            &[
+                "`min_age = \"7d\"` (evergrant.toml line 1)",
+                "`refresh_token_lifetime = \"14d\"` (the profile `autodesk`)",
+                "up to 7d apart",
+                "set a smaller `min_age`",
+            ],
+        ),
+        ("min_age = \"10M\"", &["`min_age = \"304d", "`10M` are ten months"]),
         ("lease = \"90s\"", &["`lease = \"90s\"`"]),
         (
             "settle_after = \"15min\"",
