@@ -3,7 +3,7 @@ mod keep;
 
 use super::*;
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
 
