@@ -34,7 +34,7 @@ pub enum Entered {
     Stopped(Stopped),
 }
 
-/// The gate of one provider in one pass.
+/// The gate of one provider; it lives as long as the process.
 #[derive(Debug)]
 pub struct Gate {
     state: Mutex<State>,
@@ -93,9 +93,10 @@ impl Gate {
         self.changed.notify_one();
     }
 
-    /// Holds refusals against what earlier passes saw; with `accepted` a person says that they are to be believed.
-    pub fn expect(&self, history: History, accepted: bool) {
-        self.lock().refusals.expect(history, accepted);
+    /// Begins a pass: what stopped the one before is over, and refusals are judged anew, against what earlier passes saw;
+    /// with `accepted` a person says that they are to be believed. A pause, a slowed rate and an outage go on.
+    pub fn begin_pass(&self, history: History, accepted: bool) {
+        self.lock().begin_pass(history, accepted, Instant::now());
     }
 
     /// A token was found that had been redeemed before, and whose new pair is in no document: nothing is sent for it.
@@ -138,7 +139,7 @@ impl Gate {
         self.lock().stopped.clone()
     }
 
-    /// Has no grant gone well yet in this pass?
+    /// Is the canary still to come: has no grant gone well for a while?
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         self.lock().canary

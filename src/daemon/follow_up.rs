@@ -1,8 +1,6 @@
 //! When passes that put something off are followed by another one, without waiting for the next wake.
 
-use super::Daemon;
 use crate::clock::Timestamp;
-use crate::journal::{JournalError, Moment};
 use crate::schedule::{FOLLOW_UP_JITTER, backoff};
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -30,14 +28,18 @@ pub(super) struct FollowUp {
 }
 
 impl FollowUp {
-    /// What an earlier process would have followed up; what it missed is made up for at once.
-    pub(super) async fn after_restart(daemon: &Daemon) -> Result<Self, JournalError> {
-        let until = daemon.pass.journal.remembered(Moment::FollowUp).await?;
+    /// What an earlier process would have followed up until then; what it missed is made up for at once.
+    pub(super) fn after_restart(until: Option<Timestamp>, now: Timestamp, first: Duration) -> Self {
         let at = until.map(|until| {
-            let left = (until - daemon.pass.clock.now()).to_std().unwrap_or_default();
-            Instant::now() + left.min(daemon.first_backoff)
+            let left = (until - now).to_std().unwrap_or_default();
+            Instant::now() + left.min(first)
         });
-        Ok(Self { until, at, ..Self::default() })
+        Self { until, at, ..Self::default() }
+    }
+
+    /// By when all that was put off is followed up.
+    pub(super) const fn until(&self) -> Option<Timestamp> {
+        self.until
     }
 
     /// How long until it is time, if anything is to be followed up.

@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::refusals::Refusals;
 use super::{Signal, Stopped};
+use crate::provider::history::History;
 use crate::provider::rate::Rate;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -33,6 +34,9 @@ pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
 /// user after user.
 const CLIENT_REJECTIONS: u32 = 3;
 
+/// How long after a grant the next pass needs no canary: by then the provider, or our registration there, may be another.
+const PROVEN_FOR: Duration = Duration::from_hours(1);
+
 /// What a person may want to know of a gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Status {
@@ -46,15 +50,16 @@ pub struct Status {
     pub closed: bool,
 }
 
-/// Everything that a gate knows of its provider in this pass.
+/// Everything that a gate knows of its provider.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) pace: Pace,
     concurrency: NonZeroUsize,
     limited: bool,
     pub(super) in_flight: usize,
-    /// No grant yet: one at a time, so that a mistake of ours costs one token and not a pool of them.
+    /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them.
     pub(super) canary: bool,
+    granted_at: Option<Instant>,
     paused_until: Option<Instant>,
     pub(super) closed: bool,
     failures: u32,
@@ -90,6 +95,7 @@ impl State {
             limited: rate.is_some(),
             in_flight: 0,
             canary: true,
+            granted_at: None,
             paused_until: None,
             closed: false,
             failures: 0,
@@ -100,6 +106,19 @@ impl State {
             refusals: Refusals::default(),
             stopped: None,
         }
+    }
+
+    /// A pass begins.
+    pub(super) fn begin_pass(&mut self, history: History, accepted: bool, now: Instant) {
+        let is_proven = |at: Instant| now.saturating_duration_since(at) <= PROVEN_FOR;
+        self.canary = !self.granted_at.is_some_and(is_proven);
+        self.refusals = Refusals::default();
+        self.refusals.expect(history, accepted);
+        self.stopped = None;
+        self.closed = false;
+        self.throttled_since = None;
+        self.client_rejections = 0;
+        self.rejecting.clear();
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -156,6 +175,7 @@ impl State {
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
+                    self.granted_at = Some(now);
                     self.refusals.granted();
                 }
                 self.pace.clean(now);

@@ -51,11 +51,11 @@ enum Work {
 impl Lane {
     pub(super) fn new(
         line: Arc<Line>,
-        counter: Counter,
+        counter: &Counter,
         claims: Claims,
         landed: mpsc::Sender<Landed>,
     ) -> Self {
-        let Counter { provider, gate, wire } = counter;
+        let (provider, gate, wire) = (counter.provider.clone(), counter.gate.clone(), counter.wire.clone());
         // Unbounded in type only: each task sends one message, and the gate bounds the tasks.
         let (give_back, returned) = mpsc::unbounded_channel();
         let redeemer = Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), wire, landed });

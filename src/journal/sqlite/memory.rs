@@ -6,7 +6,6 @@ use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
 use crate::token::{Fingerprint, TokenId};
 use rusqlite::params;
-use std::sync::Arc;
 
 /// Passes of each provider that are remembered, beside those that never finished.
 const PASSES: i64 = 400;
@@ -45,19 +44,26 @@ impl Rows {
 
     pub(in crate::journal) fn remembered(
         &mut self,
-        moment: Moment,
+        moment: &Moment,
     ) -> Result<Option<Timestamp>, JournalError> {
-        let millis: Option<i64> =
-            self.find("SELECT value FROM meta WHERE key = ?1", [moment.key()], |row| row.get(0))?;
+        let mut millis: Option<i64> = None;
+        for key in std::iter::once(moment.key()).chain(moment.earlier_key().map(Into::into)) {
+            if millis.is_none() {
+                millis = self.find("SELECT value FROM meta WHERE key = ?1", [&*key], |row| row.get(0))?;
+            }
+        }
         Ok(millis.and_then(from_millis))
     }
 
     pub(in crate::journal) fn remember(
         &mut self,
-        moment: Moment,
+        moment: &Moment,
         at: Option<Timestamp>,
     ) -> Result<(), JournalError> {
-        let (key, action) = (moment.key(), "remember a moment");
+        let (key, action) = (&*moment.key(), "remember a moment");
+        if let Some(earlier) = moment.earlier_key() {
+            self.run(action, "DELETE FROM meta WHERE key = ?1", [earlier])?;
+        }
         match at {
             Some(at) => self.run(
                 action,
@@ -68,18 +74,25 @@ impl Rows {
         }
     }
 
-    /// The documents whose users the last pass put off.
-    pub(in crate::journal) fn put_off(&mut self) -> Result<Vec<TokenId>, JournalError> {
-        let ids: Option<String> =
-            self.find("SELECT value FROM meta WHERE key = 'put_off'", [], |row| row.get(0))?;
+    /// The documents whose users the last pass of a provider put off. An earlier version noted those of all together.
+    pub(in crate::journal) fn put_off(&mut self, provider: &str) -> Result<Vec<TokenId>, JournalError> {
+        let ids: Option<String> = self.find(
+            "SELECT value FROM meta WHERE key IN ('put_off', 'put_off ' || ?1) ORDER BY key DESC LIMIT 1",
+            [provider],
+            |row| row.get(0),
+        )?;
         // What can't be read is forgotten: it only adds names to a report.
         Ok(ids.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default())
     }
 
-    pub(in crate::journal) fn set_put_off(&mut self, documents: &[TokenId]) -> Result<(), JournalError> {
+    pub(in crate::journal) fn set_put_off(
+        &mut self,
+        provider: &str,
+        documents: &[TokenId],
+    ) -> Result<(), JournalError> {
         let ids = serde_json::to_string(documents).unwrap_or_default();
-        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off', ?1)";
-        self.run("remember who is put off", set, [ids])
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off ' || ?1, ?2)";
+        self.run("remember who is put off", set, [provider, &ids])
     }
 
     /// Notes how late the clock was seen.
@@ -109,27 +122,24 @@ impl Rows {
         self.run("remember what is usual", set, [provider, &counts])
     }
 
-    /// Notes a pass over the documents of these providers.
+    /// Notes a pass over the documents of a provider.
     pub(super) fn note_pass(
         &mut self,
         lease_id: &str,
-        providers: &[Arc<str>],
+        provider: &str,
         at: Timestamp,
     ) -> Result<(), JournalError> {
-        for provider in providers {
-            self.run(
-                "note a pass",
-                "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
-                params![lease_id, &**provider, self.run.clone(), at.timestamp_millis()],
-            )?;
-            self.run(
-                "forget old passes",
-                "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
-                   (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
-                params![&**provider, PASSES],
-            )?;
-        }
-        Ok(())
+        self.run(
+            "note a pass",
+            "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
+            params![lease_id, provider, self.run.clone(), at.timestamp_millis()],
+        )?;
+        self.run(
+            "forget old passes",
+            "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
+               (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
+            params![provider, PASSES],
+        )
     }
 
     pub(in crate::journal) fn finish_pass(
