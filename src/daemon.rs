@@ -165,7 +165,7 @@ impl Daemon {
         };
         if left {
             for round in rounds {
-                self.follow_up(round, Left { due: true, until: None }).await;
+                self.follow_up(round, Left { due: true, until: None, not_before: None }).await;
             }
         }
     }
@@ -224,11 +224,11 @@ impl Daemon {
             Ok(summary) => {
                 tell(&summary);
                 let (due, until) = (summary.leaves_something_due(), summary.put_off_until);
-                (summary.exit(), true, Left { due, until })
+                (summary.exit(), true, Left { due, until, not_before: summary.paused_until() })
             }
             Err(error) => {
                 self.tell_failure(&error);
-                (error.exit(), false, Left { due: true, until: None })
+                (error.exit(), false, Left { due: true, until: None, not_before: None })
             }
         };
         if self.engine.base.journal.is_broken() {

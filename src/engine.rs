@@ -5,7 +5,7 @@
 //! time.
 
 use crate::grant::Connect;
-use crate::pass::{self, Base, Counter, PassError, PassRequest, Round, Stop, Whose};
+use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Whose};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Report, Reports, Trouble};
@@ -39,29 +39,29 @@ impl Engine {
     }
 
     /// Settles what earlier processes left, if that wasn't done yet: pairs go into their documents or are parked, claims are
-    /// given back. Nothing is redeemed. Says whether it is done: a stop may have ended the wait for the store.
+    /// given back. Nothing is redeemed.
     ///
     /// **Must run to completion**; killed midway, the next start does the rest.
     ///
     /// # Errors
     /// [`PassError`] when store or journal aren't ready; the next call tries again.
-    pub async fn open(&self, stop: &Stop, reports: &Reports) -> Result<bool, PassError> {
+    pub async fn open(&self, stop: &Stop, reports: &Reports) -> Result<Opened, PassError> {
         let mut opened = self.opened.lock().await;
         if *opened {
-            return Ok(true);
+            return Ok(Opened::Before);
         }
         let report = reports.begin(None);
-        match self.base.recover(stop, report.clone()).await {
+        let held = match self.base.recover(stop, report.clone()).await {
             Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
                 report.trouble(Trouble::Interrupted { given_up: 0 });
-                return Ok(false);
+                return Ok(Opened::Stopped);
             }
             recovered => recovered?,
-        }
+        };
         // What was left is not what is due.
         report.untaken(0);
         *opened = true;
-        Ok(true)
+        Ok(Opened::Now(held))
     }
 
     /// Runs one pass of each provider, or of the one that is asked for, at the same time, to their ends or to the end that
@@ -99,9 +99,13 @@ impl Engine {
             return Ok(summarized(None));
         };
         let documents = readiness.documents;
-        if self.open(stop, &reports).await? {
-            self.passes(work, &Round::new(request.clone(), stop.clone(), documents), &reports).await?;
-        }
+        let just_settled = match self.open(stop, &reports).await? {
+            Opened::Stopped => return Ok(summarized(Some(documents))),
+            Opened::Now(held) => Some(held),
+            Opened::Before => None,
+        };
+        let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
+        self.passes(work, &round, &reports).await?;
         Ok(summarized(Some(documents)))
     }
 
@@ -185,6 +189,17 @@ impl Engine {
         drop(at_work);
         ended
     }
+}
+
+/// What [`Engine::open`] did.
+#[derive(Debug)]
+pub enum Opened {
+    /// What earlier processes left is settled now, but for this.
+    Now(Held),
+    /// It was settled before.
+    Before,
+    /// A stop came first.
+    Stopped,
 }
 
 /// What is said of a pass that couldn't begin while another one did.

@@ -3,6 +3,7 @@
 //! One dispatcher waits at the gate; the tasks that it lets through report what the provider answered. Policy is in the
 //! constants, state in one struct behind a lock, waiting in [`Gate::enter`].
 
+mod memory;
 mod pace;
 mod permit;
 mod redeemed;
@@ -12,6 +13,7 @@ mod state;
 
 use crate::clock::Timestamp;
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::provider::rate::Rate;
 use state::{State, Wait};
 use std::num::NonZeroUsize;
@@ -91,6 +93,17 @@ impl Gate {
     pub fn stop(&self, why: Stopped) {
         self.lock().stopped.get_or_insert(why);
         self.changed.notify_one();
+    }
+
+    /// What is to be remembered over a restart, at this time of the wall clock.
+    #[must_use]
+    pub fn memory(&self, at: Timestamp) -> Memory {
+        self.lock().memory(at, Instant::now())
+    }
+
+    /// Goes on where the gate of an earlier process was; `at` is the time of the wall clock.
+    pub fn recall(&self, memory: Memory, at: Timestamp) {
+        self.lock().recall(memory, at, Instant::now());
     }
 
     /// Begins a pass: what stopped the one before is over, and refusals are judged anew, against what earlier passes saw;

@@ -21,6 +21,7 @@ mod step;
 use crate::clock::{Clock, Timestamp};
 use crate::grant::RawAnswer;
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::path::Path;
@@ -302,6 +303,16 @@ impl Journal {
     /// Remembers what a provider has answered.
     pub async fn set_history(&self, provider: &str, history: History) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::SetHistory(provider.to_owned(), history, reply)).await
+    }
+
+    /// How a provider stood when it was last asked, where there is something to go on with.
+    pub async fn standing_of(&self, provider: &str) -> Result<Option<Memory>, JournalError> {
+        self.ask(|reply| owner::Request::StandingOf(provider.to_owned(), reply)).await
+    }
+
+    /// Remembers how a provider stands, or that there is nothing to go on with.
+    pub async fn set_standing_of(&self, provider: &str, memory: Option<Memory>) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetStandingOf(provider.to_owned(), memory, reply)).await
     }
 
     /// Notes that this process works over `store`; called before its first pass. All that is unfinished is of processes that are

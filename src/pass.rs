@@ -35,6 +35,7 @@ mod without_token;
 pub use apply::Applied;
 pub use apply_error::ApplyError;
 pub use base::{Base, Counter, Whose};
+pub use recover::Held;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
 
@@ -107,6 +108,8 @@ pub struct Round {
     documents: u64,
     /// Tokens that may still be taken, for `--limit`.
     left: Arc<AtomicU64>,
+    /// What could not be written when all that was left was settled right before; none where that was not just done.
+    just_settled: Option<Held>,
 }
 
 impl Round {
@@ -114,7 +117,14 @@ impl Round {
     #[must_use]
     pub fn new(request: PassRequest, stop: Stop, documents: u64) -> Self {
         let left = Arc::new(request.limit.map_or(u64::MAX, NonZeroU64::get).into());
-        Self { request, stop, documents, left }
+        Self { request, stop, documents, left, just_settled: None }
+    }
+
+    /// All that was left was settled right before, but for this.
+    #[must_use]
+    pub fn just_settled(mut self, held: Option<Held>) -> Self {
+        self.just_settled = held;
+        self
     }
 }
 
@@ -133,9 +143,17 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
     if let Some(counter) = line.whose.counter() {
         let provider = &counter.provider;
         let history = base.journal.history(&provider.name).await?;
+        counter.recall(base).await?;
         counter.gate.begin_pass(history, round.request.accept_refusals);
         line.report.watch(&counter.gate);
-        match recover::recover(&line, &mut sink, Rows::Of(provider), &unfinished).await {
+        let recovered = match &round.just_settled {
+            Some(held) => {
+                line.held().extend(held.0.iter().cloned());
+                Ok(())
+            }
+            None => recover::recover(&line, &mut sink, Rows::Of(provider), &unfinished).await,
+        };
+        match recovered {
             // The store went away, and a stop ended the wait for it; the next start does the rest.
             Err(PassError::Store(StoreError::Unavailable { .. }))
                 if round.stop.take_no_more.is_cancelled() =>
@@ -166,7 +184,9 @@ impl Line {
         }
         let lane_ended = CancellationToken::new();
         let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()));
-        let claims = keeps.then(|| self.claims(clock_was_ahead));
+        // Nothing is claimed that wouldn't be sent, either.
+        let is_open = self.gate().is_none_or(|gate| gate.stopped().is_none());
+        let claims = (keeps && is_open).then(|| self.claims(clock_was_ahead));
         let lane = match (&self.whose, claims) {
             (Whose::Provider(counter), Some(claims)) => {
                 Some(tokio::spawn(lane::Lane::new(self.clone(), counter, claims, landed.clone()).run()))

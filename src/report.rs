@@ -302,8 +302,8 @@ impl Report {
             Stopped::Refusals(suspicion) => self
                 .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
-            // The code that stopped the gate for it has told what happened.
-            Stopped::CannotKeep => {}
+            // The pass says until when; and the code that stopped the gate for it has told what can't be kept.
+            Stopped::Paused | Stopped::CannotKeep => {}
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) struct Left {
     pub(super) due: bool,
     /// When the last of what it put off is due again.
     pub(super) until: Option<Timestamp>,
+    /// Until when the provider asked us to wait: a pass before that would send nothing.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 /// The pass that follows those that left something.
@@ -71,7 +73,8 @@ impl FollowUp {
             if left.due { [self.failures.saturating_add(1), 0] } else { [0, self.looks.saturating_add(1)] };
         let full = backoff(failures.max(looks), first, longest, 0.0);
         let due_again = until.and_then(|until| (until - now).to_std().ok()).filter(|_| !left.due);
-        let wait = due_again.map_or(full, |due_again| due_again.min(full))
+        let pause = left.not_before.and_then(|until| (until - now).to_std().ok()).unwrap_or_default();
+        let wait = due_again.map_or(full, |due_again| due_again.min(full)).max(pause)
             + first.mul_f64(FOLLOW_UP_JITTER * jitter_unit);
         *self = Self { failures, looks, until, at: Some(Instant::now() + wait) };
         let at = in_time(now, wait);
@@ -95,7 +98,8 @@ mod tests {
 
     /// After a pass that ended at a minute: how long the follow-up waits, and what is remembered, in minutes.
     fn plan(follow_up: &mut FollowUp, due: bool, until: Option<i64>, now: i64) -> Option<(u64, i64)> {
-        let planned = follow_up.plan(Left { due, until: until.map(at) }, at(now), WAITS, 0.0);
+        let planned =
+            follow_up.plan(Left { due, until: until.map(at), not_before: None }, at(now), WAITS, 0.0);
         planned.map(|(wait, by)| (wait.as_secs() / 60, (by - Timestamp::default()).num_minutes()))
     }
 
@@ -127,10 +131,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_pass_that_the_provider_asked_to_wait_is_followed_up_when_the_pause_is_over() {
+        let mut one = FollowUp::default();
+        let left = Left { due: true, until: None, not_before: Some(at(180)) };
+        let (wait, by) = one.plan(left, at(0), WAITS, 0.0).unwrap();
+        assert_eq!((wait, by), (Duration::from_hours(3), at(180)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn jitter_never_lets_it_come_too_early() {
         let mut one = FollowUp::default();
-        let left = Left { due: true, until: Some(at(15)) };
+        let left = Left { due: true, until: Some(at(15)), not_before: None };
         let (wait, _) = one.plan(left, at(0), WAITS, 0.999).unwrap();
         assert!(wait > WAITS[0] && wait < WAITS[0] * 5 / 4, "{wait:?}");
         tokio::time::advance(WAITS[0]).await;

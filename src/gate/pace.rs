@@ -87,6 +87,15 @@ impl Pace {
         self.factor
     }
 
+    /// Goes on at a share of the full rate that an earlier process had come to.
+    pub(super) fn set_factor(&mut self, factor: f64, now: Instant) {
+        if factor.is_finite() {
+            self.factor = factor.clamp(SLOWEST, 1.0);
+            self.changed_at = now;
+            self.swap_limiter();
+        }
+    }
+
     /// Takes the right to send one grant now, and numbers it; otherwise says when to ask again.
     pub(super) fn take(&mut self, now: Instant) -> Result<u64, Instant> {
         let Some(rate) = self.rate else {

@@ -30,6 +30,10 @@ pub(super) const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
 /// What is due stays due, and the next wake tries again; a pass that never ends would help no user.
 pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
 
+/// Longest pause that a pass waits for. A longer one ends it, so that it holds no claims for hours; the next pass follows
+/// when the pause is over.
+const LONGEST_WAIT_IN_A_PASS: Duration = Duration::from_mins(10);
+
 /// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
 /// user after user.
 const CLIENT_REJECTIONS: u32 = 3;
@@ -60,10 +64,10 @@ pub(super) struct State {
     /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them.
     pub(super) canary: bool,
     granted_at: Option<Instant>,
-    paused_until: Option<Instant>,
+    pub(super) paused_until: Option<Instant>,
     pub(super) closed: bool,
     failures: u32,
-    outage: Option<Outage>,
+    pub(super) outage: Option<Outage>,
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
     client_rejections: u32,
@@ -73,11 +77,19 @@ pub(super) struct State {
     pub(super) stopped: Option<Stopped>,
 }
 
+/// A provider that gives no usable answer.
 #[derive(Debug)]
-struct Outage {
-    since: Instant,
+pub(super) struct Outage {
+    pub(super) since: Instant,
     wait: Duration,
     last_probe: Instant,
+}
+
+impl Outage {
+    /// One that an earlier process has met.
+    pub(super) const fn going_on(since: Instant, now: Instant) -> Self {
+        Self { since, wait: LONGEST_OUTAGE_WAIT, last_probe: now }
+    }
 }
 
 /// What stands between a token and the provider.
@@ -114,7 +126,8 @@ impl State {
         self.canary = !self.granted_at.is_some_and(is_proven);
         self.refusals = Refusals::default();
         self.refusals.expect(history, accepted);
-        self.stopped = None;
+        let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
+        self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;
         self.throttled_since = None;
         self.client_rejections = 0;
@@ -196,7 +209,11 @@ impl State {
                 if now.saturating_duration_since(since) >= THROTTLED_PATIENCE {
                     self.stopped.get_or_insert(Stopped::Outage);
                 }
-                self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
+                let wait = wait.unwrap_or(DEFAULT_PAUSE);
+                self.pause(now + wait);
+                if wait > LONGEST_WAIT_IN_A_PASS {
+                    self.stopped.get_or_insert(Stopped::Paused);
+                }
             }
             Signal::Failed => self.failed(sent, now),
             Signal::ClientRejected { code, http_status, tenant } => {
@@ -235,7 +252,7 @@ impl State {
         self.pause(now + wait);
     }
 
-    fn pause(&mut self, until: Instant) {
+    pub(super) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |earlier| earlier.max(until)));
     }
 }

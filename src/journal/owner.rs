@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::fs::File;
@@ -74,6 +75,8 @@ pub(super) enum Request {
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
+    StandingOf(String, Reply<Option<Memory>>),
+    SetStandingOf(String, Option<Memory>, Reply<()>),
     PutOff(String, Reply<Vec<TokenId>>),
     SetPutOff(String, Vec<TokenId>, Reply<()>),
     BeginProcess { store: Identity, reply: Reply<Begun> },
@@ -267,6 +270,10 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Remember(moment, at, reply) => reply.set(rows.remember(moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::StandingOf(provider, reply) => reply.set(rows.standing_of(provider)),
+        Request::SetStandingOf(provider, memory, reply) => {
+            reply.set(rows.set_standing_of(provider, memory.as_ref()))
+        }
         Request::PutOff(provider, reply) => reply.set(rows.put_off(provider)),
         Request::SetPutOff(provider, documents, reply) => reply.set(rows.set_put_off(provider, documents)),
         Request::BeginProcess { store, reply } => reply.set(rows.begin_process(store)),
@@ -288,6 +295,7 @@ impl Request {
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
             | Self::SetPutOff(_, _, reply)
+            | Self::SetStandingOf(_, _, reply)
             | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
@@ -295,6 +303,7 @@ impl Request {
             Self::Newest(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
             Self::History(_, reply) => reply.send(committed),
+            Self::StandingOf(_, reply) => reply.send(committed),
             Self::PutOff(_, reply) => reply.send(committed),
             Self::BeginProcess { reply, .. } | Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),

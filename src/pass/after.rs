@@ -1,15 +1,27 @@
 //! What is noted when the lanes have ended: what stopped a gate, what is usual for a provider, how the journal stands.
 
 use super::Line;
+use crate::gate::Stopped;
 use crate::journal::JournalError;
+use crate::report::Trouble;
+use chrono::TimeDelta;
 
 impl Line {
     /// Reports what stopped the gate, and remembers how many refusals are usual for its provider.
     pub(super) async fn note_gate(&self) {
         let Some(counter) = self.whose.counter() else { return };
         let (provider, gate, journal) = (&counter.provider.name, &counter.gate, &self.base.journal);
-        if let Some(why) = gate.stopped() {
-            self.report.stopped(provider, &why);
+        match gate.stopped() {
+            Some(Stopped::Paused) => {
+                let left = gate.status().paused_for.and_then(|left| TimeDelta::from_std(left).ok());
+                let until = self.base.clock.now() + left.unwrap_or_default();
+                self.report.trouble(Trouble::Paused { provider: provider.to_string(), until });
+            }
+            Some(why) => self.report.stopped(provider, &why),
+            None => {}
+        }
+        if let Err(error) = counter.note(&self.base).await {
+            self.journal_failed(&error);
         }
         if let Some(found) = gate.redeemed_before() {
             self.report.redeemed_before(provider, found, journal.directory());

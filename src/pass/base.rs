@@ -6,11 +6,11 @@ use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::grant::http::ClientError;
 use crate::grant::{Connect, Wire};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::provider::Provider;
 use crate::store::{ProviderFilter, Store};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all passes of a process work with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,6 +72,15 @@ pub struct Counter {
     pub(super) wire: Arc<dyn Wire>,
     /// One pass of a provider at a time: what the journal holds of it between two passes is in no task's hand.
     pub(crate) at_work: tokio::sync::Mutex<()>,
+    /// What the journal holds of the gate; none as long as it wasn't looked up.
+    noted: Mutex<Option<Noted>>,
+}
+
+/// Does the journal hold something of a gate?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    Something,
 }
 
 impl Counter {
@@ -82,7 +91,38 @@ impl Counter {
     pub fn open(provider: Arc<Provider>, connect: &dyn Connect, clock: &Clock) -> Result<Self, ClientError> {
         let wire = connect.connect(&provider, clock)?;
         let gate = Gate::new(provider.profile.rate, provider.profile.concurrency);
-        Ok(Self { provider, gate, wire, at_work: tokio::sync::Mutex::default() })
+        Ok(Self { provider, gate, wire, at_work: tokio::sync::Mutex::default(), noted: Mutex::default() })
+    }
+}
+
+impl Counter {
+    /// Goes on, before the first pass, with the pause, the slowed rate or the outage that an earlier process has met.
+    pub(super) async fn recall(&self, base: &Base) -> Result<(), JournalError> {
+        if self.noted().is_some() {
+            return Ok(());
+        }
+        let memory = base.journal.standing_of(&self.provider.name).await?;
+        if let Some(memory) = memory {
+            self.gate.recall(memory, base.clock.now());
+        }
+        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        Ok(())
+    }
+
+    /// Notes these for the next process.
+    pub(super) async fn note(&self, base: &Base) -> Result<(), JournalError> {
+        let memory = Some(self.gate.memory(base.clock.now())).filter(|memory| !memory.is_plain());
+        if memory.is_none() && *self.noted() == Some(Noted::Nothing) {
+            return Ok(());
+        }
+        base.journal.set_standing_of(&self.provider.name, memory).await?;
+        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        Ok(())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
+        // One word: a panic elsewhere leaves it whole.
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

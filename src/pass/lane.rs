@@ -302,6 +302,7 @@ fn reason_of(why: &Stopped) -> Reason {
         Stopped::ClientRejected { .. } => Reason::ClientRejected,
         Stopped::Refusals(_) => Reason::RefusedShare,
         Stopped::Outage => Reason::Outage,
+        Stopped::Paused => Reason::Paused,
         Stopped::CannotKeep => Reason::CannotKeep,
     }
 }

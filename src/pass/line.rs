@@ -38,7 +38,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) -> Self {
-        let Round { request, stop, documents, left } = round;
+        let Round { request, stop, documents, left, just_settled: _ } = round;
         let (settings, due_by) = (&base.settings, base.clock.now());
         let provider = whose.counter().map(|counter| counter.provider.clone());
         Self {

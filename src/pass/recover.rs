@@ -12,7 +12,7 @@ use crate::provider::Provider;
 use crate::report::Report;
 use crate::token::{TokenDocument, TokenId};
 use crate::verdict::{Left, LeftAnswer, LeftVerdict, Rule, Verdict, judge_left};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tracing::{error, info, warn};
 
@@ -45,15 +45,20 @@ impl Base {
     ///
     /// # Errors
     /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the report.
-    pub async fn recover(&self, stop: &Stop, report: Arc<Report>) -> Result<(), PassError> {
+    pub async fn recover(&self, stop: &Stop, report: Arc<Report>) -> Result<Held, PassError> {
         let line = Arc::new(Line::of_rows(self, stop, report));
         let unfinished = line.begin_process().await?;
         let mut sink = Sink::new(line.clone());
         recover(&line, &mut sink, Rows::All, &unfinished).await?;
         line.stand().await;
-        Ok(())
+        let held = std::mem::take(&mut *line.held());
+        Ok(Held(Arc::new(held)))
     }
 }
+
+/// Documents whose new pair is in the journal and couldn't be written yet.
+#[derive(Debug, Clone)]
+pub struct Held(pub(super) Arc<HashSet<TokenId>>);
 
 /// Settles what ended passes left. `unfinished` are the lease ids of those of which something may be claimed still.
 pub(super) async fn recover(

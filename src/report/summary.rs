@@ -115,6 +115,16 @@ impl Summary {
             || !self.adds_up()
     }
 
+    /// Until when a provider asked us to wait, where that is longer than a pass waits.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        let until = |trouble: &Trouble| match trouble {
+            Trouble::Paused { until, .. } => Some(*until),
+            _ => None,
+        };
+        self.troubles.iter().filter_map(until).max()
+    }
+
     /// The exit code: the most urgent of all [reasons](Self::reasons).
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -3,7 +3,7 @@
 mod by_provider;
 
 use super::summary::Summary;
-use super::{Ending, MOST_NAMED, Outcome, PutOff, Recovery};
+use super::{Ending, MOST_NAMED, Outcome, PutOff};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;

@@ -4,6 +4,7 @@ use super::{Rows, from_millis, read};
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, TokenId};
 use rusqlite::params;
 
@@ -120,6 +121,29 @@ impl Rows {
         let counts = serde_json::to_string(&history).unwrap_or_default();
         let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('history ' || ?1, ?2)";
         self.run("remember what is usual", set, [provider, &counts])
+    }
+
+    pub(in crate::journal) fn standing_of(&mut self, provider: &str) -> Result<Option<Memory>, JournalError> {
+        let memory: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'standing ' || ?1", [provider], |row| row.get(0))?;
+        // What can't be read is forgotten: the provider says it again.
+        Ok(memory.and_then(|memory| serde_json::from_str(&memory).ok()))
+    }
+
+    pub(in crate::journal) fn set_standing_of(
+        &mut self,
+        provider: &str,
+        memory: Option<&Memory>,
+    ) -> Result<(), JournalError> {
+        let action = "remember how a provider stands";
+        match memory {
+            Some(memory) => {
+                let json = serde_json::to_string(memory).unwrap_or_default();
+                let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('standing ' || ?1, ?2)";
+                self.run(action, set, [provider, &json])
+            }
+            None => self.run(action, "DELETE FROM meta WHERE key = 'standing ' || ?1", [provider]),
+        }
     }
 
     /// Notes a pass over the documents of a provider.

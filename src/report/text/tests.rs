@@ -1,7 +1,7 @@
 //! What a report says to a person.
 
 use super::*;
-use crate::report::{Named, Report, Trouble};
+use crate::report::{Named, Recovery, Report, Trouble};
 use crate::token::{LastError, Subject, TokenId};
 
 fn evidence(code: &str) -> LastError {
