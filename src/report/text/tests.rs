@@ -198,7 +198,7 @@ fn a_report_of_several_providers_has_a_line_for_each_that_had_something_to_do() 
         }
         report.untaken(0);
     }
-    let summary = reports.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_secs(60));
+    let summary = reports.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_mins(1));
     assert_eq!((summary.due, summary.touched, summary.newly_marked), (Some(303), 303, 2));
     assert_eq!(summary.providers["google"].due, Some(302));
     insta::assert_snapshot!(summary);
