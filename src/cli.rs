@@ -104,7 +104,8 @@ pub enum Command {
     /// Run a local OAuth provider for rehearsals, with rotation, limits and faults.
     #[cfg(feature = "rehearsal")]
     #[command(
-        after_help = "Example:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s\n\n\
+        after_help = "Examples:\n  evergrant sandbox --users 100 --fault '503:2%,drop-after:1%' --rate-limit 50/s\n  \
+                      evergrant sandbox --profile ./own.toml --dead 3\n\n\
                       Endpoints beside /token:\n  \
                       GET  /users                  all users as token documents, one a line\n  \
                       POST /users?count=N          make N more users, and print them\n  \
@@ -214,6 +215,9 @@ pub struct SandboxArgs {
     /// Write the users as token documents into this file, one JSON object a line, for `mongoimport` or `tokens import`.
     #[arg(long, value_name = "FILE")]
     pub documents: Option<PathBuf>,
+    /// Play this provider profile, by its name or its file: take its request, and answer as its examples do.
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["rotation", "grace"])]
+    pub profile: Option<String>,
     /// What happens to a redeemed refresh token.
     #[arg(long, value_enum, default_value_t = RotationArg::Rotate)]
     pub rotation: RotationArg,

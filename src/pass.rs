@@ -89,7 +89,7 @@ pub struct PassSettings {
 pub struct PassRequest {
     /// Redeem everything, due or not.
     pub force: bool,
-    /// At most so many tokens.
+    /// Redeem at most this many tokens.
     pub limit: Option<NonZeroU64>,
     /// Only this provider's documents.
     pub provider: Option<String>,
@@ -247,7 +247,11 @@ impl Line {
 
     fn unless_elsewhere(&self, begun: Begun, here: &Identity) -> Result<Vec<String>, PassError> {
         match begun {
-            Begun::Alone { unfinished } => Ok(unfinished),
+            Begun::Alone { unfinished } => {
+                // A line begins once.
+                let _ = self.earlier.set(unfinished.clone());
+                Ok(unfinished)
+            }
             Begun::OtherStore(other) => {
                 Err(PassError::other_store(self.base.journal.directory(), other, here))
             }

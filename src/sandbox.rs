@@ -4,7 +4,8 @@
 //! purpose ([`FaultScript`]), and remembers what became of every token it ever handed out. Because it knows which
 //! answers it delivered, its [`Audit`] can tell a token that was lost on the way from one that was received and lost.
 //!
-//! It shares no parsing code with the client, so that one misreading cannot hide another. Its tokens open nothing:
+//! It shares no code of requests and answers with the client, so that one misreading cannot hide another. A profile that
+//! it plays ([`Role`]) is data to both. Its tokens open nothing:
 //! unlike everywhere else in this crate they are shown freely, by the ledger above all.
 //!
 //! # What it decides where RFC 6749 leaves the choice
@@ -41,7 +42,9 @@ mod connection;
 mod fault;
 mod ledger;
 mod opaque;
+mod profile;
 mod record;
+mod reply;
 mod request;
 mod routes;
 mod server;
@@ -54,6 +57,7 @@ mod tests;
 pub use audit::{Audit, LostUser};
 pub use config::{Reuse, Rotation, SandboxConfig};
 pub use fault::{FaultScript, FaultScriptError};
+pub use profile::{Role, RoleError};
 pub use record::{LedgerSummary, Outcome, Presentation, Replay, TokenRecord, UserRecord};
 pub use server::Serving;
 pub use window::{RateLimit, RateLimitError};
@@ -177,10 +181,11 @@ impl Sandbox {
         format!("http://{address}")
     }
 
-    /// The token endpoint: `http://127.0.0.1:PORT/token`
+    /// The token endpoint: `http://127.0.0.1:PORT/token`, or where the profile has it that is played, with its variables.
     #[must_use]
     pub fn token_url(&self) -> String {
-        format!("{}/token", self.base_url())
+        let path = self.shared.config.role.as_ref().map_or("/token", |role| role.path());
+        format!("{}{path}", self.base_url())
     }
 
     /// What this sandbox was started with; the faults may have changed since.

@@ -192,16 +192,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// Which documents [`Store::due_page`] reads.
 #[derive(Debug, Clone)]
 pub struct DueQuery {
-    /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where somebody has put
-    /// dates into an array, MongoDB goes by the earliest of them.
+    /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where there is an
+    /// array of dates, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
     /// Every document, due or not; still none that is leased until after `now`.
     pub force: bool,
     /// Documents leased beyond this are not read.
     pub now: Timestamp,
-    /// At most so many, at least 1.
+    /// The most documents to return, at least 1.
     pub limit: usize,
-    /// Go on behind this position of the same query.
+    /// Go on after this position of the same query.
     pub after: Option<Position>,
     /// Which providers' documents.
     pub providers: ProviderFilter,
@@ -271,7 +271,7 @@ pub struct Change {
 /// What a [`Change`] demands of the claim on its document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fence {
-    /// Nothing: whoever holds the claim.
+    /// Nothing: another process may hold the claim.
     None,
     /// The document still carries this lease id.
     Lease(String),

@@ -53,7 +53,7 @@ pub struct ListArgs {
     /// Only users whose login ends within this time, however often it is refreshed; the soonest end first.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub ending_within: Option<Duration>,
-    /// Stop after this many documents; without `--ending-within` nothing is counted then.
+    /// Stop after this many documents. Without `--ending-within` no totals are shown then.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroU64>,
 }

@@ -5,6 +5,8 @@ mod ending;
 mod endpoint;
 mod finding;
 mod foreign;
+#[cfg(test)]
+mod given;
 mod keep;
 mod state;
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use verdict::{Crash, Verdict};
 
-/// One in so many users has a refresh token that the provider refuses.
+/// One in this many users has a refresh token that the provider refuses.
 const DEAD_SHARE: usize = 150;
 
 /// How long a redeemed token works again, unless the demo is strict: what Okta gives by default.

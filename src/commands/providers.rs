@@ -86,7 +86,7 @@ pub async fn run(command: ProvidersCommand, surroundings: &Surroundings) -> Resu
 }
 
 /// The text of a profile that is there.
-fn known(name: &str) -> Result<String, CommandError> {
+pub(super) fn known(name: &str) -> Result<String, CommandError> {
     if file::is_file(name) {
         return Ok(file::text(name)?);
     }

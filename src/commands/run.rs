@@ -190,7 +190,7 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
     tell_drain(config, readiness.documents, surroundings);
 }
 
-/// Warns where a pass over so many documents can take longer than a token lives.
+/// Warns where a pass over `documents` documents can take longer than a token lives.
 fn tell_drain(config: &Config, documents: u64, surroundings: &Surroundings) {
     for provider in &config.providers {
         let now = surroundings.clock.now();

@@ -5,6 +5,7 @@ use crate::cli::{Format, RotationArg, SandboxArgs};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::sandbox::{LedgerSummary, RateLimit, Reuse, Rotation, Sandbox, SandboxConfig};
+use played::Played;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod played;
 mod text;
 
 /// What `sandbox --format json` prints once it listens; the ledger is at `ledger_url`.
@@ -37,10 +39,12 @@ pub struct Listening {
     pub seed: u64,
     /// The file that the users were written into, with `--documents`.
     pub documents: Option<PathBuf>,
+    /// The profile that it plays, or the path of its file; `null` without `--profile`.
+    pub profile: Option<String>,
     /// The variables that make Evergrant refresh at this sandbox, in a store of its own.
     pub environment: BTreeMap<String, String>,
-    /// The same with Autodesk's profile, for a rehearsal over a MongoDB.
-    pub environment_autodesk: BTreeMap<String, String>,
+    /// The same with Autodesk's profile, for a rehearsal over a MongoDB; `null` with `--profile`.
+    pub environment_autodesk: Option<BTreeMap<String, String>>,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -48,7 +52,17 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
     surroundings.start_logging();
     let listen = args.listen;
     let documents = args.documents.as_deref().map(absolute).transpose()?;
-    let config = sandbox_config(args, surroundings.clock.clone())?;
+    let played = args.profile.as_deref().map(Played::load).transpose()?;
+    let mut config = sandbox_config(args, surroundings.clock.clone())?;
+    if let Some(played) = &played {
+        if config.reuse == Reuse::RevokeFamily && played.keeps() {
+            return Err(CommandError::usage(
+                "`--revoke-family` is about a token that was rotated, and this profile keeps it",
+                "leave it out",
+            ));
+        }
+        config = played.by(config)?;
+    }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::io("listen to signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::io("listen to signals"))?;
     let (sandbox, serving) = Sandbox::bind(config, listen).await.map_err(|error| match error.kind() {
@@ -61,7 +75,7 @@ pub async fn run(args: SandboxArgs, surroundings: &Surroundings) -> Result<Exit,
     if let Some(file) = &documents {
         write_documents(&sandbox, file)?;
     }
-    let listening = Listening::new(&sandbox, documents);
+    let listening = Listening::new(&sandbox, documents, played.as_ref());
     surroundings.print(&text::listening(&listening, &sandbox), &listening)?;
     let stop = async {
         tokio::select! {
@@ -133,12 +147,22 @@ fn sandbox_config(args: SandboxArgs, clock: Clock) -> Result<SandboxConfig, Comm
 }
 
 impl Listening {
-    fn new(sandbox: &Sandbox, documents: Option<PathBuf>) -> Self {
+    fn new(sandbox: &Sandbox, documents: Option<PathBuf>, played: Option<&Played>) -> Self {
         let config = sandbox.config();
         let base_url = sandbox.base_url();
-        let environment = environment(config, &sandbox.token_url());
-        let mut environment_autodesk = environment.clone();
-        environment_autodesk.insert("EVERGRANT_PROVIDER".to_owned(), "autodesk".to_owned());
+        let environment = match played {
+            Some(played) => {
+                let mut settings = played.environment(config, &sandbox.token_url());
+                settings.extend(rate(config));
+                settings
+            }
+            None => environment(config, &sandbox.token_url()),
+        };
+        let environment_autodesk = played.is_none().then(|| {
+            let mut settings = environment.clone();
+            settings.insert("EVERGRANT_PROVIDER".to_owned(), "autodesk".to_owned());
+            settings
+        });
         Self {
             token_url: sandbox.token_url(),
             users_url: format!("{base_url}/users"),
@@ -148,6 +172,7 @@ impl Listening {
             users: config.users,
             seed: config.seed,
             documents,
+            profile: played.map(|played| played.name.clone()),
             environment,
             environment_autodesk,
             base_url,
@@ -164,7 +189,7 @@ fn environment(config: &SandboxConfig, token_url: &str) -> BTreeMap<String, Stri
         set("CLIENT_ID", &config.client_id),
         set("CLIENT_SECRET", &config.client_secret),
     ]);
-    variables.extend(config.rate_limit.and_then(client_rate).map(|rate| set("RATE", &rate)));
+    variables.extend(rate(config));
     match config.rotation {
         Rotation::Rotate if !config.grace.is_zero() => {
             variables.extend([
@@ -176,6 +201,10 @@ fn environment(config: &SandboxConfig, token_url: &str) -> BTreeMap<String, Stri
         Rotation::Keep | Rotation::KeepAndOmit => variables.extend([set("ROTATION", "none")]),
     }
     variables
+}
+
+fn rate(config: &SandboxConfig) -> Option<(String, String)> {
+    config.rate_limit.and_then(client_rate).map(|rate| ("EVERGRANT_RATE".to_owned(), rate))
 }
 
 /// The sandbox's limit as the client's rate; a window that the client has no unit for is left to the 429s.
@@ -247,7 +276,7 @@ mod tests {
             sandbox_config(args("--users 3 --dead 1 --rate-limit 50/s --seed 7"), Clock::system()).unwrap();
         config.client_secret = "it's a secret".to_owned();
         let (sandbox, _serving) = Sandbox::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let text = text::listening(&Listening::new(&sandbox, None), &sandbox);
+        let text = text::listening(&Listening::new(&sandbox, None, None), &sandbox);
         insta::assert_snapshot!(text.replace(&sandbox.address().port().to_string(), "PORT"));
     }
 
@@ -268,7 +297,7 @@ mod tests {
                 assert!(address.starts_with('['), "{address}");
                 continue;
             };
-            let text = text::listening(&Listening::new(&sandbox, None), &sandbox);
+            let text = text::listening(&Listening::new(&sandbox, None, None), &sandbox);
             assert_eq!(text.contains("warning: other machines can reach this sandbox"), warned, "{text}");
         }
     }

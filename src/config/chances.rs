@@ -8,7 +8,7 @@ use crate::provider::Provider;
 use crate::schedule;
 use std::time::Duration;
 
-/// With so many scheduled passes for each token one that fails costs no login.
+/// With this many scheduled passes for each token, one failed pass costs no login.
 const ENOUGH_WAKES: usize = 2;
 
 /// With one scheduled pass only, a service must have this long to try again: outages of a provider or of a store seldom

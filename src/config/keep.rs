@@ -71,7 +71,7 @@ impl Keeping {
         )
     }
 
-    /// Warns where a pass over so many documents takes too long; [`WholePass::never_fits`] says whether that can ever work.
+    /// Warns where a pass over `documents` documents takes too long; [`WholePass::never_fits`] says whether that can ever work.
     #[must_use]
     pub fn warning(&self, documents: u64, rate: Option<Rate>) -> Option<Warning> {
         let rate = rate?;
@@ -131,6 +131,17 @@ pub(super) fn check(
         return Ok(());
     }
     let keep = scope.quoted(layers, "keep", "access");
+    if layers.text("documents.access_token").as_deref() == Some("none") {
+        return Err(ConfigError::Contradiction {
+            first: keep,
+            second: layers.quoted("documents.access_token"),
+            reason: "an access token that is written nowhere can't be kept good".to_owned(),
+            hint: format!(
+                "set `documents.access_token` to its field, or `{} = \"refresh\"`",
+                scope.dotted("keep")
+            ),
+        });
+    }
     let Some(keeping) = Keeping::with(schedule, provider, now) else {
         return Err(ConfigError::Contradiction {
             first: keep,

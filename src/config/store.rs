@@ -7,7 +7,8 @@ use super::{
     secret::{self, Places},
     warning::Warning,
 };
-use crate::store::{StoreSettings, hosts_and_path, mapping::Mapping, sqlite_path};
+use crate::store::mapping::{FieldPath, Mapping};
+use crate::store::{StoreSettings, hosts_and_path, sqlite_path};
 use std::path::Path;
 
 /// The file of the embedded store, in the state directory.
@@ -93,11 +94,23 @@ fn refused_url(at: &str, found: &str) -> ConfigError {
 
 fn mapping(layers: &Layers) -> Result<Mapping, ConfigError> {
     let mapping: Mapping = layers.defaulted("documents");
-    let dotted = |name: &str| format!("documents.{name}");
-    if let Some([(first, _), (second, _)]) = mapping.overlap() {
+    // A table holds many fields: which one is it?
+    let quoted = |(name, field): (&str, &FieldPath)| match name {
+        "also" => format!("`documents.also.{field}` ({})", layers.at("documents.also")),
+        _ => layers.quoted(&format!("documents.{name}")),
+    };
+    if let Some(written) = mapping.writes_the_id() {
         return Err(ConfigError::Contradiction {
-            first: layers.quoted(&dotted(first)),
-            second: layers.quoted(&dotted(second)),
+            first: quoted(written),
+            second: "`_id`, the name of the document".to_owned(),
+            reason: "a write that changes `_id` is refused by the store, and the new pair with it".to_owned(),
+            hint: "name another field".to_owned(),
+        });
+    }
+    if let Some([first, second]) = mapping.overlap() {
+        return Err(ConfigError::Contradiction {
+            first: quoted(first),
+            second: quoted(second),
             reason: "writing one of the two fields would overwrite the other".to_owned(),
             hint: "name two separate fields".to_owned(),
         });

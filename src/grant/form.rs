@@ -1,6 +1,6 @@
 //! A body as a form (`application/x-www-form-urlencoded`), read as an object of texts. Pure.
 
-use super::body::Body;
+use super::body::{Body, holds_refresh_token};
 use percent_encoding::percent_decode;
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
@@ -33,6 +33,18 @@ pub(super) fn complete_part(bytes: &[u8]) -> Option<Value> {
     let name = &last[..last.iter().position(|byte| *byte == b'=').unwrap_or(0)];
     // Even one that was cut: it would have been another value.
     members.get(&decoded(name).0).is_none().then_some(members)
+}
+
+/// Does a refresh token stand in a form, whole? Also where two of a name do, of which none is believed; the last value of
+/// one that was cut is not whole.
+pub(super) fn names_a_refresh_token(bytes: &[u8], complete: bool) -> bool {
+    let text = bytes.trim_ascii();
+    if matches!(text.first(), None | Some(b'<' | b'{' | b'[')) {
+        return false;
+    }
+    let fields: Vec<_> = text.split(|byte| *byte == b'&').collect();
+    let whole = fields.len() - usize::from(!complete);
+    fields[..whole].iter().filter_map(|field| object(field)).any(|(member, _)| holds_refresh_token(&member))
 }
 
 /// The fields, and whether every byte of them is as it should be. `None` where there are none, and where a name has two

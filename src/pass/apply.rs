@@ -117,7 +117,7 @@ impl Base {
         if written.every_matched {
             return Ok(());
         }
-        match settle(change, self.read(&change.id).await?.as_ref(), &line.terms.lease_id) {
+        match settle(change, self.read(&change.id).await?.as_ref(), &line.around()) {
             // Its refresh token is there, and no pass holds the document: the next one finds the rest.
             Found::Ours | Found::Unfinished => Ok(()),
             Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),

@@ -69,6 +69,13 @@ impl Landed {
         }
     }
 
+    /// Takes the further values of the answer out of the change; the names of their fields.
+    pub(super) fn leave_out_further_values(&mut self) -> Vec<String> {
+        let Step::Write(change, _) = &mut self.verdict.document else { return Vec::new() };
+        let further = change.pair.as_mut().map(|pair| std::mem::take(&mut pair.also)).unwrap_or_default();
+        further.into_iter().map(|(field, _)| field).collect()
+    }
+
     /// What is to be written.
     pub(super) fn change(&self) -> Option<&Change> {
         match &self.verdict.document {
@@ -84,6 +91,7 @@ impl Line {
         Around {
             policy: &self.policy,
             lease_id: &self.terms.lease_id,
+            earlier: self.earlier.get().map(Vec::as_slice).unwrap_or_default(),
             attempts: self.base.settings.attempts,
             documents_name_provider: self.base.settings.documents_name_provider,
             now: self.base.clock.now(),

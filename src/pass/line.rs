@@ -14,7 +14,7 @@ use crate::token::{Subject, TokenId};
 use crate::verdict::change::DuePolicy;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing::warn;
 
 /// What the lane, its tasks and the sink of one pass share.
@@ -23,6 +23,8 @@ pub(super) struct Line {
     pub(super) base: Base,
     pub(super) whose: Whose,
     pub(super) terms: ClaimTerms,
+    /// The claims of this machine's earlier passes that never finished; known once the pass has begun.
+    pub(super) earlier: OnceLock<Vec<String>>,
     pub(super) policy: DuePolicy,
     pub(super) report: Arc<Report>,
     pub(super) stop: Stop,
@@ -64,6 +66,7 @@ impl Line {
             },
             base: base.clone(),
             whose,
+            earlier: OnceLock::new(),
             report,
             stop: stop.clone(),
             left: left.clone(),

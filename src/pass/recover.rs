@@ -162,7 +162,7 @@ fn left_landed(line: &Line, entry: Entry, verdict: Verdict) -> Landed {
             warn!(%subject, "the journal holds an answer of the provider `{provider}`, which is not configured any more; it is kept");
         }
         Rule::LeftPairThere => line.report.recovered(|recovery| recovery.written += 1),
-        Rule::LeftPairWritten => line.report.touched(),
+        Rule::LeftPairWritten | Rule::LeftPairFinished => line.report.touched(),
         _ => {}
     }
     Landed::left(entry.intent.document, subject, provider, verdict)

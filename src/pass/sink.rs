@@ -3,9 +3,11 @@
 //!
 //! A pair that can't be written stays in the journal, and nothing more is redeemed.
 
+mod unwritten;
+
 use super::Line;
 use super::held::HeldMarks;
-use super::landed::{Landed, met};
+use super::landed::Landed;
 use crate::failure::{error_chain, told};
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
@@ -13,9 +15,7 @@ use crate::report::{Named, Outcome, PutOff, Trouble};
 use crate::store::{Change, StoreError, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
 use crate::verdict::change::{Found, finishing, settle};
-use crate::verdict::{
-    Case, Document, End, Fact, Mark, Pair, Rule, Step, Unwritten, Verdict, given_back, judge, judge_unwritten,
-};
+use crate::verdict::{Case, Document, End, Fact, Mark, Step, Unwritten, Verdict, judge};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+use unwritten::has_further_values;
 
 /// Most outcomes in one bulk write: the store's own limits are far above, and a page is not larger.
 pub(super) const MAX_BATCH: usize = 500;
@@ -43,12 +44,14 @@ pub(super) struct Sink {
     broken: bool,
     /// Marks that aren't believed yet, where a provider is asked.
     held: Option<HeldMarks>,
+    /// Was it said that further values of answers are left out?
+    told_further: bool,
 }
 
 impl Sink {
     pub(super) fn new(line: Arc<Line>) -> Self {
         let held = line.gate().map(|gate| HeldMarks::new(gate.clone(), line.base.settings.lease));
-        Self { line, broken: false, held }
+        Self { line, broken: false, held, told_further: false }
     }
 
     /// Takes what lands until the last sender is gone, or until the lanes have ended, waiting for no answer any more:
@@ -254,7 +257,7 @@ impl Sink {
             }
             // Whose the document is says more than why it can't be written.
             let now_there = unsure.as_ref().map(|documents| documents.get(&change.id));
-            let found = now_there.map(|document| settle(change, document, &self.line.terms.lease_id));
+            let found = now_there.map(|document| settle(change, document, &self.line.around()));
             match (found, refused.get(&at)) {
                 (Some(Found::Ours), _) => self.end(landed, rows),
                 (Some(Found::Unfinished), _) => {
@@ -267,6 +270,10 @@ impl Sink {
                     self.unwritten(&landed, Unwritten::Theirs, rows);
                 }
                 (Some(Found::Gone), _) => self.unwritten(&landed, Unwritten::Gone, rows),
+                (Some(Found::Unchanged), Some(reason)) if has_further_values(change) => {
+                    self.leave_out_further_values(&mut landed, reason);
+                    again.push(landed);
+                }
                 (Some(Found::Unchanged) | None, Some(reason)) => {
                     let subject = &landed.subject;
                     let told = told(reason);
@@ -337,57 +344,11 @@ impl Sink {
         report.ended(outcome, code);
     }
 
-    /// The document is not as the verdict wanted it.
-    fn unwritten(&self, landed: &Landed, why: Unwritten, rows: &mut Rows) {
-        let pair = match &landed.verdict.document {
-            Step::Write(_, pair) => *pair,
-            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) => Pair::None,
-        };
-        if matches!(why, Unwritten::Failed(_)) {
-            self.line.left_claimed();
-        }
-        let verdict = judge_unwritten(&landed.verdict, pair, why);
-        let subject = &landed.subject;
-        met(verdict.rule);
-        match (verdict.rule, why) {
-            (Rule::PairIsLost, Unwritten::Failed(_)) => {
-                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed; that person must log in again");
-            }
-            (Rule::PairIsLost, Unwritten::Theirs | Unwritten::Gone) => {
-                error!(%subject, ?why, "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and the document was deleted or holds another token");
-            }
-            (Rule::PairIsHeld, _) => self.line.hold(&landed.id),
-            _ => {}
-        }
-        if let Some((_, Event::NoPlace(why))) = &verdict.row {
-            let why = why.word();
-            warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
-        }
-        self.end_row(verdict.row, rows);
-        match verdict.ends {
-            Some(End { outcome: Outcome::Lost, .. }) => self.line.report.lost(subject),
-            Some(End { outcome, reason, .. }) => self.line.report.ended(outcome, reason.as_deref()),
-            None => {}
-        }
-    }
-
     fn end_row(&self, row: Option<(EntryId, Event)>, rows: &mut Rows) {
         if let Some((_, Event::NoPlace(_))) = row {
             self.line.report.orphaned();
         }
         rows.extend(row);
-    }
-
-    /// Gives back our claim on a document that holds another program's token now.
-    fn give_back(&self, theirs: &TokenDocument) -> Option<Landed> {
-        let change = given_back(theirs, &self.line.around())?;
-        Some(Landed {
-            id: theirs.id.clone(),
-            subject: theirs.subject.clone(),
-            provider: None,
-            case: None,
-            verdict: Verdict::write(Rule::Overtaken, change, None),
-        })
     }
 
     fn store_failed(&mut self, error: &StoreError) {

@@ -1,15 +1,15 @@
-//! Which token is kept good.
+//! Which tokens are kept valid: the refresh token only, or the access token too.
 
 use serde::{Deserialize, Serialize};
 
-/// Which token's end says when a document is due.
+/// Which tokens are kept valid. The end that comes first says when a document is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// The refresh token's: the login is kept alive, and access tokens end between two passes.
+    /// The refresh token only: the login is kept alive, and access tokens may end between two passes.
     #[default]
     Refresh,
-    /// The access token's too: the document holds a good one at any time.
+    /// The access token too: the document holds a valid one at any time.
     Access,
 }
 

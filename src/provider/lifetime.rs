@@ -68,7 +68,7 @@ pub enum Form {
 /// What is said of a life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Said {
-    /// So many seconds from the answer on; any number, also none that makes sense.
+    /// Seconds from the answer on: any number, also one that makes no sense.
     Lasts(f64),
     /// Until then.
     Ends(Timestamp),

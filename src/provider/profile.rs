@@ -12,15 +12,20 @@ macro_rules! built_in {
 
 /// Name and text of each compiled-in profile, sorted by name.
 const BUILT_IN: &[(&str, &str)] = built_in![
+    "airtable",
+    "atlassian",
     "auth0",
     "autodesk",
     "bearer-session",
+    "bitbucket",
     "box",
     "clover",
     "coinbase",
     "cookie-session",
     "cybersource",
+    "docusign",
     "dropbox",
+    "ebay",
     "entra",
     "exact-online",
     "express-jwt",
@@ -39,6 +44,8 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "notion",
     "okta",
     "procore",
+    "ringcentral",
+    "salesforce",
     "sentry",
     "shopify",
     "simplejwt",
@@ -47,9 +54,11 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "spotify",
     "square",
     "tiktok",
+    "x",
     "xero",
     "zendesk",
     "zoho",
+    "zoom",
 ];
 
 /// How long a token whose answer was lost rests, in a profile that doesn't say: longer than a token endpoint works on

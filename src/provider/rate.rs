@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serializer};
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-/// So many grants in every sliding window of this length.
+/// The most grants in every sliding window of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Grants allowed in one window.
@@ -45,7 +45,7 @@ impl Rate {
         self.window / self.grants.get()
     }
 
-    /// How long so many grants take at this rate.
+    /// How long this number of grants takes at this rate.
     #[must_use]
     pub fn time_for(self, grants: u64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]

@@ -85,7 +85,7 @@ impl UrlTemplate {
                 Some(Kind::OneOf(_)) => true,
                 Some(Kind::Hosts(_)) => in_host.len() == 1,
                 Some(Kind::Label) => match in_host.get(position + 1..) {
-                    // Two labels that nobody can choose: `.myshopify.com`.
+                    // Two fixed labels, which no document can choose: `.myshopify.com`.
                     Some([Part::Text(rest)]) => rest
                         .rsplit_once('.')
                         .is_some_and(|(before, last)| !last.is_empty() && before.contains('.')),

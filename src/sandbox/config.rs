@@ -1,7 +1,8 @@
 //! Everything that a sandbox can be told.
 
-use super::{FaultScript, RateLimit};
+use super::{FaultScript, RateLimit, Role};
 use crate::clock::Clock;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that describes a sandbox.
@@ -37,6 +38,8 @@ pub struct SandboxConfig {
     pub refresh_token_lifetime: Duration,
     /// Adds `refresh_token_expires_in` to the answers.
     pub announce_refresh_lifetime: bool,
+    /// The profile that it plays; none is RFC 6749 as it is written. [`Role::played_by`] sets it with what goes with it.
+    pub role: Option<Arc<Role>>,
     /// What goes wrong from the start.
     pub faults: FaultScript,
     /// What lifetimes, grace and rate limit are counted by; whole milliseconds.
@@ -60,6 +63,7 @@ impl Default for SandboxConfig {
             access_token_lifetime: Duration::from_hours(1),
             refresh_token_lifetime: Duration::from_hours(14 * 24),
             announce_refresh_lifetime: false,
+            role: None,
             faults: FaultScript::default(),
             clock: Clock::system(),
         }

@@ -22,6 +22,7 @@ const DEFAULT_SLOW: Duration = Duration::from_secs(3);
 /// fault    = status [ "(" seconds ")" ]    answered before anything is committed; seconds become Retry-After
 ///          | status "-after"               committed, then this status without tokens
 ///          | "refuse"                      invalid_grant for a token that is left alive
+///          | "reject-client"               invalid_client, nothing committed
 ///          | "drop-before"                 connection closed, nothing committed, no bytes
 ///          | "drop-after"                  committed, connection closed, no bytes
 ///          | "truncate"                    committed, full Content-Length, body cut half way
@@ -64,6 +65,7 @@ pub(super) enum Fault {
     Status { status: u16, retry_after_seconds: Option<u32> },
     StatusAfter { status: u16 },
     Refuse,
+    RejectClient,
     DropBefore,
     DropAfter,
     Truncate,
@@ -92,6 +94,11 @@ impl FaultScript {
     pub const fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
+
+    /// Has it a fault of this name?
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.rules.iter().any(|rule| rule.fault.name() == name)
+    }
 }
 
 impl Fault {
@@ -101,6 +108,7 @@ impl Fault {
             Self::Status { status, .. } => status.to_string(),
             Self::StatusAfter { status } => format!("{status}-after"),
             Self::Refuse => "refuse".into(),
+            Self::RejectClient => "reject-client".into(),
             Self::DropBefore => "drop-before".into(),
             Self::DropAfter => "drop-after".into(),
             Self::Truncate => "truncate".into(),
@@ -117,7 +125,12 @@ impl Fault {
     /// Does it answer, or close, before the request is looked at?
     pub(super) const fn is_before_commit(self) -> bool {
         match self {
-            Self::Status { .. } | Self::Refuse | Self::DropBefore | Self::Html | Self::Redirect => true,
+            Self::Status { .. }
+            | Self::Refuse
+            | Self::RejectClient
+            | Self::DropBefore
+            | Self::Html
+            | Self::Redirect => true,
             Self::StatusAfter { .. }
             | Self::DropAfter
             | Self::Truncate
@@ -268,6 +281,7 @@ fn parse_fault(text: &str) -> Result<Fault, String> {
     };
     let fault = match (name, argument) {
         ("refuse", None) => Fault::Refuse,
+        ("reject-client", None) => Fault::RejectClient,
         ("drop-before", None) => Fault::DropBefore,
         ("drop-after", None) => Fault::DropAfter,
         ("truncate", None) => Fault::Truncate,
@@ -292,7 +306,7 @@ fn parse_status(name: &str, argument: Option<&str>) -> Result<Fault, String> {
     };
     let status = digits.parse().ok().filter(|status| (400..600).contains(status)).ok_or_else(|| {
         format!(
-            "a status from 400 to 599, or one of refuse, drop-before, drop-after, truncate, html, html-after, gzip, \
+            "a status from 400 to 599, or one of refuse, reject-client, drop-before, drop-after, truncate, html, html-after, gzip, \
              gzip-unnamed, slow, redirect, delay, STATUS-after, instead of `{name}`"
         )
     })?;

@@ -247,6 +247,12 @@ impl Ledger {
         }
     }
 
+    /// Was this access token in an answer with that refresh token?
+    pub(super) fn handed_out_together(&self, index: Index, access_token: &str) -> bool {
+        let answers = self.tokens[index.position()].answers;
+        (1..=answers).rev().any(|answer| self.access_token_of(index, answer) == access_token)
+    }
+
     fn start_family(&mut self, user: usize, earlier: Option<Index>, now: i64) -> Index {
         let family = Index::new(self.families.len());
         let newest = self.issue(family, None, now);
@@ -290,8 +296,12 @@ impl Ledger {
     ///
     /// Nobody redeems it here, so it is drawn again from the seed whenever it is shown, and never stored.
     fn access_token(&self, index: Index) -> String {
+        self.access_token_of(index, self.tokens[index.position()].answers)
+    }
+
+    fn access_token_of(&self, index: Index, answer: u32) -> String {
         let token = &self.tokens[index.position()];
-        let answer = mix(prefix(&token.bytes)) ^ u64::from(token.answers);
+        let answer = mix(prefix(&token.bytes)) ^ u64::from(answer);
         let mut bytes = [0; opaque::TOKEN_BYTES];
         StdRng::seed_from_u64(mix(answer) ^ self.seed).fill_bytes(&mut bytes);
         opaque::encode(&bytes)

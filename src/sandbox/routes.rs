@@ -31,7 +31,13 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/control/faults", get(faults).post(set_faults))
         .route("/control/login/{user}", post(login))
         .route("/control/revoke/{user}", post(revoke))
+        .fallback(elsewhere)
         .with_state(shared)
+}
+
+async fn elsewhere(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    let words = shared.config.role.as_ref().map(|role| role.elsewhere());
+    (StatusCode::NOT_FOUND, words.unwrap_or_default())
 }
 
 /// A token document as `mongoexport` writes it.
@@ -158,6 +164,10 @@ async fn faults(State(shared): State<Arc<Shared>>) -> String {
 async fn set_faults(State(shared): State<Arc<Shared>>, script: String) -> Response {
     match script.parse::<FaultScript>() {
         Ok(script) => {
+            let playable = shared.config.role.as_ref().map_or(Ok(()), |role| role.can_play(&script, 0));
+            if let Err(error) = playable {
+                return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
+            }
             let text = format!("{script}\n");
             shared.ledger().set_faults(script);
             text.into_response()

@@ -106,14 +106,17 @@ async fn answer(
     routes: Router,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cut> {
-    match request.uri().path() {
-        "/token" | "/authentication/v2/token" => token_endpoint::answer(shared, connection, request).await,
-        _ => {
-            connection.answers(None);
-            match routes.oneshot(request).await {
-                Ok(response) => Ok(response),
-                Err(never) => match never {},
-            }
-        }
+    let path = request.uri().path();
+    let is_token_endpoint = match &shared.config.role {
+        Some(role) => role.is_at(path),
+        None => matches!(path, "/token" | "/authentication/v2/token"),
+    };
+    if is_token_endpoint {
+        return token_endpoint::answer(shared, connection, request).await;
+    }
+    connection.answers(None);
+    match routes.oneshot(request).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
     }
 }

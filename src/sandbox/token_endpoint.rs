@@ -4,35 +4,23 @@ use super::answer::{AnswerBody, Cut, Receipt};
 use super::connection::Connection;
 use super::fault::{Fault, mix};
 use super::ledger::{Admission, Index, Redeemed};
+use super::profile::Asked;
 use super::record::Outcome;
+use super::reply::Answer;
 use super::request::{self, Rejection};
 use super::{Shared, opaque};
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Largest request body that is read; a token request has a few hundred bytes.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-
-/// What a login firewall in front of a provider says, with a 200.
-const FIREWALL_PAGE: &str =
-    "<!doctype html><html><title>Please wait</title><body>Checking your browser</body></html>";
-
-/// An answer before it is put on the wire.
-struct Answer {
-    status: StatusCode,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    content_type: &'static str,
-    text: String,
-}
 
 /// Holds a request's place in the count of open ones.
 struct InFlight(Arc<Shared>);
@@ -52,33 +40,40 @@ pub(super) async fn answer(
     let open = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
     let _in_flight = InFlight(Arc::clone(&shared));
     connection.answers(None);
-    if request.method() != Method::POST {
+    let role = shared.config.role.as_deref();
+    if role.is_none() && request.method() != Method::POST {
         let mut refusal = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "use POST");
         refusal.headers.push((header::ALLOW, HeaderValue::from_static("POST")));
         return Ok(refusal.whole(None));
     }
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Cut)?.to_bytes();
-    let asked = request::refresh_token(&shared.config, &head.headers, &body);
-    let bytes = asked.as_ref().ok().and_then(|token| opaque::decode(token));
+    let mut asked = read(&shared, &head, &body);
+    let bytes = asked.as_ref().ok().and_then(|asked| opaque::decode(&asked.refresh_token));
 
     let (admission, token) = {
         let now = shared.now();
         let mut ledger = shared.ledger();
         ledger.totals.in_flight_peak = ledger.totals.in_flight_peak.max(open);
         let token = bytes.and_then(|bytes| ledger.find_token(&bytes));
+        if let (Some(role), Some(token), Ok(Asked { access_token: Some(beside), .. })) = (role, token, &asked)
+            && !ledger.handed_out_together(token, beside)
+        {
+            asked = Err(role.another_access_token());
+        }
         (ledger.admit(token, now), token)
     };
     let (number, fault) = match admission {
         Admission::Throttled { retry_after } => {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-            return Ok(Answer::throttled(u64::try_from(seconds).unwrap_or(u64::MAX)).whole(None));
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            return Ok(throttled(&shared, seconds).whole(None));
         }
         Admission::Admitted { number, fault } => (number, fault),
     };
     let half = latency(&shared, number) / 2;
     pause(half).await;
-    if let Some(instead) = fault.and_then(before_commit) {
+    if let Some(instead) = fault.and_then(|fault| before_commit(&shared, fault)) {
         pause(half).await;
         return instead.map(|answer| answer.whole(None));
     }
@@ -87,21 +82,54 @@ pub(super) async fn answer(
     }
 
     let (answer, receipt) = match asked {
-        Err(rejection) => {
+        Err((rejection, answer)) => {
             shared.ledger().rejected(rejection);
-            (Answer::rejection(rejection), None)
+            (answer, None)
         }
         Ok(_) => match redeem(&shared, token, fault) {
             Some(redeemed) => {
                 connection.answers(Some(redeemed.presentation));
                 let receipt = Receipt::new(Arc::clone(&shared), redeemed.presentation);
-                (Answer::granted(&shared, redeemed), Some(receipt))
+                (granted(&shared, number, &redeemed), Some(receipt))
             }
-            None => (Answer::refused(), None),
+            None => (refused(&shared), None),
         },
     };
     pause(half).await;
     after_commit(fault, answer, receipt)
+}
+
+/// What the request asks for, or what it is answered because it isn't one that the provider takes.
+fn read(shared: &Shared, head: &Parts, body: &[u8]) -> Result<Asked, (Rejection, Answer)> {
+    match &shared.config.role {
+        Some(role) => role.read(&shared.config, head, body),
+        None => request::refresh_token(&shared.config, &head.headers, body)
+            .map(|token| Asked { refresh_token: token.into_owned(), access_token: None })
+            .map_err(|rejection| (rejection, Answer::rejection(rejection))),
+    }
+}
+
+fn granted(shared: &Shared, number: u64, redeemed: &Redeemed) -> Answer {
+    match &shared.config.role {
+        Some(role) => role.granted(number, &redeemed.access_token, redeemed.refresh_token.as_deref()),
+        None => Answer::granted(shared, redeemed),
+    }
+}
+
+fn refused(shared: &Shared) -> Answer {
+    shared.config.role.as_ref().map_or_else(Answer::refused, |role| role.dead())
+}
+
+fn throttled(shared: &Shared, retry_after_seconds: u64) -> Answer {
+    match &shared.config.role {
+        Some(role) => role.throttled(retry_after_seconds),
+        None => Answer::throttled(retry_after_seconds),
+    }
+}
+
+fn client_rejected(shared: &Shared) -> Answer {
+    let usual = || Answer::rejection(Rejection::InvalidClient { challenge: false });
+    shared.config.role.as_ref().map_or_else(usual, |role| role.client())
 }
 
 fn redeem(shared: &Shared, token: Option<Index>, fault: Option<Fault>) -> Option<Redeemed> {
@@ -121,10 +149,14 @@ fn redeem(shared: &Shared, token: Option<Index>, fault: Option<Fault>) -> Option
 }
 
 /// What a fault answers in the provider's place, without a commit.
-fn before_commit(fault: Fault) -> Option<Result<Answer, Cut>> {
+fn before_commit(shared: &Shared, fault: Fault) -> Option<Result<Answer, Cut>> {
     let answer = match fault {
+        Fault::Status { status: 429, retry_after_seconds } => {
+            throttled(shared, retry_after_seconds.unwrap_or(1).into())
+        }
         Fault::Status { status, retry_after_seconds } => Answer::status(status, retry_after_seconds),
-        Fault::Refuse => Answer::refused(),
+        Fault::Refuse => refused(shared),
+        Fault::RejectClient => client_rejected(shared),
         Fault::DropBefore => return Some(Err(Cut)),
         Fault::Html => Answer::firewall_page(),
         Fault::Redirect => Answer::redirect(),
@@ -154,119 +186,6 @@ fn after_commit(
         Some(Fault::StatusAfter { status }) => Answer::status(status, None).whole(receipt),
         _ => answer.whole(receipt),
     })
-}
-
-impl Answer {
-    fn json(status: StatusCode, text: String) -> Self {
-        Self { status, headers: Vec::new(), content_type: "application/json", text }
-    }
-
-    /// RFC 6749 §5.1. The tokens need no escaping: they are URL-safe.
-    fn granted(shared: &Shared, redeemed: Redeemed) -> Self {
-        use std::fmt::Write as _;
-        let Redeemed { access_token, refresh_token, .. } = redeemed;
-        let expires_in = shared.config.access_token_lifetime.as_secs();
-        let mut text =
-            format!(r#"{{"access_token":"{access_token}","token_type":"Bearer","expires_in":{expires_in}"#);
-        let mut add =
-            |part: std::fmt::Arguments<'_>| text.write_fmt(part).expect("a String takes everything");
-        if let Some(refresh_token) = refresh_token {
-            add(format_args!(r#","refresh_token":"{refresh_token}""#));
-        }
-        if shared.config.announce_refresh_lifetime {
-            let seconds = shared.config.refresh_token_lifetime.as_secs();
-            add(format_args!(r#","refresh_token_expires_in":{seconds}"#));
-        }
-        text.push('}');
-        Self::json(StatusCode::OK, text)
-    }
-
-    /// RFC 6749 §5.2.
-    fn error(status: StatusCode, error: &str, description: &str) -> Self {
-        Self::json(status, format!(r#"{{"error":"{error}","error_description":"{description}"}}"#))
-    }
-
-    fn refused() -> Self {
-        let description = "the refresh token is invalid, expired, revoked, or was used before";
-        Self::error(StatusCode::BAD_REQUEST, "invalid_grant", description)
-    }
-
-    fn rejection(rejection: Rejection) -> Self {
-        let (error, description) = rejection.words();
-        let mut answer = Self::error(rejection.status(), error, description);
-        if rejection == (Rejection::InvalidClient { challenge: true }) {
-            let challenge = HeaderValue::from_static(r#"Basic realm="sandbox", charset="UTF-8""#);
-            answer.headers.push((header::WWW_AUTHENTICATE, challenge));
-        }
-        answer
-    }
-
-    /// The 429 of an API gateway: no `error` that a client could go by.
-    fn throttled(retry_after_seconds: u64) -> Self {
-        let text = r#"{"developerMessage":"Quota limit exceeded."}"#.into();
-        let mut answer = Self::json(StatusCode::TOO_MANY_REQUESTS, text);
-        answer.headers.push((header::RETRY_AFTER, retry_after_seconds.into()));
-        answer
-    }
-
-    /// An injected status, in the words that usually come with it.
-    fn status(status: u16, retry_after_seconds: Option<u32>) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut answer = match status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                return Self::throttled(u64::from(retry_after_seconds.unwrap_or(1)));
-            }
-            StatusCode::BAD_REQUEST => Self::error(status, "invalid_request", "injected by a fault"),
-            StatusCode::UNAUTHORIZED => Self::error(status, "invalid_client", "injected by a fault"),
-            StatusCode::FORBIDDEN => Self::error(status, "unauthorized_client", "injected by a fault"),
-            status => {
-                let text = format!("<html><body><h1>{status}</h1></body></html>");
-                Self { status, headers: Vec::new(), content_type: "text/html", text }
-            }
-        };
-        if let Some(seconds) = retry_after_seconds {
-            answer.headers.push((header::RETRY_AFTER, u64::from(seconds).into()));
-        }
-        answer
-    }
-
-    fn firewall_page() -> Self {
-        let text = FIREWALL_PAGE.into();
-        Self { status: StatusCode::OK, headers: Vec::new(), content_type: "text/html; charset=utf-8", text }
-    }
-
-    fn redirect() -> Self {
-        let mut answer = Self::json(StatusCode::FOUND, "{}".into());
-        answer.headers.push((header::LOCATION, HeaderValue::from_static("/healthz")));
-        answer
-    }
-
-    fn whole(self, receipt: Option<Receipt>) -> Response<Body> {
-        self.with_body(|text| AnswerBody::whole(text, receipt))
-    }
-
-    /// RFC 1952, whatever the request accepts; without the header where a proxy took it away.
-    fn compressed(mut self, named: bool, receipt: Option<Receipt>) -> Response<Body> {
-        if named {
-            self.headers.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-        }
-        self.with_body(|text| {
-            let mut stream = GzEncoder::new(Vec::new(), Compression::default());
-            stream.write_all(text.as_bytes()).expect("a Vec takes everything");
-            AnswerBody::whole(stream.finish().expect("a Vec takes everything"), receipt)
-        })
-    }
-
-    fn with_body(self, body: impl FnOnce(String) -> AnswerBody) -> Response<Body> {
-        let mut response = Response::new(Body::new(body(self.text)));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-        headers.extend(self.headers);
-        response
-    }
 }
 
 /// How long this request takes: the same for the same seed and number.

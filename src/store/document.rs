@@ -1,13 +1,21 @@
 //! How a token document is read, and how bookkeeping is written, whatever the store: BSON values in, words out.
 
-use super::mapping::{ExpiryFormat, FieldPath, Mapping};
+mod id;
+mod moment;
+
+use super::mapping::{FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
     AccessToken, Bookkeeping, Facts, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State,
     Subject, TokenDocument, TokenId, Vocabulary as _, Word,
 };
 use bson::{Bson, Document, spec::ElementType};
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
+use moment::moment;
+
+pub use id::ids_shown_as;
+pub(super) use id::{id_value, token_id};
+pub(super) use moment::{date, expiry};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
 pub(super) const BOOKKEEPING_FIELDS: [&str; 12] = [
@@ -78,74 +86,6 @@ fn facts(fields: &impl Fields, mapping: &Mapping) -> Facts {
         login_ends_at: moment(&mapping.login_ends_at),
         logged_in_at: moment(&mapping.logged_in_at),
         values: mapping.variables().filter_map(value).collect(),
-    }
-}
-
-/// From this number on a moment is in milliseconds: no date between 1973 and 5138 is ambiguous.
-const FEWEST_MILLIS: i64 = 100_000_000_000;
-
-/// A moment as applications write it: a date, RFC 3339, or a number.
-fn moment(value: &Bson) -> Option<Timestamp> {
-    #[expect(clippy::cast_possible_truncation, reason = "what is beyond every date is no moment")]
-    let number = match value {
-        Bson::DateTime(date) => return DateTime::from_timestamp_millis(date.timestamp_millis()),
-        Bson::String(text) => return text.trim().parse().ok(),
-        Bson::Int32(number) => i64::from(*number),
-        Bson::Int64(number) => *number,
-        Bson::Double(number) => number.trunc() as i64,
-        _ => return None,
-    };
-    match number {
-        ..=0 => None,
-        1..FEWEST_MILLIS => DateTime::from_timestamp(number, 0),
-        FEWEST_MILLIS.. => DateTime::from_timestamp_millis(number),
-    }
-}
-
-/// Wraps an `_id`.
-pub(super) fn token_id(id: Bson) -> TokenId {
-    TokenId::from_extended_json(id.into_canonical_extjson().to_string())
-}
-
-/// The `_id` that a [`TokenId`] wraps; `None` when its text isn't extended JSON and so no store can have made it.
-pub(super) fn id_value(id: &TokenId) -> Option<Bson> {
-    let json: serde_json::Value = serde_json::from_str(id.as_str()).ok()?;
-    Bson::try_from(json).ok()
-}
-
-/// The `_id`s that a text may stand for: as logs show them, as `mongosh` does, or the bare value.
-#[must_use]
-pub fn ids_shown_as(text: &str) -> Vec<TokenId> {
-    let text = text.trim();
-    let text = text.strip_prefix("_id ").unwrap_or(text);
-    let in_mongosh = text.strip_prefix("ObjectId(").and_then(|rest| rest.strip_suffix(')'));
-    let bare = in_mongosh.map_or(text, |hex| hex.trim_matches(['"', '\'']));
-    let json = serde_json::from_str::<serde_json::Value>(text).ok();
-    let values = [
-        Some(Bson::from(bare)),
-        bson::oid::ObjectId::parse_str(bare).ok().map(Bson::ObjectId),
-        bare.parse().ok().map(Bson::Int32),
-        bare.parse().ok().map(Bson::Int64),
-        json.and_then(|json| Bson::try_from(json).ok()),
-    ];
-    let mut ids: Vec<_> = values.into_iter().flatten().map(token_id).collect();
-    ids.sort();
-    ids.dedup();
-    ids
-}
-
-/// An instant as a BSON date.
-pub(super) fn date(at: Timestamp) -> Bson {
-    Bson::DateTime(bson::DateTime::from_millis(at.timestamp_millis()))
-}
-
-/// An expiry as the application wants it in a mapped field.
-pub(super) fn expiry(at: Timestamp, format: ExpiryFormat) -> Bson {
-    match format {
-        ExpiryFormat::Date => date(at),
-        ExpiryFormat::UnixSeconds => Bson::Int64(at.timestamp()),
-        ExpiryFormat::UnixMillis => Bson::Int64(at.timestamp_millis()),
-        ExpiryFormat::Rfc3339 => Bson::String(at.to_rfc3339_opts(SecondsFormat::Secs, true)),
     }
 }
 
@@ -370,97 +310,5 @@ mod tests {
         assert_eq!(bookkeeping(&doc! { "failures": 3.0 }).failures, 3);
         assert_eq!(bookkeeping(&doc! { "failures": 3_i64 }).failures, 3);
         assert_eq!(bookkeeping(&doc! { "failures": f64::NAN }).failures, 0);
-    }
-
-    #[test]
-    fn an_id_of_any_type_survives_its_text() {
-        let ids = [
-            Bson::ObjectId(bson::oid::ObjectId::from_bytes([7; 12])),
-            "a\"b\u{1}é".into(),
-            "".into(),
-            Bson::Int32(7),
-            Bson::Int64(7),
-            Bson::Int64(i64::MIN),
-            Bson::Double(7.0),
-            Bson::Double(0.1 + 0.2),
-            Bson::Double(1e300),
-            Bson::Double(5e-324),
-            Bson::Double(-0.0),
-            Bson::Double(f64::INFINITY),
-            Bson::Decimal128("1.50".parse().unwrap()),
-            Bson::Boolean(true),
-            Bson::Null,
-            date(at(-5)),
-            Bson::DateTime(bson::DateTime::MAX),
-            Bson::Timestamp(bson::Timestamp { time: 1, increment: 2 }),
-            Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![3; 16] }),
-            Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![] }),
-            Bson::Document(doc! { "b": 1, "a": { "c": [1_i64, "x", Bson::Null] } }),
-            Bson::MinKey,
-            Bson::MaxKey,
-        ];
-        for id in ids {
-            assert_eq!(id_value(&token_id(id.clone())), Some(id));
-        }
-        assert_eq!(id_value(&TokenId::from_extended_json("not json")), None);
-        assert_eq!(id_value(&TokenId::from_extended_json(r#"{"$oid":"zz"}"#)), None);
-    }
-
-    #[test]
-    fn an_id_is_known_by_each_way_in_which_people_write_it() {
-        let object_id = TokenId::from_extended_json(r#"{"$oid":"507f1f77bcf86cd799439011"}"#);
-        for text in [
-            "507f1f77bcf86cd799439011",
-            r#"{"$oid":"507f1f77bcf86cd799439011"}"#,
-            r#"_id {"$oid":"507f1f77bcf86cd799439011"}"#,
-            "ObjectId('507f1f77bcf86cd799439011')",
-            r#"ObjectId("507f1f77bcf86cd799439011")"#,
-        ] {
-            assert!(ids_shown_as(text).contains(&object_id), "{text}");
-        }
-        for (text, id) in [
-            ("7", r#"{"$numberInt":"7"}"#),
-            ("7", r#"{"$numberLong":"7"}"#),
-            ("7", "\"7\""),
-            ("ann", "\"ann\""),
-            ("_id \"ann\"", "\"ann\""),
-        ] {
-            assert!(ids_shown_as(text).contains(&TokenId::from_extended_json(id)), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_moment_is_read_as_applications_write_it() {
-        let seconds = 1_800_000_000;
-        for value in [
-            date(at(seconds)),
-            Bson::Int32(1_800_000_000),
-            Bson::Int64(seconds),
-            Bson::Int64(seconds * 1000),
-            Bson::Double(1.8e9),
-            Bson::Double(1.8e12),
-            "2027-01-15T08:00:00Z".into(),
-            "2027-01-15T09:00:00.000+01:00".into(),
-        ] {
-            assert_eq!(moment(&value), Some(at(seconds)), "{value}");
-        }
-        for value in [
-            Bson::Int32(0),
-            Bson::Int64(-5),
-            Bson::Null,
-            "soon".into(),
-            "1800000000".into(),
-            Bson::Double(f64::NAN),
-        ] {
-            assert_eq!(moment(&value), None, "{value}");
-        }
-    }
-
-    #[test]
-    fn an_expiry_is_written_as_the_application_wants_it() {
-        assert_eq!(expiry(at(10), ExpiryFormat::Date), Bson::DateTime(bson::DateTime::from_millis(10_000)));
-        assert_eq!(expiry(at(10), ExpiryFormat::UnixSeconds), Bson::Int64(10));
-        assert_eq!(expiry(at(10), ExpiryFormat::UnixMillis), Bson::Int64(10_000));
-        assert_eq!(expiry(at(10), ExpiryFormat::Rfc3339), Bson::String("1970-01-01T00:00:10Z".into()));
     }
 }

@@ -179,20 +179,20 @@ impl Mapping {
         parents.into_iter().collect()
     }
 
+    /// Those of them without which a pair can't be written: not those of further values alone, which a pair doesn't wait for.
+    #[must_use]
+    pub fn parents_of_the_pair(&self) -> Vec<FieldPath> {
+        let parents =
+            self.named_written().filter(|(name, _)| *name != "also").flat_map(|(_, path)| path.parents());
+        let parents: BTreeSet<FieldPath> = parents.chain([self.bookkeeping.clone()]).collect();
+        parents.into_iter().collect()
+    }
+
     /// Two fields of which one would overwrite the other, with the name of each setting: both are written, or one of them is
     /// only read.
     #[must_use]
     pub fn overlap(&self) -> Option<[(&'static str, &FieldPath); 2]> {
-        let written = [
-            Some(("refresh_token", &self.refresh_token)),
-            self.access_token.as_ref().map(|path| ("access_token", path)),
-            self.access_expires_at.as_ref().map(|path| ("access_expires_at", path)),
-            self.refresh_expires_at.as_ref().map(|path| ("refresh_expires_at", path)),
-            self.updated_at.as_ref().map(|path| ("updated_at", path)),
-            Some(("bookkeeping", &self.bookkeeping)),
-        ];
-        let written = written.into_iter().flatten().chain(self.also.keys().map(|path| ("also", path)));
-        let written: Vec<_> = written.collect();
+        let written: Vec<_> = self.named_written().collect();
         let read = [
             self.provider.as_ref().map(|path| ("provider", path)),
             self.login_ends_at.as_ref().map(|path| ("login_ends_at", path)),
@@ -201,10 +201,32 @@ impl Mapping {
         ];
         let read = read.into_iter().flatten().chain(self.values.values().map(|path| ("values", path)));
         let read: Vec<_> = read.collect();
+        // A value of an answer is no name of a person.
+        let subject: Vec<_> = self.subject.iter().map(|path| ("subject", path)).collect();
         written.iter().enumerate().find_map(|(index, first)| {
-            let mut others = written[index + 1..].iter().chain(&read);
+            let subject = subject.iter().filter(|_| first.0 == "also");
+            let mut others = written[index + 1..].iter().chain(&read).chain(subject);
             others.find(|second| first.1.overlaps(second.1)).map(|second| [*first, *second])
         })
+    }
+
+    /// The setting that would have `_id` written, which no store can: the first of the written fields.
+    #[must_use]
+    pub fn writes_the_id(&self) -> Option<(&'static str, &FieldPath)> {
+        self.named_written().find(|(_, path)| path.segments().next() == Some("_id"))
+    }
+
+    /// Each field that is written, with the name of its setting.
+    fn named_written(&self) -> impl Iterator<Item = (&'static str, &FieldPath)> {
+        let named = [
+            Some(("refresh_token", &self.refresh_token)),
+            self.access_token.as_ref().map(|path| ("access_token", path)),
+            self.access_expires_at.as_ref().map(|path| ("access_expires_at", path)),
+            self.refresh_expires_at.as_ref().map(|path| ("refresh_expires_at", path)),
+            self.updated_at.as_ref().map(|path| ("updated_at", path)),
+            Some(("bookkeeping", &self.bookkeeping)),
+        ];
+        named.into_iter().flatten().chain(self.also.keys().map(|path| ("also", path)))
     }
 }
 

@@ -192,6 +192,8 @@ pub struct Around<'a> {
     pub policy: &'a DuePolicy,
     /// The claim of this pass.
     pub lease_id: &'a str,
+    /// The claims of this machine's earlier passes that never finished.
+    pub earlier: &'a [String],
     /// How often a token is asked for in one pass after answers that said: later.
     pub attempts: u32,
     /// Does each document name its provider?
@@ -200,6 +202,14 @@ pub struct Around<'a> {
     pub now: Timestamp,
     /// In `[0, 1)`; spreads due times.
     pub jitter: f64,
+}
+
+impl Around<'_> {
+    /// Is this claim this pass's, or of a process of this machine that is gone?
+    #[must_use]
+    pub fn is_our_claim(&self, lease_id: &str) -> bool {
+        lease_id == self.lease_id || self.earlier.iter().any(|earlier| earlier == lease_id)
+    }
 }
 
 impl Case {

@@ -4,6 +4,7 @@
 
 mod lives;
 
+use super::Around;
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
@@ -351,9 +352,9 @@ fn finishes(change: &Change) -> bool {
     change.expect_lease != Fence::None && brought.is_some() && brought == change.expect_refresh_token.as_ref()
 }
 
-/// Says what became of a change that didn't match, from the document as it is now; `lease_id` is our claim's.
+/// Says what became of a change that didn't match, from the document as it is now.
 #[must_use]
-pub fn settle(change: &Change, document: Option<&TokenDocument>, lease_id: &str) -> Found {
+pub fn settle(change: &Change, document: Option<&TokenDocument>, around: &Around<'_>) -> Found {
     let Some(document) = document else { return Found::Gone };
     let now: Option<&RefreshToken> = document.refresh_token.as_ref().ok();
     let wanted = change.pair.as_ref().map(|pair| &pair.refresh_token);
@@ -365,7 +366,8 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>, lease_id: &str)
         }
         let of_this_token = document.bookkeeping.fingerprint == Some(token.fingerprint());
         // Our write takes our claim away: where that stands, the write hasn't come. What another process claims, it asks for.
-        let is_over = document.bookkeeping.lease.as_ref().map_or(of_this_token, |lease| lease.id != lease_id);
+        let lease = document.bookkeeping.lease.as_ref();
+        let is_over = lease.map_or(of_this_token, |lease| !around.is_our_claim(&lease.id));
         if now != change.expect_refresh_token.as_ref() {
             return if is_over { Found::Ours } else { Found::Unfinished };
         }

@@ -20,15 +20,16 @@
 //! | turned away, not the provider's own | turned away | stays | stays |
 //! | anything else | not processed: the provider says it again | stays | stays |
 
+use super::change::finishing;
 use super::document::write_pair;
 use super::released::Known;
-use super::{Around, End, Rule, Verdict};
+use super::{Around, End, Rule, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
-use crate::token::{Code, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
+use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use std::time::Duration;
 
 /// A row that an earlier process left.
@@ -269,6 +270,7 @@ fn answered(
 /// |---|---|---|
 /// | gone | parked | settled |
 /// | holds the pair, or held it | redeemed | – |
+/// | holds its refresh token, which the server itself has written | written; redeemed where the access token has ended | – |
 /// | belongs to another provider | parked | settled |
 /// | holds the token that was sent | written | written; settled where the access token has ended, renewed where a later answer was written |
 /// | holds another token | parked | settled |
@@ -294,11 +296,20 @@ fn place(
     let Some(document) = document else { return parked(Rule::LeftPairGone, ParkedWhy::Gone) };
     let now_there = document.refresh_token.as_ref();
     let holds_old = now_there.is_ok_and(|token| token.fingerprint() == old);
+    let belongs = entry_provider_is(left, document, around);
     if let Some(new) = new.filter(|new| !holds_old && holds(document, new)) {
+        let ended = || has_ended(pair.get(), profile, received_at, around.now);
+        if belongs && is_unfinished(left.entry, new, document, around) && !ended() {
+            let sent = left.entry.sent.clone();
+            let token = sent.zip(document.clone().into_due_token().ok());
+            if let Some((refresh_token, there)) = token {
+                let token = DueToken { refresh_token, ..there };
+                return finish(document, write_pair(&token, profile, pair, received_at, around));
+            }
+        }
         let event = Event::Redeemed { successor: new.fingerprint() };
         return Verdict::leave(Rule::LeftPairThere, None).with_row(row(event));
     }
-    let belongs = entry_provider_is(left, document, around);
     if !belongs {
         // Its next grant would send one provider's token to another one.
         return parked(Rule::LeftPairOtherProvider, ParkedWhy::ProviderChanged);
@@ -322,6 +333,26 @@ fn place(
         },
         Ok(_) | Err(_) => parked(Rule::LeftPairSuperseded, ParkedWhy::Superseded),
     }
+}
+
+/// Has the server itself written the new token into the document, where nothing has happened to it since? Then access token
+/// and bookkeeping are missing there. A claim of another process is one on the new token, which it may have sent.
+fn is_unfinished(entry: &Entry, new: &RefreshToken, document: &TokenDocument, around: &Around<'_>) -> bool {
+    let books = &document.bookkeeping;
+    entry.state.is_open()
+        && document.refresh_token.as_ref() == Ok(new)
+        && books.fingerprint != Some(new.fingerprint())
+        && books.lease.as_ref().is_none_or(|lease| around.is_our_claim(&lease.id))
+}
+
+/// The pair is written into the document that holds its refresh token already.
+fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
+    let step = match verdict.document {
+        Step::Write(change, pair) => Step::Write(Box::new(finishing(&change, document)), pair),
+        step => step,
+    };
+    let ends = verdict.ends.map(|end| End { recovered: true, ..end });
+    Verdict { rule: Rule::LeftPairFinished, document: step, ends, ..verdict }
 }
 
 /// Does a document hold this pair, or did it hold it? The bookkeeping says so of a token that can't be sent, which isn't

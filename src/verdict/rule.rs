@@ -82,6 +82,7 @@ rules! {
     LeftPairOtherProvider: "A pair whose document belongs to another provider.";
     LeftPairEnded: "An access token that has ended.";
     LeftPairWritten: "A pair that is written into its document.";
+    LeftPairFinished: "A pair whose refresh token the server itself has written into the document.";
     LeftPairSuperseded: "A pair whose document holds another token.";
     ByHandThere: "By hand: the pair is in its document.";
     ByHandWritten: "By hand: a parked pair is written into its document.";

@@ -34,7 +34,15 @@ fn policy() -> DuePolicy {
 }
 
 fn around(policy: &DuePolicy) -> Around<'_> {
-    Around { policy, lease_id: LEASE, attempts: 3, documents_name_provider: true, now: now(), jitter: 0.0 }
+    Around {
+        policy,
+        lease_id: LEASE,
+        earlier: &[],
+        attempts: 3,
+        documents_name_provider: true,
+        now: now(),
+        jitter: 0.0,
+    }
 }
 
 fn provider(rotation: Rotation, ask_again: AskAgain) -> Arc<Provider> {

@@ -4,20 +4,20 @@
 
 use bytes::Bytes;
 use chrono::DateTime;
-use evergrant::clock::{Clock, Timestamp};
+use evergrant::clock::Timestamp;
 use evergrant::config::{Config, Inputs, Need};
 use evergrant::grant::RawAnswer;
 use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading};
-use evergrant::journal::{Event, Intent, Journal, Permission};
 use evergrant::provider::{AnswerShape, Profile, profile};
-use evergrant::store::Identity;
 use evergrant::store::import::{ImportFormat, malformed, read_documents};
 use evergrant::store::mapping::Mapping;
-use evergrant::token::{AccessToken, RefreshToken, Subject, TokenId};
+use evergrant::token::{AccessToken, RefreshToken};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
 use std::sync::LazyLock;
+
+#[path = "targets/journal.rs"]
+mod journal_file;
 
 /// Longest code that is shown of what the profile doesn't list.
 const MAX_CODE_CHARS: usize = 32;
@@ -29,7 +29,7 @@ fn now() -> Timestamp {
     DateTime::from_timestamp(1_795_000_000, 0).expect("a date")
 }
 
-/// The first line, and what is behind it.
+/// The first line, and what comes after it.
 fn first_line(data: &[u8]) -> (String, &[u8]) {
     let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (line, rest) = data.split_at(at);
@@ -102,7 +102,6 @@ pub(crate) fn answer(data: &[u8]) {
             let put = |token: &RefreshToken| !said && token.expose().contains('\u{fffd}');
             assert!(!granted.refresh_token.as_ref().is_some_and(put));
             assert_eq!(reading.code, "granted");
-            says_no_token(&reading, granted);
         }
         Class::Refused => {
             assert!(complete && (success || (400..500).contains(&status)) && status != 429);
@@ -116,20 +115,10 @@ pub(crate) fn answer(data: &[u8]) {
         Class::Unreadable => assert!(success, "only a success may have rotated a token for sure"),
         _ => {}
     }
+    no_token_is_shown(&reading);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     let shown = reading.code.len() <= MAX_CODE_CHARS && reading.code.chars().all(plain);
     assert!(shown || listed.iter().any(|codes| codes.contains(&reading.code)), "a free text is never a code");
-}
-
-/// A reading shows the same, whatever its tokens are.
-fn says_no_token(reading: &Reading, granted: &Granted) {
-    let other = Granted {
-        access_token: AccessToken::new("another".into()),
-        refresh_token: granted.refresh_token.as_ref().map(|_| RefreshToken::new("another".into())),
-        ..granted.clone()
-    };
-    let other = Reading { class: Class::Granted(other), ..reading.clone() };
-    assert_eq!(format!("{reading:?}"), format!("{other:?}"), "a token is shown");
 }
 
 /// A profile's file, the head of an answer (its status, then a header field a line) and its body, with a line `---` between.
@@ -290,103 +279,7 @@ fn split<'a>(data: &'a [u8], by: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
 ///
 /// A value is `n` (null), `i7`, `r1.5`, `t…` or `b…`; where the file is strict a wrong type is put in all the same.
 pub(crate) fn journal(data: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (directory, file) = (folder.path(), folder.path().join("journal.db"));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let rows = if data.starts_with(b"SQLite format 3\0") {
-        std::fs::write(&file, data).expect("the file");
-        0
-    } else {
-        std::fs::write(&file, &TEMPLATE.0).expect("the file");
-        put_rows(&file, &TEMPLATE.1, data)
-    };
-    if let Ok(listed) = Journal::look(directory) {
-        assert!(listed.entries.len() + listed.damaged.len() >= rows, "every row is read, or named");
-        for entry in &listed.entries {
-            assert!(!format!("{entry:?}").contains('\u{1b}'), "a row forges no terminal line");
-            if let Some(answer) = &entry.answer {
-                let _ = read_answer(answer.get(), &shape("generic"), now());
-            }
-        }
-    }
-    let Ok(journal) = open(directory) else { return };
-    runtime.block_on(async {
-        if let Ok(listed) = Journal::look(directory) {
-            let found = listed.entries.len() + listed.damaged.len();
-            assert!(found >= rows, "no row goes because a process starts");
-        }
-        let _ = journal.entries().await;
-        let _ = journal.remembered(evergrant::journal::Moment::LastWake("generic".into())).await;
-        let _ = journal.begin_pass("lease", &Identity::named("store"), "generic".into(), now()).await;
-        let token = RefreshToken::new("a".into());
-        let fingerprint = token.fingerprint();
-        let _ = journal.successor(fingerprint).await;
-        let intent = Intent {
-            provider: "generic".into(),
-            document: TokenId::from_extended_json("1"),
-            subject: Subject::new("a@example.com"),
-            fingerprint,
-            sent_at: now(),
-        };
-        if let Ok(Permission::Send { entry, .. }) = journal.intent(intent, token).await {
-            let _ =
-                journal.end(vec![(entry, Event::Lost { cause: "timeout".into(), peer: None })], now()).await;
-        }
-        journal.close().await;
-    });
-}
-
-fn open(directory: &Path) -> Result<Journal, evergrant::journal::JournalError> {
-    Journal::open(directory, &Clock::system())
-}
-
-/// An empty journal whose table takes any type, and the names of its columns.
-static TEMPLATE: LazyLock<(Vec<u8>, Vec<String>)> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("journal.db");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(open(folder.path()).expect("a new journal").close());
-    let connection = rusqlite::Connection::open(&file).expect("it opens");
-    let columns = connection
-        .prepare("SELECT name FROM pragma_table_info('entries')")
-        .and_then(|mut found| found.query_map([], |row| row.get(0))?.collect())
-        .expect("the columns");
-    let table: String = connection
-        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'entries'", [], |row| row.get(0))
-        .expect("the table");
-    let any_type = table.replace(") STRICT", ")");
-    connection.execute_batch(&format!("DROP TABLE entries; {any_type};")).expect("a table without types");
-    connection.close().expect("it closes");
-    (std::fs::read(&file).expect("the file"), columns)
-});
-
-/// Puts rows into the journal's table; how many got in.
-fn put_rows(file: &Path, columns: &[String], data: &[u8]) -> usize {
-    use rusqlite::types::Value;
-    let connection = rusqlite::Connection::open(file).expect("it opens");
-    connection.execute_batch("PRAGMA synchronous = OFF").expect("it may be lost");
-    let value = |line: &[u8]| match line.split_first() {
-        Some((b'i', number)) => std::str::from_utf8(number)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .map_or(Value::Null, Value::Integer),
-        Some((b'r', number)) => std::str::from_utf8(number)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .map_or(Value::Null, Value::Real),
-        Some((b't', text)) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        Some((b'b', bytes)) => Value::Blob(bytes.to_vec()),
-        _ => Value::Null,
-    };
-    let mut rows = 0;
-    for row in split(data, b"\n\n").take(16) {
-        let mut values: Vec<Value> = row.split(|byte| *byte == b'\n').map(value).collect();
-        values.resize(columns.len(), Value::Null);
-        let places: Vec<_> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
-        let sql = format!("INSERT INTO entries ({}) VALUES ({})", columns.join(", "), places.join(", "));
-        rows += connection.execute(&sql, rusqlite::params_from_iter(values)).unwrap_or(0);
-    }
-    rows
+    journal_file::look(data);
 }
 
 /// A file for `tokens import`: a line `json`, `csv` or anything else (then the text tells), then the text.

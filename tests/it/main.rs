@@ -6,6 +6,7 @@ mod deploy;
 mod foreign;
 mod imports;
 mod pass;
+mod profiles;
 mod proof;
 mod providers;
 mod readme;

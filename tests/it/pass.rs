@@ -15,6 +15,8 @@ mod races;
 mod recovery;
 mod redeemed;
 mod refusals;
+mod rests;
+mod server_writes;
 mod settle;
 mod silence;
 mod stops;

@@ -198,6 +198,27 @@ async fn a_check_asks_what_the_validator_would_refuse_and_a_pass_says_it_once() 
     assert!(check.stdout.contains("refuses `ends` as we write it"), "{}", check.stdout);
 }
 
+/// Each pair is written without them, and a person is told once.
+#[tokio::test(flavor = "multi_thread")]
+async fn further_fields_that_a_validator_refuses_hold_back_no_pair_and_are_named_once() {
+    let Some(mut scene) = Scene::new("further", Kind::Mongo, users(30)).await else { return };
+    let collection = scene.collection().await;
+    let database = collection.client().database(&collection.namespace().db);
+    let rule = bson::doc! { "$jsonSchema": { "properties": { "kind": { "bsonType": "int" } } } };
+    database.run_command(bson::doc! { "collMod": "tokens", "validator": rule }).await.unwrap();
+    scene.set("documents.also", "kind=/token_type");
+    let check = scene.run(&["check"]).await;
+    assert!(check.stdout.contains("and `kind`"), "{check:?}");
+    let ended = scene.run(&["run", "--once"]).await;
+    assert_eq!((ended.code, scene.sandbox.ledger().requests), (Some(0), 30), "{ended:?}");
+    let audit = scene.audit().await;
+    assert_eq!((audit.kept, audit.is_clean()), (30, true), "{audit:?}");
+    assert_eq!(collection.count_documents(bson::doc! { "kind": { "$exists": true } }).await.unwrap(), 0);
+    assert_eq!(ended.stderr.matches("`documents.also`").count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("(`kind`)"), "{}", ended.stderr);
+    assert!(Journal::peek(&scene.state_folder()).unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_is_said_where_it_is_made_and_only_there() {
     let Some(scene) = Scene::new("index_said", Kind::Mongo, users(1)).await else { return };

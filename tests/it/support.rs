@@ -8,6 +8,7 @@ pub(crate) mod foreign;
 pub(crate) mod journal_file;
 pub(crate) mod meddler;
 pub(crate) mod mongod;
+pub(crate) mod own_server;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod rehearsal;

@@ -228,27 +228,14 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
 #[cfg(feature = "rehearsal")]
 mod tests {
     use super::super::finding::Status;
+    use super::super::given::{self, now};
     use super::*;
-    use crate::config::{Inputs, Need};
     use crate::sandbox::{Sandbox, SandboxConfig};
-    use std::path::PathBuf;
 
-    fn config(flags: &[(&str, &str)]) -> Config {
-        let mut all = vec![("provider", "autodesk"), ("client_id", "sandbox-client"), ("state_dir", "/s")];
-        all.push(("client_secret", "sandbox-secret"));
-        all.extend(flags);
-        let inputs = Inputs {
-            flags: all.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            variables: Vec::new(),
-            working_directory: PathBuf::from("/nowhere"),
-            file: None,
-            system_file: PathBuf::from("/nowhere/evergrant.toml"),
-        };
-        Config::load(&inputs, Need::Provider, now()).unwrap()
-    }
-
-    fn now() -> Timestamp {
-        "2026-11-21T03:00:00Z".parse().unwrap()
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let client =
+            [("provider", "autodesk"), ("client_id", "sandbox-client"), ("client_secret", "sandbox-secret")];
+        given::config(&[&client, settings].concat())
     }
 
     #[test]

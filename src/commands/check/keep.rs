@@ -35,25 +35,11 @@ pub(super) fn check(
 #[cfg(test)]
 mod tests {
     use super::super::finding::Status;
+    use super::super::given::{self, now};
     use super::*;
-    use crate::config::{Inputs, Need};
-    use std::path::PathBuf;
 
-    fn config(flags: &[(&str, &str)]) -> Config {
-        let mut all = vec![("state_dir", "/s"), ("schedule", "every 20min")];
-        all.extend(flags);
-        let inputs = Inputs {
-            flags: all.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            variables: Vec::new(),
-            working_directory: PathBuf::from("/nowhere"),
-            file: None,
-            system_file: PathBuf::from("/nowhere/evergrant.toml"),
-        };
-        Config::load(&inputs, Need::Provider, now()).unwrap()
-    }
-
-    fn now() -> Timestamp {
-        "2026-11-21T03:00:00Z".parse().unwrap()
+    fn config(settings: &[(&str, &str)]) -> Config {
+        given::config(&[&[("schedule", "every 20min")], settings].concat())
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(super) fn example_of(provider: &Provider, facts: &Facts) -> Provider {
     provider
 }
 
-/// The request for a token of so many characters, of a document with these values.
+/// The request for a token of `token_characters` characters, of a document with these values.
 pub(super) fn shown(provider: &Provider, token_characters: usize, facts: &Facts) -> ShownRequest {
     let provider = &example_of(provider, facts);
     let mut labels = Labels(Vec::new());

@@ -26,16 +26,28 @@ pub(super) fn listening(listening: &Listening, sandbox: &Sandbox) -> String {
         )
     };
     let embedded = start("\"sqlite:$PWD/tokens.db\"", &listening.environment);
-    let mongodb = start(MONGODB_URL, &listening.environment_autodesk);
+    let of_mongodb = listening.environment_autodesk.as_ref().unwrap_or(&listening.environment);
+    let mongodb = start(MONGODB_URL, of_mongodb);
+    let with_autodesk = if listening.profile.is_none() { " and Autodesk's profile" } else { "" };
+    let plays = match &sandbox.config().role {
+        Some(role) => format!("\x20 plays          {}: {}\n", role.name(), role.endpoint()),
+        None => String::new(),
+    };
     let lines = "EJSON.parse(\"[\" + require(\"fs\").readFileSync(process.env.USERS, \"utf8\").trim().split(\"\\n\").join(\",\") + \"]\")";
     let mongosh = format!(
         "USERS={users_file} mongosh \"$EVERGRANT_STORE_URL\" --eval 'db.tokens.drop(); db.tokens.insertMany({lines})'"
     );
+    let line = |variable: &str, what: &str, value: &str| {
+        let is_taken = listening.environment.contains_key(variable);
+        if is_taken { format!("  {what}  {value}\n") } else { String::new() }
+    };
+    let client = line("EVERGRANT_CLIENT_ID", "client id    ", client_id)
+        + &line("EVERGRANT_CLIENT_SECRET", "client secret", client_secret);
     let mut text = format!(
         "sandbox at {base_url} until Ctrl-C\n\
+         {plays}\
          \x20 token URL      {token_url}\n\
-         \x20 client id      {client_id}\n\
-         \x20 client secret  {client_secret}\n\
+         {client}\
          \x20 users          {users} ({dead} of them must log in again)\n\
          \x20 seed           {seed} (`--seed {seed}` makes the same tokens and faults again)\n\
          \n\
@@ -45,7 +57,7 @@ pub(super) fn listening(listening: &Listening, sandbox: &Sandbox) -> String {
          \x20 evergrant run --once\n\
          \x20 curl -s {ledger_url}\n\
          \n\
-         To rehearse with MongoDB and Autodesk's profile, paste this instead (it empties the collection `tokens` of a database \
+         To rehearse with MongoDB{with_autodesk}, paste this instead (it empties the collection `tokens` of a database \
          of its own first):\n\
          {mongodb}\
          \x20 mongoimport --uri \"$EVERGRANT_STORE_URL\" --collection tokens --drop {users_file}\n\

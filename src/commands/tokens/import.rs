@@ -29,7 +29,7 @@ mod beside;
 /// Most documents in one chunk, which is one transaction: enough that its fsync doesn't count.
 const CHUNK_DOCUMENTS: usize = 1000;
 
-/// A chunk ends when so many bytes were read for it, so that large documents don't fill the memory.
+/// A chunk ends when this many bytes were read for it, so that large documents don't fill the memory.
 const CHUNK_BYTES: u64 = 4 << 20;
 
 /// Chunks that may wait while one is written: the next one. More would only be memory.

@@ -59,6 +59,29 @@ fn contradictions_are_refused_with_both_values() {
             "documents.access_token = \"evergrant.token\"",
             &["`documents.access_token", "`documents.bookkeeping"],
         ),
+        (
+            "documents.also = { _id = \"/id\" }",
+            &["`documents.also._id` (evergrant.toml line 1)", "`_id`", "hint: name another field"],
+        ),
+        ("documents.also = { \"_id.a\" = \"/id\" }", &["`documents.also._id.a`", "`_id`"]),
+        ("documents.access_token = \"_id\"", &["`documents.access_token = \"_id\"`", "`_id`"]),
+        (
+            "documents.also = { \"evergrant.due_at\" = \"/at\" }",
+            &["`documents.bookkeeping = \"evergrant\"` (default)", "`documents.also.evergrant.due_at`"],
+        ),
+        (
+            "documents.also = { refresh_token = \"/rt\" }",
+            &["`documents.refresh_token = \"refresh_token\"` (default)", "`documents.also.refresh_token`"],
+        ),
+        (
+            "documents.also = { ends = \"/at\" }\ndocuments.login_ends_at = \"ends\"",
+            &["`documents.also.ends` (evergrant.toml line 1)", "`documents.login_ends_at = \"ends\"`"],
+        ),
+        ("documents.also = { email = \"/mail\" }", &["`documents.also.email`", "`documents.subject"]),
+        (
+            "documents.also = { a = \"/a\", \"a.b\" = \"/b\" }",
+            &["`documents.also.a`", "`documents.also.a.b`"],
+        ),
     ] {
         assert_tells(&Setup::minimal().file(file).refused(), parts);
     }

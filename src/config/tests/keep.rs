@@ -42,6 +42,20 @@ fn access_tokens_that_end_between_two_passes_are_refused_with_an_interval_that_w
 }
 
 #[test]
+fn an_access_token_that_is_written_nowhere_cannot_be_kept_good() {
+    let setup = keeping("every 29min", "30min").file("documents.access_token = \"none\"");
+    assert_tells(
+        &setup.refused(),
+        &[
+            "`keep = \"access\"` (environment variable `EVERGRANT_KEEP`)",
+            "`documents.access_token = \"none\"` (evergrant.toml line 1)",
+            "hint: set `documents.access_token` to its field, or `keep = \"refresh\"`",
+        ],
+    );
+    Setup::minimal().file("documents.access_token = \"none\"").load();
+}
+
+#[test]
 fn what_an_interval_is_advised_is_taken() {
     for minutes in (2..60 * 24 * 20).step_by(37) {
         let life = words(Duration::from_mins(minutes));

@@ -72,7 +72,8 @@ pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let text = Plain::of(answer).text;
     let body = Body::read(&text);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
-    let part = body.value().cloned().or_else(|| complete_part(&text)).or_else(|| form::complete_part(&text));
+    let part = body.value().cloned().or_else(|| complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part))
+        || form::names_a_refresh_token(&text, answer.complete)
         || source.head_holds_a_refresh_token(&AnswerPlaces::default())
 }

@@ -341,3 +341,30 @@ fn an_unescaped_plus_in_a_form_damages_no_token() {
         assert_eq!(class.word(), expected, "{body}");
     }
 }
+
+/// Whatever the profile says of its format: who looks for a token knows no profile.
+#[test]
+fn a_refresh_token_is_seen_in_an_answer_of_either_format() {
+    for (body, complete, expected) in [
+        (r#"{"a":{"refreshToken":"r"}}"#, true, true),
+        (r#"{"refresh_token":"r","a":"#, false, true),
+        (r#"{"access_token":"a"}"#, true, false),
+        ("access_token=a&refresh_token=r", true, true),
+        ("refresh_token=r", true, true),
+        ("access_token=a&refresh_token=r\n", true, true),
+        ("access_token=a&refresh%5Ftoken=r", true, true),
+        // Of two it isn't known which one counts; a person will.
+        ("refresh_token=r&refresh_token=s&a=b", true, true),
+        ("a=b&a=c&refresh_token=r", true, true),
+        ("refresh_token=r&access_token=a", false, true),
+        // It may go on.
+        ("access_token=a&refresh_token=r", false, false),
+        ("access_token=a&refresh_token=", true, false),
+        ("access_token=a", true, false),
+        ("<a href=\"?a=b&refresh_token=r\">", true, false),
+        ("", true, false),
+    ] {
+        let answer = RawAnswer { complete, ..answer(200, body) };
+        assert_eq!(holds_a_token(&answer), expected, "{body} {complete}");
+    }
+}

@@ -1,7 +1,7 @@
 //! What must hold of a document before anything is written into it, pure: room, and no name twice.
 //!
-//! BSON doesn't forbid that a name stands twice in a document, and tools and people have made such documents. Nobody
-//! knows which of the two a reader takes, and a server (MongoDB 6.0, measured) treats them badly: an update by a pipeline
+//! BSON doesn't forbid that a name stands twice in a document, and tools and people have made such documents. Which
+//! of the two a reader takes is not defined, and a server (MongoDB 6.0, measured) treats them badly: an update by a pipeline
 //! that touches one of them ends the whole server with a failed invariant, and a `$set` of one writes the first on the
 //! primary and both on the other members. So nothing is written where any name stands twice beside one that we write.
 
@@ -26,7 +26,7 @@ const FURTHER_BYTES: i32 = 8 * 1024;
 
 /// Can a claim, a pair and the bookkeeping be written? An expression.
 pub(super) fn is_writable(mapping: &Mapping) -> Document {
-    let parents = mapping.parents();
+    let parents = mapping.parents_of_the_pair();
     let in_place = parents.iter().map(|parent| is_sub_document_or_absent(&field(parent)));
     and_expressions(in_place.chain([is_short_enough(mapping), every_name_once(mapping)]).collect())
 }
@@ -82,8 +82,11 @@ impl<'a> Obstacles<'a> {
             SHORT_ENOUGH: is_short_enough(mapping),
             names(0): obstacles.names_if_twice(None),
         };
+        let needed = mapping.parents_of_the_pair();
         for (number, parent) in (1..).zip(&obstacles.parents) {
-            projection.insert(in_place(number), is_sub_document_or_absent(&field(parent)));
+            if needed.contains(parent) {
+                projection.insert(in_place(number), is_sub_document_or_absent(&field(parent)));
+            }
             let names_if_twice = obstacles.names_if_twice(Some(parent));
             projection.insert(names(number), within(parent, &names_if_twice, &Bson::Null));
         }

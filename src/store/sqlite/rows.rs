@@ -164,7 +164,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)
               AND (NOT :taken_over OR lease_id IS NOT NULL)))",
     )?;
-    let parents = mapping.parents();
+    let parents = mapping.parents_of_the_pair();
     let mut ours = Vec::with_capacity(claim.ids.len());
     let mut refused = Vec::new();
     for id in &claim.ids {

@@ -15,6 +15,22 @@ fn policy() -> DuePolicy {
     }
 }
 
+/// A pass with this claim, after one of this machine that never finished.
+fn around(policy: &DuePolicy) -> Around<'_> {
+    static EARLIER: std::sync::LazyLock<[String; 1]> = std::sync::LazyLock::new(|| ["gone".to_owned()]);
+    let now = policy.due_by;
+    let earlier = &*EARLIER;
+    Around {
+        policy,
+        lease_id: "ours",
+        earlier,
+        attempts: 1,
+        documents_name_provider: false,
+        now,
+        jitter: 0.0,
+    }
+}
+
 fn token() -> DueToken {
     DueToken {
         id: TokenId::from_extended_json("1"),
@@ -63,11 +79,17 @@ fn a_change_that_did_not_match_is_ours_theirs_unchanged_or_gone() {
         (&kept, Some(document("old", Bookkeeping::default())), Found::Unchanged),
         (&kept, Some(document("theirs", Bookkeeping::default())), Found::Theirs),
     ] {
-        assert_eq!(settle(change, found.as_ref(), "ours"), expected);
+        assert_eq!(settle(change, found.as_ref(), &around(&policy())), expected);
     }
     let mark = policy().release(&token());
-    assert_eq!(settle(&mark, Some(&document("old", mark.bookkeeping.clone())), "ours"), Found::Ours);
-    assert_eq!(settle(&mark, Some(&document("new", Bookkeeping::default())), "ours"), Found::Theirs);
+    assert_eq!(
+        settle(&mark, Some(&document("old", mark.bookkeeping.clone())), &around(&policy())),
+        Found::Ours
+    );
+    assert_eq!(
+        settle(&mark, Some(&document("new", Bookkeeping::default())), &around(&policy())),
+        Found::Theirs
+    );
 }
 
 fn lease(id: &str) -> Lease {
@@ -85,16 +107,20 @@ fn a_token_that_the_server_wrote_itself_is_finished_under_our_claim_or_under_non
     let mut change = pair_change("new");
     let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
     change.bookkeeping.fingerprint = fingerprint;
-    for (leased, fence) in [(Some(lease("ours")), Fence::Lease("ours".into())), (None, Fence::Unclaimed)] {
+    for (leased, fence) in [
+        (Some(lease("ours")), Fence::Lease("ours".into())),
+        (Some(lease("gone")), Fence::Lease("gone".into())),
+        (None, Fence::Unclaimed),
+    ] {
         let found = written_by_the_server("new", leased.clone());
-        assert_eq!(settle(&change, Some(&found), "ours"), Found::Unfinished);
+        assert_eq!(settle(&change, Some(&found), &around(&policy())), Found::Unfinished);
         let rest = finishing(&change, &found);
         assert_eq!(rest.expect_refresh_token, Some(RefreshToken::new("new".into())));
         assert_eq!(rest.expect_lease, fence);
         assert_eq!(rest.bookkeeping, change.bookkeeping);
         assert_eq!(rest.pair.as_ref().unwrap().access_token, change.pair.as_ref().unwrap().access_token);
         // What is found after the second write.
-        let seen = |document: &TokenDocument| settle(&rest, Some(document), "ours");
+        let seen = |document: &TokenDocument| settle(&rest, Some(document), &around(&policy()));
         assert_eq!(seen(&document("new", change.bookkeeping.clone())), Found::Ours, "it arrived");
         assert_eq!(seen(&found), Found::Unchanged, "it didn't arrive: it is written again");
         let claimed = Bookkeeping { lease: Some(lease("another")), ..change.bookkeeping.clone() };
@@ -109,7 +135,7 @@ fn a_token_that_the_server_wrote_itself_is_finished_under_our_claim_or_under_non
             "another pass took it"
         );
         assert_eq!(seen(&document("newer", unclaimed(fingerprint))), Found::Theirs);
-        assert_eq!(settle(&rest, None, "ours"), Found::Gone);
+        assert_eq!(settle(&rest, None, &around(&policy())), Found::Gone);
     }
 }
 
@@ -123,11 +149,11 @@ fn a_claim_of_another_process_is_never_written_over() {
     let fingerprint = Some(RefreshToken::new("new".into()).fingerprint());
     for fingerprint in [None, fingerprint] {
         let books = Bookkeeping { fingerprint, lease: Some(lease("another")), ..Bookkeeping::default() };
-        assert_eq!(settle(&change, Some(&document("new", books)), "ours"), Found::Ours);
+        assert_eq!(settle(&change, Some(&document("new", books)), &around(&policy())), Found::Ours);
     }
     // Our write arrived, its acknowledgement didn't, and something else was noted of the token since.
     let noted = Bookkeeping { failures: 1, ..unclaimed(fingerprint) };
-    assert_eq!(settle(&change, Some(&document("new", noted)), "ours"), Found::Ours);
+    assert_eq!(settle(&change, Some(&document("new", noted)), &around(&policy())), Found::Ours);
 }
 
 #[test]
@@ -136,7 +162,7 @@ fn a_renewal_of_the_same_token_is_not_taken_for_a_finished_one() {
     kept.expect_lease = Fence::None;
     for leased in [None, Some(lease("ours")), Some(lease("another"))] {
         let found = written_by_the_server("old", leased);
-        assert_eq!(settle(&kept, Some(&found), "ours"), Found::Unchanged);
+        assert_eq!(settle(&kept, Some(&found), &around(&policy())), Found::Unchanged);
     }
 }
 

@@ -257,3 +257,58 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
         ],
     );
 }
+
+#[test]
+fn a_pair_whose_refresh_token_the_server_has_written_itself_is_finished_unless_another_process_has_it() {
+    use EntryState::Answer;
+    let single = Rotation::SingleUse;
+    // Under the claim of a process that is gone, of another one, and under none.
+    let by_the_server = document("new", books("old", State::Live));
+    let lease = Lease { id: "another".into(), ..books("old", State::Live).lease.unwrap() };
+    let claimed = document("new", Bookkeeping { lease: Some(lease), ..books("old", State::Live) });
+    let unclaimed = document("new", Bookkeeping::default());
+    let sent = || Entry { sent: Some(RefreshToken::new("old".into())), ..row(Answer) };
+    let pair = |token| Some(answer(Class::Granted(granted(token)), 200, true));
+    let new_but_ended = || {
+        let received_at = now() - chrono::TimeDelta::hours(1);
+        Some(LeftAnswer { received_at, ..answer(Class::Granted(granted(Some("new"))), 200, true) })
+    };
+    compare_left(
+        vec![
+            judged("the server's own write", &sent(), pair(Some("new")), single, Some(&by_the_server)),
+            judged("the server's, unclaimed", &sent(), pair(Some("new")), single, Some(&unclaimed)),
+            judged("the server's, claimed by another", &sent(), pair(Some("new")), single, Some(&claimed)),
+            judged("the server's, ended", &sent(), new_but_ended(), single, Some(&by_the_server)),
+            judged(
+                "the server's, not known what was sent",
+                &row(Answer),
+                pair(Some("new")),
+                single,
+                Some(&by_the_server),
+            ),
+        ],
+        &[
+            (
+                "the server's own write",
+                "LeftPairFinished | Redeemed | pair new Live | granted | Refreshed",
+                "unreadable: held",
+            ),
+            (
+                "the server's, unclaimed",
+                "LeftPairFinished | Redeemed | pair new Live | granted | Refreshed",
+                "unreadable: held",
+            ),
+            (
+                "the server's, claimed by another",
+                "LeftPairThere | Redeemed | leave | - | -",
+                "unreadable: held",
+            ),
+            ("the server's, ended", "LeftPairThere | Redeemed | leave | - | -", "unreadable: held"),
+            (
+                "the server's, not known what was sent",
+                "LeftPairThere | Redeemed | leave | - | -",
+                "unreadable: held",
+            ),
+        ],
+    );
+}

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// Living users of each server.
 const USERS: usize = 1000;
 
-/// A pass of a debug build over so many, beside other tests.
+/// Timeout of one pass over [`USERS`], of a debug build, beside other tests.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A server of a kind, and an installation with the settings of its topic.

@@ -4,11 +4,13 @@ use crate::store::backend;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::process::{Kind, Scene};
 use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both};
+use evergrant::exit::Exit;
 use evergrant::pass::{PassError, PassRequest, Stop};
 use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, SandboxConfig};
 use evergrant::store::mapping::Mapping;
 use evergrant::token::State;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -200,4 +202,32 @@ async fn a_full_log_disk_does_not_kill_the_pass() {
         scene.sandbox.ledger().requests,
         scene.sandbox.ledger().granted
     ); // {}", scene.sandbox.ledger().granted);
+}
+
+/// A further value of an answer is worth less than the pair that came with it.
+#[tokio::test]
+async fn a_further_field_that_cannot_be_written_holds_back_no_pair() {
+    let place = || "/token_type".parse().unwrap();
+    let field = |name: &str| name.parse().unwrap();
+    let also = [(field("more.kind"), place()), (field("kind"), place())];
+    let mut plan = Plan::users(3);
+    plan.mapping = Mapping { also: also.into(), ..Mapping::default() };
+    plan.profile.answer.also = [("more.kind".to_owned(), place()), ("kind".to_owned(), place())].into();
+    on_both("further_field", plan, async |rehearsal| {
+        // In the way of a sub-document: the value can't be written, whatever it is.
+        rehearsal.backend.set(&document_id(1), json!({ "more": 5 })).await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 3), "{summary:?}");
+        rehearsal.assert_kept(3).await;
+        rehearsal.assert_nothing_claimed().await;
+        assert!(rehearsal.entries().await.is_empty());
+        for position in 0..3 {
+            let document = rehearsal.document(position).await;
+            let more = if position == 1 { json!(5) } else { json!({ "kind": "Bearer" }) };
+            assert_eq!(document["more"], more, "{document}");
+            assert_eq!(document["evergrant"]["state"], "live");
+        }
+        assert_eq!(rehearsal.sandbox.ledger().requests, 3);
+    })
+    .await;
 }

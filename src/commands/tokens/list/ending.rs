@@ -23,7 +23,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Those that end within that time from now; of them at most so many.
+    /// Those that end within that time from now; at most `limit` of them are listed.
     pub(super) fn new(now: Timestamp, within: Duration, limit: Option<NonZeroU64>) -> Self {
         let within = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(within).unwrap_or(Timestamp::MAX_UTC);
