@@ -61,7 +61,8 @@ impl Engine {
         // What was left is not what is due.
         report.untaken(0);
         *opened = true;
-        Ok(Opened::Now(held))
+        // What the store refused is tried again by each pass, before it sends anything.
+        Ok(if report.is_store_away() { Opened::Before } else { Opened::Now(held) })
     }
 
     /// Runs one pass of each provider, or of the one that is asked for, at the same time, to their ends or to the end that
@@ -106,7 +107,7 @@ impl Engine {
         };
         let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
         self.passes(work, &round, &reports).await?;
-        Ok(summarized(Some(documents)))
+        Ok(self.with_parked(summarized(Some(documents))).await)
     }
 
     /// Settles what earlier processes left, as [`Engine::open`], and says what came of it.
@@ -118,7 +119,17 @@ impl Engine {
         let (stop, reports) = (Stop::default(), Reports::new());
         let documents = self.base.prepare_unless(&stop).await?.map(|readiness| readiness.documents);
         self.open(&stop, &reports).await?;
-        Ok(reports.summary(&self.base.store.describe(), documents, started_at, began.elapsed()))
+        let summary = reports.summary(&self.base.store.describe(), documents, started_at, began.elapsed());
+        Ok(self.with_parked(summary).await)
+    }
+
+    /// With all that is parked in the journal by now.
+    async fn with_parked(&self, summary: Summary) -> Summary {
+        // A journal that has failed has told so.
+        match self.base.journal.standing().await {
+            Ok(standing) => Summary { parked: standing.parked, ..summary },
+            Err(_) => summary,
+        }
     }
 
     /// Gives everything up; waits until the journal is closed and its lock is free, if this was the last handle.

@@ -25,6 +25,7 @@ pub use permit::Permit;
 pub use redeemed::RedeemedBefore;
 pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
+pub use state::LONGEST_WAIT_IN_A_PASS;
 pub use state::Status;
 
 /// What [`Gate::enter`] gave.

@@ -290,6 +290,12 @@ impl Journal {
         self.ask(|reply| owner::Request::Remembered(moment, reply)).await
     }
 
+    /// The earliest such moment that is remembered of any provider: for one that has none, because it is new here or has
+    /// another name now.
+    pub async fn earliest(&self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
+        self.ask(|reply| owner::Request::Earliest(moment, reply)).await
+    }
+
     /// Remembers a moment over restarts, or forgets it.
     pub async fn remember(&self, moment: Moment, at: Option<Timestamp>) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::Remember(moment, at, reply)).await

@@ -164,6 +164,9 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
             recovered => recovered?,
         }
     }
+    if matches!(line.whose, Whose::Strangers) && !unfinished.is_empty() {
+        recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
+    }
     let given_up = line.refresh(sink, clock_was_ahead).await?;
     line.end(given_up).await;
     if let Err(error) = line.note_clock(clock_was_ahead, &round.request).await {
@@ -229,6 +232,7 @@ impl Line {
         reach(Point::PassFinished);
         self.name_put_off().await;
         self.count_untaken().await;
+        self.note_pause();
     }
 
     /// Notes in the journal that this process works over the store; returns the lease ids of passes that never finished.

@@ -198,6 +198,14 @@ impl Report {
         !self.lock().troubles.is_empty()
     }
 
+    /// Is something still due, as far as is known?
+    #[must_use]
+    pub fn leaves_something(&self) -> bool {
+        let inner = self.lock();
+        let still_due = inner.outcomes.get(&Outcome::StillDue).copied().unwrap_or_default();
+        inner.untaken != Some(0) || still_due > 0
+    }
+
     /// A grant was sent.
     pub fn sent(&self) {
         self.lock().grants += 1;

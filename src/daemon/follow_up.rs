@@ -69,12 +69,18 @@ impl FollowUp {
             *self = Self::default();
             return None;
         }
-        let [failures, looks] =
-            if left.due { [self.failures.saturating_add(1), 0] } else { [0, self.looks.saturating_add(1)] };
+        let pause = left.not_before.and_then(|until| (until - now).to_std().ok());
+        let [failures, looks] = if pause.is_some() {
+            // The provider says when; and nothing has failed.
+            [self.failures, 0]
+        } else if left.due {
+            [self.failures.saturating_add(1), 0]
+        } else {
+            [0, self.looks.saturating_add(1)]
+        };
         let full = backoff(failures.max(looks), first, longest, 0.0);
         let due_again = until.and_then(|until| (until - now).to_std().ok()).filter(|_| !left.due);
-        let pause = left.not_before.and_then(|until| (until - now).to_std().ok()).unwrap_or_default();
-        let wait = due_again.map_or(full, |due_again| due_again.min(full)).max(pause)
+        let wait = pause.unwrap_or_else(|| due_again.map_or(full, |due_again| due_again.min(full)))
             + first.mul_f64(FOLLOW_UP_JITTER * jitter_unit);
         *self = Self { failures, looks, until, at: Some(Instant::now() + wait) };
         let at = in_time(now, wait);
@@ -137,6 +143,14 @@ mod tests {
         let left = Left { due: true, until: None, not_before: Some(at(180)) };
         let (wait, by) = one.plan(left, at(0), WAITS, 0.0).unwrap();
         assert_eq!((wait, by), (Duration::from_hours(3), at(180)));
+        for _ in 0..10 {
+            let quota = Left { due: true, until: None, not_before: Some(at(195)) };
+            assert_eq!(
+                one.plan(quota, at(180), WAITS, 0.0).unwrap().0,
+                Duration::from_mins(15),
+                "a pause is no failure"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,13 +30,17 @@ impl Round {
         let journal = &daemon.engine.base.journal;
         let mut rounds = Vec::new();
         for whose in daemon.engine.all_work() {
-            let last_wake = journal.remembered(Moment::LastWake(whose.name())).await?;
-            let until = journal.remembered(Moment::FollowUp(whose.name())).await?;
+            let [wake, follow_up] = [Moment::LastWake(whose.name()), Moment::FollowUp(whose.name())];
+            let (last_wake, until) = match journal.remembered(wake.clone()).await? {
+                Some(last_wake) => (Some(last_wake), journal.remembered(follow_up).await?),
+                // New here, or under another name: nothing that was missed under that is forgotten.
+                None => (journal.earliest(wake).await?, journal.earliest(follow_up).await?),
+            };
             let follow_up =
                 FollowUp::after_restart(until, daemon.engine.base.clock.now(), daemon.first_backoff);
             rounds.push(Self { name: shown(&whose), whose, last_wake, follow_up, at_work: false });
         }
-        // Once all of them are read, because an earlier version remembered one of each for all.
+        // Once all of them are read: none of them is the earliest for another.
         for round in &rounds {
             // The first start of all: a wake that is missed while down is one after now.
             let last_wake = round.last_wake.or(Some(daemon.engine.base.clock.now()));

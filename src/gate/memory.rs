@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_goes_on_and_the_first_failure_ends_the_next_pass() {
+    async fn an_outage_goes_on_and_a_few_failures_end_the_next_pass() {
         let before = gate();
         while let Entered::Go(mut permit) = before.enter().await {
             permit.signal(Signal::Failed);
@@ -100,8 +100,14 @@ mod tests {
         let after = gate();
         after.recall(memory, at(15));
         after.begin_pass(crate::provider::history::History::default(), false);
-        answered(&after, Signal::Failed).await;
+        let began = Instant::now();
+        while let Entered::Go(mut permit) = after.enter().await {
+            assert_eq!(after.status().in_flight, 1, "one at a time");
+            permit.signal(Signal::Failed);
+        }
         assert_eq!(after.stopped(), Some(Stopped::Outage));
+        assert!(began.elapsed() < Duration::from_mins(3), "{:?}", began.elapsed());
+        assert!(after.memory(at(20)).failing_since < Some(at(0)), "it lasts since the first failure");
         // A provider that is well again is asked as ever.
         let well = gate();
         well.recall(memory, at(15));

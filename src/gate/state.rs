@@ -32,7 +32,10 @@ pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
 
 /// Longest pause that a pass waits for. A longer one ends it, so that it holds no claims for hours; the next pass follows
 /// when the pause is over.
-const LONGEST_WAIT_IN_A_PASS: Duration = Duration::from_mins(10);
+pub const LONGEST_WAIT_IN_A_PASS: Duration = Duration::from_mins(10);
+
+/// An outage that an earlier pass has met already is given up after so long.
+const KNOWN_OUTAGE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
 /// user after user.
@@ -70,6 +73,8 @@ pub(super) struct State {
     pub(super) outage: Option<Outage>,
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
+    /// Has it asked for a pause that is longer than a pass waits, and granted nothing since?
+    long_wait_asked: bool,
     client_rejections: u32,
     /// Those hosts or clients of documents among them.
     rejecting: HashSet<String>,
@@ -81,14 +86,23 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Outage {
     pub(super) since: Instant,
+    /// When this pass began to wait for its end.
+    waited_since: Instant,
+    patience: Duration,
     wait: Duration,
     last_probe: Instant,
 }
 
 impl Outage {
-    /// One that an earlier process has met.
+    /// One that an earlier pass has met.
     pub(super) const fn going_on(since: Instant, now: Instant) -> Self {
-        Self { since, wait: LONGEST_OUTAGE_WAIT, last_probe: now }
+        Self {
+            since,
+            waited_since: now,
+            patience: KNOWN_OUTAGE_PATIENCE,
+            wait: FIRST_OUTAGE_WAIT,
+            last_probe: now,
+        }
     }
 }
 
@@ -113,6 +127,7 @@ impl State {
             failures: 0,
             outage: None,
             throttled_since: None,
+            long_wait_asked: false,
             client_rejections: 0,
             rejecting: HashSet::new(),
             refusals: Refusals::default(),
@@ -130,8 +145,10 @@ impl State {
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;
         self.throttled_since = None;
+        self.long_wait_asked = false;
         self.client_rejections = 0;
         self.rejecting.clear();
+        self.outage = self.outage.take().map(|outage| Outage::going_on(outage.since, now));
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -188,6 +205,7 @@ impl State {
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
+                    self.long_wait_asked = false;
                     self.granted_at = Some(now);
                     self.refusals.granted();
                 }
@@ -210,9 +228,15 @@ impl State {
                     self.stopped.get_or_insert(Stopped::Outage);
                 }
                 let wait = wait.unwrap_or(DEFAULT_PAUSE);
-                self.pause(now + wait);
-                if wait > LONGEST_WAIT_IN_A_PASS {
+                if wait <= LONGEST_WAIT_IN_A_PASS {
+                    self.pause(now + wait);
+                } else if self.canary || self.long_wait_asked {
+                    self.pause(now + wait);
                     self.stopped.get_or_insert(Stopped::Paused);
+                } else {
+                    // It may be about one token, while its neighbours are granted.
+                    self.long_wait_asked = true;
+                    self.pause(now + DEFAULT_PAUSE);
                 }
             }
             Signal::Failed => self.failed(sent, now),
@@ -236,7 +260,7 @@ impl State {
             // Grants that were out when the outage was noticed say nothing new.
             Some(outage) if sent < outage.last_probe => return,
             Some(outage) => {
-                if now.saturating_duration_since(outage.since) >= OUTAGE_PATIENCE {
+                if now.saturating_duration_since(outage.waited_since) >= outage.patience {
                     self.stopped.get_or_insert(Stopped::Outage);
                 }
                 outage.wait = (outage.wait * 2).min(LONGEST_OUTAGE_WAIT);
@@ -244,7 +268,13 @@ impl State {
                 outage.wait
             }
             None if self.failures >= OUTAGE_FAILURES => {
-                self.outage = Some(Outage { since: now, wait: FIRST_OUTAGE_WAIT, last_probe: now });
+                self.outage = Some(Outage {
+                    since: now,
+                    waited_since: now,
+                    patience: OUTAGE_PATIENCE,
+                    wait: FIRST_OUTAGE_WAIT,
+                    last_probe: now,
+                });
                 FIRST_OUTAGE_WAIT
             }
             None => return,

@@ -10,9 +10,10 @@ pub enum Moment {
     LastWake(Arc<str>),
     /// When another pass is to follow those of a provider that put something off.
     FollowUp(Arc<str>),
-    /// How late an earlier pass saw the clock, where that was ahead: until a pass of this provider has looked through the
-    /// whole collection.
-    ClockAhead(Arc<str>),
+    /// How late an earlier pass saw the clock, where that was ahead: documents may fall due too late since.
+    ClockAhead,
+    /// The same, as it was when a pass of this provider had looked through all of its documents.
+    ClockLooked(Arc<str>),
     /// The latest that any pass saw the clock at.
     LatestPass,
 }
@@ -22,17 +23,18 @@ impl Moment {
         match self {
             Self::LastWake(provider) => format!("last_wake {provider}").into(),
             Self::FollowUp(provider) => format!("follow_up {provider}").into(),
-            Self::ClockAhead(provider) => format!("clock_ahead {provider}").into(),
+            Self::ClockLooked(provider) => format!("clock_looked {provider}").into(),
+            Self::ClockAhead => "clock_ahead".into(),
             Self::LatestPass => "latest_pass".into(),
         }
     }
 
-    /// Under which key an earlier version remembered it, for all providers together.
-    pub(super) const fn earlier_key(&self) -> Option<&'static str> {
+    /// What the keys of all providers begin with; an earlier version had this one key for all of them together.
+    pub(super) const fn common_key(&self) -> Option<&'static str> {
         match self {
             Self::LastWake(_) => Some("last_wake"),
             Self::FollowUp(_) => Some("follow_up"),
-            Self::ClockAhead(_) | Self::LatestPass => None,
+            Self::ClockLooked(_) | Self::ClockAhead | Self::LatestPass => None,
         }
     }
 }

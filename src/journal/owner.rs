@@ -72,6 +72,7 @@ pub(super) enum Request {
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     RedeemedAt(Fingerprint, Reply<Option<Timestamp>>),
     Remembered(Moment, Reply<Option<Timestamp>>),
+    Earliest(Moment, Reply<Option<Timestamp>>),
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
@@ -267,6 +268,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
             reply.set(rows.parked().map(|parked| Standing { parked, shortage: room.known() }))
         }
         Request::Remembered(moment, reply) => reply.set(rows.remembered(moment)),
+        Request::Earliest(moment, reply) => reply.set(rows.earliest(moment)),
         Request::Remember(moment, at, reply) => reply.set(rows.remember(moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
@@ -301,7 +303,9 @@ impl Request {
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
-            Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
+            Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) | Self::Earliest(_, reply) => {
+                reply.send(committed)
+            }
             Self::History(_, reply) => reply.send(committed),
             Self::StandingOf(_, reply) => reply.send(committed),
             Self::PutOff(_, reply) => reply.send(committed),

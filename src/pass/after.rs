@@ -11,14 +11,8 @@ impl Line {
     pub(super) async fn note_gate(&self) {
         let Some(counter) = self.whose.counter() else { return };
         let (provider, gate, journal) = (&counter.provider.name, &counter.gate, &self.base.journal);
-        match gate.stopped() {
-            Some(Stopped::Paused) => {
-                let left = gate.status().paused_for.and_then(|left| TimeDelta::from_std(left).ok());
-                let until = self.base.clock.now() + left.unwrap_or_default();
-                self.report.trouble(Trouble::Paused { provider: provider.to_string(), until });
-            }
-            Some(why) => self.report.stopped(provider, &why),
-            None => {}
+        if let Some(why) = gate.stopped() {
+            self.report.stopped(provider, &why);
         }
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);
@@ -31,6 +25,17 @@ impl Line {
         {
             self.journal_failed(&error);
         }
+    }
+
+    /// Reports a pause that is longer than a pass waits, where it keeps something from being refreshed.
+    pub(super) fn note_pause(&self) {
+        let Some(counter) = self.whose.counter() else { return };
+        if counter.gate.stopped() != Some(Stopped::Paused) || !self.report.leaves_something() {
+            return;
+        }
+        let left = counter.gate.status().paused_for.and_then(|left| TimeDelta::from_std(left).ok());
+        let until = self.base.clock.now() + left.unwrap_or_default();
+        self.report.trouble(Trouble::Paused { provider: counter.provider.name.to_string(), until });
     }
 
     /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?

@@ -12,29 +12,28 @@ impl Line {
     pub(super) async fn clock_was_ahead(&self) -> Result<bool, JournalError> {
         let (journal, now) = (&self.base.journal, self.base.clock.now());
         let latest = journal.remembered(Moment::LatestPass).await?;
+        let mut ahead = journal.remembered(Moment::ClockAhead).await?;
         if let Some(latest) = latest.filter(|latest| *latest > now + CLOCK_TOLERANCE) {
             warn!(%latest, %now, "the clock was ahead: an earlier pass saw {latest}, and it is {now} now. The whole collection is searched for documents that would fall due too late");
-            for provider in &*self.base.providers {
-                let moment = Moment::ClockAhead(provider.name.clone());
-                let before = journal.remembered(moment.clone()).await?;
-                journal.remember(moment, before.max(Some(latest))).await?;
-            }
+            // Another moment each time, so that those who have looked before look again.
+            ahead = ahead.map(|before| before + Self::ONE_MORE).max(Some(latest));
+            journal.remember(Moment::ClockAhead, ahead).await?;
             journal.remember(Moment::LatestPass, Some(now)).await?;
         } else {
             journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
         }
-        Ok(journal.remembered(Moment::ClockAhead(self.whose.name())).await?.is_some())
+        let looked = journal.remembered(Moment::ClockLooked(self.whose.name())).await?;
+        Ok(ahead.is_some() && looked != ahead)
     }
+
+    const ONE_MORE: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1);
 
     /// The latest that any pass may have seen the clock at.
     pub(super) async fn latest_clock(&self) -> Result<Timestamp, JournalError> {
         let journal = &self.base.journal;
-        let mut latest = journal.remembered(Moment::LatestPass).await?.unwrap_or_default();
-        for provider in &*self.base.providers {
-            let ahead = journal.remembered(Moment::ClockAhead(provider.name.clone())).await?;
-            latest = latest.max(ahead.unwrap_or_default());
-        }
-        Ok(latest.max(self.base.clock.now()))
+        let latest = journal.remembered(Moment::LatestPass).await?;
+        let ahead = journal.remembered(Moment::ClockAhead).await?;
+        Ok(latest.max(ahead).max(Some(self.base.clock.now())).unwrap_or_default())
     }
 
     /// Notes how late it was at the end of a pass; one over all documents of its provider that met no trouble has made good
@@ -51,7 +50,8 @@ impl Line {
         }
         let is_whole = request.limit.is_none() && request.only.is_none() && !self.report.has_trouble();
         if was_ahead && is_whole {
-            journal.remember(Moment::ClockAhead(self.whose.name()), None).await?;
+            let ahead = journal.remembered(Moment::ClockAhead).await?;
+            journal.remember(Moment::ClockLooked(self.whose.name()), ahead).await?;
         }
         let latest = journal.remembered(Moment::LatestPass).await?;
         journal.remember(Moment::LatestPass, latest.max(Some(now))).await

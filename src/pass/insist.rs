@@ -112,7 +112,12 @@ impl Line {
                 }
             }
         };
-        insist(STORE_PATIENCE, end, call, turn).await
+        let answered = insist(STORE_PATIENCE, end, call, turn).await;
+        if answered.is_err() {
+            // It isn't waited for any more; the next outage is said again.
+            self.base.store_is_away.store(false, Ordering::Relaxed);
+        }
+        answered
     }
 }
 

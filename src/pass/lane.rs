@@ -89,6 +89,7 @@ impl Lane {
                     self.dispatch(attempt, permit);
                 }
                 Some(Entered::Stopped(why)) => {
+                    self.note_pause(&why).await;
                     self.release(attempt, reason_of(&why)).await;
                     break Some(reason_of(&why));
                 }
@@ -99,6 +100,16 @@ impl Lane {
             }
         };
         self.wind_down(reason).await
+    }
+
+    /// A long pause is noted at once: a process that is killed now must not ask again when it starts.
+    async fn note_pause(&self, why: &Stopped) {
+        if *why == Stopped::Paused
+            && let Some(counter) = self.line.whose.counter()
+            && let Err(error) = counter.note(&self.line.base).await
+        {
+            self.line.journal_failed(&error);
+        }
     }
 
     /// Waits for a token to send: one whose retry is due, or a new one. Only waiting is raced with the stop signal.

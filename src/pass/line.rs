@@ -128,7 +128,7 @@ impl Line {
         }
     }
 
-    /// The journal has failed: nothing more may be redeemed, by anybody.
+    /// The journal has failed: nothing more may be redeemed in this pass. Others find out by their next intent.
     pub(super) fn journal_failed(&self, error: &JournalError) {
         tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
         self.report.trouble(Trouble::journal(error));

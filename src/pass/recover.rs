@@ -23,12 +23,15 @@ pub(super) enum Rows<'a> {
     All,
     /// Those of a provider that has no pass at work; of other providers something may be in hand.
     Of(&'a Provider),
+    /// None: claims alone are given back.
+    None,
 }
 
 impl Rows<'_> {
     fn hold(self, entry: &Entry, providers: &[Arc<Provider>]) -> bool {
         match self {
             Self::All => true,
+            Self::None => false,
             Self::Of(provider) => {
                 provider_of(entry, providers).is_some_and(|known| known.name == provider.name)
             }

@@ -133,8 +133,6 @@ impl Summary {
         self.throttled += other.throttled;
         self.retries += other.retries;
         self.orphans += other.orphans;
-        // Each pass counts the whole journal, the last one as it is now.
-        self.parked = other.parked;
         add_named(&mut self.named, other.named);
         add_named(&mut self.lost, other.lost);
         add_named(&mut self.put_off, other.put_off);

@@ -47,12 +47,8 @@ impl Rows {
         &mut self,
         moment: &Moment,
     ) -> Result<Option<Timestamp>, JournalError> {
-        let mut millis: Option<i64> = None;
-        for key in std::iter::once(moment.key()).chain(moment.earlier_key().map(Into::into)) {
-            if millis.is_none() {
-                millis = self.find("SELECT value FROM meta WHERE key = ?1", [&*key], |row| row.get(0))?;
-            }
-        }
+        let millis: Option<i64> =
+            self.find("SELECT value FROM meta WHERE key = ?1", [&*moment.key()], |row| row.get(0))?;
         Ok(millis.and_then(from_millis))
     }
 
@@ -62,9 +58,6 @@ impl Rows {
         at: Option<Timestamp>,
     ) -> Result<(), JournalError> {
         let (key, action) = (&*moment.key(), "remember a moment");
-        if let Some(earlier) = moment.earlier_key() {
-            self.run(action, "DELETE FROM meta WHERE key = ?1", [earlier])?;
-        }
         match at {
             Some(at) => self.run(
                 action,
@@ -73,6 +66,20 @@ impl Rows {
             ),
             None => self.run(action, "DELETE FROM meta WHERE key = ?1", [key]),
         }
+    }
+
+    /// The earliest such moment that is remembered of any provider, or of all together.
+    pub(in crate::journal) fn earliest(
+        &mut self,
+        moment: &Moment,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        let key = moment.common_key().unwrap_or_default();
+        let earliest: Option<Option<i64>> = self.find(
+            "SELECT min(value) FROM meta WHERE key = ?1 OR substr(key, 1, length(?1) + 1) = ?1 || ' '",
+            [key],
+            |row| row.get(0),
+        )?;
+        Ok(earliest.flatten().and_then(from_millis))
     }
 
     /// The documents whose users the last pass of a provider put off. An earlier version noted those of all together.
