@@ -223,6 +223,7 @@ impl Config {
             let chances = Chances::of(&self, &registration.provider, now);
             if let Some((chances, lifetime)) = chances.zip(lifetime) {
                 checks::check_chances(layers, &chances, lifetime, registration)?;
+                checks::check_min_age(layers, &self.schedule, lifetime, registration, now)?;
                 self.warnings.extend(chances.warning());
             }
             keep::check(layers, &self.schedule, registration, now)?;

@@ -11,6 +11,7 @@ pub mod mask;
 pub mod partial;
 mod patience;
 pub mod request;
+mod secrets;
 
 use crate::clock::{Clock, Timestamp};
 use crate::provider::Provider;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use url::Url;
 
 pub use request::{GrantRequest, Login, request};
+pub use secrets::secrets;
 
 /// Bytes that hold a secret: zeroised when the last one lets go of them.
 #[must_use]

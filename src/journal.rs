@@ -37,7 +37,7 @@ pub use key::{JournalKey, KEY_BYTES};
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
-pub use step::{Begun, Doubts, Event, Intent, Permission};
+pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -200,7 +200,16 @@ impl Journal {
         intent: Intent,
         refresh_token: RefreshToken,
     ) -> Result<Permission, JournalError> {
-        self.ask(|reply| owner::Request::Intent(intent, refresh_token, reply)).await
+        self.ask(|reply| owner::Request::Intent(intent, refresh_token, IfRedeemed::Refuse, reply)).await
+    }
+
+    /// The same for a token whose provider takes it although it was redeemed. Cancel-safe.
+    pub async fn intent_although_redeemed(
+        &self,
+        intent: Intent,
+        refresh_token: RefreshToken,
+    ) -> Result<Permission, JournalError> {
+        self.ask(|reply| owner::Request::Intent(intent, refresh_token, IfRedeemed::Send, reply)).await
     }
 
     /// Makes an answer durable; when this returns, no crash or power cut takes it any more.
@@ -309,6 +318,17 @@ impl Journal {
     /// Remembers what a provider has answered.
     pub async fn set_history(&self, provider: &str, history: History) -> Result<(), JournalError> {
         self.ask(|reply| owner::Request::SetHistory(provider.to_owned(), history, reply)).await
+    }
+
+    /// By which settings all documents of a provider fall due in time, as [`Journal::set_keeping`] was told; none where no
+    /// pass has been through all of them yet.
+    pub async fn keeping(&self, provider: &str) -> Result<Option<String>, JournalError> {
+        self.ask(|reply| owner::Request::Keeping(provider.to_owned(), reply)).await
+    }
+
+    /// Remembers by which settings all documents of a provider fall due in time.
+    pub async fn set_keeping(&self, provider: &str, keeping: String) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetKeeping(provider.to_owned(), keeping, reply)).await
     }
 
     /// How a provider stood when it was last asked, where there is something to go on with.

@@ -17,6 +17,7 @@ mod ending;
 mod error;
 mod held;
 mod insist;
+mod keep_change;
 mod landed;
 mod lane;
 mod left;
@@ -43,7 +44,7 @@ use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
-use crate::select::{ClaimTerms, Claims, Flow, page_limit};
+use crate::select::{ClaimTerms, Claims, Flow, LooksFor, page_limit};
 use crate::store::{Identity, ProviderFilter, StoreError};
 use crate::token::TokenId;
 use line::Line;
@@ -167,9 +168,14 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
     if matches!(line.whose, Whose::Strangers) && !unfinished.is_empty() {
         recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
     }
-    let given_up = line.refresh(sink, clock_was_ahead).await?;
+    let looks = line.looks(&round.request, clock_was_ahead).await?;
+    let given_up = line.refresh(sink, looks.clone()).await?;
     line.end(given_up).await;
-    if let Err(error) = line.note_clock(clock_was_ahead, &round.request).await {
+    let noted = match line.note_clock(clock_was_ahead, &round.request).await {
+        Ok(()) => line.note_looks(&looks, &round.request).await,
+        failed => failed,
+    };
+    if let Err(error) = noted {
         line.journal_failed(&error);
     }
     Ok(())
@@ -177,7 +183,7 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
 
 impl Line {
     /// Runs the lane, and the sink; returns the grants whose answers were given up.
-    async fn refresh(self: &Arc<Self>, sink: Sink, clock_was_ahead: bool) -> Result<u64, PassError> {
+    async fn refresh(self: &Arc<Self>, sink: Sink, looks: LooksFor) -> Result<u64, PassError> {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let shortage = self.base.journal.standing().await?.shortage;
         let keeps = shortage.is_none();
@@ -189,7 +195,7 @@ impl Line {
         let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()));
         // Nothing is claimed that wouldn't be sent, either.
         let is_open = self.gate().is_none_or(|gate| gate.stopped().is_none());
-        let claims = (keeps && is_open).then(|| self.claims(clock_was_ahead));
+        let claims = (keeps && is_open).then(|| self.claims(looks));
         let lane = match (&self.whose, claims) {
             (Whose::Provider(counter), Some(claims)) => {
                 Some(tokio::spawn(lane::Lane::new(self.clone(), counter, claims, landed.clone()).run()))
@@ -262,7 +268,7 @@ impl Line {
         }
     }
 
-    fn claims(&self, all: bool) -> Claims {
+    fn claims(&self, looks_for: LooksFor) -> Claims {
         let base = &self.base;
         let (filter, flow, page) = match self.whose.counter().map(|counter| &counter.provider) {
             Some(provider) => {
@@ -278,7 +284,8 @@ impl Line {
             ),
         };
         let most = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let terms = ClaimTerms { all: all || self.terms.all, page: page.min(most), ..self.terms.clone() };
+        let all = looks_for.is_anything() || self.terms.all;
+        let terms = ClaimTerms { all, looks_for, page: page.min(most), ..self.terms.clone() };
         Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow)
     }
 }

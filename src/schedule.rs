@@ -15,7 +15,7 @@ mod tests;
 
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
 pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
-pub use keep::{Wakes, keeps_fresh};
+pub use keep::{LateAccess, Wakes, keeps_fresh};
 
 use crate::clock::Timestamp;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};

@@ -7,6 +7,7 @@ mod page;
 mod terms;
 
 use crate::clock::{ReadAt, Timestamp};
+use crate::schedule::LateAccess;
 use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
 use chrono::TimeDelta;
@@ -72,6 +73,42 @@ pub fn falls_due_too_late(bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
     was_ahead || bookkeeping.refresh_expires_at.is_none_or(|end| end <= due_at)
 }
 
+/// Does a document fall due later than its access token asks for, because that wasn't kept good when its bookkeeping was
+/// written? Only what a success has written says so: a wait after anything else has another reason.
+#[must_use]
+pub fn falls_due_after_its_access_token(bookkeeping: &Bookkeeping, late: &LateAccess) -> bool {
+    let Bookkeeping { state, refreshed_at, due_at, access_expires_at, failures, last_error, .. } =
+        bookkeeping;
+    let was_success = *state == State::Live && *failures == 0 && last_error.is_none();
+    let known = refreshed_at.zip(*due_at).filter(|_| was_success);
+    known.is_some_and(|(issued_at, due_at)| late.is_late(issued_at, *access_expires_at, due_at))
+}
+
+/// What a look over the whole collection is for.
+#[derive(Debug, Clone, Default)]
+pub struct LooksFor {
+    /// What was written under a clock that was ahead.
+    pub clock: bool,
+    /// What falls due after its access token.
+    pub access: Option<LateAccess>,
+}
+
+impl LooksFor {
+    /// Is there anything to look for?
+    #[must_use]
+    pub const fn is_anything(&self) -> bool {
+        self.clock || self.access.is_some()
+    }
+
+    /// Is it this document?
+    #[must_use]
+    pub fn finds(&self, bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
+        let late = self.access.as_ref();
+        self.clock && falls_due_too_late(bookkeeping, now)
+            || late.is_some_and(|late| falls_due_after_its_access_token(bookkeeping, late))
+    }
+}
+
 /// What comes out of the store for the pipeline.
 #[derive(Debug)]
 pub enum Pulled {
@@ -95,7 +132,10 @@ pub enum Pulled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::{Schedule, Wakes};
     use crate::token::{Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     fn document(
         token: Result<&str, Malformed>,
@@ -155,6 +195,57 @@ mod tests {
         ] {
             let document = document(token.clone(), state, fingerprint, "null");
             assert_eq!(select(&document, force, false), expected, "{token:?} {state:?} {force}");
+        }
+    }
+
+    #[test]
+    fn what_a_success_has_put_off_beyond_the_last_wake_in_time_is_late_for_its_access_token() {
+        let wake: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let at = |minutes: Option<i64>| minutes.map(|minutes| wake + TimeDelta::minutes(minutes));
+        let schedule = Schedule::parse("every 10min", "UTC", wake).unwrap();
+        let late = LateAccess {
+            wakes: Arc::new(Wakes::new(schedule, wake)),
+            margin: Duration::from_mins(1),
+            life: Some(Duration::from_mins(40)),
+        };
+        let live = || (State::Live, 0, None);
+        let refused = LastError {
+            class: "c".into(),
+            code: "c".into(),
+            http_status: None,
+            at: Timestamp::default(),
+            lost: None,
+        };
+        for (refreshed, due, ends, (state, failures, last_error), expected) in [
+            (Some(0), Some(60 * 24), Some(30), live(), true),
+            (Some(0), Some(21), Some(30), live(), true),
+            (Some(0), Some(20), Some(30), live(), false),
+            // What the settings say, where no answer did.
+            (Some(0), Some(60 * 24), None, live(), true),
+            (Some(0), Some(30), None, live(), false),
+            (Some(0), None, Some(30), live(), false),
+            (None, Some(60 * 24), Some(30), live(), false),
+            // It waits for another reason.
+            (Some(0), Some(60 * 24), Some(30), (State::Live, 1, None), false),
+            (Some(0), Some(60 * 24), Some(30), (State::Live, 0, Some(refused)), false),
+            (Some(0), Some(60 * 24), Some(30), (State::NeedsLogin, 0, None), false),
+        ] {
+            let bookkeeping = Bookkeeping {
+                state,
+                failures,
+                last_error,
+                refreshed_at: at(refreshed),
+                due_at: at(due),
+                access_expires_at: at(ends),
+                ..Bookkeeping::default()
+            };
+            let looks_for = LooksFor { clock: false, access: Some(late.clone()) };
+            assert_eq!(
+                looks_for.finds(&bookkeeping, wake),
+                expected,
+                "{refreshed:?} {due:?} {ends:?} {failures}"
+            );
+            assert!(!LooksFor::default().finds(&bookkeeping, wake));
         }
     }
 

@@ -37,12 +37,12 @@ mod unwritten;
 pub use belief::{Belief, Waiting, believe};
 pub use by_hand::{Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry};
 pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refusal, Tried};
-pub use document::{given_back, is_claimed, is_known_dead, without_token};
+pub use document::{copy, given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};
 pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};
 pub use past_end::past_end;
 pub use permission::{
-    Turn, already_redeemed, forbids_a_second_request, has_unread_answer, may_go, too_young_until,
+    First, Turn, already_redeemed, forbids_a_second_request, has_unread_answer, may_go, too_young_until,
 };
 pub use released::{Known, released};
 pub use rule::Rule;

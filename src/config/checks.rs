@@ -82,6 +82,34 @@ pub(super) fn check_chances(
     })
 }
 
+/// Refuses a `min_age` that may leave no scheduled pass between the moment a token may be asked for and its end.
+pub(super) fn check_min_age(
+    layers: &Layers,
+    schedule: &Schedule,
+    lifetime: Duration,
+    registration: &Registration,
+    now: Timestamp,
+) -> Result<(), ConfigError> {
+    let min_age = registration.provider.profile.min_age;
+    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
+    if min_age.is_zero() || min_age.saturating_add(gap) < lifetime {
+        return Ok(());
+    }
+    let scope = &registration.scope;
+    Err(ConfigError::Contradiction {
+        first: scope.quoted(layers, "min_age", &words(min_age)),
+        second: scope.quoted(layers, "refresh_token_lifetime", &words(lifetime)),
+        reason: format!(
+            "a refresh token can expire before a scheduled pass meets it that may ask for it: scheduled passes start up to {} apart",
+            words(gap)
+        ),
+        hint: format!(
+            "set a smaller `{}` (ten minutes are `10min` or `10m`; `10M` are ten months), or wake more often",
+            scope.dotted("min_age")
+        ),
+    })
+}
+
 /// Warns, with the arithmetic, of a rate that can't refresh the whole collection within a token's life.
 ///
 /// At the worst all `documents` fall due in one pass, and the one whose turn comes last fell due just after the wake

@@ -82,6 +82,11 @@ impl Pace {
         pace
     }
 
+    /// Is there a rate?
+    pub(super) const fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// Share of the full rate at which grants go out, above 0, at most 1.
     pub(super) const fn factor(&self) -> f64 {
         self.factor

@@ -62,7 +62,6 @@ pub struct Status {
 pub(super) struct State {
     pub(super) pace: Pace,
     concurrency: NonZeroUsize,
-    limited: bool,
     pub(super) in_flight: usize,
     /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them.
     pub(super) canary: bool,
@@ -118,7 +117,6 @@ impl State {
         Self {
             pace: Pace::new(rate, now),
             concurrency,
-            limited: rate.is_some(),
             in_flight: 0,
             canary: true,
             granted_at: None,
@@ -180,7 +178,7 @@ impl State {
         if self.canary || self.outage.is_some() {
             return 1;
         }
-        if self.limited {
+        if self.pace.is_limited() {
             return self.concurrency.get();
         }
         // Without a rate to slow down, a throttled provider gets fewer at once.

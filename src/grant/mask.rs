@@ -2,7 +2,8 @@
 //!
 //! What is masked is decided by what could be a token, not by the places that a profile knows alone: any text of 16 or
 //! more characters that is no word, number or date; what stands under a name that speaks of a token or a secret, or at a
-//! token's place, however short; each cookie; each value in a URL; and the token that was sent, in whatever spelling.
+//! token's place, however short; each cookie; each value in a URL; and the tokens and secrets of the request, in whatever
+//! spelling.
 //! The same token gets the same mask everywhere.
 
 mod json;
@@ -16,8 +17,8 @@ use super::answer::is_nothing;
 use super::body::text_of;
 use super::coding::{End, Plain};
 use crate::clock::Timestamp;
+use crate::provider::AnswerShape;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
-use crate::provider::{AnswerShape, ClientSecret};
 use crate::token::RefreshToken;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -68,8 +69,8 @@ const OF_THE_OLD_BODY: [&str; 3] = ["content-length", "content-encoding", "trans
 pub struct Known<'a> {
     /// The token that was sent: an answer may repeat it.
     pub sent: Option<&'a RefreshToken>,
-    /// The client secret: an answer may repeat it, too.
-    pub client_secret: Option<&'a ClientSecret>,
+    /// What else must not be shown of the request: an answer may repeat it, too.
+    pub secrets: &'a [Zeroizing<String>],
     /// Where tokens stand.
     pub shape: Option<&'a AnswerShape>,
 }
@@ -184,8 +185,8 @@ impl<'a> Masks<'a> {
         if let Some(sent) = known.sent {
             masks.token(sent.expose(), true);
         }
-        if let Some(secret) = known.client_secret {
-            masks.token(secret.expose(), true);
+        for secret in known.secrets {
+            masks.token(secret, true);
         }
         masks
     }
@@ -351,6 +352,12 @@ pub fn could_be_secret(name: &str, value: &str) -> bool {
 pub(super) fn could_be_token(text: &str) -> bool {
     let is_url = url::Url::parse(text).is_ok_and(|url| url.has_host() && url.query().is_none());
     plain::could_be_token(text) && !is_url && !text.contains(' ')
+}
+
+/// Could a text of this name be a secret that is to be masked wherever it stands? A short word isn't: it stands elsewhere with
+/// another meaning.
+pub(super) fn is_secret_text(name: &str, text: &str) -> bool {
+    plain::could_be_token(text) || is_sensitive(name) && text.len() >= SHORTEST_PIECE_CHARS
 }
 
 fn is_sensitive(name: &str) -> bool {

@@ -3,6 +3,7 @@
 mod body;
 
 use super::secret_bytes;
+use super::secrets::secrets;
 use crate::provider::place::RequestPlace;
 use crate::provider::request::{Encoding, Method, Parameter};
 use crate::provider::{ClientAuth, ClientSecret, Profile, Provider, template};
@@ -31,6 +32,8 @@ pub struct GrantRequest {
     pub headers: Vec<(Cow<'static, str>, FieldValue)>,
     /// The body, as `content-type` among the headers names it.
     pub body: Bytes,
+    /// The tokens and secrets in it: what must not be shown where an answer repeats it.
+    pub secrets: Vec<Zeroizing<String>>,
 }
 
 /// The value of a header field.
@@ -71,7 +74,7 @@ impl fmt::Debug for GrantRequest {
             .field("path", &self.url.path())
             .field("headers", &self.headers)
             .field("body_bytes", &self.body.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -187,7 +190,10 @@ pub fn request<'a>(provider: &'a Provider, login: impl Into<Login<'a>>) -> Resul
         // A header of a profile may be a key of an API: it is not shown either.
         headers.push((name.to_ascii_lowercase().into(), secret_value(&filled(value)?)));
     }
-    Ok(GrantRequest { method: shape.method, url, headers, body })
+    let tokens = [Some(refresh_token.expose()), access_token.map(AccessToken::expose)];
+    let tokens = tokens.into_iter().flatten().map(|token| Zeroizing::new(token.to_owned()));
+    let secrets = tokens.chain(secrets(provider, facts)).collect();
+    Ok(GrantRequest { method: shape.method, url, headers, body, secrets })
 }
 
 /// What stands in a request for a name in braces; `None` where it is no variable.

@@ -2,8 +2,8 @@
 
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, Intent, JournalError, Moment, OtherStore, Page,
-    Permission, Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, Moment, OtherStore,
+    Page, Permission, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -63,7 +63,7 @@ impl<T> Reply<T> {
 /// What can be asked of the owner.
 #[derive(Debug)]
 pub(super) enum Request {
-    Intent(Intent, RefreshToken, Reply<Permission>),
+    Intent(Intent, RefreshToken, IfRedeemed, Reply<Permission>),
     Answer(EntryId, RawAnswer, Reply<()>),
     End(Vec<(EntryId, Event)>, Timestamp, Reply<()>),
     Page(Option<EntryId>, Reply<Page>),
@@ -76,6 +76,8 @@ pub(super) enum Request {
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
+    Keeping(String, Reply<Option<String>>),
+    SetKeeping(String, String, Reply<()>),
     StandingOf(String, Reply<Option<Memory>>),
     SetStandingOf(String, Option<Memory>, Reply<()>),
     PutOff(String, Reply<Vec<TokenId>>),
@@ -248,7 +250,9 @@ fn write(
 /// Writes one request; its reply waits for the commit. An error makes the whole commit void.
 fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), JournalError> {
     match request {
-        Request::Intent(intent, token, reply) => reply.set(rows.intent(intent, token)),
+        Request::Intent(intent, token, if_redeemed, reply) => {
+            reply.set(rows.intent(intent, token, *if_redeemed))
+        }
         Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
             reply.set(rows.note_clock(*at))?;
@@ -272,6 +276,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Remember(moment, at, reply) => reply.set(rows.remember(moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
+        Request::Keeping(provider, reply) => reply.set(rows.keeping(provider)),
+        Request::SetKeeping(provider, keeping, reply) => reply.set(rows.set_keeping(provider, keeping)),
         Request::StandingOf(provider, reply) => reply.set(rows.standing_of(provider)),
         Request::SetStandingOf(provider, memory, reply) => {
             reply.set(rows.set_standing_of(provider, memory.as_ref()))
@@ -291,22 +297,24 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
 impl Request {
     fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::Intent(_, _, reply) => reply.send(committed),
+            Self::Intent(_, _, _, reply) => reply.send(committed),
             Self::Answer(_, _, reply)
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
             | Self::SetPutOff(_, _, reply)
             | Self::SetStandingOf(_, _, reply)
+            | Self::SetKeeping(_, _, reply)
             | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) | Self::Earliest(_, reply) => {
-                reply.send(committed)
+                reply.send(committed);
             }
             Self::History(_, reply) => reply.send(committed),
+            Self::Keeping(_, reply) => reply.send(committed),
             Self::StandingOf(_, reply) => reply.send(committed),
             Self::PutOff(_, reply) => reply.send(committed),
             Self::BeginProcess { reply, .. } | Self::BeginPass { reply, .. } => reply.send(committed),

@@ -29,6 +29,15 @@ pub struct Doubts {
     pub turned_away_since: Option<Timestamp>,
 }
 
+/// What is said of a token that was redeemed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfRedeemed {
+    /// It is not sent: [`Permission::AlreadyRedeemed`].
+    Refuse,
+    /// It is sent all the same: its provider doesn't rotate, or its grace lasts.
+    Send,
+}
+
 /// May this refresh token be sent?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
@@ -41,10 +50,12 @@ pub enum Permission {
     },
     /// No: this very token is on its way or its answer is being written back, for this document.
     InFlight(TokenId),
-    /// No, never again: it was redeemed.
+    /// No: it was redeemed. Where the provider takes a redeemed token, it may be sent with [`IfRedeemed::Send`].
     AlreadyRedeemed {
         /// For this document.
         first: TokenId,
+        /// When it was first sent with success, or given up by a person; none where that can't be read.
+        at: Option<Timestamp>,
         /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
         successor: Option<Fingerprint>,
     },

@@ -88,6 +88,7 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     journal.end(vec![(entry, redeemed("new"))], Timestamp::default()).await.unwrap();
     let known = |successor: &str| Permission::AlreadyRedeemed {
         first: first.clone(),
+        at: Some(Timestamp::default()),
         successor: Some(intent(successor, "1").fingerprint),
     };
     assert_eq!(send(&journal, "old", "2").await.unwrap(), known("new"));
@@ -99,6 +100,62 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     journal.end(vec![(entry, redeemed("newer"))], Timestamp::default()).await.unwrap();
     assert_eq!(send(&journal, "old", "2").await.unwrap(), known("newer"));
     assert!(journal.entries().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_a_later_success_hands_out_is_good_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let began = intent("a", "1").sent_at;
+    let at = |minutes: i64| began + chrono::TimeDelta::minutes(minutes);
+    let send_at = async |token: &str, minutes: i64| {
+        let intent = Intent { sent_at: at(minutes), ..intent(token, "1") };
+        journal.intent(intent, RefreshToken::new(token.into())).await.unwrap()
+    };
+    // The provider answers a, a, b, a, b.
+    for (minutes, sent, handed_out) in [(0, "a", "a"), (1, "a", "b"), (2, "b", "a"), (3, "a", "b")] {
+        let Permission::Send { entry, .. } = send_at(sent, minutes).await else { panic!("{sent} is good") };
+        let event = if sent == handed_out { Event::Renewed } else { redeemed(handed_out) };
+        journal.end(vec![(entry, event)], at(minutes)).await.unwrap();
+    }
+    assert!(matches!(send_at("a", 4).await, Permission::AlreadyRedeemed { .. }));
+    // A pair that finds its place late says nothing about what became of its token since.
+    let Permission::Send { entry: late, .. } = send_at("x", 5).await else { panic!() };
+    let Permission::Send { entry, .. } = send_at("y", 6).await else { panic!() };
+    journal.end(vec![(entry, redeemed("z"))], at(6)).await.unwrap();
+    journal.end(vec![(late, redeemed("y"))], at(9)).await.unwrap();
+    assert!(matches!(send_at("y", 10).await, Permission::AlreadyRedeemed { .. }));
+}
+
+#[tokio::test]
+async fn a_redeemed_token_is_sent_where_that_is_asked_for_and_its_first_use_stays_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    let first = intent("old", "1").sent_at;
+    let later = first + chrono::TimeDelta::minutes(20);
+    let (entry, _) = sent(&journal, "old").await;
+    // Its pair finds its place long after its first use.
+    journal.end(vec![(entry, redeemed("new"))], later).await.unwrap();
+    assert_eq!(journal.redeemed_at(intent("old", "1").fingerprint).await.unwrap(), Some(first));
+    let again = Intent { sent_at: later, ..intent("old", "1") };
+    let token = RefreshToken::new("old".into());
+    let permission = journal.intent_although_redeemed(again.clone(), token.clone()).await.unwrap();
+    let Permission::Send { entry, .. } = permission else { panic!("{permission:?}") };
+    let twice = journal.intent_although_redeemed(again, token).await.unwrap();
+    assert!(matches!(twice, Permission::InFlight(_)), "{twice:?}");
+    journal.end(vec![(entry, redeemed("newer"))], later).await.unwrap();
+    assert_eq!(journal.redeemed_at(intent("old", "1").fingerprint).await.unwrap(), Some(first));
+    assert_eq!(
+        journal.successor(intent("old", "1").fingerprint).await.unwrap(),
+        Some(intent("newer", "1").fingerprint)
+    );
+    // Its provider answers that it stays: it is as good as one that was handed out.
+    let again = Intent { sent_at: later, ..intent("old", "1") };
+    let token = RefreshToken::new("old".into());
+    let permission = journal.intent_although_redeemed(again, token).await.unwrap();
+    let Permission::Send { entry, .. } = permission else { panic!("{permission:?}") };
+    journal.end(vec![(entry, Event::Renewed)], later).await.unwrap();
+    assert_eq!(journal.redeemed_at(intent("old", "1").fingerprint).await.unwrap(), None);
 }
 
 #[tokio::test]

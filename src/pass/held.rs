@@ -52,8 +52,9 @@ impl HeldMarks {
         self.held.iter().map(|held| held.since + self.patience).min()
     }
 
-    /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything.
-    pub(super) fn ripe(&mut self, end: bool) -> Vec<(DueToken, Arc<Provider>, Fact)> {
+    /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything. The
+    /// pass is over one document `alone`, or over all.
+    pub(super) fn ripe(&mut self, end: bool, alone: bool) -> Vec<(DueToken, Arc<Provider>, Fact)> {
         let (now, gate) = (Instant::now(), self.gate.clone());
         let too_many = self.held.len().saturating_sub(MOST_HELD);
         if end && self.held.iter().any(|held| matches!(held.mark, Mark::Refused(_))) {
@@ -68,7 +69,7 @@ impl HeldMarks {
                 Mark::Refused(_) | Mark::Redeemed(_) => gate.standing(),
             };
             let known_dead = is_known_dead(&held.token);
-            let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end };
+            let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end: end && !alone };
             match believe(&held.mark, standing, how) {
                 Some(belief) => ripe.push((held.token, held.provider, Fact::Marked(held.mark, belief))),
                 None => waiting.push(held),

@@ -26,6 +26,13 @@ const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
 /// Tokens that wait for another try, for each that may be in flight; beyond it no new ones are pulled.
 const RETRIES_A_PLACE: usize = 2;
 
+/// More tokens than a pass takes beyond the documents that were there when it began: logins come while it runs, and the count
+/// of a database may be a little old.
+const MOST_NEW: u64 = 1000;
+
+/// Share of the documents, as a divisor, that is added to that.
+const NEW_SHARE: u64 = 10;
+
 /// The dispatcher of one provider.
 pub(super) struct Lane {
     line: Arc<Line>,
@@ -34,6 +41,8 @@ pub(super) struct Lane {
     redeemer: Arc<Redeemer>,
     tasks: TaskTracker,
     out: u64,
+    /// Tokens that it has taken: each once, however often it was tried.
+    taken: u64,
     give_back: mpsc::UnboundedSender<Returned>,
     returned: mpsc::UnboundedReceiver<Returned>,
     again: VecDeque<(Attempt, Instant)>,
@@ -66,6 +75,7 @@ impl Lane {
             redeemer,
             tasks: TaskTracker::new(),
             out: 0,
+            taken: 0,
             give_back,
             returned,
             again: VecDeque::new(),
@@ -183,7 +193,11 @@ impl Lane {
                         if self.line.holds(&attempt.token.id) {
                             self.line.report.set_aside();
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
+                        } else if self.is_overrun() {
+                            self.exhausted = true;
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.line.take_one() {
+                            self.taken += 1;
                             self.line.report.touched();
                             let failed_before = attempt.token.bookkeeping.failures > 0;
                             if !(failed_before && self.gate.is_unproven() && self.has_room()) {
@@ -212,6 +226,18 @@ impl Lane {
             Err(error) => self.store_is_away(&error).await,
         }
         None
+    }
+
+    /// Has the pass taken more tokens than there were documents when it began? A server that writes a new document for each
+    /// refresh would keep it busy for ever.
+    fn is_overrun(&self) -> bool {
+        let (documents, taken) = (self.line.policy.documents, self.taken);
+        let overrun = documents > 0 && taken >= documents + documents / NEW_SHARE + MOST_NEW;
+        if overrun {
+            let provider = self.redeemer.provider.name.to_string();
+            self.line.report.trouble(Trouble::Overrun { provider, documents, taken });
+        }
+        overrun
     }
 
     async fn land_malformed(&self, document: TokenDocument) {

@@ -8,7 +8,7 @@ use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::provider::AskAgain;
 use crate::report::{Report, Trouble};
-use crate::select::ClaimTerms;
+use crate::select::{ClaimTerms, LooksFor};
 use crate::store::Unwritable;
 use crate::token::{Subject, TokenId};
 use crate::verdict::change::DuePolicy;
@@ -50,6 +50,7 @@ impl Line {
                 lease: settings.lease,
                 due_by,
                 all: request.force || request.only.is_some(),
+                looks_for: LooksFor::default(),
                 only: request.only.clone(),
                 force: request.force,
                 page: 1,

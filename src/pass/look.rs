@@ -7,10 +7,10 @@ use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
+use crate::token::{DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument};
 use crate::verdict::{
-    Fact, Turn, already_redeemed, first_known, forbids_a_second_request, has_unread_answer, is_claimed,
-    may_go, too_young_until,
+    Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, has_unread_answer,
+    is_claimed, may_go, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -85,27 +85,31 @@ impl Redeemer {
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
         };
-        let permission = match self.line.base.journal.intent(intent, token.refresh_token.clone()).await {
-            Ok(Permission::Send { entry, doubts }) => {
-                return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
-            }
-            Ok(permission) => permission,
-            Err(error) => {
-                self.line.journal_failed(&error);
-                return Err(self.not_sent(attempt, Fact::NotSent(Reason::Journal), permit).await);
-            }
-        };
-        let first_is_claimed = match &permission {
-            Permission::AlreadyRedeemed { first, .. } if *first != attempt.token.id => {
-                self.is_claimed(first).await
-            }
-            _ => false,
-        };
-        match may_go(&permission, &attempt.token.id, first_is_claimed) {
-            Turn::Ends(fact) => Err(self.not_sent(attempt, fact, permit).await),
-            Turn::Recorded | Turn::StepAside => {
-                permit.signal(Signal::NotAsked);
-                Err(self.step_aside(attempt).await)
+        let (journal, profile) = (&self.line.base.journal, &self.provider.profile);
+        let mut asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
+        loop {
+            let permission = match asked {
+                Ok(Permission::Send { entry, doubts }) => {
+                    return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
+                }
+                Ok(permission) => permission,
+                Err(error) => {
+                    self.line.journal_failed(&error);
+                    return Err(self.not_sent(attempt, Fact::NotSent(Reason::Journal), permit).await);
+                }
+            };
+            let token = &attempt.token;
+            let first = self.first(&permission, token).await;
+            match may_go(&permission, &token.id, first, profile, sent_at) {
+                Turn::AskAllTheSame => {
+                    let token = token.refresh_token.clone();
+                    asked = journal.intent_although_redeemed(intent.clone(), token).await;
+                }
+                Turn::Ends(fact) => return Err(self.not_sent(attempt, fact, permit).await),
+                Turn::Recorded | Turn::StepAside => {
+                    permit.signal(Signal::NotAsked);
+                    return Err(self.step_aside(attempt).await);
+                }
             }
         }
     }
@@ -161,15 +165,24 @@ impl Redeemer {
         Returned::Again(Box::new(attempt), Instant::now() + IN_THE_WAY_WAIT * 2_u32.pow(doublings))
     }
 
-    /// Is the pair in the first document with a token about to be replaced? A store that can't tell ends the pass.
-    async fn is_claimed(&self, first: &TokenId) -> bool {
+    /// What has become of the pair in the first document with a token? A store that can't tell ends the pass.
+    async fn first(&self, permission: &Permission, token: &DueToken) -> First {
+        let Permission::AlreadyRedeemed { first, successor, .. } = permission else {
+            return First::default();
+        };
+        if *first == token.id {
+            return First::default();
+        }
         let read = self.line.insist(|| self.line.base.store.read(std::slice::from_ref(first))).await;
-        let now = self.line.base.clock.now();
+        let around = self.line.around();
         match read {
-            Ok(documents) => documents.iter().any(|first| is_claimed(first, now)),
+            Ok(documents) => documents.first().map_or_else(First::default, |first| First {
+                is_claimed: is_claimed(first, around.now),
+                has_pair: copy(token, *successor, first, &around).is_some(),
+            }),
             Err(error) => {
                 self.store_failed(&error);
-                false
+                First { has_pair: true, ..First::default() }
             }
         }
     }
@@ -234,7 +247,7 @@ impl Redeemer {
     /// What is found out of a token whose answer could not be read: it waits, unless a person has given it up.
     async fn unread(&self, token: &DueToken) -> Fact {
         match self.line.base.journal.redeemed_for(token.refresh_token.fingerprint()).await {
-            Ok(Some(first)) => already_redeemed(first),
+            Ok(Some(first)) => already_redeemed(first, None),
             Ok(None) => Fact::Waits(Reason::UnreadAnswer),
             Err(error) => {
                 self.line.journal_failed(&error);

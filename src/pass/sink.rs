@@ -87,7 +87,7 @@ impl Sink {
     async fn settle_held(&mut self, end: bool) {
         let Some(held) = &mut self.held else { return };
         let line = &self.line;
-        let ripe = held.ripe(end).into_iter();
+        let ripe = held.ripe(end, line.terms.only.is_some()).into_iter();
         let mut ripe: Vec<_> =
             ripe.map(|(token, provider, fact)| line.judge(token, &provider, fact)).collect();
         while !ripe.is_empty() {

@@ -213,6 +213,7 @@ mod tests {
             http_status: Some(401),
         };
         let outage = Trouble::Outage { provider: "p".into() };
+        let overrun = Trouble::Overrun { provider: "p".into(), documents: 1, taken: 1002 };
         let stopped = Trouble::Interrupted { given_up: 0 };
         let journal = Trouble::Journal { message: "m".into(), hint: None };
         for (outcomes, troubles, exit) in [
@@ -221,6 +222,7 @@ mod tests {
             (&[Outcome::StillDue], &[], Exit::StillDue),
             (&[], &[outage], Exit::StillDue),
             (&[Outcome::Refreshed], &[stopped], Exit::StillDue),
+            (&[Outcome::Refreshed], &[overrun], Exit::StillDue),
             (&[Outcome::StillDue, Outcome::NeedsLogin], &[], Exit::StillDue),
             (&[Outcome::NeedsLogin, Outcome::LostInFlight], &[], Exit::Well),
             (&[Outcome::NeedsLogin], std::slice::from_ref(&client), Exit::ClientRejected),

@@ -53,6 +53,15 @@ pub enum Trouble {
         /// Until when.
         until: Timestamp,
     },
+    /// The pass took more tokens than there were documents when it began: the collection grows by each refresh.
+    Overrun {
+        /// The provider of these tokens.
+        provider: String,
+        /// Documents when the pass began.
+        documents: u64,
+        /// Tokens that the pass has taken.
+        taken: u64,
+    },
     /// The store couldn't be used for longer than a pass waits.
     Store {
         /// What happened, with the chain of causes.
@@ -98,7 +107,9 @@ impl Trouble {
             Self::ClientRejected { .. } | Self::Refusals { .. } | Self::RedeemedBefore { .. } => {
                 Exit::ClientRejected
             }
-            Self::Outage { .. } | Self::Paused { .. } | Self::Interrupted { .. } => Exit::StillDue,
+            Self::Outage { .. } | Self::Paused { .. } | Self::Overrun { .. } | Self::Interrupted { .. } => {
+                Exit::StillDue
+            }
         }
     }
 }
@@ -156,6 +167,7 @@ impl Advice for Trouble {
             .into(),
             Self::Outage { .. } => "nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen".into(),
             Self::Paused { .. } => "nothing to do: a service tries again when the pause is over. `run --once` does nothing for this provider before that".into(),
+            Self::Overrun { .. } => "let the server replace its document, or let `documents.filter` choose one document for each login (`evergrant help own-server`)".into(),
             Self::Store { hint: Some(hint), .. } | Self::Journal { hint: Some(hint), .. } => hint.into(),
             Self::Store { hint: None, .. } => "check `store.url` and the server, then run again".into(),
             Self::Journal { hint: None, .. } => "check the disk of `state_dir`, then run again. Without a journal no token is sent".into(),
@@ -209,6 +221,10 @@ impl fmt::Display for Trouble {
                 formatter,
                 "the provider `{provider}` asked us to wait until {}; what is due stays due",
                 until.format("%Y-%m-%d %H:%M:%S UTC")
+            ),
+            Self::Overrun { provider, documents, taken } => write!(
+                formatter,
+                "the pass took {taken} tokens of `{provider}`, and there were {documents} documents when it began: probably the server writes a new document for each refresh. The rest remains due"
             ),
             Self::Store { message, .. } => write!(
                 formatter,

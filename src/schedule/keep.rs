@@ -3,6 +3,7 @@
 use super::Schedule;
 use crate::clock::Timestamp;
 use chrono::TimeDelta;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The wakes, as far as the due time of an access token depends on them.
@@ -23,6 +24,12 @@ impl Wakes {
         Self { schedule, longest_gap }
     }
 
+    /// The schedule, as people write it.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// The longest distance between two wakes.
     #[must_use]
     pub const fn longest_gap(&self) -> Duration {
@@ -36,8 +43,23 @@ impl Wakes {
     /// issued. Where so much isn't left, it is due after half its life, or at the next wake where that is sooner: then it
     /// gets its successor in time if gap and margin together are no longer than the life
     /// ([`keeps_fresh`]).
+    ///
+    /// And no later than the last wake that is a margin before its end: a gap that comes once a year, as when the clocks
+    /// go back, may be longer than the longest that is known.
     #[must_use]
     pub fn access_due(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Timestamp {
+        let due_at = self.due_by_gap(issued_at, life, margin);
+        self.last_in_time(issued_at, life, margin).map_or(due_at, |last| due_at.min(last))
+    }
+
+    /// The last wake after `issued_at` whose pass brings the new token before the old one ends.
+    fn last_in_time(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Option<Timestamp> {
+        let wait = TimeDelta::from_std(life.checked_sub(margin)?).ok()?;
+        let latest = issued_at.checked_add_signed(wait)?;
+        self.schedule.last_until(latest).filter(|last| *last > issued_at)
+    }
+
+    fn due_by_gap(&self, issued_at: Timestamp, life: Duration, margin: Duration) -> Timestamp {
         let needed = self.longest_gap.saturating_add(margin);
         let half = life / 2;
         if let Some(wait) = life.checked_sub(needed).filter(|wait| *wait >= half) {
@@ -47,6 +69,30 @@ impl Wakes {
         // Refreshed between two wakes, as by a follow-up, half its life can be over after the only wake that is in time.
         let next = self.schedule.next_after(issued_at).unwrap_or(Timestamp::MAX_UTC);
         in_time.max(after(issued_at, half).min(next))
+    }
+}
+
+/// What is looked for in a collection whose access tokens are kept good since a short time ago: documents that fall due later
+/// than their access tokens ask for.
+#[derive(Debug, Clone)]
+pub struct LateAccess {
+    /// The wakes.
+    pub wakes: Arc<Wakes>,
+    /// The time from a wake until the new token is there, at the worst.
+    pub margin: Duration,
+    /// The life of an access token, where nothing else says it.
+    pub life: Option<Duration>,
+}
+
+impl LateAccess {
+    /// Is a document due too late at `due_at`, whose access token was issued at `issued_at` and ends at `ends_at`: after the
+    /// last wake that is in time?
+    #[must_use]
+    pub fn is_late(&self, issued_at: Timestamp, ends_at: Option<Timestamp>, due_at: Timestamp) -> bool {
+        let known = ends_at.and_then(|ends_at| (ends_at - issued_at).to_std().ok());
+        let Some(life) = known.or(self.life) else { return false };
+        let last = self.wakes.last_in_time(issued_at, life, self.margin);
+        due_at > last.unwrap_or_else(|| self.wakes.access_due(issued_at, life, self.margin))
     }
 }
 

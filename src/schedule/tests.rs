@@ -3,7 +3,7 @@ mod keep;
 
 use super::*;
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -94,12 +94,10 @@ fn what_is_no_schedule_is_refused() {
         assert!(matches!(error, ScheduleError::Cron { .. }), "{text}: {error:?}");
         assert!(error.to_string().contains("expected five fields"), "{error}");
     }
-    let started = Instant::now();
     for text in ["0 3 31 2 *", "0 0 3 30 FEB *", "0 3 31 4,6,9,11 *"] {
         let error = Schedule::parse(text, "UTC", now).unwrap_err();
         assert_eq!(error, ScheduleError::Never { text: text.to_owned() });
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "a search that finds nothing ends");
     assert!(Schedule::parse("0 3 29 2 *", "UTC", at("2096-03-01T00:00:00Z")).is_ok());
 }
 

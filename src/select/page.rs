@@ -1,6 +1,6 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
-use super::{ClaimTerms, Pulled, Selected, falls_due_too_late, select};
+use super::{ClaimTerms, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
@@ -188,7 +188,7 @@ impl Source {
         let bookkeeping = &document.bookkeeping;
         let is_due = bookkeeping.due_at.is_none_or(|at| at <= self.terms.due_by);
         let is_only_looked_at = self.terms.all && !self.terms.force && self.terms.only.is_none();
-        !is_only_looked_at || is_due || falls_due_too_late(bookkeeping, self.clock.now())
+        !is_only_looked_at || is_due || self.terms.looks_for.finds(bookkeeping, self.clock.now())
     }
 
     fn is_of_this_lane(&self, document: &TokenDocument) -> bool {

@@ -1,5 +1,6 @@
 //! What a pass claims with: for how long, and how much at once.
 
+use super::LooksFor;
 use crate::clock::Timestamp;
 use crate::provider::Provider;
 use crate::provider::rate::Rate;
@@ -26,8 +27,10 @@ pub struct ClaimTerms {
     pub lease: Duration,
     /// Due by then.
     pub due_by: Timestamp,
-    /// The whole collection, for what falls due too late, too.
+    /// The whole collection, and not what is due alone.
     pub all: bool,
+    /// Without force: what of the rest is wanted, too.
+    pub looks_for: LooksFor,
     /// This document alone, due or not, marked or not.
     pub only: Option<TokenId>,
     /// Everything, due or not, dead or not.

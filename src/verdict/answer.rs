@@ -104,7 +104,8 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
         unreachable!("only an answer grants")
     };
     let granted = reading.clone().map(|_| granted.clone());
-    write_pair(&case.token, case.profile(), &granted, *received_at, around)
+    let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
+    write_pair(&case.token, &granted, change)
 }
 
 /// How long the token alone rests: as its profile's rule says, or as the provider asks for a token while others are granted, if

@@ -23,7 +23,8 @@ pub struct Waiting {
     pub known_dead: bool,
     /// Has it waited for long enough, so that it is judged by what is known?
     pub over: bool,
-    /// Has the pass ended, so that no more answers come?
+    /// Has a pass ended in which others were asked, so that no more answers come? One over a single document says nothing of
+    /// its provider.
     pub end: bool,
 }
 

@@ -75,7 +75,9 @@ pub fn apply(
     }
     document.refresh_token.as_ref().map_err(|malformed| Obstacle::NoToken(malformed.clone()))?;
     let Ok(token) = document.clone().into_due_token() else { return Err(Obstacle::Gone) };
-    let verdict = write_pair(&token, &provider.profile, &Received::Kept(pair), received_at, around);
+    let pair = Received::Kept(pair);
+    let change = around.policy.recovered(&pair, &token, &provider.profile, received_at, around.jitter);
+    let verdict = write_pair(&token, &pair, change);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
 }
 

@@ -153,6 +153,8 @@ pub enum Mark {
 pub struct Redeemed {
     /// For this document.
     pub first: TokenId,
+    /// When, as far as that is known.
+    pub at: Option<Timestamp>,
     /// The newest refresh token that is known to have come out of it.
     pub successor: Option<Fingerprint>,
 }

@@ -3,13 +3,14 @@
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
 mod lives;
+mod recovered;
 
 use super::Around;
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
 use crate::provider::{Profile, keep::Keep};
-use crate::schedule::{RenewAfter, Wakes, backoff};
+use crate::schedule::{LateAccess, RenewAfter, Wakes, backoff};
 use crate::store::{Change, Fence, PairChange};
 use crate::token::{
     Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
@@ -118,9 +119,17 @@ impl DuePolicy {
         received_at: Timestamp,
         life: Option<Duration>,
     ) -> Option<Timestamp> {
-        let wakes = self.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
+        let LateAccess { wakes, margin, .. } = self.late_access(profile)?;
+        Some(wakes.access_due(received_at, life?, margin))
+    }
+
+    /// What tells a document that falls due too late for its access token; `None` where that isn't kept good.
+    #[must_use]
+    pub fn late_access(&self, profile: &Profile) -> Option<LateAccess> {
+        let wakes = self.wakes.clone().filter(|_| profile.keep == Keep::Access)?;
         let pass = profile.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.documents));
-        Some(wakes.access_due(received_at, life?, profile.request_timeout.saturating_add(pass)))
+        let margin = profile.request_timeout.saturating_add(pass);
+        Some(LateAccess { wakes, margin, life: profile.access_token_lifetime })
     }
 
     /// The change that marks a document whose token the provider refused; void when the token or the claim changed.
@@ -164,12 +173,17 @@ impl DuePolicy {
     }
 
     /// The change that lets a token rest for at least so long, which is no failure: it was asked for too early, or its
-    /// provider throttles this token alone.
+    /// provider throttles this token alone. It rests for half of its known life at most, so that it is asked again before it
+    /// ends.
     #[must_use]
     pub fn rest(&self, token: &DueToken, evidence: LastError, rest: Duration) -> Change {
         let bookkeeping =
             token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
-        let due_at = Some(self.after_this_pass(after(evidence.at, rest)));
+        let at = evidence.at;
+        let end = bookkeeping.refresh_expires_at.or_else(|| token.refresh_token.ends_at());
+        let left = end.and_then(|end| (end - at).to_std().ok());
+        let rest = left.map_or(rest, |left| rest.min(left / 2));
+        let due_at = Some(self.after_this_pass(after(at, rest)));
         Self::mark(token, Bookkeeping { due_at, last_error: Some(evidence), ..bookkeeping })
     }
 

@@ -7,30 +7,23 @@
 //!
 //! | redeemed before; the first document: | unknown | claimed | holds the token that came out of it | anything else |
 //! |---|---|---|---|---|
-//! | | still due | still due | the pair is copied | marked, once that is believed |
+//! | | still due | still due | the pair is copied | marked, once that is believed; still due where the provider takes it |
 
+use super::permission::takes_redeemed;
 use super::{Around, Belief, Case, Document, End, Mark, Pair, Redeemed, Rule, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
 use crate::journal::{EntryId, Event, Received};
-use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::Change;
 use crate::token::{
-    Code, DueToken, Evidence, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
+    Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
 };
 use std::time::Duration;
 
 /// A new pair goes into the document, by compare-and-swap on the token that was sent.
-pub(super) fn write_pair(
-    token: &DueToken,
-    profile: &Profile,
-    granted: &Received<Granted>,
-    received_at: Timestamp,
-    around: &Around<'_>,
-) -> Verdict {
-    let change = around.policy.renewal(granted, token, profile, received_at, around.jitter);
+pub(super) fn write_pair(token: &DueToken, granted: &Received<Granted>, change: Change) -> Verdict {
     let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
     let event = new.map_or(Event::Renewed, |new| Event::Redeemed { successor: new.fingerprint() });
     let unsendable = change.bookkeeping.state == State::Malformed;
@@ -150,11 +143,16 @@ pub(super) fn redeemed(
             let ends = Some(End::still_due(Reason::SameTokenInFlight));
             return Verdict::write(Rule::RedeemedOnItsWay, around.policy.release(token), ends);
         }
-        Document::There(first) => copy(token, redeemed, first, around),
+        Document::There(first) => copy(token, redeemed.successor, first, around),
         Document::Gone => None,
     };
     if let Some(change) = pair {
         return Verdict::write(Rule::Copied, change, Some(End::new(Outcome::Duplicate)));
+    }
+    // It was to be copied, and the first document has changed since: the next pass asks for it.
+    if takes_redeemed(case.profile(), redeemed.at, around.now) {
+        let ends = Some(End::still_due(Reason::DocumentChanged));
+        return Verdict::write(Rule::RedeemedIsTaken, around.policy.release(token), ends);
     }
     let news = !is_known_dead(token);
     if news && !believed {
@@ -176,10 +174,15 @@ pub(super) fn redeemed(
 }
 
 /// The change that copies the pair that came for a token out of the first document, if it is there.
-fn copy(token: &DueToken, redeemed: &Redeemed, first: &TokenDocument, around: &Around<'_>) -> Option<Change> {
+pub fn copy(
+    token: &DueToken,
+    successor: Option<Fingerprint>,
+    first: &TokenDocument,
+    around: &Around<'_>,
+) -> Option<Change> {
     // Only what came out of this very token: the first document may belong to another login by now.
     let now_there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint)?;
-    let is_successor = redeemed.successor == Some(now_there);
+    let is_successor = successor == Some(now_there);
     is_successor.then(|| around.policy.copy(token, first)).flatten()
 }
 

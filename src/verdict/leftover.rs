@@ -304,7 +304,8 @@ fn place(
             let token = sent.zip(document.clone().into_due_token().ok());
             if let Some((refresh_token, there)) = token {
                 let token = DueToken { refresh_token, ..there };
-                return finish(document, write_pair(&token, profile, pair, received_at, around));
+                let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
+                return finish(document, write_pair(&token, pair, change));
             }
         }
         let event = Event::Redeemed { successor: new.fingerprint() };
@@ -325,7 +326,8 @@ fn place(
         }
         Ok(_) if holds_old => match document.clone().into_due_token() {
             Ok(token) => {
-                let verdict = write_pair(&token, profile, pair, received_at, around);
+                let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
+                let verdict = write_pair(&token, pair, change);
                 let ends = verdict.ends.map(|end| End { recovered: true, ..end });
                 Verdict { rule: Rule::LeftPairWritten, ends, ..verdict }
             }

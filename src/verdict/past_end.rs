@@ -27,12 +27,16 @@ pub fn past_end(reading: Reading, token: &DueToken, profile: &Profile) -> Readin
 }
 
 /// When the token in the document ends, as far as anything says: what was written when it came, else the token itself; and
-/// no later than its login, where the document says when that ends.
+/// no later than its login, where the document says when that ends. An end that a later success has proved wrong is none:
+/// an application may write the end of a login once, and never again.
 fn own_end(token: &DueToken) -> Option<Timestamp> {
     let books = &token.bookkeeping;
     let is_of_this_token = books.fingerprint == Some(token.refresh_token.fingerprint());
-    let end = books.refresh_expires_at.filter(|_| is_of_this_token).or_else(|| token.refresh_token.ends_at());
-    end.into_iter().chain(token.facts.login_ends_at).min()
+    let was_outlived = |end: &Timestamp| books.refreshed_at.is_some_and(|refreshed_at| *end <= refreshed_at);
+    let noted = books.refresh_expires_at.filter(|end| is_of_this_token && !was_outlived(end));
+    let own = || token.refresh_token.ends_at().filter(|end| !(is_of_this_token && was_outlived(end)));
+    let login_ends_at = token.facts.login_ends_at.filter(|end| !was_outlived(end));
+    noted.or_else(own).into_iter().chain(login_ends_at).min()
 }
 
 #[cfg(test)]
@@ -90,6 +94,58 @@ mod tests {
             (code(ends(-61), None, 500, Rotation::None, AskAgain::Never), "past_end"),
         ] {
             assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn an_end_that_a_success_has_outlived_is_none() {
+        let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let days_ago = |days: i64| now - TimeDelta::days(days);
+        let ends = |days| jwt(&format!(r#"{{"exp":{}}}"#, days_ago(days).timestamp()));
+        let code = |token: &str, of: &str, refreshed: Option<i64>, noted: Option<i64>, login: Option<i64>| {
+            let refresh_token = RefreshToken::new(token.to_owned());
+            let token = DueToken {
+                id: TokenId::from_extended_json("1"),
+                subject: Subject::new("a"),
+                bookkeeping: Bookkeeping {
+                    fingerprint: Some(RefreshToken::new(of.to_owned()).fingerprint()),
+                    refreshed_at: refreshed.map(days_ago),
+                    refresh_expires_at: noted.map(days_ago),
+                    ..Bookkeeping::default()
+                },
+                refresh_token,
+                access_token: None,
+                facts: crate::token::Facts {
+                    login_ends_at: login.map(days_ago),
+                    ..crate::token::Facts::default()
+                },
+            };
+            let unknown = Reading {
+                unknown_at: Some(now),
+                ..Reading::new(Class::Unlisted, "http_401", Some(401), true)
+            };
+            past_end(unknown, &token, &profile::load("generic").unwrap()).code
+        };
+        let jwt = ends(5);
+        for (token, of, refreshed, noted, login, expected) in [
+            // The login's end was written once; the last success is later.
+            ("a", "a", Some(3), None, Some(4), "http_401"),
+            ("a", "a", Some(3), None, Some(3), "http_401"),
+            ("a", "a", Some(3), None, Some(2), "past_end"),
+            ("a", "a", None, None, Some(4), "past_end"),
+            // That success is said of the document's login, whatever token it has now.
+            ("a", "another", Some(3), None, Some(4), "http_401"),
+            ("a", "a", Some(3), Some(4), None, "http_401"),
+            ("a", "a", Some(3), Some(2), Some(4), "past_end"),
+            (&jwt, &jwt, Some(3), None, None, "http_401"),
+            // An old token that came back has the end that it always had.
+            (&jwt, "another", Some(3), None, None, "past_end"),
+        ] {
+            assert_eq!(
+                code(token, of, refreshed, noted, login),
+                expected,
+                "{of} {refreshed:?} {noted:?} {login:?}"
+            );
         }
     }
 

@@ -12,30 +12,64 @@ use chrono::TimeDelta;
 pub enum Turn {
     /// It may be sent: the intent is recorded.
     Recorded,
+    /// It was redeemed, and its provider takes it all the same: it may be sent, once the intent is recorded.
+    AskAllTheSame,
     /// Another document's request for the same token is on its way: this one waits for it.
     StepAside,
     /// It isn't sent.
     Ends(Fact),
 }
 
-/// Whose turn is it? `first_is_claimed` says whether the document for which the token was redeemed is claimed now.
+/// What is known of the document for which a token was redeemed, where that is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct First {
+    /// Is it claimed now?
+    pub is_claimed: bool,
+    /// Does it hold the pair that came for the token, so that it can be copied?
+    pub has_pair: bool,
+}
+
+/// Whose turn is it?
 #[must_use]
-pub fn may_go(permission: &Permission, document: &TokenId, first_is_claimed: bool) -> Turn {
+pub fn may_go(
+    permission: &Permission,
+    document: &TokenId,
+    found: First,
+    profile: &Profile,
+    now: Timestamp,
+) -> Turn {
     match permission {
         Permission::Send { .. } => Turn::Recorded,
         // Its own answer is in the journal, and recovery couldn't bring it into the document.
         Permission::InFlight(first) if first == document => Turn::Ends(Fact::Waits(Reason::Held)),
         Permission::InFlight(_) => Turn::StepAside,
         Permission::Unread => Turn::Ends(Fact::Waits(Reason::UnreadAnswer)),
-        Permission::AlreadyRedeemed { first, .. } if first != document && first_is_claimed => Turn::StepAside,
-        Permission::AlreadyRedeemed { first, .. } => Turn::Ends(already_redeemed(first.clone())),
+        Permission::AlreadyRedeemed { first, .. } if first != document && found.is_claimed => Turn::StepAside,
+        // One pair for both documents is better than two.
+        Permission::AlreadyRedeemed { at, .. } if !found.has_pair && takes_redeemed(profile, *at, now) => {
+            Turn::AskAllTheSame
+        }
+        Permission::AlreadyRedeemed { first, at, .. } => Turn::Ends(already_redeemed(first.clone(), *at)),
     }
 }
 
 /// A token that was redeemed for the document `first`.
 #[must_use]
-pub const fn already_redeemed(first: TokenId) -> Fact {
-    Fact::Redeemed(Redeemed { first, successor: None })
+pub const fn already_redeemed(first: TokenId, at: Option<Timestamp>) -> Fact {
+    Fact::Redeemed(Redeemed { first, at, successor: None })
+}
+
+/// Takes the provider a token that was redeemed at this time? One that doesn't rotate does, and one with a grace while that
+/// lasts. It depends on the profile of today, and not on the one by which the token was redeemed.
+#[must_use]
+pub(super) fn takes_redeemed(profile: &Profile, redeemed_at: Option<Timestamp>, now: Timestamp) -> bool {
+    match profile.rotation {
+        Rotation::None => true,
+        Rotation::Grace => {
+            redeemed_at.is_some_and(|redeemed_at| super::settle::is_within_grace(profile, redeemed_at, now))
+        }
+        Rotation::SingleUse => false,
+    }
 }
 
 /// Does the document say that its token was answered with a success in which no pair was found? Another machine's journal

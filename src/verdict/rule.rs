@@ -49,6 +49,7 @@ rules! {
     RedeemedLooks: "A token that was redeemed before: its first document is read.";
     RedeemedUnknown: "Its first document cannot be read.";
     RedeemedOnItsWay: "Its first document is claimed.";
+    RedeemedIsTaken: "The provider takes redeemed tokens, and there is no pair to copy any more: the next pass asks.";
     Copied: "Its pair is copied out of its first document.";
     RedeemedIsHeld: "Its pair is in no document: the mark waits to be believed.";
     RedeemedMarked: "Its pair is in no document: marked.";

@@ -58,7 +58,7 @@ pub(super) fn may_be_sent_again(profile: &Profile, first_sent_at: Timestamp, now
     }
 }
 
-fn is_within_grace(profile: &Profile, first_sent_at: Timestamp, now: Timestamp) -> bool {
+pub(super) fn is_within_grace(profile: &Profile, first_sent_at: Timestamp, now: Timestamp) -> bool {
     // A clock that was set back since then proves nothing.
     let age = now.signed_duration_since(first_sent_at);
     age >= TimeDelta::zero() && TimeDelta::from_std(profile.grace).is_ok_and(|grace| age < grace)

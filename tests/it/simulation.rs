@@ -37,7 +37,8 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 24] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 25] = [
+    (Rule::RedeemedIsTaken, "a first document would have to lose its pair between two looks"),
     (Rule::Rests, "its provider's profile has no rules with a wait"),
     (Rule::TooYoung, "its provider's profile has no `min_age`"),
     (Rule::GrantedUnsendable, "its provider gives no token that can't be sent"),

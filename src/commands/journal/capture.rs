@@ -5,8 +5,10 @@ use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Need;
 use crate::exit::Exit;
 use crate::grant::mask::{Known, MaskedAnswer};
+use crate::grant::secrets;
 use crate::journal::{Entry, EntryId, EntryState, Journal};
 use crate::pass::ApplyError;
+use crate::token::Facts;
 use serde::Serialize;
 use tracing::warn;
 
@@ -62,9 +64,10 @@ fn masked(mut entry: Entry, surroundings: &Surroundings) -> Result<(Captured, Ma
     // Without its provider the tokens are found by their look and their names.
     let config = surroundings.config_in_silence(Need::Provider).ok();
     let asked = config.iter().flat_map(|config| &config.providers).find(|known| *known.name == *provider);
+    let secrets = asked.map(|asked| secrets(asked, &Facts::default())).unwrap_or_default();
     let known = Known {
         sent: entry.sent.as_ref(),
-        client_secret: asked.and_then(|asked| asked.client_secret.as_ref()),
+        secrets: &secrets,
         shape: asked.map(|asked| &asked.profile.answer),
     };
     let masked = MaskedAnswer::of(answer.get(), known, &mut rand::random);

@@ -105,7 +105,7 @@ pub(super) fn example_of(provider: &Provider, facts: &Facts) -> Provider {
 
 /// The request for a token of `token_characters` characters, of a document with these values.
 pub(super) fn shown(provider: &Provider, token_characters: usize, facts: &Facts) -> ShownRequest {
-    let provider = &example_of(provider, facts);
+    let (given, provider) = (provider, &example_of(provider, facts));
     let mut labels = Labels(Vec::new());
     let token = labels.stand_in(format!("‹refresh token, {token_characters} characters›"));
     let secret = labels.stand_in("‹client secret›".to_owned());
@@ -128,6 +128,7 @@ pub(super) fn shown(provider: &Provider, token_characters: usize, facts: &Facts)
     for (name, _) in secrets {
         masked.values.0.insert(name.clone(), labels.stand_in(format!("‹{name}›")));
     }
+    let facts = &hide_values(given, facts, &mut masked.values, &mut labels);
     let pairs: Vec<(String, String)> =
         masked.token_url.fixed().map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
     if let TokenUrl::Fixed(url) = &mut masked.token_url
@@ -173,6 +174,23 @@ pub(super) fn shown(provider: &Provider, token_characters: usize, facts: &Facts)
         headers,
         body: labels.put_into(String::from_utf8_lossy(&request.body).into_owned()),
     }
+}
+
+/// Puts stand-ins in the place of the values of a document, or of the settings, that could be secrets. Returns what else the
+/// document says.
+fn hide_values(provider: &Provider, facts: &Facts, shown: &mut Values, labels: &mut Labels) -> Facts {
+    let mut facts = facts.clone();
+    let may_be_shown = |kind: &Kind| !matches!(kind, Kind::Text | Kind::Segment);
+    for (name, variable) in &provider.profile.variables {
+        let Some(Ok(value)) = provider.value(name, &facts) else { continue };
+        if may_be_shown(&variable.kind) || !could_be_secret(name, &value) {
+            continue;
+        }
+        let label = format!("‹{name}, {} characters›", value.chars().count());
+        facts.values.retain(|(known, _)| known != name);
+        shown.0.insert(name.clone(), labels.stand_in(label));
+    }
+    facts
 }
 
 /// How long the real credentials are; `None` where there are none.
@@ -309,6 +327,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_secret_of_a_document_is_in_it_wherever_it_stands() {
+        let planted = "planted-4713-Kq9xZ-7Yd2";
+        for more in [
+            "variables = { device = \"text\" }\nrequest = { headers = { X-Device = \"{device}\" } }",
+            "variables = { device = \"text\" }\nextra_parameters = { about = \"of {device}, v2\" }",
+            "variables = { device = \"segment\" }\ntoken_url = \"https://api.example.com/{device}/token\"",
+        ] {
+            let provider = provider(&format!("client_auth = \"body\"\n{more}"), None);
+            let said = |value: &str| Facts {
+                values: vec![("device".to_owned(), value.to_owned())],
+                ..Facts::default()
+            };
+            let secret = shown(&provider, 43, &said(planted));
+            let text = format!("{}{secret:?}", secret.text());
+            assert!(
+                !text.contains("planted-4713") && text.contains("device, 23 characters›"),
+                "{more}: {text}"
+            );
+            assert!(shown(&provider, 43, &said("blue")).text().contains("blue"), "{more}");
+            // The settings may say it, too.
+            let mut of_settings = provider.clone();
+            of_settings.values.0.insert("device".to_owned(), planted.to_owned());
+            let text = shown(&of_settings, 43, &Facts::default()).text();
+            assert!(!text.contains("planted-4713"), "{more}: {text}");
+        }
+        // By its name.
+        let more = "client_auth = \"body\"\nvariables = { device_secret = \"text\" }\n\
+                    request = { headers = { X-Device = \"{device_secret}\" } }";
+        let facts =
+            Facts { values: vec![("device_secret".to_owned(), "blue".to_owned())], ..Facts::default() };
+        let text = shown(&provider(more, None), 43, &facts).text();
+        assert!(!text.contains("blue") && text.contains("‹device_secret, 4 characters›"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::grant::Sent;
 use crate::grant::mask::{Known, MaskedAnswer};
 use crate::provider::Provider;
 use crate::store::mapping::Mapping;
-use crate::token::RefreshToken;
+use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn chosen(name: Option<&str>, config: &Config) -> Result<Arc<Provider>, CommandE
 fn tried(
     sent: &Sent,
     provider: &Provider,
-    token: Option<&RefreshToken>,
+    secrets: &[Zeroizing<String>],
     mapping: &Mapping,
     now: Timestamp,
 ) -> (TriedAnswer, Option<MaskedAnswer>) {
@@ -68,11 +68,7 @@ fn tried(
             return (TriedAnswer { no_answer: Some(cause), answer: None, reading: None }, None);
         }
     };
-    let known = Known {
-        sent: token,
-        client_secret: provider.client_secret.as_ref(),
-        shape: Some(&provider.profile.answer),
-    };
+    let known = Known { sent: None, secrets, shape: Some(&provider.profile.answer) };
     let masked = MaskedAnswer::of(raw, known, &mut rand::random);
     let reading = reading::read(&provider.name, raw, &provider.profile, mapping, now);
     let answer = TriedAnswer { no_answer: None, answer: Some(masked.http()), reading: Some(reading) };

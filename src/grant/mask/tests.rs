@@ -112,9 +112,9 @@ fn a_token_that_was_never_sent_is_masked_by_its_look() {
 }
 
 #[test]
-fn the_client_secret_is_masked_where_an_answer_repeats_it() {
-    let secret = ClientSecret::new("correct horse".to_owned());
-    let known = Known { client_secret: Some(&secret), ..Known::default() };
+fn a_secret_of_the_request_is_masked_where_an_answer_repeats_it() {
+    let secrets = [Zeroizing::new("correct horse".to_owned())];
+    let known = Known { secrets: &secrets, ..Known::default() };
     for text in ["{\"m\":\"correct horse is wrong\"}", "client_secret=correct+horse", "x=correct%20horse"] {
         let masked = masked_with(&answer(&[("x-a", text)], text), known).http();
         assert!(!masked.contains("horse"), "{masked}");

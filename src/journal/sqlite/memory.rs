@@ -130,6 +130,22 @@ impl Rows {
         self.run("remember what is usual", set, [provider, &counts])
     }
 
+    /// By which settings all documents of a provider fall due in time.
+    pub(in crate::journal) fn keeping(&mut self, provider: &str) -> Result<Option<String>, JournalError> {
+        // What can't be read is as unknown: the collection is looked through once more.
+        let keeping = "SELECT value FROM meta WHERE key = 'keeping ' || ?1";
+        Ok(self.find(keeping, [provider], |row| Ok(row.get(0).ok()))?.flatten())
+    }
+
+    pub(in crate::journal) fn set_keeping(
+        &mut self,
+        provider: &str,
+        keeping: &str,
+    ) -> Result<(), JournalError> {
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('keeping ' || ?1, ?2)";
+        self.run("remember what is kept good", set, [provider, keeping])
+    }
+
     pub(in crate::journal) fn standing_of(&mut self, provider: &str) -> Result<Option<Memory>, JournalError> {
         let memory: Option<String> =
             self.find("SELECT value FROM meta WHERE key = 'standing ' || ?1", [provider], |row| row.get(0))?;

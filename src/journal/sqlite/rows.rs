@@ -5,9 +5,14 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::journal::row::{Next, Remember, Row};
 use crate::journal::seal::{Head, Part, Place};
-use crate::journal::{Doubts, EntryId, EntryState, Event, Intent, JournalError, Permission};
+use crate::journal::{Doubts, EntryId, EntryState, Event, IfRedeemed, Intent, JournalError, Permission};
 use crate::token::{Fingerprint, RefreshToken, TokenId};
+use chrono::TimeDelta;
 use rusqlite::{Row as Columns, params};
+
+/// How long before the end of its row a token may have been used, at most: longer than the grace of any profile. A clock that
+/// was years behind when it was sent must not make us forget it.
+const LONGEST_GRACE: TimeDelta = TimeDelta::days(31);
 
 /// A query for what [`found`] reads of a row; one text, so that the statement is found again.
 macro_rules! select_found {
@@ -39,10 +44,14 @@ impl Rows {
         &mut self,
         intent: &Intent,
         refresh_token: &RefreshToken,
+        if_redeemed: IfRedeemed,
     ) -> Result<Permission, JournalError> {
         let fingerprint = intent.fingerprint.to_string();
-        if let Some((first, successor)) = self.newest(intent.fingerprint)? {
-            return Ok(Permission::AlreadyRedeemed { first, successor });
+        if if_redeemed == IfRedeemed::Refuse
+            && let Some((first, successor)) = self.newest(intent.fingerprint)?
+        {
+            let at = self.redeemed_at(intent.fingerprint)?;
+            return Ok(Permission::AlreadyRedeemed { first, at, successor });
         }
         let open = select_found!(
             "WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside' AND state != 'kept'"
@@ -128,11 +137,22 @@ impl Rows {
         let Some(Found { id, fingerprint, document, row, .. }) = found else {
             return Ok(());
         };
+        let first_sent_at = row.doubts.unsettled_since.unwrap_or(row.sent_at);
+        let sent_at = row.sent_at;
         let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
             JournalError::OutOfOrder { entry, state: illegal.state, event: illegal.event }
         })?;
         if let Some(remember) = remember {
+            // A grace lasts from the first use on, and not from when its pair found its place.
+            let at = first_sent_at.clamp(at - LONGEST_GRACE, at);
             self.remember_redeemed(&fingerprint, &document, remember, at)?;
+        }
+        match (event, remember) {
+            (_, Some(Remember::Redeemed(Some(successor)))) => {
+                self.forget_handed_out(&successor.to_string(), sent_at)?;
+            }
+            (Event::Renewed, _) => self.forget_handed_out(&fingerprint, sent_at)?,
+            _ => {}
         }
         if has_a_pair {
             // But for one in the clear that something else put into a sealed journal.
@@ -231,7 +251,9 @@ impl Rows {
     ) -> Result<(), JournalError> {
         let (sql, successor) = match remember {
             Remember::Redeemed(successor) => (
-                "INSERT OR REPLACE INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (fingerprint) DO UPDATE
+                 SET document = excluded.document, successor = excluded.successor, at = min(at, excluded.at)",
                 successor,
             ),
             Remember::GivenUp => (
@@ -242,6 +264,13 @@ impl Rows {
         let successor = successor.as_ref().map(Fingerprint::to_string);
         let at = at.timestamp_millis();
         self.run("remember a redeemed token", sql, params![fingerprint, document, successor, at])
+    }
+
+    /// A token that a success hands out is good again. Only where it was redeemed before that success was asked for: a pair
+    /// that found its place late says nothing about what became of it since.
+    fn forget_handed_out(&mut self, token: &str, sent_at: Timestamp) -> Result<(), JournalError> {
+        let sql = "DELETE FROM redeemed WHERE fingerprint = ?1 AND at < ?2";
+        self.run("forget a token that is good again", sql, params![token, sent_at.timestamp_millis()])
     }
 }
 

@@ -193,7 +193,9 @@ async fn a_clock_that_is_years_ahead_forgets_no_redeemed_token() {
     let clock = Clock::steppable();
     let knows = async |journal: &Journal| journal.successor(fingerprint("old")).await.unwrap().is_some();
     let redeem = async |journal: &Journal, token: &str| {
-        let entry = sent(journal, token).await;
+        let intent = Intent { sent_at: clock.now(), ..intent(token) };
+        let permission = journal.intent(intent, RefreshToken::new(token.into())).await.unwrap();
+        let Permission::Send { entry, .. } = permission else { panic!("{permission:?}") };
         let ending = Event::Redeemed { successor: fingerprint("next") };
         journal.end(vec![(entry, ending)], clock.now()).await.unwrap();
     };

@@ -62,6 +62,7 @@ async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() 
             owner::Request::Intent(
                 intent(token, "1"),
                 RefreshToken::new(token.into()),
+                IfRedeemed::Refuse,
                 owner::Reply::new(reply),
             ),
             answer,

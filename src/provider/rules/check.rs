@@ -2,6 +2,7 @@
 
 use super::{Meaning, Pattern, Rule, Status};
 use crate::provider::Rotation;
+use std::time::Duration;
 
 /// A rule that would mark a user by mistake, or that can't be as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +13,9 @@ pub struct RuleError {
     means: &'static str,
     fault: &'static str,
 }
+
+/// Longest `wait` of a rule: as long as a `Retry-After` is heeded. A token that rests for longer may end meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// What a 5xx of a provider that rotates may mean.
 const fn may_follow_a_5xx(means: Meaning, has_evidence: bool) -> bool {
@@ -72,6 +76,12 @@ fn fault(rule: &Rule, rotation: Rotation) -> Option<&'static str> {
     if wait.is_some() && !matches!(means, Meaning::Throttled | Meaning::Transient) {
         return Some("has a `wait`, which only `throttled` and `transient` take");
     }
+    if wait.is_some_and(|wait| wait > LONGEST_WAIT) {
+        return Some(
+            "has a `wait` of more than 24 hours, and a token may end before it is asked for again: set 24h or less (ten minutes are \
+             `10min` or `10m`; `10M` are ten months)",
+        );
+    }
     if pause.is_some() && *means != Meaning::Throttled {
         return Some("has a `pause`, which only `throttled` takes");
     }
@@ -88,7 +98,6 @@ mod tests {
     use super::super::tests::rules;
     use super::*;
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     #[test]
     fn a_rule_that_could_mark_the_wrong_one_is_refused() {
@@ -123,6 +132,8 @@ mod tests {
             (r#"{ status = 429, means = "transient" }"#, "429"),
             (r#"{ status = 401, means = "suspected", wait = "1min" }"#, "`wait`"),
             (r#"{ status = 401, means = "transient", pause = "token" }"#, "`pause`"),
+            (r#"{ status = 401, means = "transient", wait = "10M" }"#, "`10M` are ten months"),
+            (r#"{ status = 429, means = "throttled", wait = "24h 1s" }"#, "more than 24 hours"),
             (r#"{ status = 401, means = "suspected", code = "two words" }"#, "`code`"),
         ] {
             let error = check(&rules(text).unwrap(), Rotation::SingleUse).unwrap_err().to_string();
@@ -142,6 +153,7 @@ mod tests {
             { where = { "/error" = "ratelimited" }, means = "throttled", wait = "1min", pause = "token" },
             { status = 401, means = "suspected", code = "http_401" },
             { where = { "/error_description" = "*access_token not expired*" }, means = "transient", wait = "10min" },
+            { where = { "/error" = "quota_of_the_day" }, means = "throttled", wait = "24h" },
             { status = ["4xx", 500], where = { body = "*JsonWebTokenError: *" }, means = "suspected" },
             { status = 403, where = { "header:www-authenticate" = "*refresh token has expired*" }, means = "refused", code = "expired" },
             { where = { body = "*TokenExpiredError: jwt expired*" }, means = "refused", code = "jwt_expired" },

@@ -38,6 +38,22 @@ fn the_gap_that_we_stand_in_counts() {
     assert!(wakes.longest_gap() >= Duration::from_hours(1), "{:?}", wakes.longest_gap());
 }
 
+#[test]
+fn the_hour_that_comes_again_in_october_is_seen_from_far_away() {
+    let schedule = self::schedule("*/5 * * * *", "Europe/Berlin");
+    // Made in summer: no wake that it looks at lies near the hour that has none.
+    let wakes = Wakes::new(schedule.clone(), at("2026-06-01T00:00:00Z"));
+    let (life, margin) = (Duration::from_mins(70), Duration::from_mins(1));
+    let mut issued_at = at("2026-10-24T22:00:00Z");
+    while issued_at < at("2026-10-25T03:00:00Z") {
+        let due_at = wakes.access_due(issued_at, life, margin);
+        let wake = schedule.next_after(due_at - TimeDelta::milliseconds(1)).unwrap();
+        let ends_at = issued_at + TimeDelta::from_std(life).unwrap();
+        assert!(wake + TimeDelta::minutes(1) <= ends_at, "{issued_at}: due {due_at}, ends {ends_at}");
+        issued_at += TimeDelta::minutes(3);
+    }
+}
+
 proptest! {
     /// Wherever it was issued, and however late within its pass each successor comes.
     #[test]

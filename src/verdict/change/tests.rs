@@ -266,6 +266,71 @@ fn where_access_tokens_are_kept_good_the_earlier_of_both_ends_says_when_a_docume
 }
 
 #[test]
+fn a_pair_that_lay_in_the_journal_until_it_fell_due_again_is_due_in_the_pass_that_recovers_it() {
+    let wake: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    let wakes = Some(Arc::new(Wakes::new(Schedule::parse("every 29min", "UTC", wake).unwrap(), wake)));
+    let policy = DuePolicy { wakes, due_by: wake, ..policy() };
+    let profile = |keep, refresh_days: Option<u64>| Profile {
+        keep,
+        access_token_lifetime: Some(Duration::from_mins(30)),
+        refresh_token_lifetime: refresh_days.map(|days| Duration::from_hours(24 * days)),
+        request_timeout: Duration::from_mins(1),
+        ..profile::load("generic").unwrap()
+    };
+    let granted = |token: &str| Granted {
+        access_token: AccessToken::new("a".into()),
+        refresh_token: Some(RefreshToken::new(token.into())),
+        expires_in: None,
+        refresh_expires_in: None,
+        login_expires_in: None,
+        also: Vec::new(),
+    };
+    for (name, profile, new, minutes_ago, is_due) in [
+        ("its access token has ended", profile(Keep::Access, Some(30)), "new", 31, true),
+        ("of a refresh token of unknown life", profile(Keep::Access, None), "new", 31, true),
+        ("it is due again", profile(Keep::Access, Some(30)), "new", 20, true),
+        ("it is fresh", profile(Keep::Access, Some(30)), "new", 1, false),
+        ("the login only", profile(Keep::Refresh, Some(30)), "new", 31, false),
+        ("the login only, for days", profile(Keep::Refresh, Some(30)), "new", 60 * 24 * 11, true),
+        ("nothing is known", profile(Keep::Refresh, None), "new", 60 * 24 * 11, false),
+        ("it can't be sent", profile(Keep::Access, Some(30)), "", 31, false),
+    ] {
+        let granted = Received::Kept(Journaled::for_tests("1".parse().unwrap(), granted(new)));
+        let received_at = wake - TimeDelta::minutes(minutes_ago);
+        let due_at = |change: Change| change.bookkeeping.due_at.unwrap();
+        let recovered = due_at(policy.recovered(&granted, &token(), &profile, received_at, 0.0));
+        assert_eq!(recovered <= wake, is_due, "{name}: {recovered}");
+        let live = due_at(policy.renewal(&granted, &token(), &profile, received_at, 0.0));
+        assert!(live > wake, "{name}: a live one is met no second time");
+    }
+}
+
+#[test]
+fn a_token_rests_for_half_of_its_known_life_at_most() {
+    let at = policy().due_by;
+    let error = || LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
+    let fingerprint = Some(token().refresh_token.fingerprint());
+    let another = Some(RefreshToken::new("another".into()).fingerprint());
+    for (of, left, expected) in [
+        (fingerprint, Some(60), 30),
+        (fingerprint, Some(60 * 24 * 30), 600),
+        (fingerprint, None, 600),
+        // What has ended has nothing left to lose.
+        (fingerprint, Some(-5), 600),
+        (another, Some(60), 600),
+    ] {
+        let bookkeeping = Bookkeeping {
+            fingerprint: of,
+            refresh_expires_at: left.map(|left| at + TimeDelta::minutes(left)),
+            ..Bookkeeping::default()
+        };
+        let token = DueToken { bookkeeping, ..token() };
+        let change = policy().rest(&token, error(), Duration::from_hours(10));
+        assert_eq!((change.bookkeeping.due_at.unwrap() - at).num_minutes(), expected, "{left:?}");
+    }
+}
+
+#[test]
 fn a_second_document_gets_a_live_pair_or_none() {
     let (policy, token) = (policy(), token());
     let live = document("new", Bookkeeping::default());

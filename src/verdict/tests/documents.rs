@@ -87,7 +87,7 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
 
 #[test]
 fn a_mark_that_is_not_believed_gives_the_claim_back() {
-    let redeemed = || Mark::Redeemed(Redeemed { first: id(), successor: None });
+    let redeemed = || Mark::Redeemed(Redeemed { first: id(), at: None, successor: None });
     let with = |mark, belief| verdict(&live(Fact::Marked(mark, belief)), Document::NotRead);
     compare(
         [
@@ -116,14 +116,16 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
     let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
     let claimed = Bookkeeping { lease: Some(lease), ..books("new", State::Live) };
     let new = RefreshToken::new("new".into()).fingerprint();
-    let of = |first, successor| Fact::Redeemed(Redeemed { first, successor });
+    let of = |first, successor| Fact::Redeemed(Redeemed { first, at: None, successor });
     let (pair, other) =
         (document("new", books("new", State::Live)), document("other", books("other", State::Live)));
     let busy = document("new", claimed);
     let with = |fact, document| verdict(&live(fact), document);
     let known = case(of(first(), Some(new)), books("old", State::NeedsLogin));
-    let believed =
-        Fact::Marked(Mark::Redeemed(Redeemed { first: first(), successor: Some(new) }), Belief::Believed);
+    let believed = Fact::Marked(
+        Mark::Redeemed(Redeemed { first: first(), at: None, successor: Some(new) }),
+        Belief::Believed,
+    );
     compare(
         [
             ("not looked at".into(), with(of(first(), Some(new)), Document::NotRead)),
@@ -248,10 +250,11 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
 fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
-    let redeemed = |first| Permission::AlreadyRedeemed { first, successor: None };
+    let redeemed = |first| Permission::AlreadyRedeemed { first, at: None, successor: None };
     let word = |turn: Turn| match turn {
         Turn::Recorded => "sends",
         Turn::StepAside => "steps aside",
+        Turn::AskAllTheSame => "sends all the same",
         Turn::Ends(Fact::Waits(Reason::Held)) => "held",
         Turn::Ends(Fact::Waits(Reason::UnreadAnswer)) => "unread",
         Turn::Ends(Fact::Redeemed(_)) => "redeemed",
@@ -267,7 +270,9 @@ fn a_permission_says_whose_turn_it_is() {
         (redeemed(other()), false, "redeemed"),
         (redeemed(id()), true, "redeemed"),
     ] {
-        assert_eq!(word(may_go(&permission, &id(), first_is_claimed)), expected, "{permission:?}");
+        let profile = &provider(Rotation::SingleUse, AskAgain::Once).profile;
+        let first = First { is_claimed: first_is_claimed, has_pair: false };
+        assert_eq!(word(may_go(&permission, &id(), first, profile, now())), expected, "{permission:?}");
     }
     let unread = LastError { class: Evidence::Unreadable.into(), code: Code::NoTokens.into(), ..evidence() };
     let says = Bookkeeping { last_error: Some(unread), ..books("old", State::Live) };
@@ -280,6 +285,45 @@ fn a_permission_says_whose_turn_it_is() {
     ] {
         let provider = provider(rotation, AskAgain::Once);
         assert_eq!(has_unread_answer(&token(books), &provider.profile, force), expected);
+    }
+}
+
+#[test]
+fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
+    use crate::journal::Permission;
+    let seconds_ago = |seconds: i64| Some(now() - chrono::TimeDelta::seconds(seconds));
+    let (there, gone) = (First { is_claimed: false, has_pair: true }, First::default());
+    let (none, grace, single) = (Rotation::None, Rotation::Grace, Rotation::SingleUse);
+    for (rotation, ask_again, at, first, expected) in [
+        (none, AskAgain::Once, seconds_ago(10_000_000), gone, true),
+        (none, AskAgain::Never, seconds_ago(10), gone, true),
+        (none, AskAgain::Once, None, gone, true),
+        // One pair for two documents.
+        (none, AskAgain::Once, seconds_ago(10), there, false),
+        (grace, AskAgain::Once, seconds_ago(29), gone, true),
+        (grace, AskAgain::Once, seconds_ago(30), gone, false),
+        (grace, AskAgain::Once, seconds_ago(-1), gone, false),
+        (grace, AskAgain::Once, None, gone, false),
+        (single, AskAgain::Once, seconds_ago(0), gone, false),
+        (single, AskAgain::Never, seconds_ago(0), gone, false),
+    ] {
+        let provider = provider(rotation, ask_again);
+        let other = TokenId::from_extended_json("2");
+        let permission = Permission::AlreadyRedeemed { first: other.clone(), at, successor: None };
+        let turn = may_go(&permission, &id(), first, &provider.profile, now());
+        assert_eq!(matches!(turn, Turn::AskAllTheSame), expected, "{rotation:?} {at:?} {first:?}");
+        if first.has_pair {
+            continue;
+        }
+        // Nor is its user marked, where the pair that was to be copied has gone meanwhile.
+        let fact = Fact::Redeemed(Redeemed { first: other, at, successor: None });
+        let case = Case { token: token(books("old", State::Live)), provider, fact };
+        let line = if expected {
+            "RedeemedIsTaken | - | Live next pass, failures 0 | - | StillDue(document_changed)"
+        } else {
+            "RedeemedIsHeld | - | hold redeemed | - | -"
+        };
+        compare([("gone".to_owned(), verdict(&case, Document::Gone))], &[("gone", line)]);
     }
 }
 
@@ -305,11 +349,19 @@ fn a_refusal_is_believed_once_its_provider_is_known_to_be_well() {
         (mark(true, true), unproven, waiting(false, true, false), once),
         (mark(true, true), unproven, waiting(false, true, true), believed),
         (mark(true, true), unproven, waiting(true, true, false), believed),
+        // As at the end of a pass over one document.
+        (mark(true, true), unproven, waiting(true, true, false), believed),
+        (mark(true, true), Standing { accepted: true, ..unproven }, waiting(false, true, false), believed),
         (mark(true, true), Standing { suspicious: true, ..well }, waiting(true, true, true), ours),
         (mark(false, false), standing(false, 0, true, true), waiting(false, false, false), believed),
-        (Mark::Redeemed(Redeemed { first: id(), successor: None }), well, waiting(false, false, false), None),
         (
-            Mark::Redeemed(Redeemed { first: id(), successor: None }),
+            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None }),
+            well,
+            waiting(false, false, false),
+            None,
+        ),
+        (
+            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None }),
             well,
             waiting(false, true, false),
             believed,

@@ -1,12 +1,16 @@
 //! Tokens that this machine redeemed before and finds again: a stale copy is named, a restored backup is a question.
 
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use chrono::TimeDelta;
+use evergrant::clock::Clock;
 use evergrant::exit::Exit;
 use evergrant::pass::{PassRequest, Stop};
+use evergrant::provider::Rotation;
 use evergrant::report::summary::Summary;
 use evergrant::report::{Outcome, Trouble};
 use evergrant::token::State;
 use serde_json::json;
+use std::time::Duration;
 
 const FORCED: PassRequest =
     PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
@@ -116,4 +120,50 @@ async fn nine_are_named_at_once_and_ten_are_a_question() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_stale_save_is_asked_where_the_provider_does_not_rotate_also_since_a_change_of_the_setting() {
+    let mut plan = Plan::users(20);
+    // New tokens, and the old ones stay good.
+    plan.sandbox.grace = Duration::from_hours(10_000);
+    on_both("stale_saves_of_none", plan, async |mut rehearsal| {
+        rehearsal.run().await;
+        rehearsal.change_provider(|provider| provider.profile.rotation = Rotation::None);
+        restore(&rehearsal, 0..20).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.newly_marked, found(&summary)), (Exit::Well, 0, None));
+        assert_eq!(summary.count(Outcome::Refreshed), 20, "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().requests, 40);
+        // And once more, with tokens that are remembered since that.
+        restore(&rehearsal, [3]).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.count(Outcome::Refreshed), summary.newly_marked), (20, 0), "{summary:?}");
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stale_save_is_asked_within_the_grace_of_its_first_use_and_not_after_it() {
+    let mut plan = Plan::users(3);
+    plan.sandbox.grace = Duration::from_hours(10_000);
+    (plan.profile.rotation, plan.profile.grace) = (Rotation::Grace, Duration::from_mins(30));
+    on_both("stale_saves_of_grace", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        rehearsal.run().await;
+        for (minutes, requests, marked) in [(20, 6, 0), (20, 8, 1)] {
+            rehearsal.clock.step(TimeDelta::minutes(minutes));
+            restore(&rehearsal, [0]).await;
+            let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+            assert_eq!(summary.newly_marked, marked, "{summary:?}");
+            assert_eq!(
+                rehearsal.sandbox.ledger().requests,
+                requests,
+                "the grace counts from the first use on"
+            );
+        }
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 
 use super::bugs::Bug;
 use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
+use super::weather::REQUEST_TIMEOUT;
 use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
 use evergrant::clock::Timestamp;
@@ -343,10 +344,12 @@ fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State
     if matches!(state, State::Live | State::Malformed) {
         return;
     }
-    // An old copy of a token that we have redeemed is never sent again, even while a grace would accept it.
+    // An old copy of a token that we have redeemed is not sent again once its grace is over by our clock: it began when the
+    // token was sent, and the provider's a little later.
     let redeemed =
         world.ledger.tokens[refresh].redemptions.iter().any(|success| success.reached == Reached::Kept);
-    if !redeemed && world.ledger.would_accept(refresh, Instant::now()) {
+    let soon = if redeemed { REQUEST_TIMEOUT + world.weather.skew } else { Duration::ZERO };
+    if world.ledger.would_accept(refresh, Instant::now() + soon) {
         world.violated(format!(
             "OUR FAULT IS NOT THEIRS: document {place} is marked {state:?}, and rt-{refresh} would be granted"
         ));

@@ -121,6 +121,14 @@ impl Ledger {
         !spent && !self.families[known.family].ended
     }
 
+    /// Does the grace of its first use last, by a clock that is wrong by up to `tolerance`?
+    pub(super) fn is_within_grace(&self, token: usize, now: Instant, tolerance: Duration) -> bool {
+        match (self.rotation, self.tokens[token].first_redeemed_at) {
+            (Rotation::Grace(grace), Some(at)) => now - at < grace + tolerance,
+            _ => false,
+        }
+    }
+
     pub(super) fn present(
         &mut self,
         token: usize,

@@ -246,13 +246,15 @@ fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
     }
     let now = Instant::now();
     let tolerance = world.weather.skew;
+    // Within the grace of its first use a token is asked for again, also by the machine that redeemed it.
+    let within_grace = world.ledger.is_within_grace(token, now, tolerance);
     let successes = world.ledger.tokens[token].redemptions.iter();
     let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
         |success| {
             let Who::Process(machine, _) = success.by else { return false };
             // Another machine can't know; it must wait until the owner has had one more lease to come back.
             let void = success.lease_until.is_some_and(|until| until + LEASE <= now + tolerance);
-            machine == life.machine || !void
+            if machine == life.machine { !within_grace } else { !void }
         },
     );
     // What is remembered of redeemed tokens isn't synced by itself: a power cut may take the last of it, and then an old

@@ -22,6 +22,7 @@ use crate::report::{Outcome, Reports, Trouble};
 use crate::store::ids_shown_as;
 use crate::token::{Fingerprint, RefreshToken, State, Subject, TokenDocument, TokenId};
 use async_trait::async_trait;
+use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -71,10 +72,14 @@ pub(super) struct SeenDocument {
     pub refreshed_at: Option<Timestamp>,
 }
 
+/// What came of a request, and what of the request must not be shown. The document may have changed since it was read, so that
+/// another token was sent than the one that was read.
+type Seen = (Sent, Vec<Zeroizing<String>>);
+
 /// Connects as the pass does, and remembers what came.
 #[derive(Debug, Clone)]
 struct Watched<T: ?Sized> {
-    seen: Arc<Mutex<Vec<Sent>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     inner: Arc<T>,
 }
 
@@ -90,7 +95,10 @@ impl Wire for Watched<dyn Wire> {
     async fn post(&self, request: &GrantRequest) -> Sent {
         let sent = self.inner.post(request).await;
         // A list is whole after every call: a panic elsewhere leaves none half done.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(sent.clone());
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((sent.clone(), request.secrets.clone()));
         sent
     }
 
@@ -125,7 +133,7 @@ pub(super) async fn run(
     let now = surroundings.clock.now();
     let sent = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     let mapping = &config.store.mapping;
-    let answers = sent.iter().map(|sent| tried(sent, provider, Some(&token), mapping, now).0).collect();
+    let answers = sent.iter().map(|(sent, secrets)| tried(sent, provider, secrets, mapping, now).0).collect();
     let exit = summary.exit();
     let result = TriedDocument {
         provider: provider.name.to_string(),

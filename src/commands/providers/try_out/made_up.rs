@@ -51,7 +51,7 @@ pub(super) async fn run(
     let sent = endpoint.post(&request).await;
     let now = surroundings.clock.now();
     let class = read(&sent, &provider.profile, now).class;
-    let (tried, masked) = tried(&sent, provider, Some(&token), &config.store.mapping, now);
+    let (tried, masked) = tried(&sent, provider, &request.secrets, &config.store.mapping, now);
     let characters = token.expose().chars().count();
     let answered = tried.answer.is_some();
     let mut result = TriedMadeUp {

@@ -1,0 +1,64 @@
+//! Settings by which access tokens are kept good: what was written under others falls due too late, and would not be looked
+//! at.
+
+use super::{Line, PassRequest};
+use crate::journal::JournalError;
+use crate::provider::keep::Keep;
+use crate::select::LooksFor;
+use tracing::info;
+
+impl Line {
+    /// What the lane looks for in all of its documents. Are the access tokens kept good by other settings than those under
+    /// which the documents were written? Then what falls due too late by these, and so do the next passes until one is
+    /// through.
+    pub(super) async fn looks(
+        &self,
+        request: &PassRequest,
+        clock_was_ahead: bool,
+    ) -> Result<LooksFor, JournalError> {
+        let looks = LooksFor { clock: clock_was_ahead, access: None };
+        let Some(counter) = self.whose.counter() else { return Ok(looks) };
+        let (journal, name) = (&self.base.journal, &counter.provider.name);
+        let known = journal.keeping(name).await?;
+        let Some(keeping) = self.keeping() else {
+            if known.is_some_and(|known| !known.is_empty()) {
+                journal.set_keeping(name, String::new()).await?;
+            }
+            return Ok(looks);
+        };
+        if request.only.is_some() || known.as_ref() == Some(&keeping) {
+            return Ok(looks);
+        }
+        info!(
+            provider = &**name,
+            "the access tokens of `{name}` are kept good by settings that are new here: the whole collection is searched for documents that would fall due too late"
+        );
+        Ok(LooksFor { access: self.policy.late_access(&counter.provider.profile), ..looks })
+    }
+
+    /// Notes the settings once a pass has looked through all documents, where nothing has kept it from its work.
+    pub(super) async fn note_looks(
+        &self,
+        looks: &LooksFor,
+        request: &PassRequest,
+    ) -> Result<(), JournalError> {
+        let (journal, has_looked) = (&self.base.journal, looks.access.is_some());
+        if !has_looked || journal.is_broken() || self.report.has_trouble() || request.limit.is_some() {
+            return Ok(());
+        }
+        match self.keeping() {
+            Some(keeping) => journal.set_keeping(&self.whose.name(), keeping).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The settings on which the due time of an access token depends, as one text; `None` where it isn't kept good.
+    fn keeping(&self) -> Option<String> {
+        let profile = &self.whose.counter()?.provider.profile;
+        let wakes = self.policy.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
+        let life = profile.access_token_lifetime.map_or(0, |life| life.as_secs());
+        let timeout = profile.request_timeout.as_secs();
+        let rate = profile.rate.map(|rate| rate.to_string()).unwrap_or_default();
+        Some(format!("access, {}, {life} s, {timeout} s, {rate}", wakes.schedule()))
+    }
+}
