@@ -4,22 +4,26 @@
 //! during a pass is caught up once, clock steps are survived, and a stop has two stages.
 
 mod follow_up;
+mod round;
 mod signals;
 mod start;
 
 use crate::clock::Timestamp;
+use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::{Advice, told};
 use crate::journal::Moment;
-use crate::pass::{Pass, PassError, PassRequest, Stop};
+use crate::pass::{PassError, PassRequest, Stop, Whose};
 use crate::report::summary::Summary;
-use crate::report::{Outcome as Is, Report, Trouble, progress};
+use crate::report::{Outcome as Is, Reports, Trouble, progress};
 use crate::schedule::Schedule;
-use follow_up::{FollowUp, Left};
+use follow_up::Left;
+use round::{Round, of};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -35,11 +39,11 @@ const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(20);
 /// The wakes that are announced.
 const ANNOUNCED_WAKES: usize = 3;
 
-/// Runs passes on the schedule until it is stopped.
+/// Runs passes on the schedule until it is stopped: a loop for each provider, so that none waits for another.
 #[derive(Debug)]
 pub struct Daemon {
-    /// What a wake does.
-    pub pass: Pass,
+    /// What a wake goes through.
+    pub engine: Engine,
     /// When it wakes.
     pub schedule: Schedule,
     /// First wait before a pass that left something due, or couldn't begin, is followed by another; it doubles. The
@@ -83,6 +87,9 @@ impl DaemonError {
     }
 }
 
+/// The passes that are at work, each with the number of its loop.
+type AtWork = JoinSet<(usize, Option<Timestamp>, Result<Summary, PassError>)>;
+
 impl Daemon {
     /// Sleeps and runs passes until `stop`; returns how the process should exit.
     ///
@@ -99,71 +106,36 @@ impl Daemon {
             .await?;
         alarm.start().await?;
 
-        let mut last_wake = self.pass.journal.remembered(Moment::LastWake).await?;
-        if last_wake.is_none() {
-            // The first start of all: a wake that is missed while down is one after now.
-            self.remember(Moment::LastWake, Some(self.pass.clock.now())).await;
-        }
-        let mut follow_up = FollowUp::after_restart(self).await?;
+        let mut rounds = Round::after_restart(self).await?;
+        self.settle_what_was_left(&mut rounds, stop).await;
         self.announce();
-        self.announce_start(last_wake, &follow_up, stop).await;
-        let mut exit = Exit::Well;
-        while !stop.take_no_more.is_cancelled() {
-            let now = self.pass.clock.now();
-            let wake = self.wake(&mut last_wake, now);
-            if wake.is_none() && !follow_up.is_time() {
-                tokio::select! {
-                    () = stop.take_no_more.cancelled() => {}
-                    _ = poked.recv() => {}
-                    () = tokio::time::sleep(LOOK_AT_THE_CLOCK) => {}
-                }
-                continue;
-            }
-            if let Some(wake) = wake {
-                let late = (now - wake).num_seconds();
-                info!(scheduled = %wake, late_seconds = late, "waking for the scheduled pass of {}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
-            } else {
-                info!("trying again what earlier passes left due");
-            }
-            let ended = self.pass_with_progress(stop).await;
-            let (ended, began, left) = match ended {
-                Ok(summary) => {
-                    tell(&summary);
-                    let (due, until) = (summary.leaves_something_due(), summary.put_off_until);
-                    (summary.exit(), true, Left { due, until })
-                }
-                Err(error) => {
-                    self.tell_failure(&error);
-                    (error.exit(), false, Left { due: true, until: None })
-                }
-            };
-            if self.pass.journal.is_broken() {
-                // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
-                exit = Exit::JournalFailed;
-                break;
-            }
-            if let Some(wake) = wake.filter(|_| began && !stop.take_no_more.is_cancelled()) {
-                last_wake = Some(wake);
-                self.remember(Moment::LastWake, Some(wake)).await;
-            } else if let Some(wake) = wake {
-                // Not remembered on disk: the next start catches it up. Not repeated at once here.
-                last_wake = Some(wake);
-            }
-            // A pass that was stopped says little of what it left: the next start follows up as this one would have.
+        self.announce_start(&rounds, stop).await;
+        let (mut at_work, mut exit) = (AtWork::new(), Exit::Well);
+        while !stop.take_no_more.is_cancelled() || !at_work.is_empty() {
             if !stop.take_no_more.is_cancelled() {
-                let waits = [self.first_backoff, self.longest_backoff];
-                let planned = follow_up.plan(left, self.pass.clock.now(), waits, rand::random());
-                if let Some((wait, _)) = planned {
-                    let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));
-                    info!("trying again what is still due in {wait}");
+                self.answer_wakes(&mut rounds, &mut at_work, stop);
+            }
+            tokio::select! {
+                () = stop.take_no_more.cancelled(), if !stop.take_no_more.is_cancelled() => {}
+                Some(ended) = at_work.join_next() => {
+                    let (number, wake, ended) = match ended {
+                        Ok(ended) => ended,
+                        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                    };
+                    let ended = self.after_pass(&mut rounds[number], wake, ended, stop).await;
+                    if self.engine.base.journal.is_broken() {
+                        // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
+                        stop.take_no_more.cancel();
+                        exit = Exit::JournalFailed;
+                    } else if stop.give_up.is_cancelled() {
+                        exit = exit.or_more_urgent(ended);
+                    }
+                    if at_work.is_empty() && !stop.take_no_more.is_cancelled() {
+                        self.announce();
+                    }
                 }
-                self.remember(Moment::FollowUp, planned.map(|(_, by)| by)).await;
-            }
-            if stop.give_up.is_cancelled() {
-                exit = ended;
-            }
-            if !stop.take_no_more.is_cancelled() {
-                self.announce();
+                _ = poked.recv() => {}
+                () = tokio::time::sleep(LOOK_AT_THE_CLOCK) => {}
             }
         }
         // It returns at once, and one more poke may come: it isn't listened to any more.
@@ -172,35 +144,113 @@ impl Daemon {
         Ok(exit)
     }
 
-    /// Runs one pass, and logs once a minute how far it is.
-    async fn pass_with_progress(&self, stop: &Stop) -> Result<Summary, PassError> {
-        let (request, report, done) =
-            (PassRequest::default(), Arc::new(Report::new()), CancellationToken::new());
-        let total = {
-            let (pass, request) = (self.pass.clone(), request.clone());
-            async move { pass.count_due(&request).await }
+    /// Writes back, or parks, what an earlier process had received, and gives back what it had claimed: it doesn't wait for
+    /// the first wake.
+    async fn settle_what_was_left(&self, rounds: &mut [Round], stop: &Stop) {
+        let reports = Reports::new();
+        let base = &self.engine.base;
+        let left = match self.engine.open(stop, &reports).await {
+            Ok(_) => {
+                let summary = reports.summary(&base.store.describe(), None, base.clock.now(), Duration::ZERO);
+                if !summary.recovery.is_empty() {
+                    info!("{}", summary.recovery);
+                }
+                tell_troubles(&summary);
+                summary.leaves_something_due()
+            }
+            Err(error) => {
+                self.tell_failure(&error);
+                true
+            }
         };
-        let say = |line: String| info!("{line}");
-        let telling = tokio::spawn(progress::tell(report.clone(), total, done.clone(), say));
-        let ended = self.pass.run(&request, stop, report).await;
-        done.cancel();
-        // A progress that can't be told is no reason to fail.
-        let _ = telling.await;
-        ended
+        if left {
+            for round in rounds {
+                self.follow_up(round, Left { due: true, until: None, not_before: None }).await;
+            }
+        }
     }
 
-    /// The wake to answer now, if there is one. A clock that stepped back must not make us wait until it has caught up.
-    fn wake(&self, last_wake: &mut Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        let last = *last_wake.get_or_insert(now);
-        if last > now {
-            warn!(last_wake = %last, "the clock stepped back to before the last wake; the next wakes are computed from now");
-            *last_wake = Some(now);
+    /// Plans the pass that follows what one has left.
+    async fn follow_up(&self, round: &mut Round, left: Left) {
+        let (now, waits) = (self.engine.base.clock.now(), [self.first_backoff, self.longest_backoff]);
+        let planned = round.follow_up.plan(left, now, waits, rand::random());
+        if let Some((wait, _)) = planned {
+            let wait = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+            info!("trying again what is still due{} in {wait}", of(&[&round.name]));
         }
-        self.schedule.missed_since(*last_wake, now)
+        self.remember(Moment::FollowUp(round.whose.name()), planned.map(|(_, by)| by)).await;
+    }
+
+    /// Begins the passes whose time has come, of providers that have none at work.
+    fn answer_wakes(&self, rounds: &mut [Round], at_work: &mut AtWork, stop: &Stop) {
+        let now = self.engine.base.clock.now();
+        let (mut woken, mut followed): (Vec<String>, Vec<String>) = Default::default();
+        for (number, round) in rounds.iter_mut().enumerate().filter(|(_, round)| !round.at_work) {
+            let wake = round.wake(&self.schedule, now);
+            if wake.is_none() && !round.follow_up.is_time() {
+                continue;
+            }
+            let names = if wake.is_some() { &mut woken } else { &mut followed };
+            names.push(round.name.clone());
+            round.at_work = true;
+            let (engine, stop) = (self.engine.clone(), stop.clone());
+            let (whose, name) = (round.whose.clone(), round.name.clone());
+            at_work
+                .spawn(async move { (number, wake, pass_with_progress(&engine, whose, &name, &stop).await) });
+        }
+        if let Some(wake) = self.schedule.last_until(now).filter(|_| !woken.is_empty()) {
+            let late = (now - wake).num_seconds();
+            let of = of(&woken.iter().map(String::as_str).collect::<Vec<_>>());
+            info!(scheduled = %wake, late_seconds = late, "waking for the scheduled pass of {}{of}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
+        }
+        if !followed.is_empty() {
+            info!(
+                "trying again what earlier passes left due{}",
+                of(&followed.iter().map(String::as_str).collect::<Vec<_>>())
+            );
+        }
+    }
+
+    /// Tells how a pass ended, and plans the next one of its provider.
+    async fn after_pass(
+        &self,
+        round: &mut Round,
+        wake: Option<Timestamp>,
+        ended: Result<Summary, PassError>,
+        stop: &Stop,
+    ) -> Exit {
+        round.at_work = false;
+        let (exit, began, left) = match ended {
+            Ok(summary) => {
+                tell(&summary);
+                let (due, until) = (summary.leaves_something_due(), summary.put_off_until);
+                (summary.exit(), true, Left { due, until, not_before: summary.paused_until() })
+            }
+            Err(error) => {
+                self.tell_failure(&error);
+                (error.exit(), false, Left { due: true, until: None, not_before: None })
+            }
+        };
+        if self.engine.base.journal.is_broken() {
+            return exit;
+        }
+        let is_stopped = stop.take_no_more.is_cancelled();
+        if let Some(wake) = wake {
+            round.last_wake = Some(wake);
+            // One that wasn't through is not remembered on disk: the next start catches it up. It is not repeated at once here.
+            if began && !is_stopped {
+                self.remember(Moment::LastWake(round.whose.name()), Some(wake)).await;
+            }
+        }
+        // A pass that was stopped says little of what it left: the next start follows up as this one would have.
+        if !is_stopped {
+            self.follow_up(round, left).await;
+        }
+        exit
     }
 
     async fn remember(&self, moment: Moment, at: Option<Timestamp>) {
-        if let Err(error) = self.pass.journal.remember(moment, at).await {
+        if let Err(error) = self.engine.base.journal.remember(moment, at).await {
             error!(
                 error = told(&error),
                 "what comes next can't be remembered: after a restart the last pass may be caught up once more"
@@ -211,7 +261,7 @@ impl Daemon {
     fn announce(&self) {
         let wakes: Vec<_> = self
             .schedule
-            .next_wakes(self.pass.clock.now(), ANNOUNCED_WAKES)
+            .next_wakes(self.engine.base.clock.now(), ANNOUNCED_WAKES)
             .iter()
             .map(std::string::ToString::to_string)
             .collect();
@@ -221,10 +271,33 @@ impl Daemon {
     fn tell_failure(&self, error: &PassError) {
         error!(
             error = told(error),
-            store = self.pass.store.describe(),
+            store = self.engine.base.store.describe(),
             "the pass couldn't begin; no token was redeemed"
         );
     }
+}
+
+/// Runs one pass, and logs once a minute how far it is.
+async fn pass_with_progress(
+    engine: &Engine,
+    whose: Whose,
+    name: &str,
+    stop: &Stop,
+) -> Result<Summary, PassError> {
+    let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
+    let request = PassRequest::default();
+    let total = {
+        let (base, whose) = (engine.base.clone(), whose.clone());
+        async move { base.count_due_of(&whose).await }
+    };
+    let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+    let say = move |line: String| info!("{name}{line}");
+    let telling = tokio::spawn(progress::tell(reports.clone(), total, done.clone(), say));
+    let ended = engine.run_over(vec![whose], &request, stop, reports).await;
+    done.cancel();
+    // A progress that can't be told is no reason to fail.
+    let _ = telling.await;
+    ended
 }
 
 /// Logs the end of a pass: counts for programs, the people as the report shows them.
@@ -270,6 +343,10 @@ pub fn tell(summary: &Summary) {
         let (users, subject, ends_at) = (summary.ending_count, &first.subject, first.ends_at);
         warn!(users, %subject, %ends_at, "users who must log in again soon: {users}, the first `{subject}` by {ends_at}; no refresh extends their logins (`evergrant tokens list --ending-within 14d`)");
     }
+    tell_troubles(summary);
+}
+
+fn tell_troubles(summary: &Summary) {
     for trouble in &summary.troubles {
         // A stop was asked for: no person has to act.
         if matches!(trouble, Trouble::Interrupted { given_up: 0 }) {

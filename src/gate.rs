@@ -3,6 +3,7 @@
 //! One dispatcher waits at the gate; the tasks that it lets through report what the provider answered. Policy is in the
 //! constants, state in one struct behind a lock, waiting in [`Gate::enter`].
 
+mod memory;
 mod pace;
 mod permit;
 mod redeemed;
@@ -12,6 +13,7 @@ mod state;
 
 use crate::clock::Timestamp;
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::provider::rate::Rate;
 use state::{State, Wait};
 use std::num::NonZeroUsize;
@@ -23,6 +25,7 @@ pub use permit::Permit;
 pub use redeemed::RedeemedBefore;
 pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
+pub use state::LONGEST_WAIT_IN_A_PASS;
 pub use state::Status;
 
 /// What [`Gate::enter`] gave.
@@ -34,7 +37,7 @@ pub enum Entered {
     Stopped(Stopped),
 }
 
-/// The gate of one provider in one pass.
+/// The gate of one provider; it lives as long as the process.
 #[derive(Debug)]
 pub struct Gate {
     state: Mutex<State>,
@@ -93,9 +96,21 @@ impl Gate {
         self.changed.notify_one();
     }
 
-    /// Holds refusals against what earlier passes saw; with `accepted` a person says that they are to be believed.
-    pub fn expect(&self, history: History, accepted: bool) {
-        self.lock().refusals.expect(history, accepted);
+    /// What is to be remembered over a restart, at this time of the wall clock.
+    #[must_use]
+    pub fn memory(&self, at: Timestamp) -> Memory {
+        self.lock().memory(at, Instant::now())
+    }
+
+    /// Goes on where the gate of an earlier process was; `at` is the time of the wall clock.
+    pub fn recall(&self, memory: Memory, at: Timestamp) {
+        self.lock().recall(memory, at, Instant::now());
+    }
+
+    /// Begins a pass: what stopped the one before is over, and refusals are judged anew, against what earlier passes saw;
+    /// with `accepted` a person says that they are to be believed. A pause, a slowed rate and an outage go on.
+    pub fn begin_pass(&self, history: History, accepted: bool) {
+        self.lock().begin_pass(history, accepted, Instant::now());
     }
 
     /// A token was found that had been redeemed before, and whose new pair is in no document: nothing is sent for it.
@@ -138,7 +153,7 @@ impl Gate {
         self.lock().stopped.clone()
     }
 
-    /// Has no grant gone well yet in this pass?
+    /// Is the canary still to come: has no grant gone well for a while?
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         self.lock().canary

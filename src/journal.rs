@@ -21,6 +21,7 @@ mod step;
 use crate::clock::{Clock, Timestamp};
 use crate::grant::RawAnswer;
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::path::Path;
@@ -183,7 +184,7 @@ impl Journal {
     pub async fn close(self) {
         // Behind whatever others have asked: an answer that is on its way to the disk gets there, even when the task
         // that brought it isn't waited for. A journal that has failed has nothing to wait for.
-        let _ = self.remembered(Moment::LastWake).await;
+        let _ = self.remembered(Moment::LatestPass).await;
         drop(self.requests);
         if let Some(owner) = Arc::into_inner(self.owner) {
             // A panic of the thread was shown when it happened, and every request since then got `Stopped`.
@@ -283,19 +284,25 @@ impl Journal {
         self.ask(owner::Request::Standing).await
     }
 
-    /// The documents whose users the last pass put off.
-    pub async fn put_off(&self) -> Result<Vec<TokenId>, JournalError> {
-        self.ask(owner::Request::PutOff).await
+    /// The documents whose users the last pass of a provider put off.
+    pub async fn put_off(&self, provider: &str) -> Result<Vec<TokenId>, JournalError> {
+        self.ask(|reply| owner::Request::PutOff(provider.to_owned(), reply)).await
     }
 
-    /// Remembers the documents whose users a pass put off, so that the next report names them.
-    pub async fn set_put_off(&self, documents: Vec<TokenId>) -> Result<(), JournalError> {
-        self.ask(|reply| owner::Request::SetPutOff(documents, reply)).await
+    /// Remembers the documents whose users a pass of a provider put off, so that the next report names them.
+    pub async fn set_put_off(&self, provider: &str, documents: Vec<TokenId>) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetPutOff(provider.to_owned(), documents, reply)).await
     }
 
     /// A moment that was remembered, if there is one.
     pub async fn remembered(&self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
         self.ask(|reply| owner::Request::Remembered(moment, reply)).await
+    }
+
+    /// The earliest such moment that is remembered of any provider: for one that has none, because it is new here or has
+    /// another name now.
+    pub async fn earliest(&self, moment: Moment) -> Result<Option<Timestamp>, JournalError> {
+        self.ask(|reply| owner::Request::Earliest(moment, reply)).await
     }
 
     /// Remembers a moment over restarts, or forgets it.
@@ -324,18 +331,36 @@ impl Journal {
         self.ask(|reply| owner::Request::SetKeeping(provider.to_owned(), keeping, reply)).await
     }
 
-    /// Notes that a pass over `store` claims documents of these providers with this lease id.
+    /// How a provider stood when it was last asked, where there is something to go on with.
+    pub async fn standing_of(&self, provider: &str) -> Result<Option<Memory>, JournalError> {
+        self.ask(|reply| owner::Request::StandingOf(provider.to_owned(), reply)).await
+    }
+
+    /// Remembers how a provider stands, or that there is nothing to go on with.
+    pub async fn set_standing_of(&self, provider: &str, memory: Option<Memory>) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::SetStandingOf(provider.to_owned(), memory, reply)).await
+    }
+
+    /// Notes that this process works over `store`; called before its first pass. All that is unfinished is of processes that are
+    /// gone, because we hold their journal.
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
+    pub async fn begin_process(&self, store: &Identity) -> Result<Begun, JournalError> {
+        let store = store.clone();
+        self.ask(|reply| owner::Request::BeginProcess { store, reply }).await
+    }
+
+    /// Notes that a pass over `store` claims documents of this provider with this lease id. Passes of other providers may
+    /// be at work, and one of this provider must not be: what is unfinished is of passes of this provider that have ended.
     pub async fn begin_pass(
         &self,
         lease_id: &str,
         store: &Identity,
-        providers: Vec<Arc<str>>,
+        provider: Arc<str>,
         at: Timestamp,
     ) -> Result<Begun, JournalError> {
         let (lease_id, store) = (lease_id.to_owned(), store.clone());
-        self.ask(|reply| owner::Request::BeginPass { lease_id, store, providers, at, reply }).await
+        self.ask(|reply| owner::Request::BeginPass { lease_id, store, provider, at, reply }).await
     }
 
     /// Asks what [`Journal::begin_pass`] would say of another store, and notes nothing.

@@ -40,6 +40,8 @@ pub mod report;
 // One pass, and passes on the schedule.
 pub mod pass;
 
+pub mod engine;
+
 pub mod daemon;
 
 // What a person meets.

@@ -1,7 +1,7 @@
-//! One pass over everything that is due: the only module that knows the whole way.
+//! One pass over everything of a provider that is due: the only module that knows the whole way.
 //!
 //! ```text
-//! recover ─▶ a lane for each provider: pull ─▶ gate ─▶ intent ─▶ (a task each: grant ─▶ answer ─▶ read) ─▶ sink: write-back
+//! recover ─▶ lane: pull ─▶ gate ─▶ intent ─▶ (a task each: grant ─▶ answer ─▶ read) ─▶ sink: write-back
 //! ```
 //!
 //! Up to the gate tokens are pulled; at the gate a task is spawned for each grant; behind it a bounded channel leads to
@@ -10,6 +10,7 @@
 mod after;
 mod apply;
 mod apply_error;
+mod base;
 mod before;
 mod clock_step;
 mod ending;
@@ -34,33 +35,26 @@ mod without_token;
 
 pub use apply::Applied;
 pub use apply_error::ApplyError;
+pub use base::{Base, Counter, Whose};
+pub use recover::Held;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
 
-use crate::chance::Chance;
-use crate::clock::Clock;
-use crate::gate::Gate;
-use crate::grant::{Connect, Wire};
-use crate::journal::{Begun, Journal, JournalError, process_name};
+use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
-use crate::provider::{AskAgain, Provider};
-use crate::report::summary::Summary;
 use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
 use crate::select::{ClaimTerms, Claims, Flow, LooksFor, page_limit};
-use crate::store::{ProviderFilter, Store, StoreError};
+use crate::store::{Identity, ProviderFilter, StoreError};
 use crate::token::TokenId;
-use crate::verdict::change::DuePolicy;
-use keep_change::Looks;
 use line::Line;
+use recover::Rows;
 use sink::Sink;
-use std::collections::HashMap;
-use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use before::must_exist;
@@ -106,146 +100,121 @@ pub struct PassRequest {
     pub accept_refusals: bool,
 }
 
-/// Everything that a pass works with.
+/// What the passes of one request share.
 #[derive(Debug, Clone)]
-pub struct Pass {
-    /// Where the documents are.
-    pub store: Arc<dyn Store>,
-    /// Where answers are kept until they are written back.
-    pub journal: Journal,
-    /// Who is asked; at least one.
-    pub providers: Vec<Arc<Provider>>,
-    /// Settings.
-    pub settings: PassSettings,
-    /// The wall clock.
-    pub clock: Clock,
-    /// How providers are reached.
-    pub connect: Arc<dyn Connect>,
-    /// Jitter and lease ids.
-    pub chance: Chance,
+pub struct Round {
+    request: PassRequest,
+    stop: Stop,
+    /// Documents in the collection.
+    documents: u64,
+    /// Tokens that may still be taken, for `--limit`.
+    left: Arc<AtomicU64>,
+    /// What could not be written when all that was left was settled right before; none where that was not just done.
+    just_settled: Option<Held>,
 }
 
-/// Where one provider is asked: by which gate, over which wire.
-#[derive(Debug)]
-struct Counter {
-    provider: Arc<Provider>,
-    gate: Arc<Gate>,
-    wire: Arc<dyn Wire>,
+impl Round {
+    /// A round over a collection of so many documents.
+    #[must_use]
+    pub fn new(request: PassRequest, stop: Stop, documents: u64) -> Self {
+        let left = Arc::new(request.limit.map_or(u64::MAX, NonZeroU64::get).into());
+        Self { request, stop, documents, left, just_settled: None }
+    }
+
+    /// All that was left was settled right before, but for this.
+    #[must_use]
+    pub fn just_settled(mut self, held: Option<Held>) -> Self {
+        self.just_settled = held;
+        self
+    }
 }
 
-impl Pass {
-    /// Runs one pass to its end, or to the end that `stop` asks for. `report` can be watched meanwhile.
-    ///
-    /// **Must run to completion**; stop it with `stop`.
-    ///
-    /// # Errors
-    /// [`PassError`] when it couldn't begin. What goes wrong later is in the summary.
-    pub async fn run(
-        &self,
-        request: &PassRequest,
-        stop: &Stop,
-        report: Arc<Report>,
-    ) -> Result<Summary, PassError> {
-        let (started_at, began) = (self.clock.now(), Instant::now());
-        let providers = self.chosen(request)?;
-        let collection = self.store.describe();
-        let summarized = |documents| report.summary(&collection, documents, started_at, began.elapsed());
-        let Some(readiness) = self.prepare_unless(stop).await? else {
-            report.trouble(Trouble::Interrupted { given_up: 0 });
-            return Ok(summarized(None));
+/// One pass over the documents of a provider, or over those of none.
+///
+/// What it does is told to `report`, which can be watched meanwhile. **Must run to completion**; stop it with `stop`.
+///
+/// # Errors
+/// [`PassError`] when it couldn't begin. What goes wrong later is in the report.
+pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) -> Result<(), PassError> {
+    let line = Arc::new(Line::new(base, whose, round, report));
+    let unfinished = line.begin().await?;
+    let clock_was_ahead = line.clock_was_ahead().await?;
+    reach(Point::PassBegun);
+    let mut sink = Sink::new(line.clone());
+    if let Some(counter) = line.whose.counter() {
+        let provider = &counter.provider;
+        let history = base.journal.history(&provider.name).await?;
+        counter.recall(base).await?;
+        counter.gate.begin_pass(history, round.request.accept_refusals);
+        line.report.watch(&counter.gate);
+        let recovered = match &round.just_settled {
+            Some(held) => {
+                line.held().extend(held.0.iter().cloned());
+                Ok(())
+            }
+            None => recover::recover(&line, &mut sink, Rows::Of(provider), &unfinished).await,
         };
-        let wires: Vec<_> = providers
-            .iter()
-            .map(|provider| self.connect.connect(provider, &self.clock))
-            .collect::<Result<_, _>>()?;
-        let documents = readiness.documents;
-        let line = self.line(request, &providers, stop, report.clone(), started_at, documents);
-        let counters: Vec<_> = providers
-            .into_iter()
-            .zip(wires)
-            .map(|(provider, wire)| Counter { gate: line.gate_of(&provider).clone(), provider, wire })
-            .collect();
-        report.watch(&counters.iter().map(|counter| counter.gate.clone()).collect::<Vec<_>>());
-        let unfinished = self.begin(&line).await?;
-        let clock_was_ahead = self.clock_was_ahead().await?;
-        let asked: Vec<_> = counters.iter().map(|counter| counter.provider.clone()).collect();
-        reach(Point::PassBegun);
-        let mut known = HashMap::new();
-        for (provider, gate) in &line.gates {
-            // At once, so that they share a commit.
-            let (history, keeping) =
-                tokio::join!(self.journal.history(provider), self.journal.keeping(provider));
-            gate.expect(history?, request.accept_refusals);
-            known.insert(provider.clone(), keeping?);
-        }
-        let looks = self.looks(&line, &asked, request, clock_was_ahead, &known).await?;
-
-        let mut sink = Sink::new(line.clone());
-        match recover::recover(&line, &mut sink, &self.providers, &unfinished).await {
+        match recovered {
             // The store went away, and a stop ended the wait for it; the next start does the rest.
-            Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
-                report.trouble(Trouble::Interrupted { given_up: 0 });
-                return Ok(summarized(Some(readiness.documents)));
+            Err(PassError::Store(StoreError::Unavailable { .. }))
+                if round.stop.take_no_more.is_cancelled() =>
+            {
+                line.report.trouble(Trouble::Interrupted { given_up: 0 });
+                return Ok(());
             }
             recovered => recovered?,
         }
-        let given_up = self.refresh(request, &line, counters, sink, &looks).await?;
-        self.end(&line, request, given_up).await;
-        let summary = summarized(Some(readiness.documents));
-        let noted = match self.note_clock(clock_was_ahead, request, &summary).await {
-            Ok(()) => self.note_looks(&line, &looks, request, &summary).await,
-            failed => failed,
-        };
-        if let Err(error) = noted {
-            line.journal_failed(&error);
-            return Ok(summarized(Some(readiness.documents)));
-        }
-        Ok(summary)
     }
+    if matches!(line.whose, Whose::Strangers) && !unfinished.is_empty() {
+        recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
+    }
+    let looks = line.looks(&round.request, clock_was_ahead).await?;
+    let given_up = line.refresh(sink, looks.clone()).await?;
+    line.end(given_up).await;
+    let noted = match line.note_clock(clock_was_ahead, &round.request).await {
+        Ok(()) => line.note_looks(&looks, &round.request).await,
+        failed => failed,
+    };
+    if let Err(error) = noted {
+        line.journal_failed(&error);
+    }
+    Ok(())
+}
 
-    /// Runs a lane for each provider, and the sink; returns the grants whose answers were given up.
-    async fn refresh(
-        &self,
-        request: &PassRequest,
-        line: &Arc<Line>,
-        counters: Vec<Counter>,
-        sink: Sink,
-        looks: &Looks,
-    ) -> Result<u64, PassError> {
+impl Line {
+    /// Runs the lane, and the sink; returns the grants whose answers were given up.
+    async fn refresh(self: &Arc<Self>, sink: Sink, looks: LooksFor) -> Result<u64, PassError> {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
-        let shortage = self.journal.standing().await?.shortage;
+        let shortage = self.base.journal.standing().await?.shortage;
         let keeps = shortage.is_none();
         // What was left is written back; nothing is claimed that couldn't be kept.
         if let Some(shortage) = shortage {
-            line.journal_failed(&JournalError::Full(shortage));
+            self.journal_failed(&JournalError::Full(shortage));
         }
-        let lanes_ended = CancellationToken::new();
-        let sink = tokio::spawn(sink.run(sink_queue, lanes_ended.clone()));
-        let mut lanes = Vec::new();
-        for counter in counters.into_iter().filter(|_| keeps) {
-            let provider = &counter.provider;
-            let claims = self.claims(line, provider, self.filter(provider), looks.of(provider));
-            let lane = lane::Lane::new(line.clone(), counter, claims, landed.clone());
-            lanes.push(tokio::spawn(lane.run()));
-        }
-        let names_strangers = request.provider.is_none() && request.only.is_none();
-        if keeps && self.settings.documents_name_provider && names_strangers {
-            let names = self.providers.iter().map(|provider| provider.name.to_string()).collect();
-            let none = ProviderFilter::NoneOf(names);
-            let strangers = self.claims(line, &self.providers[0], none, looks.of_none());
-            let naming = without_token::name_strangers(line.clone(), strangers, landed.clone());
-            lanes.push(tokio::spawn(naming));
-        }
+        let lane_ended = CancellationToken::new();
+        let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()));
+        // Nothing is claimed that wouldn't be sent, either.
+        let is_open = self.gate().is_none_or(|gate| gate.stopped().is_none());
+        let claims = (keeps && is_open).then(|| self.claims(looks));
+        let lane = match (&self.whose, claims) {
+            (Whose::Provider(counter), Some(claims)) => {
+                Some(tokio::spawn(lane::Lane::new(self.clone(), counter, claims, landed.clone()).run()))
+            }
+            (Whose::Strangers, Some(claims)) => {
+                Some(tokio::spawn(without_token::name_strangers(self.clone(), claims, landed.clone())))
+            }
+            (Whose::Rows, _) | (_, None) => None,
+        };
         drop(landed);
         let mut given_up = 0;
-        for lane in lanes {
+        if let Some(lane) = lane {
             match lane.await {
-                Ok(left_out) => given_up += left_out,
+                Ok(left_out) => given_up = left_out,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
-        line.tell_no_room();
-        lanes_ended.cancel();
+        self.tell_no_room();
+        lane_ended.cancel();
         if let Err(panic) = sink.await {
             std::panic::resume_unwind(panic.into_panic());
         }
@@ -253,130 +222,70 @@ impl Pass {
     }
 
     /// Notes how the pass ended, in the journal and in the report.
-    async fn end(&self, line: &Line, request: &PassRequest, given_up: u64) {
-        self.note_gates(line).await;
-        if given_up > 0 || line.stop.take_no_more.is_cancelled() {
-            line.report.trouble(Trouble::Interrupted { given_up });
+    async fn end(&self, given_up: u64) {
+        self.note_gate().await;
+        if given_up > 0 || self.stop.take_no_more.is_cancelled() {
+            self.report.trouble(Trouble::Interrupted { given_up });
         }
-        self.stand(line).await;
+        self.stand().await;
         reach(Point::PassEnds);
-        if given_up == 0
-            && !line.left_claimed.load(Ordering::Relaxed)
-            && let Err(error) = self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await
-        {
-            line.journal_failed(&error);
+        if given_up == 0 && !self.left_claimed.load(Ordering::Relaxed) {
+            let finished = self.base.journal.finish_pass(&self.terms.lease_id, self.base.clock.now()).await;
+            if let Err(error) = finished {
+                self.journal_failed(&error);
+            }
         }
         reach(Point::PassFinished);
-        self.name_put_off(line).await;
-        self.count_untaken(line, request).await;
+        self.name_put_off().await;
+        self.count_untaken().await;
+        self.note_pause();
     }
 
-    /// Notes the pass in the journal; returns the lease ids of passes that never finished.
-    async fn begin(&self, line: &Line) -> Result<Vec<String>, PassError> {
-        let here = line.insist_at_the_start(|| self.store.identity()).await?;
-        let providers = self.providers.iter().map(|provider| provider.name.clone()).collect();
-        match self.journal.begin_pass(&line.terms.lease_id, &here, providers, self.clock.now()).await? {
+    /// Notes in the journal that this process works over the store; returns the lease ids of passes that never finished.
+    async fn begin_process(&self) -> Result<Vec<String>, PassError> {
+        let here = self.insist_at_the_start(|| self.base.store.identity()).await?;
+        self.unless_elsewhere(self.base.journal.begin_process(&here).await?, &here)
+    }
+
+    /// Notes the pass in the journal; returns the lease ids of this provider's passes that never finished.
+    async fn begin(&self) -> Result<Vec<String>, PassError> {
+        let here = self.insist_at_the_start(|| self.base.store.identity()).await?;
+        let (lease_id, now) = (&self.terms.lease_id, self.base.clock.now());
+        let begun = self.base.journal.begin_pass(lease_id, &here, self.whose.name(), now).await?;
+        self.unless_elsewhere(begun, &here)
+    }
+
+    fn unless_elsewhere(&self, begun: Begun, here: &Identity) -> Result<Vec<String>, PassError> {
+        match begun {
             Begun::Alone { unfinished } => {
-                // A pass begins once.
-                let _ = line.earlier.set(unfinished.clone());
+                // A line begins once.
+                let _ = self.earlier.set(unfinished.clone());
                 Ok(unfinished)
             }
-            Begun::OtherStore(other) => Err(PassError::other_store(self.journal.directory(), other, &here)),
-        }
-    }
-
-    fn chosen(&self, request: &PassRequest) -> Result<Vec<Arc<Provider>>, PassError> {
-        let Some(name) = &request.provider else { return Ok(self.providers.clone()) };
-        let chosen: Vec<_> =
-            self.providers.iter().filter(|provider| &*provider.name == name).cloned().collect();
-        if chosen.is_empty() {
-            let names: Vec<_> = self.providers.iter().map(|provider| &*provider.name).collect();
-            return Err(PassError::NoSuchProvider(name.clone(), names.join(", ")));
-        }
-        Ok(chosen)
-    }
-
-    fn filter(&self, provider: &Provider) -> ProviderFilter {
-        if self.settings.documents_name_provider {
-            ProviderFilter::Named(provider.name.to_string())
-        } else {
-            ProviderFilter::Any
-        }
-    }
-
-    fn claims(
-        &self,
-        line: &Line,
-        provider: &Arc<Provider>,
-        filter: ProviderFilter,
-        looks_for: LooksFor,
-    ) -> Claims {
-        let flow = match &filter {
-            ProviderFilter::NoneOf(_) => Flow::without_gate(),
-            ProviderFilter::Any | ProviderFilter::Named(_) => {
-                Flow::new(provider.profile.rate, provider.profile.concurrency)
+            Begun::OtherStore(other) => {
+                Err(PassError::other_store(self.base.journal.directory(), other, here))
             }
-        };
-        let page = page_limit(provider.profile.rate, provider.profile.concurrency, self.settings.lease);
-        let most = usize::try_from(line.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let page = page.min(most);
-        let punishes_reuse = provider.profile.ask_again == AskAgain::Never;
-        let all = looks_for.is_anything() || line.terms.all;
-        let owner = Some(provider.clone());
-        let terms =
-            ClaimTerms { all, looks_for, page, provider: owner, punishes_reuse, ..line.terms.clone() };
-        Claims::new(self.store.clone(), terms, filter, self.clock.clone(), flow)
+        }
     }
 
-    fn line(
-        &self,
-        request: &PassRequest,
-        providers: &[Arc<Provider>],
-        stop: &Stop,
-        report: Arc<Report>,
-        due_by: crate::clock::Timestamp,
-        documents: u64,
-    ) -> Arc<Line> {
-        let settings = self.settings.clone();
-        Arc::new(Line {
-            store: self.store.clone(),
-            journal: self.journal.clone(),
-            clock: self.clock.clone(),
-            chance: self.chance.clone(),
-            terms: ClaimTerms {
-                lease_id: format!("{:032x}", self.chance.unique()),
-                owner: process_name(),
-                lease: settings.lease,
-                due_by,
-                all: request.force || request.only.is_some(),
-                looks_for: LooksFor::default(),
-                only: request.only.clone(),
-                force: request.force,
-                page: 1,
-                provider: None,
-                punishes_reuse: false,
-            },
-            policy: DuePolicy {
-                renew_after: settings.renew_after,
-                first_backoff: settings.first_backoff,
-                longest_backoff: settings.longest_backoff,
-                wakes: settings.wakes.clone(),
-                documents,
-                due_by,
-            },
-            settings,
-            earlier: OnceLock::new(),
-            report,
-            stop: stop.clone(),
-            gates: providers
-                .iter()
-                .map(|p| (p.name.clone(), Gate::new(p.profile.rate, p.profile.concurrency)))
-                .collect(),
-            left: AtomicU64::new(request.limit.map_or(u64::MAX, NonZeroU64::get)),
-            held: Mutex::default(),
-            no_room: Mutex::default(),
-            left_claimed: AtomicBool::new(false),
-            store_is_away: AtomicBool::new(false),
-        })
+    fn claims(&self, looks_for: LooksFor) -> Claims {
+        let base = &self.base;
+        let (filter, flow, page) = match self.whose.counter().map(|counter| &counter.provider) {
+            Some(provider) => {
+                let filter = base.filter(provider);
+                let (rate, concurrency) = (provider.profile.rate, provider.profile.concurrency);
+                let page = page_limit(rate, concurrency, base.settings.lease);
+                (filter, Flow::new(rate, concurrency), page)
+            }
+            None => (
+                ProviderFilter::NoneOf(base.provider_names()),
+                Flow::without_gate(),
+                page_limit(None, NonZeroUsize::MIN, base.settings.lease),
+            ),
+        };
+        let most = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let all = looks_for.is_anything() || self.terms.all;
+        let terms = ClaimTerms { all, looks_for, page: page.min(most), ..self.terms.clone() };
+        Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow)
     }
 }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod history;
 pub mod keep;
 pub mod lifetime;
+pub mod memory;
 mod one_or_many;
 pub mod place;
 pub mod profile;

@@ -4,6 +4,7 @@ mod ending;
 mod named;
 pub mod progress;
 mod recovery;
+mod reports;
 pub mod summary;
 mod text;
 mod trouble;
@@ -11,6 +12,7 @@ mod trouble;
 pub use ending::{ENDING_SOON, Ending};
 pub use named::{Named, PutOff};
 pub use recovery::Recovery;
+pub use reports::{ProviderPart, Reports};
 pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
@@ -82,7 +84,7 @@ impl Serialize for Outcome {
 #[derive(Debug)]
 pub struct Report {
     inner: Mutex<Inner>,
-    gates: Mutex<Vec<Arc<Gate>>>,
+    gate: Mutex<Option<Arc<Gate>>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -142,12 +144,12 @@ impl Report {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner::default()), gates: Mutex::new(Vec::new()) }
+        Self { inner: Mutex::new(Inner::default()), gate: Mutex::new(None) }
     }
 
-    /// The gates of the pass, whose pauses are shown.
-    pub fn watch(&self, gates: &[Arc<Gate>]) {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(gates);
+    /// The gate of the pass, whose pauses are shown.
+    pub fn watch(&self, gate: &Arc<Gate>) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(gate.clone());
     }
 
     /// A document was touched: claimed, or read and found to be marked already.
@@ -188,6 +190,20 @@ impl Report {
     #[must_use]
     pub fn is_store_away(&self) -> bool {
         self.lock().troubles.iter().any(|trouble| matches!(trouble, Trouble::Store { .. }))
+    }
+
+    /// Has anything kept the pass from its work?
+    #[must_use]
+    pub fn has_trouble(&self) -> bool {
+        !self.lock().troubles.is_empty()
+    }
+
+    /// Is something still due, as far as is known?
+    #[must_use]
+    pub fn leaves_something(&self) -> bool {
+        let inner = self.lock();
+        let still_due = inner.outcomes.get(&Outcome::StillDue).copied().unwrap_or_default();
+        inner.untaken != Some(0) || still_due > 0
     }
 
     /// A grant was sent.
@@ -294,8 +310,8 @@ impl Report {
             Stopped::Refusals(suspicion) => self
                 .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
             Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
-            // The code that stopped the gate for it has told what happened.
-            Stopped::CannotKeep => {}
+            // The pass says until when; and the code that stopped the gate for it has told what can't be kept.
+            Stopped::Paused | Stopped::CannotKeep => {}
         }
     }
 
@@ -316,8 +332,8 @@ impl Report {
     /// The counts so far.
     #[must_use]
     pub fn progress(&self) -> progress::Progress {
-        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let gates: Vec<_> = gates.iter().map(|gate| gate.status()).collect();
+        let gate =
+            self.gate.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|gate| gate.status());
         let inner = self.lock();
         let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
         progress::Progress {
@@ -325,8 +341,8 @@ impl Report {
             refreshed: count(Outcome::Refreshed),
             needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
             throttled: inner.throttled,
-            paused_for: gates.iter().filter_map(|gate| gate.paused_for).max(),
-            closed: gates.iter().any(|gate| gate.closed),
+            paused_for: gate.and_then(|gate| gate.paused_for),
+            closed: gate.is_some_and(|gate| gate.closed),
         }
     }
 
@@ -373,6 +389,7 @@ impl Report {
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
             recovery: inner.recovery,
+            providers: BTreeMap::new(),
             troubles: inner.troubles,
         }
     }

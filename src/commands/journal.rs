@@ -8,8 +8,10 @@ use super::{CommandError, Surroundings, shown};
 use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
 use crate::config::Need;
+use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::with_hint;
+use crate::grant::http::Https;
 use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
 use crate::pass::Stop;
 use crate::report::summary::Summary;
@@ -108,15 +110,16 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;
-            let pass = super::run::pass_over_what_is_there(&config, surroundings).await?;
+            let base = super::run::base_over_what_is_there(&config, surroundings).await?;
             if adopt_store {
-                super::run::adopt_store(&pass).await?;
+                super::run::adopt_store(&base).await?;
             }
             // A pair whose collection isn't there would be parked as if its document had been deleted.
-            pass.ready(&Stop::default(), false).await?;
-            let summary = pass.recover().await?;
-            let open = by_state(pass.journal.entries().await?.iter().map(|entry| entry.state));
-            pass.journal.close().await;
+            base.ready(&Stop::default(), false).await?;
+            let engine = Engine::new(base, &Https)?;
+            let summary = engine.recover().await?;
+            let open = by_state(engine.base.journal.entries().await?.iter().map(|entry| entry.state));
+            engine.close().await;
             let exit = summary.exit();
             let recovered = Recovered::new(summary, open);
             surroundings.print(&recovered_text(&recovered), &recovered)?;

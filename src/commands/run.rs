@@ -7,13 +7,14 @@ use crate::cli::RunArgs;
 use crate::clock::Timestamp;
 use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
+use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::{told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
-use crate::pass::{Pass, PassRequest, PassSettings, Stop};
+use crate::pass::{Base, PassRequest, PassSettings, Stop};
 use crate::provider::keep::Keep;
-use crate::report::{ENDING_SOON, Report, progress};
+use crate::report::{ENDING_SOON, Reports, progress};
 use crate::schedule::{Schedule, Wakes};
 use crate::store::{Existence, IndexState, Readiness};
 use std::io::{self, IsTerminal as _};
@@ -27,7 +28,8 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     if !args.allow_empty {
         check_embedded_file(&config)?;
     }
-    let pass = pass(&config, surroundings).await?;
+    let engine = Engine::new(base(&config, surroundings).await?, &Https)?;
+    let base = &engine.base;
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace)?;
     let request = PassRequest {
@@ -38,20 +40,20 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         accept_refusals: args.accept_refusals,
     };
     if args.adopt_store {
-        adopt_store(&pass).await?;
+        adopt_store(base).await?;
     }
     let exit = if args.once {
         // A stop that comes first is the pass' to tell.
-        if let Some(readiness) = pass.ready(&stop, args.allow_empty).await? {
-            tell_existence(&pass, &readiness.existence);
+        if let Some(readiness) = base.ready(&stop, args.allow_empty).await? {
+            tell_existence(base, &readiness.existence);
         }
-        once(&config, &pass, &request, &stop, surroundings).await?
+        once(&config, &engine, &request, &stop, surroundings).await?
     } else {
-        if let Some(readiness) = pass.ready(&stop, args.allow_empty).await? {
-            tell_readiness(&config, &pass, &readiness, surroundings);
+        if let Some(readiness) = base.ready(&stop, args.allow_empty).await? {
+            tell_readiness(&config, base, &readiness, surroundings);
         }
         let daemon = Daemon {
-            pass: pass.clone(),
+            engine: engine.clone(),
             schedule: config.schedule.clone(),
             first_backoff: config.retry_after_failure,
             longest_backoff: MAX_RETRY_AFTER_FAILURE,
@@ -60,40 +62,34 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         drop(daemon);
         exit
     };
-    pass.journal.close().await;
+    engine.close().await;
     Ok(exit)
 }
 
 /// Opens everything that a command works with beside a pass: the store must be there already.
-pub(super) async fn pass_over_what_is_there(
+pub(super) async fn base_over_what_is_there(
     config: &Config,
     surroundings: &Surroundings,
-) -> Result<Pass, CommandError> {
+) -> Result<Base, CommandError> {
     check_embedded_file(config)?;
-    pass(config, surroundings).await
+    base(config, surroundings).await
 }
 
 /// Opens everything that a pass works with; the journal first, so that a second process is told so at once.
-pub async fn pass(config: &Config, surroundings: &Surroundings) -> Result<Pass, CommandError> {
+pub async fn base(config: &Config, surroundings: &Surroundings) -> Result<Base, CommandError> {
     let journal = super::open_journal(config, surroundings).await?;
-    Ok(Pass {
-        store: connect(config).await?,
-        journal,
-        providers: config.providers.clone(),
-        settings: PassSettings {
-            lease: config.lease,
-            renew_after: config.renew_after,
-            first_backoff: config.retry_after_failure,
-            longest_backoff: MAX_RETRY_AFTER_FAILURE,
-            attempts: config.max_retries_per_pass.saturating_add(1),
-            wakes: wakes(config, surroundings),
-            documents_name_provider: config.store.mapping.provider.is_some(),
-            ending_within: ending_within(&config.schedule, surroundings.clock.now()),
-        },
-        clock: surroundings.clock.clone(),
-        connect: Arc::new(Https),
-        chance: Chance::system(),
-    })
+    let settings = PassSettings {
+        lease: config.lease,
+        renew_after: config.renew_after,
+        first_backoff: config.retry_after_failure,
+        longest_backoff: MAX_RETRY_AFTER_FAILURE,
+        attempts: config.max_retries_per_pass.saturating_add(1),
+        wakes: wakes(config, surroundings),
+        documents_name_provider: config.store.mapping.provider.is_some(),
+        ending_within: ending_within(&config.schedule, surroundings.clock.now()),
+    };
+    let (store, providers) = (connect(config).await?, config.providers.clone());
+    Ok(Base::new(store, journal, providers, settings, surroundings.clock.clone(), Chance::system()))
 }
 
 /// The wakes, where a provider's access tokens are kept good.
@@ -109,9 +105,9 @@ fn ending_within(schedule: &Schedule, now: Timestamp) -> Duration {
 }
 
 /// Makes the journal's rows those of this store, and says so.
-pub(super) async fn adopt_store(pass: &Pass) -> Result<(), CommandError> {
-    let here = pass.store.describe();
-    let Some(Adopted { store, open, parked }) = pass.adopt_store().await? else {
+pub(super) async fn adopt_store(base: &Base) -> Result<(), CommandError> {
+    let here = base.store.describe();
+    let Some(Adopted { store, open, parked }) = base.adopt_store().await? else {
         info!("`--adopt-store`: all entries of the journal belong to {here} already");
         return Ok(());
     };
@@ -123,17 +119,17 @@ pub(super) async fn adopt_store(pass: &Pass) -> Result<(), CommandError> {
 
 async fn once(
     config: &Config,
-    pass: &Pass,
+    engine: &Engine,
     request: &PassRequest,
     stop: &Stop,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    let report = Arc::new(Report::new());
+    let reports = Arc::new(Reports::new());
     let done = tokio_util::sync::CancellationToken::new();
     let bar = {
-        let (pass, request) = (pass.clone(), request.clone());
-        let total = async move { pass.count_due(&request).await };
-        tokio::spawn(progress::draw(surroundings.talk.clone(), report.clone(), total, done.clone()))
+        let (base, request) = (engine.base.clone(), request.clone());
+        let total = async move { base.count_due(&request).await };
+        tokio::spawn(progress::draw(surroundings.talk.clone(), reports.clone(), total, done.clone()))
     };
     for provider in &config.providers {
         let chances = Chances::of(config, provider, surroundings.clock.now());
@@ -145,8 +141,8 @@ async fn once(
             warn!("{}", told(&warning));
         }
     }
-    info!("one pass over {}", pass.store.describe());
-    let summary = pass.run(request, stop, report).await;
+    info!("one pass over {}", engine.base.store.describe());
+    let summary = engine.run(request, stop, reports).await;
     done.cancel();
     // A bar that can't be drawn is no reason to fail.
     let _ = bar.await;
@@ -163,8 +159,8 @@ async fn once(
 const RIGHT_STORE: &str = "is this the database and collection that you meant?";
 
 /// Says whether the collection is there, where it isn't, or where that can't be asked.
-fn tell_existence(pass: &Pass, existence: &Existence) {
-    let at = pass.store.describe();
+fn tell_existence(base: &Base, existence: &Existence) {
+    let at = base.store.describe();
     match existence {
         Existence::There => {}
         Existence::Absent { .. } => {
@@ -177,15 +173,15 @@ fn tell_existence(pass: &Pass, existence: &Existence) {
 }
 
 /// Says at the start what would surprise later.
-fn tell_readiness(config: &Config, pass: &Pass, readiness: &Readiness, surroundings: &Surroundings) {
+fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundings: &Surroundings) {
     info!(
         documents = readiness.documents,
         server = readiness.server,
         "{} documents in {}",
         readiness.documents,
-        pass.store.describe()
+        base.store.describe()
     );
-    tell_existence(pass, &readiness.existence);
+    tell_existence(base, &readiness.existence);
     if let IndexState::Missing { reason, command } = &readiness.index {
         let missing = format!("the due index is missing ({reason}), so every pass scans the collection");
         let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");

@@ -1,8 +1,6 @@
 //! When passes that put something off are followed by another one, without waiting for the next wake.
 
-use super::Daemon;
 use crate::clock::Timestamp;
-use crate::journal::{JournalError, Moment};
 use crate::schedule::{FOLLOW_UP_JITTER, backoff};
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -15,6 +13,8 @@ pub(super) struct Left {
     pub(super) due: bool,
     /// When the last of what it put off is due again.
     pub(super) until: Option<Timestamp>,
+    /// Until when the provider asked us to wait: a pass before that would send nothing.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 /// The pass that follows those that left something.
@@ -30,14 +30,18 @@ pub(super) struct FollowUp {
 }
 
 impl FollowUp {
-    /// What an earlier process would have followed up; what it missed is made up for at once.
-    pub(super) async fn after_restart(daemon: &Daemon) -> Result<Self, JournalError> {
-        let until = daemon.pass.journal.remembered(Moment::FollowUp).await?;
+    /// What an earlier process would have followed up until then; what it missed is made up for at once.
+    pub(super) fn after_restart(until: Option<Timestamp>, now: Timestamp, first: Duration) -> Self {
         let at = until.map(|until| {
-            let left = (until - daemon.pass.clock.now()).to_std().unwrap_or_default();
-            Instant::now() + left.min(daemon.first_backoff)
+            let left = (until - now).to_std().unwrap_or_default();
+            Instant::now() + left.min(first)
         });
-        Ok(Self { until, at, ..Self::default() })
+        Self { until, at, ..Self::default() }
+    }
+
+    /// By when all that was put off is followed up.
+    pub(super) const fn until(&self) -> Option<Timestamp> {
+        self.until
     }
 
     /// How long until it is time, if anything is to be followed up.
@@ -65,11 +69,18 @@ impl FollowUp {
             *self = Self::default();
             return None;
         }
-        let [failures, looks] =
-            if left.due { [self.failures.saturating_add(1), 0] } else { [0, self.looks.saturating_add(1)] };
+        let pause = left.not_before.and_then(|until| (until - now).to_std().ok());
+        let [failures, looks] = if pause.is_some() {
+            // The provider says when; and nothing has failed.
+            [self.failures, 0]
+        } else if left.due {
+            [self.failures.saturating_add(1), 0]
+        } else {
+            [0, self.looks.saturating_add(1)]
+        };
         let full = backoff(failures.max(looks), first, longest, 0.0);
         let due_again = until.and_then(|until| (until - now).to_std().ok()).filter(|_| !left.due);
-        let wait = due_again.map_or(full, |due_again| due_again.min(full))
+        let wait = pause.unwrap_or_else(|| due_again.map_or(full, |due_again| due_again.min(full)))
             + first.mul_f64(FOLLOW_UP_JITTER * jitter_unit);
         *self = Self { failures, looks, until, at: Some(Instant::now() + wait) };
         let at = in_time(now, wait);
@@ -93,7 +104,8 @@ mod tests {
 
     /// After a pass that ended at a minute: how long the follow-up waits, and what is remembered, in minutes.
     fn plan(follow_up: &mut FollowUp, due: bool, until: Option<i64>, now: i64) -> Option<(u64, i64)> {
-        let planned = follow_up.plan(Left { due, until: until.map(at) }, at(now), WAITS, 0.0);
+        let planned =
+            follow_up.plan(Left { due, until: until.map(at), not_before: None }, at(now), WAITS, 0.0);
         planned.map(|(wait, by)| (wait.as_secs() / 60, (by - Timestamp::default()).num_minutes()))
     }
 
@@ -125,10 +137,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_pass_that_the_provider_asked_to_wait_is_followed_up_when_the_pause_is_over() {
+        let mut one = FollowUp::default();
+        let left = Left { due: true, until: None, not_before: Some(at(180)) };
+        let (wait, by) = one.plan(left, at(0), WAITS, 0.0).unwrap();
+        assert_eq!((wait, by), (Duration::from_hours(3), at(180)));
+        for _ in 0..10 {
+            let quota = Left { due: true, until: None, not_before: Some(at(195)) };
+            assert_eq!(
+                one.plan(quota, at(180), WAITS, 0.0).unwrap().0,
+                Duration::from_mins(15),
+                "a pause is no failure"
+            );
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn jitter_never_lets_it_come_too_early() {
         let mut one = FollowUp::default();
-        let left = Left { due: true, until: Some(at(15)) };
+        let left = Left { due: true, until: Some(at(15)), not_before: None };
         let (wait, _) = one.plan(left, at(0), WAITS, 0.999).unwrap();
         assert!(wait > WAITS[0] && wait < WAITS[0] * 5 / 4, "{wait:?}");
         tokio::time::advance(WAITS[0]).await;

@@ -1,8 +1,7 @@
 //! What the daemon says when it starts: how much is due, and when its first pass begins.
 
 use super::Daemon;
-use super::follow_up::FollowUp;
-use crate::clock::Timestamp;
+use super::round::Round;
 use crate::failure::with_hint;
 use crate::pass::{PassRequest, Stop};
 use crate::schedule::Wake;
@@ -22,23 +21,19 @@ enum Begins {
 
 impl Daemon {
     /// Says how many documents are due, and when the first pass begins. A stop ends the count.
-    pub(super) async fn announce_start(
-        &self,
-        last_wake: Option<Timestamp>,
-        follow_up: &FollowUp,
-        stop: &Stop,
-    ) {
-        let pass = self.pass.clone();
+    pub(super) async fn announce_start(&self, rounds: &[Round], stop: &Stop) {
+        let base = self.engine.base.clone();
         // A task of its own, because a store's method must run to completion.
-        let counting = tokio::spawn(async move { pass.count_due(&PassRequest::default()).await });
+        let counting = tokio::spawn(async move { base.count_due(&PassRequest::default()).await });
         let Some(counted) = stop.take_no_more.run_until_cancelled(counting).await else { return };
-        let begins = self.begins(last_wake, follow_up);
+        let begins = self.begins(rounds);
         info!("{}", started(counted.ok().flatten(), begins));
     }
 
-    fn begins(&self, last_wake: Option<Timestamp>, follow_up: &FollowUp) -> Begins {
-        let now = self.pass.clock.now();
-        if self.schedule.missed_since(last_wake, now).is_some() || follow_up.is_time() {
+    fn begins(&self, rounds: &[Round]) -> Begins {
+        let now = self.engine.base.clock.now();
+        let missed = |round: &Round| self.schedule.missed_since(round.last_wake, now).is_some();
+        if rounds.iter().any(|round| missed(round) || round.follow_up.is_time()) {
             return Begins::Now;
         }
         let next = self.schedule.next_wakes(now, 1).first().copied();
@@ -46,7 +41,8 @@ impl Daemon {
             let at = TimeDelta::from_std(*wait).ok().and_then(|wait| now.checked_add_signed(wait));
             at.is_some_and(|at| next.is_none_or(|next| at < next.at))
         };
-        match (follow_up.wait().filter(sooner), next) {
+        let follow_up = rounds.iter().filter_map(|round| round.follow_up.wait()).min();
+        match (follow_up.filter(sooner), next) {
             (Some(wait), _) => Begins::In(wait),
             (None, Some(wake)) => Begins::At(wake),
             (None, None) => Begins::Never,
@@ -77,6 +73,7 @@ fn started(due: Option<u64>, begins: Begins) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::schedule::Schedule;
 
     #[test]

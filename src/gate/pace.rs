@@ -82,9 +82,23 @@ impl Pace {
         pace
     }
 
+    /// Is there a rate?
+    pub(super) const fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// Share of the full rate at which grants go out, above 0, at most 1.
     pub(super) const fn factor(&self) -> f64 {
         self.factor
+    }
+
+    /// Goes on at a share of the full rate that an earlier process had come to.
+    pub(super) fn set_factor(&mut self, factor: f64, now: Instant) {
+        if factor.is_finite() {
+            self.factor = factor.clamp(SLOWEST, 1.0);
+            self.changed_at = now;
+            self.swap_limiter();
+        }
     }
 
     /// Takes the right to send one grant now, and numbers it; otherwise says when to ask again.

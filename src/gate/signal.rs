@@ -56,6 +56,8 @@ pub enum Stopped {
     Refusals(Suspicion),
     /// It failed for longer than a pass waits.
     Outage,
+    /// It asked for a pause that is longer than a pass waits.
+    Paused,
     /// The journal or the store can keep no more answers.
     CannotKeep,
 }

@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::refusals::Refusals;
 use super::{Signal, Stopped};
+use crate::provider::history::History;
 use crate::provider::rate::Rate;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -29,9 +30,19 @@ pub(super) const OUTAGE_PATIENCE: Duration = Duration::from_mins(5);
 /// What is due stays due, and the next wake tries again; a pass that never ends would help no user.
 pub(super) const THROTTLED_PATIENCE: Duration = Duration::from_mins(30);
 
+/// Longest pause that a pass waits for. A longer one ends it, so that it holds no claims for hours; the next pass follows
+/// when the pause is over.
+pub const LONGEST_WAIT_IN_A_PASS: Duration = Duration::from_mins(10);
+
+/// An outage that an earlier pass has met already is given up after so long.
+const KNOWN_OUTAGE_PATIENCE: Duration = Duration::from_mins(1);
+
 /// Client rejections in a row that stop the provider: the client registration is wrong, and asking on would only fail
 /// user after user.
 const CLIENT_REJECTIONS: u32 = 3;
+
+/// How long after a grant the next pass needs no canary: by then the provider, or our registration there, may be another.
+const PROVEN_FOR: Duration = Duration::from_hours(1);
 
 /// What a person may want to know of a gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,21 +57,23 @@ pub struct Status {
     pub closed: bool,
 }
 
-/// Everything that a gate knows of its provider in this pass.
+/// Everything that a gate knows of its provider.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) pace: Pace,
     concurrency: NonZeroUsize,
-    limited: bool,
     pub(super) in_flight: usize,
-    /// No grant yet: one at a time, so that a mistake of ours costs one token and not a pool of them.
+    /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them.
     pub(super) canary: bool,
-    paused_until: Option<Instant>,
+    granted_at: Option<Instant>,
+    pub(super) paused_until: Option<Instant>,
     pub(super) closed: bool,
     failures: u32,
-    outage: Option<Outage>,
+    pub(super) outage: Option<Outage>,
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
+    /// Has it asked for a pause that is longer than a pass waits, and granted nothing since?
+    long_wait_asked: bool,
     client_rejections: u32,
     /// Those hosts or clients of documents among them.
     rejecting: HashSet<String>,
@@ -68,11 +81,28 @@ pub(super) struct State {
     pub(super) stopped: Option<Stopped>,
 }
 
+/// A provider that gives no usable answer.
 #[derive(Debug)]
-struct Outage {
-    since: Instant,
+pub(super) struct Outage {
+    pub(super) since: Instant,
+    /// When this pass began to wait for its end.
+    waited_since: Instant,
+    patience: Duration,
     wait: Duration,
     last_probe: Instant,
+}
+
+impl Outage {
+    /// One that an earlier pass has met.
+    pub(super) const fn going_on(since: Instant, now: Instant) -> Self {
+        Self {
+            since,
+            waited_since: now,
+            patience: KNOWN_OUTAGE_PATIENCE,
+            wait: FIRST_OUTAGE_WAIT,
+            last_probe: now,
+        }
+    }
 }
 
 /// What stands between a token and the provider.
@@ -87,19 +117,36 @@ impl State {
         Self {
             pace: Pace::new(rate, now),
             concurrency,
-            limited: rate.is_some(),
             in_flight: 0,
             canary: true,
+            granted_at: None,
             paused_until: None,
             closed: false,
             failures: 0,
             outage: None,
             throttled_since: None,
+            long_wait_asked: false,
             client_rejections: 0,
             rejecting: HashSet::new(),
             refusals: Refusals::default(),
             stopped: None,
         }
+    }
+
+    /// A pass begins.
+    pub(super) fn begin_pass(&mut self, history: History, accepted: bool, now: Instant) {
+        let is_proven = |at: Instant| now.saturating_duration_since(at) <= PROVEN_FOR;
+        self.canary = !self.granted_at.is_some_and(is_proven);
+        self.refusals = Refusals::default();
+        self.refusals.expect(history, accepted);
+        let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
+        self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
+        self.closed = false;
+        self.throttled_since = None;
+        self.long_wait_asked = false;
+        self.client_rejections = 0;
+        self.rejecting.clear();
+        self.outage = self.outage.take().map(|outage| Outage::going_on(outage.since, now));
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -131,7 +178,7 @@ impl State {
         if self.canary || self.outage.is_some() {
             return 1;
         }
-        if self.limited {
+        if self.pace.is_limited() {
             return self.concurrency.get();
         }
         // Without a rate to slow down, a throttled provider gets fewer at once.
@@ -156,6 +203,8 @@ impl State {
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
+                    self.long_wait_asked = false;
+                    self.granted_at = Some(now);
                     self.refusals.granted();
                 }
                 self.pace.clean(now);
@@ -176,7 +225,17 @@ impl State {
                 if now.saturating_duration_since(since) >= THROTTLED_PATIENCE {
                     self.stopped.get_or_insert(Stopped::Outage);
                 }
-                self.pause(now + wait.unwrap_or(DEFAULT_PAUSE));
+                let wait = wait.unwrap_or(DEFAULT_PAUSE);
+                if wait <= LONGEST_WAIT_IN_A_PASS {
+                    self.pause(now + wait);
+                } else if self.canary || self.long_wait_asked {
+                    self.pause(now + wait);
+                    self.stopped.get_or_insert(Stopped::Paused);
+                } else {
+                    // It may be about one token, while its neighbours are granted.
+                    self.long_wait_asked = true;
+                    self.pause(now + DEFAULT_PAUSE);
+                }
             }
             Signal::Failed => self.failed(sent, now),
             Signal::ClientRejected { code, http_status, tenant } => {
@@ -199,7 +258,7 @@ impl State {
             // Grants that were out when the outage was noticed say nothing new.
             Some(outage) if sent < outage.last_probe => return,
             Some(outage) => {
-                if now.saturating_duration_since(outage.since) >= OUTAGE_PATIENCE {
+                if now.saturating_duration_since(outage.waited_since) >= outage.patience {
                     self.stopped.get_or_insert(Stopped::Outage);
                 }
                 outage.wait = (outage.wait * 2).min(LONGEST_OUTAGE_WAIT);
@@ -207,7 +266,13 @@ impl State {
                 outage.wait
             }
             None if self.failures >= OUTAGE_FAILURES => {
-                self.outage = Some(Outage { since: now, wait: FIRST_OUTAGE_WAIT, last_probe: now });
+                self.outage = Some(Outage {
+                    since: now,
+                    waited_since: now,
+                    patience: OUTAGE_PATIENCE,
+                    wait: FIRST_OUTAGE_WAIT,
+                    last_probe: now,
+                });
                 FIRST_OUTAGE_WAIT
             }
             None => return,
@@ -215,7 +280,7 @@ impl State {
         self.pause(now + wait);
     }
 
-    fn pause(&mut self, until: Instant) {
+    pub(super) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |earlier| earlier.max(until)));
     }
 }

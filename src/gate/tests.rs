@@ -55,6 +55,25 @@ async fn a_retry_after_pauses_the_whole_provider() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_pause_ends_the_pass_once_it_is_not_about_one_token_alone() {
+    let long = || Signal::Throttled(Some(Duration::from_hours(3)));
+    let proven = gate(None, 8);
+    answered(&proven, GRANTED).await;
+    for _ in 0..3 {
+        answered(&proven, long()).await;
+        answered(&proven, GRANTED).await;
+    }
+    assert_eq!(proven.stopped(), None, "others are granted");
+    answered(&proven, long()).await;
+    answered(&proven, long()).await;
+    assert_eq!(proven.stopped(), Some(Stopped::Paused));
+    let unproven = gate(None, 8);
+    answered(&unproven, long()).await;
+    assert_eq!(unproven.stopped(), Some(Stopped::Paused));
+    assert!(unproven.status().paused_for > Some(Duration::from_mins(179)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_client_rejections_in_a_row_stop_the_provider() {
     let gate = gate(None, 8);
     let rejected =

@@ -64,10 +64,25 @@ const OBJECTS: &[Object] = &[
             ),
             ("ending_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
+            ("providers", "The part of each provider, by its name."),
             (
                 "troubles",
                 "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",
             ),
+        ],
+    },
+    Object {
+        place: "run --once: providers.*",
+        fields: &[
+            ("due", "Documents that were due; null when the store could not count them."),
+            ("taken", "Of these: taken."),
+            ("remaining_due", "Of these: still due now; null when the store could not count them."),
+            ("known_needs_login", "Users who were known to need a login, and were not asked."),
+            ("newly_marked", "Users who must log in again, found in this pass."),
+            ("outcomes", "Where the documents ended, and how many (`evergrant help outcomes`)."),
+            ("still_due_reasons", "Why documents are still due, and how many."),
+            ("grants", "Token requests, repeated ones included."),
+            ("throttled", "Answers that asked for a pause."),
         ],
     },
     Object {

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::kill_point::{Point, reach};
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::fs::File;
@@ -71,20 +72,18 @@ pub(super) enum Request {
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     RedeemedAt(Fingerprint, Reply<Option<Timestamp>>),
     Remembered(Moment, Reply<Option<Timestamp>>),
+    Earliest(Moment, Reply<Option<Timestamp>>),
     Remember(Moment, Option<Timestamp>, Reply<()>),
     History(String, Reply<History>),
     SetHistory(String, History, Reply<()>),
     Keeping(String, Reply<Option<String>>),
     SetKeeping(String, String, Reply<()>),
-    PutOff(Reply<Vec<TokenId>>),
-    SetPutOff(Vec<TokenId>, Reply<()>),
-    BeginPass {
-        lease_id: String,
-        store: Identity,
-        providers: Vec<Arc<str>>,
-        at: Timestamp,
-        reply: Reply<Begun>,
-    },
+    StandingOf(String, Reply<Option<Memory>>),
+    SetStandingOf(String, Option<Memory>, Reply<()>),
+    PutOff(String, Reply<Vec<TokenId>>),
+    SetPutOff(String, Vec<TokenId>, Reply<()>),
+    BeginProcess { store: Identity, reply: Reply<Begun> },
+    BeginPass { lease_id: String, store: Identity, provider: Arc<str>, at: Timestamp, reply: Reply<Begun> },
     OtherStore(Identity, Reply<Option<OtherStore>>),
     AdoptStore(Identity, Reply<Option<Adopted>>),
     FinishPass(String, Timestamp, Reply<()>),
@@ -188,7 +187,10 @@ pub(super) fn commit(
 ) -> bool {
     let requests: Vec<_> = requests.collect();
     // Once, before anything is written: what is given up for this commit must not be taken back for its second try.
-    if requests.iter().any(|request| matches!(request, Request::BeginPass { .. })) {
+    if requests
+        .iter()
+        .any(|request| matches!(request, Request::BeginProcess { .. } | Request::BeginPass { .. }))
+    {
         room.refill();
     }
     let mut requests = refuse_intents(requests, room);
@@ -269,16 +271,22 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Standing(reply) => {
             reply.set(rows.parked().map(|parked| Standing { parked, shortage: room.known() }))
         }
-        Request::Remembered(moment, reply) => reply.set(rows.remembered(*moment)),
-        Request::Remember(moment, at, reply) => reply.set(rows.remember(*moment, *at)),
+        Request::Remembered(moment, reply) => reply.set(rows.remembered(moment)),
+        Request::Earliest(moment, reply) => reply.set(rows.earliest(moment)),
+        Request::Remember(moment, at, reply) => reply.set(rows.remember(moment, *at)),
         Request::History(provider, reply) => reply.set(rows.history(provider)),
         Request::SetHistory(provider, history, reply) => reply.set(rows.set_history(provider, *history)),
         Request::Keeping(provider, reply) => reply.set(rows.keeping(provider)),
         Request::SetKeeping(provider, keeping, reply) => reply.set(rows.set_keeping(provider, keeping)),
-        Request::PutOff(reply) => reply.set(rows.put_off()),
-        Request::SetPutOff(documents, reply) => reply.set(rows.set_put_off(documents)),
-        Request::BeginPass { lease_id, store, providers, at, reply } => {
-            reply.set(rows.begin_pass(lease_id, store, providers, *at))
+        Request::StandingOf(provider, reply) => reply.set(rows.standing_of(provider)),
+        Request::SetStandingOf(provider, memory, reply) => {
+            reply.set(rows.set_standing_of(provider, memory.as_ref()))
+        }
+        Request::PutOff(provider, reply) => reply.set(rows.put_off(provider)),
+        Request::SetPutOff(provider, documents, reply) => reply.set(rows.set_put_off(provider, documents)),
+        Request::BeginProcess { store, reply } => reply.set(rows.begin_process(store)),
+        Request::BeginPass { lease_id, store, provider, at, reply } => {
+            reply.set(rows.begin_pass(lease_id, store, provider, *at))
         }
         Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
@@ -294,18 +302,22 @@ impl Request {
             | Self::End(_, _, reply)
             | Self::Remember(_, _, reply)
             | Self::SetHistory(_, _, reply)
+            | Self::SetPutOff(_, _, reply)
+            | Self::SetStandingOf(_, _, reply)
             | Self::SetKeeping(_, _, reply)
-            | Self::SetPutOff(_, reply)
             | Self::FinishPass(_, _, reply) => reply.send(committed),
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
-            Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) => reply.send(committed),
+            Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) | Self::Earliest(_, reply) => {
+                reply.send(committed);
+            }
             Self::History(_, reply) => reply.send(committed),
             Self::Keeping(_, reply) => reply.send(committed),
-            Self::PutOff(reply) => reply.send(committed),
-            Self::BeginPass { reply, .. } => reply.send(committed),
+            Self::StandingOf(_, reply) => reply.send(committed),
+            Self::PutOff(_, reply) => reply.send(committed),
+            Self::BeginProcess { reply, .. } | Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),
             Self::AdoptStore(_, reply) => reply.send(committed),
         }

@@ -69,7 +69,7 @@ pub enum Permission {
 pub enum Begun {
     /// The pass may begin; these are the lease ids of passes that never finished.
     Alone {
-        /// Their claims can be given back: their process is gone, because we hold its journal.
+        /// Their claims can be given back: their process is gone, because we hold its journal, or they have ended.
         unfinished: Vec<String>,
     },
     /// The pass must not begin: open rows belong to the documents of another store.

@@ -43,7 +43,7 @@ fn redeemed(successor: &str) -> Event {
 }
 
 async fn begin_at(journal: &Journal, lease_id: &str, store: &Identity) -> Begun {
-    journal.begin_pass(lease_id, store, vec!["p".into()], Timestamp::default()).await.unwrap()
+    journal.begin_pass(lease_id, store, "p".into(), Timestamp::default()).await.unwrap()
 }
 
 async fn begin(journal: &Journal, lease_id: &str) -> Vec<String> {
@@ -241,13 +241,16 @@ async fn moments_are_remembered_and_forgotten_each_for_itself() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
     let wake = Some("2026-11-22T03:00:00Z".parse().unwrap());
-    for (moment, other) in [(Moment::LastWake, Moment::FollowUp), (Moment::FollowUp, Moment::LastWake)] {
-        assert_eq!(journal.remembered(moment).await.unwrap(), None);
-        journal.remember(moment, wake).await.unwrap();
-        assert_eq!(journal.remembered(moment).await.unwrap(), wake);
+    for (moment, other) in [
+        (Moment::LastWake("p".into()), Moment::FollowUp("p".into())),
+        (Moment::FollowUp("p".into()), Moment::LastWake("q".into())),
+    ] {
+        assert_eq!(journal.remembered(moment.clone()).await.unwrap(), None);
+        journal.remember(moment.clone(), wake).await.unwrap();
+        assert_eq!(journal.remembered(moment.clone()).await.unwrap(), wake);
         assert_eq!(journal.remembered(other).await.unwrap(), None);
-        journal.remember(moment, None).await.unwrap();
-        assert_eq!(journal.remembered(moment).await.unwrap(), None);
+        journal.remember(moment.clone(), None).await.unwrap();
+        assert_eq!(journal.remembered(moment.clone()).await.unwrap(), None);
     }
 }
 

@@ -1,38 +1,55 @@
 //! What is noted when the lanes have ended: what stopped a gate, what is usual for a provider, how the journal stands.
 
-use super::{Line, Pass};
+use super::Line;
+use crate::gate::Stopped;
 use crate::journal::JournalError;
+use crate::report::Trouble;
+use chrono::TimeDelta;
 
-impl Pass {
-    /// Reports what stopped a gate, and remembers how many refusals are usual for each provider.
-    pub(super) async fn note_gates(&self, line: &Line) {
-        for (provider, gate) in &line.gates {
-            if let Some(why) = gate.stopped() {
-                line.report.stopped(provider, &why);
-            }
-            if let Some(found) = gate.redeemed_before() {
-                line.report.redeemed_before(provider, found, self.journal.directory());
-            }
-            if let Some(history) = gate.history_after()
-                && let Err(error) = self.journal.set_history(provider, history).await
-            {
-                line.journal_failed(&error);
-            }
+impl Line {
+    /// Reports what stopped the gate, and remembers how many refusals are usual for its provider.
+    pub(super) async fn note_gate(&self) {
+        let Some(counter) = self.whose.counter() else { return };
+        let (provider, gate, journal) = (&counter.provider.name, &counter.gate, &self.base.journal);
+        if let Some(why) = gate.stopped() {
+            self.report.stopped(provider, &why);
+        }
+        if let Err(error) = counter.note(&self.base).await {
+            self.journal_failed(&error);
+        }
+        if let Some(found) = gate.redeemed_before() {
+            self.report.redeemed_before(provider, found, journal.directory());
+        }
+        if let Some(history) = gate.history_after()
+            && let Err(error) = journal.set_history(provider, history).await
+        {
+            self.journal_failed(&error);
         }
     }
 
+    /// Reports a pause that is longer than a pass waits, where it keeps something from being refreshed.
+    pub(super) fn note_pause(&self) {
+        let Some(counter) = self.whose.counter() else { return };
+        if counter.gate.stopped() != Some(Stopped::Paused) || !self.report.leaves_something() {
+            return;
+        }
+        let left = counter.gate.status().paused_for.and_then(|left| TimeDelta::from_std(left).ok());
+        let until = self.base.clock.now() + left.unwrap_or_default();
+        self.report.trouble(Trouble::Paused { provider: counter.provider.name.to_string(), until });
+    }
+
     /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?
-    pub(super) async fn stand(&self, line: &Line) {
-        match self.journal.standing().await {
+    pub(super) async fn stand(&self) {
+        match self.base.journal.standing().await {
             Ok(standing) => {
-                line.report.parked(standing.parked);
+                self.report.parked(standing.parked);
                 if let Some(shortage) = standing.shortage {
-                    line.journal_failed(&JournalError::Full(shortage));
+                    self.journal_failed(&JournalError::Full(shortage));
                 }
             }
             // The code that met the failure first has reported it.
-            Err(JournalError::Stopped) => line.cannot_keep(),
-            Err(error) => line.journal_failed(&error),
+            Err(JournalError::Stopped) => self.cannot_keep(),
+            Err(error) => self.journal_failed(&error),
         }
     }
 }

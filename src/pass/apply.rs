@@ -3,7 +3,7 @@
 use super::apply_error::ApplyError;
 use super::landed::met;
 use super::recover::provider_of;
-use super::{Line, Pass, PassError, PassRequest, Stop};
+use super::{Base, Line, PassError, Stop};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::answer::{Class, Granted, read_answer};
@@ -17,7 +17,7 @@ use crate::verdict::{Obstacle, Step, Verdict, by_hand_apply};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// What [`Pass::apply`] did.
+/// What [`Base::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// The entry, which is gone now.
@@ -34,7 +34,7 @@ pub struct Applied {
     pub written: Fingerprint,
 }
 
-impl Pass {
+impl Base {
     /// Writes a parked pair into its document, whatever token stands there now, unless that one changes meanwhile.
     ///
     /// Access token, refresh token and bookkeeping go in one update. **Must run to completion**; killed midway, it is
@@ -44,12 +44,9 @@ impl Pass {
     /// See [`ApplyError`]; the pair stays parked then.
     pub async fn apply(&self, id: EntryId) -> Result<Applied, ApplyError> {
         let report = Arc::new(Report::new());
-        let now = self.clock.now();
-        let line = self.line(&PassRequest::default(), &self.providers, &Stop::default(), report, now, 0);
-        self.begin(&line).await?;
-        let applied = self.apply_entry(&line, id).await;
-        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await.map_err(PassError::from)?;
-        applied
+        let line = Line::of_rows(self, &Stop::default(), report);
+        line.begin_process().await?;
+        self.apply_entry(&line, id).await
     }
 
     async fn apply_entry(&self, line: &Line, id: EntryId) -> Result<Applied, ApplyError> {

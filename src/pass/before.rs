@@ -1,7 +1,7 @@
 //! What is asked before the first pass: is the store there, and is it the one that the journal's rows belong to?
 
 use super::insist::{START_PATIENCE, Turn, insist};
-use super::{Pass, PassError, Stop};
+use super::{Base, PassError, Stop};
 use crate::failure::error_chain;
 use crate::journal::Adopted;
 use crate::store::{Existence, Identity, Readiness, Store, StoreError};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-impl Pass {
+impl Base {
     /// Prepares the store, and asks what would keep a pass from beginning; `None` when a stop came first. A collection
     /// that isn't there is refused, unless `allow_empty`.
     ///
@@ -53,7 +53,7 @@ impl Pass {
         }
     }
 
-    pub(super) async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
+    async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
         self.ask_patiently(end, |store| async move { store.prepare().await }).await
     }
 

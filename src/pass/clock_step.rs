@@ -1,41 +1,59 @@
 //! A clock that was ahead: what was written under it falls due far too late, and would not be looked at.
 
-use super::{Pass, PassRequest};
+use super::{Line, PassRequest};
+use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
-use crate::report::summary::Summary;
 use crate::select::CLOCK_TOLERANCE;
 use tracing::warn;
 
-impl Pass {
-    /// Has an earlier pass seen a clock that was ahead of this one? Then this one looks through the whole collection for
-    /// what falls due too late, and so do the next ones until one is through.
+impl Line {
+    /// Has an earlier pass seen a clock that was ahead of this one? Then the next pass of each provider looks through all
+    /// of its documents for what falls due too late, and so do those that follow until one is through.
     pub(super) async fn clock_was_ahead(&self) -> Result<bool, JournalError> {
-        let now = self.clock.now();
-        let latest = self.journal.remembered(Moment::LatestPass).await?;
-        let ahead = latest.filter(|latest| *latest > now + CLOCK_TOLERANCE);
-        if let Some(latest) = ahead {
+        let (journal, now) = (&self.base.journal, self.base.clock.now());
+        let latest = journal.remembered(Moment::LatestPass).await?;
+        let mut ahead = journal.remembered(Moment::ClockAhead).await?;
+        if let Some(latest) = latest.filter(|latest| *latest > now + CLOCK_TOLERANCE) {
             warn!(%latest, %now, "the clock was ahead: an earlier pass saw {latest}, and it is {now} now. The whole collection is searched for documents that would fall due too late");
+            // Another moment each time, so that those who have looked before look again.
+            ahead = ahead.map(|before| before + Self::ONE_MORE).max(Some(latest));
+            journal.remember(Moment::ClockAhead, ahead).await?;
+            journal.remember(Moment::LatestPass, Some(now)).await?;
+        } else {
+            journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
         }
-        self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await?;
-        Ok(ahead.is_some())
+        let looked = journal.remembered(Moment::ClockLooked(self.whose.name())).await?;
+        Ok(ahead.is_some() && looked != ahead)
     }
 
-    /// Notes how late it was at the end of a pass; one over the whole collection that met no trouble has made good what
-    /// was written under a clock that was ahead.
+    const ONE_MORE: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1);
+
+    /// The latest that any pass may have seen the clock at.
+    pub(super) async fn latest_clock(&self) -> Result<Timestamp, JournalError> {
+        let journal = &self.base.journal;
+        let latest = journal.remembered(Moment::LatestPass).await?;
+        let ahead = journal.remembered(Moment::ClockAhead).await?;
+        Ok(latest.max(ahead).max(Some(self.base.clock.now())).unwrap_or_default())
+    }
+
+    /// Notes how late it was at the end of a pass; one over all documents of its provider that met no trouble has made good
+    /// what was written under a clock that was ahead.
     pub(super) async fn note_clock(
         &self,
         was_ahead: bool,
         request: &PassRequest,
-        summary: &Summary,
     ) -> Result<(), JournalError> {
-        let now = self.clock.now();
-        let is_limited = request.limit.is_some() || request.provider.is_some() || request.only.is_some();
-        let is_whole = summary.troubles.is_empty() && !is_limited;
+        let (journal, now) = (&self.base.journal, self.base.clock.now());
         // A journal that has failed has told so, and remembers nothing more.
-        if self.journal.is_broken() || was_ahead && !is_whole {
+        if journal.is_broken() {
             return Ok(());
         }
-        let latest = self.journal.remembered(Moment::LatestPass).await?.filter(|_| !was_ahead);
-        self.journal.remember(Moment::LatestPass, latest.max(Some(now))).await
+        let is_whole = request.limit.is_none() && request.only.is_none() && !self.report.has_trouble();
+        if was_ahead && is_whole {
+            let ahead = journal.remembered(Moment::ClockAhead).await?;
+            journal.remember(Moment::ClockLooked(self.whose.name()), ahead).await?;
+        }
+        let latest = journal.remembered(Moment::LatestPass).await?;
+        journal.remember(Moment::LatestPass, latest.max(Some(now))).await
     }
 }

@@ -11,8 +11,8 @@ use chrono::TimeDelta;
 impl Line {
     /// Names a document that was written, if its login ends soon.
     pub(super) fn tell_ending(&self, landed: &Landed) {
-        let now = self.clock.now();
-        let soon = TimeDelta::from_std(self.settings.ending_within).unwrap_or(TimeDelta::MAX);
+        let now = self.base.clock.now();
+        let soon = TimeDelta::from_std(self.base.settings.ending_within).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(soon).unwrap_or(Timestamp::MAX_UTC);
         if let Some(ends_at) = landed.change().and_then(|change| end_until(change, until)) {
             self.report.ending(Ending {

@@ -28,44 +28,42 @@ struct Held {
 }
 
 /// The marks of one pass that wait.
-#[derive(Default)]
 pub(super) struct HeldMarks {
+    pub(super) gate: Arc<Gate>,
+    /// How long a mark may wait.
+    patience: Duration,
     held: Vec<Held>,
 }
 
 impl HeldMarks {
-    pub(super) fn hold(&mut self, case: Case, mark: Mark, gate: &Gate) {
-        let judged = gate.standing().judged;
+    /// None yet, of a provider behind this gate.
+    pub(super) fn new(gate: Arc<Gate>, lease: Duration) -> Self {
+        Self { gate, patience: lease / LEASE_SHARE, held: Vec::new() }
+    }
+
+    pub(super) fn hold(&mut self, case: Case, mark: Mark) {
+        let judged = self.gate.standing().judged;
         let Case { token, provider, .. } = case;
         self.held.push(Held { token, provider, mark, judged, since: Instant::now() });
     }
 
     /// When the first of them has waited for long enough.
-    pub(super) fn deadline(&self, lease: Duration) -> Option<Instant> {
-        self.held.iter().map(|held| held.since + lease / LEASE_SHARE).min()
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.since + self.patience).min()
     }
 
     /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything. The
     /// pass is over one document `alone`, or over all.
-    pub(super) fn ripe<'gate>(
-        &mut self,
-        gate_of: impl Fn(&Provider) -> &'gate Gate,
-        lease: Duration,
-        end: bool,
-        alone: bool,
-    ) -> Vec<(DueToken, Arc<Provider>, Fact)> {
-        let now = Instant::now();
+    pub(super) fn ripe(&mut self, end: bool, alone: bool) -> Vec<(DueToken, Arc<Provider>, Fact)> {
+        let (now, gate) = (Instant::now(), self.gate.clone());
         let too_many = self.held.len().saturating_sub(MOST_HELD);
-        if end {
+        if end && self.held.iter().any(|held| matches!(held.mark, Mark::Refused(_))) {
             // Before the first mark: what is found to be our fault only now holds all of them back.
-            for held in self.held.iter().filter(|held| matches!(held.mark, Mark::Refused(_))) {
-                let _ = gate_of(&held.provider).judge_without_grants(true);
-            }
+            let _ = gate.judge_without_grants(true);
         }
         let (mut ripe, mut waiting) = (Vec::new(), Vec::new());
         for (position, held) in self.held.drain(..).enumerate() {
-            let gate = gate_of(&held.provider);
-            let over = end || position < too_many || now >= held.since + lease / LEASE_SHARE;
+            let over = end || position < too_many || now >= held.since + self.patience;
             let standing = match &held.mark {
                 Mark::Refused(_) if over => gate.judge_without_grants(end || too_many > 0),
                 Mark::Refused(_) | Mark::Redeemed(_) => gate.standing(),

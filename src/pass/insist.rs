@@ -94,21 +94,30 @@ impl Line {
         let turn = |turn: Turn<'_>| match turn {
             Turn::Back => {
                 // Once an outage: what matters is when it began, and when it ended.
-                if self.store_is_away.swap(false, Ordering::Relaxed) {
-                    info!(store = self.store.describe(), "the store is back");
+                if self.base.store_is_away.swap(false, Ordering::Relaxed) {
+                    info!(store = self.base.store.describe(), "the store is back");
                 }
-                self.gates.iter().for_each(|(_, gate)| gate.open());
+                if let Some(gate) = self.gate() {
+                    gate.open();
+                }
             }
             Turn::Away { error, .. } => {
-                self.gates.iter().for_each(|(_, gate)| gate.close());
-                if self.store_is_away.swap(true, Ordering::Relaxed) {
+                if let Some(gate) = self.gate() {
+                    gate.close();
+                }
+                if self.base.store_is_away.swap(true, Ordering::Relaxed) {
                     debug!(error = %error_chain(error), "the store is still not available");
                 } else {
                     warn!(error = %error_chain(error), "the store is not available; nothing is redeemed until it is back");
                 }
             }
         };
-        insist(STORE_PATIENCE, end, call, turn).await
+        let answered = insist(STORE_PATIENCE, end, call, turn).await;
+        if answered.is_err() {
+            // It isn't waited for any more; the next outage is said again.
+            self.base.store_is_away.store(false, Ordering::Relaxed);
+        }
+        answered
     }
 }
 

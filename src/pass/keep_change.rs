@@ -1,98 +1,64 @@
 //! Settings by which access tokens are kept good: what was written under others falls due too late, and would not be looked
 //! at.
 
-use super::{Line, Pass, PassRequest};
+use super::{Line, PassRequest};
 use crate::journal::JournalError;
-use crate::provider::{Provider, keep::Keep};
-use crate::report::summary::Summary;
+use crate::provider::keep::Keep;
 use crate::select::LooksFor;
-use std::collections::HashMap;
-use std::sync::Arc;
 use tracing::info;
 
-/// What each provider's lane looks for in the whole collection, by the provider's name.
-#[derive(Debug, Default)]
-pub(super) struct Looks {
-    clock_was_ahead: bool,
-    of_provider: HashMap<Arc<str>, LooksFor>,
-}
-
-impl Looks {
-    /// What the lane of this provider looks for.
-    pub(super) fn of(&self, provider: &Provider) -> LooksFor {
-        let found = self.of_provider.get(&provider.name).cloned().unwrap_or_default();
-        LooksFor { clock: self.clock_was_ahead, ..found }
-    }
-
-    /// What is looked for among the documents of no provider.
-    pub(super) fn of_none(&self) -> LooksFor {
-        LooksFor { clock: self.clock_was_ahead, access: None }
-    }
-}
-
-/// The settings on which the due time of an access token depends, as one text; `None` where it isn't kept good.
-fn keeping(line: &Line, provider: &Provider) -> Option<String> {
-    let profile = &provider.profile;
-    let wakes = line.policy.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
-    let life = profile.access_token_lifetime.map_or(0, |life| life.as_secs());
-    let timeout = profile.request_timeout.as_secs();
-    let rate = profile.rate.map(|rate| rate.to_string()).unwrap_or_default();
-    Some(format!("access, {}, {life} s, {timeout} s, {rate}", wakes.schedule()))
-}
-
-impl Pass {
-    /// Are a provider's access tokens kept good by other settings than those under which its documents were written? Then its
-    /// lane looks through the whole collection for what falls due too late, and so do the next ones until one is through.
-    /// `known` says by which settings all of them were looked through last.
+impl Line {
+    /// What the lane looks for in all of its documents. Are the access tokens kept good by other settings than those under
+    /// which the documents were written? Then what falls due too late by these, and so do the next passes until one is
+    /// through.
     pub(super) async fn looks(
         &self,
-        line: &Line,
-        providers: &[Arc<Provider>],
         request: &PassRequest,
         clock_was_ahead: bool,
-        known: &HashMap<Arc<str>, Option<String>>,
-    ) -> Result<Looks, JournalError> {
-        let mut looks = Looks { clock_was_ahead, of_provider: HashMap::new() };
-        for provider in providers {
-            let name = &provider.name;
-            let known = known.get(name).and_then(Option::as_deref);
-            let Some(keeping) = keeping(line, provider) else {
-                if known.is_some_and(|known| !known.is_empty()) {
-                    self.journal.set_keeping(name, String::new()).await?;
-                }
-                continue;
-            };
-            if request.only.is_some() || known == Some(keeping.as_str()) {
-                continue;
+    ) -> Result<LooksFor, JournalError> {
+        let looks = LooksFor { clock: clock_was_ahead, access: None };
+        let Some(counter) = self.whose.counter() else { return Ok(looks) };
+        let (journal, name) = (&self.base.journal, &counter.provider.name);
+        let known = journal.keeping(name).await?;
+        let Some(keeping) = self.keeping() else {
+            if known.is_some_and(|known| !known.is_empty()) {
+                journal.set_keeping(name, String::new()).await?;
             }
-            info!(
-                provider = &**name,
-                "the access tokens of `{name}` are kept good by settings that are new here: the whole collection is searched for documents that would fall due too late"
-            );
-            let access = line.policy.late_access(&provider.profile);
-            looks.of_provider.insert(name.clone(), LooksFor { clock: false, access });
+            return Ok(looks);
+        };
+        if request.only.is_some() || known.as_ref() == Some(&keeping) {
+            return Ok(looks);
         }
-        Ok(looks)
+        info!(
+            provider = &**name,
+            "the access tokens of `{name}` are kept good by settings that are new here: the whole collection is searched for documents that would fall due too late"
+        );
+        Ok(LooksFor { access: self.policy.late_access(&counter.provider.profile), ..looks })
     }
 
-    /// Notes the settings of the providers whose lanes have looked through the whole collection, where nothing has kept the
-    /// pass from its work.
+    /// Notes the settings once a pass has looked through all documents, where nothing has kept it from its work.
     pub(super) async fn note_looks(
         &self,
-        line: &Line,
-        looks: &Looks,
+        looks: &LooksFor,
         request: &PassRequest,
-        summary: &Summary,
     ) -> Result<(), JournalError> {
-        if self.journal.is_broken() || !summary.troubles.is_empty() || request.limit.is_some() {
+        let (journal, has_looked) = (&self.base.journal, looks.access.is_some());
+        if !has_looked || journal.is_broken() || self.report.has_trouble() || request.limit.is_some() {
             return Ok(());
         }
-        let looked = self.providers.iter().filter(|provider| looks.of_provider.contains_key(&provider.name));
-        for provider in looked {
-            if let Some(keeping) = keeping(line, provider) {
-                self.journal.set_keeping(&provider.name, keeping).await?;
-            }
+        match self.keeping() {
+            Some(keeping) => journal.set_keeping(&self.whose.name(), keeping).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The settings on which the due time of an access token depends, as one text; `None` where it isn't kept good.
+    fn keeping(&self) -> Option<String> {
+        let profile = &self.whose.counter()?.provider.profile;
+        let wakes = self.policy.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
+        let life = profile.access_token_lifetime.map_or(0, |life| life.as_secs());
+        let timeout = profile.request_timeout.as_secs();
+        let rate = profile.rate.map(|rate| rate.to_string()).unwrap_or_default();
+        Some(format!("access, {}, {life} s, {timeout} s, {rate}", wakes.schedule()))
     }
 }

@@ -92,10 +92,10 @@ impl Line {
             policy: &self.policy,
             lease_id: &self.terms.lease_id,
             earlier: self.earlier.get().map(Vec::as_slice).unwrap_or_default(),
-            attempts: self.settings.attempts,
-            documents_name_provider: self.settings.documents_name_provider,
-            now: self.clock.now(),
-            jitter: self.chance.unit(),
+            attempts: self.base.settings.attempts,
+            documents_name_provider: self.base.settings.documents_name_provider,
+            now: self.base.clock.now(),
+            jitter: self.base.chance.unit(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Line {
 
     /// The provider of a document: the one that it names, or the only one.
     pub(super) fn provider_name(&self, document: &TokenDocument) -> Option<String> {
-        let only = if let [(only, _)] = &self.gates[..] { Some(only.to_string()) } else { None };
+        let only = if let [only] = &self.base.providers[..] { Some(only.name.to_string()) } else { None };
         document.provider.clone().or(only)
     }
 }

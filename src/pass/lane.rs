@@ -60,11 +60,11 @@ enum Work {
 impl Lane {
     pub(super) fn new(
         line: Arc<Line>,
-        counter: Counter,
+        counter: &Counter,
         claims: Claims,
         landed: mpsc::Sender<Landed>,
     ) -> Self {
-        let Counter { provider, gate, wire } = counter;
+        let (provider, gate, wire) = (counter.provider.clone(), counter.gate.clone(), counter.wire.clone());
         // Unbounded in type only: each task sends one message, and the gate bounds the tasks.
         let (give_back, returned) = mpsc::unbounded_channel();
         let redeemer = Arc::new(Redeemer { line: line.clone(), provider, gate: gate.clone(), wire, landed });
@@ -99,6 +99,7 @@ impl Lane {
                     self.dispatch(attempt, permit);
                 }
                 Some(Entered::Stopped(why)) => {
+                    self.note_pause(&why).await;
                     self.release(attempt, reason_of(&why)).await;
                     break Some(reason_of(&why));
                 }
@@ -109,6 +110,16 @@ impl Lane {
             }
         };
         self.wind_down(reason).await
+    }
+
+    /// A long pause is noted at once: a process that is killed now must not ask again when it starts.
+    async fn note_pause(&self, why: &Stopped) {
+        if *why == Stopped::Paused
+            && let Some(counter) = self.line.whose.counter()
+            && let Err(error) = counter.note(&self.line.base).await
+        {
+            self.line.journal_failed(&error);
+        }
     }
 
     /// Waits for a token to send: one whose retry is due, or a new one. Only waiting is raced with the stop signal.
@@ -328,6 +339,7 @@ fn reason_of(why: &Stopped) -> Reason {
         Stopped::ClientRejected { .. } => Reason::ClientRejected,
         Stopped::Refusals(_) => Reason::RefusedShare,
         Stopped::Outage => Reason::Outage,
+        Stopped::Paused => Reason::Paused,
         Stopped::CannotKeep => Reason::CannotKeep,
     }
 }

@@ -1,17 +1,15 @@
-//! What the lanes, their tasks and the sink of one pass share.
+//! What the lane, its tasks and the sink of one pass share.
 
 use super::stop::OneUnanswered;
-use super::{PassSettings, Stop};
-use crate::chance::Chance;
-use crate::clock::Clock;
+use super::{Base, PassRequest, Round, Stop, Whose};
 use crate::failure::{error_chain, told};
-use crate::gate::Gate;
-use crate::journal::{EntryId, Event, Journal, JournalError};
+use crate::gate::{Gate, Stopped};
+use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
-use crate::provider::Provider;
+use crate::provider::AskAgain;
 use crate::report::{Report, Trouble};
-use crate::select::ClaimTerms;
-use crate::store::{Store, Unwritable};
+use crate::select::{ClaimTerms, LooksFor};
+use crate::store::Unwritable;
 use crate::token::{Subject, TokenId};
 use crate::verdict::change::DuePolicy;
 use std::collections::{BTreeMap, HashSet};
@@ -19,34 +17,76 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing::warn;
 
-/// What the lanes, their tasks and the sink of one pass share.
+/// What the lane, its tasks and the sink of one pass share.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) journal: Journal,
-    pub(super) clock: Clock,
-    pub(super) chance: Chance,
-    pub(super) settings: PassSettings,
+    pub(super) base: Base,
+    pub(super) whose: Whose,
     pub(super) terms: ClaimTerms,
     /// The claims of this machine's earlier passes that never finished; known once the pass has begun.
     pub(super) earlier: OnceLock<Vec<String>>,
     pub(super) policy: DuePolicy,
     pub(super) report: Arc<Report>,
     pub(super) stop: Stop,
-    pub(super) gates: Vec<(Arc<str>, Arc<Gate>)>,
     /// Tokens that may still be taken, for `--limit`.
-    pub(super) left: AtomicU64,
+    pub(super) left: Arc<AtomicU64>,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
     pub(super) held: Mutex<HashSet<TokenId>>,
     /// Documents into which nothing can be written: for each reason how many, and one of them.
     pub(super) no_room: Mutex<BTreeMap<Unwritable, (u64, Subject)>>,
     /// Has a document kept our claim, because the store couldn't be told otherwise?
     pub(super) left_claimed: AtomicBool,
-    /// Was it said that the store is away? Every call that waits for it finds out by itself.
-    pub(super) store_is_away: AtomicBool,
 }
 
 impl Line {
+    pub(super) fn new(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) -> Self {
+        let Round { request, stop, documents, left, just_settled: _ } = round;
+        let (settings, due_by) = (&base.settings, base.clock.now());
+        let provider = whose.counter().map(|counter| counter.provider.clone());
+        Self {
+            terms: ClaimTerms {
+                lease_id: format!("{:032x}", base.chance.unique()),
+                owner: process_name(),
+                lease: settings.lease,
+                due_by,
+                all: request.force || request.only.is_some(),
+                looks_for: LooksFor::default(),
+                only: request.only.clone(),
+                force: request.force,
+                page: 1,
+                punishes_reuse: provider.as_ref().is_some_and(|one| one.profile.ask_again == AskAgain::Never),
+                provider,
+            },
+            policy: DuePolicy {
+                renew_after: settings.renew_after,
+                first_backoff: settings.first_backoff,
+                longest_backoff: settings.longest_backoff,
+                wakes: settings.wakes.clone(),
+                documents: *documents,
+                due_by,
+            },
+            base: base.clone(),
+            whose,
+            earlier: OnceLock::new(),
+            report,
+            stop: stop.clone(),
+            left: left.clone(),
+            held: Mutex::default(),
+            no_room: Mutex::default(),
+            left_claimed: AtomicBool::new(false),
+        }
+    }
+
+    /// A line for what is in the journal: it asks no provider, and claims nothing.
+    pub(super) fn of_rows(base: &Base, stop: &Stop, report: Arc<Report>) -> Self {
+        Self::new(base, Whose::Rows, &Round::new(PassRequest::default(), stop.clone(), 0), report)
+    }
+
+    /// The gate of the provider that is asked, if one is.
+    pub(super) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.whose.counter().map(|counter| &counter.gate)
+    }
+
     /// Takes the right to one more token of this pass.
     pub(super) fn take_one(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
@@ -55,12 +95,6 @@ impl Line {
     /// A claim couldn't be given back; the next pass does that, because this one is not noted as finished.
     pub(super) fn left_claimed(&self) {
         self.left_claimed.store(true, Ordering::Relaxed);
-    }
-
-    /// The gate of a provider. One that this pass doesn't ask has none: whose is there says nothing about it.
-    pub(super) fn gate_of(&self, provider: &Provider) -> &Arc<Gate> {
-        let named = self.gates.iter().find(|(name, _)| *name == provider.name);
-        &named.or(self.gates.first()).expect("a pass has at least one provider").1
     }
 
     /// A new pair stays in the journal.
@@ -95,7 +129,7 @@ impl Line {
         }
     }
 
-    /// The journal has failed: nothing more may be redeemed, by anybody.
+    /// The journal has failed: nothing more may be redeemed in this pass. Others find out by their next intent.
     pub(super) fn journal_failed(&self, error: &JournalError) {
         tracing::error!(error = %error_chain(error), "the journal can keep no more, so nothing more is redeemed");
         self.report.trouble(Trouble::journal(error));
@@ -114,7 +148,7 @@ impl Line {
             return Ok(());
         }
         reach(Point::BeforeEnd);
-        match self.journal.end(rows, self.clock.now()).await {
+        match self.base.journal.end(rows, self.base.clock.now()).await {
             // A fault of ours, of one row: it stays as it is, and no pass stops for it.
             Err(error @ JournalError::OutOfOrder { .. }) => {
                 debug_assert!(false, "{error}");
@@ -127,6 +161,8 @@ impl Line {
     }
 
     pub(super) fn cannot_keep(&self) {
-        self.gates.iter().for_each(|(_, gate)| gate.stop(crate::gate::Stopped::CannotKeep));
+        if let Some(gate) = self.gate() {
+            gate.stop(Stopped::CannotKeep);
+        }
     }
 }

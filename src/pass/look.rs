@@ -53,7 +53,9 @@ impl Redeemer {
         attempt: Attempt,
         permit: &mut Permit,
     ) -> Result<Sending, Returned> {
-        if let Some(until) = too_young_until(&attempt.token, &self.provider.profile, self.line.clock.now()) {
+        if let Some(until) =
+            too_young_until(&attempt.token, &self.provider.profile, self.line.base.clock.now())
+        {
             let subject = &attempt.token.subject;
             debug!(%subject, "the token of `{subject}` is younger than `min_age`: it is not sent before {until}");
             return Err(self.not_sent(attempt, Fact::TooYoung(until), permit).await);
@@ -75,7 +77,7 @@ impl Redeemer {
             return Err(self.not_sent(attempt, fact, permit).await);
         }
         let token = &attempt.token;
-        let sent_at = self.line.clock.now();
+        let sent_at = self.line.base.clock.now();
         let intent = Intent {
             provider: self.provider.name.clone(),
             document: token.id.clone(),
@@ -83,7 +85,7 @@ impl Redeemer {
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
         };
-        let (journal, profile) = (&self.line.journal, &self.provider.profile);
+        let (journal, profile) = (&self.line.base.journal, &self.provider.profile);
         let mut asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
         loop {
             let permission = match asked {
@@ -171,7 +173,7 @@ impl Redeemer {
         if *first == token.id {
             return First::default();
         }
-        let read = self.line.insist(|| self.line.store.read(std::slice::from_ref(first))).await;
+        let read = self.line.insist(|| self.line.base.store.read(std::slice::from_ref(first))).await;
         let around = self.line.around();
         match read {
             Ok(documents) => documents.first().map_or_else(First::default, |first| First {
@@ -193,8 +195,8 @@ impl Redeemer {
         }
         let id = std::slice::from_ref(&attempt.token.id);
         let taken_over = attempt.token.bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over);
-        let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.clock.now()) };
-        let reason = match self.line.insist(|| self.line.store.renew(id, &lease)).await {
+        let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.base.clock.now()) };
+        let reason = match self.line.insist(|| self.line.base.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => Reason::ClaimLost,
             Ok(_) => {
                 attempt.token.bookkeeping.lease = Some(lease);
@@ -209,8 +211,8 @@ impl Redeemer {
     async fn read_again(&self, mut attempt: Attempt) -> Result<Attempt, (Attempt, Fact)> {
         let id = std::slice::from_ref(&attempt.token.id);
         let read = async || {
-            let read_at = self.line.clock.read_at();
-            Ok((read_at, self.line.store.read(id).await?))
+            let read_at = self.line.base.clock.read_at();
+            Ok((read_at, self.line.base.store.read(id).await?))
         };
         let reason = match self.line.insist(read).await {
             Ok((read_at, documents)) => {
@@ -239,12 +241,12 @@ impl Redeemer {
 
     /// Is what was read of the document young enough to send the token?
     fn is_fresh(&self, attempt: &Attempt) -> bool {
-        attempt.read_at.is_within(&self.line.clock, FRESH_FOR)
+        attempt.read_at.is_within(&self.line.base.clock, FRESH_FOR)
     }
 
     /// What is found out of a token whose answer could not be read: it waits, unless a person has given it up.
     async fn unread(&self, token: &DueToken) -> Fact {
-        match self.line.journal.redeemed_for(token.refresh_token.fingerprint()).await {
+        match self.line.base.journal.redeemed_for(token.refresh_token.fingerprint()).await {
             Ok(Some(first)) => already_redeemed(first, None),
             Ok(None) => Fact::Waits(Reason::UnreadAnswer),
             Err(error) => {
@@ -257,7 +259,7 @@ impl Redeemer {
     /// How long our claim still lasts.
     fn time_left(&self, attempt: &Attempt) -> Option<TimeDelta> {
         let lease = attempt.token.bookkeeping.lease.as_ref()?;
-        Some(lease.until - self.line.clock.now())
+        Some(lease.until - self.line.base.clock.now())
     }
 
     /// Does our claim last for the longest wait for an answer, and for `margin` beyond it?

@@ -4,63 +4,79 @@
 use super::landed::Landed;
 use super::release::{CutOff, release_claims};
 use super::sink::Sink;
-use super::{Line, Pass, PassError, PassRequest, Stop};
+use super::{Base, Line, PassError, Stop};
 use crate::grant::answer::{holds_a_token, read_answer};
 use crate::journal::{Entry, EntryState};
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use crate::report::Report;
-use crate::report::summary::Summary;
 use crate::token::{TokenDocument, TokenId};
 use crate::verdict::{Left, LeftAnswer, LeftVerdict, Rule, Verdict, judge_left};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-impl Pass {
-    /// Settles what an earlier process left, and redeems nothing: pairs go into their documents or are parked, claims
-    /// are given back. The summary's outcomes are those of the pairs; cut-off grants stay for the next pass.
-    ///
-    /// **Must run to completion**; killed midway, it does the rest when it is run again.
-    ///
-    /// # Errors
-    /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the summary.
-    pub async fn recover(&self) -> Result<Summary, PassError> {
-        let (started_at, began) = (self.clock.now(), Instant::now());
-        let readiness = self.prepare(&CancellationToken::new()).await?;
-        let report = Arc::new(Report::new());
-        let line = self.line(
-            &PassRequest::default(),
-            &self.providers,
-            &Stop::default(),
-            report.clone(),
-            started_at,
-            readiness.documents,
-        );
-        let unfinished = self.begin(&line).await?;
-        let mut sink = Sink::new(line.clone());
-        recover(&line, &mut sink, &self.providers, &unfinished).await?;
-        self.stand(&line).await;
-        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await?;
-        Ok(report.summary(&self.store.describe(), Some(readiness.documents), started_at, began.elapsed()))
+/// Which rows are recovered.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// All: before the first pass of a process nothing is in hand.
+    All,
+    /// Those of a provider that has no pass at work; of other providers something may be in hand.
+    Of(&'a Provider),
+    /// None: claims alone are given back.
+    None,
+}
+
+impl Rows<'_> {
+    fn hold(self, entry: &Entry, providers: &[Arc<Provider>]) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Of(provider) => {
+                provider_of(entry, providers).is_some_and(|known| known.name == provider.name)
+            }
+        }
     }
 }
 
-/// Settles what an earlier process left. `unfinished` are the lease ids of its passes.
+impl Base {
+    /// Settles what earlier processes left, and redeems nothing: pairs go into their documents or are parked, claims are
+    /// given back. The outcomes in the report are those of the pairs; cut-off grants stay for the next pass.
+    ///
+    /// Before the first pass of this process. **Must run to completion**; killed midway, it does the rest when it is run
+    /// again.
+    ///
+    /// # Errors
+    /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the report.
+    pub async fn recover(&self, stop: &Stop, report: Arc<Report>) -> Result<Held, PassError> {
+        let line = Arc::new(Line::of_rows(self, stop, report));
+        let unfinished = line.begin_process().await?;
+        let mut sink = Sink::new(line.clone());
+        recover(&line, &mut sink, Rows::All, &unfinished).await?;
+        line.stand().await;
+        let held = std::mem::take(&mut *line.held());
+        Ok(Held(Arc::new(held)))
+    }
+}
+
+/// Documents whose new pair is in the journal and couldn't be written yet.
+#[derive(Debug, Clone)]
+pub struct Held(pub(super) Arc<HashSet<TokenId>>);
+
+/// Settles what ended passes left. `unfinished` are the lease ids of those of which something may be claimed still.
 pub(super) async fn recover(
     line: &Arc<Line>,
     sink: &mut Sink,
-    providers: &[Arc<Provider>],
+    rows: Rows<'_>,
     unfinished: &[String],
 ) -> Result<(), PassError> {
     let (mut cut_off, mut after) = (CutOff::new(), None);
     loop {
         // A page at a time: memory must not grow with what is left.
-        let page = line.journal.page(after).await?;
-        recover_page(line, sink, providers, page.entries, &mut cut_off).await?;
-        for damaged in page.damaged {
+        let mut page = line.base.journal.page(after).await?;
+        page.entries.retain(|entry| rows.hold(entry, &line.base.providers));
+        recover_page(line, sink, page.entries, &mut cut_off).await?;
+        for damaged in page.damaged.into_iter().filter(|_| matches!(rows, Rows::All)) {
             let (id, problem) = (damaged.id, damaged.problem);
             error!(%id, problem, "the journal's entry {id} can't be read ({problem}); it is kept as it is");
         }
@@ -74,7 +90,7 @@ pub(super) async fn recover(
     }
     reach(Point::RecoveryEnds);
     for lease_id in unfinished {
-        line.journal.finish_pass(lease_id, line.clock.now()).await?;
+        line.base.journal.finish_pass(lease_id, line.base.clock.now()).await?;
     }
     Ok(())
 }
@@ -82,7 +98,6 @@ pub(super) async fn recover(
 async fn recover_page(
     line: &Arc<Line>,
     sink: &mut Sink,
-    providers: &[Arc<Provider>],
     entries: Vec<Entry>,
     cut_off: &mut CutOff,
 ) -> Result<(), PassError> {
@@ -92,7 +107,7 @@ async fn recover_page(
     let mut landed = Vec::with_capacity(entries.len());
     for mut entry in entries {
         let state = entry.state;
-        let LeftVerdict { verdict, known, is_open } = judge_entry(line, &mut entry, providers, &documents);
+        let LeftVerdict { verdict, known, is_open } = judge_entry(line, &mut entry, &documents);
         if is_open {
             answers += u64::from(state == EntryState::Answer);
             unsettled += u64::from(matches!(state, EntryState::Unsettled | EntryState::AskAgain));
@@ -123,18 +138,13 @@ async fn documents_of(line: &Line, entries: &[Entry]) -> Result<HashMap<TokenId,
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let documents = line.insist_at_the_start(|| line.store.read(&ids)).await?;
+    let documents = line.insist_at_the_start(|| line.base.store.read(&ids)).await?;
     Ok(documents.into_iter().map(|document| (document.id.clone(), document)).collect())
 }
 
 /// What follows from a row, by its answer as today's profile reads it and its document as it is now.
-fn judge_entry(
-    line: &Line,
-    entry: &mut Entry,
-    providers: &[Arc<Provider>],
-    documents: &HashMap<TokenId, TokenDocument>,
-) -> LeftVerdict {
-    let provider = provider_of(entry, providers);
+fn judge_entry(line: &Line, entry: &mut Entry, documents: &HashMap<TokenId, TokenDocument>) -> LeftVerdict {
+    let provider = provider_of(entry, &line.base.providers);
     let around = line.around();
     let answer = entry.answer.take().map(|raw| {
         let (http_status, received_at) = (raw.get().status, raw.get().received_at);

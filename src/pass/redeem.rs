@@ -215,12 +215,12 @@ impl Redeemer {
         let raw = match sent {
             Sent::Answered(raw) => raw,
             Sent::NotSent(_) | Sent::Lost(_) => {
-                return Heard::Nothing(grant::answer::read(&sent, profile, self.line.clock.now()));
+                return Heard::Nothing(grant::answer::read(&sent, profile, self.line.base.clock.now()));
             }
         };
         reach(Point::AnswerReceived);
         let (received_at, bytes) = (raw.received_at, raw.body.len() as u64);
-        let received = match self.line.journal.answer(entry, raw).await {
+        let received = match self.line.base.journal.answer(entry, raw).await {
             Ok(journaled) => Received::Kept(journaled),
             Err(unjournaled) => {
                 self.line.journal_failed(&unjournaled.error);
@@ -231,7 +231,7 @@ impl Redeemer {
         if is_kept {
             let _ = progress.kept.set(());
         }
-        let now = self.line.clock.now();
+        let now = self.line.base.clock.now();
         let reading = received.map(|raw| grant::answer::read_answer(&raw, profile, now)).map(|reading| {
             let is_lost = matches!(reading.class, Class::Unreadable) && !is_kept;
             if !is_lost {
@@ -252,7 +252,7 @@ impl Redeemer {
 
     /// Hands a token to the sink, with what this pass knows of a lost answer.
     pub(super) async fn land_as(&self, attempt: Attempt, fact: Fact) {
-        let now = self.line.clock.now();
+        let now = self.line.base.clock.now();
         let token = match noted(&attempt.token, attempt.lost.as_ref(), now) {
             std::borrow::Cow::Owned(token) => token,
             std::borrow::Cow::Borrowed(_) => attempt.token,

@@ -2,7 +2,6 @@
 
 use super::{Line, PassError};
 use crate::clock::Timestamp;
-use crate::journal::Moment;
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, DueQuery, Fence, ProviderFilter};
 use crate::token::TokenId;
@@ -27,9 +26,8 @@ pub(super) async fn release_claims(
     cut_off: &CutOff,
 ) -> Result<(), PassError> {
     // Wherever the clock of that process stood.
-    let latest = line.journal.remembered(Moment::LatestPass).await?;
-    let latest = latest.unwrap_or_default().max(line.clock.now());
-    let lease = TimeDelta::from_std(line.settings.lease).unwrap_or(TimeDelta::MAX);
+    let latest = line.latest_clock().await?;
+    let lease = TimeDelta::from_std(line.base.settings.lease).unwrap_or(TimeDelta::MAX);
     let horizon = latest.checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
     let mut query = DueQuery {
         due_by: horizon,
@@ -40,7 +38,7 @@ pub(super) async fn release_claims(
         providers: ProviderFilter::Any,
     };
     loop {
-        let page = line.insist_at_the_start(|| line.store.due_page(&query)).await?;
+        let page = line.insist_at_the_start(|| line.base.store.due_page(&query)).await?;
         let changes: Vec<_> = page
             .documents
             .into_iter()
@@ -54,7 +52,7 @@ pub(super) async fn release_claims(
                         &document,
                         cut_off.get(&document.id).map(Vec::as_slice),
                         line.policy.due_by,
-                        line.clock.now(),
+                        line.base.clock.now(),
                     ),
                     id: document.id,
                 })
@@ -62,7 +60,7 @@ pub(super) async fn release_claims(
             .collect();
         if !changes.is_empty() {
             reach(Point::RecoveryReleases);
-            line.insist_at_the_start(|| line.store.apply(&changes)).await?;
+            line.insist_at_the_start(|| line.base.store.apply(&changes)).await?;
             reach(Point::RecoveryReleased);
             line.report.recovered(|recovery| recovery.claims_released += changes.len() as u64);
         }

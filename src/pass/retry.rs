@@ -2,7 +2,7 @@
 
 use super::apply_error::ApplyError;
 use super::recover::provider_of;
-use super::{Line, Pass, PassError, PassRequest, Stop};
+use super::{Base, Line, Stop};
 use crate::journal::{EntryId, EntryState};
 use crate::report::Report;
 use crate::token::{Subject, TokenId};
@@ -10,7 +10,7 @@ use crate::verdict::{Step, by_hand_retry};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// What [`Pass::retry`] gave free.
+/// What [`Base::retry`] gave free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Retried {
     /// The entry; its answer stays until a pair came for the token.
@@ -25,7 +25,7 @@ pub struct Retried {
     pub waits: bool,
 }
 
-impl Pass {
+impl Base {
     /// Lets the next pass ask again for a token that was answered with a success in which no pair was found,
     /// because a person knows that it held none. It is in doubt from then on: granted, or `lost_in_flight`.
     ///
@@ -34,19 +34,9 @@ impl Pass {
     /// # Errors
     /// See [`ApplyError`]; nothing has changed then.
     pub async fn retry(&self, id: EntryId) -> Result<Retried, ApplyError> {
-        let now = self.clock.now();
-        let line = self.line(
-            &PassRequest::default(),
-            &self.providers,
-            &Stop::default(),
-            Arc::new(Report::new()),
-            now,
-            0,
-        );
-        self.begin(&line).await?;
-        let retried = self.retry_entry(&line, id).await;
-        self.journal.finish_pass(&line.terms.lease_id, self.clock.now()).await.map_err(PassError::from)?;
-        retried
+        let line = Line::of_rows(self, &Stop::default(), Arc::new(Report::new()));
+        line.begin_process().await?;
+        self.retry_entry(&line, id).await
     }
 
     async fn retry_entry(&self, line: &Line, id: EntryId) -> Result<Retried, ApplyError> {

@@ -42,15 +42,16 @@ pub(super) struct Sink {
     line: Arc<Line>,
     /// The store refused, or stayed away for too long: what comes now stays in the journal.
     broken: bool,
-    /// Marks that aren't believed yet.
-    held: HeldMarks,
+    /// Marks that aren't believed yet, where a provider is asked.
+    held: Option<HeldMarks>,
     /// Was it said that further values of answers are left out?
     told_further: bool,
 }
 
 impl Sink {
     pub(super) fn new(line: Arc<Line>) -> Self {
-        Self { line, broken: false, held: HeldMarks::default(), told_further: false }
+        let held = line.gate().map(|gate| HeldMarks::new(gate.clone(), line.base.settings.lease));
+        Self { line, broken: false, held, told_further: false }
     }
 
     /// Takes what lands until the last sender is gone, or until the lanes have ended, waiting for no answer any more:
@@ -60,7 +61,7 @@ impl Sink {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Landed>, lanes_ended: CancellationToken) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
-            let overdue = self.held.deadline(self.line.settings.lease);
+            let overdue = self.held.as_ref().and_then(HeldMarks::deadline);
             let taken = tokio::select! {
                 biased;
                 taken = queue.recv_many(&mut batch, MAX_BATCH) => taken,
@@ -84,11 +85,11 @@ impl Sink {
 
     /// Settles the marks that wait no longer, at the `end` of the pass all that are left.
     async fn settle_held(&mut self, end: bool) {
-        let line = self.line.clone();
-        let alone = line.terms.only.is_some();
-        let ripe = self.held.ripe(|provider| line.gate_of(provider), line.settings.lease, end, alone);
+        let Some(held) = &mut self.held else { return };
+        let line = &self.line;
+        let ripe = held.ripe(end, line.terms.only.is_some()).into_iter();
         let mut ripe: Vec<_> =
-            ripe.into_iter().map(|(token, provider, fact)| line.judge(token, &provider, fact)).collect();
+            ripe.map(|(token, provider, fact)| line.judge(token, &provider, fact)).collect();
         while !ripe.is_empty() {
             let rest = ripe.split_off(ripe.len().min(MAX_BATCH));
             self.settle(ripe).await;
@@ -148,7 +149,7 @@ impl Sink {
         let (Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _)) = &mut case.fact else {
             return;
         };
-        match self.line.journal.successor(token).await {
+        match self.line.base.journal.successor(token).await {
             Ok(successor) => redeemed.successor = successor,
             Err(error) => self.line.journal_failed(&error),
         }
@@ -164,17 +165,17 @@ impl Sink {
                 others.push(landed);
                 continue;
             };
-            let line = self.line.clone();
-            let gate = line.gate_of(&case.provider);
+            let Some(held) = &mut self.held else { continue };
+            let (line, gate) = (&self.line, &held.gate);
             if let Mark::Redeemed(_) = mark {
-                let redeemed = line.journal.redeemed_at(case.token.refresh_token.fingerprint()).await;
+                let redeemed = line.base.journal.redeemed_at(case.token.refresh_token.fingerprint()).await;
                 if let Err(error) = &redeemed {
                     line.journal_failed(error);
                 }
                 gate.found_redeemed(redeemed.ok().flatten());
             }
             rows.extend(row);
-            self.held.hold(*case, mark, gate);
+            held.hold(*case, mark);
         }
         self.end_rows(rows).await;
         others
@@ -216,7 +217,7 @@ impl Sink {
         if self.broken {
             return None;
         }
-        match self.line.insist(|| self.line.store.read(ids)).await {
+        match self.line.insist(|| self.line.base.store.read(ids)).await {
             Ok(documents) => {
                 Some(documents.into_iter().map(|document| (document.id.clone(), document)).collect())
             }
@@ -292,7 +293,7 @@ impl Sink {
             return None;
         }
         reach(Point::BeforeApply);
-        match self.line.insist(|| self.line.store.apply(changes)).await {
+        match self.line.insist(|| self.line.base.store.apply(changes)).await {
             Ok(applied) => {
                 reach(Point::Applied);
                 Some(applied)
@@ -335,7 +336,10 @@ impl Sink {
             && outcome == Outcome::StillDue
         {
             let code = code.unwrap_or_default().to_owned();
-            report.put_off(PutOff { id, subject, provider, code, due_at, new: true }, self.line.clock.now());
+            report.put_off(
+                PutOff { id, subject, provider, code, due_at, new: true },
+                self.line.base.clock.now(),
+            );
         }
         report.ended(outcome, code);
     }

@@ -50,7 +50,7 @@ pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &Unwritable
     let subject = &document.subject;
     debug!(%subject, %reason, "nothing can be written into the document of `{subject}`: {reason}");
     line.no_room(subject, reason);
-    let at = line.clock.now();
+    let at = line.base.clock.now();
     let evidence = LastError {
         class: Evidence::Malformed.into(),
         code: Code::NoRoom.into(),
@@ -69,8 +69,7 @@ pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &Unwritable
 
 /// Names the documents whose provider isn't configured: they are malformed until it is.
 pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: mpsc::Sender<Landed>) -> u64 {
-    // Strangers are looked for by a pass that asks every provider.
-    let mut found = Strangers::new(line.gates.iter().map(|(name, _)| name.to_string()).collect());
+    let mut found = Strangers::new(line.base.provider_names());
     let mut name = async |pulled| match pulled {
         Pulled::Known(document) => known(&line, &document),
         Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),

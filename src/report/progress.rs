@@ -1,6 +1,6 @@
 //! A pass while it runs: counts, a bar on a terminal, and a line a minute in a log.
 
-use super::Report;
+use super::Reports;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Progress {
 /// `total` may come late: until then the bar counts without an end.
 pub async fn draw(
     talk: MultiProgress,
-    report: Arc<Report>,
+    report: Arc<Reports>,
     total: impl Future<Output = Option<u64>>,
     done: CancellationToken,
 ) {
@@ -71,7 +71,7 @@ pub async fn draw(
 
 /// Hands `say` a line a minute until `done`: how far the pass is, how fast it goes, and what it waits for. Cancel-safe.
 pub async fn tell(
-    report: Arc<Report>,
+    report: Arc<Reports>,
     total: impl Future<Output = Option<u64>>,
     done: CancellationToken,
     mut say: impl FnMut(String),
@@ -109,6 +109,19 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Progress {
+    /// Both together.
+    #[must_use]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            done: self.done + other.done,
+            refreshed: self.refreshed + other.refreshed,
+            needs_login: self.needs_login + other.needs_login,
+            throttled: self.throttled + other.throttled,
+            paused_for: self.paused_for.max(other.paused_for),
+            closed: self.closed || other.closed,
+        }
+    }
+
     /// The line for a log, with what was done since the line before.
     fn line(&self, total: Option<u64>, done_since: u64) -> String {
         // What falls due meanwhile is taken too, and wasn't counted.
@@ -147,13 +160,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_log_says_once_a_minute_how_far_a_pass_is_and_what_it_waits_for() {
-        let (report, done) = (Arc::new(Report::new()), CancellationToken::new());
+        let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
+        let report = reports.begin(None);
         let said = Arc::new(Mutex::new(Vec::new()));
         let say = {
             let said = said.clone();
             move |line| said.lock().unwrap().push(line)
         };
-        let telling = tokio::spawn(tell(report.clone(), async { Some(3000) }, done.clone(), say));
+        let telling = tokio::spawn(tell(reports, async { Some(3000) }, done.clone(), say));
         for _ in 0..400 {
             report.ended(Outcome::Refreshed, None);
         }

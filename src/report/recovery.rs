@@ -1,6 +1,8 @@
 //! What a pass found of an earlier process, and did with it.
 
+use super::text::many;
 use serde::Serialize;
+use std::fmt;
 
 /// What recovery found in the journal and did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -16,9 +18,34 @@ pub struct Recovery {
 }
 
 impl Recovery {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            answers: self.answers + other.answers,
+            written: self.written + other.written,
+            unsettled: self.unsettled + other.unsettled,
+            claims_released: self.claims_released + other.claims_released,
+        }
+    }
+
     /// Was there nothing to recover?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What was found, and what became of it.
+impl fmt::Display for Recovery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, written, unsettled, claims_released } = *self;
+        write!(
+            formatter,
+            "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
+            many(answers, "answer"),
+            many(unsettled, "grant"),
+            many(claims_released, "claim")
+        )
     }
 }

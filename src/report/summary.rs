@@ -1,6 +1,6 @@
 //! The end of a pass, for people and for programs.
 
-use super::{Ending, Named, Outcome, PutOff, Recovery, Trouble};
+use super::{Ending, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
@@ -72,6 +72,8 @@ pub struct Summary {
     pub ending_count: u64,
     /// What an earlier process had left.
     pub recovery: Recovery,
+    /// The part of each provider that was asked.
+    pub providers: BTreeMap<String, ProviderPart>,
     /// What kept the pass from its work.
     pub troubles: Vec<Trouble>,
 }
@@ -111,6 +113,16 @@ impl Summary {
         self.count(Outcome::StillDue) + self.count(Outcome::Held) > 0
             || self.troubles.iter().any(|trouble| !interrupted(trouble))
             || !self.adds_up()
+    }
+
+    /// Until when a provider asked us to wait, where that is longer than a pass waits.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        let until = |trouble: &Trouble| match trouble {
+            Trouble::Paused { until, .. } => Some(*until),
+            _ => None,
+        };
+        self.troubles.iter().filter_map(until).max()
     }
 
     /// The exit code: the most urgent of all [reasons](Self::reasons).

@@ -1,7 +1,9 @@
 //! The end of a pass in words.
 
+mod by_provider;
+
 use super::summary::Summary;
-use super::{Ending, MOST_NAMED, Outcome, PutOff, Recovery};
+use super::{Ending, MOST_NAMED, Outcome, PutOff};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;
@@ -30,14 +32,7 @@ impl Summary {
         }
         self.write_due(text, took)?;
         if !self.recovery.is_empty() {
-            let Recovery { answers, written, unsettled, claims_released } = self.recovery;
-            writeln!(
-                text,
-                "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
-                many(answers, "answer"),
-                many(unsettled, "grant"),
-                many(claims_released, "claim")
-            )?;
+            writeln!(text, "{}", self.recovery)?;
         }
         writeln!(text)?;
         for (outcome, count) in
@@ -53,6 +48,7 @@ impl Summary {
             )?;
         }
         self.write_parked(text)?;
+        self.write_providers(text)?;
         if self.throttled + self.retries > 0 {
             let pauses = (self.throttled > 0)
                 .then(|| format!("the provider asked for {}", many(self.throttled, "pause")));
@@ -265,7 +261,7 @@ impl Summary {
 }
 
 /// A number with its noun: `1 grant`, `2 grants`.
-fn many(count: u64, noun: &str) -> String {
+pub(super) fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

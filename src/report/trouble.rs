@@ -1,5 +1,6 @@
 //! What kept a pass from a part of its work, and what to do about it.
 
+use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
 use crate::gate::{RedeemedBefore, Suspicion};
@@ -44,6 +45,13 @@ pub enum Trouble {
     Outage {
         /// Which.
         provider: String,
+    },
+    /// A provider asked for a pause that is longer than a pass waits.
+    Paused {
+        /// Which.
+        provider: String,
+        /// Until when.
+        until: Timestamp,
     },
     /// The pass took more tokens than there were documents when it began: the collection grows by each refresh.
     Overrun {
@@ -99,7 +107,9 @@ impl Trouble {
             Self::ClientRejected { .. } | Self::Refusals { .. } | Self::RedeemedBefore { .. } => {
                 Exit::ClientRejected
             }
-            Self::Outage { .. } | Self::Overrun { .. } | Self::Interrupted { .. } => Exit::StillDue,
+            Self::Outage { .. } | Self::Paused { .. } | Self::Overrun { .. } | Self::Interrupted { .. } => {
+                Exit::StillDue
+            }
         }
     }
 }
@@ -156,6 +166,7 @@ impl Advice for Trouble {
             )
             .into(),
             Self::Outage { .. } => "nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen".into(),
+            Self::Paused { .. } => "nothing to do: a service tries again when the pause is over. `run --once` does nothing for this provider before that".into(),
             Self::Overrun { .. } => "let the server replace its document, or let `documents.filter` choose one document for each login (`evergrant help own-server`)".into(),
             Self::Store { hint: Some(hint), .. } | Self::Journal { hint: Some(hint), .. } => hint.into(),
             Self::Store { hint: None, .. } => "check `store.url` and the server, then run again".into(),
@@ -205,6 +216,11 @@ impl fmt::Display for Trouble {
             Self::Outage { provider } => write!(
                 formatter,
                 "the provider `{provider}` gave no usable answer for minutes; what is due stays due"
+            ),
+            Self::Paused { provider, until } => write!(
+                formatter,
+                "the provider `{provider}` asked us to wait until {}; what is due stays due",
+                until.format("%Y-%m-%d %H:%M:%S UTC")
             ),
             Self::Overrun { provider, documents, taken } => write!(
                 formatter,

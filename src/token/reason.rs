@@ -44,6 +44,9 @@ vocabulary! {
         Outage = "outage":
             "The provider gave no usable answer for minutes, so the pass stopped asking it.",
             "Nothing to do. The next pass tries again.";
+        Paused = "paused":
+            "The provider asked for a pause that is longer than a pass waits.",
+            "Nothing to do. The report says until when; the next pass asks again.";
         Stopped = "stopped":
             "The pass was stopped (Ctrl-C or SIGTERM) before the turn of this document came.",
             "Nothing to do. The next pass takes it.";
@@ -143,6 +146,9 @@ vocabulary! {
         Unreadable = "unreadable":
             "No pair could be read in the answer, and a person allowed a second request (`evergrant journal retry`).",
             "Nothing to do. The next pass asks again.";
+        Paused = "paused":
+            "The provider asked for a pause that is longer than a pass waits.",
+            "Nothing to do. The report says until when; the next pass asks again.";
         Stopped = "stopped":
             "Evergrant's own process ended after it sent the token and before the answer came.",
             "Nothing to do. The next start asks again first, unless `ask_again = \"never\"`.";

@@ -17,7 +17,7 @@ use super::document::{is_known_dead, write_pair};
 use super::doubt::{doubt, first_known, noted};
 use super::settle::{Settlement, settle};
 use super::{Around, Asked, Case, End, Heard, Mark, Pair, Refusal, Rule, Step, Verdict};
-use crate::gate::Signal;
+use crate::gate::{LONGEST_WAIT_IN_A_PASS, Signal};
 use crate::grant::answer::{Class, Granted, NO_TOKENS};
 use crate::journal::Event;
 use crate::provider::Rotation;
@@ -45,9 +45,9 @@ pub(super) fn judge(case: &Case, asked: &Asked, around: &Around<'_>) -> Verdict 
     let (rule, row, document, ends) = match &reading.class {
         Class::Granted(granted) => return granted_pair(case, asked, granted, around),
         // This token alone is asked for too early, or too often: no failure of anybody.
-        Class::Throttled(_) | Class::Transient if reading.rests.is_some() => {
+        Class::Throttled(_) | Class::Transient if rest_of(asked).is_some() => {
             let ends = Some(End::still_due(Word::read(&said.code)));
-            let change = around.policy.rest(token, said, reading.rests.unwrap_or_default());
+            let change = around.policy.rest(token, said, rest_of(asked).unwrap_or_default());
             (Rule::Rests, unprocessed(doubt), Step::Write(Box::new(change), Pair::None), ends)
         }
         Class::Throttled(_) | Class::Transient if asked.tried.put_off < around.attempts => {
@@ -106,6 +106,17 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
     let granted = reading.clone().map(|_| granted.clone());
     let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
     write_pair(&case.token, &granted, change)
+}
+
+/// How long the token alone rests: as its profile's rule says, or as the provider asks for a token while others are granted, if
+/// that is longer than a pass waits.
+fn rest_of(asked: &Asked) -> Option<Duration> {
+    let reading = asked.reading();
+    let long = match reading.class {
+        Class::Throttled(wait) => wait.filter(|wait| *wait > LONGEST_WAIT_IN_A_PASS && !asked.unproven),
+        _ => None,
+    };
+    reading.rests.or(long)
 }
 
 /// The document is tried again in a later pass, and later each time.

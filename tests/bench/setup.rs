@@ -3,19 +3,20 @@
 use crate::collection::Collection;
 use evergrant::chance::Chance;
 use evergrant::clock::Clock;
+use evergrant::engine::Engine;
 use evergrant::grant::http::Https;
 use evergrant::journal::Journal;
-use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
+use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
 use evergrant::provider::Provider;
 use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Report};
+use evergrant::report::{Outcome, Reports};
 use evergrant::schedule::RenewAfter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A pass with a connected store and an open journal.
-pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Provider>) -> Pass {
+pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Provider>) -> Engine {
     let store = collection.open(provider.profile.concurrency.get()).await;
     let journal = Journal::open(state, &Clock::system()).unwrap();
     let settings = PassSettings {
@@ -28,19 +29,12 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         documents_name_provider: false,
         ending_within: evergrant::report::ENDING_SOON,
     };
-    Pass {
-        store,
-        journal,
-        providers: vec![provider],
-        settings,
-        clock: Clock::system(),
-        connect: Arc::new(Https),
-        chance: Chance::system(),
-    }
+    let base = Base::new(store, journal, vec![provider], settings, Clock::system(), Chance::system());
+    Engine::new(base, &Https).unwrap()
 }
 
-pub(crate) async fn run(pass: &Pass, stop: &Stop) -> Summary {
-    pass.run(&PassRequest::default(), stop, Arc::new(Report::new())).await.unwrap()
+pub(crate) async fn run(pass: &Engine, stop: &Stop) -> Summary {
+    pass.run(&PassRequest::default(), stop, Arc::new(Reports::new())).await.unwrap()
 }
 
 /// Every document got a new pair, and none was asked for twice.

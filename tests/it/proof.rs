@@ -21,7 +21,7 @@ mod unsendable;
 
 use crate::support::rehearsal::Rehearsal;
 use evergrant::pass::{PassError, PassRequest, Stop};
-use evergrant::report::{Outcome, Report, summary::Summary};
+use evergrant::report::{Outcome, Reports, summary::Summary};
 use evergrant::store::StoreError;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Runs a pass of a process that ends with it; `None` when it couldn't begin, because the store wasn't there.
 async fn run_pass(rehearsal: &Rehearsal, request: &PassRequest, stop: &Stop) -> Option<Summary> {
     let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    let running = pass.run(request, stop, Arc::new(Report::new()));
+    let running = pass.run(request, stop, Arc::new(Reports::new()));
     let ended = tokio::time::timeout(PATIENCE, running).await.expect("the pass hangs");
-    pass.journal.close().await;
+    pass.close().await;
     match ended {
         Ok(summary) => {
             let dead = summary.count(Outcome::NeedsLogin) + summary.count(Outcome::LostInFlight);

@@ -19,7 +19,7 @@ async fn leave_a_row(state: &Path, store: &dyn Store) {
     let document = store.list(None, 1).await.unwrap().documents.remove(0);
     let journal = Journal::open(state, &Clock::system()).unwrap();
     let (here, now) = (store.identity().await.unwrap(), Clock::system().now());
-    journal.begin_pass("doomed", &here, vec!["generic".into()], now).await.unwrap();
+    journal.begin_pass("doomed", &here, "generic".into(), now).await.unwrap();
     let token = document.refresh_token.unwrap();
     let intent = Intent {
         provider: "generic".into(),

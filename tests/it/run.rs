@@ -251,7 +251,7 @@ async fn a_daemon_that_wakes_at_an_interval_catches_up_one_wake_and_keeps_access
     // An earlier process has answered its last wake two days ago.
     let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
     let long_ago = Clock::system().now() - chrono::TimeDelta::days(2);
-    journal.remember(Moment::LastWake, Some(long_ago)).await.unwrap();
+    journal.remember(Moment::LastWake("generic".into()), Some(long_ago)).await.unwrap();
     journal.close().await;
     let mut child = scene.start(&["run"]);
     scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 10).await;
@@ -277,7 +277,7 @@ async fn a_daemon_follows_up_what_was_put_off_until_all_of_it_had_its_turn() {
     scene.set("refresh_token_lifetime", "9000d");
     scene.set("retry_after_failure", "1s");
     let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
-    journal.remember(Moment::FollowUp, Some(Clock::system().now())).await.unwrap();
+    journal.remember(Moment::FollowUp("generic".into()), Some(Clock::system().now())).await.unwrap();
     journal.close().await;
     let mut child = scene.start(&["run"]);
     // Nobody is granted anything: they are refused once, and once more when they are due again.
@@ -292,7 +292,7 @@ async fn a_daemon_follows_up_what_was_put_off_until_all_of_it_had_its_turn() {
     assert_eq!(scene.documents().await.iter().filter(|document| marked(document)).count(), 3);
     let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
     assert_eq!(scene.sandbox.ledger().requests, 6);
-    assert!(journal.remembered(Moment::LastWake).await.unwrap().is_some());
+    assert!(journal.remembered(Moment::LastWake("generic".into())).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

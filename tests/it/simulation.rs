@@ -37,7 +37,7 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 23] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 25] = [
     (Rule::RedeemedIsTaken, "a first document would have to lose its pair between two looks"),
     (Rule::Rests, "its provider's profile has no rules with a wait"),
     (Rule::TooYoung, "its provider's profile has no `min_age`"),
@@ -56,6 +56,8 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 23] = [
         "its provider doesn't answer with other JSON where it keeps the refresh token",
     ),
     (Rule::LeftPairOtherProvider, "it has one provider"),
+    (Rule::LeftUnreadable, "a process ends between such an answer and its row, in few seeds of 2,000"),
+    (Rule::RedeemedUnknown, "the store fails between two reads of one batch, in few seeds of 2,000"),
     (Rule::LeftPairFinished, "its provider writes into no document"),
     (Rule::RenewalNotWritten, "journal and store fail at once, in a few seeds of 100,000"),
     (Rule::ByHandThere, "no person works on the journal in it"),

@@ -25,9 +25,9 @@ pub(super) struct Discarded {
 /// Writes a parked pair into its document.
 pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let pass = run::pass_over_what_is_there(&config, surroundings).await?;
-    let applied = pass.apply(id).await;
-    pass.journal.close().await;
+    let base = run::base_over_what_is_there(&config, surroundings).await?;
+    let applied = base.apply(id).await;
+    base.journal.close().await;
     let applied = applied?;
     surroundings.print(&applied_text(&applied), &applied)?;
     Ok(Exit::Well)

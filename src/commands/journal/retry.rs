@@ -17,10 +17,10 @@ struct RetriedList {
 /// Lets the next pass ask for these tokens again; the first that can't be given free ends it, and those before it are.
 pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let pass = run::pass_over_what_is_there(&config, surroundings).await?;
+    let base = run::base_over_what_is_there(&config, surroundings).await?;
     let (mut retried, mut failed) = (Vec::new(), None);
     for id in ids {
-        match pass.retry(*id).await {
+        match base.retry(*id).await {
             Ok(one) => retried.push(one),
             Err(error) => {
                 failed = Some(error);
@@ -28,7 +28,7 @@ pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Resul
             }
         }
     }
-    pass.journal.close().await;
+    base.journal.close().await;
     if !retried.is_empty() || failed.is_none() {
         let text: Vec<_> = retried.iter().map(retried_text).collect();
         surroundings.print(&text.join("\n"), &RetriedList { retried })?;

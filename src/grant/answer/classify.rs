@@ -46,7 +46,7 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     {
         return (reading(Class::Granted(granted), "granted"), Decided::CutPair);
     }
-    let wait = answer.retry_after().and_then(|field| retry_after(field, now));
+    let wait = answer.retry_after().and_then(|field| retry_after(field, date_of(answer).unwrap_or(now)));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
         let decided = ruled.as_ref().map_or(Decided::TooMany, |ruled| Decided::Rule(ruled.number));
@@ -113,9 +113,13 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
 
 /// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.
 fn sent_at(answer: &RawAnswer) -> Timestamp {
+    date_of(answer).unwrap_or(answer.received_at)
+}
+
+/// The provider's own time: a `Retry-After` with a date means that clock, and ours may be another.
+fn date_of(answer: &RawAnswer) -> Option<Timestamp> {
     let date = answer.headers.all("date").next().and_then(|date| std::str::from_utf8(date).ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-    date.map_or(answer.received_at, Timestamp::from)
+    date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).map(Timestamp::from)
 }
 
 /// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object

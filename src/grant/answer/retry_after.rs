@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 /// Longest wait a provider can impose through `Retry-After` (RFC 9110 §10.2.3).
 ///
-/// Longer requests are clamped: a token due in an hour must not sleep for a day.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
+/// Longer requests are clamped: a refresh token that lives for days must not sleep for weeks.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3), clamped to [`MAX_RETRY_AFTER`].
 #[must_use]

@@ -4,9 +4,9 @@ use super::{Rows, from_millis, read};
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
+use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, TokenId};
 use rusqlite::params;
-use std::sync::Arc;
 
 /// Passes of each provider that are remembered, beside those that never finished.
 const PASSES: i64 = 400;
@@ -45,19 +45,19 @@ impl Rows {
 
     pub(in crate::journal) fn remembered(
         &mut self,
-        moment: Moment,
+        moment: &Moment,
     ) -> Result<Option<Timestamp>, JournalError> {
         let millis: Option<i64> =
-            self.find("SELECT value FROM meta WHERE key = ?1", [moment.key()], |row| row.get(0))?;
+            self.find("SELECT value FROM meta WHERE key = ?1", [&*moment.key()], |row| row.get(0))?;
         Ok(millis.and_then(from_millis))
     }
 
     pub(in crate::journal) fn remember(
         &mut self,
-        moment: Moment,
+        moment: &Moment,
         at: Option<Timestamp>,
     ) -> Result<(), JournalError> {
-        let (key, action) = (moment.key(), "remember a moment");
+        let (key, action) = (&*moment.key(), "remember a moment");
         match at {
             Some(at) => self.run(
                 action,
@@ -68,18 +68,39 @@ impl Rows {
         }
     }
 
-    /// The documents whose users the last pass put off.
-    pub(in crate::journal) fn put_off(&mut self) -> Result<Vec<TokenId>, JournalError> {
-        let ids: Option<String> =
-            self.find("SELECT value FROM meta WHERE key = 'put_off'", [], |row| row.get(0))?;
+    /// The earliest such moment that is remembered of any provider, or of all together.
+    pub(in crate::journal) fn earliest(
+        &mut self,
+        moment: &Moment,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        let key = moment.common_key().unwrap_or_default();
+        let earliest: Option<Option<i64>> = self.find(
+            "SELECT min(value) FROM meta WHERE key = ?1 OR substr(key, 1, length(?1) + 1) = ?1 || ' '",
+            [key],
+            |row| row.get(0),
+        )?;
+        Ok(earliest.flatten().and_then(from_millis))
+    }
+
+    /// The documents whose users the last pass of a provider put off. An earlier version noted those of all together.
+    pub(in crate::journal) fn put_off(&mut self, provider: &str) -> Result<Vec<TokenId>, JournalError> {
+        let ids: Option<String> = self.find(
+            "SELECT value FROM meta WHERE key IN ('put_off', 'put_off ' || ?1) ORDER BY key DESC LIMIT 1",
+            [provider],
+            |row| row.get(0),
+        )?;
         // What can't be read is forgotten: it only adds names to a report.
         Ok(ids.and_then(|ids| serde_json::from_str(&ids).ok()).unwrap_or_default())
     }
 
-    pub(in crate::journal) fn set_put_off(&mut self, documents: &[TokenId]) -> Result<(), JournalError> {
+    pub(in crate::journal) fn set_put_off(
+        &mut self,
+        provider: &str,
+        documents: &[TokenId],
+    ) -> Result<(), JournalError> {
         let ids = serde_json::to_string(documents).unwrap_or_default();
-        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off', ?1)";
-        self.run("remember who is put off", set, [ids])
+        let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off ' || ?1, ?2)";
+        self.run("remember who is put off", set, [provider, &ids])
     }
 
     /// Notes how late the clock was seen.
@@ -125,27 +146,47 @@ impl Rows {
         self.run("remember what is kept good", set, [provider, keeping])
     }
 
-    /// Notes a pass over the documents of these providers.
+    pub(in crate::journal) fn standing_of(&mut self, provider: &str) -> Result<Option<Memory>, JournalError> {
+        let memory: Option<String> =
+            self.find("SELECT value FROM meta WHERE key = 'standing ' || ?1", [provider], |row| row.get(0))?;
+        // What can't be read is forgotten: the provider says it again.
+        Ok(memory.and_then(|memory| serde_json::from_str(&memory).ok()))
+    }
+
+    pub(in crate::journal) fn set_standing_of(
+        &mut self,
+        provider: &str,
+        memory: Option<&Memory>,
+    ) -> Result<(), JournalError> {
+        let action = "remember how a provider stands";
+        match memory {
+            Some(memory) => {
+                let json = serde_json::to_string(memory).unwrap_or_default();
+                let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('standing ' || ?1, ?2)";
+                self.run(action, set, [provider, &json])
+            }
+            None => self.run(action, "DELETE FROM meta WHERE key = 'standing ' || ?1", [provider]),
+        }
+    }
+
+    /// Notes a pass over the documents of a provider.
     pub(super) fn note_pass(
         &mut self,
         lease_id: &str,
-        providers: &[Arc<str>],
+        provider: &str,
         at: Timestamp,
     ) -> Result<(), JournalError> {
-        for provider in providers {
-            self.run(
-                "note a pass",
-                "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
-                params![lease_id, &**provider, self.run.clone(), at.timestamp_millis()],
-            )?;
-            self.run(
-                "forget old passes",
-                "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
-                   (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
-                params![&**provider, PASSES],
-            )?;
-        }
-        Ok(())
+        self.run(
+            "note a pass",
+            "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
+            params![lease_id, provider, self.run.clone(), at.timestamp_millis()],
+        )?;
+        self.run(
+            "forget old passes",
+            "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
+               (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
+            params![provider, PASSES],
+        )
     }
 
     pub(in crate::journal) fn finish_pass(

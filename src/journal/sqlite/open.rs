@@ -147,7 +147,7 @@ impl Rows {
 
     /// Nobody waits for the answers of intents any more, and old fingerprints may go.
     fn take_note(&mut self, now: Timestamp) -> Result<(), JournalError> {
-        self.note_cut_off()?;
+        self.note_cut_off(None)?;
         let millis = |sql| self.find(sql, [], |row| row.get::<_, Option<i64>>(0));
         let newest = millis("SELECT max(at) FROM redeemed")?.flatten().and_then(from_millis);
         let before =

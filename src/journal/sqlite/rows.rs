@@ -165,11 +165,13 @@ impl Rows {
         self.replace(id, row)
     }
 
-    /// The answers of open intents are not waited for any more.
-    pub(super) fn note_cut_off(&mut self) -> Result<(), JournalError> {
+    /// The answers of open intents are not waited for any more: of those of a provider, or of all.
+    pub(super) fn note_cut_off(&mut self, provider: Option<&str>) -> Result<(), JournalError> {
         let mut after = i64::MIN;
-        let next = select_found!("WHERE state = 'intent' AND id > ?1 ORDER BY id LIMIT 1");
-        while let Some(open) = self.find(next, [after], found)? {
+        let next = select_found!(
+            "WHERE state = 'intent' AND id > ?1 AND (?2 IS NULL OR provider = ?2) ORDER BY id LIMIT 1"
+        );
+        while let Some(open) = self.find(next, params![after, provider], found)? {
             after = open.id;
             self.replace(open.id, Some(open.row.process_gone()))?;
         }

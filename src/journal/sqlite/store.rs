@@ -6,23 +6,42 @@ use crate::journal::{Adopted, Begun, JournalError, OtherStore};
 use crate::store::{Identity, Relation};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
-use std::sync::Arc;
 
 impl Rows {
-    /// Notes a pass over `here`, unless rows of another store are open.
+    /// Notes that this process works over `here`, unless rows of another store are open.
+    pub(in crate::journal) fn begin_process(&mut self, here: &Identity) -> Result<Begun, JournalError> {
+        if let Some(other) = self.stand_on(here)? {
+            return Ok(Begun::OtherStore(other));
+        }
+        // Nothing is in flight before the first pass: an intent that is open now had an end that a full disk didn't take.
+        self.note_cut_off(None)?;
+        Ok(Begun::Alone { unfinished: self.read_store(|connection| unfinished(connection, None))? })
+    }
+
+    /// Notes a pass over `here`, unless rows of another store are open. What is on its way for other providers stays as it is.
     pub(in crate::journal) fn begin_pass(
         &mut self,
         lease_id: &str,
         here: &Identity,
-        providers: &[Arc<str>],
+        provider: &str,
         at: Timestamp,
     ) -> Result<Begun, JournalError> {
-        let known = self.read_store(known)?;
-        if let Some(other) = self.other_store(here)? {
+        if let Some(other) = self.stand_on(here)? {
             return Ok(Begun::OtherStore(other));
         }
-        // Nothing is in flight between two passes: an intent that is open now had an end that a full disk didn't take.
-        self.note_cut_off()?;
+        // Nothing of a provider is in flight between two of its passes.
+        self.note_cut_off(Some(provider))?;
+        let unfinished = self.read_store(|connection| unfinished(connection, Some(provider)))?;
+        self.note_pass(lease_id, provider, at)?;
+        Ok(Begun::Alone { unfinished })
+    }
+
+    /// Takes `here` for the store of all rows to come; returns another one that open rows belong to.
+    fn stand_on(&mut self, here: &Identity) -> Result<Option<OtherStore>, JournalError> {
+        let known = self.read_store(known)?;
+        if let Some(other) = self.other_store(here)? {
+            return Ok(Some(other));
+        }
         match &known {
             // Only parked pairs are open: they stay those of the store in which they found no place.
             Some(known) if here.relation_to(known) != Relation::Same => {
@@ -42,9 +61,7 @@ impl Rows {
                 self.run("note a store that is back", back, [elsewhere])?;
             }
         }
-        let unfinished = self.read_store(unfinished)?;
-        self.note_pass(lease_id, providers, at)?;
-        Ok(Begun::Alone { unfinished })
+        Ok(None)
     }
 
     /// Is another store than `here` the one that open rows belong to?
@@ -152,11 +169,13 @@ fn elsewhere(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// The lease ids of passes that never finished.
-fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// The lease ids of passes that never finished: of a provider, or of all.
+fn unfinished(connection: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<String>> {
     connection
-        .prepare_cached("SELECT DISTINCT lease_id FROM passes WHERE given_back_at IS NULL")?
-        .query_map([], |row| row.get(0))?
+        .prepare_cached(
+            "SELECT DISTINCT lease_id FROM passes WHERE given_back_at IS NULL AND (?1 IS NULL OR provider = ?1)",
+        )?
+        .query_map([provider], |row| row.get(0))?
         .collect()
 }
 

@@ -286,8 +286,10 @@ async fn so_many_passes_of_each_provider_are_remembered_and_all_that_never_finis
     let here = crate::store::Identity::named("db.tokens");
     let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
     for number in 0..450 {
-        let (lease, providers) = (format!("lease-{number}"), vec!["p".into(), "q".into()]);
-        journal.begin_pass(&lease, &here, providers, at(number)).await.unwrap();
+        let lease = format!("lease-{number}");
+        for provider in ["p", "q"] {
+            journal.begin_pass(&lease, &here, provider.into(), at(number)).await.unwrap();
+        }
         if number != 7 {
             journal.finish_pass(&lease, at(number + 1)).await.unwrap();
         }

@@ -1,7 +1,7 @@
 //! What a report says to a person.
 
 use super::*;
-use crate::report::{Named, Report, Trouble};
+use crate::report::{Named, Recovery, Report, Trouble};
 use crate::token::{LastError, Subject, TokenId};
 
 fn evidence(code: &str) -> LastError {
@@ -179,4 +179,28 @@ fn users_whose_login_ends_soon_are_named_and_change_no_exit_code() {
     assert!(!summary.leaves_something_due());
     insta::assert_snapshot!(summary.to_string());
     insta::assert_snapshot!(serde_json::to_string_pretty(&summary.ending[..1]).unwrap());
+}
+
+#[test]
+fn a_report_of_several_providers_has_a_line_for_each_that_had_something_to_do() {
+    let reports = crate::report::Reports::new();
+    for (provider, refreshes, refused) in [("google", 300, 2), ("xero", 0, 0), ("a-name-that-is-long", 1, 0)]
+    {
+        let report = reports.begin(Some(provider.into()));
+        for _ in 0..refreshes {
+            report.touched();
+            report.ended(Outcome::Refreshed, None);
+        }
+        for number in 0..refused {
+            report.touched();
+            report.named(named(number, State::NeedsLogin, "invalid_grant", true));
+            report.ended(Outcome::NeedsLogin, None);
+        }
+        report.untaken(0);
+    }
+    let summary = reports.summary("logins.tokens", Some(3000), Timestamp::default(), Duration::from_mins(1));
+    assert_eq!((summary.due, summary.touched, summary.newly_marked), (Some(303), 303, 2));
+    assert_eq!(summary.providers["google"].due, Some(302));
+    insta::assert_snapshot!(summary);
+    crate::help::json::assert_documented("run --once: providers.*", &summary.providers["google"]);
 }

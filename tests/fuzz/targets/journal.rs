@@ -36,8 +36,8 @@ pub(super) fn look(data: &[u8]) {
             assert!(found >= rows, "no row goes because a process starts");
         }
         let _ = journal.entries().await;
-        let _ = journal.remembered(evergrant::journal::Moment::LastWake).await;
-        let _ = journal.begin_pass("lease", &Identity::named("store"), vec!["generic".into()], now()).await;
+        let _ = journal.remembered(evergrant::journal::Moment::LastWake("generic".into())).await;
+        let _ = journal.begin_pass("lease", &Identity::named("store"), "generic".into(), now()).await;
         let token = RefreshToken::new("a".into());
         let fingerprint = token.fingerprint();
         let _ = journal.successor(fingerprint).await;

@@ -108,9 +108,9 @@ async fn claims_that_lapsed_under_a_stepped_clock_are_taken_over_once_and_the_lo
     on_both("lapsed", plan, async |mut rehearsal| {
         let state = tempfile::tempdir().unwrap();
         // The other process' clock is ahead: every claim of ours has ended for it.
-        let mut other = rehearsal.another_process(state.path()).await;
-        other.clock = Clock::steppable();
-        other.clock.step(TimeDelta::hours(5));
+        rehearsal.clock = Clock::steppable();
+        rehearsal.clock.step(TimeDelta::hours(5));
+        let other = rehearsal.another_process(state.path()).await;
         rehearsal.clock = Clock::steppable();
         let (request, stop) = (PassRequest::default(), Stop::default());
         let sandbox = rehearsal.sandbox.clone();

@@ -97,10 +97,9 @@ impl Wire for StrippingWire {
 }
 
 async fn run_stripped(rehearsal: &Rehearsal) -> Summary {
-    let mut pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    pass.connect = Arc::new(Stripping);
+    let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &Stripping).await;
     let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
-    pass.journal.close().await;
+    pass.close().await;
     summary
 }
 

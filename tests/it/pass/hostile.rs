@@ -73,7 +73,7 @@ async fn ten_documents_with_an_unlisted_4xx_do_not_stop_the_others() {
     let plan = Plan::users(40).faults(&script.join(", "));
     let rehearsal = Rehearsal::over(backend::sqlite(Mapping::default()).await, &plan).await;
     let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    let report = Arc::new(evergrant::report::Report::new());
+    let report = Arc::new(evergrant::report::Reports::new());
     let summary = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap();
     let ledger = rehearsal.sandbox.ledger();
     assert_eq!(ledger.granted, 30, "{} requests\n{summary}", ledger.requests);
@@ -135,10 +135,10 @@ async fn a_run_over_another_collection_leaves_held_pairs_alone() {
         held(&rehearsal).await;
         let other = backend::sqlite(Mapping::default()).await;
         let process = rehearsal.process(other.store.clone(), rehearsal.state()).await;
-        let report = Arc::new(evergrant::report::Report::new());
+        let report = Arc::new(evergrant::report::Reports::new());
         let refusal = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
         assert!(matches!(&refusal, PassError::OtherStore { other, .. } if other.open > 0), "{refusal}");
-        process.journal.close().await;
+        process.close().await;
         let back = rehearsal.run().await;
         assert_eq!(back.count(Outcome::NeedsLogin), 0, "{back}");
         rehearsal.assert_kept(3).await;

@@ -307,3 +307,23 @@ async fn a_revoked_login_stays_one_when_an_answer_for_it_is_lost_later() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_pass_over_one_document_marks_no_living_user_however_often_it_is_refused() {
+    on_both("one_document", Plan::users(2), async |rehearsal| {
+        rehearsal.sandbox.revoke("user-000001");
+        let only = PassRequest { only: Some(document_id(1)), ..PassRequest::default() };
+        for _ in 0..3 {
+            let summary = rehearsal.run_with(&only, &Stop::default()).await;
+            assert_eq!(summary.still_due_reasons.get("refused_once"), Some(&1), "{summary:?}");
+            assert!(rehearsal.states().await.iter().all(|state| *state == State::Live));
+        }
+        // Where another user is granted it is believed; and what is known dead stays so.
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.count(Outcome::NeedsLogin), summary.newly_marked), (1, 1), "{summary:?}");
+        let summary = rehearsal.run_with(&only, &Stop::default()).await;
+        assert_eq!((summary.count(Outcome::NeedsLogin), summary.newly_marked), (1, 0), "{summary:?}");
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}

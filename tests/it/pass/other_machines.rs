@@ -157,7 +157,7 @@ async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
         rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
         let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
         process.recover().await.unwrap();
-        process.journal.close().await;
+        process.close().await;
         rehearsal.meddler.leave();
         rehearsal.assert_nothing_claimed().await;
 

@@ -6,9 +6,10 @@ use crate::support::mongod::{self, Server};
 use crate::support::rehearsal::{Plan, Rehearsal, run};
 use crate::support::replica_set::ReplicaSet;
 use bson::{Bson, Document, doc};
+use evergrant::engine::Engine;
 use evergrant::failure::told;
-use evergrant::pass::{Pass, PassError, PassRequest, Stop};
-use evergrant::report::{Outcome, Report};
+use evergrant::pass::{PassError, PassRequest, Stop};
+use evergrant::report::{Outcome, Reports};
 use evergrant::store::mapping::Mapping;
 use evergrant::store::{Relation, StoreSettings, connect};
 use futures::TryStreamExt as _;
@@ -30,16 +31,16 @@ async fn hold(rehearsal: &Rehearsal) {
     rehearsal.meddler.leave();
 }
 
-async fn pass_over(rehearsal: &Rehearsal, settings: &StoreSettings) -> Pass {
+async fn pass_over(rehearsal: &Rehearsal, settings: &StoreSettings) -> Engine {
     rehearsal.process(connect(settings, 4).await.unwrap(), rehearsal.state()).await
 }
 
 /// The refusal of a pass; the question before it gets the same answer.
-async fn refusal(pass: Pass) -> (Relation, String) {
-    let report = Arc::new(Report::new());
+async fn refusal(pass: Engine) -> (Relation, String) {
+    let report = Arc::new(Reports::new());
     let refused = pass.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
-    let asked = pass.ready(&Stop::default(), false).await.unwrap_err();
-    pass.journal.close().await;
+    let asked = pass.base.ready(&Stop::default(), false).await.unwrap_err();
+    pass.close().await;
     let PassError::OtherStore { other, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!(told(&asked), told(&refused));
     assert!(other.answers > 0 && other.open >= other.answers, "{other:?}");
@@ -107,10 +108,10 @@ async fn a_collection_made_again_under_its_name_is_refused_until_a_person_adopts
     assert_eq!(relation, Relation::Replaced, "{text}");
 
     let pass = pass_over(&rehearsal, rehearsal.backend.settings()).await;
-    let adopted = pass.adopt_store().await.unwrap().expect("the rows were those of the old collection");
+    let adopted = pass.base.adopt_store().await.unwrap().expect("the rows were those of the old collection");
     assert_eq!((adopted.open, adopted.parked), (USERS as u64, 0));
     let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
-    pass.journal.close().await;
+    pass.close().await;
     assert_eq!(summary.recovery.written, USERS as u64, "{summary}");
     rehearsal.assert_kept(USERS).await;
     assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
@@ -127,7 +128,7 @@ async fn a_renamed_collection_is_the_same_store() {
     let renamed = StoreSettings { collection: "logins".into(), ..rehearsal.backend.settings().clone() };
     let pass = pass_over(&rehearsal, &renamed).await;
     let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
-    pass.journal.close().await;
+    pass.close().await;
     assert_eq!(summary.recovery.written, USERS as u64, "{summary}");
     let back = doc! { "renameCollection": &to, "to": &from };
     mongod::admin(mongod::uri().unwrap(), back).await.unwrap();
@@ -146,7 +147,7 @@ async fn a_set_that_failed_over_and_lost_a_member_is_the_same_store() {
     remove_member(&set, primary, dead).await;
     let pass = rehearsal.another_process(rehearsal.state()).await;
     let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
-    pass.journal.close().await;
+    pass.close().await;
     assert_eq!(summary.recovery.written, USERS as u64, "{summary}");
     rehearsal.assert_kept(USERS).await;
 }

@@ -9,7 +9,7 @@ use evergrant::grant::http::{ClientError, Https};
 use evergrant::grant::{Connect, GrantRequest, Sent, Wire};
 use evergrant::pass::{PassRequest, Stop};
 use evergrant::provider::Provider;
-use evergrant::report::{Outcome, Report, Trouble};
+use evergrant::report::{Outcome, Reports, Trouble};
 use evergrant::sandbox::Sandbox;
 use std::fmt;
 use std::sync::Arc;
@@ -62,13 +62,14 @@ async fn a_pass_takes_little_more_than_what_was_there_when_it_began() {
     // Pages of 64: what is written while one is refreshed stands on the next.
     plan.profile.rate = Some("1000/s".parse().unwrap());
     on_both("overrun", plan, async |rehearsal| {
-        let mut pass = rehearsal.another_process(rehearsal.state()).await;
-        pass.connect = Arc::new(Inserts {
+        let inserts = Inserts {
             sandbox: rehearsal.sandbox.clone(),
             backend: rehearsal.backend.clone(),
             next: Arc::new(AtomicUsize::new(1000)),
-        });
-        let report = Arc::new(Report::new());
+        };
+        let pass =
+            rehearsal.process_over(rehearsal.backend.open_again().await, rehearsal.state(), &inserts).await;
+        let report = Arc::new(Reports::new());
         let summary = pass.run(&PassRequest::default(), &Stop::default(), report).await.unwrap();
         assert_eq!(summary.count(Outcome::Refreshed), 200 + 20 + MOST_NEW, "{summary:?}");
         assert_eq!(summary.exit(), Exit::StillDue, "{summary:?}");
@@ -76,7 +77,7 @@ async fn a_pass_takes_little_more_than_what_was_there_when_it_began() {
             panic!("once: {summary:?}");
         };
         assert!(summary.remaining_due >= Some(200), "{summary:?}");
-        pass.journal.close().await;
+        pass.close().await;
         rehearsal.assert_nothing_claimed().await;
     })
     .await;

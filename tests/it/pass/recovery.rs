@@ -35,7 +35,7 @@ impl<'a> Doomed<'a> {
     pub(super) async fn claims_from(rehearsal: &'a Rehearsal, state: &Path, positions: &[usize]) -> Self {
         let journal = open_journal(state, &rehearsal.clock).await;
         let (here, now) = (rehearsal.backend.store.identity().await.unwrap(), rehearsal.clock.now());
-        journal.begin_pass("doomed", &here, vec!["sandbox".into()], now).await.unwrap();
+        journal.begin_pass("doomed", &here, "sandbox".into(), now).await.unwrap();
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
         let claim = Claim {
             ids: positions.iter().map(|position| document_id(*position)).collect(),
@@ -215,7 +215,7 @@ async fn an_answer_whose_document_has_gone_or_changed_is_parked() {
 pub(super) async fn recover(rehearsal: &Rehearsal, state: &Path) {
     let process = rehearsal.another_process(state).await;
     process.recover().await.unwrap();
-    process.journal.close().await;
+    process.close().await;
 }
 
 pub(super) fn login(sandbox: &Sandbox, position: usize) -> SeededUser {
@@ -228,7 +228,7 @@ async fn claims_of_a_pass_that_never_finished_are_found_through_a_second_one_tha
         Doomed::claims(&rehearsal, &[0, 1, 2]).await.dies().await;
         let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
         let (here, now) = (rehearsal.backend.store.identity().await.unwrap(), rehearsal.clock.now());
-        journal.begin_pass("second", &here, vec!["sandbox".into()], now).await.unwrap();
+        journal.begin_pass("second", &here, "sandbox".into(), now).await.unwrap();
         journal.close().await;
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.touched), (Exit::Well, 6));
@@ -252,12 +252,12 @@ async fn a_recovery_that_finds_the_store_away_loses_nothing() {
         ] {
             rehearsal.meddler.decide(move |call| if denied(call) { Mishap::Denied } else { Mishap::None });
             let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-            let report = std::sync::Arc::new(evergrant::report::Report::new());
+            let report = std::sync::Arc::new(evergrant::report::Reports::new());
             match pass.run(&PassRequest::default(), &Stop::default(), report).await {
                 Ok(summary) => assert_eq!(summary.exit(), Exit::Unavailable),
                 Err(error) => assert!(matches!(error, evergrant::pass::PassError::Store(_))),
             }
-            pass.journal.close().await;
+            pass.close().await;
         }
         rehearsal.meddler.leave();
         assert_eq!(rehearsal.sandbox.ledger().requests, 1, "nothing is redeemed that can't be kept");
@@ -315,12 +315,12 @@ async fn a_pair_that_the_application_has_redeemed_since_it_was_written_is_nobody
         let process = rehearsal.another_process(before_the_cut.path()).await;
         let summary = process.recover().await.unwrap();
         assert_eq!((summary.orphans, summary.recovery.written), (0, 1), "{summary:?}");
-        assert!(process.journal.entries().await.unwrap().is_empty());
+        assert!(process.base.journal.entries().await.unwrap().is_empty());
         assert_eq!(rehearsal.token(0).await, login.refresh_token, "theirs stays");
         // A second document that holds the old token is told so by the memory of it.
         let old = RefreshToken::new(rehearsal.users[0].refresh_token.clone()).fingerprint();
-        assert!(process.journal.successor(old).await.unwrap().is_some());
-        process.journal.close().await;
+        assert!(process.base.journal.successor(old).await.unwrap().is_some());
+        process.close().await;
     })
     .await;
 }

@@ -110,26 +110,6 @@ async fn refusals_without_any_grant_are_a_first_occasion_and_a_second_one_marks(
 }
 
 #[tokio::test]
-async fn a_pass_over_one_document_marks_no_living_user_however_often_it_is_refused() {
-    on_both("one_document", Plan::users(2), async |rehearsal| {
-        rehearsal.sandbox.revoke("user-000001");
-        let only = PassRequest { only: Some(document_id(1)), ..PassRequest::default() };
-        for _ in 0..3 {
-            let summary = rehearsal.run_with(&only, &Stop::default()).await;
-            assert_eq!(summary.still_due_reasons.get("refused_once"), Some(&1), "{summary:?}");
-            assert_nobody_marked(&rehearsal).await;
-        }
-        // Where another user is granted it is believed; and what is known dead stays so.
-        let summary = rehearsal.run().await;
-        assert_eq!((summary.count(Outcome::NeedsLogin), summary.newly_marked), (1, 1), "{summary:?}");
-        let summary = rehearsal.run_with(&only, &Stop::default()).await;
-        assert_eq!((summary.count(Outcome::NeedsLogin), summary.newly_marked), (1, 0), "{summary:?}");
-        rehearsal.assert_nothing_claimed().await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn who_was_refused_once_is_named_in_each_report_until_the_second_occasion() {
     on_both("put_off", Plan::users(3), async |mut rehearsal| {
         rehearsal.settings.first_backoff = Duration::from_mins(15);

@@ -321,10 +321,9 @@ impl Wire for MangledWire {
 }
 
 async fn run_mangled(rehearsal: &Rehearsal, how: Mangled) -> evergrant::report::summary::Summary {
-    let mut pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    pass.connect = Arc::new(how);
+    let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &how).await;
     let summary = run(&pass, &FORCED, &Stop::default()).await;
-    pass.journal.close().await;
+    pass.close().await;
     summary
 }
 
@@ -360,14 +359,14 @@ async fn a_pair_is_kept_wherever_the_line_is_cut_behind_its_strings() {
 async fn a_panic_behind_the_answer_lets_nobody_send_the_token_again_in_this_pass() {
     on_both("panic_behind", Plan::users(3), async |rehearsal| {
         let pass = async {
-            let mut pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-            pass.connect = Arc::new(Mangled { cut_at: 5, panics: true });
+            let how = Mangled { cut_at: 5, panics: true };
+            let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &how).await;
             let limited = PassRequest { limit: std::num::NonZeroU64::new(1), ..PassRequest::default() };
             let summary = run(&pass, &limited, &Stop::default()).await;
             assert_eq!(summary.still_due_reasons.get("panic"), Some(&1), "{summary:?}");
-            let entries = pass.journal.entries().await.unwrap();
+            let entries = pass.base.journal.entries().await.unwrap();
             assert_eq!((entries.len(), entries[0].state), (1, EntryState::Answer));
-            pass.journal.close().await;
+            pass.close().await;
         };
         pass.await;
         // Found and settled by the next start, like any lost answer.

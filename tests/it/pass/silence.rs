@@ -5,7 +5,7 @@ use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use evergrant::failure::told;
 use evergrant::pass::{PassError, PassRequest, Stop};
 use evergrant::provider::ClientSecret;
-use evergrant::report::Report;
+use evergrant::report::Reports;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io;
@@ -129,7 +129,7 @@ async fn no_token_and_no_secret_is_ever_said() {
 async fn look(rehearsal: &Rehearsal, seen: &mut String) {
     let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
     let (request, stop) = (PassRequest { force: true, ..PassRequest::default() }, Stop::default());
-    let report = Arc::new(Report::new());
+    let report = Arc::new(Reports::new());
     let ended = pass.run(&request, &stop, report.clone()).await;
     write!(seen, "{pass:?} {report:?} {:?} {request:?} {stop:?}", report.progress()).unwrap();
     match ended {
@@ -142,8 +142,8 @@ async fn look(rehearsal: &Rehearsal, seen: &mut String) {
             write!(seen, "{error} {error:?} {}", told(&error)).unwrap();
         }
     }
-    for entry in pass.journal.entries().await.unwrap() {
+    for entry in pass.base.journal.entries().await.unwrap() {
         write!(seen, "{entry:?} {} {:?}", entry.intent.subject, entry.why).unwrap();
     }
-    pass.journal.close().await;
+    pass.close().await;
 }

@@ -2,11 +2,12 @@
 
 use crate::support::rehearsal::{Plan, on_both, open_journal, until};
 use evergrant::chance::Chance;
+use evergrant::engine::Engine;
 use evergrant::exit::Exit;
 use evergrant::grant::http::Https;
 use evergrant::journal::EntryState;
-use evergrant::pass::{Pass, PassRequest, Stop};
-use evergrant::report::{Outcome, Report, Trouble};
+use evergrant::pass::{Base, PassRequest, Stop};
+use evergrant::report::{Outcome, Reports, Trouble};
 use evergrant::store::connect;
 use evergrant::token::State;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ async fn a_stop_is_heard_while_the_provider_pauses_us_and_while_a_lost_answer_wa
 async fn giving_up_on_a_provider_that_hangs_ends_the_pass_and_the_next_one_settles_it() {
     let script = "delay(30) user=user-000003, slow(30) user=user-000004";
     on_both("hanging", Plan::users(10).faults(script), async |rehearsal| {
-        let (stop, report) = (Stop::default(), Arc::new(Report::new()));
+        let (stop, report) = (Stop::default(), Arc::new(Reports::new()));
         // A runtime of its own: what hangs ends with it, as with a process.
         let process =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -88,9 +89,8 @@ async fn giving_up_on_a_provider_that_hangs_ends_the_pass_and_the_next_one_settl
             async move {
                 let store = connect(&store, 8).await.unwrap();
                 let journal = open_journal(&state, &clock).await;
-                let (connect, chance) = (Arc::new(Https), Chance::system());
-                let pass = Pass { store, journal, providers, settings, clock, connect, chance };
-                pass.run(&PassRequest::default(), &stop, report).await.unwrap()
+                let base = Base::new(store, journal, providers, settings, clock, Chance::system());
+                Engine::new(base, &Https).unwrap().run(&PassRequest::default(), &stop, report).await.unwrap()
             }
         });
         let ledger = || rehearsal.sandbox.ledger();

@@ -69,7 +69,7 @@ async fn a_refusal_after_a_page_in_an_earlier_pass_is_a_lost_login_on_each_machi
                 for lost in [0, 1] {
                     let process = rehearsal.another_process(state).await;
                     let summary = run(&process, &PassRequest::default(), &Stop::default()).await;
-                    process.journal.close().await;
+                    process.close().await;
                     // Believed at the second occasion, because nobody is granted beside it.
                     let found = (summary.grants, summary.count(Outcome::LostInFlight));
                     assert_eq!(found, (1, lost), "{summary:?}");

@@ -6,10 +6,11 @@ use super::provider::{Line, provider};
 use super::weather::LEASE;
 use super::world::{Life, World};
 use evergrant::chance::Chance;
+use evergrant::engine::Engine;
 use evergrant::journal::Journal;
 use evergrant::journal::simulated::{Commit, Desk};
-use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
-use evergrant::report::Report;
+use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
+use evergrant::report::Reports;
 use evergrant::schedule::RenewAfter;
 use rand::Rng as _;
 use std::path::Path;
@@ -100,7 +101,7 @@ async fn live(life: &Life) {
     journal.close().await;
 }
 
-fn start(life: &Life) -> (Pass, Journal) {
+fn start(life: &Life) -> (Engine, Journal) {
     let (journal, clock, chance) = life.world.with(|world| {
         let seed = world.random.random();
         let machine = &mut world.machines[life.machine];
@@ -110,11 +111,11 @@ fn start(life: &Life) -> (Pass, Journal) {
         (journal, world.machines[life.machine].clock.clone(), Chance::seeded(seed))
     });
     let attempts = life.world.with(|world| world.weather.attempts);
-    let pass = Pass {
-        store: Arc::new(Collection(life.clone())),
-        journal: journal.clone(),
-        providers: vec![Arc::new(provider(&life.world))],
-        settings: PassSettings {
+    let base = Base::new(
+        Arc::new(Collection(life.clone())),
+        journal.clone(),
+        vec![Arc::new(provider(&life.world))],
+        PassSettings {
             lease: LEASE,
             renew_after: RenewAfter::THIRD,
             first_backoff: Duration::from_secs(30),
@@ -125,14 +126,13 @@ fn start(life: &Life) -> (Pass, Journal) {
             ending_within: evergrant::report::ENDING_SOON,
         },
         clock,
-        connect: Arc::new(Line(life.clone())),
         chance,
-    };
-    (pass, journal)
+    );
+    (Engine::new(base, &Line(life.clone())).unwrap(), journal)
 }
 
-async fn pass_once(life: &Life, pass: &Pass, stop: &Stop) {
-    let report = Arc::new(Report::new());
+async fn pass_once(life: &Life, pass: &Engine, stop: &Stop) {
+    let report = Arc::new(Reports::new());
     let request = PassRequest::default();
     let run = pass.run(&request, stop, report);
     let ended = tokio::time::timeout(PATIENCE, run).await;

@@ -7,13 +7,15 @@ use crate::store::backend::{Backend, both, id};
 use chrono::TimeDelta;
 use evergrant::chance::Chance;
 use evergrant::clock::Clock;
+use evergrant::engine::Engine;
 use evergrant::exit::Exit;
+use evergrant::grant::Connect;
 use evergrant::grant::http::Https;
 use evergrant::journal::{Entry, Journal, JournalError};
-use evergrant::pass::{Pass, PassRequest, PassSettings, Stop};
+use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
 use evergrant::provider::token_url::TokenUrl;
 use evergrant::provider::{ClientSecret, Profile, Provider, profile};
-use evergrant::report::Report;
+use evergrant::report::Reports;
 use evergrant::report::summary::Summary;
 use evergrant::sandbox::{Audit, Sandbox, SandboxConfig, SeededUser};
 use evergrant::schedule::RenewAfter;
@@ -176,21 +178,26 @@ impl Rehearsal {
     }
 
     /// A process of its own: another state directory, another connection to the store.
-    pub(crate) async fn another_process(&self, state: &Path) -> Pass {
+    pub(crate) async fn another_process(&self, state: &Path) -> Engine {
         self.process(self.backend.open_again().await, state).await
     }
 
     /// A process with this store and this state directory.
-    pub(crate) async fn process(&self, store: Arc<dyn Store>, state: &Path) -> Pass {
-        Pass {
-            store,
-            journal: open_journal(state, &self.clock).await,
-            providers: self.providers.clone(),
-            settings: self.settings.clone(),
-            clock: self.clock.clone(),
-            connect: Arc::new(Https),
-            chance: Chance::system(),
-        }
+    pub(crate) async fn process(&self, store: Arc<dyn Store>, state: &Path) -> Engine {
+        self.process_over(store, state, &Https).await
+    }
+
+    /// The same over another wire.
+    pub(crate) async fn process_over(
+        &self,
+        store: Arc<dyn Store>,
+        state: &Path,
+        connect: &dyn Connect,
+    ) -> Engine {
+        let journal = open_journal(state, &self.clock).await;
+        let (providers, settings) = (self.providers.clone(), self.settings.clone());
+        let base = Base::new(store, journal, providers, settings, self.clock.clone(), Chance::system());
+        Engine::new(base, connect).unwrap()
     }
 
     /// Starts a process, runs a pass over what is due, and ends the process.
@@ -202,7 +209,7 @@ impl Rehearsal {
     pub(crate) async fn run_with(&self, request: &PassRequest, stop: &Stop) -> Summary {
         let pass = self.process(self.meddler.clone(), self.state()).await;
         let summary = run(&pass, request, stop).await;
-        pass.journal.close().await;
+        pass.close().await;
         summary
     }
 
@@ -299,8 +306,8 @@ pub(crate) async fn write_login(backend: &Backend, position: usize, login: &Seed
 }
 
 /// Runs a pass of a process that lives on; its outcomes add up, unless it was told to give up.
-pub(crate) async fn run(pass: &Pass, request: &PassRequest, stop: &Stop) -> Summary {
-    let running = pass.run(request, stop, Arc::new(Report::new()));
+pub(crate) async fn run(pass: &Engine, request: &PassRequest, stop: &Stop) -> Summary {
+    let running = pass.run(request, stop, Arc::new(Reports::new()));
     let summary = tokio::time::timeout(PATIENCE, running).await.expect("the pass hangs").unwrap();
     if !stop.give_up.is_cancelled() {
         assert!(summary.adds_up(), "{summary:#?}");

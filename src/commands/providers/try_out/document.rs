@@ -6,18 +6,19 @@
 use super::{TriedAnswer, tried};
 use crate::clock::{Clock, Timestamp};
 use crate::commands::providers::shown_request::{ShownRequest, shown};
-use crate::commands::run::pass_over_what_is_there;
+use crate::commands::run::base_over_what_is_there;
 use crate::commands::tokens::connect_existing;
 use crate::commands::{CommandError, Surroundings, shown as words};
 use crate::config::Config;
 use crate::daemon::stop_on_signals;
+use crate::engine::Engine;
 use crate::exit::Exit;
-use crate::grant::http::ClientError;
+use crate::grant::http::{ClientError, Https};
 use crate::grant::{Connect, GrantRequest, Sent, Wire};
-use crate::pass::{Pass, PassRequest, Stop};
+use crate::pass::{PassRequest, Stop};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
-use crate::report::{Outcome, Report, Trouble};
+use crate::report::{Outcome, Reports, Trouble};
 use crate::store::ids_shown_as;
 use crate::token::{Fingerprint, RefreshToken, State, Subject, TokenDocument, TokenId};
 use async_trait::async_trait;
@@ -118,15 +119,16 @@ pub(super) async fn run(
     if !yes {
         confirm(&document, provider, surroundings)?;
     }
-    let mut pass = pass_over_what_is_there(config, surroundings).await?;
     let seen = Arc::new(Mutex::default());
-    pass.connect = Arc::new(Watched { seen: seen.clone(), inner: pass.connect.clone() });
-    let ended = refresh(&pass, provider, &document, config).await;
+    let inner: Arc<dyn Connect> = Arc::new(Https);
+    let watched = Watched { seen: seen.clone(), inner };
+    let engine = Engine::new(base_over_what_is_there(config, surroundings).await?, &watched)?;
+    let ended = refresh(&engine, provider, &document, config).await;
     let after = match &ended {
-        Ok(_) => pass.store.read(std::slice::from_ref(&document.id)).await,
+        Ok(_) => engine.base.store.read(std::slice::from_ref(&document.id)).await,
         Err(_) => Ok(Vec::new()),
     };
-    pass.journal.close().await;
+    engine.close().await;
     let (summary, after) = (ended?, after?);
     let now = surroundings.clock.now();
     let sent = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -150,20 +152,20 @@ pub(super) async fn run(
 }
 
 async fn refresh(
-    pass: &Pass,
+    engine: &Engine,
     provider: &Provider,
     document: &TokenDocument,
     config: &Config,
 ) -> Result<Summary, CommandError> {
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace)?;
-    pass.ready(&stop, false).await?;
+    engine.base.ready(&stop, false).await?;
     let request = PassRequest {
         only: Some(document.id.clone()),
         provider: Some(provider.name.to_string()),
         ..PassRequest::default()
     };
-    Ok(pass.run(&request, &stop, Arc::new(Report::new())).await?)
+    Ok(engine.run(&request, &stop, Arc::new(Reports::new())).await?)
 }
 
 /// The document of that `_id`, and its token: one that this provider's passes would ask for.

@@ -62,10 +62,9 @@ async fn a_journal_of_format_3_is_taken_over_with_all_that_it_held() {
             let successor = journal.successor(fingerprint("redeemed")).await.unwrap();
             assert_eq!(successor, Some(fingerprint("redeemed-2")));
             let here = crate::store::Identity::named("db.tokens");
-            let begun =
-                journal.begin_pass("now", &here, vec!["p".into()], Clock::system().now()).await.unwrap();
+            let begun = journal.begin_process(&here).await.unwrap();
             assert_eq!(begun, crate::journal::Begun::Alone { unfinished: vec!["lease-unfinished".into()] });
-            assert_eq!(journal.put_off().await.unwrap(), [TokenId::from_extended_json("3")]);
+            assert_eq!(journal.put_off("p").await.unwrap(), [TokenId::from_extended_json("3")]);
             // What is sent from now on has a new number: a sealed row is bound to it.
             assert!(sent(&journal, "another").await.0 > 13);
             let again = sent(&journal, "freed").await;

@@ -1,0 +1,96 @@
+//! What the loop of one provider remembers between its passes.
+
+use super::Daemon;
+use super::follow_up::FollowUp;
+use crate::clock::Timestamp;
+use crate::journal::{JournalError, Moment};
+use crate::pass::Whose;
+use crate::schedule::Schedule;
+use tracing::warn;
+
+/// Providers that one line of the log names.
+const MOST_NAMED: usize = 5;
+
+/// The loop of one provider, or of the documents that belong to none.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) whose: Whose,
+    /// The scheduled wake that its last pass answered.
+    pub(super) last_wake: Option<Timestamp>,
+    pub(super) follow_up: FollowUp,
+    /// Is a pass of it at work?
+    pub(super) at_work: bool,
+    /// The name in the log; empty where there is only one.
+    pub(super) name: String,
+}
+
+impl Round {
+    /// All of them, as an earlier process left them.
+    pub(super) async fn after_restart(daemon: &Daemon) -> Result<Vec<Self>, JournalError> {
+        let journal = &daemon.engine.base.journal;
+        let mut rounds = Vec::new();
+        for whose in daemon.engine.all_work() {
+            let [wake, follow_up] = [Moment::LastWake(whose.name()), Moment::FollowUp(whose.name())];
+            let (last_wake, until) = match journal.remembered(wake.clone()).await? {
+                Some(last_wake) => (Some(last_wake), journal.remembered(follow_up).await?),
+                // New here, or under another name: nothing that was missed under that is forgotten.
+                None => (journal.earliest(wake).await?, journal.earliest(follow_up).await?),
+            };
+            let follow_up =
+                FollowUp::after_restart(until, daemon.engine.base.clock.now(), daemon.first_backoff);
+            rounds.push(Self { name: shown(&whose), whose, last_wake, follow_up, at_work: false });
+        }
+        // Once all of them are read: none of them is the earliest for another.
+        for round in &rounds {
+            // The first start of all: a wake that is missed while down is one after now.
+            let last_wake = round.last_wake.or(Some(daemon.engine.base.clock.now()));
+            daemon.remember(Moment::LastWake(round.whose.name()), last_wake).await;
+            let until = round.follow_up.until();
+            daemon.remember(Moment::FollowUp(round.whose.name()), until).await;
+        }
+        if let [only] = &mut rounds[..] {
+            only.name.clear();
+        }
+        Ok(rounds)
+    }
+
+    /// The wake to answer now, if there is one. A clock that stepped back must not make us wait until it has caught up.
+    pub(super) fn wake(&mut self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+        let last = *self.last_wake.get_or_insert(now);
+        if last > now {
+            warn!(last_wake = %last, "the clock stepped back to before the last wake; the next wakes are computed from now");
+            self.last_wake = Some(now);
+        }
+        schedule.missed_since(self.last_wake, now)
+    }
+}
+
+fn shown(whose: &Whose) -> String {
+    match whose {
+        Whose::Provider(counter) => format!("`{}`", counter.provider.name),
+        Whose::Strangers | Whose::Rows => "documents of no configured provider".to_owned(),
+    }
+}
+
+/// Of which providers, for the end of a sentence: nothing where there is only one.
+pub(super) fn of(names: &[&str]) -> String {
+    let named: Vec<_> = names.iter().filter(|name| !name.is_empty()).take(MOST_NAMED).copied().collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    let more = names.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(" of {}{more}", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_a_few_providers_and_none_where_there_is_only_one() {
+        assert_eq!(of(&[""]), "");
+        assert_eq!(of(&["`a`", "`b`"]), " of `a`, `b`");
+        assert_eq!(of(&["`a`"; 7]), " of `a`, `a`, `a`, `a`, `a` and 2 more");
+    }
+}

@@ -1,0 +1,222 @@
+//! What lives as long as the process: store and journal, and the counters at which providers are asked.
+//!
+//! A pass, a command of a person and a loop of passes go through it. What earlier processes left is settled once, before
+//! the first grant; after that each provider has at most one pass at a time, and passes of several providers run at the same
+//! time.
+
+use crate::grant::Connect;
+use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Whose};
+use crate::provider::Provider;
+use crate::report::summary::Summary;
+use crate::report::{Report, Reports, Trouble};
+use crate::store::StoreError;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// What lives as long as the process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// What all passes work with.
+    pub base: Base,
+    counters: Arc<[Arc<Counter>]>,
+    /// Was it settled what earlier processes left?
+    opened: Arc<Mutex<bool>>,
+    strangers_at_work: Arc<Mutex<()>>,
+}
+
+impl Engine {
+    /// Puts it together; asks neither store nor provider yet.
+    ///
+    /// # Errors
+    /// [`PassError`] when there can be no HTTPS client.
+    pub fn new(base: Base, connect: &dyn Connect) -> Result<Self, PassError> {
+        let open =
+            |provider: &Arc<Provider>| Counter::open(provider.clone(), connect, &base.clock).map(Arc::new);
+        let counters =
+            base.providers.iter().map(open).collect::<Result<_, crate::grant::http::ClientError>>()?;
+        Ok(Self { base, counters, opened: Arc::default(), strangers_at_work: Arc::default() })
+    }
+
+    /// Settles what earlier processes left, if that wasn't done yet: pairs go into their documents or are parked, claims are
+    /// given back. Nothing is redeemed.
+    ///
+    /// **Must run to completion**; killed midway, the next start does the rest.
+    ///
+    /// # Errors
+    /// [`PassError`] when store or journal aren't ready; the next call tries again.
+    pub async fn open(&self, stop: &Stop, reports: &Reports) -> Result<Opened, PassError> {
+        let mut opened = self.opened.lock().await;
+        if *opened {
+            return Ok(Opened::Before);
+        }
+        let report = reports.begin(None);
+        let held = match self.base.recover(stop, report.clone()).await {
+            Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
+                report.trouble(Trouble::Interrupted { given_up: 0 });
+                return Ok(Opened::Stopped);
+            }
+            recovered => recovered?,
+        };
+        // What was left is not what is due.
+        report.untaken(0);
+        *opened = true;
+        // What the store refused is tried again by each pass, before it sends anything.
+        Ok(if report.is_store_away() { Opened::Before } else { Opened::Now(held) })
+    }
+
+    /// Runs one pass of each provider, or of the one that is asked for, at the same time, to their ends or to the end that
+    /// `stop` asks for. `reports` can be watched meanwhile.
+    ///
+    /// **Must run to completion**; stop it with `stop`.
+    ///
+    /// # Errors
+    /// [`PassError`] when no pass could begin. What goes wrong later is in the summary.
+    pub async fn run(
+        &self,
+        request: &PassRequest,
+        stop: &Stop,
+        reports: Arc<Reports>,
+    ) -> Result<Summary, PassError> {
+        self.run_over(self.work(request)?, request, stop, reports).await
+    }
+
+    /// The same for this work, which is of [`Engine::all_work`].
+    ///
+    /// # Errors
+    /// [`PassError`] when no pass could begin. What goes wrong later is in the summary.
+    pub async fn run_over(
+        &self,
+        work: Vec<Whose>,
+        request: &PassRequest,
+        stop: &Stop,
+        reports: Arc<Reports>,
+    ) -> Result<Summary, PassError> {
+        let (started_at, began) = (self.base.clock.now(), Instant::now());
+        let collection = self.base.store.describe();
+        let summarized = |documents| reports.summary(&collection, documents, started_at, began.elapsed());
+        let Some(readiness) = self.base.prepare_unless(stop).await? else {
+            reports.begin(None).trouble(Trouble::Interrupted { given_up: 0 });
+            return Ok(summarized(None));
+        };
+        let documents = readiness.documents;
+        let just_settled = match self.open(stop, &reports).await? {
+            Opened::Stopped => return Ok(summarized(Some(documents))),
+            Opened::Now(held) => Some(held),
+            Opened::Before => None,
+        };
+        let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
+        self.passes(work, &round, &reports).await?;
+        Ok(self.with_parked(summarized(Some(documents))).await)
+    }
+
+    /// Settles what earlier processes left, as [`Engine::open`], and says what came of it.
+    ///
+    /// # Errors
+    /// [`PassError`] when store or journal aren't ready.
+    pub async fn recover(&self) -> Result<Summary, PassError> {
+        let (started_at, began) = (self.base.clock.now(), Instant::now());
+        let (stop, reports) = (Stop::default(), Reports::new());
+        let documents = self.base.prepare_unless(&stop).await?.map(|readiness| readiness.documents);
+        self.open(&stop, &reports).await?;
+        let summary = reports.summary(&self.base.store.describe(), documents, started_at, began.elapsed());
+        Ok(self.with_parked(summary).await)
+    }
+
+    /// With all that is parked in the journal by now.
+    async fn with_parked(&self, summary: Summary) -> Summary {
+        // A journal that has failed has told so.
+        match self.base.journal.standing().await {
+            Ok(standing) => Summary { parked: standing.parked, ..summary },
+            Err(_) => summary,
+        }
+    }
+
+    /// Gives everything up; waits until the journal is closed and its lock is free, if this was the last handle.
+    pub async fn close(self) {
+        let journal = self.base.journal.clone();
+        drop(self);
+        journal.close().await;
+    }
+
+    /// All that passes work on: the documents of each provider, and those of providers that aren't configured, where documents
+    /// name their provider.
+    #[must_use]
+    pub fn all_work(&self) -> Vec<Whose> {
+        let providers = self.counters.iter().cloned().map(Whose::Provider);
+        let strangers = self.base.settings.documents_name_provider.then_some(Whose::Strangers);
+        providers.chain(strangers).collect()
+    }
+
+    /// Whose documents this request is about.
+    fn work(&self, request: &PassRequest) -> Result<Vec<Whose>, PassError> {
+        let is_asked_for = |whose: &Whose| match (whose, &request.provider) {
+            (Whose::Provider(counter), Some(name)) => *counter.provider.name == **name,
+            (Whose::Provider(_), None) => true,
+            (Whose::Strangers | Whose::Rows, name) => name.is_none() && request.only.is_none(),
+        };
+        let mut work = self.all_work();
+        work.retain(is_asked_for);
+        if let (true, Some(name)) = (work.is_empty(), &request.provider) {
+            let names: Vec<_> = self.base.providers.iter().map(|provider| &*provider.name).collect();
+            return Err(PassError::NoSuchProvider(name.clone(), names.join(", ")));
+        }
+        Ok(work)
+    }
+
+    async fn passes(&self, work: Vec<Whose>, round: &Round, reports: &Reports) -> Result<(), PassError> {
+        let all = work.len();
+        let mut passes = Vec::with_capacity(all);
+        for whose in work {
+            let report = reports.begin(whose.counter().map(|counter| counter.provider.name.clone()));
+            let (engine, round, told) = (self.clone(), round.clone(), report.clone());
+            passes.push((report, tokio::spawn(async move { engine.pass(whose, &round, told).await })));
+        }
+        let mut failed = Vec::new();
+        for (report, pass) in passes {
+            match pass.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed.push((report, error)),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        if failed.len() == all
+            && let Some((_, error)) = failed.pop()
+        {
+            return Err(error);
+        }
+        for (report, error) in failed {
+            report.trouble(trouble_of(&error));
+        }
+        Ok(())
+    }
+
+    async fn pass(&self, whose: Whose, round: &Round, report: Arc<Report>) -> Result<(), PassError> {
+        let at_work = match whose.counter() {
+            Some(counter) => counter.at_work.lock().await,
+            None => self.strangers_at_work.lock().await,
+        };
+        let ended = pass::run(&self.base, whose.clone(), round, report).await;
+        drop(at_work);
+        ended
+    }
+}
+
+/// What [`Engine::open`] did.
+#[derive(Debug)]
+pub enum Opened {
+    /// What earlier processes left is settled now, but for this.
+    Now(Held),
+    /// It was settled before.
+    Before,
+    /// A stop came first.
+    Stopped,
+}
+
+/// What is said of a pass that couldn't begin while another one did.
+fn trouble_of(error: &PassError) -> Trouble {
+    match error {
+        PassError::Journal(_) => Trouble::journal(error),
+        _ => Trouble::store(error),
+    }
+}

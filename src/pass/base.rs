@@ -1,0 +1,155 @@
+//! What all passes of a process work with, and the counters at which providers are asked.
+
+use super::PassSettings;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::gate::Gate;
+use crate::grant::http::ClientError;
+use crate::grant::{Connect, Wire};
+use crate::journal::{Journal, JournalError};
+use crate::provider::Provider;
+use crate::store::{ProviderFilter, Store};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What all passes of a process work with; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Where the documents are.
+    pub store: Arc<dyn Store>,
+    /// Where answers are kept until they are written back.
+    pub journal: Journal,
+    /// All configured providers; at least one.
+    pub providers: Arc<[Arc<Provider>]>,
+    /// Settings.
+    pub settings: Arc<PassSettings>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Jitter and lease ids.
+    pub chance: Chance,
+    /// Was it said that the store is away? Every call that waits for it finds out by itself.
+    pub(super) store_is_away: Arc<AtomicBool>,
+}
+
+impl Base {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        journal: Journal,
+        providers: Vec<Arc<Provider>>,
+        settings: PassSettings,
+        clock: Clock,
+        chance: Chance,
+    ) -> Self {
+        let (providers, settings) = (providers.into(), Arc::new(settings));
+        Self { store, journal, providers, settings, clock, chance, store_is_away: Arc::default() }
+    }
+
+    /// Which documents are of this provider.
+    pub(super) fn filter(&self, provider: &Provider) -> ProviderFilter {
+        if self.settings.documents_name_provider {
+            ProviderFilter::Named(provider.name.to_string())
+        } else {
+            ProviderFilter::Any
+        }
+    }
+
+    /// The names of all configured providers.
+    pub(super) fn provider_names(&self) -> Vec<String> {
+        self.providers.iter().map(|provider| provider.name.to_string()).collect()
+    }
+}
+
+/// Where one provider is asked: by which gate, over which wire. It lives as long as the process, so that a pause, a slowed
+/// rate and an outage outlive the pass that met them.
+#[derive(Debug)]
+pub struct Counter {
+    /// Who is asked.
+    pub provider: Arc<Provider>,
+    /// How fast.
+    pub gate: Arc<Gate>,
+    pub(super) wire: Arc<dyn Wire>,
+    /// One pass of a provider at a time: what the journal holds of it between two passes is in no task's hand.
+    pub(crate) at_work: tokio::sync::Mutex<()>,
+    /// What the journal holds of the gate; none as long as it wasn't looked up.
+    noted: Mutex<Option<Noted>>,
+}
+
+/// Does the journal hold something of a gate?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    Something,
+}
+
+impl Counter {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there can be no HTTPS client.
+    pub fn open(provider: Arc<Provider>, connect: &dyn Connect, clock: &Clock) -> Result<Self, ClientError> {
+        let wire = connect.connect(&provider, clock)?;
+        let gate = Gate::new(provider.profile.rate, provider.profile.concurrency);
+        Ok(Self { provider, gate, wire, at_work: tokio::sync::Mutex::default(), noted: Mutex::default() })
+    }
+}
+
+impl Counter {
+    /// Goes on, before the first pass, with the pause, the slowed rate or the outage that an earlier process has met.
+    pub(super) async fn recall(&self, base: &Base) -> Result<(), JournalError> {
+        if self.noted().is_some() {
+            return Ok(());
+        }
+        let memory = base.journal.standing_of(&self.provider.name).await?;
+        if let Some(memory) = memory {
+            self.gate.recall(memory, base.clock.now());
+        }
+        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        Ok(())
+    }
+
+    /// Notes these for the next process.
+    pub(super) async fn note(&self, base: &Base) -> Result<(), JournalError> {
+        let memory = Some(self.gate.memory(base.clock.now())).filter(|memory| !memory.is_plain());
+        if memory.is_none() && *self.noted() == Some(Noted::Nothing) {
+            return Ok(());
+        }
+        base.journal.set_standing_of(&self.provider.name, memory).await?;
+        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        Ok(())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
+        // One word: a panic elsewhere leaves it whole.
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose documents a pass works on.
+#[derive(Debug, Clone)]
+pub enum Whose {
+    /// Those of one provider.
+    Provider(Arc<Counter>),
+    /// Those whose provider isn't configured: they are named.
+    Strangers,
+    /// None: what earlier processes left in the journal, and what a person does by hand.
+    Rows,
+}
+
+impl Whose {
+    /// The provider that is asked.
+    #[must_use]
+    pub fn counter(&self) -> Option<&Arc<Counter>> {
+        match self {
+            Self::Provider(counter) => Some(counter),
+            Self::Strangers | Self::Rows => None,
+        }
+    }
+
+    /// Under which name the journal notes the pass: no provider has an empty name.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.counter().map_or_else(|| "".into(), |counter| counter.provider.name.clone())
+    }
+}
