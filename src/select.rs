@@ -39,7 +39,9 @@ pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Se
         (Err(malformed), State::NeedsLogin | State::LostInFlight) if malformed.leaves_the_token_good() => {
             true
         }
-        (Err(malformed), State::Live) if malformed.leaves_the_token_good() && is_in_doubt(bookkeeping) => {
+        (Err(malformed), State::Live | State::Malformed)
+            if malformed.leaves_the_token_good() && is_in_doubt(bookkeeping) =>
+        {
             true
         }
         (Err(malformed), State::Malformed) => {
@@ -122,18 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_missing_beside_a_good_token_hides_nothing_that_is_known_of_it() {
-        let value = || Err(Malformed::NoValue("shop".into()));
-        for (state, known) in [
-            (State::LostInFlight, Selected::Known),
-            (State::NeedsLogin, Selected::Known),
-            (State::Live, Selected::Claim),
-        ] {
-            assert_eq!(select(&document(value(), state, None, "c"), false, false), known, "{state:?}");
+    fn what_is_wrong_beside_a_good_token_hides_nothing_that_is_known_of_it() {
+        let unknown = Malformed::UnknownProvider(Subject::new("elsewhere"));
+        for beside in [Malformed::NoValue("shop".into()), Malformed::NoProvider, unknown] {
+            for (state, known) in [
+                (State::LostInFlight, Selected::Known),
+                (State::NeedsLogin, Selected::Known),
+                (State::Live, Selected::Claim),
+            ] {
+                let document = document(Err(beside.clone()), state, None, "c");
+                assert_eq!(select(&document, false, false), known, "{beside:?}, {state:?}");
+            }
+            for state in [State::Live, State::Malformed] {
+                let mut doubted = document(Err(beside.clone()), state, None, "c");
+                doubted.bookkeeping.last_error.as_mut().unwrap().class = Evidence::Unreadable.into();
+                assert_eq!(select(&doubted, false, false), Selected::Known, "{beside:?}, {state:?}");
+            }
         }
-        let mut doubted = document(value(), State::Live, None, "c");
-        doubted.bookkeeping.last_error.as_mut().unwrap().class = Evidence::Unreadable.into();
-        assert_eq!(select(&doubted, false, false), Selected::Known);
         let missing = document(Err(Malformed::Missing), State::LostInFlight, None, "c");
         assert_eq!(select(&missing, false, false), Selected::Claim, "the token itself is gone");
     }

@@ -97,7 +97,20 @@ impl Malformed {
     /// Is the token itself good, so that the document may be sent once what is beside it is mended?
     #[must_use]
     pub const fn leaves_the_token_good(&self) -> bool {
-        matches!(self, Self::NotForHeader | Self::NoAccessToken | Self::NoValue(_) | Self::BadValue(_))
+        match self {
+            Self::NotForHeader
+            | Self::NoAccessToken
+            | Self::NoValue(_)
+            | Self::BadValue(_)
+            | Self::UnknownProvider(_)
+            | Self::NoProvider => true,
+            Self::Missing
+            | Self::Null
+            | Self::Empty
+            | Self::NotText(_)
+            | Self::TooLong(_)
+            | Self::ForbiddenCharacter => false,
+        }
     }
 
     /// The reason as a word for `last_error.code` and for counting.

@@ -146,8 +146,7 @@ impl DuePolicy {
     #[must_use]
     pub fn deferral(&self, token: &DueToken, evidence: LastError, jitter_unit: f64) -> Change {
         let failures = token.bookkeeping.failures.saturating_add(1);
-        let bookkeeping =
-            token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
+        let bookkeeping = of_sent(token, evidence.at);
         let wait = backoff(failures, self.first_backoff, self.longest_backoff, jitter_unit);
         // In whole milliseconds, as the store keeps it: what is read back must be what was written.
         let due_at = (evidence.at + TimeDelta::from_std(wait).unwrap_or_default()).trunc_subsecs(3);
@@ -166,8 +165,7 @@ impl DuePolicy {
     /// provider throttles this token alone.
     #[must_use]
     pub fn rest(&self, token: &DueToken, evidence: LastError, rest: Duration) -> Change {
-        let bookkeeping =
-            token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), evidence.at);
+        let bookkeeping = of_sent(token, evidence.at);
         let due_at = Some(self.after_this_pass(after(evidence.at, rest)));
         Self::mark(token, Bookkeeping { due_at, last_error: Some(evidence), ..bookkeeping })
     }
@@ -379,6 +377,15 @@ pub fn settle(change: &Change, document: Option<&TokenDocument>, lease_id: &str)
         return Found::Ours;
     }
     if now == change.expect_refresh_token.as_ref() { Found::Unchanged } else { Found::Theirs }
+}
+
+/// The bookkeeping of a token that was sent: what was wrong with it, or beside it, is mended.
+fn of_sent(token: &DueToken, now: Timestamp) -> Bookkeeping {
+    let books = token.bookkeeping.clone().speaking_of(token.refresh_token.fingerprint(), now);
+    if books.state == State::Malformed {
+        return Bookkeeping { state: State::Live, since: Some(now), ..books };
+    }
+    books
 }
 
 #[cfg(test)]

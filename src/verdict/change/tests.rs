@@ -249,3 +249,14 @@ fn a_second_document_gets_a_live_pair_or_none() {
     let dead = Bookkeeping { state: State::NeedsLogin, ..Bookkeeping::default() };
     assert!(policy.copy(&token, &document("new", dead)).is_none());
 }
+
+#[test]
+fn a_token_that_was_sent_is_not_malformed_any_more() {
+    let fingerprint = Some(token().refresh_token.fingerprint());
+    let bookkeeping = Bookkeeping { state: State::Malformed, fingerprint, ..Bookkeeping::default() };
+    let token = DueToken { bookkeeping, ..token() };
+    let at = Timestamp::default();
+    let error = LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
+    assert_eq!(policy().deferral(&token, error.clone(), 0.0).bookkeeping.state, State::Live);
+    assert_eq!(policy().rest(&token, error, Duration::ZERO).bookkeeping.state, State::Live);
+}
