@@ -222,7 +222,9 @@ impl Daemon {
         round.at_work = false;
         let (exit, began, left) = match ended {
             Ok(summary) => {
-                tell(&summary);
+                if round.whose.counter().is_some() || summary.touched > 0 || !summary.troubles.is_empty() {
+                    tell(&summary, &round.name);
+                }
                 let (due, until) = (summary.leaves_something_due(), summary.put_off_until);
                 (summary.exit(), true, Left { due, until, not_before: summary.paused_until() })
             }
@@ -300,8 +302,10 @@ async fn pass_with_progress(
     ended
 }
 
-/// Logs the end of a pass: counts for programs, the people as the report shows them.
-pub fn tell(summary: &Summary) {
+/// Logs the end of a pass: counts for programs, the people as the report shows them. `name` is whose pass it was, where there are
+/// several.
+fn tell(summary: &Summary, name: &str) {
+    let of = of(&[name]);
     let count = |outcome| summary.count(outcome);
     info!(
         refreshed = count(Is::Refreshed),
@@ -320,7 +324,7 @@ pub fn tell(summary: &Summary) {
         unread = summary.parked.unread,
         known_needs_login = summary.known_needs_login,
         remaining_due = summary.remaining_due,
-        "pass over {} ended: {} of {} due documents refreshed, {}",
+        "pass{of} over {} ended: {} of {} due documents refreshed, {}",
         summary.collection,
         count(Is::Refreshed),
         summary.due.map_or_else(|| "an unknown number of".to_owned(), |due| due.to_string()),

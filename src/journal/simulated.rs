@@ -34,10 +34,20 @@ pub enum Commit {
     FailedButWritten,
 }
 
+/// A deliberate bug in the begin of a provider's pass while passes of other providers are at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mistake {
+    /// All rows count as left by ended passes of this provider.
+    RowsOfOthers,
+    /// All that is claimed counts as claimed by ended passes of this provider.
+    ClaimsOfOthers,
+}
+
 /// The owner of an open journal's rows; the caller drives it.
 #[derive(Debug)]
 pub struct Desk {
     rows: Rows,
+    mistake: Option<Mistake>,
     queue: mpsc::Receiver<Request>,
     waiting: Vec<Request>,
 }
@@ -50,7 +60,7 @@ impl Disk {
         let (requests, queue) = mpsc::channel(QUEUE);
         let owner = Arc::new(Owner::nobody());
         let journal = Journal { requests, directory: directory.into(), owner };
-        Ok((journal, Desk { rows, queue, waiting: Vec::new() }))
+        Ok((journal, Desk { rows, mistake: None, queue, waiting: Vec::new() }))
     }
 
     /// The power fails: of the commits that nobody synced, as many survive as `kept` says; in the order of their writing.
@@ -83,6 +93,11 @@ impl Disk {
 }
 
 impl Desk {
+    /// Makes this mistake from now on.
+    pub fn make(&mut self, mistake: Option<Mistake>) {
+        self.mistake = mistake;
+    }
+
     /// Waits until something is asked; `false` when nobody can ask any more. Cancel-safe.
     pub async fn wait(&mut self) -> bool {
         self.queue.recv_many(&mut self.waiting, owner::MAX_BATCH).await > 0
@@ -92,6 +107,11 @@ impl Desk {
     pub fn commit(&mut self, disk: &mut Disk, becomes: Commit) -> bool {
         while let Ok(request) = self.queue.try_recv() {
             self.waiting.push(request);
+        }
+        for request in &self.waiting {
+            if let (Request::BeginPass { provider, .. }, Some(mistake)) = (request, self.mistake) {
+                self.rows.mistake(mistake, provider);
+            }
         }
         let mut synced = false;
         let intact =

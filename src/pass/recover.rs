@@ -123,7 +123,7 @@ async fn recover_page(
         info!(
             answers,
             unsettled,
-            "recovering what an earlier process left: {answers} answers, {unsettled} requests without an answer"
+            "settling what earlier passes left: {answers} answers, {unsettled} requests without an answer"
         );
     }
     reach(Point::RecoverySorted);

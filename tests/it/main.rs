@@ -5,6 +5,7 @@ mod architecture;
 mod deploy;
 mod foreign;
 mod imports;
+mod loops;
 mod pass;
 mod profiles;
 mod proof;

@@ -4,6 +4,7 @@ use super::{Rows, failure};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
 use crate::journal::seal::Seal;
+use crate::journal::simulated::Mistake;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::io;
@@ -52,6 +53,16 @@ impl Rows {
             *rows = read().map_err(|source| failure(&self.file, "be copied", source))?;
         }
         Ok(image)
+    }
+
+    /// Makes this mistake at the begin of a pass of this provider.
+    pub(crate) fn mistake(&self, mistake: Mistake, provider: &str) {
+        let table = match mistake {
+            Mistake::RowsOfOthers => "entries",
+            Mistake::ClaimsOfOthers => "passes",
+        };
+        // One that can't be made is one that isn't found.
+        let _ = self.connection.execute(&format!("UPDATE {table} SET provider = ?1"), [provider]);
     }
 
     /// The error of a disk that doesn't do what it is told.

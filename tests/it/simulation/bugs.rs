@@ -29,23 +29,29 @@ pub(super) enum Bug {
     TakesLostForNotSent,
     /// The transport repeats a request without an answer by itself.
     RepeatsInTheTransport,
+    /// The begin of a provider's pass recovers the rows of the other providers' passes, which are at work.
+    RecoversRowsOfOthers,
+    /// The begin of a provider's pass gives back what the other providers' passes have claimed and have in hand.
+    ReleasesClaimsOfOthers,
 }
 
 impl Bug {
     /// All, each with a seed at which it is found.
-    pub(super) const ALL: [(Self, u64); 13] = [
-        (Self::AcknowledgesBeforeFsync, 6),
-        (Self::AcknowledgesBeforeWrite, 5),
+    pub(super) const ALL: [(Self, u64); 15] = [
+        (Self::AcknowledgesBeforeFsync, 50),
+        (Self::AcknowledgesBeforeWrite, 7),
         (Self::DropsOldEntries, 1),
         (Self::ForgetsRedeemed, 5),
-        (Self::BelievesTheFirstRead, 8),
-        (Self::ClaimsWithoutLease, 3),
-        (Self::WritesWithoutCompare, 0),
-        (Self::MarksWithoutCompare, 48),
+        (Self::BelievesTheFirstRead, 45),
+        (Self::ClaimsWithoutLease, 33),
+        (Self::WritesWithoutCompare, 11),
+        (Self::MarksWithoutCompare, 566),
         (Self::TakesAnErrorForDone, 1),
         (Self::WritesHalfAPair, 1),
-        (Self::MarksOnRejectedClient, 49),
-        (Self::TakesLostForNotSent, 3),
-        (Self::RepeatsInTheTransport, 3),
+        (Self::MarksOnRejectedClient, 103),
+        (Self::TakesLostForNotSent, 14),
+        (Self::RepeatsInTheTransport, 2),
+        (Self::RecoversRowsOfOthers, 5),
+        (Self::ReleasesClaimsOfOthers, 46),
     ];
 }

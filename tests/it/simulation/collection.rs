@@ -6,10 +6,9 @@ use super::weather::REQUEST_TIMEOUT;
 use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
 use evergrant::clock::Timestamp;
-use evergrant::grant::answer::Class;
 use evergrant::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Position, Readiness,
-    Store, StoreError, Strangers, TtlIndex,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Position,
+    ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex,
 };
 use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -68,11 +67,19 @@ fn place_of(id: &TokenId) -> usize {
     id.as_str().trim_matches('"').parse().unwrap()
 }
 
+fn belongs(document: &Document, providers: &ProviderFilter) -> bool {
+    match providers {
+        ProviderFilter::Any => true,
+        ProviderFilter::Named(name) => document.provider.as_ref() == Some(name),
+        ProviderFilter::NoneOf(names) => document.provider.as_ref().is_none_or(|name| !names.contains(name)),
+    }
+}
+
 fn shown(id: usize, document: &Document) -> TokenDocument {
     TokenDocument {
         id: id_of(id),
         subject: Subject::new(&format!("user-{}", document.user)),
-        provider: None,
+        provider: document.provider.clone(),
         refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
         access_token: Some(AccessToken::new(access_text(document.access))),
         facts: evergrant::token::Facts::default(),
@@ -122,6 +129,7 @@ impl Store for Collection {
                 .iter()
                 .filter(|(_, document)| due_at(document) <= query.due_by.timestamp_millis())
                 .filter(|(_, document)| !is_leased(document, query.now))
+                .filter(|(_, document)| belongs(document, &query.providers))
                 .map(|(id, document)| ((due_at(document), *id), document))
                 .filter(|(place, _)| after.is_none_or(|after| *place > after))
                 .collect();
@@ -322,7 +330,7 @@ impl Collection {
             judge_mark(world, place, &document, written.bookkeeping.state);
         }
         let books = &written.bookkeeping;
-        let is_kept = books.last_error.as_ref().is_some_and(|error| error.class == Class::Unreadable.word());
+        let is_kept = books.last_error.as_ref().is_some_and(super::is_kept);
         let of_this_token = RefreshToken::new(refresh_text(written.refresh)).fingerprint();
         if is_kept && books.fingerprint == Some(of_this_token) {
             world.ledger.tokens[written.refresh].noted = true;
@@ -358,7 +366,7 @@ fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State
     let ours = token.redemptions.first().is_some_and(|first| {
         matches!(first.by, Who::Process(..)) && !world.ledger.tokens[first.child].written
     });
-    let rotated_by_us = ours && world.ledger.rotation != Rotation::Keep;
+    let rotated_by_us = ours && world.ledger.rotation_of(refresh) != Rotation::Keep;
     let kept = token.redemptions.iter().any(|redemption| redemption.reached == Reached::Kept);
     // A commit that failed may have recorded an intent that was never sent: nobody can know.
     // Two documents hold one token: what became of it is written into the one that was asked for.

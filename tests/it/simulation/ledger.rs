@@ -1,4 +1,4 @@
-//! The provider of a simulation: what it handed out, to whom, and what became of it. It is the oracle.
+//! The providers of a simulation: what each handed out, to whom, and what became of it. They are the oracle.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,14 +59,24 @@ pub(super) struct Token {
     pub(super) memory_lost: bool,
 }
 
+/// One login.
 struct Family {
+    /// The provider at which it is.
+    provider: usize,
     ended: bool,
 }
 
-pub(super) struct Ledger {
+/// What one provider does with its refresh tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
     pub(super) rotation: Rotation,
     /// Does a token that comes again end the whole login?
     pub(super) revokes_family: bool,
+}
+
+pub(super) struct Ledger {
+    /// Of each provider.
+    rules: Vec<Rules>,
     pub(super) tokens: Vec<Token>,
     families: Vec<Family>,
     pub(super) grants: u64,
@@ -80,14 +90,24 @@ pub(super) enum Said {
 }
 
 impl Ledger {
-    pub(super) fn new(rotation: Rotation, revokes_family: bool) -> Self {
-        Self { rotation, revokes_family, tokens: Vec::new(), families: Vec::new(), grants: 0 }
+    pub(super) fn new(rules: Vec<Rules>) -> Self {
+        Self { rules, tokens: Vec::new(), families: Vec::new(), grants: 0 }
     }
 
-    /// A login: the first token of a new family.
-    pub(super) fn login(&mut self, user: usize) -> usize {
-        self.families.push(Family { ended: false });
+    /// A login at a provider: the first token of a new family.
+    pub(super) fn login(&mut self, user: usize, provider: usize) -> usize {
+        self.families.push(Family { provider, ended: false });
         self.hand_out(user, None, self.families.len() - 1)
+    }
+
+    /// The provider that handed this token out.
+    pub(super) fn provider_of(&self, token: usize) -> usize {
+        self.families[self.tokens[token].family].provider
+    }
+
+    /// What that provider does with a token that was redeemed.
+    pub(super) fn rotation_of(&self, token: usize) -> Rotation {
+        self.rules[self.provider_of(token)].rotation
     }
 
     /// The person takes the permission back.
@@ -113,7 +133,7 @@ impl Ledger {
 
     pub(super) fn would_accept(&self, token: usize, now: Instant) -> bool {
         let known = &self.tokens[token];
-        let spent = match (self.rotation, known.first_redeemed_at) {
+        let spent = match (self.rotation_of(token), known.first_redeemed_at) {
             (Rotation::Keep, _) | (_, None) => false,
             (Rotation::Strict, Some(_)) => true,
             (Rotation::Grace(grace), Some(at)) => now - at >= grace,
@@ -137,15 +157,20 @@ impl Ledger {
         lease_until: Option<Instant>,
     ) -> Said {
         if !self.would_accept(token, now) {
-            if self.revokes_family && self.tokens[token].first_redeemed_at.is_some() {
+            if self.rules[self.provider_of(token)].revokes_family
+                && self.tokens[token].first_redeemed_at.is_some()
+            {
                 self.revoke(token);
             }
             return Said::Refused;
         }
         self.grants += 1;
         let (user, family) = (self.tokens[token].user, self.tokens[token].family);
-        let child =
-            if self.rotation == Rotation::Keep { token } else { self.hand_out(user, Some(token), family) };
+        let child = if self.rotation_of(token) == Rotation::Keep {
+            token
+        } else {
+            self.hand_out(user, Some(token), family)
+        };
         let known = &mut self.tokens[token];
         known.first_redeemed_at.get_or_insert(now);
         known.redemptions.push(Redemption { by, child, reached: Reached::Nobody, lease_until });

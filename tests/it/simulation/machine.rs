@@ -2,26 +2,35 @@
 
 use super::bugs::Bug;
 use super::collection::Collection;
+use super::loops;
 use super::provider::{Line, provider};
 use super::weather::LEASE;
 use super::world::{Life, World};
 use evergrant::chance::Chance;
 use evergrant::engine::Engine;
 use evergrant::journal::Journal;
-use evergrant::journal::simulated::{Commit, Desk};
-use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
+use evergrant::journal::simulated::{Commit, Desk, Mistake};
+use evergrant::pass::{Base, PassError, PassRequest, PassSettings, Stop};
 use evergrant::report::Reports;
+use evergrant::report::summary::Summary;
 use evergrant::schedule::RenewAfter;
 use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// No pass takes so long, whatever happens: longer is a pass that doesn't end.
 const PATIENCE: Duration = Duration::from_hours(6);
 
 /// Longest wait for a retry; what is left after the faults ended is due by then.
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
+
+/// Longest time until a stop of a pass over everything is asked for.
+const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+
+/// Share of the processes that run a loop for each provider, where there are several.
+const LOOPS: f64 = 0.8;
 
 /// Runs processes on a machine until it is calm and the last one has ended by itself.
 pub(super) async fn run(world: Arc<World>, machine: usize) {
@@ -50,9 +59,15 @@ pub(super) async fn run(world: Arc<World>, machine: usize) {
 /// One process that refreshes everything that is due, once, in calm weather.
 pub(super) async fn calm_pass(world: &Arc<World>, machine: usize) {
     let life = Life::start(world, machine);
-    let (pass, journal) = start(&life);
-    pass_once(&life, &pass, &Stop::default()).await;
-    drop(pass);
+    let (engine, journal) = start(&life);
+    let (stop, request) = (Stop::default(), PassRequest::default());
+    let loops = world.with(|world| world.weather.several() && world.random.random_bool(LOOPS));
+    if loops {
+        loops::run(&life, &engine).await;
+    } else {
+        pass(&life, "everything", &stop, |reports| engine.run(&request, &stop, reports)).await;
+    }
+    drop(engine);
     journal.close().await;
 }
 
@@ -81,27 +96,38 @@ fn after_the_end(world: &mut super::world::Inner, machine: usize) {
     world.check_kept();
 }
 
-/// Passes until something ends the process.
+/// Passes until something ends the process: a loop of them over everything, or one for each provider.
 async fn live(life: &Life) {
-    let (pass, journal) = start(life);
+    let (engine, journal) = start(life);
+    let loops = life.world.with(|world| world.weather.several() && world.random.random_bool(LOOPS));
+    if loops {
+        loops::run(life, &engine).await;
+    } else {
+        over_everything(life, &engine).await;
+    }
+    drop(engine);
+    journal.close().await;
+}
+
+/// As `run --once`, again and again.
+async fn over_everything(life: &Life, engine: &Engine) {
     loop {
         let stop = Stop::default();
-        let stopper = stop_sometime(life, &stop);
-        pass_once(life, &pass, &stop).await;
+        let stopper = stop_sometime(life, &stop, STOPPED_WITHIN);
+        let request = PassRequest::default();
+        pass(life, "everything", &stop, |reports| engine.run(&request, &stop, reports)).await;
         stopper.abort();
         let (calm, ends) = life.world.with(|world| (world.calm, world.random.random_bool(0.2)));
-        if calm || ends || journal.is_broken() || stop.take_no_more.is_cancelled() {
-            break;
+        if calm || ends || engine.base.journal.is_broken() || stop.take_no_more.is_cancelled() {
+            return;
         }
         let wait = life.world.with(|world| Duration::from_secs(world.random.random_range(1..120)));
         tokio::time::sleep(wait).await;
         life.go_on().await;
     }
-    drop(pass);
-    journal.close().await;
 }
 
-fn start(life: &Life) -> (Engine, Journal) {
+pub(super) fn start(life: &Life) -> (Engine, Journal) {
     let (journal, clock, chance) = life.world.with(|world| {
         let seed = world.random.random();
         let machine = &mut world.machines[life.machine];
@@ -110,11 +136,14 @@ fn start(life: &Life) -> (Engine, Journal) {
         world.note(|| format!("{life:?} starts"));
         (journal, world.machines[life.machine].clock.clone(), Chance::seeded(seed))
     });
-    let attempts = life.world.with(|world| world.weather.attempts);
+    let (attempts, peers, several) = life.world.with(|world| {
+        let weather = &world.weather;
+        (weather.attempts, weather.peers.len(), weather.several())
+    });
     let base = Base::new(
         Arc::new(Collection(life.clone())),
         journal.clone(),
-        vec![Arc::new(provider(&life.world))],
+        (0..peers).map(|number| Arc::new(provider(&life.world, number))).collect(),
         PassSettings {
             lease: LEASE,
             renew_after: RenewAfter::THIRD,
@@ -122,7 +151,7 @@ fn start(life: &Life) -> (Engine, Journal) {
             longest_backoff: LONGEST_BACKOFF,
             attempts,
             wakes: None,
-            documents_name_provider: false,
+            documents_name_provider: several,
             ending_within: evergrant::report::ENDING_SOON,
         },
         clock,
@@ -131,19 +160,20 @@ fn start(life: &Life) -> (Engine, Journal) {
     (Engine::new(base, &Line(life.clone())).unwrap(), journal)
 }
 
-async fn pass_once(life: &Life, pass: &Engine, stop: &Stop) {
-    let report = Arc::new(Reports::new());
-    let request = PassRequest::default();
-    let run = pass.run(&request, stop, report);
-    let ended = tokio::time::timeout(PATIENCE, run).await;
+/// One pass, and what must be so of its end.
+pub(super) async fn pass<Run>(life: &Life, whose: &str, stop: &Stop, run: impl FnOnce(Arc<Reports>) -> Run)
+where
+    Run: Future<Output = Result<Summary, PassError>>,
+{
+    let ended = tokio::time::timeout(PATIENCE, run(Arc::new(Reports::new()))).await;
     life.world.with(|world| {
         world.passes += 1;
         match ended {
-            Err(_) => world.violated(format!("GOES ON: a pass of {life:?} doesn't end")),
-            Ok(Err(error)) => world.note(|| format!("{life:?} can't begin: {error}")),
+            Err(_) => world.violated(format!("GOES ON: a pass of {life:?} over {whose} doesn't end")),
+            Ok(Err(error)) => world.note(|| format!("{life:?} can't begin a pass over {whose}: {error}")),
             Ok(Ok(summary)) => {
                 let ends: u64 = summary.outcomes.values().sum();
-                world.note(|| format!("{life:?} ended a pass: {:?}", summary.outcomes));
+                world.note(|| format!("{life:?} ended a pass over {whose}: {:?}", summary.outcomes));
                 if ends != summary.touched && !stop.give_up.is_cancelled() {
                     let (touched, outcomes) = (summary.touched, summary.outcomes);
                     world.violated(format!("ACCOUNTED: {touched} touched, {ends} ended: {outcomes:?}"));
@@ -153,28 +183,34 @@ async fn pass_once(life: &Life, pass: &Engine, stop: &Stop) {
     });
 }
 
-fn stop_sometime(life: &Life, stop: &Stop) -> tokio::task::JoinHandle<()> {
+/// Asks for both stages of a stop, perhaps, each `within` that time after what came before.
+pub(super) fn stop_sometime(life: &Life, stop: &Stop, within: Duration) -> AbortOnDropHandle<()> {
     let (take_no_more, give_up) = life.world.with(|world| {
         let chance = world.weather.stop;
         let wait = |world: &mut super::world::Inner| {
             let happens = world.happens(chance);
-            happens.then(|| Duration::from_millis(world.random.random_range(0..20_000)))
+            happens.then(|| world.random.random_range(Duration::ZERO..within))
         };
         (wait(world), wait(world))
     });
     let stop = stop.clone();
-    tokio::spawn(async move {
+    AbortOnDropHandle::new(tokio::spawn(async move {
         let Some(wait) = take_no_more else { return };
         tokio::time::sleep(wait).await;
         stop.take_no_more.cancel();
         let Some(wait) = give_up else { return };
         tokio::time::sleep(wait).await;
         stop.give_up.cancel();
-    })
+    }))
 }
 
 /// Writes the journal of one process.
 async fn keep(life: Life, mut desk: Desk) {
+    desk.make(match life.world.with(|world| world.bug) {
+        Some(Bug::RecoversRowsOfOthers) => Some(Mistake::RowsOfOthers),
+        Some(Bug::ReleasesClaimsOfOthers) => Some(Mistake::ClaimsOfOthers),
+        _ => None,
+    });
     while desk.wait().await {
         life.turn("a commit").await;
         let intact = life.world.with(|world| {

@@ -46,6 +46,19 @@ fn sorted(mut documents: Vec<TokenDocument>) -> Vec<(String, String, Option<Stri
     documents.into_iter().map(shown).collect()
 }
 
+/// The provider that a document names.
+fn named(place: usize) -> Option<String> {
+    [Some("one"), Some("other"), None][place % 3].map(str::to_owned)
+}
+
+fn providers(random: &mut StdRng) -> ProviderFilter {
+    match random.random_range(0..3) {
+        0 => ProviderFilter::Any,
+        1 => ProviderFilter::Named("one".into()),
+        _ => ProviderFilter::NoneOf(vec!["one".into()]),
+    }
+}
+
 fn change(random: &mut StdRng) -> Change {
     let mut maybe = |chance| random.random_bool(chance);
     let (token, lease_id, pair, leased, due) = (maybe(0.5), maybe(0.3), maybe(0.5), maybe(0.3), maybe(0.8));
@@ -76,22 +89,26 @@ fn change(random: &mut StdRng) -> Change {
 #[tokio::test(start_paused = true)]
 async fn the_simulated_store_answers_as_a_real_one_does() {
     let folder = tempfile::tempdir().unwrap();
-    let real = SqliteStore::open(&folder.path().join("tokens.db"), Mapping::default()).await.unwrap();
+    let mapping = Mapping { provider: Some("provider".parse().unwrap()), ..Mapping::default() };
+    let real = SqliteStore::open(&folder.path().join("tokens.db"), mapping).await.unwrap();
     let world = World::new(0, None, false);
     world.with(|world| {
         world.calm = true;
         world.documents.clear();
         for place in 0..DOCUMENTS {
             while world.ledger.tokens.len() < 4 {
-                world.ledger.login(place);
+                world.ledger.login(place, 0);
             }
-            let document =
-                Document { user: place, refresh: 0, access: 0, bookkeeping: Bookkeeping::default() };
+            let (provider, bookkeeping) = (named(place), Bookkeeping::default());
+            let document = Document { user: place, provider, refresh: 0, access: 0, bookkeeping };
             world.documents.insert(place, document);
         }
     });
     let document = |place: usize| -> Map<String, Value> {
-        let fields = json!({ "_id": place.to_string(), "refresh_token": "rt-0", "access_token": "at-0" });
+        let mut fields = json!({ "_id": place.to_string(), "refresh_token": "rt-0", "access_token": "at-0" });
+        if let Some(name) = named(place) {
+            fields["provider"] = name.into();
+        }
         if let Value::Object(fields) = fields { fields } else { Map::new() }
     };
     real.import((0..DOCUMENTS).map(document).collect()).await.unwrap();
@@ -107,7 +124,7 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
                     now: at(random),
                     limit: random.random_range(1..4),
                     after: None,
-                    providers: ProviderFilter::Any,
+                    providers: providers(random),
                 };
                 let (mut one, mut other) = (query.clone(), query);
                 loop {

@@ -29,7 +29,7 @@ pub(super) async fn live(world: Arc<World>) {
         if happens(weather.app) {
             tokio::spawn(refresh(world.clone(), place));
         } else if happens(weather.login) {
-            tokio::spawn(log_in(world.clone(), place));
+            tokio::spawn(log_in(world.clone(), place, None));
         } else if happens(weather.revoke) {
             world.with(|world| {
                 let refresh = world.documents[&place].refresh;
@@ -41,6 +41,11 @@ pub(super) async fn live(world: Arc<World>) {
                 world.note(|| format!("document {place} is deleted"));
                 world.documents.remove(&place);
             });
+        } else if happens(weather.misnames) {
+            tokio::spawn(misname(world.clone(), place));
+        } else if happens(weather.moves) {
+            let peer = world.with(|world| world.random.random_range(0..world.weather.peers.len()));
+            tokio::spawn(log_in(world.clone(), place, Some(peer)));
         } else if happens(weather.restore) {
             world.with(|world| {
                 let (place, old) = backup.iter().nth(world.random.random_range(0..backup.len())).unwrap();
@@ -73,10 +78,14 @@ async fn refresh(world: Arc<World>, place: usize) {
     });
 }
 
-async fn log_in(world: Arc<World>, place: usize) {
+/// A person logs in again, at the same provider or at another one.
+async fn log_in(world: Arc<World>, place: usize, elsewhere: Option<usize>) {
     let token = world.with(|world| {
-        let user = world.documents.get(&place).map_or(place, |document| document.user);
-        world.ledger.login(user)
+        let (user, provider) = world
+            .documents
+            .get(&place)
+            .map_or((place, 0), |document| (document.user, world.ledger.provider_of(document.refresh)));
+        world.ledger.login(user, elsewhere.unwrap_or(provider))
     });
     world.some_time().await;
     world.with(|world| {
@@ -85,10 +94,35 @@ async fn log_in(world: Arc<World>, place: usize) {
     });
 }
 
+/// The document names no configured provider, until it is noticed.
+async fn misname(world: Arc<World>, place: usize) {
+    let noticed = world.with(|world| {
+        let name = world.random.random::<bool>().then(|| "elsewhere".to_owned());
+        world.note(|| format!("document {place} names {name:?} as its provider"));
+        if let Some(document) = world.documents.get_mut(&place) {
+            document.provider = name;
+        }
+        let noticed = world.random.random_bool(0.7);
+        noticed.then(|| Duration::from_secs(world.random.random_range(1..600)))
+    });
+    let Some(noticed) = noticed else { return };
+    tokio::time::sleep(noticed).await;
+    world.with(|world| {
+        let Some(document) = world.documents.get(&place) else { return };
+        let name = world.name_for(document.refresh);
+        world.note(|| format!("document {place} names {name:?} as its provider again"));
+        if let Some(document) = world.documents.get_mut(&place) {
+            document.provider = name;
+        }
+    });
+}
+
 fn put(world: &mut Inner, place: usize, token: usize) {
     world.wrote(token);
     let user = world.ledger.tokens[token].user;
     let bookkeeping =
         world.documents.get(&place).map_or_else(Bookkeeping::default, |old| old.bookkeeping.clone());
-    world.documents.insert(place, Document { user, refresh: token, access: token, bookkeeping });
+    // An application that writes a pair writes whose it is.
+    let provider = world.name_for(token);
+    world.documents.insert(place, Document { user, provider, refresh: token, access: token, bookkeeping });
 }

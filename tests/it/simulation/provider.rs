@@ -1,9 +1,10 @@
-//! The wire of a simulation: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
+//! The wires of a simulation, one to each provider: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
 
 use super::bugs::Bug;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
-use super::weather::{LEASE, REQUEST_TIMEOUT, Storm};
-use super::world::{Inner, Life, Look, World};
+use super::peer::Storm;
+use super::weather::{LEASE, REQUEST_TIMEOUT};
+use super::world::{Inner, Life, Look, World, name_of};
 use async_trait::async_trait;
 use evergrant::clock::Clock;
 use evergrant::grant::headers::Headers;
@@ -33,13 +34,15 @@ enum Fate {
     Storm(Storm),
 }
 
-/// The way to the provider, as one process has it.
+/// The ways to the providers, as one process has them.
 #[derive(Debug)]
 pub(super) struct Line(pub(super) Life);
 
 impl Connect for Line {
-    fn connect(&self, _provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
-        Ok(Arc::new(Endpoint { life: self.0.clone(), clock: clock.clone() }))
+    fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        let peers = self.0.world.with(|world| world.weather.peers.len());
+        let peer = (0..peers).find(|peer| name_of(*peer) == *provider.name).unwrap();
+        Ok(Arc::new(Endpoint { life: self.0.clone(), peer, clock: clock.clone() }))
     }
 }
 
@@ -61,6 +64,8 @@ const PAGES: [(u16, &str); 8] = [
 #[derive(Debug)]
 struct Endpoint {
     life: Life,
+    /// The number of the provider.
+    peer: usize,
     clock: Clock,
 }
 
@@ -85,14 +90,14 @@ impl Endpoint {
         world.with(|world| {
             world.ledger.tokens[token].in_doubt += 1;
             if self.life.is_alive(world) {
-                judge_sending(world, &self.life, token);
+                judge_sending(world, &self.life, self.peer, token);
             }
         });
         // Judged above: a process that is stopped here, between its last look and the first byte, can't know better.
         world.some_time().await;
         self.life.go_on().await;
         let fate = world.with(|world| {
-            let fate = draw(world);
+            let fate = draw(world, self.peer);
             world.note(|| format!("{:?} sends rt-{token}: {fate:?}", self.life));
             fate
         });
@@ -153,6 +158,13 @@ impl Endpoint {
             matches!(fate, Fate::Well | Fate::LostAfter | Fate::Cut | Fate::ErrorAfter | Fate::NoTokens);
         let said = processed.then(|| world.with(|world| present(world, &self.life, token)));
         world.some_time().await;
+        let takes = world.with(|world| {
+            let most = world.weather.peers[self.peer].takes;
+            (!most.is_zero()).then(|| world.random.random_range(Duration::ZERO..most))
+        });
+        if let Some(takes) = takes {
+            tokio::time::sleep(takes).await;
+        }
         let sent = match (fate, said) {
             (Fate::LostBefore | Fate::LostAfter, _) => Sent::Lost("reset"),
             (Fate::ErrorBefore | Fate::ErrorAfter, _) => {
@@ -196,7 +208,7 @@ impl Endpoint {
     /// The whole answer is in the memory of a living process: from now on it must be kept.
     fn received(&self, world: &mut Inner, token: usize, child: usize) {
         let who = self.life.who();
-        let keeps = world.ledger.rotation == Rotation::Keep;
+        let keeps = world.ledger.rotation_of(token) == Rotation::Keep;
         let mine = |success: &&mut Redemption| success.by == who && success.child == child;
         if let Some(success) = world.ledger.tokens[token].redemptions.iter_mut().rev().find(mine) {
             success.reached = if keeps { Reached::Kept } else { Reached::Hand(Instant::now()) };
@@ -219,9 +231,14 @@ fn looks_at(world: &Inner, life: &Life, token: usize) -> Vec<(usize, Look)> {
         .collect()
 }
 
-/// May this token be sent? `ONCE`, and never against what the process itself has seen.
-fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
-    if world.ledger.rotation == Rotation::Keep {
+/// May this token be sent? To its `OWN` provider, `ONCE`, and never against what the process itself has seen.
+fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
+    let of = world.ledger.provider_of(token);
+    if of != peer {
+        let (to, of) = (name_of(peer), name_of(of));
+        world.violated(format!("OWN: {life:?} sends rt-{token} of {of} to {to}"));
+    }
+    if world.ledger.rotation_of(token) == Rotation::Keep {
         return;
     }
     let looks = looks_at(world, life, token);
@@ -267,9 +284,9 @@ fn judge_sending(world: &mut Inner, life: &Life, token: usize) {
     }
 }
 
-fn draw(world: &mut Inner) -> Fate {
-    let weather = world.weather.clone();
-    if let Some((storm, until)) = world.storm
+fn draw(world: &mut Inner, peer: usize) -> Fate {
+    let weather = world.weather.peers[peer].clone();
+    if let Some((storm, until)) = world.storms[peer]
         && until > Instant::now()
     {
         return Fate::Storm(storm);
@@ -278,7 +295,7 @@ fn draw(world: &mut Inner) -> Fate {
         let storms = [Storm::Errors, Storm::Rejects, Storm::Portal, Storm::Throttles, Storm::Unreachable];
         let storm = storms[world.random.random_range(0..storms.len())];
         let until = Instant::now() + Duration::from_secs(world.random.random_range(1..600));
-        world.storm = Some((storm, until));
+        world.storms[peer] = Some((storm, until));
         return Fate::Storm(storm);
     }
     let fates = [
@@ -295,15 +312,14 @@ fn draw(world: &mut Inner) -> Fate {
     fates.into_iter().find(|(chance, _)| world.happens(*chance)).map_or(Fate::Well, |(_, fate)| fate)
 }
 
-/// The provider as the pass knows it.
-pub(super) fn provider(world: &World) -> Provider {
+/// The provider of this number as the pass knows it.
+pub(super) fn provider(world: &World, number: usize) -> Provider {
     let mut profile = profile::load("generic").unwrap();
-    let (rotation, rate, concurrency, bug) =
-        world.with(|world| (world.ledger.rotation, world.weather.rate, world.weather.concurrency, world.bug));
+    let (peer, bug) = world.with(|world| (world.weather.peers[number].clone(), world.bug));
     profile.request_timeout = REQUEST_TIMEOUT;
-    profile.rate = rate.map(|rate| rate.parse().unwrap());
-    profile.concurrency = concurrency.try_into().unwrap();
-    profile.rotation = match rotation {
+    profile.rate = peer.rate.map(|rate| rate.parse().unwrap());
+    profile.concurrency = peer.concurrency.try_into().unwrap();
+    profile.rotation = match peer.rules.rotation {
         Rotation::Strict => evergrant::provider::Rotation::SingleUse,
         Rotation::Grace(grace) => {
             profile.grace = grace;
@@ -316,7 +332,7 @@ pub(super) fn provider(world: &World) -> Provider {
         profile.answer.refused.push("invalid_client".into());
     }
     Provider {
-        name: "simulated".into(),
+        name: name_of(number).into(),
         profile_name: "generic".into(),
         profile,
         token_url: "http://127.0.0.1/token".parse().unwrap(),

@@ -2,7 +2,8 @@
 
 use super::bugs::Bug;
 use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
-use super::weather::{LEASE, Storm, Weather};
+use super::peer::Storm;
+use super::weather::{LEASE, Weather};
 use evergrant::clock::{Clock, Timestamp};
 use evergrant::journal::simulated::{Commit, Disk};
 use evergrant::token::Bookkeeping;
@@ -13,10 +14,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// The place of the second document that holds the token of the first one.
+const DUPLICATE: usize = 99;
+
+/// The name of a provider.
+pub(super) fn name_of(provider: usize) -> String {
+    format!("simulated-{provider}")
+}
+
 /// A token document.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
     pub(super) user: usize,
+    /// The provider that it names; none where there is one provider, and where it names none.
+    pub(super) provider: Option<String>,
     /// The place of its refresh token in the ledger.
     pub(super) refresh: usize,
     /// The place of the token that its access token came with.
@@ -58,7 +69,8 @@ pub(super) struct Inner {
     /// Tokens whose requests were answered for good, by the process that hasn't journaled it yet.
     pub(super) answered: BTreeMap<(usize, u64), Vec<usize>>,
     pub(super) store_down_until: Option<Instant>,
-    pub(super) storm: Option<(Storm, Instant)>,
+    /// Of each provider.
+    pub(super) storms: Vec<Option<(Storm, Instant)>>,
     pub(super) faults: u64,
     pub(super) passes: u64,
     pub(super) kills: u64,
@@ -106,7 +118,7 @@ impl World {
         };
         let mut inner = Inner {
             machines: (0..weather.machines).map(machine).collect(),
-            ledger: Ledger::new(weather.rotation, weather.revokes_family),
+            ledger: Ledger::new(weather.peers.iter().map(|peer| peer.rules).collect()),
             bug,
             calm: false,
             documents: BTreeMap::new(),
@@ -114,7 +126,7 @@ impl World {
             in_journals: BTreeSet::new(),
             answered: BTreeMap::new(),
             store_down_until: None,
-            storm: None,
+            storms: vec![None; weather.peers.len()],
             faults: 0,
             passes: 0,
             kills: 0,
@@ -146,15 +158,31 @@ impl World {
 
 impl Inner {
     fn settle_in(&mut self) {
-        for user in 0..self.weather.documents {
-            let refresh = self.ledger.login(user);
-            self.ledger.tokens[refresh].written = true;
-            let document = Document { user, refresh, access: refresh, bookkeeping: Bookkeeping::default() };
-            self.documents.insert(user, document.clone());
+        let peers = self.weather.peers.len();
+        for user in 0..self.weather.documents * peers {
+            self.add_user(user, user % peers);
             if self.weather.duplicate && user == 0 {
-                self.documents.insert(9, document);
+                self.documents.insert(DUPLICATE, self.documents[&user].clone());
             }
         }
+    }
+
+    /// A user with a document, logged in at this provider.
+    pub(super) fn add_user(&mut self, user: usize, provider: usize) {
+        let refresh = self.ledger.login(user, provider);
+        self.ledger.tokens[refresh].written = true;
+        let (provider, bookkeeping) = (self.name_for(refresh), Bookkeeping::default());
+        self.documents.insert(user, Document { user, provider, refresh, access: refresh, bookkeeping });
+    }
+
+    /// What the document of this token names as its provider.
+    pub(super) fn name_for(&self, token: usize) -> Option<String> {
+        self.weather.several().then(|| name_of(self.ledger.provider_of(token)))
+    }
+
+    /// Does a document name the provider of its token, where documents name theirs?
+    pub(super) fn is_named_well(&self, document: &Document) -> bool {
+        document.provider == self.name_for(document.refresh)
     }
 
     /// Draws whether something of this chance happens now; never once it is calm.
