@@ -102,7 +102,11 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         tokio::time::sleep(BAD_WEATHER).await;
         world.with(Inner::calm_down);
         for task in running {
-            task.await.unwrap();
+            // What is wrong in debug builds ends the process by a panic.
+            if let Err(panic) = task.await {
+                world.with(|world| world.violated(format!("PANIC: {panic}")));
+                return world.with(|world| Ran::of(world));
+            }
         }
         people.await.unwrap();
         let mut calm_since = world.with(|world| world.machines[0].clock.now());
@@ -117,16 +121,22 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         }
         world.with(|world| {
             world.judge_the_end(calm_since);
-            Ran {
-                violation: world.violation.clone(),
-                trace: world.trace().to_vec(),
-                passes: world.passes,
-                grants: world.ledger.grants,
-                faults: world.faults,
-                kills: world.kills,
-            }
+            Ran::of(world)
         })
     })
+}
+
+impl Ran {
+    fn of(world: &Inner) -> Self {
+        Self {
+            violation: world.violation.clone(),
+            trace: world.trace().to_vec(),
+            passes: world.passes,
+            grants: world.ledger.grants,
+            faults: world.faults,
+            kills: world.kills,
+        }
+    }
 }
 
 /// Does a document say that an answer for its token is kept in a journal?

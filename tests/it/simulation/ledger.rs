@@ -143,7 +143,7 @@ impl Ledger {
 
     /// Does the grace of its first use last, by a clock that is wrong by up to `tolerance`?
     pub(super) fn is_within_grace(&self, token: usize, now: Instant, tolerance: Duration) -> bool {
-        match (self.rotation, self.tokens[token].first_redeemed_at) {
+        match (self.rotation_of(token), self.tokens[token].first_redeemed_at) {
             (Rotation::Grace(grace), Some(at)) => now - at < grace + tolerance,
             _ => false,
         }
