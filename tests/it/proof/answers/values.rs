@@ -47,14 +47,15 @@ fn a_lifetime_is_believed_or_unknown_and_never_a_panic() {
 
 #[test]
 fn retry_after_of_any_kind_pauses_for_a_while_or_not_at_all() {
-    let table: [(&str, Option<u64>); 24] = [
+    let table: [(&str, Option<u64>); 25] = [
         ("0", Some(0)),
         ("00007", Some(7)),
         ("\t7 ", Some(7)),
         ("600", Some(600)),
-        ("601", Some(600)),
-        ("4294967296", Some(600)),
-        ("18446744073709551616", Some(600)),
+        ("86400", Some(86_400)),
+        ("86401", Some(86_400)),
+        ("4294967296", Some(86_400)),
+        ("18446744073709551616", Some(86_400)),
         ("-1", None),
         ("+5", None),
         ("1.5", None),
@@ -68,7 +69,7 @@ fn retry_after_of_any_kind_pauses_for_a_while_or_not_at_all() {
         ("Saturday, 21-Nov-26 03:00:30 GMT", Some(30)),
         ("Sat Nov 21 03:00:30 2026", Some(30)),
         ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", Some(600)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", Some(86_400)),
         ("Sat, 21 Nov 2026 03:00:30 PST", None),
         ("2026-11-21T03:00:30Z", None),
         ("Sat, 32 Nov 2026 03:00:30 GMT", None),
