@@ -65,6 +65,15 @@ async fn a_stop_is_heard_while_the_provider_pauses_us_and_while_a_lost_answer_wa
             assert_eq!(summary.exit(), Exit::StillDue);
             rehearsal.assert_nothing_claimed().await;
             rehearsal.sandbox.set_faults("".parse().unwrap());
+            // The next process would wait for the end of the pause, too.
+            let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
+            let remembered = journal.standing_of("sandbox").await.unwrap();
+            assert_eq!(
+                remembered.is_some_and(|standing| standing.paused_until.is_some()),
+                test == "stop_in_a_pause"
+            );
+            journal.set_standing_of("sandbox", None).await.unwrap();
+            journal.close().await;
             assert_eq!(rehearsal.run().await.exit(), Exit::Well);
             rehearsal.assert_kept(12).await;
             assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
