@@ -43,7 +43,7 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 25] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 26] = [
     (Rule::RedeemedIsTaken, "a first document would have to lose its pair between two looks"),
     (Rule::Rests, "its providers' profiles have no rules with a wait"),
     (Rule::TooYoung, "its providers' profiles have no `min_age`"),
@@ -65,6 +65,7 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 25] = [
         Rule::LeftUnreadableAndKept,
         "its providers don't answer with other JSON where they keep the refresh token",
     ),
+    (Rule::LeftPairEnded, "a process is away for as long as an access token lives, in few seeds of 2,000"),
     (Rule::LeftUnreadable, "a process ends between such an answer and its row, in few seeds of 2,000"),
     (Rule::RedeemedUnknown, "the store fails between two reads of one batch, in few seeds of 2,000"),
     (Rule::LeftPairFinished, "its providers write into no document"),
