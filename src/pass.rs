@@ -114,7 +114,7 @@ pub struct Round {
 }
 
 impl Round {
-    /// A round over a collection of so many documents.
+    /// A round over a collection with this number of documents.
     #[must_use]
     pub fn new(request: PassRequest, stop: Stop, documents: u64) -> Self {
         let left = Arc::new(request.limit.map_or(u64::MAX, NonZeroU64::get).into());

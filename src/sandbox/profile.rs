@@ -117,7 +117,7 @@ impl Role {
         }
     }
 
-    /// Can it answer as these faults, and so many dead users, ask for?
+    /// Can it answer as these faults, and this number of dead users, ask for?
     ///
     /// # Errors
     /// [`RoleError::NoDeadAnswer`], [`RoleError::NoClientAnswer`]

@@ -30,7 +30,7 @@ impl Played {
         self.profile.rotation == Rotation::None
     }
 
-    /// A sandbox that plays it, if it can with these faults and so many dead users.
+    /// A sandbox that plays it, if it can with these faults and this number of dead users.
     pub(super) fn by(&self, config: SandboxConfig) -> Result<SandboxConfig, CommandError> {
         let name = if file::is_file(&self.name) { file::stem(&self.name) } else { self.name.clone() };
         let role = Role::new(&name, &self.profile).map_err(|error| usage(&error))?;
