@@ -5,6 +5,7 @@ mod code;
 mod explain;
 mod found;
 mod lifetime;
+mod other_name;
 mod pair;
 mod retry_after;
 mod rule;

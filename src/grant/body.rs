@@ -5,7 +5,6 @@
 
 use super::form;
 use crate::provider::AnswerFormat;
-use crate::provider::lifetime::{Form, Said};
 use secrecy::zeroize::Zeroize as _;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -130,7 +129,7 @@ pub(super) fn text_of(bytes: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Fewest characters of a text that could be a token: shorter ones could be guessed (RFC 6749 §10.10).
-const SHORTEST_TOKEN_CHARS: usize = 16;
+pub(super) const SHORTEST_TOKEN_CHARS: usize = 16;
 
 /// Could a token stand anywhere in it, under whatever name? A word or a sentence is none.
 pub(super) fn could_hold_a_token(value: &Value) -> bool {
@@ -162,24 +161,6 @@ pub(super) fn holds_refresh_token(value: &Value) -> bool {
             named && filled || holds_refresh_token(value)
         }),
         Value::Array(items) => items.iter().any(holds_refresh_token),
-        _ => false,
-    }
-}
-
-/// Could a refresh token stand in it under a name of its own, such as `refresh`? A long text under a name that holds the word,
-/// and that is no date, no URL and no life.
-pub(super) fn could_be_a_refresh_token(value: &Value) -> bool {
-    match value {
-        Value::Object(members) => members.iter().any(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            let named = name.contains("refresh") && !name.contains("expir");
-            let long = value.as_str().is_some_and(|text| {
-                let is_date = matches!(Form::Date.text(text), Some(Said::Ends(_)));
-                text.len() >= SHORTEST_TOKEN_CHARS && !is_date && !text.contains("://") && !text.contains(' ')
-            });
-            named && long || could_be_a_refresh_token(value)
-        }),
-        Value::Array(items) => items.iter().any(could_be_a_refresh_token),
         _ => false,
     }
 }

@@ -8,9 +8,7 @@ use super::rule::{Ruled, by_rule};
 use super::{Class, NO_TOKENS, Reading, retry_after};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
-use crate::grant::body::{
-    Body, could_be_a_refresh_token, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of,
-};
+use crate::grant::body::{Body, could_hold_a_token, holds_refresh_token, text_could_hold_a_token, text_of};
 use crate::grant::coding::{End, Plain};
 use crate::provider::place::AnswerPlace;
 use crate::provider::{AnswerShape, ClientAuth, PastEnd, Profile, Rotation};
@@ -64,8 +62,7 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
         return (reading(class, "cut_body"), Decided::Cut);
     }
     // Not where a refresh token stands all the same: it may be the only copy.
-    let is_unnamed =
-        || profile.rotation != Rotation::None && body.value().is_some_and(could_be_a_refresh_token);
+    let is_unnamed = || profile.rotation != Rotation::None && source.could_hold_another_token(shape);
     let holds_one = success && (source.holds_a_refresh_token(&shape.refresh_token) || is_unnamed());
     if let Some(ruled) = ruled.filter(|_| !holds_one) {
         let Ruled { number, class, code, by_content, rests } = ruled;

@@ -7,11 +7,9 @@ use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::grant::body::Body;
 use crate::grant::coding::Plain;
-use crate::grant::mask::could_be_token;
 use crate::grant::partial::complete_part;
+use crate::provider::Profile;
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
-use crate::provider::{AnswerShape, Profile};
-use serde_json::Value;
 
 /// What decided the class of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,42 +92,10 @@ pub fn explain(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Explain
     };
     let success = (200..300).contains(&answer.status);
     Explained {
-        unnamed: if success { unnamed(source, shape) } else { Vec::new() },
+        unnamed: if success { source.unnamed(shape) } else { Vec::new() },
         access_token: found(&shape.access_token),
         refresh_token: found(&shape.refresh_token),
         reading,
         decided,
-    }
-}
-
-fn unnamed(source: Source<'_>, shape: &AnswerShape) -> Vec<AnswerPlace> {
-    let mut found = Vec::new();
-    if let Some(value) = source.body.value() {
-        pointers(value, String::new(), &mut found);
-    }
-    found.extend(source.token_cookies().map(AnswerPlace::Cookie));
-    let known = [&shape.access_token.0, &shape.refresh_token.0];
-    found.retain(|place| !known.iter().any(|places| places.contains(place)));
-    found
-}
-
-/// Where texts stand that could be tokens; a date or the end of a token isn't one.
-fn pointers(value: &Value, pointer: String, found: &mut Vec<AnswerPlace>) {
-    match value {
-        Value::String(text) if could_be_token(text) => found.push(AnswerPlace::Pointer(pointer)),
-        Value::Object(members) => {
-            for (name, value) in
-                members.iter().filter(|(name, _)| !name.to_ascii_lowercase().contains("expir"))
-            {
-                let name = name.replace('~', "~0").replace('/', "~1");
-                pointers(value, format!("{pointer}/{name}"), found);
-            }
-        }
-        Value::Array(items) => {
-            for (number, value) in items.iter().enumerate() {
-                pointers(value, format!("{pointer}/{number}"), found);
-            }
-        }
-        _ => {}
     }
 }

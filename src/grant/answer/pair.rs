@@ -2,8 +2,9 @@
 
 use super::Granted;
 use super::found::{Found, Source};
+use super::other_name::could_be_a_refresh_token;
 use crate::grant::RawAnswer;
-use crate::grant::body::{Body, could_be_a_refresh_token, holds_refresh_token};
+use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::coding::Plain;
 use crate::grant::form;
 use crate::grant::partial::complete_part;
@@ -23,10 +24,8 @@ pub(super) fn read_pair(source: Source<'_>, profile: &Profile) -> Option<Granted
         Found::Nothing if source.holds_a_refresh_token(&shape.refresh_token) => return None,
         // What isn't JSON, or is cut, may have held one.
         Found::Nothing if value.is_none() && !shape.refresh_token.are_all_in_the_head() => return None,
-        // SimpleJWT calls it just `refresh`.
-        Found::Nothing
-            if profile.rotation != Rotation::None && value.is_some_and(could_be_a_refresh_token) =>
-        {
+        // SimpleJWT calls it just `refresh`, and a server of one's own `renewalToken`, or `rt`.
+        Found::Nothing if profile.rotation != Rotation::None && source.could_hold_another_token(shape) => {
             return None;
         }
         Found::Nothing => None,
@@ -73,7 +72,7 @@ pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let body = Body::read(&text);
     let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
     let part = body.value().cloned().or_else(|| complete_part(&text));
-    part.is_some_and(|part| holds_refresh_token(&part))
+    part.is_some_and(|part| holds_refresh_token(&part) || could_be_a_refresh_token(&part))
         || form::names_a_refresh_token(&text, answer.complete)
         || source.head_holds_a_refresh_token(&AnswerPlaces::default())
 }

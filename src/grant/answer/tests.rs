@@ -314,6 +314,49 @@ fn a_forgotten_refresh_field_loses_no_pair() {
     }
 }
 
+/// A server of one's own calls it what it likes. Where the old one is dead at once, it is the only copy.
+#[test]
+fn a_refresh_token_under_any_name_is_not_passed_over() {
+    let (access, new) = ("ya29.a0AfB_byC8x1Qk2", "1//09xKq7ZtV2bCgYIARAA");
+    let id = "64f1c0ffee64f1c0ffee64f1";
+    for (more, head, single_use) in [
+        (format!(r#""renewalToken":"{new}""#), None, "unreadable"),
+        (format!(r#""rt":"{new}""#), None, "unreadable"),
+        (format!(r#""data":{{"tokens":["{access}","{new}"]}}"#), None, "unreadable"),
+        (format!(r#""sessionId":"{new}""#), None, "unreadable"),
+        (format!(r#""renewal_id":"{new}""#), None, "unreadable"),
+        (
+            format!(r#""id_token":"{new}","scope":"{new}","session_state":"{new}","jti":"{new}""#),
+            None,
+            "granted",
+        ),
+        (format!(r#""signature":"{new}","user":{{"_id":"{id}","avatarUrl":"{new}"}}"#), None, "granted"),
+        (format!(r#""accessToken":"{access}","copy":"{access}""#), None, "granted"),
+        (r#""note":"a sentence that is longer than a token""#.to_owned(), None, "granted"),
+        (r#""issued":"2026-11-27T04:00:00.000Z""#.to_owned(), None, "granted"),
+        (r#""ok":true"#.to_owned(), Some(("set-cookie", "renewal")), "unreadable"),
+        (r#""ok":true"#.to_owned(), Some(("set-cookie", "app_token")), "unreadable"),
+        (r#""ok":true"#.to_owned(), Some(("set-cookie", "AWSALB")), "granted"),
+        (r#""ok":true"#.to_owned(), Some(("set-cookie", "XSRF-TOKEN")), "granted"),
+        (r#""ok":true"#.to_owned(), Some(("x-renewed-token", "")), "unreadable"),
+        (r#""ok":true"#.to_owned(), Some(("etag", "")), "granted"),
+    ] {
+        for (rotation, expected) in
+            [(Rotation::SingleUse, single_use), (Rotation::Grace, single_use), (Rotation::None, "granted")]
+        {
+            let profile = Profile { rotation, ..profile::load("generic").unwrap() };
+            let field = head.map(|(field, cookie)| match cookie {
+                "" => (field, new.to_owned()),
+                cookie => (field, format!("{cookie}={new}; Path=/")),
+            });
+            let body = format!(r#"{{"access_token":"{access}",{more}}}"#);
+            let raw = RawAnswer { headers: field.into_iter().collect(), ..answer(200, &body) };
+            let class = super::read_answer(&raw, &profile, Timestamp::UNIX_EPOCH).class;
+            assert_eq!(class.word(), expected, "{rotation:?} {more} {head:?}");
+        }
+    }
+}
+
 #[test]
 fn without_a_client_a_status_that_is_not_listed_stops_no_other() {
     for (auth, status, expected) in [
@@ -361,6 +404,8 @@ fn a_refresh_token_is_seen_in_an_answer_of_either_format() {
         ("access_token=a&refresh_token=r", false, false),
         ("access_token=a&refresh_token=", true, false),
         ("access_token=a", true, false),
+        (r#"{"refresh":"eyJhbGciOiJIUzI1NiJ9.e30"}"#, true, true),
+        (r#"{"renewal_token":"eyJhbGciOiJIUzI1NiJ9.e30","a":"#, false, true),
         ("<a href=\"?a=b&refresh_token=r\">", true, false),
         ("", true, false),
     ] {
