@@ -12,7 +12,7 @@ use crate::provider::place::AnswerPlace;
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 
-/// Ends of names, in letters, of what is no refresh token however long it is: what OpenID Connect, its servers and users'
+/// Ends of names, in letters, of what is no refresh token however long it is: what OIDC servers and users'
 /// own data have beside one.
 const OTHERS: [&str; 41] = [
     "accesstoken",
