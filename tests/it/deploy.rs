@@ -1,13 +1,13 @@
-//! What a person installs from `deploy/` is true: the unit, the manifest, the settings.
+//! What a person installs from `deploy/` is true: the unit, the manifest, the settings. What systemd and the schemas of
+//! Kubernetes say of them is asked by `.ci/services`.
 
-use crate::support::mongod::{scratch, skip};
 use evergrant::clock::Clock;
 use evergrant::config::{Config, Inputs, Need, keys::KEYS};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -22,38 +22,6 @@ fn unit() -> Vec<String> {
     let text = text("evergrant.service");
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(ToOwned::to_owned).collect()
-}
-
-/// What `systemd-analyze` says; `None`, said loudly, where there is none.
-fn systemd_analyze(what: &str, arguments: &[&str], unit: &Path) -> Option<Output> {
-    let output = Command::new("systemd-analyze").args(arguments).arg(unit).output();
-    if output.is_err() {
-        skip(what, "no `systemd-analyze`: install systemd");
-    }
-    output.ok()
-}
-
-#[test]
-fn the_service_is_exposed_by_1_5_at_most() {
-    let arguments = ["security", "--no-pager", "--offline=yes", "--threshold=15"];
-    let unit = path("evergrant.service");
-    let Some(output) = systemd_analyze("the exposure of the service", &arguments, &unit) else { return };
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("Overall exposure level"), "{told}");
-}
-
-#[test]
-fn systemd_understands_each_line_of_the_unit() {
-    let folder = tempfile::tempdir().unwrap();
-    let installed = folder.path().join("evergrant.service");
-    let built = text("evergrant.service")
-        .replace("=/usr/local/bin/evergrant ", concat!("=", env!("CARGO_BIN_EXE_evergrant"), " "));
-    fs::write(&installed, built).unwrap();
-    let arguments = ["verify", "--man=no"];
-    let Some(output) = systemd_analyze("the unit's lines", &arguments, &installed) else { return };
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !told.contains("evergrant.service"), "{told}");
 }
 
 #[test]
@@ -142,25 +110,6 @@ fn the_schedule_of_the_manifest_is_told_to_the_program() {
         .map(|(_, cron)| cron.split(" #").next().unwrap().trim_matches('"'))
         .collect();
     assert_eq!(schedules.len(), 1, "the CronJob and EVERGRANT_SCHEDULE agree: {schedules:?}");
-}
-
-#[test]
-fn the_manifest_keeps_the_schemas_from_1_25_on_and_restricted_pod_security() {
-    // `.ci/run` installs it into the target folder.
-    let python = scratch().parent().unwrap().join("kubernetes-validate/bin/python");
-    let checked = Command::new(&python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/deploy/manifest.py"))
-        .arg(path("cronjob.yaml"))
-        .output();
-    let Ok(output) = checked else {
-        let why = format!("no {}: see `.ci/run`", python.display());
-        return skip("the manifest", &why);
-    };
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    let (oldest, newest) = (told.lines().next(), told.lines().last());
-    assert_eq!(oldest, Some("1.25.0"));
-    assert!(newest.is_some_and(|newest| newest >= "1.37"), "{newest:?} is not the newest");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 #![no_main]
 
-#[path = "../targets.rs"]
 #[allow(dead_code, reason = "each program has one target")]
 mod targets;
 

