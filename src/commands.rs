@@ -14,7 +14,7 @@ pub mod tokens;
 
 use crate::cli::{Cli, Command, Format, Global};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Inputs, Need};
+use crate::config::{Config, ConfigError, Inputs, Need, profile_hint};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::failure::{Advice, told};
@@ -142,11 +142,8 @@ impl Advice for CommandError {
             Self::ByHand(error) => error.hint(),
             Self::Usage { hint, .. } => hint.as_deref().map(Cow::from),
             Self::InUse { hint, .. } => Some(hint.into()),
-            Self::Profile(_)
-            | Self::Io { .. }
-            | Self::NoJson { .. }
-            | Self::Panicked { .. }
-            | Self::Internal(_) => None,
+            Self::Profile(error) => profile_hint(error),
+            Self::Io { .. } | Self::NoJson { .. } | Self::Panicked { .. } | Self::Internal(_) => None,
         }
     }
 }

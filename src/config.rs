@@ -27,6 +27,7 @@ pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
 pub use error::ConfigError;
+pub(crate) use error::profile_hint;
 pub use keep::{Keeping, WholePass};
 pub(crate) use providers::check_file;
 pub use warning::Warning;
@@ -34,7 +35,7 @@ pub use warning::Warning;
 use crate::{
     clock::Timestamp,
     journal::JournalSettings,
-    provider::Provider,
+    provider::{Provider, Rotation},
     schedule::{RenewAfter, Schedule, ScheduleError},
     store::StoreSettings,
 };
@@ -44,6 +45,7 @@ use secrecy::ExposeSecret as _;
 use secret::SettingsFile;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -68,6 +70,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// The names of all providers that are configured, also where the command needs none; they may lack credentials.
     pub provider_names: Vec<String>,
+    /// What each of them does with a redeemed refresh token, where its profile can be read.
+    pub rotations: BTreeMap<String, Rotation>,
     /// When passes start.
     pub schedule: Schedule,
     /// The directory of the journal and of the embedded store; it may not exist yet.
@@ -188,6 +192,7 @@ impl Config {
             store,
             providers: Vec::new(),
             provider_names: providers::names(&layers),
+            rotations: providers::rotations(&layers),
             schedule,
             state_dir,
             journal,

@@ -1,6 +1,8 @@
 //! What can be wrong with a configuration, in words for the person who wrote it.
 
+use super::keys;
 use crate::failure::Advice;
+use crate::provider::profile::ProfileError;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -79,7 +81,7 @@ pub enum ConfigError {
         provider: String,
         /// What is wrong with it.
         #[source]
-        source: crate::provider::profile::ProfileError,
+        source: ProfileError,
     },
     /// Something without which the command can't work is set nowhere.
     #[error("{problem}: `{key}` is not set")]
@@ -115,13 +117,26 @@ fn is_of_profile_files(name: &str) -> bool {
         .any(|key| name == *key || name.ends_with(&format!(".{key}")))
 }
 
+/// What to do about a profile that can't be used.
+pub(crate) fn profile_hint(error: &ProfileError) -> Option<Cow<'_, str>> {
+    let ProfileError::UnknownKey { key, nearest, .. } = error else { return None };
+    if keys::find(key).is_some() || keys::is_table(key) {
+        return Some(
+            format!("`{key}` is a setting: it stands in evergrant.toml or in the environment, and not in a profile")
+                .into(),
+        );
+    }
+    nearest.as_ref().map(|near| format!("did you mean `{near}`?").into())
+}
+
 impl Advice for ConfigError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::FileMissing { .. } => {
                 Some("check the path after `--config`, or leave it out to use the environment alone".into())
             }
-            Self::Unreadable { .. } | Self::Profile { .. } => None,
+            Self::Unreadable { .. } => None,
+            Self::Profile { source, .. } => profile_hint(source),
             Self::Syntax { hint, .. } | Self::Value { hint, .. } | Self::Schedule { hint, .. } => {
                 hint.as_deref().map(Cow::from)
             }

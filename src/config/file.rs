@@ -6,6 +6,7 @@ use super::{
     kind::Raw,
     layers::{Layer, Layers},
 };
+use crate::provider::file::line_of;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
@@ -21,11 +22,6 @@ pub(super) fn lay(layers: &mut Layers, path: &Path, shown: &str, text: &str) -> 
     })?;
     let base = path.parent().unwrap_or(Path::new("."));
     File { base, shown, text }.lay_table(layers, "", document.get_ref())
-}
-
-/// The line that an offset stands in, from 1 on.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 struct File<'a> {

@@ -45,6 +45,19 @@ pub(super) fn names(layers: &Layers) -> Vec<String> {
     if named.is_empty() { layers.text("provider").into_iter().map(own).collect() } else { named }
 }
 
+/// What each provider does with a redeemed refresh token, by the provider's name; only of those whose profile can be read. No
+/// credentials are read.
+pub(super) fn rotations(layers: &Layers) -> BTreeMap<String, Rotation> {
+    let names = layers.provider_names();
+    let scopes: Vec<_> = if names.is_empty() {
+        vec![only_scope(layers, "")]
+    } else {
+        names.iter().map(|name| named_scope(layers, name)).collect()
+    };
+    let rotation = |scope: Scope| Some((scope.name.clone(), overridden(layers, &scope).ok()?.rotation));
+    scopes.into_iter().flatten().filter_map(rotation).collect()
+}
+
 /// Every provider of the configuration; `credentials` is systemd's directory, `looked_for` which settings files there
 /// were, in words.
 pub(super) fn build(

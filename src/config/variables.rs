@@ -81,16 +81,19 @@ pub(super) fn filled(
             continue;
         }
         let key = scope.dotted(&format!("values.{name}"));
+        let variable = keys::variable(&scope.dotted("values"));
         let more = if is_secret {
             String::new()
         } else {
-            format!(", or set `documents.values.{name}` to the field that holds it")
+            format!("; or set `documents.values.{name}` to the field that holds it")
         };
         return Err(ConfigError::Missing {
             problem: format!("the provider `{}` has no value for the variable `{name}`", scope.name),
-            variable: keys::variable(&scope.dotted("values")),
+            what: format!(
+                "its value: `values = {{ {name} = \"VALUE\" }}`, in the environment `{variable}={name}=VALUE`{more}"
+            ),
+            variable,
             key,
-            what: format!("its value{more}"),
         });
     }
     if let TokenUrl::Of(template) = &provider.token_url {

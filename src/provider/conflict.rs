@@ -1,8 +1,9 @@
 //! Keys of a profile that contradict each other: a request that can't be sent, an answer that can't be read. Pure.
 
+mod variable;
+
 use super::place::{RequestPlace, header_name, is_header_value};
 use super::request::{ClientAuth, Encoding, Method, RequestShape};
-use super::token_url::{self, UrlTemplate};
 use super::{Profile, Rotation};
 use std::collections::BTreeMap;
 
@@ -77,7 +78,7 @@ pub fn conflict(profile: &Profile) -> Option<Conflict> {
     if let Some(conflict) = answer_conflict(profile) {
         return Some(conflict);
     }
-    field_conflict(profile).or_else(|| header_conflict(profile)).or_else(|| url_conflict(profile))
+    field_conflict(profile).or_else(|| header_conflict(profile)).or_else(|| variable::conflict(profile))
 }
 
 /// Places of an answer that could never hold what must come.
@@ -207,18 +208,6 @@ fn header_conflict(profile: &Profile) -> Option<Conflict> {
         reason: "its name or its value can't be sent: a name is letters, digits and `-`, a value is visible ASCII, and \
                  `Host`, `Content-…`, `Connection` and their like belong to HTTP itself",
         hint: "correct it, or leave it out".to_owned(),
-    })
-}
-
-/// A URL that a variable could lead elsewhere.
-fn url_conflict(profile: &Profile) -> Option<Conflict> {
-    let text = profile.token_url.as_deref().filter(|text| token_url::is_template(text))?;
-    let error = UrlTemplate::new(text, &profile.variables).err()?;
-    Some(Conflict {
-        first: ("token_url", text.to_owned()),
-        second: ("variables", profile.variables.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
-        reason: "a value of a document must not lead a token to another host",
-        hint: error.to_string(),
     })
 }
 

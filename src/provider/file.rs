@@ -1,7 +1,11 @@
 //! A profile of one's own: a file that lies over a built-in profile.
 
+mod keys;
+
 use super::profile::{self, ProfileError};
+use keys::{EXTENDS, Unknown};
 use std::path::Path;
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 /// The profile underneath, where the file names none.
@@ -37,12 +41,17 @@ pub fn text(path: &str) -> Result<String, ProfileError> {
 /// [`ProfileError`] when the file can't be read, or extends none of the built-in profiles.
 pub fn table(path: &str) -> Result<Table, ProfileError> {
     let text = text(path)?;
-    let mut above: Table = text.parse().map_err(|error: toml::de::Error| {
-        let end = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = 1 + text.get(..end).unwrap_or_default().matches('\n').count();
-        ProfileError::Syntax { path: path.to_owned(), line, problem: error.message().to_owned() }
-    })?;
-    let mut under = match above.remove("extends") {
+    let syntax = |error: toml::de::Error| ProfileError::Syntax {
+        path: path.to_owned(),
+        line: line_of(&text, error.span().map_or(0, |span| span.start)),
+        problem: error.message().to_owned(),
+    };
+    let document = DeTable::parse(&text).map_err(syntax)?;
+    if let Some(Unknown { key, line, nearest }) = keys::unknown(&text, document.get_ref()) {
+        return Err(ProfileError::UnknownKey { path: path.to_owned(), line, key, nearest });
+    }
+    let mut above: Table = text.parse().map_err(syntax)?;
+    let mut under = match above.remove(EXTENDS) {
         None => profile::table(UNDERNEATH)?,
         Some(Value::String(name)) if profile::names().any(|known| known == name) => profile::table(&name)?,
         Some(other) => {
@@ -76,6 +85,12 @@ pub fn table(path: &str) -> Result<Table, ProfileError> {
         answer.insert("rules".to_owned(), Value::Array(all_rules));
     }
     Ok(under)
+}
+
+/// The line that an offset into a text stands in, from 1 on.
+#[must_use]
+pub fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 fn lay_over(under: &mut Table, above: Table) {
@@ -130,7 +145,7 @@ mod tests {
             ("extends = \"acme-idp\"", "acme-idp"),
             ("extends = 5", "extends"),
             ("client_auth = \"jwt\"", "unknown variant `jwt`"),
-            ("colour = \"red\"", "unknown field `colour`"),
+            ("\ncolour = \"red\"", "acme.toml line 2: there is no key `colour`"),
             ("[answer]\nrules = 5", "rules"),
             ("[answer]\nrules = [{ status = 401, means = \"refused\" }]", "says too little"),
         ] {

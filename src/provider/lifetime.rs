@@ -51,6 +51,10 @@ pub enum Form {
     Seconds,
     /// Minutes from the answer on.
     Minutes,
+    /// Hours from the answer on.
+    Hours,
+    /// Days from the answer on.
+    Days,
     /// Milliseconds from the answer on.
     Millis,
     /// The end, in seconds since 1970.
@@ -80,9 +84,11 @@ struct Texts(#[serde(with = "super::one_or_many")] Vec<String>);
 
 impl Form {
     /// All forms.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Seconds,
         Self::Minutes,
+        Self::Hours,
+        Self::Days,
         Self::Millis,
         Self::Unix,
         Self::UnixMillis,
@@ -97,6 +103,8 @@ impl Form {
         match self {
             Self::Seconds => "seconds",
             Self::Minutes => "minutes",
+            Self::Hours => "hours",
+            Self::Days => "days",
             Self::Millis => "millis",
             Self::Unix => "unix",
             Self::UnixMillis => "unix_millis",
@@ -112,6 +120,8 @@ impl Form {
         match self {
             Self::Seconds => Some(Said::Lasts(number)),
             Self::Minutes => Some(Said::Lasts(number * 60.0)),
+            Self::Hours => Some(Said::Lasts(number * 3600.0)),
+            Self::Days => Some(Said::Lasts(number * 86_400.0)),
             Self::Millis => Some(Said::Lasts(number / 1000.0)),
             Self::Unix => instant(number * 1000.0).map(Said::Ends),
             Self::UnixMillis => instant(number).map(Said::Ends),
@@ -126,9 +136,13 @@ impl Form {
         match self {
             Self::Date => date(text).map(Said::Ends),
             Self::Duration => duration(text).map(|life| Said::Lasts(life.as_secs_f64())),
-            Self::Seconds | Self::Minutes | Self::Millis | Self::Unix | Self::UnixMillis => {
-                self.number(text.parse().ok()?)
-            }
+            Self::Seconds
+            | Self::Minutes
+            | Self::Hours
+            | Self::Days
+            | Self::Millis
+            | Self::Unix
+            | Self::UnixMillis => self.number(text.parse().ok()?),
             Self::MaxAge => None,
         }
     }
@@ -203,7 +217,7 @@ fn duration(text: &str) -> Option<Duration> {
 impl LifetimePlace {
     /// What is expected, in words.
     pub const EXPECTED: &str = "a place of a lifetime: `/json/pointer`, `cookie:NAME`, `header:NAME` or `jwt:CLAIM`, with or without \
-                                `as seconds`, `minutes`, `millis`, `unix`, `unix_millis`, `date`, `duration` or `max_age` (of a cookie)";
+                                `as seconds`, `minutes`, `hours`, `days`, `millis`, `unix`, `unix_millis`, `date`, `duration` or `max_age` (of a cookie)";
 }
 
 impl FromStr for LifetimePlace {

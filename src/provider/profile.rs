@@ -104,6 +104,18 @@ pub enum ProfileError {
         /// What is wrong there; never the line itself, which may hold a secret.
         problem: String,
     },
+    /// A file with a key that no profile has.
+    #[error("{path} line {line}: there is no key `{key}` in a profile")]
+    UnknownKey {
+        /// Its path.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// The key, with its tables.
+        key: String,
+        /// The known one that it may have been meant for.
+        nearest: Option<String>,
+    },
     /// A file that lies over something that isn't there.
     #[error(
         "the provider profile {path} has `extends = {found}`, and there is none of that name: `evergrant providers list` shows them"

@@ -14,6 +14,24 @@ pub enum Part<'a> {
     Variable(&'a str),
 }
 
+/// Longest text in braces that reads as the name of a variable, in characters.
+///
+/// A GUID in braces has 36, and is no name.
+const LONGEST_NAME_CHARS: usize = 32;
+
+/// What stands in braces and reads as the name of a variable: letters, digits, `_` and `-`, a letter or `_` first.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |name: &str| {
+        let first = name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_');
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        first && name.len() <= LONGEST_NAME_CHARS && name.bytes().all(plain)
+    };
+    parts(text, is_name).into_iter().filter_map(|part| match part {
+        Part::Variable(name) => Some(name),
+        Part::Text(_) => None,
+    })
+}
+
 /// The parts of a text. Braces around anything but a name that `is_variable` stay as they are.
 pub fn parts(text: &str, is_variable: impl Fn(&str) -> bool) -> Vec<Part<'_>> {
     let (mut parts, mut rest, mut from) = (Vec::new(), text, 0);

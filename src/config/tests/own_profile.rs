@@ -73,7 +73,14 @@ fn what_does_not_fit_the_file_is_told_with_its_place() {
         ),
         ("", "[answer]\nerror_code = [\"error\"]", &["own.toml", "`answer.error_code`", "JSON pointer"]),
         ("", "client_id_name = \"\"", &["own.toml", "`client_id_name`"]),
-        ("", "colour = 1", &["own.toml", "unknown field `colour`"]),
+        ("", "colour = 1", &["own.toml line 1", "no key `colour`"]),
+        ("", "\n[answer]\nacces_token = \"/a\"", &["own.toml line 3", "did you mean `answer.access_token`?"]),
+        (
+            "",
+            "client_id = \"x\"",
+            &["own.toml line 1", "`client_id` is a setting: it stands in evergrant.toml"],
+        ),
+        ("", "[documents]\nsubject = \"x\"", &["own.toml line 1", "`documents` is a setting"]),
         ("", "client_auth = \"no_client\"", &["has no token endpoint", "token_url"]),
     ] {
         assert_tells(&with(settings, own), parts);
@@ -93,10 +100,13 @@ fn what_does_not_fit_the_file_is_told_with_its_place() {
 fn the_eight_lines_of_the_help_are_a_profile_and_so_is_its_example() {
     let blocks = crate::help::OWN_SERVER.split("```toml\n").skip(1);
     let blocks: Vec<_> = blocks.map(|block| block.split("```").next().unwrap_or_default()).collect();
-    let (of_shops, whole): (Vec<&str>, _) = blocks.into_iter().partition(|block| block.contains("{shop}"));
-    let shops = "provider = \"./shops.toml\"\nclient_auth = \"no_client\"\nvalues.shop = \"acme\"";
-    let shops = Setup::bare().file(shops).write("shops.toml", of_shops[0]).load();
+    let (of_shops, whole): (Vec<&str>, Vec<&str>) = blocks
+        .into_iter()
+        .partition(|block| block.starts_with("# shops.toml") || block.starts_with("# evergrant.toml"));
+    let [shops, settings] = of_shops[..] else { panic!("a profile with variables, and its settings") };
+    let shops = Setup::bare().file(settings).write("shops.toml", shops).load();
     assert_eq!(shops.providers[0].token_url.to_string(), "https://acme.example.com/oauth/token");
+    assert_eq!(shops.providers[0].values.0.len(), 2);
     let text = whole.concat();
     let config = Setup::bare().file("provider = \"./own.toml\"").write("own.toml", &text).load();
     let profile = &config.providers[0].profile;

@@ -41,7 +41,19 @@ fn a_variable_without_a_value_or_a_value_without_a_variable_is_refused() {
     for (settings, parts) in [
         (
             "values.key = \"x\"",
-            &["no value for the variable `shop`", "values.shop", "documents.values.shop"][..],
+            &[
+                "no value for the variable `shop`",
+                "`values = { shop = \"VALUE\" }`",
+                "`EVERGRANT_VALUES=shop=VALUE`",
+                "documents.values.shop",
+            ][..],
+        ),
+        (
+            "values = { shop = \"a\", key = \"x\" }\nextra_parameters = { city = \"{city}\" }",
+            &[
+                "`extra_parameters = \"city\"` (evergrant.toml line 3)",
+                "declare `city` in the profile's file",
+            ],
         ),
         ("values.shop = \"acme\"", &["no value for the variable `key`", "values.key"]),
         ("documents.values.key = \"k\"\nvalues.shop = \"a\"", &["no value for the variable `key`"]),

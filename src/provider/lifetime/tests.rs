@@ -9,6 +9,8 @@ fn a_place_of_a_lifetime_is_written_as_it_is_read() {
         "cookie:rt as max_age",
         "cookie:ends as unix_millis",
         "header:x-expires as minutes",
+        "/a as hours",
+        "/refreshTokenDays as days",
         "jwt:exp",
         "jwt:exp as unix_millis",
         "jwt:lifetime as duration",
@@ -33,7 +35,7 @@ fn what_names_no_lifetime_is_refused_with_what_is_expected() {
     for text in [
         "",
         "expires_in",
-        "/a as hours",
+        "/a as weeks",
         "/a as ",
         " as date",
         "jwt:",
@@ -88,6 +90,8 @@ fn each_form_is_read_and_only_a_believable_life_is_believed() {
             ],
         ),
         (Form::Minutes, vec![lasts("30", 1800), ended("-1")]),
+        (Form::Hours, vec![lasts("24", 86_400), lasts("0.5", 1800), ended("26281")]),
+        (Form::Days, vec![lasts("60", 60 * 86_400), ended("1096"), ended("0")]),
         (Form::Millis, vec![lasts("1800000", 1800), ended("1e300")]),
         (
             Form::Unix,
