@@ -18,6 +18,7 @@ pub use trouble::Trouble;
 use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
+use crate::provider::Provider;
 use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -300,16 +301,19 @@ impl Report {
     }
 
     /// A provider's gate let nothing through any more.
-    pub fn stopped(&self, provider: &str, why: &Stopped) {
+    pub fn stopped(&self, provider: &Provider, why: &Stopped) {
+        let name = || provider.name.to_string();
         match why {
             Stopped::ClientRejected { code, http_status } => self.trouble(Trouble::ClientRejected {
-                provider: provider.to_owned(),
+                provider: name(),
                 code: code.clone(),
                 http_status: *http_status,
+                client_auth: provider.profile.client_auth,
             }),
-            Stopped::Refusals(suspicion) => self
-                .trouble(Trouble::Refusals { provider: provider.to_owned(), suspicion: suspicion.clone() }),
-            Stopped::Outage => self.trouble(Trouble::Outage { provider: provider.to_owned() }),
+            Stopped::Refusals(suspicion) => {
+                self.trouble(Trouble::Refusals { provider: name(), suspicion: suspicion.clone() });
+            }
+            Stopped::Outage => self.trouble(Trouble::Outage { provider: name() }),
             // The pass says until when; and the code that stopped the gate for it has told what can't be kept.
             Stopped::Paused | Stopped::CannotKeep => {}
         }

@@ -15,7 +15,7 @@ mod secret;
 mod word;
 
 pub use bookkeeping::{Bookkeeping, FIELDS, LEASE_MARGIN, Lease, State};
-pub use evidence::{LastError, Lost};
+pub use evidence::{LastError, Lost, is_status_alone};
 pub use facts::{Facts, Further};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};
 pub use fingerprint::Fingerprint;

@@ -61,6 +61,23 @@ pub enum Reach {
     },
 }
 
+impl Reach {
+    /// Does the server say that it has no such path?
+    #[must_use]
+    pub const fn is_no_path(&self) -> bool {
+        matches!(self, Self::Answered(404 | 410))
+    }
+}
+
+/// A method in the library's types.
+const fn of_library(method: Method) -> reqwest::Method {
+    match method {
+        Method::Post => reqwest::Method::POST,
+        Method::Get => reqwest::Method::GET,
+        Method::Put => reqwest::Method::PUT,
+    }
+}
+
 /// The connections to one provider's token endpoint.
 #[derive(Debug, Clone)]
 pub struct TokenEndpoint {
@@ -69,6 +86,8 @@ pub struct TokenEndpoint {
     timeout: Duration,
     /// What is asked, where it is the same for all documents.
     url: Option<Url>,
+    /// How its tokens are sent.
+    method: reqwest::Method,
     clock: Clock,
     peers: Arc<Peers>,
 }
@@ -132,34 +151,40 @@ impl TokenEndpoint {
             .build()
             .map_err(ClientError)?;
         let timeout = provider.profile.request_timeout;
-        Ok(Self { client, timeout, url: provider.token_url.fixed().cloned(), clock, peers })
+        let method = of_library(provider.profile.request.method);
+        Ok(Self { client, timeout, url: provider.token_url.fixed().cloned(), method, clock, peers })
     }
 
-    /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token.
+    /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token. Where
+    /// that finds no such path, the same by the method that sends tokens: many servers know a path by one method only.
     ///
     /// `None` where each document says where that is. Cancel-safe.
     pub async fn reach(&self) -> Option<Reach> {
-        let url = self.url.clone()?;
-        Some(match self.client.get(url).timeout(REACH_TIMEOUT).send().await {
+        let url = self.url.as_ref()?;
+        let by_get = self.reached(reqwest::Method::GET, url).await;
+        if !by_get.is_no_path() || self.method == reqwest::Method::GET {
+            return Some(by_get);
+        }
+        let answered = |reach: &Reach| matches!(reach, Reach::Answered(_));
+        Some(self.reached(self.method.clone(), url).await).filter(answered).or(Some(by_get))
+    }
+
+    async fn reached(&self, method: reqwest::Method, url: &Url) -> Reach {
+        match self.client.request(method, url.clone()).timeout(REACH_TIMEOUT).send().await {
             Ok(response) => Reach::Answered(response.status().as_u16()),
             Err(error) => {
                 let cause = match not_answered(&error) {
                     Sent::NotSent(cause) | Sent::Lost(cause) => cause,
-                    Sent::Answered(answer) => return Some(Reach::Answered(answer.status)),
+                    Sent::Answered(answer) => return Reach::Answered(answer.status),
                 };
                 Reach::NotReached { cause, detail: causes(&error.without_url()) }
             }
-        })
+        }
     }
 
     /// The same request in the library's types.
     fn prepared(&self, request: &GrantRequest) -> reqwest::RequestBuilder {
-        let method = match request.method {
-            Method::Post => reqwest::Method::POST,
-            Method::Get => reqwest::Method::GET,
-            Method::Put => reqwest::Method::PUT,
-        };
-        let mut prepared = self.client.request(method, request.url.clone());
+        let mut prepared = self.client.request(of_library(request.method), request.url.clone());
         for (name, value) in &request.headers {
             prepared = match value {
                 FieldValue::Public(text) => prepared.header(&**name, *text),

@@ -10,7 +10,7 @@ impl Line {
     /// Reports what stopped the gate, and remembers how many refusals are usual for its provider.
     pub(super) async fn note_gate(&self) {
         let Some(counter) = self.whose.counter() else { return };
-        let (provider, gate, journal) = (&counter.provider.name, &counter.gate, &self.base.journal);
+        let (provider, gate, journal) = (&counter.provider, &counter.gate, &self.base.journal);
         if let Some(why) = gate.stopped() {
             self.report.stopped(provider, &why);
         }
@@ -18,10 +18,10 @@ impl Line {
             self.journal_failed(&error);
         }
         if let Some(found) = gate.redeemed_before() {
-            self.report.redeemed_before(provider, found, journal.directory());
+            self.report.redeemed_before(&provider.name, found, journal.directory());
         }
         if let Some(history) = gate.history_after()
-            && let Err(error) = journal.set_history(provider, history).await
+            && let Err(error) = journal.set_history(&provider.name, history).await
         {
             self.journal_failed(&error);
         }

@@ -108,8 +108,11 @@ async fn recover_page(
     for mut entry in entries {
         let state = entry.state;
         let LeftVerdict { verdict, known, is_open } = judge_entry(line, &mut entry, &documents);
+        // An answer that was set aside is one, too, once a pair is found in it.
+        let is_a_pair =
+            matches!(verdict.rule, Rule::LeftPairThere | Rule::LeftPairWritten | Rule::LeftPairFinished);
+        answers += u64::from(is_a_pair || is_open && state == EntryState::Answer);
         if is_open {
-            answers += u64::from(state == EntryState::Answer);
             unsettled += u64::from(matches!(state, EntryState::Unsettled | EntryState::AskAgain));
             cut_off.entry(entry.intent.document.clone()).or_default().extend(known);
         }

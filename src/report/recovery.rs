@@ -7,11 +7,12 @@ use std::fmt;
 /// What recovery found in the journal and did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Recovery {
-    /// Answers that an earlier process had received and not yet written back.
+    /// Answers of earlier processes: those that waited to be looked at, and those that were kept for a person or a later
+    /// version and in which a pair is found by now.
     pub answers: u64,
-    /// Pairs of these that are in their documents now.
+    /// Pairs of these answers that are in their documents now.
     pub written: u64,
-    /// Grants without an answer: the provider may have processed them or not. The pass asks for these tokens first.
+    /// Requests without an answer: the provider may have processed them or not. The pass asks for these tokens first.
     pub unsettled: u64,
     /// Claims of an earlier process that were released.
     pub claims_released: u64,
@@ -44,7 +45,7 @@ impl fmt::Display for Recovery {
             formatter,
             "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
             many(answers, "answer"),
-            many(unsettled, "grant"),
+            many(unsettled, "request"),
             many(claims_released, "claim")
         )
     }

@@ -47,11 +47,11 @@ pub struct Summary {
     pub named: Vec<Named>,
     /// Why documents are still due: class or code, and how many.
     pub still_due_reasons: BTreeMap<String, u64>,
-    /// Grants sent, retries among them.
+    /// Token requests sent, retries among them.
     pub grants: u64,
     /// Answers that asked for a pause.
     pub throttled: u64,
-    /// Grants sent once more for a token.
+    /// Token requests sent once more for a token.
     pub retries: u64,
     /// New pairs that this pass parked in the journal, because their document is gone or holds another token.
     pub orphans: u64,
@@ -156,6 +156,7 @@ impl Summary {
 mod tests {
     use super::*;
     use crate::help::json::assert_documented;
+    use crate::provider::ClientAuth;
     use crate::report::Report;
     use crate::token::{State, TokenId};
 
@@ -211,6 +212,7 @@ mod tests {
             provider: "p".into(),
             code: "invalid_client".into(),
             http_status: Some(401),
+            client_auth: ClientAuth::Basic,
         };
         let outage = Trouble::Outage { provider: "p".into() };
         let overrun = Trouble::Overrun { provider: "p".into(), documents: 1, taken: 1002 };

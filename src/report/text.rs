@@ -52,7 +52,7 @@ impl Summary {
         if self.throttled + self.retries > 0 {
             let pauses = (self.throttled > 0)
                 .then(|| format!("the provider asked for {}", many(self.throttled, "pause")));
-            let repeated = (self.retries > 0).then(|| format!("{} repeated", many(self.retries, "grant")));
+            let repeated = (self.retries > 0).then(|| format!("{} repeated", many(self.retries, "request")));
             let both: Vec<_> = pauses.into_iter().chain(repeated).collect();
             writeln!(text, "\n  {}", both.join("; "))?;
         }
@@ -73,9 +73,9 @@ impl Summary {
     /// What was due, what of it was taken, and what is left; the numbers add up.
     fn write_due(&self, text: &mut String, took: Duration) -> fmt::Result {
         let taken = self.taken;
-        let grants = format!("{} in {}", many(self.grants, "grant"), humantime::format_duration(took));
+        let requests = format!("{} in {}", many(self.grants, "request"), humantime::format_duration(took));
         match (self.due, self.remaining_due) {
-            (Some(due), Some(0)) => writeln!(text, "{due} due, {grants}")?,
+            (Some(due), Some(0)) => writeln!(text, "{due} due, {requests}")?,
             (Some(due), Some(remaining)) => {
                 let limit = if self.limited { " (--limit)" } else { "" };
                 let remain = if remaining == 1 { "remains" } else { "remain" };
@@ -85,7 +85,7 @@ impl Summary {
                 };
                 writeln!(
                     text,
-                    "{taken} of {due} due were finished{limit}, {grants}; {remaining} {remain} due{given_back}"
+                    "{taken} of {due} due were finished{limit}, {requests}; {remaining} {remain} due{given_back}"
                 )?;
             }
             (None, _) | (_, None) => {
@@ -94,7 +94,7 @@ impl Summary {
                     0 => "how many remain due is not known".to_owned(),
                     least => format!("at least {least} remain due, and the others were not counted"),
                 };
-                writeln!(text, "{taken} due were finished, {grants}; {remaining}")?;
+                writeln!(text, "{taken} due were finished, {requests}; {remaining}")?;
             }
         }
         if self.known_needs_login > 0 {
@@ -260,7 +260,7 @@ impl Summary {
     }
 }
 
-/// A number with its noun: `1 grant`, `2 grants`.
+/// A number with its noun: `1 request`, `2 requests`.
 pub(super) fn many(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
 use crate::gate::{RedeemedBefore, Suspicion};
-use crate::token::{Code, Vocabulary as _};
+use crate::provider::ClientAuth;
+use crate::token::{Code, Vocabulary as _, is_status_alone};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -21,6 +22,9 @@ pub enum Trouble {
         code: String,
         /// Its status.
         http_status: Option<u16>,
+        /// How the client says who it is: the hint names the keys of that.
+        #[serde(skip)]
+        client_auth: ClientAuth,
     },
     /// A provider refused so many tokens that a mistake, for example a wrong client, is more likely than ended logins.
     Refusals {
@@ -80,7 +84,7 @@ pub enum Trouble {
     },
     /// The pass was stopped before it had taken everything that was due.
     Interrupted {
-        /// Grants that were sent, and whose answers the pass did not wait for.
+        /// Requests that were sent, and whose answers the pass did not wait for.
         given_up: u64,
     },
 }
@@ -137,20 +141,40 @@ fn is_unreadable(code: &str) -> bool {
     )
 }
 
+/// Code of a request that asks for more scope than the user granted (RFC 6749 §5.2).
+const INVALID_SCOPE: &str = "invalid_scope";
+
 /// What to do about a client that a provider rejected.
-fn client_hint(code: &str, http_status: Option<u16>) -> Cow<'static, str> {
+fn client_hint(code: &str, http_status: Option<u16>, client_auth: ClientAuth) -> Cow<'static, str> {
+    let keys = client_keys(client_auth);
     match (Code::from_word(code), http_status) {
         (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address".into(),
-        (_, Some(404 | 405 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
+        (_, Some(404 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
+        (_, Some(405)) => "the token URL does not take requests of this method: check `token_url` and `request.method`".into(),
         (_, Some(415)) => "the server refuses how the request is written (HTTP 415), and not the client: where it takes JSON and no form, set `request.encoding = \"json\"` (`evergrant help own-server`)".into(),
-        _ if code == "http_403" => "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check `client_id` and `client_secret`".into(),
+        (_, Some(403)) if is_status_alone(code, http_status) => format!("a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check {keys}").into(),
         (Some(Code::NoTokens), _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again".into(),
         (Some(ours), _) if is_unreadable(code) => {
             let advice = ours.advice();
             format!("{advice} The answers are in the journal, and the next start reads them again").into()
         }
-        _ if code == "invalid_scope" => "check `scope`: it must not ask for more than the user granted".into(),
-        _ => "check `client_id`, `client_secret` and `client_auth`, then run `evergrant check --probe-client`".into(),
+        _ if code == INVALID_SCOPE => "check `scope`: it must not ask for more than the user granted".into(),
+        _ => format!("check {keys}, then run `evergrant check --probe-client`").into(),
+    }
+}
+
+/// The keys by which a request says who asks.
+const fn client_keys(client_auth: ClientAuth) -> &'static str {
+    match client_auth {
+        ClientAuth::Basic | ClientAuth::BasicRaw | ClientAuth::Body => {
+            "`client_id`, `client_secret` and `client_auth`"
+        }
+        ClientAuth::SecretAsUser => "`client_secret` and `client_auth`",
+        ClientAuth::None => "`client_id` and `client_auth`",
+        ClientAuth::NoClient => {
+            "`request.headers`, `extra_parameters`, the `values` in them, and `request.refresh_token`: the profile sends no \
+             client (`client_auth = \"no_client\"`)"
+        }
     }
 }
 
@@ -159,7 +183,9 @@ impl std::error::Error for Trouble {}
 impl Advice for Trouble {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
-            Self::ClientRejected { code, http_status, .. } => client_hint(code, *http_status),
+            Self::ClientRejected { code, http_status, client_auth, .. } => {
+                client_hint(code, *http_status, *client_auth)
+            }
             Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
             Self::RedeemedBefore { state_dir, .. } => format!(
                 "after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
@@ -172,7 +198,7 @@ impl Advice for Trouble {
             Self::Store { hint: None, .. } => "check `store.url` and the server, then run again".into(),
             Self::Journal { hint: None, .. } => "check the disk of `state_dir`, then run again. Without a journal no token is sent".into(),
             Self::Interrupted { given_up: 0 } => return None,
-            Self::Interrupted { .. } => "nothing to do: the journal remembers these grants, and the next start asks for their tokens first".into(),
+            Self::Interrupted { .. } => "nothing to do: the journal remembers these requests, and the next start asks for their tokens first".into(),
         })
     }
 }
@@ -181,7 +207,7 @@ impl Advice for Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClientRejected { provider, code, http_status } => {
+            Self::ClientRejected { provider, code, http_status, client_auth: _ } => {
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
                 let did = if is_unreadable(code) {
                     "sends answers that can't be read"
@@ -235,8 +261,41 @@ impl fmt::Display for Trouble {
                 formatter.write_str("the pass was stopped; no answer was lost")
             }
             Self::Interrupted { given_up } => {
-                write!(formatter, "the pass was stopped before {given_up} grants were answered")
+                write!(formatter, "the pass was stopped before {given_up} requests were answered")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(code: &str, http_status: u16, client_auth: ClientAuth) -> String {
+        let (provider, code) = ("own".to_owned(), code.to_owned());
+        let trouble = Trouble::ClientRejected { provider, code, http_status: Some(http_status), client_auth };
+        trouble.hint().unwrap().into_owned()
+    }
+
+    #[test]
+    fn a_rejected_client_names_the_keys_that_the_request_is_made_of() {
+        for (client_auth, names, silent) in [
+            (ClientAuth::Body, &["`client_id`", "`client_secret`"][..], &["`values`"][..]),
+            (ClientAuth::SecretAsUser, &["`client_secret`"], &["`client_id`"]),
+            (ClientAuth::None, &["`client_id`"], &["`client_secret`"]),
+            (ClientAuth::NoClient, &["`request.headers`", "`values`"], &["`client_id`", "`client_secret`"]),
+        ] {
+            for (code, status) in [("token_not_received", 401), ("http_403", 403)] {
+                let hint = hint(code, status, client_auth);
+                assert!(names.iter().all(|key| hint.contains(key)), "{client_auth:?}: {hint}");
+                assert!(!silent.iter().any(|key| hint.contains(key)), "{client_auth:?}: {hint}");
+                assert_eq!(hint.contains("firewall"), code == "http_403", "{hint}");
+            }
+        }
+        assert!(hint("invalid_scope", 400, ClientAuth::NoClient).contains("`scope`"));
+        assert!(
+            hint("access_denied", 403, ClientAuth::Basic).starts_with("check `client_id`"),
+            "its own code"
+        );
     }
 }

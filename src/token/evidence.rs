@@ -38,6 +38,12 @@ pub struct Lost {
     pub turned_away: bool,
 }
 
+/// Is the code made of the status alone (`http_403`), because the answer held none where the profile looks?
+#[must_use]
+pub fn is_status_alone(code: &str, http_status: Option<u16>) -> bool {
+    http_status.is_some_and(|status| code.strip_prefix("http_").is_some_and(|of| of == status.to_string()))
+}
+
 impl LastError {
     /// The evidence that a token was sent, or may have been, and that no answer came.
     #[must_use]

@@ -8,7 +8,7 @@ vocabulary! {
     /// A provider's code, `http_…` or a word of [`Code`] may stand in its place: what the last request brought.
     Reason {
         RefusedOnce = "refused_once":
-            "The provider refused the token once, and one refusal does not mark a user.",
+            "The provider refused the token once, and no other was granted in that pass, or the code only may mean a dead token. That marks no user yet.",
             "Nothing to do. A later pass asks again; a second refusal marks the user.";
         RefusedShare = "refused_share":
             "The provider refused far more tokens than usual, so none of these users was marked.",
@@ -18,7 +18,7 @@ vocabulary! {
             "See exit code 5: was a backup restored, or is this a rehearsal with an old `state_dir`?";
         ClientRejected = "client_rejected":
             "The provider rejected the client and not the user's token.",
-            "Check `client_id`, `client_secret`, `client_auth` and `token_url`; then run `evergrant check --probe-client`.";
+            "Check `client_id`, `client_secret`, `client_auth` and `token_url`, and with `client_auth = \"no_client\"` the `request.headers` and `values`; then run `evergrant check --probe-client`.";
         UnreadAnswer = "unread_answer":
             "A journal holds a successful answer for this token in which no pair was found. The token is not sent again.",
             "In this machine's journal: see `evergrant journal list`, correct the settings `answer.access_token` and `answer.refresh_token`, or use `evergrant journal retry ID`. \
@@ -142,7 +142,8 @@ vocabulary! {
             "Ask the provider, or the operator of a proxy in front of it, to respect `Accept-Encoding: identity`.";
         UnlistedCode = "unlisted_code":
             "The provider sent an error code that is not in the profile, and that is too long or too odd to be shown.",
-            "Look at the provider's answer, for example with `curl`. If it means a dead token, add it to `answer.refused`.";
+            "Look at the provider's answer, for example with `evergrant providers try`, and at its documentation: does the code say that this one login is dead? \
+             Only then name it in `answer.refused`: that list marks users.";
         Unreadable = "unreadable":
             "No pair could be read in the answer, and a person allowed a second request (`evergrant journal retry`).",
             "Nothing to do. The next pass asks again.";
@@ -250,10 +251,12 @@ vocabulary! {
             "Nothing to do. A second refusal in a later pass marks the user.";
         ClientRejected = "client_rejected":
             "The provider rejected the client or the request. This is a fault of the configuration and not of one user.",
-            "Check `client_id`, `client_secret`, `client_auth`, `scope` and `token_url`.";
+            "Check `client_id`, `client_secret`, `client_auth`, `scope` and `token_url`, and with `client_auth = \"no_client\"` the `request.headers` and `values`.";
         Unlisted = "unlisted":
-            "The provider answered with a code that the profile does not list.",
-            "If the code means a dead token, add it to `answer.refused`.";
+            "The provider answered with an error that the profile does not know.",
+            "First find out what the code means: in the provider's documentation, and with `evergrant providers test` on a captured answer. Does it always say \
+             that this one login is dead? Only then add it to `answer.refused`: that list marks users, and a code that also comes for living logins would \
+             mark them. If it may mean so, add it to `answer.suspected`. If not, there is nothing to do: a later pass asks again.";
         Unreadable = "unreadable":
             "A successful answer in which no pair was found. It is kept in the journal, and the token is not sent again.",
             "Set where the tokens stand (`answer.access_token`, `answer.refresh_token`). If the answer held none: `evergrant journal retry ID`.";

@@ -168,6 +168,15 @@ fn drain(provider: &Provider, config: &Config, documents: u64, now: Timestamp) -
 fn check_reach(provider: &Provider, reach: &Reach) -> Check {
     let (name, url) = (endpoint_name(provider), &provider.token_url);
     let (cause, detail) = match reach {
+        Reach::Answered(status) if reach.is_no_path() => {
+            let text = format!(
+                "{url} answers, and says that there is no such path (HTTP {status} to a request without a grant)"
+            );
+            return Check::warning(name, text).hint(
+                "check the path in `token_url`. `evergrant check --probe-client` sends a made-up refresh token, as a pass sends \
+                 a real one, and shows what comes",
+            );
+        }
         Reach::Answered(status) => {
             return Check::ok(name, format!("{url} answers (HTTP {status} to a request without a grant)"));
         }
@@ -204,6 +213,7 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
                 provider: provider.name.to_string(),
                 code: code.clone(),
                 http_status: *http_status,
+                client_auth: provider.profile.client_auth,
             };
             Check::failed_by(name, Exit::ClientRejected, &trouble)
         }
@@ -323,6 +333,40 @@ mod tests {
         let rejected = check(Class::ClientRejected, "invalid_client");
         assert_eq!(rejected.exit(), Exit::ClientRejected);
         assert!(rejected.hint.unwrap().contains("`client_secret`"));
+    }
+
+    /// A server that knows one method of each path.
+    async fn server_that_takes(method: &'static str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap_or_default();
+                let known = head[..length].starts_with(format!("{method} /token ").as_bytes());
+                let status = if known { "400 Bad Request" } else { "404 Not Found" };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_not_there_is_told_and_one_that_takes_posts_only_is_there() {
+        let server = server_that_takes("POST").await;
+        for (path, expected, words) in [
+            ("/token", Status::Ok, "HTTP 400"),
+            ("/tokens", Status::Warning, "there is no such path (HTTP 404"),
+        ] {
+            let config = config(&[("token_url", &format!("{server}{path}"))]);
+            let found = checks(&config.providers[0], &config, None, false, &Clock::system()).await;
+            assert_eq!(found[1].status, expected, "{found:?}");
+            assert!(found[1].detail.contains(words), "{found:?}");
+            let names_the_key = found[1].hint.as_ref().is_some_and(|hint| hint.contains("`token_url`"));
+            assert_eq!(names_the_key, expected == Status::Warning, "{found:?}");
+        }
     }
 
     #[tokio::test]

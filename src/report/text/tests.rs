@@ -150,7 +150,7 @@ fn without_a_count_of_the_store_it_is_said_what_is_known() {
     let now = Timestamp::default();
     report.put_off(PutOff { id, subject, provider, code, due_at: now, new: true }, now);
     let text = summary(&report).to_string();
-    assert!(text.contains("1 due were finished, 1 grant in 1s 500ms; at least 1 remain due"), "{text}");
+    assert!(text.contains("1 due were finished, 1 request in 1s 500ms; at least 1 remain due"), "{text}");
 }
 
 #[test]

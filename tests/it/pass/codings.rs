@@ -136,6 +136,7 @@ async fn answers_that_cannot_be_read_stop_the_provider_and_are_read_when_they_ca
         assert_eq!(name(&rehearsal.state().join("journal.db")), 6);
         let summary = rehearsal.run().await;
         assert_eq!((summary.recovery.written, summary.count(Outcome::Refreshed)), (6, 30), "{summary:?}");
+        assert_eq!(summary.recovery.answers, 6, "what is written back was an answer: {summary}");
         assert_eq!(rehearsal.sandbox.ledger().requests, 30, "each token was sent once");
         rehearsal.assert_kept(30).await;
         assert!(rehearsal.entries().await.is_empty());

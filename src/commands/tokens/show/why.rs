@@ -5,11 +5,16 @@ use crate::clock::Timestamp;
 use crate::commands::shown;
 use crate::commands::tokens::state::StateNow;
 use crate::config::Config;
-use crate::token::{Code, LastError, Reason, State, Vocabulary as _, Word};
+use crate::token::{Code, Evidence, LastError, Reason, State, Vocabulary as _, Word, is_status_alone};
 
 /// What a dead login asks of a person, and what happens then.
 const LOG_IN: &str = "The user must log in again. The application then writes a new refresh token into this document, and \
                       the next pass takes it by itself.";
+
+/// What an answer without a code that the profile knows asks of a person who writes the profile.
+const NO_CODE: &str = "`evergrant providers try --id ID` asks for one document, shows the answer, and says where in it a code \
+                       stands; `evergrant providers test PROFILE --answer FILE` reads a captured one. Only an answer that always says \
+                       that this one login is dead may mean `refused`: that marks users.";
 
 /// Why it is as it is, and what to do.
 pub(super) fn explained(shown: &ShownDocument, config: &Config, now: Timestamp) -> (String, String) {
@@ -100,6 +105,15 @@ fn put_off(error: &LastError, refused_once: bool, by_itself: &str, wake: &str) -
     if refused_once {
         let why = format!("{} Its code was `{}`.", Reason::RefusedOnce.meaning(), error.code);
         return (why, format!("{} {wake}", Reason::RefusedOnce.advice()));
+    }
+    let unlisted = error.class.is(Evidence::Unlisted);
+    if unlisted && is_status_alone(&error.code, error.http_status) {
+        let meaning = Evidence::Unlisted.meaning();
+        let why = format!(
+            "{meaning} It held no code at the places of `answer.error_code`: its status stands for one (`{}`).",
+            shown::plain(&error.code)
+        );
+        return (why, format!("{NO_CODE} {wake}"));
     }
     let (meaning, advice) = match (&error.class, &error.code) {
         (_, Word::Ours(code)) => (code.meaning(), code.advice()),
