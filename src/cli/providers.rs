@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct ProviderTestArgs {
     /// The profile's name, or its file.
     pub name: String,
-    /// A token document as JSON: can its refresh token be sent? Its token is not shown.
+    /// A token document as JSON: can its refresh token be sent? Its token is not shown. `--config` and `--set documents.…` name its fields.
     #[arg(long, value_name = "DOC.json")]
     pub document: Option<PathBuf>,
     /// A captured answer, as `curl -i` prints it; may be repeated.

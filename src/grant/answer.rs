@@ -2,6 +2,7 @@
 
 mod classify;
 mod code;
+mod elsewhere;
 mod explain;
 mod found;
 mod lifetime;
@@ -19,6 +20,7 @@ use crate::token::{AccessToken, Further, RefreshToken};
 use std::time::Duration;
 
 pub use classify::read_answer;
+pub use elsewhere::{CodeElsewhere, LifetimeElsewhere};
 pub use explain::{Decided, Explained, FoundToken, explain};
 pub(super) use found::is_nothing;
 pub use pair::holds_a_token;

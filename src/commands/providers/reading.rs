@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::commands::shown;
 use crate::config::words;
 use crate::grant::RawAnswer;
-use crate::grant::answer::{Class, FoundToken, explain};
+use crate::grant::answer::{Class, CodeElsewhere, Explained, FoundToken, LifetimeElsewhere, explain};
+use crate::provider::lifetime::Form;
 use crate::provider::{AskAgain, Profile, Rotation};
 use crate::store::mapping::Mapping;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub(super) struct ReadAnswer {
     pub refresh_ends_in_seconds: Option<u64>,
     /// Places of texts that could be tokens, and that no key names.
     pub unnamed: Vec<String>,
+    /// What stands in it that a key could name: an error code, a lifetime.
+    pub hints: Vec<String>,
     /// What would be written.
     pub writes: Vec<Written>,
     /// What a run would do next.
@@ -90,9 +93,33 @@ pub(super) fn read(
         access_ends_in_seconds,
         refresh_ends_in_seconds,
         unnamed: explained.unnamed.iter().map(ToString::to_string).collect(),
+        hints: hints(&explained, profile),
         writes: writes(class, mapping),
         next: next(class, profile),
     }
+}
+
+/// What stands in the answer that a key of the profile could name.
+fn hints(explained: &Explained, profile: &Profile) -> Vec<String> {
+    let quoted = |places: &[String]| {
+        let quoted: Vec<_> = places.iter().map(|place| format!("\"{place}\"")).collect();
+        quoted.join(", ")
+    };
+    let code = explained.code_elsewhere.iter().map(|CodeElsewhere { place, code }| {
+        let place = shown::plain(place);
+        let named = [profile.answer.error_code.as_slice(), std::slice::from_ref(&place)].concat();
+        format!(
+            "no place of `answer.error_code` holds a code, and `{place}` holds `{code}`: if that is the server's code, set \
+             `answer.error_code = [{}]`",
+            quoted(&named)
+        )
+    });
+    let lifetimes = explained.lifetimes_elsewhere.iter().map(|LifetimeElsewhere { key, place }| {
+        let unit = if place.form == Form::Seconds { " (in seconds; `as minutes`, `as hours`, `as days` or `as millis` where the server means that)" } else { "" };
+        let place = shown::plain(&place.to_string());
+        format!("no place of `{key}` says a life, and `{place}` looks like one: if it is, set `{key} = \"{place}\"`{unit}")
+    });
+    code.chain(lifetimes).collect()
 }
 
 fn writes(class: &Class, mapping: &Mapping) -> Vec<Written> {
@@ -112,7 +139,9 @@ fn writes(class: &Class, mapping: &Mapping) -> Vec<Written> {
             all.push(written(&mapping.bookkeeping, "state `live`, and when it is due again"));
             all
         }
-        Class::Refused => books("state `needs_login`, if it is refused once more"),
+        Class::Refused => books(
+            "state `needs_login`, if others are granted in the same pass, or if a later pass is refused too",
+        ),
         Class::Suspected => books("the code; state `needs_login` only after a second occasion"),
         Class::Ambiguous => books("the code, and since when the answer is lost"),
         Class::Throttled(_) | Class::Transient | Class::ClientRejected | Class::Unlisted => {
@@ -141,11 +170,11 @@ fn next(class: &Class, profile: &Profile) -> String {
             words(profile.settle_after)
         ),
         Class::Refused => {
-            "the document is read again, and the token is sent once more in the same pass; if it is refused again, and \
-             other users are granted, the user is marked `needs_login`"
+            "if other users are granted in the same pass, the document is read again and the user is marked `needs_login`; \
+             otherwise no user is marked yet: a later pass asks again, and a second refusal marks the user"
                 .to_owned()
         }
-        Class::Suspected => "no user is marked yet: a later pass asks again".to_owned(),
+        Class::Suspected => "no user is marked yet: a later pass asks again, and a second such answer marks the user".to_owned(),
         Class::ClientRejected => "no user is marked; if others are rejected too, the provider stops (exit code 5)".to_owned(),
         Class::Unlisted => "no user is marked: a later pass asks again".to_owned(),
         Class::Unreadable if stays_good => "the refresh token stays good: a later pass asks again".to_owned(),
@@ -186,6 +215,9 @@ impl ReadAnswer {
             line("writes", &format!("`{field}`: {what}"));
         }
         line("next", &self.next);
+        for hint in &self.hints {
+            line("hint", hint);
+        }
         text
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn run(
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
     let now = surroundings.clock.now();
-    let mapping = document::mapping(&surroundings.global.set)?;
+    let mapping = document::mapping(surroundings.global.config.as_deref(), &surroundings.global.set)?;
     let document = args.document.as_deref();
     let document = document.map(|path| document::token_length(path, &mapping, profile)).transpose()?;
     let answers = args.answers.iter().map(|path| capture(path, now)).collect::<Result<_, _>>()?;

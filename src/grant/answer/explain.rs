@@ -1,6 +1,7 @@
 //! The reading of an answer with its reasons, for a person who writes a profile. Pure.
 
 use super::classify::decide;
+use super::elsewhere::{self, CodeElsewhere, LifetimeElsewhere};
 use super::found::Source;
 use super::{Class, Reading};
 use crate::clock::Timestamp;
@@ -74,6 +75,10 @@ pub struct Explained {
     pub refresh_token: Option<FoundToken>,
     /// Where something stands in a success that could be a token, and that no key of the profile names.
     pub unnamed: Vec<AnswerPlace>,
+    /// An error code, at a place that no key of the profile names.
+    pub code_elsewhere: Option<CodeElsewhere>,
+    /// Lifetimes, at places or in forms that no key of the profile names.
+    pub lifetimes_elsewhere: Vec<LifetimeElsewhere>,
 }
 
 /// Reads an answer as [`read_answer`](super::read_answer) does, and says why.
@@ -93,6 +98,8 @@ pub fn explain(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Explain
     let success = (200..300).contains(&answer.status);
     Explained {
         unnamed: if success { source.unnamed(shape) } else { Vec::new() },
+        code_elsewhere: elsewhere::code(source, &reading, decided, shape),
+        lifetimes_elsewhere: elsewhere::lifetimes(source, &reading.class, shape),
         access_token: found(&shape.access_token),
         refresh_token: found(&shape.refresh_token),
         reading,

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 /// What they are, their status, their body, and whether it is whole.
-const ANSWERS: [(&str, u16, &str, bool); 11] = [
+const ANSWERS: [(&str, u16, &str, bool); 12] = [
     ("200 without tokens", 200, "{\"ok\":true}", true),
     ("400 with an unknown text", 400, UNKNOWN, true),
     ("401 with an unknown text", 401, UNKNOWN, true),
     ("403 with an unknown text", 403, UNKNOWN, true),
     ("404", 404, UNKNOWN, true),
+    ("410", 410, UNKNOWN, true),
     ("429", 429, "", true),
     ("500", 500, UNKNOWN, true),
     ("503", 503, "", true),
@@ -67,6 +68,45 @@ impl UnknownAnswer {
 mod tests {
     use super::*;
     use crate::provider::profile;
+
+    #[test]
+    fn the_help_says_what_each_status_alone_means() {
+        use crate::provider::ClientAuth;
+        let (_, table) = crate::help::OWN_SERVER.split_once("| status alone | means |\n|---|---|\n").unwrap();
+        let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        let class = |status: u16, client_auth| {
+            let profile = Profile { client_auth, ..profile::load("generic").unwrap() };
+            let headers = std::iter::empty::<(&str, &str)>().collect();
+            let (body, received_at) = (Bytes::from_static(UNKNOWN.as_bytes()), Timestamp::UNIX_EPOCH);
+            let raw = RawAnswer { status, headers, body, complete: true, received_at };
+            reading::read("a", &raw, &profile, &Mapping::default(), received_at).found
+        };
+        let mut told = std::collections::BTreeSet::new();
+        for row in rows {
+            let [statuses, means] = row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..]
+            else {
+                panic!("{row}")
+            };
+            let word = means.split('`').nth(1).unwrap();
+            let auth = if statuses.contains("no_client") { ClientAuth::NoClient } else { ClientAuth::Basic };
+            let named: Vec<u16> =
+                statuses.split([',', ' ']).filter_map(|status| status.parse().ok()).collect();
+            for status in &named {
+                assert_eq!(class(*status, auth), word, "{row}");
+            }
+            if auth == ClientAuth::Basic {
+                told.extend(named);
+            }
+        }
+        for status in 400..600 {
+            let rest = if status < 500 { "unlisted" } else { "ambiguous" };
+            let found = class(status, ClientAuth::Basic);
+            assert!(
+                found == rest || told.contains(&status),
+                "{status} is {found}, and the table has no row for it"
+            );
+        }
+    }
 
     #[test]
     fn none_marks_a_user_by_any_built_in_profile() {
