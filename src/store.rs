@@ -297,6 +297,14 @@ impl Fence {
     }
 }
 
+impl Change {
+    /// Takes the further values of the answer (`documents.also`) out of it; the names of their fields.
+    pub fn take_further_values(&mut self) -> Vec<String> {
+        let further = self.pair.as_mut().map(|pair| std::mem::take(&mut pair.also)).unwrap_or_default();
+        further.into_iter().map(|(field, _)| field).collect()
+    }
+}
+
 /// The token fields of a [`Change`].
 #[derive(Debug, Clone)]
 pub struct PairChange {

@@ -3,6 +3,7 @@
 use super::apply_error::ApplyError;
 use super::landed::met;
 use super::recover::provider_of;
+use super::sink::tell_without_further_values;
 use super::{Base, Line, PassError, Stop};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -110,14 +111,23 @@ impl Base {
 
     async fn write_alone(&self, line: &Line, entry: &Entry, change: &Change) -> Result<(), ApplyError> {
         let subject = entry.intent.subject.clone();
-        let written = self.store.apply(std::slice::from_ref(change)).await?;
+        let mut change = change.clone();
+        let mut written = self.store.apply(std::slice::from_ref(&change)).await?;
+        if let Some((_, reason)) = written.refused.first() {
+            // As a pass does: the pair must not wait for them.
+            let further = change.take_further_values();
+            if !further.is_empty() {
+                tell_without_further_values(&subject, reason, &further);
+                written = self.store.apply(std::slice::from_ref(&change)).await?;
+            }
+        }
         if let Some((_, reason)) = written.refused.into_iter().next() {
             return Err(ApplyError::Refused { subject, reason });
         }
         if written.every_matched {
             return Ok(());
         }
-        match settle(change, self.read(&change.id).await?.as_ref(), &line.around()) {
+        match settle(&change, self.read(&change.id).await?.as_ref(), &line.around()) {
             // Its refresh token is there, and no pass holds the document: the next one finds the rest.
             Found::Ours | Found::Unfinished => Ok(()),
             Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),

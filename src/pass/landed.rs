@@ -72,8 +72,7 @@ impl Landed {
     /// Takes the further values of the answer out of the change; the names of their fields.
     pub(super) fn leave_out_further_values(&mut self) -> Vec<String> {
         let Step::Write(change, _) = &mut self.verdict.document else { return Vec::new() };
-        let further = change.pair.as_mut().map(|pair| std::mem::take(&mut pair.also)).unwrap_or_default();
-        further.into_iter().map(|(field, _)| field).collect()
+        change.take_further_values()
     }
 
     /// What is to be written.

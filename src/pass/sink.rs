@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use unwritten::has_further_values;
+pub(super) use unwritten::tell_without_further_values;
 
 /// Most outcomes in one bulk write: the store's own limits are far above, and a page is not larger.
 pub(super) const MAX_BATCH: usize = 500;

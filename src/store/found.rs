@@ -100,6 +100,8 @@ pub enum TrialPart {
     Bookkeeping,
     /// The pair.
     Pair,
+    /// A further value of the answer (`documents.also`), with the pair; a pass writes the pair without it.
+    Further(FieldPath),
     /// A mapped expiry.
     Expiry(FieldPath),
 }

@@ -1,7 +1,7 @@
 //! Reads documents for `tokens import`: what `mongoexport` writes, a JSON array, or CSV. Memory for one document at a time.
 
 use super::{document::Fields as _, mapping::Mapping};
-use crate::token::{Malformed, RefreshToken};
+use crate::token::{FieldValue, Malformed, RefreshToken};
 use bson::Bson;
 use serde_json::{Map, Value};
 use std::{io::BufRead, path::Path};
@@ -91,6 +91,15 @@ pub fn malformed(document: &Map<String, Value>, mapping: &Mapping) -> Option<Mal
 /// The refresh token of a document that was read, or what is wrong with it.
 pub fn refresh_token(document: &Map<String, Value>, mapping: &Mapping) -> Result<RefreshToken, Malformed> {
     RefreshToken::from_field(document.value(&mapping.refresh_token))
+}
+
+/// The provider that a document names, where one is mapped and the document names one.
+#[must_use]
+pub fn provider_of<'a>(document: &'a Map<String, Value>, mapping: &Mapping) -> Option<&'a str> {
+    match document.value(mapping.provider.as_ref()?) {
+        FieldValue::Text(name) => Some(name),
+        FieldValue::Missing | FieldValue::Null | FieldValue::Other(_) => None,
+    }
 }
 
 /// Skips a byte order mark and white space; the format that the next byte tells, and the line it is in.

@@ -88,6 +88,24 @@ async fn a_new_login_takes_the_place_of_a_dead_one_and_a_corrected_token_that_of
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redeemed_token_corrects_a_malformed_one_where_the_provider_takes_redeemed_tokens() {
+    let config = SandboxConfig { users: 1, ..SandboxConfig::default() };
+    let mut scene = Scene::new("import_stays_good", Kind::Sqlite, config).await.unwrap();
+    let mut users = scene.sandbox.users();
+    assert_eq!(scene.run(&ONCE).await.code, Some(0));
+    let redeemed = std::mem::replace(&mut users[0].refresh_token, " ".to_owned());
+    let broken = import(&scene, &file_of(&scene, users.iter().enumerate()), &["--overwrite"]).await;
+    assert_eq!(broken.code, Some(0), "{broken:?}");
+    users[0].refresh_token = redeemed;
+    let file = file_of(&scene, users.iter().enumerate());
+    let spent = import(&scene, &file, &[]).await;
+    assert_eq!((spent.code, &spent.json()["kept"]), (Some(0), &1.into()), "{spent:?}");
+    scene.set("rotation", "none");
+    let good = import(&scene, &file, &[]).await;
+    assert_eq!((good.code, &good.json()["replaced"]), (Some(0), &1.into()), "{good:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_beside_a_pass_overwrites_nothing_that_is_on_its_way() {
     let config = SandboxConfig { users: USERS, ..SandboxConfig::default() };
     let mut scene = Scene::new("import_beside", Kind::Sqlite, config).await.unwrap();

@@ -5,13 +5,28 @@ use crate::journal::Event;
 use crate::pass::landed::{Landed, met};
 use crate::report::Outcome;
 use crate::store::{Change, Unwritable};
-use crate::token::TokenDocument;
+use crate::token::{Subject, TokenDocument};
 use crate::verdict::{End, Pair, Rule, Step, Unwritten, Verdict, given_back, judge_unwritten};
 use tracing::{error, warn};
 
 /// Does it bring further values of the answer (`documents.also`)?
 pub(super) fn has_further_values(change: &Change) -> bool {
     change.pair.as_ref().is_some_and(|pair| !pair.also.is_empty())
+}
+
+/// Says that a pair is written without the further values of its answer.
+pub(in crate::pass) fn tell_without_further_values(
+    subject: &Subject,
+    reason: &Unwritable,
+    fields: &[String],
+) {
+    let fields = fields.join("`, `");
+    warn!(
+        %subject,
+        %reason,
+        "the store refuses to write the document of `{subject}`: {reason}. It is tried without the fields of `documents.also` (`{fields}`), \
+         as wherever the store refuses them; `evergrant check` tries what the collection allows"
+    );
 }
 
 impl Sink {
@@ -23,13 +38,7 @@ impl Sink {
         if further.is_empty() || std::mem::replace(&mut self.told_further, true) {
             return;
         }
-        let (subject, fields) = (&landed.subject, further.join("`, `"));
-        warn!(
-            %subject,
-            %reason,
-            "the store refuses to write the document of `{subject}`: {reason}. It is tried without the fields of `documents.also` (`{fields}`), \
-             there and wherever else the store refuses them; `evergrant check` tries what the collection allows"
-        );
+        tell_without_further_values(&landed.subject, reason, &further);
     }
 
     /// The document is not as the verdict wanted it.

@@ -112,11 +112,14 @@ fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> 
     let text = |path: &FieldPath| doc! { "$ifNull": [field(path), "x"] };
     let mut pair = doc! { mapping.refresh_token.as_str(): text(&mapping.refresh_token) };
     pair.extend(mapping.access_token.iter().map(|path| (path.as_str().to_owned(), text(path).into())));
-    pair.extend(mapping.also.keys().map(|path| (path.as_str().to_owned(), text(path).into())));
+    let further = mapping.also.keys();
+    let further =
+        further.map(|path| (TrialPart::Further(path.clone()), vec![doc! { path.as_str(): text(path) }]));
     let mut writes = vec![
         (TrialPart::Bookkeeping, vec![claimed, whole(&live), whole(&marked)]),
         (TrialPart::Pair, vec![pair]),
     ];
+    writes.extend(further);
     let ends = [&mapping.access_expires_at, &mapping.refresh_expires_at].into_iter().flatten();
     let moments = ends.map(|path| (path, expiry(now, mapping.expires_format)));
     for (path, value) in moments.chain(mapping.updated_at.iter().map(|path| (path, date(now)))) {

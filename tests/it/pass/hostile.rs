@@ -1,11 +1,13 @@
 //! Sequences that once lost a login, redeemed a token twice, marked the living, or could not be stopped.
 
+use super::recovery::{Doomed, login};
 use crate::store::backend;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::process::{Kind, Scene};
 use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both};
 use evergrant::exit::Exit;
 use evergrant::pass::{PassError, PassRequest, Stop};
+use evergrant::provider::place::AnswerPlace;
 use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, SandboxConfig};
 use evergrant::store::mapping::Mapping;
@@ -228,6 +230,41 @@ async fn a_further_field_that_cannot_be_written_holds_back_no_pair() {
             assert_eq!(document["evergrant"]["state"], "live");
         }
         assert_eq!(rehearsal.sandbox.ledger().requests, 3);
+    })
+    .await;
+}
+
+/// By hand, too.
+#[tokio::test]
+async fn a_pair_that_is_applied_by_hand_goes_without_a_further_field_that_cannot_be_written() {
+    let mut plan = Plan::users(1);
+    let place: AnswerPlace = "/token_type".parse().unwrap();
+    plan.mapping =
+        Mapping { also: [("more.kind".parse().unwrap(), place.clone())].into(), ..Mapping::default() };
+    plan.profile.answer.also = [("more.kind".to_owned(), place)].into();
+    on_both("further_by_hand", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        let login = login(&rehearsal.sandbox, 0);
+        rehearsal.write_login(0, &login).await;
+        rehearsal.backend.set(&document_id(0), json!({ "more": 5 })).await;
+        assert_eq!(rehearsal.run().await.orphans, 1);
+        let newest = rehearsal.token(0).await;
+        let parked = rehearsal.entries().await;
+        let process = rehearsal.another_process(rehearsal.state()).await;
+        let applied = process.base.apply(parked[0].id).await.unwrap();
+        process.close().await;
+        assert!(applied.replaced.is_some(), "{applied:?}");
+        let document = rehearsal.document(0).await;
+        assert_eq!(
+            (&document["more"], &document["evergrant"]["state"]),
+            (&json!(5), &json!("live")),
+            "{document}"
+        );
+        assert_ne!(rehearsal.token(0).await, newest);
+        assert!(rehearsal.entries().await.is_empty());
     })
     .await;
 }
