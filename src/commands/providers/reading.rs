@@ -110,7 +110,8 @@ fn hints(explained: &Explained, profile: &Profile) -> Vec<String> {
         let named = [profile.answer.error_code.as_slice(), std::slice::from_ref(&place)].concat();
         format!(
             "no place of `answer.error_code` holds a code, and `{place}` holds `{code}`: if that is the server's code, set \
-             `answer.error_code = [{}]`",
+             `answer.error_code = [{}]`. Then a rule or a list can name it; only a code of a login that is dead for certain \
+             belongs into `answer.refused`",
             quoted(&named)
         )
     });

@@ -85,7 +85,7 @@ pub(super) fn lifetimes(source: Source<'_>, class: &Class, shape: &AnswerShape) 
     let said = |of_refresh: bool| {
         let place = |(pointer, value): &(String, &Value)| {
             let is_meant = is_lifetime(pointer) && plain_name(pointer).contains("refresh") == of_refresh;
-            let form = form_of(value).filter(|_| is_meant)?;
+            let form = form_of(pointer, value).filter(|_| is_meant)?;
             Some(LifetimePlace { source: LifetimeSource::Place(AnswerPlace::Pointer(pointer.clone())), form })
         };
         found.iter().filter_map(place).collect::<Vec<_>>()
@@ -116,12 +116,25 @@ fn is_lifetime(pointer: &str) -> bool {
         && !OF_OTHERS.iter().any(|part| path.contains(part))
 }
 
+/// The unit that the name of a place ends with: `expiresInDays`.
+fn unit_of(pointer: &str) -> Form {
+    let name = plain_name(pointer);
+    let units = [
+        (Form::Days, &["day", "days"][..]),
+        (Form::Hours, &["hour", "hours"]),
+        (Form::Minutes, &["minute", "minutes", "mins"]),
+        (Form::Millis, &["millis", "milliseconds", "ms"]),
+    ];
+    let named = units.into_iter().find(|(_, ends)| ends.iter().any(|end| name.ends_with(end)));
+    named.map_or(Form::Seconds, |(form, _)| form)
+}
+
 /// The form in which a value reads as a life, as far as it shows.
-fn form_of(value: &Value) -> Option<Form> {
+fn form_of(pointer: &str, value: &Value) -> Option<Form> {
     let of_number = |number: f64| match number {
         _ if number >= EARLIEST_UNIX_MILLIS => Some(Form::UnixMillis),
         _ if number >= EARLIEST_UNIX => Some(Form::Unix),
-        _ if number > 0.0 => Some(Form::Seconds),
+        _ if number > 0.0 => Some(unit_of(pointer)),
         _ => None,
     };
     match value {
@@ -209,6 +222,8 @@ mod tests {
                 r#""data":{"accessTokenExpiry":"1795230000"}"#,
                 &["answer.expires_in /data/accessTokenExpiry as unix"],
             ),
+            (r#""validForDays":30"#, &["answer.expires_in /validForDays as days"]),
+            (r#""lifetime_ms":"60000""#, &["answer.expires_in /lifetime_ms as millis"]),
             (r#""ttl":"1h30m""#, &["answer.expires_in /ttl as duration"]),
             (
                 r#""expires_in":60,"refreshExpires":1795230000000"#,
