@@ -18,16 +18,15 @@ use crate::config::{Config, ConfigError, Inputs, Need};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::failure::{Advice, told};
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
 use crate::pass::{ApplyError, PassError};
 use crate::provider::profile::ProfileError;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::telemetry;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, Write as _};
-use std::sync::Arc;
 
 /// A command that couldn't do its work.
 #[derive(Debug, thiserror::Error)]
@@ -249,24 +248,6 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Opens the journal, alone: a second process is told so.
-pub async fn open_journal(config: &Config, surroundings: &Surroundings) -> Result<Journal, CommandError> {
-    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
-    let settings = config.journal.clone();
-    let opened = tokio::task::spawn_blocking(move || Journal::open_with(&directory, &clock, settings)).await;
-    opened
-        .map_err(|source| CommandError::Panicked { what: "opening the journal", source })?
-        .map_err(Into::into)
-}
-
-/// Connects to the store with as many connections as the providers may want.
-pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
-    let concurrency =
-        config.providers.iter().map(|provider| provider.profile.concurrency.get()).sum::<usize>();
-    let floor_bytes = config.journal.free_space_floor_bytes;
-    Ok(crate::store::connect_with_room(&config.store, concurrency.max(1), floor_bytes).await?)
 }
 
 #[cfg(test)]

@@ -44,6 +44,17 @@ pub mod engine;
 
 pub mod daemon;
 
+// From settings to an engine; and what another program holds of it.
+mod assembly;
+mod library;
+
+pub use exit::Exit;
+pub use library::{Engine, Error, Pair, Settings};
+pub use pass::{PassRequest, Stop};
+pub use report::Outcome;
+pub use report::summary::Summary;
+pub use token::{AccessToken, RefreshToken, State, TokenId};
+
 // What a person meets.
 pub mod commands;
 pub mod help;

@@ -1,14 +1,12 @@
 //! The journal beside an import: what it knows of the tokens, and the process that may hold it.
 
+use crate::assembly::import_terms;
 use crate::clock::Clock;
 use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Lock};
-use crate::store::Store as _;
-use crate::store::import::refresh_token;
 use crate::store::mapping::Mapping;
-use crate::store::sqlite::{ImportTerms, SqliteStore, import_id};
-use crate::token::{Fingerprint, RefreshToken};
+use crate::store::sqlite::{ImportTerms, SqliteStore};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use tracing::info;
@@ -72,20 +70,9 @@ impl Beside {
         store: &SqliteStore,
         documents: &[Map<String, Value>],
     ) -> Result<ImportTerms, CommandError> {
-        let ids: Vec<_> = documents.iter().filter_map(import_id).collect();
-        let stored = store.read(&ids).await?;
-        let stored = stored.iter().filter_map(|document| document.refresh_token.as_ref().ok());
-        let mut tokens: Vec<Fingerprint> = stored.map(RefreshToken::fingerprint).collect();
-        let of_file = documents.iter().filter_map(|document| refresh_token(document, &self.mapping).ok());
-        tokens.extend(of_file.map(|token| token.fingerprint()));
-        let state_dir = self.state_dir.clone();
-        let known = in_the_background(move || Ok(Journal::known(&state_dir, &tokens)?)).await?;
-        Ok(ImportTerms {
-            overwrite: self.overwrite,
-            redeemed: known.redeemed,
-            on_their_way: known.on_their_way,
-            now: Some(self.clock.now()),
-        })
+        let now = self.clock.now();
+        let terms = import_terms(store, self.state_dir.clone(), &self.mapping, documents, now).await?;
+        Ok(ImportTerms { overwrite: self.overwrite, ..terms })
     }
 }
 
