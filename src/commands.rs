@@ -12,7 +12,7 @@ pub mod sandbox;
 mod shown;
 pub mod tokens;
 
-use crate::cli::{Cli, Command, Format, Global};
+use crate::cli::{self, Cli, Command, Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need};
 use crate::daemon::DaemonError;
@@ -22,11 +22,13 @@ use crate::journal::JournalError;
 use crate::pass::{ApplyError, PassError};
 use crate::provider::profile::ProfileError;
 use crate::store::StoreError;
-use crate::telemetry;
+use crate::{silence, telemetry};
+use clap::Parser as _;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 /// A command that couldn't do its work.
 #[derive(Debug, thiserror::Error)]
@@ -150,11 +152,17 @@ impl Advice for CommandError {
     }
 }
 
-/// Runs a command to its end on a runtime of its own; an error is told on stderr.
+/// The binary: the command line → a command → an exit code.
 ///
-/// Here and not in the binary, so that the code of all commands is compiled once.
+/// Here and not in `main.rs`, so that the code of all commands is compiled once.
 #[must_use]
-pub fn run(cli: Cli) -> Exit {
+pub fn main() -> ExitCode {
+    silence::keep();
+    run(Cli::parse_from(cli::settings_last(std::env::args_os()))).into()
+}
+
+/// Runs a command to its end on a runtime of its own; an error is told on stderr.
+fn run(cli: Cli) -> Exit {
     let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

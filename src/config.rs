@@ -27,7 +27,7 @@ pub(crate) use crate::duration::words;
 pub use chances::Chances;
 pub use checks::drain_warning;
 pub use error::ConfigError;
-pub use keep::{Keeping, WholePass};
+pub use keep::Keeping;
 pub(crate) use providers::check_file;
 pub use warning::Warning;
 

@@ -254,5 +254,6 @@ impl From<ImportError> for Error {
     }
 }
 
-#[cfg(all(test, feature = "rehearsal"))]
+#[cfg(test)]
+#[cfg(feature = "rehearsal")]
 mod tests;

@@ -38,7 +38,7 @@ pub use apply_error::ApplyError;
 pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
-pub use stop::{Stop, Unanswered};
+pub use stop::Stop;
 
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
@@ -59,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use before::must_exist;
 pub use error::PassError;
+#[cfg(any(test, feature = "testing"))]
 pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.

@@ -9,7 +9,6 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::store::sqlite::SqliteStore;
 use crate::token::{Subject, TokenId};
 use bytes::Bytes;
-use clap::Parser as _;
 use std::path::Path;
 
 fn surroundings(directory: &Path, settings: &[(&str, &str)]) -> Surroundings {

@@ -16,11 +16,6 @@ use crate::store::Store;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use import::{Imported, MalformedDocument, MalformedDocuments};
-pub use list::{TokenList, Totals};
-pub use show::{JournalSeen, ShownDocument, ShownUser};
-pub use state::{ListedDocument, StateNow};
-
 /// Imports, exports, lists or shows.
 pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;

@@ -19,10 +19,12 @@ use crate::token::{AccessToken, Further, RefreshToken};
 use std::time::Duration;
 
 pub use classify::read_answer;
-pub use explain::{Decided, Explained, FoundToken, explain};
+pub use explain::{FoundToken, explain};
 pub(super) use found::is_nothing;
 pub use pair::holds_a_token;
-pub use retry_after::{MAX_RETRY_AFTER, retry_after};
+#[cfg(any(test, feature = "testing"))]
+pub use retry_after::MAX_RETRY_AFTER;
+pub use retry_after::retry_after;
 
 /// The code of a success in which no pair can be found.
 pub const NO_TOKENS: &str = "no_tokens";
