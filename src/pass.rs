@@ -29,6 +29,7 @@ mod redeem;
 mod release;
 mod retry;
 mod sink;
+mod span;
 mod stop;
 mod strangers;
 mod without_token;
@@ -38,7 +39,7 @@ pub use apply_error::ApplyError;
 pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
-pub use stop::{Stop, Unanswered};
+pub use stop::Stop;
 
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
@@ -56,9 +57,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use before::must_exist;
 pub use error::PassError;
+#[cfg(any(test, feature = "testing"))]
 pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
@@ -137,6 +140,12 @@ impl Round {
 /// [`PassError`] when it couldn't begin. What goes wrong later is in the report.
 pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) -> Result<(), PassError> {
     let line = Arc::new(Line::new(base, whose, round, report));
+    line.report.of_pass(&line.terms.lease_id);
+    let span = line.span();
+    walk(base, line, round).instrument(span).await
+}
+
+async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassError> {
     let unfinished = line.begin().await?;
     let clock_was_ahead = line.clock_was_ahead().await?;
     reach(Point::PassBegun);
@@ -192,16 +201,18 @@ impl Line {
             self.journal_failed(&JournalError::Full(shortage));
         }
         let lane_ended = CancellationToken::new();
-        let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()));
+        let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()).in_current_span());
         // Nothing is claimed that wouldn't be sent, either.
         let is_open = self.gate().is_none_or(|gate| gate.stopped().is_none());
         let claims = (keeps && is_open).then(|| self.claims(looks));
         let lane = match (&self.whose, claims) {
             (Whose::Provider(counter), Some(claims)) => {
-                Some(tokio::spawn(lane::Lane::new(self.clone(), counter, claims, landed.clone()).run()))
+                let lane = lane::Lane::new(self.clone(), counter, claims, landed.clone());
+                Some(tokio::spawn(lane.run().in_current_span()))
             }
             (Whose::Strangers, Some(claims)) => {
-                Some(tokio::spawn(without_token::name_strangers(self.clone(), claims, landed.clone())))
+                let naming = without_token::name_strangers(self.clone(), claims, landed.clone());
+                Some(tokio::spawn(naming.in_current_span()))
             }
             (Whose::Rows, _) | (_, None) => None,
         };

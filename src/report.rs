@@ -115,6 +115,7 @@ struct Inner {
     endings: ending::Endings,
     troubles: Vec<Trouble>,
     recovery: Recovery,
+    passes: Vec<String>,
 }
 
 impl Inner {
@@ -244,6 +245,11 @@ impl Report {
         if inner.lost.len() < MOST_NAMED {
             inner.lost.push(subject.clone());
         }
+    }
+
+    /// The id of the pass, by which its log lines are found.
+    pub fn of_pass(&self, id: &str) {
+        self.lock().passes.push(id.to_owned());
     }
 
     /// A document reached its end; `reason` says why it is still due, and counts by it.
@@ -393,6 +399,7 @@ impl Report {
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
             recovery: inner.recovery,
+            passes: inner.passes,
             providers: BTreeMap::new(),
             troubles: inner.troubles,
         }

@@ -14,7 +14,7 @@ mod keep;
 mod tests;
 
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
-pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
+pub use due::{RenewAfter, backoff, due_at_after_success};
 pub use keep::{LateAccess, Wakes, keeps_fresh};
 
 use crate::clock::Timestamp;
@@ -149,6 +149,7 @@ impl Schedule {
     }
 
     /// The text as it was given.
+    #[cfg(test)]
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

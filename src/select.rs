@@ -12,7 +12,7 @@ use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
 use chrono::TimeDelta;
 
-pub use claims::{Claims, Rest};
+pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
 pub use terms::{ClaimTerms, page_limit};
 

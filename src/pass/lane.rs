@@ -3,6 +3,7 @@
 use super::insist::STORE_PATIENCE;
 use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
+use super::span::token_span;
 use super::without_token::{known, land_without_token, no_room};
 use super::{Counter, Line};
 use crate::failure::error_chain;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 /// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
 const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
@@ -272,11 +273,13 @@ impl Lane {
     fn dispatch(&mut self, attempt: Attempt, permit: Permit) {
         let (redeemer, give_back) = (self.redeemer.clone(), self.give_back.clone());
         self.out += 1;
-        self.tasks.spawn(async move {
+        let span = token_span(&attempt.token);
+        let redeem = async move {
             let returned = redeemer.redeem(attempt, permit).await;
             // The lane may have given up waiting; the outcome is in the journal all the same.
             let _ = give_back.send(returned);
-        });
+        };
+        self.tasks.spawn(redeem.instrument(span));
     }
 
     /// Gives back what was claimed and not sent, then waits for what was sent.

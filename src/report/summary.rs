@@ -74,6 +74,9 @@ pub struct Summary {
     pub recovery: Recovery,
     /// The part of each provider that was asked.
     pub providers: BTreeMap<String, ProviderPart>,
+    /// The ids of the passes, as their log lines have them.
+    #[serde(skip)]
+    pub passes: Vec<String>,
     /// What kept the pass from its work.
     pub troubles: Vec<Trouble>,
 }

@@ -201,6 +201,7 @@ impl DuePolicy {
 
     /// The change that gives a claim back as if it had never been taken: as due as it was before.
     #[must_use]
+    #[expect(clippy::unused_self, reason = "called as the other changes of the policy are")]
     pub fn not_taken(&self, token: &DueToken) -> Change {
         Self::mark(token, token.bookkeeping.clone())
     }
@@ -272,6 +273,7 @@ impl DuePolicy {
 
     /// The change that gives back the claim of a document that was read as another provider's: as due as it was before.
     #[must_use]
+    #[expect(clippy::unused_self, reason = "called as the other changes of the policy are")]
     pub fn stray(&self, document: &TokenDocument) -> Change {
         let before = &document.bookkeeping;
         Change {

@@ -1,16 +1,16 @@
 //! A pass over a collection, put together as the program does it.
 
 use crate::collection::Collection;
-use evergrant::chance::Chance;
-use evergrant::clock::Clock;
-use evergrant::engine::Engine;
-use evergrant::grant::http::Https;
-use evergrant::journal::Journal;
-use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
-use evergrant::provider::Provider;
-use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Reports};
-use evergrant::schedule::RenewAfter;
+use evergrant::testing::chance::Chance;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::grant::http::Https;
+use evergrant::testing::journal::Journal;
+use evergrant::testing::pass::{Base, PassRequest, PassSettings, Stop};
+use evergrant::testing::provider::Provider;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, Reports};
+use evergrant::testing::schedule::RenewAfter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         attempts: 4,
         wakes: None,
         documents_name_provider: false,
-        ending_within: evergrant::report::ENDING_SOON,
+        ending_within: evergrant::testing::report::ENDING_SOON,
     };
     let base = Base::new(store, journal, vec![provider], settings, Clock::system(), Chance::system());
     Engine::new(base, &Https).unwrap()

@@ -2,9 +2,9 @@
 
 use crate::support::canaries;
 use crate::support::process::{Ended, Kind, ONCE, Scene, command};
-use evergrant::clock::Clock;
-use evergrant::journal::{Journal, Moment};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{Journal, Moment};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ async fn a_pause_of_hours_survives_the_end_of_its_pass_and_a_restart() {
     assert_eq!((&report["grants"], &report["remaining_due"]), (&1.into(), &5.into()), "{report}");
     assert_eq!(report["troubles"][0]["kind"], "paused", "{report}");
     let until = |report: &Value| report["troubles"][0]["until"].as_str().unwrap().parse().unwrap();
-    let paused_until: evergrant::clock::Timestamp = until(&report);
+    let paused_until: evergrant::testing::clock::Timestamp = until(&report);
     let minutes = (paused_until - before).num_minutes();
     assert!((179..=181).contains(&minutes), "{minutes} min");
     for document in scene.documents().await {

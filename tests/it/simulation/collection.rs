@@ -5,12 +5,12 @@ use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
 use super::weather::REQUEST_TIMEOUT;
 use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
-use evergrant::clock::Timestamp;
-use evergrant::store::{
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Position,
     ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex,
 };
-use evergrant::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
+use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,7 +82,7 @@ fn shown(id: usize, document: &Document) -> TokenDocument {
         provider: document.provider.clone(),
         refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
         access_token: Some(AccessToken::new(access_text(document.access))),
-        facts: evergrant::token::Facts::default(),
+        facts: evergrant::testing::token::Facts::default(),
         bookkeeping: document.bookkeeping.clone(),
     }
 }

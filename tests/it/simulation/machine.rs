@@ -6,14 +6,14 @@ use super::loops;
 use super::provider::{Line, provider};
 use super::weather::LEASE;
 use super::world::{Life, World};
-use evergrant::chance::Chance;
-use evergrant::engine::Engine;
-use evergrant::journal::Journal;
-use evergrant::journal::simulated::{Commit, Desk, Mistake};
-use evergrant::pass::{Base, PassError, PassRequest, PassSettings, Stop};
-use evergrant::report::Reports;
-use evergrant::report::summary::Summary;
-use evergrant::schedule::RenewAfter;
+use evergrant::testing::chance::Chance;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::journal::Journal;
+use evergrant::testing::journal::simulated::{Commit, Desk, Mistake};
+use evergrant::testing::pass::{Base, PassError, PassRequest, PassSettings, Stop};
+use evergrant::testing::report::Reports;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::schedule::RenewAfter;
 use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ pub(super) fn start(life: &Life) -> (Engine, Journal) {
             attempts,
             wakes: None,
             documents_name_provider: several,
-            ending_within: evergrant::report::ENDING_SOON,
+            ending_within: evergrant::testing::report::ENDING_SOON,
         },
         clock,
         chance,

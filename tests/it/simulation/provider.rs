@@ -6,12 +6,12 @@ use super::peer::Storm;
 use super::weather::{LEASE, REQUEST_TIMEOUT};
 use super::world::{Inner, Life, Look, World, name_of};
 use async_trait::async_trait;
-use evergrant::clock::Clock;
-use evergrant::grant::headers::Headers;
-use evergrant::grant::http::ClientError;
-use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::provider::{ClientSecret, Provider, profile};
-use evergrant::select::FRESH_FOR;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::grant::http::ClientError;
+use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use evergrant::testing::provider::{ClientSecret, Provider, profile};
+use evergrant::testing::select::FRESH_FOR;
 use rand::Rng as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,12 +320,12 @@ pub(super) fn provider(world: &World, number: usize) -> Provider {
     profile.rate = peer.rate.map(|rate| rate.parse().unwrap());
     profile.concurrency = peer.concurrency.try_into().unwrap();
     profile.rotation = match peer.rules.rotation {
-        Rotation::Strict => evergrant::provider::Rotation::SingleUse,
+        Rotation::Strict => evergrant::testing::provider::Rotation::SingleUse,
         Rotation::Grace(grace) => {
             profile.grace = grace;
-            evergrant::provider::Rotation::Grace
+            evergrant::testing::provider::Rotation::Grace
         }
-        Rotation::Keep => evergrant::provider::Rotation::None,
+        Rotation::Keep => evergrant::testing::provider::Rotation::None,
     };
     if bug == Some(Bug::MarksOnRejectedClient) {
         profile.answer.client_rejected.retain(|code| code != "invalid_client");
@@ -336,7 +336,7 @@ pub(super) fn provider(world: &World, number: usize) -> Provider {
         profile_name: "generic".into(),
         profile,
         token_url: "http://127.0.0.1/token".parse().unwrap(),
-        values: evergrant::provider::Values::default(),
+        values: evergrant::testing::provider::Values::default(),
         client_id: "simulated".into(),
         client_secret: Some(ClientSecret::new("simulated".into())),
     }

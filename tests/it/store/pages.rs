@@ -1,8 +1,8 @@
 //! Which documents are read, and in which order.
 
 use super::backend::{Backend, at, both, claim, date, due_now, id, lease, login, path};
-use evergrant::store::{DueQuery, ProviderFilter, mapping::Mapping};
-use evergrant::token::{Malformed, TokenId};
+use evergrant::testing::store::{DueQuery, ProviderFilter, mapping::Mapping};
+use evergrant::testing::token::{Malformed, TokenId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
