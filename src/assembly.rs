@@ -6,7 +6,7 @@ use crate::config::{Config, MAX_RETRY_AFTER_FAILURE};
 use crate::engine::Engine;
 use crate::grant::Connect;
 use crate::journal::{Journal, JournalError};
-use crate::pass::{Base, PassError, PassSettings};
+use crate::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassSettings};
 use crate::provider::Rotation;
 use crate::provider::keep::Keep;
 use crate::report::ENDING_SOON;
@@ -98,6 +98,7 @@ fn pass_settings(config: &Config, now: Timestamp) -> PassSettings {
         first_backoff: config.retry_after_failure,
         longest_backoff: MAX_RETRY_AFTER_FAILURE,
         attempts: config.max_retries_per_pass.saturating_add(1),
+        looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: wakes(config, now),
         documents_name_provider: config.store.mapping.provider.is_some(),
         ending_within: ending_within(&config.schedule, now),

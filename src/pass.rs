@@ -45,7 +45,7 @@ use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
-use crate::select::{ClaimTerms, Claims, Flow, LooksFor, page_limit};
+use crate::select::{Again, ClaimTerms, Claims, Flow, LooksFor, page_limit};
 use crate::store::{Identity, ProviderFilter, StoreError};
 use crate::token::TokenId;
 use line::Line;
@@ -67,6 +67,10 @@ pub use landed::rules_met;
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
 
+/// How often a pass looks for documents that were put off and are due by now: it asks them again before its end, which may be
+/// days away. A look that finds nothing is one read of the due index.
+pub const LOOKS_AGAIN_EVERY: Duration = Duration::from_secs(10);
+
 /// What stays the same from pass to pass.
 #[derive(Debug, Clone)]
 pub struct PassSettings {
@@ -80,6 +84,8 @@ pub struct PassSettings {
     pub longest_backoff: Duration,
     /// How often a token is asked for in one pass after throttled or transient answers.
     pub attempts: u32,
+    /// How often a pass looks for documents whose wait is over, see [`LOOKS_AGAIN_EVERY`].
+    pub looks_again_every: Duration,
     /// The wakes, where a provider's access tokens are kept good.
     pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
@@ -296,7 +302,14 @@ impl Line {
         };
         let most = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let all = looks_for.is_anything() || self.terms.all;
+        // By force a document would be asked where it stands as well.
+        let is_plain = self.gate().is_some() && !self.terms.force && self.terms.only.is_none();
+        let again = is_plain.then(|| Again {
+            report: self.report.clone(),
+            every: base.settings.looks_again_every,
+            from_the_start_every: base.settings.longest_backoff,
+        });
         let terms = ClaimTerms { all, looks_for, page: page.min(most), ..self.terms.clone() };
-        Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow)
+        Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow, again)
     }
 }

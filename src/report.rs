@@ -3,6 +3,7 @@
 mod ending;
 mod named;
 pub mod progress;
+mod put_off;
 mod recovery;
 mod reports;
 pub mod summary;
@@ -19,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
 use crate::provider::Provider;
-use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,7 +101,6 @@ struct Inner {
     known_needs_login: u64,
     known_malformed: u64,
     set_aside: u64,
-    due_again_at_once: u64,
     untaken: Option<u64>,
     limited: bool,
     grants: u64,
@@ -109,9 +109,7 @@ struct Inner {
     orphans: u64,
     parked: Parked,
     lost: Vec<Subject>,
-    put_off: Vec<PutOff>,
-    put_off_count: u64,
-    put_off_until: Option<Timestamp>,
+    put_offs: put_off::PutOffs,
     endings: ending::Endings,
     troubles: Vec<Trouble>,
     recovery: Recovery,
@@ -263,36 +261,6 @@ impl Report {
         }
     }
 
-    /// A document that is still due is due again at a moment: it is named, unless that has come `now`.
-    pub fn put_off(&self, put_off: PutOff, now: Timestamp) {
-        let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
-        if put_off.due_at <= now {
-            inner.due_again_at_once += 1;
-            return;
-        }
-        inner.put_off_count += 1;
-        if inner.put_off.len() < MOST_NAMED {
-            inner.put_off.push(put_off);
-        }
-    }
-
-    /// A user whom an earlier pass put off still waits.
-    pub fn put_off_before(&self, put_off: PutOff) {
-        let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
-        inner.put_off_count += 1;
-        if inner.put_off.len() < MOST_NAMED {
-            inner.put_off.push(put_off);
-        }
-    }
-
-    /// The documents of those who are put off, as far as they are named.
-    #[must_use]
-    pub fn put_off_ids(&self) -> Vec<TokenId> {
-        self.lock().put_off.iter().map(|put_off| put_off.id.clone()).collect()
-    }
-
     /// A user who must log in again, or a document that can't be worked on.
     pub fn named(&self, named: Named) {
         self.lock().name(named);
@@ -372,8 +340,8 @@ impl Report {
             started_at,
             took,
             due: inner.untaken.map(|untaken| inner.worked_on() + untaken),
-            taken: inner.worked_on() - inner.due_again_at_once,
-            remaining_due: inner.untaken.map(|untaken| inner.due_again_at_once + untaken),
+            taken: inner.worked_on() - inner.put_offs.at_once(),
+            remaining_due: inner.untaken.map(|untaken| inner.put_offs.at_once() + untaken),
             limited: inner.limited,
             known_needs_login: inner.known_needs_login,
             known_malformed: inner.known_malformed,
@@ -386,16 +354,17 @@ impl Report {
             newly_malformed: inner.newly_malformed,
             gone_while_refused: inner.gone_while_refused,
             named: inner.named,
-            still_due_reasons: inner.reasons,
+            // Those that were asked again are counted no longer.
+            still_due_reasons: inner.reasons.into_iter().filter(|(_, count)| *count > 0).collect(),
             grants: inner.grants,
             throttled: inner.throttled,
             retries: inner.retries,
             orphans: inner.orphans,
             parked: inner.parked,
             lost: inner.lost,
-            put_off: inner.put_off,
-            put_off_count: inner.put_off_count,
-            put_off_until: inner.put_off_until,
+            put_off_count: inner.put_offs.count(),
+            put_off_until: inner.put_offs.until(),
+            put_off: inner.put_offs.into_named(),
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
             recovery: inner.recovery,

@@ -60,7 +60,9 @@ pub mod kill_point {
     pub use crate::kill_point::Point;
 }
 pub mod pass {
-    pub use crate::pass::{ApplyError, Base, PassError, PassRequest, PassSettings, Stop, Whose, rules_met};
+    pub use crate::pass::{
+        ApplyError, Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop, Whose, rules_met,
+    };
 }
 pub mod provider {
     pub use crate::provider::{

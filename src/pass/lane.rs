@@ -189,33 +189,31 @@ impl Lane {
             Ok(pulled) => {
                 self.store_away_since = None;
                 match pulled {
-                    Some(Pulled::Token { token, read_at }) => {
+                    Some(Pulled::Token { token, read_at, looked }) => {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
-                            self.line.report.set_aside();
+                            // A look finds again what was set aside before.
+                            if !looked {
+                                self.line.report.set_aside();
+                            }
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
+                        } else if looked && self.line.report.asks_again(&attempt.token.id) {
+                            self.line.report.retried();
+                            return self.admit(attempt);
                         } else if self.is_overrun() {
                             self.exhausted = true;
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.line.take_one() {
                             self.taken += 1;
                             self.line.report.touched();
-                            let failed_before = attempt.token.bookkeeping.failures > 0;
-                            if !(failed_before && self.gate.is_unproven() && self.has_room()) {
-                                return Some(attempt);
-                            }
-                            // What failed before proves nothing about the provider: others come first.
-                            self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
+                            return self.admit(attempt);
                         } else {
                             self.line.report.limited();
                             self.exhausted = true;
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         }
                     }
-                    Some(Pulled::Malformed(document)) => {
-                        self.line.report.touched();
-                        self.land_malformed(document).await;
-                    }
+                    Some(Pulled::Malformed(document)) => self.land_malformed(document).await,
                     Some(Pulled::Stray(document)) => {
                         land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                     }
@@ -226,6 +224,17 @@ impl Lane {
             }
             Err(error) => self.store_is_away(&error).await,
         }
+        None
+    }
+
+    /// The token goes to the gate, or waits until the provider has granted something.
+    fn admit(&mut self, attempt: Attempt) -> Option<Attempt> {
+        let failed_before = attempt.token.bookkeeping.failures > 0;
+        if !(failed_before && self.gate.is_unproven() && self.has_room()) {
+            return Some(attempt);
+        }
+        // What failed before proves nothing about the provider: others come first.
+        self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
         None
     }
 
@@ -242,6 +251,9 @@ impl Lane {
     }
 
     async fn land_malformed(&self, document: TokenDocument) {
+        if !self.line.report.asks_again(&document.id) {
+            self.line.report.touched();
+        }
         land_without_token(
             &self.line,
             &document,
@@ -296,13 +308,10 @@ impl Lane {
         }
         for pulled in rest.pulled {
             match pulled {
-                Pulled::Token { token, read_at } => {
+                Pulled::Token { token, read_at, .. } => {
                     self.redeemer.land_as(Attempt::new(token, read_at), Fact::NotTaken).await;
                 }
-                Pulled::Malformed(document) => {
-                    self.line.report.touched();
-                    self.land_malformed(document).await;
-                }
+                Pulled::Malformed(document) => self.land_malformed(document).await,
                 Pulled::Stray(document) => {
                     land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                 }

@@ -339,16 +339,17 @@ impl Sink {
         }
         let evidence = bookkeeping.as_ref().and_then(|books| books.last_error.as_ref());
         let code = evidence.map(|evidence| evidence.code.to_string());
+        // First: from the moment on at which it is put off it may be asked again.
+        self.line.ended(&subject, outcome, reason.as_deref(), code.as_deref());
         if let Some(due_at) = bookkeeping.and_then(|books| books.due_at)
             && outcome == Outcome::StillDue
         {
             let code = reason.as_deref().unwrap_or_default().to_owned();
             report.put_off(
-                PutOff { id, subject: subject.clone(), provider, code, due_at, new: true },
+                PutOff { id, subject, provider, code, due_at, new: true },
                 self.line.base.clock.now(),
             );
         }
-        self.line.ended(&subject, outcome, reason.as_deref(), code.as_deref());
     }
 
     fn end_row(&self, row: Option<(EntryId, Event)>, rows: &mut Rows) {

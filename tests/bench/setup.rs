@@ -6,7 +6,7 @@ use evergrant::testing::clock::Clock;
 use evergrant::testing::engine::Engine;
 use evergrant::testing::grant::http::Https;
 use evergrant::testing::journal::Journal;
-use evergrant::testing::pass::{Base, PassRequest, PassSettings, Stop};
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassRequest, PassSettings, Stop};
 use evergrant::testing::provider::Provider;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Reports};
@@ -25,6 +25,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
         attempts: 4,
+        looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: None,
         documents_name_provider: false,
         ending_within: evergrant::testing::report::ENDING_SOON,

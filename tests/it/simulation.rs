@@ -8,6 +8,7 @@
 mod bugs;
 mod collection;
 mod ledger;
+mod long;
 mod loops;
 mod machine;
 mod model;

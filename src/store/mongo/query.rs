@@ -13,7 +13,7 @@ use crate::token::{Code, State};
 use bson::{Bson, Document, doc};
 use mongodb::options::Hint;
 
-/// Documents of a range, soonest due first; `None` where the range is part of another one.
+/// Documents of a range, soonest due first; `None` where the range is part of another one, or not asked for.
 pub(super) fn due(
     mapping: &Mapping,
     extra: Option<&Document>,
@@ -32,18 +32,17 @@ pub(super) fn due(
     if range == Range::ById {
         return Some(Reading { conditions, ..all(mapping, None, after, limit) });
     }
-    let arrays = arrays(path);
-    conditions.push(if range == Range::Arrays {
-        arrays
-    } else {
-        doc! { "$nor": [arrays] }
-    });
+    if query.due_after.is_some_and(|after| range != Range::Early || after >= query.due_by) {
+        return None;
+    }
+    conditions.extend(query.due_after.map(|after| doc! { &due_at: { "$gt": date(after) } }));
+    conditions.push(if range == Range::Arrays { arrays(path) } else { arrays_left_out(path) });
     let mut reading = Reading { projection: projection(mapping), limit: Some(limit), ..Reading::default() };
     let bound = |due: Bson, id: Bson| doc! { &due_at: due, "_id": id };
     if let Some(index) = index {
         let start = match range {
             Range::Late => Bson::Timestamp(bson::Timestamp { time: 0, increment: 0 }),
-            Range::Early | Range::Arrays | Range::ById => Bson::MinKey,
+            Range::Early | Range::Arrays | Range::ById => query.due_after.map_or(Bson::MinKey, date),
         };
         let after = after.filter(|_| range != Range::Arrays);
         reading.min = Some(after.map_or_else(
@@ -87,7 +86,12 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
         // An expression uses no index. This does, and leaves out no date that has come, nor an absent one.
         let later = doc! { "$gt": date(query.due_by) };
-        conditions.push(doc! { format!("{}.due_at", mapping.bookkeeping): { "$not": later } });
+        let due_at = format!("{}.due_at", mapping.bookkeeping);
+        conditions.push(doc! { &due_at: { "$not": later } });
+        if let Some(after) = query.due_after {
+            conditions
+                .extend([arrays_left_out(&mapping.bookkeeping), doc! { due_at: { "$gt": date(after) } }]);
+        }
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
         let state = format!("{}.state", mapping.bookkeeping);
         // A document that had no token, and has one now, is due like any other.
@@ -141,6 +145,10 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
     let names: Vec<&str> = bookkeeping.segments().chain(["due_at"]).collect();
     let paths = (1..=names.len()).map(|depth| names[..depth].join("."));
     doc! { "$or": paths.map(|path| doc! { path: { "$type": "array" } }).collect::<Vec<_>>() }
+}
+
+fn arrays_left_out(bookkeeping: &FieldPath) -> Document {
+    doc! { "$nor": [arrays(bookkeeping)] }
 }
 
 pub(super) fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Option<Document> {

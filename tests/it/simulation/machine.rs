@@ -10,7 +10,7 @@ use evergrant::testing::chance::Chance;
 use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
 use evergrant::testing::journal::simulated::{Commit, Desk, Mistake};
-use evergrant::testing::pass::{Base, PassError, PassRequest, PassSettings, Stop};
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop};
 use evergrant::testing::report::Reports;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::schedule::RenewAfter;
@@ -136,9 +136,9 @@ pub(super) fn start(life: &Life) -> (Engine, Journal) {
         world.note(|| format!("{life:?} starts"));
         (journal, world.machines[life.machine].clock.clone(), Chance::seeded(seed))
     });
-    let (attempts, peers, several) = life.world.with(|world| {
+    let (attempts, first_backoff, peers, several) = life.world.with(|world| {
         let weather = &world.weather;
-        (weather.attempts, weather.peers.len(), weather.several())
+        (weather.attempts, weather.first_backoff, weather.peers.len(), weather.several())
     });
     let base = Base::new(
         Arc::new(Collection(life.clone())),
@@ -147,9 +147,10 @@ pub(super) fn start(life: &Life) -> (Engine, Journal) {
         PassSettings {
             lease: LEASE,
             renew_after: RenewAfter::THIRD,
-            first_backoff: Duration::from_secs(30),
+            first_backoff,
             longest_backoff: LONGEST_BACKOFF,
             attempts,
+            looks_again_every: LOOKS_AGAIN_EVERY,
             wakes: None,
             documents_name_provider: several,
             ending_within: evergrant::testing::report::ENDING_SOON,

@@ -120,6 +120,7 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
             0 => {
                 let query = DueQuery {
                     due_by: at(random),
+                    due_after: random.random::<bool>().then(|| at(random)),
                     force: false,
                     now: at(random),
                     limit: random.random_range(1..4),

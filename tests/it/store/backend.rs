@@ -246,7 +246,15 @@ pub(crate) fn path(text: &str) -> FieldPath {
 
 /// Everything due at [`at`]`(0)`.
 pub(crate) fn due_now(limit: usize) -> DueQuery {
-    DueQuery { due_by: at(0), force: false, now: at(0), limit, after: None, providers: ProviderFilter::Any }
+    DueQuery {
+        due_by: at(0),
+        due_after: None,
+        force: false,
+        now: at(0),
+        limit,
+        after: None,
+        providers: ProviderFilter::Any,
+    }
 }
 
 pub(crate) fn lease(id: &str, until: i64) -> Lease {

@@ -199,6 +199,48 @@ async fn a_subject_is_the_first_mapped_field_that_a_person_can_read() {
 }
 
 #[tokio::test]
+async fn what_has_fallen_due_since_a_moment_is_what_has_a_date_after_it() {
+    for backend in both("due_after", Mapping::default()).await {
+        let due = |at: Value| json!({ "evergrant": { "due_at": at } });
+        let leased = json!({ "evergrant": { "due_at": date(-2), "lease": { "id": "x", "owner": "y", "until": date(1) } } });
+        backend
+            .insert([
+                login(&json!("no date"), due(json!("2099-01-01"))),
+                login(&json!("dates"), due(json!([date(-2), date(-1)]))),
+                login(&json!("none"), json!({})),
+                login(&json!("before"), due(date(-5))),
+                login(&json!("then"), due(date(-3))),
+                login(&json!("c"), due(date(-2))),
+                login(&json!("b"), due(date(-2))),
+                login(&json!("a"), due(date(0))),
+                login(&json!("later"), due(date(1))),
+                login(&json!("leased"), leased),
+            ])
+            .await;
+        let since = |limit: usize| DueQuery { due_after: Some(at(-3)), ..due_now(limit) };
+        let expected: Vec<TokenId> = ["b", "c", "a"].iter().map(|text| id(&json!(text))).collect();
+        for limit in [1, 2, 10] {
+            assert_eq!(backend.due(&since(limit)).await, expected, "{limit} at a time");
+        }
+        assert_eq!(backend.store.count_due(&since(1)).await.unwrap(), 3);
+        for after in [0, 1] {
+            let nothing = DueQuery { due_after: Some(at(after)), ..due_now(1) };
+            assert_eq!(backend.due(&nothing).await, [], "{after}");
+        }
+        if backend.is_mongo() {
+            backend.collection().drop_index("evergrant_due").await.unwrap();
+            for limit in [1, 10] {
+                assert_eq!(
+                    backend.due(&since(limit)).await,
+                    expected,
+                    "{limit} at a time, without the index"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_document_belongs_to_exactly_one_provider_or_to_nobody() {
     let mapping = Mapping { provider: Some(path("oauth.provider")), ..Mapping::default() };
     for backend in both("providers", mapping).await {

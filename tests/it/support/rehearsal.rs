@@ -13,7 +13,7 @@ use evergrant::testing::exit::Exit;
 use evergrant::testing::grant::Connect;
 use evergrant::testing::grant::http::Https;
 use evergrant::testing::journal::{Entry, Journal, JournalError};
-use evergrant::testing::pass::{Base, PassRequest, PassSettings, Stop};
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassRequest, PassSettings, Stop};
 use evergrant::testing::provider::token_url::TokenUrl;
 use evergrant::testing::provider::{ClientSecret, Profile, Provider, profile};
 use evergrant::testing::report::Reports;
@@ -155,6 +155,7 @@ impl Rehearsal {
                 first_backoff: Duration::from_millis(1),
                 longest_backoff: Duration::from_hours(24),
                 attempts: 4,
+                looks_again_every: LOOKS_AGAIN_EVERY,
                 wakes: None,
                 documents_name_provider: false,
                 ending_within: evergrant::testing::report::ENDING_SOON,
