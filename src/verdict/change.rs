@@ -33,7 +33,8 @@ pub struct DuePolicy {
     pub wakes: Option<Arc<Wakes>>,
     /// How many documents a pass meets at most, as far as that is known: 0 where it isn't.
     pub documents: u64,
-    /// What this pass calls due; whatever it writes is due later, so that it meets no document twice.
+    /// What this pass calls due; whatever it writes is due later. So it meets a document twice only if it has put it off, and
+    /// goes on until that wait is over.
     pub due_by: Timestamp,
 }
 

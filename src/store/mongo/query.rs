@@ -6,6 +6,7 @@
 use super::expression::{and, due_by, field, field_of, lease_is_free};
 use super::position::{Place, Range};
 use super::reading::{Reading, projection};
+use crate::clock::Timestamp;
 use crate::store::document::date;
 use crate::store::mapping::FieldPath;
 use crate::store::{DueQuery, Mapping, ProviderFilter};
@@ -29,13 +30,15 @@ pub(super) fn due(
     let mut conditions = vec![lease_is_free(path, query.now)];
     conditions.extend(of_providers(mapping, &query.providers));
     conditions.extend(extra.cloned());
+    if let Some(after) = query.due_after.filter(|_| !query.force) {
+        if after >= query.due_by || matches!(range, Range::Late | Range::Arrays) {
+            return None;
+        }
+        conditions.extend(due_since(path, after));
+    }
     if range == Range::ById {
         return Some(Reading { conditions, ..all(mapping, None, after, limit) });
     }
-    if query.due_after.is_some_and(|after| range != Range::Early || after >= query.due_by) {
-        return None;
-    }
-    conditions.extend(query.due_after.map(|after| doc! { &due_at: { "$gt": date(after) } }));
     conditions.push(if range == Range::Arrays { arrays(path) } else { arrays_left_out(path) });
     let mut reading = Reading { projection: projection(mapping), limit: Some(limit), ..Reading::default() };
     let bound = |due: Bson, id: Bson| doc! { &due_at: due, "_id": id };
@@ -86,12 +89,9 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
         // An expression uses no index. This does, and leaves out no date that has come, nor an absent one.
         let later = doc! { "$gt": date(query.due_by) };
-        let due_at = format!("{}.due_at", mapping.bookkeeping);
-        conditions.push(doc! { &due_at: { "$not": later } });
-        if let Some(after) = query.due_after {
-            conditions
-                .extend([arrays_left_out(&mapping.bookkeeping), doc! { due_at: { "$gt": date(after) } }]);
-        }
+        conditions.push(doc! { format!("{}.due_at", mapping.bookkeeping): { "$not": later } });
+        conditions
+            .extend(query.due_after.into_iter().flat_map(|after| due_since(&mapping.bookkeeping, after)));
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
         let state = format!("{}.state", mapping.bookkeeping);
         // A document that had no token, and has one now, is due like any other.
@@ -145,6 +145,12 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
     let names: Vec<&str> = bookkeeping.segments().chain(["due_at"]).collect();
     let paths = (1..=names.len()).map(|depth| names[..depth].join("."));
     doc! { "$or": paths.map(|path| doc! { path: { "$type": "array" } }).collect::<Vec<_>>() }
+}
+
+/// What has a date there, and one after this.
+fn due_since(bookkeeping: &FieldPath, after: Timestamp) -> [Document; 2] {
+    let due_at = format!("{bookkeeping}.due_at");
+    [arrays_left_out(bookkeeping), doc! { due_at: { "$gt": date(after) } }]
 }
 
 fn arrays_left_out(bookkeeping: &FieldPath) -> Document {

@@ -51,8 +51,8 @@ async fn a_token_is_asked_again_between_the_others_when_its_wait_is_over_and_cou
         for position in [5, 9] {
             let [first, second] = places(position)[..] else { panic!("{position}: {:?}", places(position)) };
             let waited = presented[second].at - presented[first].at;
-            assert!(waited >= FIRST_BACKOFF / 2 && waited < FIRST_BACKOFF * 2, "{position}: {waited:?}");
-            assert!(second < presented.len() - 20, "{position}: others come after it, not before it alone");
+            assert!(waited >= FIRST_BACKOFF / 2, "{position}: {waited:?}");
+            assert!(second < presented.len() - 10, "{position}: others come after it, not before it alone");
         }
         assert_eq!((presented.len(), summary.grants), (USERS + 2, USERS as u64 + 2));
         assert_eq!(summary.count(Outcome::Refreshed), USERS as u64 - 1, "{summary:?}");
