@@ -16,6 +16,7 @@ mod peer;
 mod people;
 mod provider;
 mod quick;
+mod remembered;
 mod weather;
 mod world;
 
