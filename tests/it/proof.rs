@@ -18,6 +18,7 @@ mod shapes;
 mod sigkill;
 mod two_daemons;
 mod unsendable;
+mod wakes;
 
 use crate::support::rehearsal::Rehearsal;
 use evergrant::testing::pass::{PassError, PassRequest, Stop};
