@@ -1,5 +1,9 @@
 //! From settings to what works with them: the one place where store, journal, providers and engine are put together.
 
+mod import;
+
+pub(crate) use import::import_terms;
+
 use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, MAX_RETRY_AFTER_FAILURE};
@@ -7,19 +11,12 @@ use crate::engine::Engine;
 use crate::grant::Connect;
 use crate::journal::{Journal, JournalError};
 use crate::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassSettings};
-use crate::provider::Rotation;
 use crate::provider::keep::Keep;
 use crate::report::ENDING_SOON;
 use crate::schedule::{Schedule, Wakes};
-use crate::store::import::{provider_of, refresh_token};
-use crate::store::mapping::Mapping;
-use crate::store::sqlite::{ImportTerms, SqliteStore, import_id};
 use crate::store::{Store, StoreError, sqlite_path};
-use crate::token::Fingerprint;
 use secrecy::ExposeSecret as _;
-use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,52 +112,6 @@ fn wakes(config: &Config, now: Timestamp) -> Option<Arc<Wakes>> {
 fn ending_within(schedule: &Schedule, now: Timestamp) -> Duration {
     let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
     gap.saturating_mul(2).max(ENDING_SOON)
-}
-
-/// What is known of the refresh tokens in these documents, and of those that they would replace in the embedded store: what
-/// an import is compared with.
-///
-/// # Errors
-/// [`PassError`] when the store or the journal can't be read.
-pub(crate) async fn import_terms(
-    store: &SqliteStore,
-    state_dir: PathBuf,
-    mapping: &Mapping,
-    documents: &[Map<String, Value>],
-    rotations: &BTreeMap<String, Rotation>,
-    now: Timestamp,
-) -> Result<ImportTerms, PassError> {
-    let ids: Vec<_> = documents.iter().filter_map(import_id).collect();
-    let stored = store.read(&ids).await?;
-    let stored = stored.iter().filter_map(|document| {
-        Some((document.provider.as_deref(), document.refresh_token.as_ref().ok()?.fingerprint()))
-    });
-    let of_file = documents.iter().filter_map(|document| {
-        Some((provider_of(document, mapping), refresh_token(document, mapping).ok()?.fingerprint()))
-    });
-    let (mut tokens, mut still_good) = (Vec::<Fingerprint>::new(), HashSet::new());
-    for (provider, token) in stored.chain(of_file) {
-        tokens.push(token);
-        still_good.extend(stays_good(provider, mapping, rotations).then_some(token));
-    }
-    let known = on_a_thread(move || Journal::known(&state_dir, &tokens)).await?;
-    Ok(ImportTerms {
-        overwrite: false,
-        // A token that stays good is as good as any other, however often it was redeemed.
-        redeemed: known.redeemed.difference(&still_good).copied().collect(),
-        on_their_way: known.on_their_way,
-        now: Some(now),
-    })
-}
-
-/// Does the provider that a document names, or the only one, take a redeemed token? In doubt it doesn't.
-fn stays_good(provider: Option<&str>, mapping: &Mapping, rotations: &BTreeMap<String, Rotation>) -> bool {
-    let only = || match (&mapping.provider, rotations.len()) {
-        (None, 1) => rotations.values().next(),
-        _ => None,
-    };
-    let rotation = provider.map_or_else(only, |name| rotations.get(name));
-    rotation == Some(&Rotation::None)
 }
 
 /// Runs what blocks on the disk; a panic goes on here.

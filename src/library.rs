@@ -163,12 +163,10 @@ impl Engine {
         };
         let read = read_documents(documents.as_bytes(), Some(ImportFormat::Json));
         let documents = read.map(|located| Ok(located?.1)).collect::<Result<Vec<_>, ImportError>>()?;
-        let (mapping, state_dir) = (&self.config.store.mapping, self.config.state_dir.clone());
+        let (state_dir, rotations) = (self.config.state_dir.clone(), &self.config.rotations);
+        let (mapping, now) = (&self.config.store.mapping, self.inner.base.clock.now());
         let store = SqliteStore::open(file, mapping.clone()).await?;
-        let now = self.inner.base.clock.now();
-        let terms =
-            assembly::import_terms(&store, state_dir, mapping, &documents, &self.config.rotations, now)
-                .await?;
+        let terms = assembly::import_terms(&store, state_dir, mapping, rotations, &documents, now).await?;
         let imported = store.import_as(documents, terms).await?;
         Ok(imported.inserted + imported.replaced + imported.kept)
     }

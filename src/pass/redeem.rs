@@ -81,7 +81,8 @@ impl Redeemer {
     pub(super) async fn redeem(&self, attempt: Attempt, permit: Permit) -> Returned {
         let subject = attempt.token.subject.clone();
         let progress = Progress::default();
-        let redeem = AssertUnwindSafe(self.redeem_once(attempt, permit, &progress));
+        // Boxed, because a task's future is copied several times on its way into the runtime, and this one is large.
+        let redeem = AssertUnwindSafe(Box::pin(self.redeem_once(attempt, permit, &progress)));
         if let Ok(returned) = redeem.catch_unwind().await {
             return returned;
         }

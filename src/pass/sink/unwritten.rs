@@ -17,7 +17,7 @@ pub(super) fn has_further_values(change: &Change) -> bool {
     change.pair.as_ref().is_some_and(|pair| !pair.also.is_empty())
 }
 
-/// Says that a pair is written without the further values of its answer.
+/// Says that a pair is written without the further values of its answer; within the span of its document.
 pub(in crate::pass) fn tell_without_further_values(
     subject: &Subject,
     reason: &Unwritable,
@@ -25,7 +25,6 @@ pub(in crate::pass) fn tell_without_further_values(
 ) {
     let fields = fields.join("`, `");
     warn!(
-        %subject,
         code = Reason::RefusedByStore.word(),
         %reason,
         "the store refuses to write the document of `{subject}`: {reason}. It is tried without the fields of `documents.also` (`{fields}`), \

@@ -76,8 +76,9 @@ impl Beside {
         store: &SqliteStore,
         documents: &[Map<String, Value>],
     ) -> Result<ImportTerms, CommandError> {
-        let (state_dir, now) = (self.state_dir.clone(), self.clock.now());
-        let terms = import_terms(store, state_dir, &self.mapping, documents, &self.rotations, now).await?;
+        let now = self.clock.now();
+        let (state_dir, rotations) = (self.state_dir.clone(), &self.rotations);
+        let terms = import_terms(store, state_dir, &self.mapping, rotations, documents, now).await?;
         Ok(ImportTerms { overwrite: self.overwrite, ..terms })
     }
 }
