@@ -195,7 +195,8 @@ pub struct DueQuery {
     /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where there is an
     /// array of dates, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
-    /// Only what has a date as its `due_at`, and one later than this. Not heeded with `force`.
+    /// Only what was put off until a date later than this: a document that says what went wrong last. A pass refreshes
+    /// documents that may be due at once again, and they are none of it. Not heeded with `force`.
     pub due_after: Option<Timestamp>,
     /// Every document, due or not; still none that is leased until after `now`.
     pub force: bool,

@@ -148,9 +148,10 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
 }
 
 /// What has a date there, and one after this.
-fn due_since(bookkeeping: &FieldPath, after: Timestamp) -> [Document; 2] {
-    let due_at = format!("{bookkeeping}.due_at");
-    [arrays_left_out(bookkeeping), doc! { due_at: { "$gt": date(after) } }]
+fn due_since(bookkeeping: &FieldPath, after: Timestamp) -> [Document; 3] {
+    let (due_at, last_error) = (format!("{bookkeeping}.due_at"), format!("{bookkeeping}.last_error"));
+    let was_put_off = doc! { last_error: { "$exists": true } };
+    [arrays_left_out(bookkeeping), doc! { due_at: { "$gt": date(after) } }, was_put_off]
 }
 
 fn arrays_left_out(bookkeeping: &FieldPath) -> Document {

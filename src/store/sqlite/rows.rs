@@ -37,8 +37,9 @@ pub(super) fn due_page(
     }
     let statement = "SELECT id, fields, bookkeeping, due_at FROM documents
         WHERE due_at <= ?1 AND (due_at, id) > (?2, ?3) AND (lease_until IS NULL OR lease_until <= ?4)
+            AND (NOT ?5 OR instr(bookkeeping, '\"last_error\":') > 0)
         ORDER BY due_at, id";
-    let values = params![query.due_by.timestamp_millis(), due_at, id, now];
+    let values = params![query.due_by.timestamp_millis(), due_at, id, now, query.due_after.is_some()];
     page(connection, mapping, statement, values, query.limit, belongs)
 }
 
@@ -62,7 +63,10 @@ pub(super) fn count_due(
     let mut count = 0;
     while let Some(row) = rows.next()? {
         // Whose a document is stands in its fields; how it stands, in the bookkeeping alone, unless it had no token.
-        let state = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref()).state;
+        let Bookkeeping { state, last_error, .. } = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref());
+        if query.due_after.is_some() && !query.force && last_error.is_none() {
+            continue;
+        }
         let counts = if query.providers == ProviderFilter::Any && state != State::Malformed {
             query.force || state == State::Live
         } else {

@@ -132,7 +132,10 @@ impl Store for Collection {
                 .iter()
                 .filter(|(_, document)| due_at(document) <= query.due_by.timestamp_millis())
                 .filter(|(_, document)| {
-                    query.due_after.is_none_or(|after| due_at(document) > after.timestamp_millis())
+                    query.due_after.is_none_or(|after| {
+                        due_at(document) > after.timestamp_millis()
+                            && document.bookkeeping.last_error.is_some()
+                    })
                 })
                 .filter(|(_, document)| !is_leased(document, query.now))
                 .filter(|(_, document)| belongs(document, &query.providers))

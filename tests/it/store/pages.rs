@@ -201,10 +201,12 @@ async fn a_subject_is_the_first_mapped_field_that_a_person_can_read() {
 #[tokio::test]
 async fn what_has_fallen_due_since_a_moment_is_what_has_a_date_after_it() {
     for backend in both("due_after", Mapping::default()).await {
-        let due = |at: Value| json!({ "evergrant": { "due_at": at } });
-        let leased = json!({ "evergrant": { "due_at": date(-2), "lease": { "id": "x", "owner": "y", "until": date(1) } } });
+        let error = json!({ "class": "transient", "code": "http_503", "at": date(-9) });
+        let due = |at: Value| json!({ "evergrant": { "due_at": at, "last_error": error } });
+        let leased = json!({ "evergrant": { "due_at": date(-2), "last_error": error, "lease": { "id": "x", "owner": "y", "until": date(1) } } });
         backend
             .insert([
+                login(&json!("refreshed"), json!({ "evergrant": { "due_at": date(-2) } })),
                 login(&json!("no date"), due(json!("2099-01-01"))),
                 login(&json!("dates"), due(json!([date(-2), date(-1)]))),
                 login(&json!("none"), json!({})),
