@@ -35,9 +35,16 @@ pub(super) enum Bug {
     ReleasesClaimsOfOthers,
     /// A pass doesn't look for what falls due while it runs. It is found in a pass of hours, which no seed has.
     OverlooksWhatFallsDue,
+    /// In doubt the marks of a pass stay what they are.
+    LeavesMarks,
+    /// A restart forgets which marks aren't judged yet.
+    ForgetsMarks,
 }
 
 impl Bug {
+    /// Those that only a crowd finds, each in one of its few worlds.
+    pub(super) const OF_A_CROWD: [Self; 2] = [Self::LeavesMarks, Self::ForgetsMarks];
+
     /// All, each with a seed at which it is found.
     pub(super) const ALL: [(Self, u64); 15] = [
         (Self::AcknowledgesBeforeFsync, 20),
