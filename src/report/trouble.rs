@@ -186,7 +186,7 @@ impl Advice for Trouble {
             Self::ClientRejected { code, http_status, client_auth, .. } => {
                 client_hint(code, *http_status, *client_auth)
             }
-            Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. What was marked in this pass was taken back. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
+            Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. What this pass had marked before is taken back. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
             Self::RedeemedBefore { state_dir, .. } => format!(
                 "after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
             )

@@ -16,17 +16,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Users; in the first pass up to thirteen refusals among the first hundred are believed.
-const USERS: usize = 250;
+const USERS: usize = 150;
 
 /// Those whose logins have ended.
-const DEAD: [usize; 2] = [20, 140];
+const DEAD: [usize; 2] = [20, 120];
 
 /// The shares that the provider refuses, in percent: before somebody living is marked, and from then on.
 const FEW: u32 = 6;
 const MANY: u32 = 60;
 
 /// Worlds that each test lives through.
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 12;
 
 /// Processes after which a pass must have ended by itself.
 const MOST_PROCESSES: usize = 60;
