@@ -93,7 +93,7 @@ impl Exit {
             }
             Self::ClientRejected => {
                 "A provider rejected the client, far more tokens than usual were refused, or many tokens had been redeemed \
-                 before; no user was marked for it."
+                 before; no user is marked for it."
             }
             Self::JournalHeld => "Another process holds the journal.",
             Self::Unavailable => {

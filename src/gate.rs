@@ -130,15 +130,20 @@ impl Gate {
         self.lock().refusals.standing()
     }
 
-    /// Judges the refusals of a provider that has granted nothing yet, when no more answers are waited for: `all` says
-    /// that there are none, or that too many wait already.
-    #[must_use]
-    pub fn judge_without_grants(&self, all: bool) -> Standing {
+    /// Judges the refusals that weren't judged yet, because a mark can wait no longer: `all` says that no more answers are
+    /// waited for, or that too many marks wait already. Only a provider that grants nothing is left alone then.
+    pub fn judge(&self, all: bool) -> Standing {
         let mut state = self.lock();
-        if let Some(suspicion) = state.refusals.judge_without_grants(all) {
+        if let Some(suspicion) = state.refusals.judge(all) {
             state.stopped.get_or_insert(Stopped::Refusals(suspicion));
         }
         state.refusals.standing()
+    }
+
+    /// Why refusals mark no user in this pass, if so.
+    #[must_use]
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        self.lock().refusals.suspicion()
     }
 
     /// The history with this pass in it; none when there is nothing to add, or its refusals aren't believed.

@@ -9,6 +9,7 @@ mod error;
 mod journaled;
 mod key;
 mod lock;
+mod marks;
 mod moment;
 mod owner;
 mod room;
@@ -39,6 +40,7 @@ pub use journaled::{Journaled, Received, Unjournaled};
 pub use key::JournalKey;
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
+pub use marks::{Judged, MadeMark};
 pub use moment::Moment;
 pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission};
 

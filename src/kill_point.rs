@@ -42,6 +42,8 @@ pub enum Point {
     AnswerCommitted,
     /// An answer was kept and read, and the write-back doesn't know.
     AnswerRead,
+    /// The marks of a batch are on the journal's list, and in no document.
+    MarksListed,
     /// A batch is about to be written into the store.
     BeforeApply,
     /// A batch is in the store.
@@ -54,6 +56,10 @@ pub enum Point {
     EndCommitted,
     /// A batch is in the store, and its rows are gone.
     Ended,
+    /// Marks are about to be taken back.
+    TakesBack,
+    /// Marks are taken back, and still on the journal's list.
+    TakenBack,
     /// Everything is through, and the pass isn't noted as finished.
     PassEnds,
     /// The pass is noted as finished, and its caller wasn't told how it went.
@@ -62,7 +68,7 @@ pub enum Point {
 
 impl Point {
     /// All of them, in the order of the way.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::PassBegun,
         Self::RecoveryRead,
         Self::RecoverySorted,
@@ -81,12 +87,15 @@ impl Point {
         Self::AnswerWritten,
         Self::AnswerCommitted,
         Self::AnswerRead,
+        Self::MarksListed,
         Self::BeforeApply,
         Self::Applied,
         Self::BeforeEnd,
         Self::EndWritten,
         Self::EndCommitted,
         Self::Ended,
+        Self::TakesBack,
+        Self::TakenBack,
         Self::PassEnds,
         Self::PassFinished,
     ];

@@ -179,6 +179,7 @@ async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassErr
             }
             recovered => recovered?,
         }
+        sink.begin_judging().await;
     }
     if matches!(line.whose, Whose::Strangers) && !unfinished.is_empty() {
         recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;

@@ -1,6 +1,7 @@
 //! What became of every document: named outcomes, counts that add up, and the users who must log in again.
 
 mod ending;
+mod live_again;
 mod named;
 pub mod progress;
 mod put_off;
@@ -11,6 +12,7 @@ mod text;
 mod trouble;
 
 pub use ending::{ENDING_SOON, Ending};
+pub use live_again::{LiveAgain, WhyLiveAgain};
 pub use named::{Named, PutOff};
 pub use recovery::Recovery;
 pub use reports::{ProviderPart, Reports};
@@ -111,6 +113,8 @@ struct Inner {
     lost: Vec<Subject>,
     put_offs: put_off::PutOffs,
     endings: ending::Endings,
+    live_again: Vec<LiveAgain>,
+    live_again_count: u64,
     troubles: Vec<Trouble>,
     recovery: Recovery,
     passes: Vec<String>,
@@ -284,12 +288,10 @@ impl Report {
                 http_status: *http_status,
                 client_auth: provider.profile.client_auth,
             }),
-            Stopped::Refusals(suspicion) => {
-                self.trouble(Trouble::Refusals { provider: name(), suspicion: suspicion.clone() });
-            }
             Stopped::Outage => self.trouble(Trouble::Outage { provider: name() }),
-            // The pass says until when; and the code that stopped the gate for it has told what can't be kept.
-            Stopped::Paused | Stopped::CannotKeep => {}
+            // The pass says until when, and which refusals aren't believed; and the code that stopped the gate for it has told
+            // what can't be kept.
+            Stopped::Paused | Stopped::Refusals(_) | Stopped::CannotKeep => {}
         }
     }
 
@@ -367,6 +369,8 @@ impl Report {
             put_off: inner.put_offs.into_named(),
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
+            live_again: inner.live_again,
+            live_again_count: inner.live_again_count,
             recovery: inner.recovery,
             passes: inner.passes,
             providers: BTreeMap::new(),

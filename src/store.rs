@@ -280,6 +280,8 @@ pub enum Fence {
     Lease(String),
     /// The document carries no lease.
     Unclaimed,
+    /// The document carries no lease, and the mark that was made at this moment ([`Bookkeeping::marked_at`]).
+    Marked(Timestamp),
 }
 
 impl Fence {
@@ -289,13 +291,15 @@ impl Fence {
         lease.map_or(Self::None, |lease| Self::Lease(lease.id.clone()))
     }
 
-    /// Does a document with this lease id meet it?
+    /// Does a document with this bookkeeping meet it?
     #[must_use]
-    pub fn admits(&self, lease_id: Option<&str>) -> bool {
+    pub fn admits(&self, bookkeeping: &Bookkeeping) -> bool {
+        let lease_id = bookkeeping.lease.as_ref().map(|lease| lease.id.as_str());
         match self {
             Self::None => true,
             Self::Lease(expected) => lease_id == Some(expected),
             Self::Unclaimed => lease_id.is_none(),
+            Self::Marked(at) => lease_id.is_none() && bookkeeping.marked_at() == Some(*at),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `unwritten` | what follows from a write that did not match, or failed |
 //! | `permission` | may this token be sent? |
 //! | `belief` | is a refusal believed? |
+//! | `marks` | which mark does a verdict make, and what becomes of one that is taken back? |
 //! | `past_end` | what does an unknown answer mean for a token whose own end is past? |
 //! | `settle`, `doubt` | what is known of a request whose answer was lost, and when the token is sent again |
 //! | `change` | the exact update of the document |
@@ -25,6 +26,7 @@ pub mod change;
 mod document;
 mod doubt;
 mod leftover;
+mod marks;
 mod past_end;
 mod permission;
 mod released;
@@ -40,6 +42,7 @@ pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refus
 pub use document::{copy, given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};
 pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};
+pub use marks::{TakingBack, made_mark, take_back};
 pub use past_end::past_end;
 pub use permission::{
     First, Turn, already_redeemed, forbids_a_second_request, has_unread_answer, may_go, too_young_until,
@@ -152,7 +155,9 @@ pub fn judge(case: &Case, document: Document<'_>, around: &Around<'_>) -> Verdic
         Fact::Asked(asked) => answer::judge(case, asked, around),
         Fact::Marked(mark, belief) => document::marked(case, mark, *belief, document, around),
         Fact::Redeemed(redeemed) => document::redeemed(case, redeemed, false, document, around),
-        Fact::MayBeSpent(entry, evidence) => document::may_be_spent(case, *entry, evidence, document, around),
+        Fact::MayBeSpent(entry, evidence) => {
+            document::may_be_spent(case, *entry, evidence, false, document, around)
+        }
         Fact::Overtaken => document::overtaken(case, document, around),
         Fact::NotSent(reason) => document::not_sent(case, *reason, around),
         Fact::Waits(reason) => document::waits(case, *reason, around),

@@ -63,6 +63,8 @@ const OBJECTS: &[Object] = &[
                 "Users whose login ends within 7 days or two wakes, whichever is longer, and no refresh extends it; the soonest end first, at most 1000. Only documents that this pass wrote.",
             ),
             ("ending_count", "How many these are in all."),
+            ("live_again", "Users who were marked and are live again without a new login; at most 1000."),
+            ("live_again_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
             ("providers", "The part of each provider, by its name."),
             (
@@ -115,6 +117,16 @@ const OBJECTS: &[Object] = &[
             ("subject", "The user."),
             ("provider", "The provider; null where the document names none."),
             ("ends_at", "When the login ends, at the latest."),
+        ],
+    },
+    Object {
+        place: "run --once: live_again[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("was", "What the mark said: `needs_login` or `lost_in_flight`."),
+            ("why", "Why the mark is gone (`evergrant help outcomes`)."),
         ],
     },
     Object {

@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use crate::exit::Exit;
-use crate::report::Outcome;
+use crate::report::{Outcome, WhyLiveAgain};
 use crate::token::{Code, Evidence, ParkedWhy, Reason, State, Vocabulary};
 use serde_json::{Value, json};
 
@@ -18,12 +18,16 @@ fn list<V: Vocabulary>(name: &'static str, heading: &'static str) -> List {
     List { name, heading, words }
 }
 
-fn outcomes() -> [List; 2] {
+fn outcomes() -> [List; 3] {
     [
         list::<Outcome>("outcomes", "OUTCOMES: where a document ends in a pass; the counts of the report"),
         list::<State>(
             "states",
             "STATES: `evergrant.state` in a document, and `evergrant tokens list --state`",
+        ),
+        list::<WhyLiveAgain>(
+            "live_again",
+            "LIVE AGAIN: why a marked user is live again without a new login (`live_again` in the report)",
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
+use super::marks::MarksRequest;
 use super::room::Room;
 use super::{
     Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, Moment, OtherStore,
@@ -34,7 +35,7 @@ impl<T> Reply<T> {
     }
 
     /// Remembers what came out; an error is everybody's, because the commit is void then.
-    fn set(&mut self, done: Result<T, JournalError>) -> Result<(), JournalError> {
+    pub(super) fn set(&mut self, done: Result<T, JournalError>) -> Result<(), JournalError> {
         self.value = Some(Ok(done?));
         Ok(())
     }
@@ -50,7 +51,7 @@ impl<T> Reply<T> {
         }
     }
 
-    fn send(self, committed: Result<(), &JournalError>) {
+    pub(super) fn send(self, committed: Result<(), &JournalError>) {
         let value = match committed {
             Ok(()) => self.value.unwrap_or(Err(JournalError::Stopped)),
             Err(error) => Err(error.share()),
@@ -87,6 +88,18 @@ pub(super) enum Request {
     OtherStore(Identity, Reply<Option<OtherStore>>),
     AdoptStore(Identity, Reply<Option<Adopted>>),
     FinishPass(String, Timestamp, Reply<()>),
+    Marks(MarksRequest),
+}
+
+impl Request {
+    /// Must it survive a power cut? What else is lost with the last second can be found again.
+    const fn is_durable(&self) -> bool {
+        match self {
+            Self::Answer(..) => true,
+            Self::Marks(request) => request.is_durable(),
+            _ => false,
+        }
+    }
 }
 
 /// Which kill points stand around a commit: before it, and after it.
@@ -231,8 +244,7 @@ fn write(
     if requests.is_empty() {
         return Ok(());
     }
-    // Only an answer must survive a power cut; what else is lost with the last second can be found again.
-    let durable = requests.iter().any(|request| matches!(request, Request::Answer(..)));
+    let durable = requests.iter().any(Request::is_durable);
     let points = Points::of(requests);
     let written = rows.begin(durable).and_then(|()| {
         for request in requests {
@@ -292,6 +304,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
         Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
+        Request::Marks(request) => request.perform(rows),
     }
 }
 
@@ -321,6 +334,7 @@ impl Request {
             Self::BeginProcess { reply, .. } | Self::BeginPass { reply, .. } => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),
             Self::AdoptStore(_, reply) => reply.send(committed),
+            Self::Marks(request) => request.deliver(committed),
         }
     }
 }

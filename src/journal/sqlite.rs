@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod image;
 mod keys;
+mod marks;
 mod memory;
 mod migrate;
 mod open;

@@ -14,6 +14,9 @@ impl Line {
         if let Some(why) = gate.stopped() {
             self.report.stopped(provider, &why);
         }
+        if let Some(suspicion) = gate.suspicion() {
+            self.report.trouble(Trouble::Refusals { provider: provider.to_string(), suspicion });
+        }
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);
         }

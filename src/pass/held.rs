@@ -57,17 +57,15 @@ impl HeldMarks {
     pub(super) fn ripe(&mut self, end: bool, alone: bool) -> Vec<(DueToken, Arc<Provider>, Fact)> {
         let (now, gate) = (Instant::now(), self.gate.clone());
         let too_many = self.held.len().saturating_sub(MOST_HELD);
-        if end && self.held.iter().any(|held| matches!(held.mark, Mark::Refused(_))) {
-            // Before the first mark: what is found to be our fault only now holds all of them back.
-            let _ = gate.judge_without_grants(true);
+        if end {
+            // Before the first mark: what is found to be our fault only now holds all of them back. And without one: those
+            // that were made in this pass are taken back.
+            gate.judge(true);
         }
         let (mut ripe, mut waiting) = (Vec::new(), Vec::new());
         for (position, held) in self.held.drain(..).enumerate() {
             let over = end || position < too_many || now >= held.since + self.patience;
-            let standing = match &held.mark {
-                Mark::Refused(_) if over => gate.judge_without_grants(end || too_many > 0),
-                Mark::Refused(_) | Mark::Redeemed(_) => gate.standing(),
-            };
+            let standing = if over { gate.judge(end || too_many > 0) } else { gate.standing() };
             let known_dead = is_known_dead(&held.token);
             let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end: end && !alone };
             match believe(&held.mark, standing, how) {

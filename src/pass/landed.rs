@@ -1,10 +1,11 @@
 //! What lands at the sink: a document, with what follows for it.
 
 use super::Line;
+use crate::journal::MadeMark;
 use crate::provider::Provider;
 use crate::store::Change;
 use crate::token::{DueToken, Malformed, Subject, TokenDocument, TokenId};
-use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, without_token};
+use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, made_mark, without_token};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -37,11 +38,13 @@ pub(super) struct Landed {
     pub(super) provider: Option<String>,
     /// What is judged again, where the verdict isn't the last one.
     pub(super) case: Option<Box<Case>>,
+    /// The mark that it makes, if it makes a new one.
+    pub(super) mark: Option<MadeMark>,
     pub(super) verdict: Verdict,
 }
 
 impl Landed {
-    pub(super) fn of(case: Case, verdict: Verdict) -> Self {
+    pub(super) fn of(case: Case, verdict: Verdict, around: &Around<'_>) -> Self {
         met(verdict.rule);
         let again = match verdict.document {
             Step::Look | Step::Hold(_) => true,
@@ -51,6 +54,7 @@ impl Landed {
             id: case.token.id.clone(),
             subject: case.token.subject.clone(),
             provider: Some(case.provider.name.to_string()),
+            mark: made_mark(&case, &verdict, around),
             case: again.then(|| Box::new(case)),
             verdict,
         }
@@ -59,7 +63,7 @@ impl Landed {
     /// A row that an earlier process left.
     pub(super) fn left(id: TokenId, subject: Subject, provider: String, verdict: Verdict) -> Self {
         met(verdict.rule);
-        Self { id, subject, provider: Some(provider), case: None, verdict }
+        Self { id, subject, provider: Some(provider), case: None, mark: None, verdict }
     }
 
     /// Puts what is still to be written in the place of the change.
@@ -101,8 +105,9 @@ impl Line {
     /// What follows for a token of which this was found out.
     pub(super) fn judge(&self, token: DueToken, provider: &Arc<Provider>, fact: Fact) -> Landed {
         let case = Case { token, provider: provider.clone(), fact };
-        let verdict = judge(&case, Document::NotRead, &self.around());
-        Landed::of(case, verdict)
+        let around = self.around();
+        let verdict = judge(&case, Document::NotRead, &around);
+        Landed::of(case, verdict, &around)
     }
 
     /// What follows for a document that has no token to send.
@@ -116,6 +121,7 @@ impl Line {
             subject: document.subject.clone(),
             provider: self.provider_name(document),
             case: None,
+            mark: None,
             verdict: without_token(document, malformed, &self.around()),
         }
     }

@@ -149,7 +149,7 @@ impl Redeemer {
         self.tell(&case, &verdict);
         let Step::Again(wait) = verdict.document else {
             case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
-            self.land(Landed::of(case, verdict)).await;
+            self.land(Landed::of(case, verdict, &around)).await;
             drop(permit);
             return Returned::Done;
         };

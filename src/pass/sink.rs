@@ -3,6 +3,7 @@
 //!
 //! A pair that can't be written stays in the journal, and nothing more is redeemed.
 
+mod take_back;
 mod unwritten;
 
 use super::Line;
@@ -47,12 +48,14 @@ pub(super) struct Sink {
     held: Option<HeldMarks>,
     /// Was it said that further values of answers are left out?
     told_further: bool,
+    /// Has doubt arisen in this pass, so that its marks were taken back?
+    doubted: bool,
 }
 
 impl Sink {
     pub(super) fn new(line: Arc<Line>) -> Self {
         let held = line.gate().map(|gate| HeldMarks::new(gate.clone(), line.base.settings.lease));
-        Self { line, broken: false, held, told_further: false }
+        Self { line, broken: false, held, told_further: false, doubted: false }
     }
 
     /// Takes what lands until the last sender is gone, or until the lanes have ended, waiting for no answer any more:
@@ -77,6 +80,7 @@ impl Sink {
             };
             if taken == 0 {
                 self.settle_held(true).await;
+                self.end_judging().await;
                 return;
             }
             self.settle(std::mem::take(&mut batch)).await;
@@ -95,6 +99,12 @@ impl Sink {
             let rest = ripe.split_off(ripe.len().min(MAX_BATCH));
             self.settle(ripe).await;
             ripe = rest;
+        }
+        // At once, and not at the end of the pass: an application may tell its users that they must log in again.
+        let suspicious = self.held.as_ref().is_some_and(|held| held.gate.standing().suspicious);
+        if suspicious && !self.doubted {
+            self.doubted = true;
+            self.doubt().await;
         }
     }
 
@@ -137,8 +147,9 @@ impl Sink {
             if matches!(document, Document::Unknown) {
                 self.line.left_claimed();
             }
-            let verdict = judge(&case, document, &self.line.around());
-            judged.push(Landed::of(*case, verdict));
+            let around = self.line.around();
+            let verdict = judge(&case, document, &around);
+            judged.push(Landed::of(*case, verdict, &around));
         }
         judged
     }
@@ -187,7 +198,8 @@ impl Sink {
     /// # Errors
     /// [`JournalError`] when the rows can't be ended. What is written is written.
     pub(super) async fn execute(&mut self, batch: Vec<Landed>) -> Result<(), JournalError> {
-        let (mut left, mut rows) = (batch, Vec::new());
+        let mut rows = Vec::new();
+        let mut left = self.list(batch, &mut rows).await;
         for tried in 0..TRIES {
             if left.is_empty() {
                 break;
@@ -203,6 +215,26 @@ impl Sink {
             self.unwritten(&landed, Unwritten::Failed(Reason::ClaimLost), &mut rows);
         }
         self.line.end_rows(rows).await
+    }
+
+    /// Lists the marks of a batch before they are made. One that can't be listed isn't made.
+    async fn list(&self, batch: Vec<Landed>, rows: &mut Rows) -> Vec<Landed> {
+        let accepted = self.held.as_ref().is_none_or(|held| held.gate.standing().accepted);
+        let marks: Vec<_> = batch.iter().filter_map(|landed| landed.mark.clone()).collect();
+        if accepted || marks.is_empty() {
+            return batch;
+        }
+        if let Err(error) = self.line.base.journal.list_marks(&self.line.whose.name(), marks).await {
+            self.line.journal_failed(&error);
+            let (marks, others): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|landed| landed.mark.is_some());
+            for landed in marks {
+                self.unwritten(&landed, Unwritten::Failed(Reason::Journal), rows);
+            }
+            return others;
+        }
+        reach(Point::MarksListed);
+        batch
     }
 
     async fn end_rows(&self, rows: Rows) {

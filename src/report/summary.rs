@@ -1,6 +1,6 @@
 //! The end of a pass, for people and for programs.
 
-use super::{Ending, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble};
+use super::{Ending, LiveAgain, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
@@ -70,6 +70,11 @@ pub struct Summary {
     pub ending: Vec<Ending>,
     /// How many these are in all.
     pub ending_count: u64,
+    /// Users who were marked, in this pass or before, and are live again without a new login; at most
+    /// [`MOST_NAMED`](super::MOST_NAMED).
+    pub live_again: Vec<LiveAgain>,
+    /// How many these are in all.
+    pub live_again_count: u64,
     /// What an earlier process had left.
     pub recovery: Recovery,
     /// The part of each provider that was asked.
@@ -205,6 +210,10 @@ mod tests {
         };
         assert_documented("run --once: put_off[]", &put_off);
         let PutOff { id, subject, provider, due_at: ends_at, .. } = put_off;
+        let (was, why) = (State::NeedsLogin, crate::report::WhyLiveAgain::TakenBack);
+        let live_again =
+            LiveAgain { id: id.clone(), subject: subject.clone(), provider: provider.clone(), was, why };
+        assert_documented("run --once: live_again[]", &live_again);
         assert_documented("run --once: ending[]", &Ending { id, subject, provider, ends_at });
     }
 

@@ -3,7 +3,7 @@
 mod by_provider;
 
 use super::summary::Summary;
-use super::{Ending, MOST_NAMED, Outcome, PutOff};
+use super::{Ending, LiveAgain, MOST_NAMED, Outcome, PutOff};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;
@@ -58,6 +58,7 @@ impl Summary {
         }
         self.write_put_off(text)?;
         self.write_lost(text)?;
+        self.write_live_again(text)?;
         self.write_named(text)?;
         self.write_ending(text)?;
         if self.finds_no_token() {
@@ -206,6 +207,25 @@ impl Summary {
                 text,
                 "  … and {rest} more: `evergrant tokens list --ending-within 14d` lists them by time"
             )?;
+        }
+        Ok(())
+    }
+
+    /// Whose mark is gone, and why.
+    fn write_live_again(&self, text: &mut String) -> fmt::Result {
+        let Some(LiveAgain { why, .. }) = self.live_again.first() else { return Ok(()) };
+        writeln!(
+            text,
+            "\nlive again: {} ({}; `evergrant help outcomes`):",
+            self.live_again_count,
+            why.word()
+        )?;
+        for LiveAgain { subject, was, .. } in self.live_again.iter().take(MOST_SHOWN) {
+            writeln!(text, "  {subject}  (was {})", was.word())?;
+        }
+        let rest = self.live_again_count.saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: `--format json` names up to {MOST_NAMED}")?;
         }
         Ok(())
     }

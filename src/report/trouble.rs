@@ -186,7 +186,7 @@ impl Advice for Trouble {
             Self::ClientRejected { code, http_status, client_auth, .. } => {
                 client_hint(code, *http_status, *client_auth)
             }
-            Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
+            Self::Refusals { .. } => "check that these tokens were issued to this client, and that `token_url` is right. What this pass had marked before is taken back. If these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
             Self::RedeemedBefore { state_dir, .. } => format!(
                 "after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
             )
@@ -222,13 +222,10 @@ impl fmt::Display for Trouble {
             Self::Refusals { provider, suspicion } => {
                 let Suspicion { code, http_status, refused, asked, usual_share } = suspicion;
                 let status = http_status.map_or_else(String::new, |status| format!(", HTTP {status}"));
-                let usual = usual_share.map_or_else(
-                    || "granted none".to_owned(),
-                    |usual| format!("{:.1} % are usual", usual * 100.0),
-                );
+                let usual = usual_share * 100.0;
                 write!(
                     formatter,
-                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual}); no user was marked for it"
+                    "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual:.1} % are usual); no user is marked for it"
                 )
             }
             Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, .. } => {
@@ -236,7 +233,7 @@ impl fmt::Display for Trouble {
                     .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
                 write!(
                     formatter,
-                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user was marked for it. Was a backup restored, or is this a rehearsal with an old state directory?"
+                    "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user is marked for it. Was a backup restored, or is this a rehearsal with an old state directory?"
                 )
             }
             Self::Outage { provider } => write!(

@@ -151,6 +151,13 @@ pub const FIELDS: [(&str, &str); 26] = [
 ];
 
 impl Bookkeeping {
+    /// When the login was marked as ended; `None` where it isn't.
+    #[must_use]
+    pub fn marked_at(&self) -> Option<Timestamp> {
+        let is_marked = matches!(self.state, State::NeedsLogin | State::LostInFlight);
+        self.last_error.as_ref().filter(|_| is_marked).map(|error| error.at)
+    }
+
     /// The same, speaking of the token with this fingerprint: what was said of another one is over, a mark above all.
     #[must_use]
     pub fn speaking_of(self, fingerprint: Fingerprint, now: Timestamp) -> Self {

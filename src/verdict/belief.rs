@@ -38,7 +38,7 @@ pub fn believe(mark: &Mark, standing: Standing, waiting: Waiting) -> Option<Beli
         return Some(Belief::OurFault);
     }
     match mark {
-        Mark::Redeemed(_) => waiting.over.then_some(Belief::Believed),
+        Mark::Redeemed(_) | Mark::MayBeSpent(..) => waiting.over.then_some(Belief::Believed),
         Mark::Refused(refusal) => believe_refusal(refusal, standing, waiting),
     }
 }

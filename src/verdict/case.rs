@@ -146,6 +146,8 @@ pub enum Mark {
     Refused(Refusal),
     /// The token was redeemed before, and its pair is in no document.
     Redeemed(Redeemed),
+    /// The token may be spent, and its provider forbids a second request: nothing was sent.
+    MayBeSpent(EntryId, LastError),
 }
 
 /// A token that this machine redeemed before.
@@ -227,7 +229,7 @@ impl Case {
         match &self.fact {
             Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => &redeemed.first,
             Fact::Asked(_)
-            | Fact::Marked(Mark::Refused(_), _)
+            | Fact::Marked(Mark::Refused(_) | Mark::MayBeSpent(..), _)
             | Fact::MayBeSpent(..)
             | Fact::Overtaken
             | Fact::NotSent(_)

@@ -211,17 +211,22 @@ impl DuePolicy {
     /// pass: what was asked for in vain proves nothing about the provider.
     #[must_use]
     pub fn later(&self, token: &DueToken, now: Timestamp, wait: Duration) -> Change {
-        // Behind what is given back with `release`, also where the clock stands still.
-        let now = now.max(self.due_by + TimeDelta::milliseconds(2));
-        let due_at = now + TimeDelta::from_std(wait).unwrap_or_default();
+        let due_at = self.behind_others(now) + TimeDelta::from_std(wait).unwrap_or_default();
         Self::mark(
             token,
             Bookkeeping {
-                due_at: Some(self.after_this_pass(due_at)),
+                due_at: Some(due_at),
                 failures: token.bookkeeping.failures.saturating_add(1),
                 ..token.bookkeeping.clone()
             },
         )
+    }
+
+    /// When a document is due that comes behind all that is given back with [`release`](Self::release), also where the clock
+    /// stands still.
+    #[must_use]
+    pub fn behind_others(&self, now: Timestamp) -> Timestamp {
+        now.max(self.due_by + TimeDelta::milliseconds(2))
     }
 
     /// The change for a document that got a newer token from another program while we held the claim: live, and due for the

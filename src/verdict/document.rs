@@ -59,8 +59,11 @@ pub(super) fn marked(
             let change = around.policy.deferral(&case.token, refusal.evidence.clone(), 0.0);
             Verdict::write(Rule::RefusedOnce, change, Some(End::still_due(Reason::RefusedOnce)))
         }
-        (Mark::Refused(_), Belief::OurFault) => {
+        (Mark::Refused(_) | Mark::MayBeSpent(..), Belief::OurFault) => {
             behind(case, Rule::RefusalsNotBelieved, Reason::RefusedShare, around)
+        }
+        (Mark::MayBeSpent(entry, evidence), Belief::Believed | Belief::Once) => {
+            self::may_be_spent(case, *entry, evidence, true, document, around)
         }
         (Mark::Redeemed(_), Belief::OurFault) => {
             behind(case, Rule::RedeemedNotBelieved, Reason::AlreadyRedeemed, around)
@@ -76,12 +79,18 @@ pub(super) fn may_be_spent(
     case: &Case,
     entry: EntryId,
     evidence: &LastError,
+    believed: bool,
     document: Document<'_>,
     around: &Around<'_>,
 ) -> Verdict {
     match document {
+        Document::NotRead if believed => look(Rule::MarkLooks),
         // Nothing was sent this time, whatever becomes of the document.
-        Document::NotRead => look(Rule::MayBeSpent).with_row(Some((entry, Event::NotProcessed))),
+        Document::NotRead => Verdict {
+            document: Step::Hold(Mark::MayBeSpent(entry, evidence.clone())),
+            ..Verdict::leave(Rule::MayBeSpent, None)
+        }
+        .with_row(Some((entry, Event::NotProcessed))),
         Document::Gone => {
             let ends = Some(End::new(Outcome::Gone));
             Verdict::leave(Rule::MarkGone, ends).with_row(Some((entry, Event::Settled)))

@@ -124,6 +124,7 @@ fn line(verdict: &Verdict) -> String {
             if refusal.before { ", before" } else { "" }
         ),
         Step::Hold(Mark::Redeemed(_)) => "hold redeemed".to_owned(),
+        Step::Hold(Mark::MayBeSpent(..)) => "hold may be spent".to_owned(),
         Step::Again(wait) => format!("again {wait:?}"),
     };
     let gate = match &verdict.gate {

@@ -4,6 +4,7 @@ mod again;
 mod beside_app;
 mod clock;
 mod codings;
+mod doubt;
 mod faults;
 mod hostile;
 mod journal_fails;

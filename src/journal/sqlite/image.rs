@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tables that hold everything.
-const TABLES: [&str; 4] = ["entries", "redeemed", "passes", "meta"];
+const TABLES: [&str; 5] = ["entries", "redeemed", "passes", "marks", "meta"];
 
 /// Where `entries` has what is asked of it.
 const DOCUMENT_COLUMN: usize = 3;

@@ -63,6 +63,19 @@ CREATE TABLE IF NOT EXISTS passes (
   summary TEXT,                    -- its counts, as JSON
   PRIMARY KEY (lease_id, provider)
 ) STRICT, WITHOUT ROWID;
+-- Marks whose pass isn't judged yet. Earlier versions of this format have no such table, and leave it alone.
+CREATE TABLE IF NOT EXISTS marks (
+  provider TEXT NOT NULL,
+  document TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,       -- of the refresh token that was marked
+  marked_at INTEGER NOT NULL,      -- as the mark itself says: a document that was marked at another time bears another one
+  pass TEXT NOT NULL,              -- the lease id of the pass that made it
+  since INTEGER,                   -- since when the login was live
+  last_error TEXT,                 -- what the document said before, as JSON
+  doubted INTEGER NOT NULL,        -- 1: it is to be taken back, whatever a later pass finds
+  PRIMARY KEY (provider, document)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 ";
 

@@ -324,3 +324,55 @@ async fn a_success_under_another_word_is_neither_deleted_nor_sent_again() {
         assert!(bodies(&journal).await[0], "the answer is kept beside it");
     }
 }
+
+#[tokio::test]
+async fn marks_stay_on_their_list_over_a_restart_until_they_are_judged() {
+    use crate::journal::{Judged, MadeMark};
+    use crate::token::{Evidence, LastError};
+    let at = |seconds: i64| crate::clock::Timestamp::default() + TimeDelta::seconds(seconds);
+    let mark = |document: &str| MadeMark {
+        document: TokenId::from_extended_json(document),
+        subject: Subject::new("a@example.com"),
+        fingerprint: fingerprint(document),
+        marked_at: at(9),
+        pass: "pass".into(),
+        since: Some(at(1)),
+        last_error: Some(LastError {
+            class: Evidence::Ambiguous.into(),
+            code: "timeout".into(),
+            http_status: None,
+            at: at(3),
+            lost: None,
+        }),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), JournalSettings::default()).unwrap();
+    journal.close().await;
+    let file = Connection::open(directory.path().join("journal.db")).unwrap();
+    file.execute_batch("DROP TABLE marks").unwrap();
+    drop(file);
+    // As an earlier version has left it.
+    let journal = open(directory.path(), JournalSettings::default()).unwrap();
+    let many: Vec<_> = (1000..1700).map(|number| mark(&number.to_string())).collect();
+    journal.list_marks("p", many.clone()).await.unwrap();
+    journal.list_marks("other", vec![mark("1")]).await.unwrap();
+    assert_eq!(journal.doubted_marks("p", None).await.unwrap(), []);
+    journal.doubt_marks("p").await.unwrap();
+    journal.close().await;
+    let journal = open(directory.path(), JournalSettings::default()).unwrap();
+    let first = journal.doubted_marks("p", None).await.unwrap();
+    let rest = journal.doubted_marks("p", first.last().map(|mark| mark.document.clone())).await.unwrap();
+    assert_eq!([first.clone(), rest].concat(), many);
+    assert_eq!(journal.doubted_marks("other", None).await.unwrap(), []);
+    // One that is made in the meantime isn't to be taken back, and a good pass says nothing of those that are.
+    journal.list_marks("p", vec![mark("2")]).await.unwrap();
+    journal.judge_marks("p", Judged::Good).await.unwrap();
+    let settled = first.iter().map(|mark| mark.document.clone()).collect();
+    journal.judge_marks("p", Judged::Settled(settled)).await.unwrap();
+    journal.doubt_marks("p").await.unwrap();
+    assert_eq!(journal.doubted_marks("p", None).await.unwrap(), many[first.len()..]);
+    journal.judge_marks("p", Judged::Accepted).await.unwrap();
+    assert_eq!(journal.doubted_marks("p", None).await.unwrap(), []);
+    journal.doubt_marks("other").await.unwrap();
+    assert_eq!(journal.doubted_marks("other", None).await.unwrap(), [mark("1")]);
+}

@@ -100,6 +100,7 @@ impl Sink {
             subject: theirs.subject.clone(),
             provider: None,
             case: None,
+            mark: None,
             verdict: Verdict::write(Rule::Overtaken, change, None),
         })
     }

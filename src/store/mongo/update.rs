@@ -5,7 +5,7 @@ use super::writable::{every_name_once, is_writable};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Fence, Mapping, PairChange};
-use crate::token::Lease;
+use crate::token::{Lease, State};
 use bson::{Bson, Document, doc};
 use std::time::Duration;
 
@@ -127,12 +127,16 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
             }
         }
     }
+    let ours = |name: &str| format!("{}.{name}", mapping.bookkeeping);
     match &change.expect_lease {
         Fence::None => {}
-        Fence::Lease(id) => drop(conditions.insert(format!("{}.lease.id", mapping.bookkeeping), id)),
-        Fence::Unclaimed => {
-            conditions.insert(format!("{}.lease", mapping.bookkeeping), doc! { "$exists": false });
-        }
+        Fence::Lease(id) => drop(conditions.insert(ours("lease.id"), id)),
+        Fence::Unclaimed => drop(conditions.insert(ours("lease"), doc! { "$exists": false })),
+        Fence::Marked(at) => conditions.extend(doc! {
+            ours("lease"): { "$exists": false },
+            ours("state"): { "$in": [State::NeedsLogin.word(), State::LostInFlight.word()] },
+            ours("last_error.at"): date(*at),
+        }),
     }
     conditions.insert("$expr", and_expressions(expressions));
     let mut set = Document::new();

@@ -4,7 +4,7 @@ use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::document::{self, token_document};
 use crate::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Mapping, Position, ProviderFilter, Unwritable,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Fence, Mapping, Position, ProviderFilter, Unwritable,
     mapping::{ExpiryFormat, FieldPath},
 };
 use crate::token::{Bookkeeping, Code, Lease, State, TokenDocument, TokenId};
@@ -288,14 +288,17 @@ pub(super) fn apply(
     let mut applied = Applied { every_matched: true, refused: Vec::new() };
     for (index, change) in changes.iter().enumerate() {
         let found = connection
-            .prepare_cached("SELECT fields, lease_id FROM documents WHERE id = ?1")?
+            .prepare_cached("SELECT fields, bookkeeping FROM documents WHERE id = ?1")?
             .query_row([change.id.as_str()], |row| {
-                Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get::<_, Option<String>>(1)?))
+                // Most changes demand nothing of the bookkeeping.
+                let fenced = change.expect_lease != Fence::None;
+                let bookkeeping = if fenced { bookkeeping_column(row, 1)? } else { None };
+                Ok((row.get_ref(0)?.as_str()?.to_owned(), json::bookkeeping(bookkeeping.as_ref())))
             })
             .optional()?;
-        let matching = found.and_then(|(fields, lease)| {
+        let matching = found.and_then(|(fields, bookkeeping)| {
             let fields: Object = serde_json::from_str(&fields).ok()?;
-            is_as_expected(&fields, lease.as_deref(), mapping, change).then_some(fields)
+            is_as_expected(&fields, &bookkeeping, mapping, change).then_some(fields)
         });
         let Some(mut fields) = matching else {
             applied.every_matched = false;
@@ -319,10 +322,10 @@ pub(super) fn apply(
     Ok(applied)
 }
 
-fn is_as_expected(fields: &Object, lease: Option<&str>, mapping: &Mapping, change: &Change) -> bool {
+fn is_as_expected(fields: &Object, bookkeeping: &Bookkeeping, mapping: &Mapping, change: &Change) -> bool {
     let token = json::get(fields, &mapping.refresh_token).and_then(Value::as_str);
     change.expect_refresh_token.as_ref().is_none_or(|expected| token == Some(expected.expose()))
-        && change.expect_lease.admits(lease)
+        && change.expect_lease.admits(bookkeeping)
 }
 
 /// Puts the pair and the mapped expiries into the fields; fails with the path that can't be written.

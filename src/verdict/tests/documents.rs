@@ -30,7 +30,8 @@ fn only_a_refused_token_makes_its_document_gone_while_refused() {
     for state in [State::NeedsLogin, State::LostInFlight] {
         assert!(refused(Fact::Marked(refusal(state), Belief::Believed)));
     }
-    assert!(!refused(Fact::MayBeSpent(entry(), evidence())), "nothing was sent");
+    let spent = Mark::MayBeSpent(entry(), evidence());
+    assert!(!refused(Fact::Marked(spent, Belief::Believed)), "nothing was sent");
     assert!(!refused(Fact::Overtaken));
 }
 
@@ -42,7 +43,7 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
     let believed = |state| Fact::Marked(refusal(state), Belief::Believed);
     let with = |fact, document| verdict(&live(fact), document);
     let known = case(believed(State::NeedsLogin), books("old", State::NeedsLogin));
-    let spent = || Fact::MayBeSpent(entry(), evidence());
+    let spent = || Fact::Marked(Mark::MayBeSpent(entry(), evidence()), Belief::Believed);
     compare(
         [
             ("not looked at".into(), with(believed(State::NeedsLogin), Document::NotRead)),
@@ -53,7 +54,8 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
             ("the token".into(), with(believed(State::NeedsLogin), Document::There(&same))),
             ("the token, lost".into(), with(believed(State::LostInFlight), Document::There(&same))),
             ("the token, known".into(), verdict(&known, Document::There(&same))),
-            ("may be spent".into(), with(spent(), Document::NotRead)),
+            ("may be spent".into(), with(Fact::MayBeSpent(entry(), evidence()), Document::NotRead)),
+            ("may be spent, believed".into(), with(spent(), Document::NotRead)),
             ("may be spent, there".into(), with(spent(), Document::There(&same))),
             ("may be spent, unknown".into(), with(spent(), Document::Unknown)),
         ],
@@ -75,7 +77,8 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
                 "the token, known",
                 "Marked | Settled | NeedsLogin next pass, failures 1 | - | NeedsLogin, known",
             ),
-            ("may be spent", "MayBeSpent | NotProcessed | look | - | -"),
+            ("may be spent", "MayBeSpent | NotProcessed | hold may be spent | - | -"),
+            ("may be spent, believed", "MarkLooks | - | look | - | -"),
             (
                 "may be spent, there",
                 "MarkedLost | Settled | LostInFlight next pass, failures 1 | - | LostInFlight",
@@ -88,12 +91,14 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
 #[test]
 fn a_mark_that_is_not_believed_gives_the_claim_back() {
     let redeemed = || Mark::Redeemed(Redeemed { first: id(), at: None, successor: None });
+    let spent = || Mark::MayBeSpent(entry(), evidence());
     let with = |mark, belief| verdict(&live(Fact::Marked(mark, belief)), Document::NotRead);
     compare(
         [
             ("refused, once".into(), with(refusal(State::NeedsLogin), Belief::Once)),
             ("refused, our fault".into(), with(refusal(State::NeedsLogin), Belief::OurFault)),
             ("redeemed, our fault".into(), with(redeemed(), Belief::OurFault)),
+            ("may be spent, our fault".into(), with(spent(), Belief::OurFault)),
         ],
         &[
             ("refused, once", "RefusedOnce | - | Live 15 min, failures 1 | - | StillDue(refused_once)"),
@@ -104,6 +109,10 @@ fn a_mark_that_is_not_believed_gives_the_claim_back() {
             (
                 "redeemed, our fault",
                 "RedeemedNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(already_redeemed)",
+            ),
+            (
+                "may be spent, our fault",
+                "RefusalsNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(refused_share)",
             ),
         ],
     );
@@ -365,6 +374,14 @@ fn a_refusal_is_believed_once_its_provider_is_known_to_be_well() {
             well,
             waiting(false, true, false),
             believed,
+        ),
+        (Mark::MayBeSpent(entry(), evidence()), well, waiting(false, false, false), None),
+        (Mark::MayBeSpent(entry(), evidence()), unproven, waiting(false, true, false), believed),
+        (
+            Mark::MayBeSpent(entry(), evidence()),
+            Standing { suspicious: true, ..well },
+            waiting(false, false, false),
+            ours,
         ),
     ] {
         assert_eq!(believe(&mark, standing, waiting), expected, "{mark:?} {standing:?} {waiting:?}");

@@ -35,25 +35,32 @@ pub(super) enum Bug {
     ReleasesClaimsOfOthers,
     /// A pass doesn't look for what falls due while it runs. It is found in a pass of hours, which no seed has.
     OverlooksWhatFallsDue,
+    /// In doubt the marks of a pass stay what they are.
+    LeavesMarks,
+    /// A restart forgets which marks aren't judged yet.
+    ForgetsMarks,
 }
 
 impl Bug {
+    /// Those that only a crowd finds, each in one of its few worlds.
+    pub(super) const OF_A_CROWD: [Self; 2] = [Self::LeavesMarks, Self::ForgetsMarks];
+
     /// All, each with a seed at which it is found.
     pub(super) const ALL: [(Self, u64); 15] = [
-        (Self::AcknowledgesBeforeFsync, 20),
+        (Self::AcknowledgesBeforeFsync, 11),
         (Self::AcknowledgesBeforeWrite, 1),
-        (Self::DropsOldEntries, 5),
-        (Self::ForgetsRedeemed, 5),
-        (Self::BelievesTheFirstRead, 12),
-        (Self::ClaimsWithoutLease, 14),
-        (Self::WritesWithoutCompare, 12),
-        (Self::MarksWithoutCompare, 325),
-        (Self::TakesAnErrorForDone, 5),
+        (Self::DropsOldEntries, 1),
+        (Self::ForgetsRedeemed, 30),
+        (Self::BelievesTheFirstRead, 1),
+        (Self::ClaimsWithoutLease, 15),
+        (Self::WritesWithoutCompare, 11),
+        (Self::MarksWithoutCompare, 454),
+        (Self::TakesAnErrorForDone, 1),
         (Self::WritesHalfAPair, 1),
-        (Self::MarksOnRejectedClient, 45),
+        (Self::MarksOnRejectedClient, 108),
         (Self::TakesLostForNotSent, 2),
         (Self::RepeatsInTheTransport, 2),
-        (Self::RecoversRowsOfOthers, 23),
-        (Self::ReleasesClaimsOfOthers, 35),
+        (Self::RecoversRowsOfOthers, 16),
+        (Self::ReleasesClaimsOfOthers, 16),
     ];
 }

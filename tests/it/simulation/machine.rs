@@ -11,8 +11,8 @@ use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
 use evergrant::testing::journal::simulated::{Commit, Desk, Mistake};
 use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop};
-use evergrant::testing::report::Reports;
 use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Reports, Trouble};
 use evergrant::testing::schedule::RenewAfter;
 use rand::Rng as _;
 use std::path::Path;
@@ -72,7 +72,7 @@ pub(super) async fn calm_pass(world: &Arc<World>, machine: usize) {
 }
 
 /// What happens to the disk when a process has ended: nothing, or the power failed.
-fn after_the_end(world: &mut super::world::Inner, machine: usize) {
+pub(super) fn after_the_end(world: &mut super::world::Inner, machine: usize) {
     let power = world.weather.power;
     let early = world.bug == Some(Bug::AcknowledgesBeforeWrite);
     if world.happens(power) || early {
@@ -91,6 +91,7 @@ fn after_the_end(world: &mut super::world::Inner, machine: usize) {
     match bug {
         Some(Bug::DropsOldEntries) => disk.empty("entries"),
         Some(Bug::ForgetsRedeemed) => disk.empty("redeemed"),
+        Some(Bug::ForgetsMarks) => disk.empty("marks"),
         _ => {}
     }
     world.check_kept();
@@ -173,6 +174,9 @@ where
             Err(_) => world.violated(format!("GOES ON: a pass of {life:?} over {whose} doesn't end")),
             Ok(Err(error)) => world.note(|| format!("{life:?} can't begin a pass over {whose}: {error}")),
             Ok(Ok(summary)) => {
+                if world.calm {
+                    world.doubted.extend(summary.troubles.iter().filter_map(doubted));
+                }
                 let ends: u64 = summary.outcomes.values().sum();
                 world.note(|| format!("{life:?} ended a pass over {whose}: {:?}", summary.outcomes));
                 if ends != summary.touched && !stop.give_up.is_cancelled() {
@@ -182,6 +186,14 @@ where
             }
         }
     });
+}
+
+/// The provider whose refusals aren't believed, says a pass.
+fn doubted(trouble: &Trouble) -> Option<String> {
+    match trouble {
+        Trouble::Refusals { provider, .. } => Some(provider.clone()),
+        _ => None,
+    }
 }
 
 /// Asks for both stages of a stop, perhaps, each `within` that time after what came before.

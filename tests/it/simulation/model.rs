@@ -8,7 +8,7 @@ use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::sqlite::SqliteStore;
 use evergrant::testing::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
-use evergrant::testing::token::{AccessToken, Bookkeeping, Lease, RefreshToken, State, TokenDocument};
+use evergrant::testing::token::{AccessToken, Bookkeeping, LastError, Lease, RefreshToken, State, TokenDocument};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 
@@ -62,12 +62,15 @@ fn providers(random: &mut StdRng) -> ProviderFilter {
 fn change(random: &mut StdRng) -> Change {
     let mut maybe = |chance| random.random_bool(chance);
     let (token, lease_id, pair, leased, due) = (maybe(0.5), maybe(0.3), maybe(0.5), maybe(0.3), maybe(0.8));
+    let (marked, error) = (maybe(0.2), maybe(0.5));
     let number = random.random_range(0..4_usize);
     Change {
         id: id_of(random.random_range(0..=DOCUMENTS)),
         expect_refresh_token: token.then(|| RefreshToken::new(refresh_text(random.random_range(0..4)))),
         expect_lease: if lease_id {
             Fence::Lease(format!("lease-{}", random.random_range(0..3)))
+        } else if marked {
+            Fence::Marked(at(random))
         } else {
             Fence::None
         },
@@ -81,8 +84,19 @@ fn change(random: &mut StdRng) -> Change {
             failures: random.random_range(0..3),
             due_at: due.then(|| at(random)),
             lease: leased.then(|| lease(random)),
+            last_error: error.then(|| refused(at(random))),
             ..Bookkeeping::default()
         },
+    }
+}
+
+fn refused(at: Timestamp) -> LastError {
+    LastError {
+        class: "refused".into(),
+        code: "invalid_grant".into(),
+        http_status: Some(400),
+        at,
+        lost: None,
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Storm {
     Throttles,
     /// No connection.
     Unreachable,
+    /// It refuses that share of the living tokens, in percent; the others it grants.
+    Refuses(u32),
 }
 
 /// Chances in `[0, 1]`, of each request.

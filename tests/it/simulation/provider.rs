@@ -183,6 +183,7 @@ impl Endpoint {
             (Fate::Storm(Storm::Errors), _) => self.answer(500, "oops"),
             (Fate::Throttled | Fate::Storm(Storm::Throttles), _) => self.answer(429, "{}"),
             (Fate::Storm(Storm::Rejects), _) => self.answer(401, r#"{"error":"invalid_client"}"#),
+            (Fate::Storm(Storm::Refuses(_)), _) => self.answer(400, r#"{"error":"invalid_grant"}"#),
             (Fate::Storm(Storm::Portal), _) => self.answer(200, "<html>log in to the network</html>"),
             // One that could hold a token under a name that nobody knows, and one that can't.
             (Fate::NoTokens, Some(Said::Granted(child))) => {
@@ -298,7 +299,10 @@ fn draw(world: &mut Inner, peer: usize) -> Fate {
     if let Some((storm, until)) = world.storms[peer]
         && until > Instant::now()
     {
-        return Fate::Storm(storm);
+        match storm {
+            Storm::Refuses(share) if !world.random.random_ratio(share, 100) => return Fate::Well,
+            storm => return Fate::Storm(storm),
+        }
     }
     if world.happens(weather.storm) {
         let storms = [Storm::Errors, Storm::Rejects, Storm::Portal, Storm::Throttles, Storm::Unreachable];

@@ -83,6 +83,12 @@ pub(super) struct Inner {
     pub(super) asked: BTreeMap<usize, Vec<Instant>>,
     /// Of each provider.
     pub(super) storms: Vec<Option<(Storm, Instant)>>,
+    /// Providers, by name, of which a pass in calm weather says that their refusals aren't believed.
+    pub(super) doubted: BTreeSet<String>,
+    /// May a living user be marked for a while? Then it is judged at the end.
+    pub(super) marks_may_be_wrong_for_a_while: bool,
+    /// How many were.
+    pub(super) wrong_marks: u64,
     pub(super) faults: u64,
     pub(super) passes: u64,
     pub(super) kills: u64,
@@ -141,6 +147,9 @@ impl World {
             scripts: BTreeMap::new(),
             asked: BTreeMap::new(),
             storms: vec![None; weather.peers.len()],
+            doubted: BTreeSet::new(),
+            marks_may_be_wrong_for_a_while: false,
+            wrong_marks: 0,
             faults: 0,
             passes: 0,
             kills: 0,

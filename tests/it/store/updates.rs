@@ -146,6 +146,43 @@ async fn a_change_for_an_unclaimed_document_spares_a_claim() {
 }
 
 #[tokio::test]
+async fn a_change_for_a_mark_spares_whatever_has_become_of_the_document_since() {
+    for backend in both("marked", Mapping::default()).await {
+        let one = id(&json!("a"));
+        let said = |seconds: i64| {
+            let (class, code) = ("refused".into(), "invalid_grant".into());
+            Some(LastError { class, code, http_status: Some(400), at: at(seconds), lost: None })
+        };
+        let books = |state, last_error| Bookkeeping { state, last_error, ..Bookkeeping::default() };
+        let write = |fence, bookkeeping| Change {
+            expect_lease: fence,
+            pair: None,
+            bookkeeping,
+            ..change(&one, Some("old"), None)
+        };
+        let live = || write(Fence::Marked(at(7)), books(State::Live, None));
+        backend.insert([login(&json!("a"), json!({}))]).await;
+        assert!(!apply(&backend, &[live()]).await, "no bookkeeping at all");
+        for (state, seconds, expected) in [
+            (State::NeedsLogin, 7, true),
+            (State::LostInFlight, 7, true),
+            (State::NeedsLogin, 8, false),
+            (State::Live, 7, false),
+        ] {
+            assert!(apply(&backend, &[write(Fence::None, books(state, said(seconds)))]).await);
+            assert_eq!(apply(&backend, &[live()]).await, expected, "{state:?} {seconds}");
+            let now_there = backend.read(&one).await.bookkeeping;
+            assert_eq!(now_there.last_error.is_none(), expected, "{state:?} {seconds}");
+        }
+        assert!(apply(&backend, &[write(Fence::None, books(State::NeedsLogin, said(7)))]).await);
+        let mine = std::slice::from_ref(&one);
+        backend.store.claim(&claim(mine, lease("first", 10), 0)).await.unwrap();
+        assert!(!apply(&backend, &[live()]).await, "claimed by force");
+        assert_eq!(backend.read(&one).await.bookkeeping.state, State::NeedsLogin);
+    }
+}
+
+#[tokio::test]
 async fn paths_may_be_dotted_and_expiries_are_written_as_mapped() {
     let formats = [
         (ExpiryFormat::Date, date(60)),

@@ -24,6 +24,9 @@ pub(super) const fn reached_at_most(point: Point) -> u64 {
         | Point::RecoveryEnds
         | Point::PageRead
         | Point::Claimed
+        | Point::MarksListed
+        | Point::TakesBack
+        | Point::TakenBack
         | Point::PassEnds
         | Point::PassFinished => 1,
         Point::IntentWritten
@@ -57,8 +60,13 @@ pub(super) const fn is_of_recovery(point: Point) -> bool {
     )
 }
 
+/// Does only a pass reach it that marks somebody, or takes a mark back?
+pub(super) const fn is_of_marks(point: Point) -> bool {
+    matches!(point, Point::MarksListed | Point::TakesBack | Point::TakenBack)
+}
+
 pub(super) fn deaths(random: u64, at_each_point: u64) -> Vec<Death> {
-    let points = Point::ALL.into_iter().map(Death::At);
+    let points = Point::ALL.into_iter().filter(|point| !is_of_marks(*point)).map(Death::At);
     let points = (0..at_each_point).flat_map(|_| points.clone());
     points.chain((0..random).map(|_| Death::Random)).collect()
 }

@@ -1,0 +1,171 @@
+//! Marks whose pass is in doubt are taken back; those of a pass that was judged leave the list.
+
+use super::Sink;
+use crate::journal::{JournalError, Judged, MadeMark};
+use crate::kill_point::{Point, reach};
+use crate::report::{LiveAgain, Outcome, PutOff, WhyLiveAgain};
+use crate::store::Change;
+use crate::token::{Code, Reason, State, TokenDocument, TokenId};
+use crate::verdict::{TakingBack, take_back};
+use tracing::{info, warn};
+
+impl Sink {
+    /// What earlier passes left on the list: what is to be taken back for sure is, before anybody is asked. A person who
+    /// says that refusals are to be believed has looked at all of them.
+    pub(in crate::pass) async fn begin_judging(&mut self) {
+        let Some(held) = &self.held else { return };
+        if held.gate.standing().accepted {
+            self.judged(Judged::Accepted).await;
+        } else {
+            self.take_back().await;
+        }
+    }
+
+    /// Judges the pass at its end: in doubt its marks are taken back, otherwise they stay what they are, and with them those
+    /// of passes that were killed before they were judged. A pass without a grant says nothing about those.
+    pub(super) async fn end_judging(&mut self) {
+        let Some(held) = &self.held else { return };
+        let standing = held.gate.standing();
+        if standing.suspicious {
+            self.doubt().await;
+        } else if standing.proven {
+            self.judged(Judged::Good).await;
+        }
+    }
+
+    /// Takes back what this pass has marked, and what a pass has marked that was killed before it was judged.
+    pub(super) async fn doubt(&mut self) {
+        let Some(counter) = self.line.whose.counter() else { return };
+        // First for sure: what can't be taken back now is taken back by the next pass.
+        if let Err(error) = self.line.base.journal.doubt_marks(&counter.provider.name).await {
+            return self.list_failed(&error);
+        }
+        self.take_back().await;
+    }
+
+    async fn judged(&self, judged: Judged) {
+        let Some(counter) = self.line.whose.counter() else { return };
+        if let Err(error) = self.line.base.journal.judge_marks(&counter.provider.name, judged).await {
+            self.list_failed(&error);
+        }
+    }
+
+    /// Takes back all that the list says, a page at a time.
+    async fn take_back(&mut self) {
+        let Some(counter) = self.line.whose.counter().cloned() else { return };
+        let (line, mut after) = (self.line.clone(), None);
+        loop {
+            let page = match line.base.journal.doubted_marks(&counter.provider.name, after).await {
+                Ok(page) => page,
+                Err(error) => return self.list_failed(&error),
+            };
+            let Some(last) = page.last() else { return };
+            after = Some(last.document.clone());
+            // A store that is away has been told of; the list stays.
+            let Some(settled) = self.take_back_page(page).await else { return };
+            self.judged(Judged::Settled(settled)).await;
+        }
+    }
+
+    /// The documents whose marks are settled; `None` when the store can't be used.
+    async fn take_back_page(&mut self, page: Vec<MadeMark>) -> Option<Vec<TokenId>> {
+        let ids: Vec<_> = page.iter().map(|mark| mark.document.clone()).collect();
+        let documents = self.read(&ids).await?;
+        let (mut settled, mut changes, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+        for mark in page {
+            let document = documents.get(&mark.document);
+            match take_back(&mark, document, &self.line.around()) {
+                TakingBack::Write(change) => {
+                    changes.push(*change);
+                    marks.push((mark, Said::of(document)));
+                }
+                TakingBack::IsClaimed => {}
+                TakingBack::IsNotThere => settled.push(mark.document),
+            }
+        }
+        if changes.is_empty() {
+            return Some(settled);
+        }
+        reach(Point::TakesBack);
+        let applied = self.apply(&changes).await?;
+        reach(Point::TakenBack);
+        let now_there = if applied.every_matched {
+            None
+        } else {
+            let ids: Vec<_> = changes.iter().map(|change| change.id.clone()).collect();
+            Some(self.read(&ids).await?)
+        };
+        for (change, (mark, said)) in changes.iter().zip(marks) {
+            let document = now_there.as_ref().map(|documents| documents.get(&change.id));
+            match document {
+                Some(document) if !is_written(change, document) => {
+                    let again = take_back(&mark, document, &self.line.around());
+                    if matches!(again, TakingBack::IsNotThere) {
+                        settled.push(mark.document);
+                    } else {
+                        // Claimed meanwhile, or refused by the store: the next pass tries again.
+                        let subject = &mark.subject;
+                        warn!(%subject, "the mark of `{subject}` could not be taken back yet; the next pass tries again");
+                    }
+                }
+                Some(_) | None => {
+                    self.tell_live_again(&mark, said, change);
+                    settled.push(mark.document);
+                }
+            }
+        }
+        Some(settled)
+    }
+
+    fn tell_live_again(&self, mark: &MadeMark, Said { was, why }: Said, change: &Change) {
+        let (id, subject, line) = (&mark.document, &mark.subject, &self.line);
+        info!(%subject, was = was.word(), "live again: the mark of `{subject}` is taken back, because the refusals of its pass are not believed");
+        let provider = Some(line.whose.name().to_string());
+        line.report.live_again(LiveAgain {
+            id: id.clone(),
+            subject: subject.clone(),
+            provider: provider.clone(),
+            was,
+            why: WhyLiveAgain::TakenBack,
+        });
+        let of_this_pass = mark.pass == line.terms.lease_id;
+        if let (true, Some(due_at)) = (of_this_pass, change.bookkeeping.due_at) {
+            let outcome =
+                if was == State::LostInFlight { Outcome::LostInFlight } else { Outcome::NeedsLogin };
+            line.report.unmarked(id, outcome, why);
+            let code = why.word().to_owned();
+            let put_off =
+                PutOff { id: id.clone(), subject: subject.clone(), provider, code, due_at, new: true };
+            line.report.put_off(put_off, line.base.clock.now());
+        }
+    }
+
+    fn list_failed(&self, error: &JournalError) {
+        self.line.journal_failed(error);
+    }
+}
+
+/// What a document's mark said.
+#[derive(Clone, Copy)]
+struct Said {
+    was: State,
+    /// Why the document is still due without it.
+    why: Reason,
+}
+
+impl Said {
+    fn of(document: Option<&TokenDocument>) -> Self {
+        let books = document.map(|document| &document.bookkeeping);
+        let error = books.and_then(|books| books.last_error.as_ref());
+        let redeemed = error.is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
+        Self {
+            was: books.map(|books| books.state).unwrap_or_default(),
+            why: if redeemed { Reason::AlreadyRedeemed } else { Reason::RefusedShare },
+        }
+    }
+}
+
+/// Is this very change in the document?
+fn is_written(change: &Change, document: Option<&TokenDocument>) -> bool {
+    document.is_some_and(|there| there.bookkeeping == change.bookkeeping)
+}
