@@ -50,7 +50,7 @@ pub mod help {
 }
 pub mod journal {
     pub use crate::journal::{
-        Entry, EntryId, EntryState, Event, Intent, Journal, JournalError, Moment, Permission,
+        Entry, EntryId, EntryState, Event, Intent, Journal, JournalError, MadeMark, Moment, Permission,
     };
     pub mod simulated {
         pub use crate::journal::simulated::{Commit, Desk, Disk, Mistake};
@@ -94,7 +94,7 @@ pub mod provider {
     }
 }
 pub mod report {
-    pub use crate::report::{ENDING_SOON, Named, Outcome, Reports, Trouble};
+    pub use crate::report::{ENDING_SOON, Named, Outcome, Reports, Trouble, WhyLiveAgain};
     pub mod summary {
         pub use crate::report::summary::Summary;
     }

@@ -15,7 +15,7 @@ impl Line {
             self.report.stopped(provider, &why);
         }
         if let Some(suspicion) = gate.suspicion() {
-            self.report.trouble(Trouble::Refusals { provider: provider.to_string(), suspicion });
+            self.report.trouble(Trouble::Refusals { provider: provider.name.to_string(), suspicion });
         }
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);

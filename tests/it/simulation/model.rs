@@ -8,7 +8,9 @@ use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::sqlite::SqliteStore;
 use evergrant::testing::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
-use evergrant::testing::token::{AccessToken, Bookkeeping, LastError, Lease, RefreshToken, State, TokenDocument};
+use evergrant::testing::token::{
+    AccessToken, Bookkeeping, LastError, Lease, RefreshToken, State, TokenDocument,
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 
