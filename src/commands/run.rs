@@ -182,8 +182,20 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
         base.store.describe()
     );
     tell_existence(base, &readiness.existence);
-    if let IndexState::Missing { reason, command } = &readiness.index {
-        let missing = format!("the due index is missing ({reason}), so every pass scans the collection");
+    let missing = match &readiness.index {
+        IndexState::Ready => None,
+        IndexState::Older { index, reason, command } => Some((
+            format!(
+                "the due index that begins with the provider is missing ({reason}), so each wake reads what is due by `{index}`"
+            ),
+            command,
+        )),
+        IndexState::Missing { reason, command } => Some((
+            format!("the due index is missing ({reason}), so every pass scans the collection"),
+            command,
+        )),
+    };
+    if let Some((missing, command)) = missing {
         let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
         warn!("{}", with_hint(missing, Some(&hint)));
     }
