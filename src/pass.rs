@@ -31,6 +31,7 @@ mod retry;
 mod sink;
 mod stop;
 mod strangers;
+mod todo;
 mod without_token;
 
 pub use apply::Applied;
@@ -39,6 +40,7 @@ pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
 pub use stop::{Stop, Unanswered};
+pub use todo::Todo;
 
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
@@ -81,6 +83,8 @@ pub struct PassSettings {
     pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
     pub documents_name_provider: bool,
+    /// The life that a refresh token is taken to have where its life isn't known; without one it is due at each wake.
+    pub assumed_life: Option<Duration>,
     /// A login that ends within this time is named in the report.
     pub ending_within: Duration,
 }

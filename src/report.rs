@@ -207,6 +207,13 @@ impl Report {
         inner.untaken != Some(0) || still_due > 0
     }
 
+    /// Is there nothing left for another pass, in the store and in the journal?
+    #[must_use]
+    pub fn is_through(&self) -> bool {
+        let held = self.lock().outcomes.get(&Outcome::Held).copied().unwrap_or_default();
+        held == 0 && !self.has_trouble() && !self.leaves_something()
+    }
+
     /// A grant was sent.
     pub fn sent(&self) {
         self.lock().grants += 1;
@@ -394,6 +401,7 @@ impl Report {
             ending: inner.endings.into_list(),
             recovery: inner.recovery,
             providers: BTreeMap::new(),
+            idle_providers: 0,
             troubles: inner.troubles,
         }
     }

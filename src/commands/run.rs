@@ -15,7 +15,7 @@ use crate::journal::Adopted;
 use crate::pass::{Base, PassRequest, PassSettings, Stop};
 use crate::provider::keep::Keep;
 use crate::report::{ENDING_SOON, Reports, progress};
-use crate::schedule::{Schedule, Wakes};
+use crate::schedule::{ASSUMED_LIFE, Schedule, Wakes};
 use crate::store::{Existence, IndexState, Readiness};
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -86,6 +86,7 @@ pub async fn base(config: &Config, surroundings: &Surroundings) -> Result<Base, 
         attempts: config.max_retries_per_pass.saturating_add(1),
         wakes: wakes(config, surroundings),
         documents_name_provider: config.store.mapping.provider.is_some(),
+        assumed_life: config.schedule.is_continuous().then_some(ASSUMED_LIFE),
         ending_within: ending_within(&config.schedule, surroundings.clock.now()),
     };
     let (store, providers) = (connect(config).await?, config.providers.clone());

@@ -64,7 +64,8 @@ const OBJECTS: &[Object] = &[
             ),
             ("ending_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
-            ("providers", "The part of each provider, by its name."),
+            ("providers", "The part of each provider that had something due, by its name."),
+            ("idle_providers", "Providers of which nothing was due: they have no part."),
             (
                 "troubles",
                 "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",

@@ -74,6 +74,10 @@ pub struct Counter {
     pub(crate) at_work: tokio::sync::Mutex<()>,
     /// What the journal holds of the gate; none as long as it wasn't looked up.
     noted: Mutex<Option<Noted>>,
+    /// Are all of its documents known to fall due in time for their access tokens?
+    pub(super) keeps_in_time: AtomicBool,
+    /// Did its last pass leave something undone, in the store or in the journal?
+    pub(crate) left_something: AtomicBool,
 }
 
 /// Does the journal hold something of a gate?
@@ -91,7 +95,15 @@ impl Counter {
     pub fn open(provider: Arc<Provider>, connect: &dyn Connect, clock: &Clock) -> Result<Self, ClientError> {
         let wire = connect.connect(&provider, clock)?;
         let gate = Gate::new(provider.profile.rate, provider.profile.concurrency);
-        Ok(Self { provider, gate, wire, at_work: tokio::sync::Mutex::default(), noted: Mutex::default() })
+        Ok(Self {
+            provider,
+            gate,
+            wire,
+            at_work: tokio::sync::Mutex::default(),
+            noted: Mutex::default(),
+            keeps_in_time: AtomicBool::default(),
+            left_something: AtomicBool::default(),
+        })
     }
 }
 

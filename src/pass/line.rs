@@ -63,6 +63,7 @@ impl Line {
                 longest_backoff: settings.longest_backoff,
                 wakes: settings.wakes.clone(),
                 documents: *documents,
+                assumed_life: settings.assumed_life,
                 due_by,
             },
             base: base.clone(),

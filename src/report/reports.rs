@@ -11,7 +11,13 @@ use std::time::Duration;
 
 /// The reports of passes that run at the same time; can be watched meanwhile.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<Vec<Part>>);
+pub struct Reports(Mutex<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    begun: Vec<Part>,
+    idle: u64,
+}
 
 #[derive(Debug)]
 struct Part {
@@ -30,14 +36,19 @@ impl Reports {
     /// Begins the report of one more pass: of a provider, or of what belongs to none.
     pub fn begin(&self, provider: Option<Arc<str>>) -> Arc<Report> {
         let report = Arc::new(Report::new());
-        self.lock().push(Part { provider, report: report.clone() });
+        self.lock().begun.push(Part { provider, report: report.clone() });
         report
+    }
+
+    /// So many providers have nothing due, and get no pass.
+    pub fn idle(&self, providers: u64) {
+        self.lock().idle += providers;
     }
 
     /// The counts of all so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.lock().iter().map(|part| part.report.progress()).fold(Progress::default(), Progress::and)
+        self.lock().begun.iter().map(|part| part.report.progress()).fold(Progress::default(), Progress::and)
     }
 
     /// All of them in one, with a part for each provider.
@@ -52,7 +63,9 @@ impl Reports {
         let nothing = Report::new();
         nothing.untaken(0);
         let mut whole = nothing.summary(collection, documents, started_at, took);
-        for part in &*self.lock() {
+        let parts = self.lock();
+        whole.idle_providers = parts.idle;
+        for part in &parts.begun {
             let summary = part.report.summary(collection, documents, started_at, took);
             if let Some(provider) = &part.provider {
                 whole.providers.insert(provider.to_string(), ProviderPart::of(&summary));
@@ -64,7 +77,7 @@ impl Reports {
         whole
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
+    fn lock(&self) -> MutexGuard<'_, Parts> {
         // A list is whole after every statement: a panic elsewhere leaves it so.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -74,6 +74,8 @@ pub struct Summary {
     pub recovery: Recovery,
     /// The part of each provider that was asked.
     pub providers: BTreeMap<String, ProviderPart>,
+    /// Providers that have no part, because nothing of theirs was due: no pass was begun.
+    pub idle_providers: u64,
     /// What kept the pass from its work.
     pub troubles: Vec<Trouble>,
 }

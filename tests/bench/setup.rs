@@ -27,6 +27,7 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         attempts: 4,
         wakes: None,
         documents_name_provider: false,
+        assumed_life: None,
         ending_within: evergrant::report::ENDING_SOON,
     };
     let base = Base::new(store, journal, vec![provider], settings, Clock::system(), Chance::system());

@@ -15,6 +15,7 @@ mod peer;
 mod people;
 mod provider;
 mod quick;
+mod wakes;
 mod weather;
 mod world;
 

@@ -47,7 +47,7 @@ fn what_is_no_interval_is_refused_with_the_reason() {
     }
     for text in ["29min", "everyday", "every29min"] {
         let told = Schedule::parse(text, "UTC", now).unwrap_err().to_string();
-        assert!(told.contains("or an interval, like `every 29min`"), "{told}");
+        assert!(told.contains("an interval, like `every 29min`; or `continuous`"), "{told}");
     }
     assert!(matches!(Schedule::parse("every 1h", "Berlin", now), Err(ScheduleError::Zone { .. })));
 }

@@ -11,9 +11,11 @@ use evergrant::engine::Engine;
 use evergrant::journal::Journal;
 use evergrant::journal::simulated::{Commit, Desk, Mistake};
 use evergrant::pass::{Base, PassError, PassRequest, PassSettings, Stop};
+use evergrant::provider::Profile;
 use evergrant::report::Reports;
 use evergrant::report::summary::Summary;
 use evergrant::schedule::RenewAfter;
+use evergrant::store::Store;
 use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -128,6 +130,15 @@ async fn over_everything(life: &Life, engine: &Engine) {
 }
 
 pub(super) fn start(life: &Life) -> (Engine, Journal) {
+    start_as(life, Arc::new(Collection(life.clone())), |_, _| {})
+}
+
+/// The same over another store, with other settings.
+pub(super) fn start_as(
+    life: &Life,
+    store: Arc<dyn Store>,
+    change: impl Fn(&mut PassSettings, &mut Profile),
+) -> (Engine, Journal) {
     let (journal, clock, chance) = life.world.with(|world| {
         let seed = world.random.random();
         let machine = &mut world.machines[life.machine];
@@ -140,23 +151,24 @@ pub(super) fn start(life: &Life) -> (Engine, Journal) {
         let weather = &world.weather;
         (weather.attempts, weather.peers.len(), weather.several())
     });
-    let base = Base::new(
-        Arc::new(Collection(life.clone())),
-        journal.clone(),
-        (0..peers).map(|number| Arc::new(provider(&life.world, number))).collect(),
-        PassSettings {
-            lease: LEASE,
-            renew_after: RenewAfter::THIRD,
-            first_backoff: Duration::from_secs(30),
-            longest_backoff: LONGEST_BACKOFF,
-            attempts,
-            wakes: None,
-            documents_name_provider: several,
-            ending_within: evergrant::report::ENDING_SOON,
-        },
-        clock,
-        chance,
-    );
+    let mut settings = PassSettings {
+        lease: LEASE,
+        renew_after: RenewAfter::THIRD,
+        first_backoff: Duration::from_secs(30),
+        longest_backoff: LONGEST_BACKOFF,
+        attempts,
+        wakes: None,
+        documents_name_provider: several,
+        assumed_life: None,
+        ending_within: evergrant::report::ENDING_SOON,
+    };
+    let changed = |number| {
+        let mut provider = provider(&life.world, number);
+        change(&mut settings, &mut provider.profile);
+        Arc::new(provider)
+    };
+    let providers = (0..peers).map(changed).collect();
+    let base = Base::new(store, journal.clone(), providers, settings, clock, chance);
     (Engine::new(base, &Line(life.clone())).unwrap(), journal)
 }
 

@@ -157,6 +157,7 @@ impl Rehearsal {
                 attempts: 4,
                 wakes: None,
                 documents_name_provider: false,
+                assumed_life: None,
                 ending_within: evergrant::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),
