@@ -211,6 +211,7 @@ impl Daemon {
         round.at_work = false;
         let (exit, began, left) = match ended {
             Ok(summary) => {
+                round.weigh(self);
                 round.rests(&summary, self);
                 if round.whose.counter().is_some() || summary.touched > 0 || !summary.troubles.is_empty() {
                     tell(&summary, &round.name);

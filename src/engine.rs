@@ -9,6 +9,7 @@ use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Report, Reports, Trouble};
+use crate::schedule::{Schedule, TooShort};
 use crate::store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,6 +73,20 @@ impl Engine {
     /// [`PassError`] when store or journal can't be asked.
     pub async fn todo(&self) -> Result<Todo, PassError> {
         self.base.todo(&self.all_work()).await
+    }
+
+    /// The providers whose answers told lives that are too short for this schedule.
+    ///
+    /// # Errors
+    /// [`PassError`] when the journal can't be read.
+    pub async fn too_short(&self, schedule: &Schedule) -> Result<Vec<(Arc<str>, TooShort)>, PassError> {
+        let mut found = Vec::new();
+        for counter in &*self.counters {
+            counter.recall(&self.base).await?;
+            let why = counter.too_short(&self.base, schedule);
+            found.extend(why.map(|why| (counter.provider.name.clone(), why)));
+        }
+        Ok(found)
     }
 
     /// Keeps the work that has something to do, and counts the providers that have nothing.

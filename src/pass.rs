@@ -20,6 +20,7 @@ mod insist;
 mod keep_change;
 mod landed;
 mod lane;
+mod learned;
 mod left;
 mod line;
 mod look;

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
 use crate::provider::Provider;
+use crate::provider::learned::Learned;
 use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -115,6 +116,7 @@ struct Inner {
     endings: ending::Endings,
     troubles: Vec<Trouble>,
     recovery: Recovery,
+    learned: Learned,
 }
 
 impl Inner {
@@ -335,6 +337,18 @@ impl Report {
         });
     }
 
+    /// A success told these lives.
+    pub fn learned(&self, lives: Learned) {
+        let mut inner = self.lock();
+        inner.learned = inner.learned.and(lives);
+    }
+
+    /// The shortest lives that the successes told.
+    #[must_use]
+    pub fn lives(&self) -> Learned {
+        self.lock().learned
+    }
+
     /// What recovery found, added to what it found so far.
     pub fn recovered(&self, add: impl FnOnce(&mut Recovery)) {
         add(&mut self.lock().recovery);
@@ -402,6 +416,7 @@ impl Report {
             recovery: inner.recovery,
             providers: BTreeMap::new(),
             idle_providers: 0,
+            warnings: Vec::new(),
             troubles: inner.troubles,
         }
     }

@@ -10,6 +10,7 @@ mod chances;
 mod due;
 mod every;
 mod keep;
+mod too_short;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tests;
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
 pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
 pub use keep::{LateAccess, Wakes, keeps_fresh};
+pub use too_short::{KnownLives, SHORTEST_PAUSE, TooShort};
 
 use crate::clock::Timestamp;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};

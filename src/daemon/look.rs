@@ -6,12 +6,10 @@ use crate::clock::Timestamp;
 use crate::failure::{error_chain, told};
 use crate::journal::Moment;
 use crate::pass::{PassError, Stop, Todo};
+use crate::schedule::SHORTEST_PAUSE;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
-
-/// Shortest time between two looks of loops that go by what is due, and between two of their passes.
-pub(super) const SHORTEST: Duration = Duration::from_mins(1);
 
 /// A look that takes long waits so many times as long for the next one: then it costs the store a hundredth of its time.
 const REST: u32 = 100;
@@ -49,7 +47,7 @@ impl Look {
 
     /// Plans the next one.
     pub(super) fn ended(&mut self, looked: &Looked) {
-        self.next = Instant::now() + (looked.took * REST).clamp(SHORTEST, LONGEST);
+        self.next = Instant::now() + (looked.took * REST).clamp(SHORTEST_PAUSE, LONGEST);
         match &looked.found {
             Some(Ok(_)) if std::mem::take(&mut self.is_away) => info!("what is due can be looked for again"),
             // The passes of a scheduled wake begin all the same, and tell of it.

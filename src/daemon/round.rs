@@ -2,16 +2,18 @@
 
 use super::Daemon;
 use super::follow_up::FollowUp;
-use super::look::SHORTEST;
 use crate::clock::Timestamp;
+use crate::duration::words;
+use crate::failure::with_hint;
 use crate::journal::{JournalError, Moment};
 use crate::pass::Whose;
+use crate::provider::learned::Learned;
 use crate::report::summary::Summary;
-use crate::schedule::Schedule;
+use crate::schedule::{SHORTEST_PAUSE, Schedule};
 use crate::store::Waits;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often a provider is read of which only marked documents are due.
 const MARKED_AGAIN: Duration = Duration::from_mins(15);
@@ -32,6 +34,8 @@ pub(super) struct Round {
     pub(super) began_at: Option<Instant>,
     /// Shortest time between two of its passes, where it goes by what is due.
     by_due: Option<Duration>,
+    /// The lives by which that was decided.
+    weighed: Option<Learned>,
     /// Where it goes by what is due: no pass before that.
     rests_until: Option<Instant>,
     /// Was a document found that its last pass should have worked on?
@@ -56,12 +60,13 @@ impl Round {
                 FollowUp::after_restart(until, daemon.engine.base.clock.now(), daemon.first_backoff);
             rounds.push(Self {
                 name: shown(&whose),
-                by_due: daemon.schedule.is_continuous().then_some(SHORTEST),
+                by_due: daemon.schedule.is_continuous().then_some(SHORTEST_PAUSE),
                 whose,
                 last_wake,
                 follow_up,
                 at_work: false,
                 began_at: None,
+                weighed: None,
                 rests_until: None,
                 found_work: false,
             });
@@ -79,7 +84,39 @@ impl Round {
         if let [only] = &mut rounds[..] {
             only.name.clear();
         }
+        for round in &mut rounds {
+            if let Some(counter) = round.whose.counter() {
+                counter.recall(&daemon.engine.base).await?;
+            }
+            round.weigh(daemon);
+        }
         Ok(rounds)
+    }
+
+    /// Decides, where its answers told other lives than before, whether it goes by what is due beside the schedule.
+    pub(super) fn weigh(&mut self, daemon: &Daemon) {
+        let Some(counter) = self.whose.counter().filter(|_| !daemon.schedule.is_continuous()) else { return };
+        let learned = counter.learned();
+        if self.weighed.replace(learned) == Some(learned) {
+            return;
+        }
+        let too_short = counter.too_short(&daemon.engine.base, &daemon.schedule);
+        let provider = &counter.provider.name;
+        match &too_short {
+            Some(why) if self.by_due.is_none() => {
+                let text = format!(
+                    "`{provider}`: {why}. So its passes also begin when a document falls due, at most once in {}",
+                    words(why.pause())
+                );
+                warn!(provider = &**provider, "{}", with_hint(text, Some(&why.advice())));
+            }
+            None if self.by_due.is_some() => {
+                info!(provider = &**provider, "`{provider}`: the schedule is enough for its tokens again");
+            }
+            Some(_) | None => {}
+        }
+        self.by_due = too_short.map(|why| why.pause());
+        counter.go_by_due(self.by_due.is_some());
     }
 
     /// Does it go by what is due, and not rest?

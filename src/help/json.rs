@@ -66,6 +66,7 @@ const OBJECTS: &[Object] = &[
             ("recovery", "What an earlier process had left, and what became of it."),
             ("providers", "The part of each provider that had something due, by its name."),
             ("idle_providers", "Providers of which nothing was due: they have no part."),
+            ("warnings", "What will go wrong later as things are set. They change no exit code."),
             (
                 "troubles",
                 "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",
@@ -84,6 +85,22 @@ const OBJECTS: &[Object] = &[
             ("still_due_reasons", "Why documents are still due, and how many."),
             ("grants", "Token requests, repeated ones included."),
             ("throttled", "Answers that asked for a pause."),
+            (
+                "refresh_token_lives_seconds",
+                "The shortest life of a refresh token by the answers of this pass, where a success extends it; null where none told it.",
+            ),
+            (
+                "access_token_lives_seconds",
+                "The shortest life of an access token by the answers of this pass; null where none told it.",
+            ),
+        ],
+    },
+    Object {
+        place: "run --once: warnings[]",
+        fields: &[
+            ("provider", "The provider."),
+            ("message", "What will go wrong, with the numbers."),
+            ("hint", "What to set."),
         ],
     },
     Object {

@@ -14,6 +14,7 @@ impl Line {
         if let Some(why) = gate.stopped() {
             self.report.stopped(provider, &why);
         }
+        counter.learn(self.report.lives());
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);
         }

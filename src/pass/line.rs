@@ -63,7 +63,9 @@ impl Line {
                 longest_backoff: settings.longest_backoff,
                 wakes: settings.wakes.clone(),
                 documents: *documents,
-                assumed_life: settings.assumed_life,
+                assumed_life: settings
+                    .assumed_life
+                    .or_else(|| whose.counter().and_then(|counter| counter.assumed_life())),
                 due_by,
             },
             base: base.clone(),

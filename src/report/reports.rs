@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::summary::Summary;
 use super::{MOST_NAMED, Outcome, Report, Trouble};
 use crate::clock::Timestamp;
+use crate::provider::learned::Learned;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +69,8 @@ impl Reports {
         for part in &parts.begun {
             let summary = part.report.summary(collection, documents, started_at, took);
             if let Some(provider) = &part.provider {
-                whole.providers.insert(provider.to_string(), ProviderPart::of(&summary));
+                let part = ProviderPart::of(&summary, part.report.lives());
+                whole.providers.insert(provider.to_string(), part);
             }
             whole.add(summary);
         }
@@ -104,11 +106,18 @@ pub struct ProviderPart {
     pub grants: u64,
     /// Answers that asked for a pause.
     pub throttled: u64,
+    /// The shortest life of a refresh token that its answers told, where a success extends it.
+    pub refresh_token_lives_seconds: Option<u64>,
+    /// The shortest life of an access token that its answers told.
+    pub access_token_lives_seconds: Option<u64>,
 }
 
 impl ProviderPart {
-    fn of(summary: &Summary) -> Self {
+    fn of(summary: &Summary, lives: Learned) -> Self {
+        let seconds = |life: Option<Duration>| life.map(|life| life.as_secs());
         Self {
+            refresh_token_lives_seconds: seconds(lives.refresh),
+            access_token_lives_seconds: seconds(lives.access),
             due: summary.due,
             taken: summary.taken,
             remaining_due: summary.remaining_due,

@@ -13,7 +13,8 @@ use evergrant::engine::Engine;
 use evergrant::journal::Journal;
 use evergrant::pass::{PassSettings, Stop};
 use evergrant::provider::Profile;
-use evergrant::schedule::{ASSUMED_LIFE, Schedule};
+use evergrant::provider::keep::Keep;
+use evergrant::schedule::{ASSUMED_LIFE, Schedule, Wakes};
 use evergrant::token::{Bookkeeping, State};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -65,6 +66,11 @@ impl Scene {
     fn new(peers: usize, change: impl Fn(&mut PassSettings, &mut Profile)) -> Self {
         let world = World::new(0, None, false);
         world.with(|world| settle(world, peers));
+        Self::process(world, change)
+    }
+
+    /// A new process on the one machine.
+    fn process(world: Arc<World>, change: impl Fn(&mut PassSettings, &mut Profile)) -> Self {
         let life = Life::start(&world, 0);
         let (asked, is_away) = (Arc::new(Asked::default()), Arc::new(AtomicBool::default()));
         let meddler = Meddler::new(Arc::new(Collection(life.clone())));
@@ -126,13 +132,15 @@ impl Scene {
         self.asked.looks.load(Ordering::Relaxed)
     }
 
-    async fn end(self) {
+    /// Ends the process; its machine stays.
+    async fn end(self) -> Arc<World> {
         self.stop.take_no_more.cancel();
         let daemon = self.daemon.lock().unwrap().take().unwrap();
         daemon.await.unwrap();
         drop(self.engine);
         self.journal.close().await;
         assert_eq!(self.world.with(|world| world.violation.clone()), None);
+        self.world
     }
 }
 
@@ -257,7 +265,69 @@ async fn a_token_of_unknown_life_is_refreshed_once_a_day_where_passes_go_by_what
     scene.start("continuous");
     sleep(MINUTE * 60 * 20).await;
     assert_eq!(scene.passes(), 1);
-    sleep(MINUTE * 60 * 28).await;
-    assert!((2..=3).contains(&scene.passes()), "{} passes in two days", scene.passes());
+    sleep(MINUTE * 60 * 6).await;
+    assert_eq!(scene.passes(), 2, "in 26 hours");
+    scene.end().await;
+}
+
+/// Less than a weekly schedule needs.
+fn two_days(_: &mut PassSettings, profile: &mut Profile) {
+    profile.refresh_token_lifetime = Some(Duration::from_hours(48));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_life_is_too_short_for_the_schedule_passes_go_by_what_is_due_also_after_a_restart() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let weekly = "0 4 * * SAT";
+    let scene = Scene::new(2, two_days);
+    let users = 0..4;
+    for user in users.clone() {
+        scene.add(user, 0, 0);
+    }
+    // Another provider, of which nothing is known to be too short.
+    scene.add(9, 1, 60 * 24);
+    scene.start(weekly);
+    sleep(MINUTE * 50).await;
+    assert_eq!(scene.passes(), 0, "nothing is known of its lives yet");
+    sleep(MINUTE * 20).await;
+    assert_eq!(scene.passes(), 1, "the wake on Saturday");
+    let is_alive = |scene: &Scene| {
+        let now = scene.now();
+        users.clone().all(|user| scene.books(user).refresh_expires_at.is_some_and(|end| end > now))
+    };
+    sleep(HOUR * 24 * 2).await;
+    assert!(is_alive(&scene));
+    let passes = scene.passes();
+    // Each token lives two days, and is due after two thirds of one: what falls due within four hours is taken together.
+    assert!((3..=13).contains(&passes), "{passes} passes in two days");
+    assert_eq!(scene.books(9).refreshed_at, None, "it waits for Saturday");
+    let world = scene.end().await;
+    let scene = Scene::process(world, two_days);
+    scene.start(weekly);
+    sleep(HOUR * 40).await;
+    assert!(is_alive(&scene), "after the restart, before the next Saturday");
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_access_token_that_is_kept_good_and_too_short_for_the_schedule_is_replaced_in_time() {
+    let scene = Scene::new(1, |settings, profile| {
+        let (now, unknown) = ("2026-11-21T03:00:00Z".parse().unwrap(), None);
+        settings.wakes = Some(Arc::new(Wakes::new(Schedule::parse("every 3h", "UTC", now).unwrap(), now)));
+        // By the settings six hours; the answers say one.
+        (profile.keep, profile.access_token_lifetime) = (Keep::Access, Some(Duration::from_hours(6)));
+        profile.refresh_token_lifetime = unknown;
+    });
+    scene.add(0, 0, 0);
+    scene.start("every 3h");
+    sleep(MINUTE * 60 * 4).await;
+    let before = scene.passes();
+    for quarter in 0..48 {
+        sleep(MINUTE * 15).await;
+        let ends_at = scene.books(0).access_expires_at.unwrap();
+        assert!(ends_at > scene.now(), "quarter {quarter}: it ended at {ends_at}");
+    }
+    let passes = scene.passes() - before;
+    assert!((16..=30).contains(&passes), "{passes} passes in 12 hours for a token that lives one");
     scene.end().await;
 }
