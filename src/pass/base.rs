@@ -77,8 +77,8 @@ pub struct Counter {
     pub(super) wire: Arc<dyn Wire>,
     /// One pass of a provider at a time: what the journal holds of it between two passes is in no task's hand.
     pub(crate) at_work: tokio::sync::Mutex<()>,
-    /// What the journal holds of the gate; none as long as it wasn't looked up.
-    noted: Mutex<Option<Option<Memory>>>,
+    /// What the journal holds of it.
+    noted: Mutex<Noted>,
     /// The lives that its answers have told.
     learned: Mutex<Learned>,
     /// Do its passes begin by what is due, because a life is too short for the schedule?
@@ -87,6 +87,16 @@ pub struct Counter {
     pub(super) keeps_in_time: AtomicBool,
     /// Did its last pass leave something undone, in the store or in the journal?
     pub(crate) left_something: AtomicBool,
+}
+
+/// What the journal holds of a counter.
+#[derive(Debug, Clone, Copy, Default)]
+enum Noted {
+    /// It wasn't looked up yet.
+    #[default]
+    Unknown,
+    Nothing,
+    This(Memory),
 }
 
 impl Counter {
@@ -117,7 +127,7 @@ impl Counter {
     /// # Errors
     /// [`JournalError`] when the journal can't be read.
     pub async fn recall(&self, base: &Base) -> Result<(), JournalError> {
-        if self.noted().is_some() {
+        if !matches!(*self.noted(), Noted::Unknown) {
             return Ok(());
         }
         let memory = base.journal.standing_of(&self.provider.name).await?;
@@ -125,7 +135,7 @@ impl Counter {
             self.gate.recall(memory, base.clock.now());
             self.learn(memory.learned);
         }
-        *self.noted() = Some(memory);
+        *self.noted() = memory.map_or(Noted::Nothing, Noted::This);
         Ok(())
     }
 
@@ -134,15 +144,15 @@ impl Counter {
         let memory = Memory { learned: self.learned(), ..self.gate.memory(base.clock.now()) };
         let memory = Some(memory).filter(|memory| !memory.is_plain());
         let is_noted = match (&memory, *self.noted()) {
-            (None, Some(None)) => true,
-            (Some(memory), Some(Some(noted))) => memory.says_as_much_as(&noted),
+            (None, Noted::Nothing) => true,
+            (Some(memory), Noted::This(noted)) => memory.says_as_much_as(&noted),
             _ => false,
         };
         if is_noted {
             return Ok(());
         }
         base.journal.set_standing_of(&self.provider.name, memory).await?;
-        *self.noted() = Some(memory);
+        *self.noted() = memory.map_or(Noted::Nothing, Noted::This);
         Ok(())
     }
 
@@ -180,7 +190,7 @@ impl Counter {
         by_due.then(|| self.learned().refresh.unwrap_or(ASSUMED_LIFE))
     }
 
-    fn noted(&self) -> MutexGuard<'_, Option<Option<Memory>>> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         // One word: a panic elsewhere leaves it whole.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

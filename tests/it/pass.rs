@@ -5,6 +5,7 @@ mod clock;
 mod codings;
 mod faults;
 mod hostile;
+mod idle;
 mod journal_fails;
 mod keep;
 mod marks;
