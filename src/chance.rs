@@ -1,6 +1,6 @@
 //! The only source of randomness in a pass; a simulation gives it a seed, so that every run of it is the same.
 
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use rand::{Rng as _, rngs::StdRng};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Randomness for lease ids and jitter: the system's, or a seeded one.
@@ -17,9 +17,11 @@ impl Chance {
     }
 
     /// The same numbers for the same seed.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { seeded: Some(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))) }
+        let random = <StdRng as rand::SeedableRng>::seed_from_u64(seed);
+        Self { seeded: Some(Arc::new(Mutex::new(random))) }
     }
 
     /// A number that is given out once: the fence of a lease.

@@ -26,18 +26,21 @@ impl Clock {
     }
 
     /// The machine's wall clock plus an offset that [`Clock::step`] changes while others read it.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn steppable() -> Self {
         Self { offset_millis: Some(Arc::new(AtomicI64::new(0))), simulated: None }
     }
 
     /// A [`Clock::steppable`] clock that shows `start` now and goes on with the runtime's clock, which may be paused.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn simulated(start: Timestamp) -> Self {
         Self { simulated: Some((start, tokio::time::Instant::now())), ..Self::steppable() }
     }
 
     /// Moves a [`Clock::steppable`] clock by `step`, forwards or backwards; a system clock stays.
+    #[cfg(any(test, feature = "testing"))]
     pub fn step(&self, step: chrono::TimeDelta) {
         if let Some(offset) = &self.offset_millis {
             offset.fetch_add(step.num_milliseconds(), Ordering::SeqCst);

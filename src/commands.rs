@@ -12,22 +12,23 @@ pub mod sandbox;
 mod shown;
 pub mod tokens;
 
-use crate::cli::{Cli, Command, Format, Global};
+use crate::cli::{self, Cli, Command, Format, Global};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Inputs, Need, profile_hint};
 use crate::daemon::DaemonError;
 use crate::exit::Exit;
 use crate::failure::{Advice, told};
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
 use crate::pass::{ApplyError, PassError};
 use crate::provider::profile::ProfileError;
-use crate::store::{Store, StoreError};
-use crate::telemetry;
+use crate::store::StoreError;
+use crate::{silence, telemetry};
+use clap::Parser as _;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, Write as _};
-use std::sync::Arc;
+use std::process::ExitCode;
 
 /// A command that couldn't do its work.
 #[derive(Debug, thiserror::Error)]
@@ -148,11 +149,17 @@ impl Advice for CommandError {
     }
 }
 
-/// Runs a command to its end on a runtime of its own; an error is told on stderr.
+/// The binary: the command line → a command → an exit code.
 ///
-/// Here and not in the binary, so that the code of all commands is compiled once.
+/// Here and not in `main.rs`, so that the code of all commands is compiled once.
 #[must_use]
-pub fn run(cli: Cli) -> Exit {
+pub fn main() -> ExitCode {
+    silence::keep();
+    run(Cli::parse_from(cli::settings_last(std::env::args_os()))).into()
+}
+
+/// Runs a command to its end on a runtime of its own; an error is told on stderr.
+fn run(cli: Cli) -> Exit {
     let surroundings = Surroundings { global: cli.global, clock: Clock::system(), talk: telemetry::stderr() };
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -246,24 +253,6 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Opens the journal, alone: a second process is told so.
-pub async fn open_journal(config: &Config, surroundings: &Surroundings) -> Result<Journal, CommandError> {
-    let (directory, clock) = (config.state_dir.clone(), surroundings.clock.clone());
-    let settings = config.journal.clone();
-    let opened = tokio::task::spawn_blocking(move || Journal::open_with(&directory, &clock, settings)).await;
-    opened
-        .map_err(|source| CommandError::Panicked { what: "opening the journal", source })?
-        .map_err(Into::into)
-}
-
-/// Connects to the store with as many connections as the providers may want.
-pub async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
-    let concurrency =
-        config.providers.iter().map(|provider| provider.profile.concurrency.get()).sum::<usize>();
-    let floor_bytes = config.journal.free_space_floor_bytes;
-    Ok(crate::store::connect_with_room(&config.store, concurrency.max(1), floor_bytes).await?)
 }
 
 #[cfg(test)]

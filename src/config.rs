@@ -28,7 +28,7 @@ pub use chances::Chances;
 pub use checks::drain_warning;
 pub use error::ConfigError;
 pub(crate) use error::profile_hint;
-pub use keep::{Keeping, WholePass};
+pub use keep::Keeping;
 pub(crate) use providers::check_file;
 pub use warning::Warning;
 
@@ -152,12 +152,10 @@ impl Inputs {
     /// # Errors
     /// When the working directory is gone.
     pub fn of_this_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Self, ConfigError> {
-        let working_directory = std::env::current_dir()
-            .map_err(|source| ConfigError::Unreadable { path: PathBuf::from("."), source })?;
         Ok(Self {
             flags,
             variables: environment::of_this_process(),
-            working_directory,
+            working_directory: working_directory()?,
             file,
             system_file: PathBuf::from(SYSTEM_FILE),
         })
@@ -178,21 +176,48 @@ impl Config {
     pub fn load(inputs: &Inputs, need: Need, now: Timestamp) -> Result<Self, ConfigError> {
         let mut files = Vec::new();
         let layers = gather(inputs, &mut files)?;
-        let credentials = environment::path(&inputs.variables, "CREDENTIALS_DIRECTORY");
-        let mut warnings = secret::open_file_warnings(&layers, &files);
+        let looked_for = looked_for(inputs, &files);
+        Self::of_layers(&layers, &files, &inputs.variables, &looked_for, need, now)
+    }
 
-        let state_dir = state_dir(&layers, inputs)?;
-        let store = store::build(&layers, &state_dir, credentials.as_deref(), &mut warnings)?;
+    /// The settings that a program gives, over the defaults; reads no file but those that a setting names, and no environment.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn of_settings(
+        settings: &[(String, String)],
+        need: Need,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        let working_directory = working_directory()?;
+        let mut layers = Layers::of_defaults(&working_directory)?;
+        lay_given(&mut layers, settings, Layer::Program)?;
+        Self::of_layers(&layers, &[], &Variables::new(), "it is not among the settings", need, now)
+    }
+
+    fn of_layers(
+        layers: &Layers,
+        files: &[SettingsFile],
+        variables: &Variables,
+        looked_for: &str,
+        need: Need,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        let credentials = environment::path(variables, "CREDENTIALS_DIRECTORY");
+        let mut warnings = secret::open_file_warnings(layers, files);
+
+        let state_dir = state_dir(layers, variables)?;
+        let store = store::build(layers, &state_dir, credentials.as_deref(), &mut warnings)?;
         if crate::store::sqlite_path(store.url.expose_secret()).is_none() {
-            warnings.extend(secret::command_line_warning(&layers, "store.url"));
+            warnings.extend(secret::command_line_warning(layers, "store.url"));
         }
-        let journal = journal::build(&layers, credentials.as_deref(), &mut warnings)?;
-        let schedule = schedule(&layers, now)?;
+        let journal = journal::build(layers, credentials.as_deref(), &mut warnings)?;
+        let schedule = schedule(layers, now)?;
         let config = Self {
             store,
             providers: Vec::new(),
-            provider_names: providers::names(&layers),
-            rotations: providers::rotations(&layers),
+            provider_names: providers::names(layers),
+            rotations: providers::rotations(layers),
             schedule,
             state_dir,
             journal,
@@ -205,12 +230,10 @@ impl Config {
             warnings,
             sources: files.iter().map(|file| file.shown.clone()).collect(),
         };
-        checks::check_log_level(&layers, &config.log.level)?;
+        checks::check_log_level(layers, &config.log.level)?;
         match need {
             Need::Store => Ok(config),
-            Need::Provider => {
-                config.with_providers(&layers, credentials.as_deref(), &looked_for(inputs, &files), now)
-            }
+            Need::Provider => config.with_providers(layers, credentials.as_deref(), looked_for, now),
         }
     }
 
@@ -269,8 +292,14 @@ fn gather(inputs: &Inputs, files: &mut Vec<SettingsFile>) -> Result<Layers, Conf
         files.insert(0, SettingsFile { layer: Layer::EnvFile, path: env_file, shown: ".env".to_owned() });
     }
     environment::lay(&mut layers, &inputs.variables)?;
-    for (name, value) in &inputs.flags {
-        let at = "command line".to_owned();
+    lay_given(&mut layers, &inputs.flags, Layer::Flag)?;
+    Ok(layers)
+}
+
+/// Lays pairs of key and text over the layers; a later pair wins.
+fn lay_given(layers: &mut Layers, given: &[(String, String)], layer: Layer) -> Result<(), ConfigError> {
+    for (name, value) in given {
+        let at = layer.name().to_owned();
         let Some(key) = keys::find(name) else {
             let nearest = keys::nearest(name);
             return Err(ConfigError::UnknownKey { at, what: "key", name: name.clone(), nearest });
@@ -278,9 +307,13 @@ fn gather(inputs: &Inputs, files: &mut Vec<SettingsFile>) -> Result<Layers, Conf
         if let Some((provider, _)) = name.strip_prefix("providers.").and_then(|rest| rest.split_once('.')) {
             file::check_provider_name(provider, &at)?;
         }
-        layers.lay_text(name, key, value, Layer::Flag, &at)?;
+        layers.lay_text(name, key, value, layer, &at)?;
     }
-    Ok(layers)
+    Ok(())
+}
+
+fn working_directory() -> Result<PathBuf, ConfigError> {
+    std::env::current_dir().map_err(|source| ConfigError::Unreadable { path: PathBuf::from("."), source })
 }
 
 /// The configuration file: the named one, else the one here, else the machine's.
@@ -314,11 +347,11 @@ fn shown(path: &Path, inputs: &Inputs) -> String {
     below.display().to_string()
 }
 
-fn state_dir(layers: &Layers, inputs: &Inputs) -> Result<PathBuf, ConfigError> {
+fn state_dir(layers: &Layers, variables: &Variables) -> Result<PathBuf, ConfigError> {
     if let Some(set) = layers.path("state_dir") {
         return Ok(set);
     }
-    let variable = |name: &str| environment::path(&inputs.variables, name);
+    let variable = |name: &str| environment::path(variables, name);
     // systemd joins several directories by colons; ours is the first.
     let by_systemd = variable("STATE_DIRECTORY")
         .and_then(|joined| joined.to_str().and_then(|joined| joined.split(':').next()).map(PathBuf::from));

@@ -14,6 +14,7 @@ mod owner;
 mod room;
 mod row;
 mod seal;
+#[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 mod sqlite;
 mod step;
@@ -32,8 +33,10 @@ pub use entry::{
     Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
-pub use journaled::{Journaled, Received, Rescued, Unjournaled};
-pub use key::{JournalKey, KEY_BYTES};
+#[cfg(test)]
+pub use journaled::Rescued;
+pub use journaled::{Journaled, Received, Unjournaled};
+pub use key::JournalKey;
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use moment::Moment;
@@ -72,6 +75,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens, or makes, the journal in `directory`, alone, with default settings.
+    #[cfg(any(test, feature = "testing"))]
     pub fn open(directory: &Path, clock: &Clock) -> Result<Self, JournalError> {
         Self::open_with(directory, clock, JournalSettings::default())
     }
@@ -110,6 +114,7 @@ impl Journal {
     /// Reads the open rows of a journal that another process may hold; an absent one has none. Blocks on the disk.
     ///
     /// Without their answers, and without the rows that can't be read: [`Journal::look`] names these.
+    #[cfg(any(test, feature = "testing"))]
     pub fn peek(directory: &Path) -> Result<Vec<Entry>, JournalError> {
         Ok(Self::look(directory)?.entries)
     }

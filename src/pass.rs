@@ -30,6 +30,7 @@ mod redeem;
 mod release;
 mod retry;
 mod sink;
+mod span;
 mod stop;
 mod strangers;
 mod todo;
@@ -40,14 +41,14 @@ pub use apply_error::ApplyError;
 pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
-pub use stop::{Stop, Unanswered};
+pub use stop::Stop;
 pub use todo::Todo;
 
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
 use crate::schedule::{RenewAfter, Wakes};
-use crate::select::{ClaimTerms, Claims, Flow, LooksFor, page_limit};
+use crate::select::{Again, ClaimTerms, Claims, Flow, LooksFor, page_limit};
 use crate::store::{Identity, ProviderFilter, StoreError};
 use crate::token::TokenId;
 use line::Line;
@@ -59,13 +60,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use before::must_exist;
 pub use error::PassError;
+#[cfg(any(test, feature = "testing"))]
 pub use landed::rules_met;
 
 /// Outcomes that may wait for the sink. It takes up to [`sink::MAX_BATCH`] in one go; more would only be memory.
 const SINK_QUEUE: usize = sink::MAX_BATCH;
+
+/// How often a pass looks for documents that were put off and are due by now: it asks them again before its end, which may be
+/// days away. A look that finds nothing is one read of the due index.
+pub const LOOKS_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// What stays the same from pass to pass.
 #[derive(Debug, Clone)]
@@ -80,6 +87,8 @@ pub struct PassSettings {
     pub longest_backoff: Duration,
     /// How often a token is asked for in one pass after throttled or transient answers.
     pub attempts: u32,
+    /// How often a pass looks for documents whose wait is over, see [`LOOKS_AGAIN_EVERY`].
+    pub looks_again_every: Duration,
     /// The wakes, where a provider's access tokens are kept good.
     pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
@@ -142,6 +151,12 @@ impl Round {
 /// [`PassError`] when it couldn't begin. What goes wrong later is in the report.
 pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) -> Result<(), PassError> {
     let line = Arc::new(Line::new(base, whose, round, report));
+    line.report.of_pass(&line.terms.lease_id);
+    let span = line.span();
+    walk(base, line, round).instrument(span).await
+}
+
+async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassError> {
     let unfinished = line.begin().await?;
     let clock_was_ahead = line.clock_was_ahead().await?;
     reach(Point::PassBegun);
@@ -197,16 +212,18 @@ impl Line {
             self.journal_failed(&JournalError::Full(shortage));
         }
         let lane_ended = CancellationToken::new();
-        let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()));
+        let sink = tokio::spawn(sink.run(sink_queue, lane_ended.clone()).in_current_span());
         // Nothing is claimed that wouldn't be sent, either.
         let is_open = self.gate().is_none_or(|gate| gate.stopped().is_none());
         let claims = (keeps && is_open).then(|| self.claims(looks));
         let lane = match (&self.whose, claims) {
             (Whose::Provider(counter), Some(claims)) => {
-                Some(tokio::spawn(lane::Lane::new(self.clone(), counter, claims, landed.clone()).run()))
+                let lane = lane::Lane::new(self.clone(), counter, claims, landed.clone());
+                Some(tokio::spawn(lane.run().in_current_span()))
             }
             (Whose::Strangers, Some(claims)) => {
-                Some(tokio::spawn(without_token::name_strangers(self.clone(), claims, landed.clone())))
+                let naming = without_token::name_strangers(self.clone(), claims, landed.clone());
+                Some(tokio::spawn(naming.in_current_span()))
             }
             (Whose::Rows, _) | (_, None) => None,
         };
@@ -290,7 +307,14 @@ impl Line {
         };
         let most = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let all = looks_for.is_anything() || self.terms.all;
+        // By force a document would be asked where it stands as well.
+        let is_plain = self.gate().is_some() && !self.terms.force && self.terms.only.is_none();
+        let again = is_plain.then(|| Again {
+            report: self.report.clone(),
+            every: base.settings.looks_again_every,
+            from_the_start_every: base.settings.longest_backoff,
+        });
         let terms = ClaimTerms { all, looks_for, page: page.min(most), ..self.terms.clone() };
-        Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow)
+        Claims::new(base.store.clone(), terms, filter, base.clock.clone(), flow, again)
     }
 }

@@ -3,6 +3,7 @@
 mod ending;
 mod named;
 pub mod progress;
+mod put_off;
 mod recovery;
 mod reports;
 pub mod summary;
@@ -20,7 +21,7 @@ use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
-use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,7 +102,6 @@ struct Inner {
     known_needs_login: u64,
     known_malformed: u64,
     set_aside: u64,
-    due_again_at_once: u64,
     untaken: Option<u64>,
     limited: bool,
     grants: u64,
@@ -110,13 +110,12 @@ struct Inner {
     orphans: u64,
     parked: Parked,
     lost: Vec<Subject>,
-    put_off: Vec<PutOff>,
-    put_off_count: u64,
-    put_off_until: Option<Timestamp>,
+    put_offs: put_off::PutOffs,
     endings: ending::Endings,
     troubles: Vec<Trouble>,
     recovery: Recovery,
     learned: Learned,
+    passes: Vec<String>,
 }
 
 impl Inner {
@@ -255,6 +254,11 @@ impl Report {
         }
     }
 
+    /// The id of the pass, by which its log lines are found.
+    pub fn of_pass(&self, id: &str) {
+        self.lock().passes.push(id.to_owned());
+    }
+
     /// A document reached its end; `reason` says why it is still due, and counts by it.
     pub fn ended(&self, outcome: Outcome, reason: Option<&str>) {
         let mut inner = self.lock();
@@ -264,36 +268,6 @@ impl Report {
             let reason = if is_new { OTHER_REASONS } else { reason };
             *inner.reasons.entry(reason.to_owned()).or_default() += 1;
         }
-    }
-
-    /// A document that is still due is due again at a moment: it is named, unless that has come `now`.
-    pub fn put_off(&self, put_off: PutOff, now: Timestamp) {
-        let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
-        if put_off.due_at <= now {
-            inner.due_again_at_once += 1;
-            return;
-        }
-        inner.put_off_count += 1;
-        if inner.put_off.len() < MOST_NAMED {
-            inner.put_off.push(put_off);
-        }
-    }
-
-    /// A user whom an earlier pass put off still waits.
-    pub fn put_off_before(&self, put_off: PutOff) {
-        let mut inner = self.lock();
-        inner.put_off_until = inner.put_off_until.max(Some(put_off.due_at));
-        inner.put_off_count += 1;
-        if inner.put_off.len() < MOST_NAMED {
-            inner.put_off.push(put_off);
-        }
-    }
-
-    /// The documents of those who are put off, as far as they are named.
-    #[must_use]
-    pub fn put_off_ids(&self) -> Vec<TokenId> {
-        self.lock().put_off.iter().map(|put_off| put_off.id.clone()).collect()
     }
 
     /// A user who must log in again, or a document that can't be worked on.
@@ -387,8 +361,8 @@ impl Report {
             started_at,
             took,
             due: inner.untaken.map(|untaken| inner.worked_on() + untaken),
-            taken: inner.worked_on() - inner.due_again_at_once,
-            remaining_due: inner.untaken.map(|untaken| inner.due_again_at_once + untaken),
+            taken: inner.worked_on() - inner.put_offs.at_once(),
+            remaining_due: inner.untaken.map(|untaken| inner.put_offs.at_once() + untaken),
             limited: inner.limited,
             known_needs_login: inner.known_needs_login,
             known_malformed: inner.known_malformed,
@@ -401,19 +375,21 @@ impl Report {
             newly_malformed: inner.newly_malformed,
             gone_while_refused: inner.gone_while_refused,
             named: inner.named,
-            still_due_reasons: inner.reasons,
+            // Those that were asked again are counted no longer.
+            still_due_reasons: inner.reasons.into_iter().filter(|(_, count)| *count > 0).collect(),
             grants: inner.grants,
             throttled: inner.throttled,
             retries: inner.retries,
             orphans: inner.orphans,
             parked: inner.parked,
             lost: inner.lost,
-            put_off: inner.put_off,
-            put_off_count: inner.put_off_count,
-            put_off_until: inner.put_off_until,
+            put_off_count: inner.put_offs.count(),
+            put_off_until: inner.put_offs.until(),
+            put_off: inner.put_offs.into_named(),
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
             recovery: inner.recovery,
+            passes: inner.passes,
             providers: BTreeMap::new(),
             idle_providers: 0,
             warnings: Vec::new(),

@@ -16,7 +16,7 @@ mod too_short;
 mod tests;
 
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
-pub use due::{RenewAfter, RenewAfterError, backoff, due_at_after_success};
+pub use due::{RenewAfter, backoff, due_at_after_success};
 pub use keep::{LateAccess, Wakes, keeps_fresh};
 pub use too_short::{KnownLives, SHORTEST_PAUSE, TooShort};
 
@@ -176,6 +176,7 @@ impl Schedule {
     }
 
     /// The text as it was given.
+    #[cfg(test)]
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

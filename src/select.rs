@@ -1,6 +1,7 @@
 //! What is due, in which order: the pull side. Documents are read and claimed only as
 //! fast as the gate takes tokens.
 
+mod again;
 mod claims;
 mod flow;
 mod page;
@@ -12,7 +13,8 @@ use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
 use chrono::TimeDelta;
 
-pub use claims::{Claims, Rest};
+pub use again::Again;
+pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
 pub use terms::{ClaimTerms, page_limit};
 
@@ -120,6 +122,8 @@ pub enum Pulled {
         token: DueToken,
         /// When it was read.
         read_at: ReadAt,
+        /// Has a look found it, after its pass began?
+        looked: bool,
     },
     /// Claimed; it holds no token that can be sent.
     Malformed(TokenDocument),

@@ -3,7 +3,6 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
-use crate::room::FREE_SPACE_FLOOR_BYTES;
 use crate::token::{AccessToken, Bookkeeping, Further, Lease, RefreshToken, TokenDocument, TokenId};
 use async_trait::async_trait;
 use mapping::{FieldPath, Mapping};
@@ -62,8 +61,9 @@ impl std::fmt::Debug for StoreSettings {
 ///
 /// # Errors
 /// [`StoreError::Settings`] when the URL, the database, a field path or the extra filter can't be used.
+#[cfg(any(test, feature = "testing"))]
 pub async fn connect(settings: &StoreSettings, concurrency: usize) -> Result<Arc<dyn Store>, StoreError> {
-    connect_with_room(settings, concurrency, FREE_SPACE_FLOOR_BYTES).await
+    connect_with_room(settings, concurrency, crate::room::FREE_SPACE_FLOOR_BYTES).await
 }
 
 /// The same, with the free space in bytes below which a SQLite file claims nothing.
@@ -200,6 +200,8 @@ pub struct DueQuery {
     /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where there is an
     /// array of dates, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
+    /// Only what has a date as its `due_at`, and one later than this. Not heeded with `force`.
+    pub due_after: Option<Timestamp>,
     /// Every document, due or not; still none that is leased until after `now`.
     pub force: bool,
     /// Documents leased beyond this are not read.

@@ -1,14 +1,19 @@
 //! What the process tells while it works: log lines on stderr, as text or JSON, around the progress bar.
 
+mod json;
+
 use crate::cli::{Color, Global};
 use crate::config::{LogFormat, LogSettings};
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use json::JsonLine;
 use std::io::{self, IsTerminal as _, Write};
-use tracing::{Level, Metadata};
-use tracing_subscriber::Layer as _;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Libraries that may write what they send into their own log lines, or how they come to be: they stay silent, whatever
@@ -53,20 +58,33 @@ pub fn start(global: &Global, log: Option<&LogSettings>, talk: &MultiProgress) {
         Color::Always => true,
         Color::Never => false,
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(BesideTheBar(talk.clone()))
-        .log_internal_errors(false)
-        .with_target(false)
-        .with_ansi(ansi);
-    let lines = match log.map(|log| log.format) {
-        Some(LogFormat::Json) => lines.json().flatten_event(true).boxed(),
-        Some(LogFormat::Text) | None => lines.boxed(),
-    };
+    let lines = lines(log.map(|log| log.format), ansi, talk);
     // Beside the filter of the settings and not a part of it: there a longer target would win.
     let started =
         tracing_subscriber::registry().with(filter_fn(may_speak)).with(filter).with(lines).try_init();
     // A test logs already: its subscriber is kept.
     drop(started);
+}
+
+/// Writes the lines to `talk`.
+fn lines<S>(format: Option<LogFormat>, ansi: bool, talk: &MultiProgress) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(BesideTheBar(talk.clone()))
+        .log_internal_errors(false)
+        .with_target(false)
+        .with_ansi(ansi);
+    match format {
+        Some(LogFormat::Json) => lines.fmt_fields(JsonFields::new()).event_format(JsonLine).boxed(),
+        // To a person the sentence says whose token it is.
+        Some(LogFormat::Text) | None => lines.with_filter(filter_fn(is_event)).boxed(),
+    }
+}
+
+fn is_event(what: &Metadata<'_>) -> bool {
+    what.is_event()
 }
 
 /// May this be said at all, whatever level is set?

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, Need};
 use crate::exit::Exit;
 
-pub use finding::{Check, CheckReport, Status};
+pub use finding::{Check, CheckReport};
 
 /// The wakes that are shown.
 const SHOWN_WAKES: usize = 3;

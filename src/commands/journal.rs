@@ -5,10 +5,10 @@ mod orphans;
 mod retry;
 
 use super::{CommandError, Surroundings, shown};
+use crate::assembly;
 use crate::cli::JournalCommand;
 use crate::clock::Timestamp;
 use crate::config::Need;
-use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::with_hint;
 use crate::grant::http::Https;
@@ -110,13 +110,13 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;
-            let base = super::run::base_over_what_is_there(&config, surroundings).await?;
+            assembly::must_be_there(&config)?;
+            let engine = assembly::engine(&config, &surroundings.clock, &Https).await?;
             if adopt_store {
-                super::run::adopt_store(&base).await?;
+                super::run::adopt_store(&engine.base).await?;
             }
             // A pair whose collection isn't there would be parked as if its document had been deleted.
-            base.ready(&Stop::default(), false).await?;
-            let engine = Engine::new(base, &Https)?;
+            engine.base.ready(&Stop::default(), false).await?;
             let summary = engine.recover().await?;
             let open = by_state(engine.base.journal.entries().await?.iter().map(|entry| entry.state));
             engine.close().await;

@@ -1,8 +1,7 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
-use super::tokens::check_embedded_file;
-use super::{CommandError, Surroundings, connect, shown};
-use crate::chance::Chance;
+use super::{CommandError, Surroundings, shown};
+use crate::assembly;
 use crate::cli::RunArgs;
 use crate::clock::Timestamp;
 use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, Warning, drain_warning};
@@ -12,26 +11,23 @@ use crate::exit::Exit;
 use crate::failure::{Advice as _, told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
-use crate::pass::{Base, PassRequest, PassSettings, Stop};
+use crate::pass::{Base, PassRequest, Stop};
 use crate::provider::Provider;
-use crate::provider::keep::Keep;
 use crate::report::summary::Warned;
-use crate::report::{ENDING_SOON, Reports, progress};
-use crate::schedule::{ASSUMED_LIFE, Schedule, Wakes};
+use crate::report::{Reports, progress};
 use crate::store::{Existence, IndexState, Readiness};
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::{info, warn};
 
 /// Runs until the pass is through, or until a signal.
 pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
     if !args.allow_empty {
-        check_embedded_file(&config)?;
+        assembly::must_be_there(&config)?;
     }
-    let engine = Engine::new(base(&config, surroundings).await?, &Https)?;
+    let engine = assembly::engine(&config, &surroundings.clock, &Https).await?;
     let base = &engine.base;
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace)?;
@@ -67,45 +63,6 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     };
     engine.close().await;
     Ok(exit)
-}
-
-/// Opens everything that a command works with beside a pass: the store must be there already.
-pub(super) async fn base_over_what_is_there(
-    config: &Config,
-    surroundings: &Surroundings,
-) -> Result<Base, CommandError> {
-    check_embedded_file(config)?;
-    base(config, surroundings).await
-}
-
-/// Opens everything that a pass works with; the journal first, so that a second process is told so at once.
-pub async fn base(config: &Config, surroundings: &Surroundings) -> Result<Base, CommandError> {
-    let journal = super::open_journal(config, surroundings).await?;
-    let settings = PassSettings {
-        lease: config.lease,
-        renew_after: config.renew_after,
-        first_backoff: config.retry_after_failure,
-        longest_backoff: MAX_RETRY_AFTER_FAILURE,
-        attempts: config.max_retries_per_pass.saturating_add(1),
-        wakes: wakes(config, surroundings),
-        documents_name_provider: config.store.mapping.provider.is_some(),
-        assumed_life: config.schedule.is_continuous().then_some(ASSUMED_LIFE),
-        ending_within: ending_within(&config.schedule, surroundings.clock.now()),
-    };
-    let (store, providers) = (connect(config).await?, config.providers.clone());
-    Ok(Base::new(store, journal, providers, settings, surroundings.clock.clone(), Chance::system()))
-}
-
-/// The wakes, where a provider's access tokens are kept good.
-fn wakes(config: &Config, surroundings: &Surroundings) -> Option<Arc<Wakes>> {
-    let is_needed = config.providers.iter().any(|provider| provider.profile.keep == Keep::Access);
-    is_needed.then(|| Arc::new(Wakes::new(config.schedule.clone(), surroundings.clock.now())))
-}
-
-/// How long before its end a login is named: long enough for two reports that name it.
-fn ending_within(schedule: &Schedule, now: Timestamp) -> Duration {
-    let gap = schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX);
-    gap.saturating_mul(2).max(ENDING_SOON)
 }
 
 /// Makes the journal's rows those of this store, and says so.

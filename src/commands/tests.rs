@@ -9,7 +9,6 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::store::sqlite::SqliteStore;
 use crate::token::{Subject, TokenId};
 use bytes::Bytes;
-use clap::Parser as _;
 use std::path::Path;
 
 fn surroundings(directory: &Path, settings: &[(&str, &str)]) -> Surroundings {
@@ -35,7 +34,7 @@ async fn import(directory: &Path, text: &str, surroundings: &Surroundings) -> Re
 async fn refresh_token(surroundings: &Surroundings, id: &str) -> String {
     let config = surroundings.config(Need::Store).unwrap();
     let id = TokenId::from_extended_json(id);
-    let documents = connect(&config).await.unwrap().read(&[id]).await.unwrap();
+    let documents = crate::assembly::store(&config).await.unwrap().read(&[id]).await.unwrap();
     documents[0].refresh_token.as_ref().unwrap().expose().to_owned()
 }
 

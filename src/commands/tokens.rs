@@ -6,20 +6,15 @@ mod list;
 mod show;
 pub(super) mod state;
 
-use super::{CommandError, Surroundings, connect};
+use super::{CommandError, Surroundings};
+use crate::assembly;
 use crate::cli::TokensCommand;
 use crate::config::{Config, Need};
 use crate::exit::Exit;
 use crate::pass::must_exist;
-use crate::store::{Store, sqlite_path};
-use secrecy::ExposeSecret as _;
+use crate::store::Store;
 use std::path::Path;
 use std::sync::Arc;
-
-pub use import::{Imported, MalformedDocument, MalformedDocuments};
-pub use list::{TokenList, Totals};
-pub use show::{JournalSeen, ShownDocument, ShownUser};
-pub use state::{ListedDocument, StateNow};
 
 /// Imports, exports, lists or shows.
 pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<Exit, CommandError> {
@@ -36,34 +31,18 @@ pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<
 
 /// Connects to a store in which the documents' collection exists; an absent one is refused with the names of the others.
 pub(super) async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
-    check_embedded_file(config)?;
-    let store = connect(config).await?;
+    assembly::must_be_there(config)?;
+    let store = assembly::store(config).await?;
     must_exist(&store.existence().await?)?;
     Ok(store)
 }
 
-/// The embedded store's file; `None` when the documents are in a MongoDB.
-pub(super) fn embedded_file(config: &Config) -> Option<&Path> {
-    sqlite_path(config.store.url.expose_secret()).map(Path::new)
-}
-
 /// The embedded store's file, or what to do where the documents are in a MongoDB (`instead`).
 fn only_embedded<'a>(config: &'a Config, what: &str, instead: &str) -> Result<&'a Path, CommandError> {
-    embedded_file(config).ok_or_else(|| {
+    assembly::embedded_file(config).ok_or_else(|| {
         CommandError::usage(
             format!("`{what}` works on the embedded store (`sqlite:PATH`), and `store.url` names a MongoDB"),
             instead,
         )
     })
-}
-
-/// Refuses to read an embedded store that isn't there yet: to open it would be to make it.
-pub(super) fn check_embedded_file(config: &Config) -> Result<(), CommandError> {
-    match embedded_file(config) {
-        Some(file) if !file.exists() => Err(CommandError::usage(
-            format!("there is no store at `sqlite:{}` yet", file.display()),
-            "`evergrant tokens import FILE` makes it; for a MongoDB set `store.url` (`EVERGRANT_STORE_URL`)",
-        )),
-        Some(_) | None => Ok(()),
-    }
 }

@@ -39,18 +39,22 @@ pub(super) enum Layer {
     Environment,
     /// The command line.
     Flag,
+    /// A program that holds the engine itself.
+    Program,
 }
 
 impl Layer {
-    const ALL: [Self; 5] = [Self::Default, Self::File, Self::EnvFile, Self::Environment, Self::Flag];
+    const ALL: [Self; 6] =
+        [Self::Default, Self::File, Self::EnvFile, Self::Environment, Self::Flag, Self::Program];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::File => "file",
             Self::EnvFile => ".env",
             Self::Environment => "environment",
             Self::Flag => "command line",
+            Self::Program => "the program's settings",
         }
     }
 

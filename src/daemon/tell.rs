@@ -4,12 +4,13 @@ use super::round::of;
 use crate::failure::told;
 use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Trouble};
-use tracing::{error, info, warn};
+use tracing::{error, error_span, info, warn};
 
 /// Logs the end of a pass: counts for programs, the people as the report shows them. `name` is whose pass it was, where there are
 /// several.
 pub(super) fn tell(summary: &Summary, name: &str) {
     let of = of(&[name]);
+    let _about = error_span!("pass", pass = summary.passes.join(", ")).entered();
     let count = |outcome| summary.count(outcome);
     info!(
         refreshed = count(Is::Refreshed),
@@ -40,16 +41,14 @@ pub(super) fn tell(summary: &Summary, name: &str) {
     for (reason, documents) in &summary.still_due_reasons {
         warn!(reason, documents, "still due: {reason} {documents}");
     }
-    for subject in &summary.lost {
-        error!(%subject, "LOST: the new pair of `{subject}` was received, and neither the journal nor the document could keep it; that user must log in again");
-    }
     for named in summary.named.iter().filter(|named| named.new) {
         let (subject, state, code) = (&named.subject, named.state.word(), &named.code);
-        warn!(%subject, state, code, "`{subject}` is now {state} ({code})");
+        let (provider, document) = (named.provider.as_deref(), &named.id);
+        warn!(provider, %document, %subject, outcome = state, code, "`{subject}` is now {state} ({code})");
     }
     if let Some(first) = summary.ending.first() {
-        let (users, subject, ends_at) = (summary.ending_count, &first.subject, first.ends_at);
-        warn!(users, %subject, %ends_at, "users who must log in again soon: {users}, the first `{subject}` by {ends_at}; no refresh extends their logins (`evergrant tokens list --ending-within 14d`)");
+        let (users, first, ends_at) = (summary.ending_count, &first.subject, first.ends_at);
+        warn!(users, %first, %ends_at, "users who must log in again soon: {users}, the first `{first}` by {ends_at}; no refresh extends their logins (`evergrant tokens list --ending-within 14d`)");
     }
     tell_troubles(summary);
 }

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 pub use classify::read_answer;
 pub use elsewhere::{CodeElsewhere, LifetimeElsewhere};
-pub use explain::{Decided, Explained, FoundToken, explain};
+pub use explain::{Explained, FoundToken, explain};
 pub(super) use found::is_nothing;
 pub use pair::holds_a_token;
-pub use retry_after::{MAX_RETRY_AFTER, retry_after};
+#[cfg(any(test, feature = "testing"))]
+pub use retry_after::MAX_RETRY_AFTER;
+pub use retry_after::retry_after;
 
 /// The code of a success in which no pair can be found.
 pub const NO_TOKENS: &str = "no_tokens";

@@ -129,6 +129,7 @@ impl Owner {
     }
 
     /// No thread: a simulation drives the rows itself.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) const fn nobody() -> Self {
         Self { thread: None }
     }

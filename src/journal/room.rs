@@ -46,6 +46,7 @@ impl Room {
     }
 
     /// Room without end, for a simulation.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) const fn endless() -> Self {
         Self { place: None }
     }

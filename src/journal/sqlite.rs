@@ -1,5 +1,6 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
+#[cfg(any(test, feature = "testing"))]
 mod image;
 mod keys;
 mod memory;
@@ -20,6 +21,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
 pub(super) use read::{known, peek, peek_one};
 pub(super) use store::look_for_other_store;

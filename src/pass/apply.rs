@@ -4,6 +4,7 @@ use super::apply_error::ApplyError;
 use super::landed::met;
 use super::recover::provider_of;
 use super::sink::tell_without_further_values;
+use super::span::document_span;
 use super::{Base, Line, PassError, Stop};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -117,6 +118,8 @@ impl Base {
             // As a pass does: the pair must not wait for them.
             let further = change.take_further_values();
             if !further.is_empty() {
+                let (provider, document) = (&entry.intent.provider, &entry.intent.document);
+                let _about = document_span(Some(provider), document, &subject).entered();
                 tell_without_further_values(&subject, reason, &further);
                 written = self.store.apply(std::slice::from_ref(&change)).await?;
             }

@@ -7,7 +7,7 @@ use crate::journal::Adopted;
 use crate::store::{Existence, Identity, Readiness, Store, StoreError};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 impl Base {
     /// Prepares the store, and asks what would keep a pass from beginning; `None` when a stop came first. A collection
@@ -68,7 +68,7 @@ impl Base {
     {
         let call = || async {
             // A task of its own, because a store's method must run to completion.
-            match tokio::spawn(ask(self.store.clone())).await {
+            match tokio::spawn(ask(self.store.clone()).in_current_span()).await {
                 Ok(answer) => answer,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }

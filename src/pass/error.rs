@@ -40,6 +40,9 @@ pub enum PassError {
         /// The collections that it has, the nearest names first.
         others: Vec<String>,
     },
+    /// The file of the embedded store isn't there.
+    #[error("there is no store at `sqlite:{}` yet", .0.display())]
+    NoEmbeddedStore(PathBuf),
     /// `--provider` names no configured provider.
     #[error("no provider `{0}` is configured")]
     NoSuchProvider(String, String),
@@ -70,6 +73,10 @@ impl Advice for PassError {
                         "{set}, or, if the collection is made later, use `--allow-empty` with `run` or `check`"
                     ).into())
             }
+            Self::NoEmbeddedStore(_) => Some(
+                "`evergrant tokens import FILE` makes it; for a MongoDB set `store.url` (`EVERGRANT_STORE_URL`)"
+                    .into(),
+            ),
             Self::NoSuchProvider(_, configured) => Some(format!("configured are: {configured}").into()),
         }
     }
@@ -83,7 +90,10 @@ impl PassError {
             Self::Store(error) => error.exit(),
             Self::Journal(error) => error.exit(),
             Self::Client(_) => Exit::Internal,
-            Self::OtherStore { .. } | Self::NoCollection { .. } | Self::NoSuchProvider(..) => Exit::Usage,
+            Self::OtherStore { .. }
+            | Self::NoCollection { .. }
+            | Self::NoEmbeddedStore(_)
+            | Self::NoSuchProvider(..) => Exit::Usage,
         }
     }
 

@@ -6,7 +6,6 @@ use crate::store::Change;
 use crate::token::{DueToken, Malformed, Subject, TokenDocument, TokenId};
 use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, without_token};
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 thread_local! {
@@ -22,8 +21,9 @@ pub(super) fn met(rule: Rule) {
 }
 
 /// The rules of the judge that decided something in a pass on this thread: what a simulation has tried.
+#[cfg(any(test, feature = "testing"))]
 #[must_use]
-pub fn rules_met() -> BTreeSet<Rule> {
+pub fn rules_met() -> std::collections::BTreeSet<Rule> {
     let met = MET.get();
     Rule::ALL.iter().copied().filter(|rule| met & (1 << *rule as u8) != 0).collect()
 }

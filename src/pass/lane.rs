@@ -3,6 +3,7 @@
 use super::insist::STORE_PATIENCE;
 use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
+use super::span::token_span;
 use super::without_token::{known, land_without_token, no_room};
 use super::{Counter, Line};
 use crate::failure::error_chain;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 /// How long a token that failed in an earlier pass lets others go first, until the provider has granted something.
 const UNPROVEN_WAIT: Duration = Duration::from_millis(500);
@@ -188,33 +189,31 @@ impl Lane {
             Ok(pulled) => {
                 self.store_away_since = None;
                 match pulled {
-                    Some(Pulled::Token { token, read_at }) => {
+                    Some(Pulled::Token { token, read_at, looked }) => {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
-                            self.line.report.set_aside();
+                            // A look finds again what was set aside before.
+                            if !looked {
+                                self.line.report.set_aside();
+                            }
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
+                        } else if looked && self.line.report.asks_again(&attempt.token.id) {
+                            self.line.report.retried();
+                            return self.admit(attempt);
                         } else if self.is_overrun() {
                             self.exhausted = true;
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.line.take_one() {
                             self.taken += 1;
                             self.line.report.touched();
-                            let failed_before = attempt.token.bookkeeping.failures > 0;
-                            if !(failed_before && self.gate.is_unproven() && self.has_room()) {
-                                return Some(attempt);
-                            }
-                            // What failed before proves nothing about the provider: others come first.
-                            self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
+                            return self.admit(attempt);
                         } else {
                             self.line.report.limited();
                             self.exhausted = true;
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         }
                     }
-                    Some(Pulled::Malformed(document)) => {
-                        self.line.report.touched();
-                        self.land_malformed(document).await;
-                    }
+                    Some(Pulled::Malformed(document)) => self.land_malformed(document).await,
                     Some(Pulled::Stray(document)) => {
                         land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                     }
@@ -225,6 +224,17 @@ impl Lane {
             }
             Err(error) => self.store_is_away(&error).await,
         }
+        None
+    }
+
+    /// The token goes to the gate, or waits until the provider has granted something.
+    fn admit(&mut self, attempt: Attempt) -> Option<Attempt> {
+        let failed_before = attempt.token.bookkeeping.failures > 0;
+        if !(failed_before && self.gate.is_unproven() && self.has_room()) {
+            return Some(attempt);
+        }
+        // What failed before proves nothing about the provider: others come first.
+        self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
         None
     }
 
@@ -241,6 +251,9 @@ impl Lane {
     }
 
     async fn land_malformed(&self, document: TokenDocument) {
+        if !self.line.report.asks_again(&document.id) {
+            self.line.report.touched();
+        }
         land_without_token(
             &self.line,
             &document,
@@ -272,11 +285,13 @@ impl Lane {
     fn dispatch(&mut self, attempt: Attempt, permit: Permit) {
         let (redeemer, give_back) = (self.redeemer.clone(), self.give_back.clone());
         self.out += 1;
-        self.tasks.spawn(async move {
+        let span = token_span(&attempt.token);
+        let redeem = async move {
             let returned = redeemer.redeem(attempt, permit).await;
             // The lane may have given up waiting; the outcome is in the journal all the same.
             let _ = give_back.send(returned);
-        });
+        };
+        self.tasks.spawn(redeem.instrument(span));
     }
 
     /// Gives back what was claimed and not sent, then waits for what was sent.
@@ -293,13 +308,10 @@ impl Lane {
         }
         for pulled in rest.pulled {
             match pulled {
-                Pulled::Token { token, read_at } => {
+                Pulled::Token { token, read_at, .. } => {
                     self.redeemer.land_as(Attempt::new(token, read_at), Fact::NotTaken).await;
                 }
-                Pulled::Malformed(document) => {
-                    self.line.report.touched();
-                    self.land_malformed(document).await;
-                }
+                Pulled::Malformed(document) => self.land_malformed(document).await,
                 Pulled::Stray(document) => {
                     land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
                 }

@@ -57,7 +57,10 @@ impl Redeemer {
             too_young_until(&attempt.token, &self.provider.profile, self.line.base.clock.now())
         {
             let subject = &attempt.token.subject;
-            debug!(%subject, "the token of `{subject}` is younger than `min_age`: it is not sent before {until}");
+            debug!(
+                code = Reason::TooYoung.word(),
+                "the token of `{subject}` is younger than `min_age`: it is not sent before {until}"
+            );
             return Err(self.not_sent(attempt, Fact::TooYoung(until), permit).await);
         }
         let read_before = attempt.read_at;

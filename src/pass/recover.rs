@@ -4,17 +4,18 @@
 use super::landed::Landed;
 use super::release::{CutOff, release_claims};
 use super::sink::Sink;
+use super::span::document_span;
 use super::{Base, Line, PassError, Stop};
 use crate::grant::answer::{holds_a_token, read_answer};
 use crate::journal::{Entry, EntryState};
 use crate::kill_point::{Point, reach};
 use crate::provider::Provider;
 use crate::report::Report;
-use crate::token::{TokenDocument, TokenId};
+use crate::token::{Code, TokenDocument, TokenId};
 use crate::verdict::{Left, LeftAnswer, LeftVerdict, Rule, Verdict, judge_left};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 /// Which rows are recovered.
 #[derive(Clone, Copy)]
@@ -50,12 +51,16 @@ impl Base {
     /// [`PassError`] when store or journal aren't ready. What goes wrong later is in the report.
     pub async fn recover(&self, stop: &Stop, report: Arc<Report>) -> Result<Held, PassError> {
         let line = Arc::new(Line::of_rows(self, stop, report));
-        let unfinished = line.begin_process().await?;
-        let mut sink = Sink::new(line.clone());
-        recover(&line, &mut sink, Rows::All, &unfinished).await?;
-        line.stand().await;
-        let held = std::mem::take(&mut *line.held());
-        Ok(Held(Arc::new(held)))
+        let span = line.span();
+        let settle = async {
+            let unfinished = line.begin_process().await?;
+            let mut sink = Sink::new(line.clone());
+            recover(&line, &mut sink, Rows::All, &unfinished).await?;
+            line.stand().await;
+            let held = std::mem::take(&mut *line.held());
+            Ok(Held(Arc::new(held)))
+        };
+        settle.instrument(span).await
     }
 }
 
@@ -165,7 +170,12 @@ fn left_landed(line: &Line, entry: Entry, verdict: Verdict) -> Landed {
     let (subject, provider) = (entry.intent.subject, entry.intent.provider.to_string());
     match verdict.rule {
         Rule::LeftUnknownProvider => {
-            warn!(%subject, "the journal holds an answer of the provider `{provider}`, which is not configured any more; it is kept");
+            let _about = document_span(Some(&provider), &entry.intent.document, &subject).entered();
+            let code = Code::UnknownProvider.word();
+            warn!(
+                code,
+                "the journal holds an answer of the provider `{provider}`, which is not configured any more; it is kept"
+            );
         }
         Rule::LeftPairThere => line.report.recovered(|recovery| recovery.written += 1),
         Rule::LeftPairWritten | Rule::LeftPairFinished => line.report.touched(),

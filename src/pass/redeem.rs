@@ -81,23 +81,25 @@ impl Redeemer {
     pub(super) async fn redeem(&self, attempt: Attempt, permit: Permit) -> Returned {
         let subject = attempt.token.subject.clone();
         let progress = Progress::default();
-        let redeem = AssertUnwindSafe(self.redeem_once(attempt, permit, &progress));
+        // Boxed, because a task's future is copied several times on its way into the runtime, and this one is large.
+        let redeem = AssertUnwindSafe(Box::pin(self.redeem_once(attempt, permit, &progress)));
         if let Ok(returned) = redeem.catch_unwind().await {
             return returned;
         }
         // The claim stays, so that the token isn't taken again in this pass; the next start gives it back.
         self.line.left_claimed();
+        let code = Reason::Panic.word();
         if progress.kept.get().is_some() {
             // Its answer is in the journal, and may hold a pair: as it is, the row keeps the token from being sent again,
             // and the next start reads it.
-            error!(%subject, "reading the answer for `{subject}` panicked; it is kept in the journal");
+            error!(code, "reading the answer for `{subject}` panicked; it is kept in the journal");
         } else if let Some(entry) = progress.recorded.get() {
-            error!(%subject, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
+            error!(code, "a grant of `{subject}` panicked; its journal entry {entry} stays unsettled");
             self.end_row((*entry, Event::Lost { cause: Code::Panic.into(), peer: None })).await;
         } else {
-            error!(%subject, "a grant of `{subject}` panicked before it was sent");
+            error!(code, "a grant of `{subject}` panicked before it was sent");
         }
-        self.line.report.ended(Outcome::StillDue, Some(Reason::Panic.word()));
+        self.line.ended(&subject, Outcome::StillDue, Some(code), None);
         Returned::Done
     }
 
@@ -180,19 +182,25 @@ impl Redeemer {
         let (reading, subject) = (asked.reading(), &case.token.subject);
         let (class, code) = (reading.class.word(), &reading.code);
         let rule = verdict.rule.says();
-        debug!(%subject, provider = &*self.provider.name, class, code, rule, "the grant of `{subject}` was {class} ({code})");
+        debug!(class, code, rule, "the grant of `{subject}` was {class} ({code})");
         match reading.class {
             Class::Throttled(_) => self.line.report.throttled(),
             Class::Unreadable if self.provider.profile.rotation == Rotation::None => {
-                warn!(%subject, "the answer for `{subject}` is a success without tokens that can be read ({code}); the refresh token stays good");
+                warn!(
+                    code,
+                    "the answer for `{subject}` is a success without tokens that can be read ({code}); the refresh token stays good"
+                );
             }
             Class::Unreadable => {
-                error!(%subject, "the answer for `{subject}` is a success without a pair that can be read ({code}); it is kept in the journal, and the token is not sent again");
+                error!(
+                    code,
+                    "the answer for `{subject}` is a success without a pair that can be read ({code}); it is kept in the journal, and the token is not sent again"
+                );
             }
             Class::Ambiguous => {
                 let (to, received_bytes) =
                     (asked.peer.as_deref().unwrap_or("an unknown address"), asked.received_bytes());
-                warn!(%subject, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
+                warn!(code, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
             }
             Class::Granted(_)
             | Class::Transient
@@ -238,7 +246,8 @@ impl Redeemer {
                 return past_end(reading, token, profile);
             }
             // The answer is kept nowhere: to call it unread would be to wait for it for ever.
-            error!(%subject, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");
+            let code = &reading.code;
+            error!(code, "the answer for `{subject}` is a success without a pair that can be read, and the journal failed: it is kept nowhere");
             Reading { class: Class::Ambiguous, ..reading }
         });
         Heard::Answer { reading, received_at, bytes }

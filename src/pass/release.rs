@@ -31,6 +31,7 @@ pub(super) async fn release_claims(
     let horizon = latest.checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
     let mut query = DueQuery {
         due_by: horizon,
+        due_after: None,
         force: false,
         now: horizon,
         limit: BATCH,

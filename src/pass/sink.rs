@@ -276,9 +276,10 @@ impl Sink {
                     again.push(landed);
                 }
                 (Some(Found::Unchanged) | None, Some(reason)) => {
-                    let subject = &landed.subject;
-                    let told = told(reason);
-                    error!(%subject, %reason, "the store refuses to write the document of `{subject}`: {told}");
+                    let (subject, told) = (&landed.subject, told(reason));
+                    let code = Reason::RefusedByStore.word();
+                    let _about = landed.span().entered();
+                    error!(code, %reason, "the store refuses to write the document of `{subject}`: {told}");
                     self.unwritten(&landed, Unwritten::Failed(Reason::RefusedByStore), rows);
                 }
                 (Some(Found::Unchanged), None) => again.push(landed),
@@ -308,6 +309,7 @@ impl Sink {
 
     /// The document is as the verdict wants it.
     fn end(&self, landed: Landed, rows: &mut Rows) {
+        let _about = landed.span().entered();
         self.line.tell_ending(&landed);
         let change = landed.change().cloned();
         let Landed { id, subject, provider, verdict, .. } = landed;
@@ -315,7 +317,10 @@ impl Sink {
         let Some(End { outcome, reason, news, recovered, refused }) = verdict.ends else { return };
         let report = &self.line.report;
         if refused && outcome == Outcome::Gone {
-            warn!(%subject, "gone while refused: the document of `{subject}` was deleted, and the provider refuses its token");
+            warn!(
+                code = outcome.word(),
+                "gone while refused: the document of `{subject}` was deleted, and the provider refuses its token"
+            );
             report.gone_while_refused();
         }
         if recovered {
@@ -335,17 +340,19 @@ impl Sink {
                 ..Named::new(&id, &subject, books.state, books.last_error.as_ref())
             });
         }
-        let code = reason.as_deref();
+        let evidence = bookkeeping.as_ref().and_then(|books| books.last_error.as_ref());
+        let code = evidence.map(|evidence| evidence.code.to_string());
+        // First: from the moment on at which it is put off it may be asked again.
+        self.line.ended(&subject, outcome, reason.as_deref(), code.as_deref());
         if let Some(due_at) = bookkeeping.and_then(|books| books.due_at)
             && outcome == Outcome::StillDue
         {
-            let code = code.unwrap_or_default().to_owned();
+            let code = reason.as_deref().unwrap_or_default().to_owned();
             report.put_off(
                 PutOff { id, subject, provider, code, due_at, new: true },
                 self.line.base.clock.now(),
             );
         }
-        report.ended(outcome, code);
     }
 
     fn end_row(&self, row: Option<(EntryId, Event)>, rows: &mut Rows) {

@@ -34,8 +34,8 @@ impl Strangers {
 
     /// Says what was found.
     pub(super) fn tell(&self) {
-        for (stranger, (documents, subject)) in &self.found {
-            warn!(documents, %subject, "{stranger} (newly found in {documents} of the documents; one is `{subject}`)");
+        for (stranger, (documents, example)) in &self.found {
+            warn!(documents, %example, "{stranger} (newly found in {documents} of the documents; one is `{example}`)");
         }
         if self.more > 0 {
             warn!(documents = self.more, "{} more documents name still other providers", self.more);

@@ -2,6 +2,7 @@
 
 use super::Line;
 use super::landed::Landed;
+use super::span::document_span;
 use super::strangers::Strangers;
 use crate::report::{Named, Outcome, Trouble};
 use crate::select::{Claims, Pulled};
@@ -48,7 +49,9 @@ pub(super) async fn land_without_token(
 /// Counts and names a document into which the store can't write: nothing is redeemed for it, and it can't be marked.
 pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &Unwritable) {
     let subject = &document.subject;
-    debug!(%subject, %reason, "nothing can be written into the document of `{subject}`: {reason}");
+    let (provider, code) = (line.provider_name(document), Code::NoRoom.word());
+    let _about = document_span(provider.as_deref(), &document.id, subject).entered();
+    debug!(code, %reason, "nothing can be written into the document of `{subject}`: {reason}");
     line.no_room(subject, reason);
     let at = line.base.clock.now();
     let evidence = LastError {
@@ -59,12 +62,10 @@ pub(super) fn no_room(line: &Line, document: &TokenDocument, reason: &Unwritable
         lost: None,
     };
     line.report.touched();
-    line.report.named(Named {
-        provider: line.provider_name(document),
-        ..Named::new(&document.id, subject, State::Malformed, Some(&evidence))
-    });
+    line.report
+        .named(Named { provider, ..Named::new(&document.id, subject, State::Malformed, Some(&evidence)) });
     line.report.set_aside();
-    line.report.ended(Outcome::Malformed, None);
+    line.ended(subject, Outcome::Malformed, None, Some(code));
 }
 
 /// Names the documents whose provider isn't configured: they are malformed until it is.

@@ -163,6 +163,7 @@ impl Summary {
         self.ending.extend(other.ending);
         self.ending_count += other.ending_count;
         self.recovery = self.recovery.and(other.recovery);
+        self.passes.extend(other.passes);
         for trouble in other.troubles {
             self.add_trouble(trouble);
         }

@@ -78,6 +78,9 @@ pub struct Summary {
     pub idle_providers: u64,
     /// What will go wrong later as things are set; no reason for an exit code.
     pub warnings: Vec<Warned>,
+    /// The ids of the passes, as their log lines have them.
+    #[serde(skip)]
+    pub passes: Vec<String>,
     /// What kept the pass from its work.
     pub troubles: Vec<Trouble>,
 }

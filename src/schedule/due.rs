@@ -23,9 +23,11 @@ pub struct RenewAfterError(String);
 
 impl RenewAfter {
     /// A third: a weekly wake finds every token that lives 14 days due.
+    #[cfg(any(test, feature = "testing"))]
     pub const THIRD: Self = Self(1.0 / 3.0);
 
     /// The share as a number.
+    #[cfg(test)]
     #[must_use]
     pub const fn share(self) -> f64 {
         self.0

@@ -31,6 +31,7 @@ impl Wakes {
     }
 
     /// The longest distance between two wakes.
+    #[cfg(test)]
     #[must_use]
     pub const fn longest_gap(&self) -> Duration {
         self.longest_gap

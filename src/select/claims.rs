@@ -2,7 +2,7 @@
 
 use super::flow::Flow;
 use super::page::{Part, Shelf, Source};
-use super::{ClaimTerms, Pulled};
+use super::{Again, ClaimTerms, Pulled};
 use crate::clock::Clock;
 use crate::store::{ProviderFilter, Store, StoreError};
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub struct Rest {
 }
 
 impl Claims {
-    /// A stream over the documents of `providers`; reads nothing yet.
+    /// A stream over the documents of `providers`, and over what falls due `again` meanwhile; reads nothing yet.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -40,8 +40,9 @@ impl Claims {
         providers: ProviderFilter,
         clock: Clock,
         flow: Flow,
+        again: Option<Again>,
     ) -> Self {
-        let source = Arc::new(Source { store, terms, providers, clock });
+        let source = Arc::new(Source { store, terms, providers, clock, again });
         Self {
             source,
             flow,

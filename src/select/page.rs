@@ -1,5 +1,6 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
+use super::again::{Again, Looked, between};
 use super::{ClaimTerms, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::kill_point::{Point, reach};
@@ -20,19 +21,32 @@ pub(super) struct Source {
     pub(super) terms: ClaimTerms,
     pub(super) providers: ProviderFilter,
     pub(super) clock: Clock,
+    /// Where the lane looks for what falls due while it reads.
+    pub(super) again: Option<Again>,
 }
 
-/// What was read and isn't claimed yet.
+/// A document that is to be claimed.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    document: TokenDocument,
+    /// Has a look found it?
+    looked: bool,
+}
+
+/// What was read and isn't claimed yet. No document stands on it twice: it would be claimed twice.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     /// Of these a claim may have happened: the store failed in the middle of it.
-    in_doubt: Vec<TokenDocument>,
-    wanted: VecDeque<TokenDocument>,
+    in_doubt: Vec<Wanted>,
+    wanted: VecDeque<Wanted>,
     /// Of this page; handed out with its first part.
     known: Vec<Pulled>,
     read_at: Option<ReadAt>,
     after: Option<Position>,
     was_last: bool,
+    /// When the last document that was read is due.
+    come_to: Option<Timestamp>,
+    looked: Looked,
 }
 
 impl Shelf {
@@ -62,6 +76,7 @@ impl Source {
 
     async fn take(&self, shelf: &mut Shelf, at_once: usize) -> Result<Part, StoreError> {
         if !shelf.is_in_doubt() {
+            self.look(shelf).await?;
             if shelf.wanted.is_empty() && shelf.known.is_empty() {
                 self.read(shelf).await?;
                 reach(Point::PageRead);
@@ -72,14 +87,15 @@ impl Source {
                 match self.read_again(&taken).await {
                     Ok(now_there) => taken = now_there,
                     Err(error) => {
-                        taken.into_iter().rev().for_each(|document| shelf.wanted.push_front(document));
+                        taken.into_iter().rev().for_each(|wanted| shelf.wanted.push_front(wanted));
                         return Err(error);
                     }
                 }
             }
             shelf.in_doubt = taken;
         }
-        let claimed = self.claim(&shelf.in_doubt).await?;
+        let due_by = shelf.looked.due_by.map_or(self.terms.due_by, |due_by| due_by.max(self.terms.due_by));
+        let claimed = self.claim(&shelf.in_doubt, due_by).await?;
         shelf.in_doubt.clear();
         Ok(Part { pulled: shelf.known.drain(..).chain(claimed).collect() })
     }
@@ -89,17 +105,59 @@ impl Source {
     }
 
     /// The documents as they are now, in the same order; one that is gone is left out.
-    async fn read_again(&self, taken: &[TokenDocument]) -> Result<Vec<TokenDocument>, StoreError> {
-        let ids: Vec<_> = taken.iter().map(|document| document.id.clone()).collect();
+    async fn read_again(&self, taken: &[Wanted]) -> Result<Vec<Wanted>, StoreError> {
+        let ids: Vec<_> = taken.iter().map(|wanted| wanted.document.id.clone()).collect();
         let read = self.store.read(&ids).await?;
         let mut read: HashMap<_, _> =
             read.into_iter().map(|document| (document.id.clone(), document)).collect();
-        Ok(ids.iter().filter_map(|id| read.remove(id)).map(|document| self.sendable(document)).collect())
+        let now_there = |wanted: &Wanted| {
+            let document = self.sendable(read.remove(&wanted.document.id)?);
+            Some(Wanted { document, looked: wanted.looked })
+        };
+        Ok(taken.iter().filter_map(now_there).collect())
+    }
+
+    /// Looks for what has fallen due since the pass began, if it is time for that, and if more of what was due then is still to
+    /// be read: otherwise the pass is about to end, and the next one reads all of it.
+    async fn look(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
+        let Some(again) = &self.again else { return Ok(()) };
+        if shelf.was_last || shelf.read_at.is_none() || shelf.wanted.iter().any(|wanted| wanted.looked) {
+            return Ok(());
+        }
+        let (terms, now) = (&self.terms, self.clock.now());
+        let Some(look) = shelf.looked.next(again, terms.due_by, shelf.come_to, now) else { return Ok(()) };
+        let read_at = self.clock.read_at();
+        let query = DueQuery {
+            due_by: look.due_by,
+            due_after: look.due_after,
+            force: false,
+            now: terms.takes_over_from(now),
+            limit: terms.page,
+            after: look.after.clone(),
+            providers: self.providers.clone(),
+        };
+        let page = self.store.due_page(&query).await?;
+        shelf.looked.read(&look, page.next);
+        let mut found = Vec::new();
+        for document in page.documents.into_iter().map(|document| self.sendable(document)) {
+            let is_there = |wanted: &Wanted| wanted.document.id == document.id;
+            if again.wants(&look, &document, terms.due_by, &terms.lease_id, terms.punishes_reuse)
+                && !shelf.wanted.iter().any(is_there)
+            {
+                found.push(Wanted { document, looked: true });
+            }
+        }
+        if shelf.wanted.is_empty() {
+            shelf.read_at = Some(read_at);
+        }
+        between(found, &mut shelf.wanted);
+        Ok(())
     }
 
     async fn read(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
         let query = DueQuery {
             due_by: self.terms.due_by,
+            due_after: None,
             force: self.terms.all,
             now: self.terms.takes_over_from(self.clock.now()),
             limit: self.terms.page,
@@ -114,6 +172,8 @@ impl Source {
             }
             None => self.store.due_page(&query).await?,
         };
+        let last = page.documents.last().filter(|_| !self.terms.all);
+        shelf.come_to = last.and_then(|document| document.bookkeeping.due_at);
         for document in page.documents.into_iter().map(|document| self.sendable(document)) {
             if !self.is_asked_for(&document) {
                 continue;
@@ -121,7 +181,7 @@ impl Source {
             let asks_marked = self.terms.force || self.terms.only.is_some();
             match select(&document, asks_marked, self.terms.punishes_reuse) {
                 Selected::Known => shelf.known.push(Pulled::Known(document)),
-                Selected::Claim => shelf.wanted.push_back(document),
+                Selected::Claim => shelf.wanted.push_back(Wanted { document, looked: false }),
             }
         }
         (shelf.read_at, shelf.was_last, shelf.after) = (Some(read_at), page.next.is_none(), page.next);
@@ -129,15 +189,16 @@ impl Source {
     }
 
     /// Claims what was read. May be repeated: what carries our lease already is handed out again.
-    async fn claim(&self, wanted: &[TokenDocument]) -> Result<Vec<Pulled>, StoreError> {
+    async fn claim(&self, wanted: &[Wanted], due_by: Timestamp) -> Result<Vec<Pulled>, StoreError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let (now, read_at) = (self.clock.now(), self.clock.read_at());
-        let due_by = (!self.terms.all).then_some(self.terms.due_by);
+        let due_by = (!self.terms.all).then_some(due_by);
         // Those of a process that is never heard of again by themselves: the claim says so, in the same write.
-        let of_others = |document: &&TokenDocument| {
-            document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id != self.terms.lease_id)
+        let of_others = |wanted: &&Wanted| {
+            let lease = wanted.document.bookkeeping.lease.as_ref();
+            lease.is_some_and(|lease| lease.id != self.terms.lease_id)
         };
         let (taken_over, free): (Vec<_>, Vec<_>) = wanted.iter().partition(of_others);
         let (mut claimed, mut refused) = (Vec::new(), Vec::new());
@@ -145,7 +206,7 @@ impl Source {
             if documents.is_empty() {
                 continue;
             }
-            let ids = documents.into_iter().map(|document| document.id.clone()).collect();
+            let ids = documents.into_iter().map(|wanted| wanted.document.id.clone()).collect();
             let lease = Lease { taken_over, ..self.terms.lease_from(now) };
             // Read back after the lease is set: the token as it is now, not as it was on the page.
             let part = Claim { ids, lease, due_by, now: self.terms.takes_over_from(now) };
@@ -155,12 +216,13 @@ impl Source {
         }
         reach(Point::Claimed);
         let read: HashMap<_, _> =
-            wanted.iter().enumerate().map(|(place, document)| (&document.id, (place, document))).collect();
+            wanted.iter().enumerate().map(|(place, wanted)| (&wanted.document.id, (place, wanted))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
         let pulled = claimed.into_iter().map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
-            document.bookkeeping.due_at =
-                read.get(&document.id).and_then(|(_, read)| read.bookkeeping.due_at);
+            let read = read.get(&document.id).map(|(_, wanted)| *wanted);
+            document.bookkeeping.due_at = read.and_then(|read| read.document.bookkeeping.due_at);
+            let looked = read.is_some_and(|read| read.looked);
             if !self.is_of_this_lane(&document) {
                 if let Ok(token) = &document.refresh_token {
                     document.bookkeeping = document.bookkeeping.noting_the_takeover(token.fingerprint(), now);
@@ -171,14 +233,15 @@ impl Source {
                 Ok(token) => {
                     let fingerprint = token.refresh_token.fingerprint();
                     let bookkeeping = token.bookkeeping.noting_the_takeover(fingerprint, now);
-                    Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at }
+                    Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at, looked }
                 }
                 Err(document) => Pulled::Malformed(*document),
             }
         });
         let refused = refused.into_iter().filter_map(|(id, reason)| {
-            let (_, document) = read.get(&id)?;
-            Some(Pulled::NoRoom((*document).clone(), reason))
+            // One that a look has found is counted where the pass comes to it, or was.
+            let (_, wanted) = read.get(&id).filter(|(_, wanted)| !wanted.looked)?;
+            Some(Pulled::NoRoom(wanted.document.clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
     }

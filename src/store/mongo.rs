@@ -28,6 +28,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
+use tracing::Instrument as _;
 
 pub(super) use failure::hint_of;
 
@@ -181,7 +182,7 @@ impl MongoStore {
         let bound = longest.map_or(bound, |longest| longest.min(bound));
         let link = self.link();
         let began = Instant::now();
-        let mut running = tokio::spawn(call(link.clone()));
+        let mut running = tokio::spawn(call(link.clone()).in_current_span());
         match tokio::time::timeout(bound, &mut running).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(failure::sort(&self.at, action, &error, Some(began.elapsed()))),

@@ -29,7 +29,7 @@ mod transfer;
 mod waiting;
 
 pub use merge::ImportTerms;
-pub use transfer::{ExportPage, ImportSummary, import_id};
+pub use transfer::{ImportSummary, import_id};
 
 /// How long a statement waits for another process that holds the file's write lock.
 ///

@@ -163,7 +163,7 @@ fn refusal(case: &Case, asked: &Asked, said: LastError, around: &Around<'_>) -> 
     }
 }
 
-/// Was this very token refused on an earlier occasion: in another pass, at least the first wait ago?
+/// Was this very token refused on an earlier occasion, at least the first wait ago?
 fn refused_before(token: &DueToken, around: &Around<'_>) -> bool {
     let books = &token.bookkeeping;
     let apart = TimeDelta::from_std(around.policy.first_backoff).unwrap_or(TimeDelta::MAX);

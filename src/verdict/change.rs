@@ -35,7 +35,8 @@ pub struct DuePolicy {
     pub assumed_life: Option<Duration>,
     /// How many documents a pass meets at most, as far as that is known: 0 where it isn't.
     pub documents: u64,
-    /// What this pass calls due; whatever it writes is due later, so that it meets no document twice.
+    /// What this pass calls due; whatever it writes is due later. So it meets a document twice only if it has put it off, and
+    /// goes on until that wait is over.
     pub due_by: Timestamp,
 }
 
@@ -204,6 +205,7 @@ impl DuePolicy {
 
     /// The change that gives a claim back as if it had never been taken: as due as it was before.
     #[must_use]
+    #[expect(clippy::unused_self, reason = "called as the other changes of the policy are")]
     pub fn not_taken(&self, token: &DueToken) -> Change {
         Self::mark(token, token.bookkeeping.clone())
     }
@@ -275,6 +277,7 @@ impl DuePolicy {
 
     /// The change that gives back the claim of a document that was read as another provider's: as due as it was before.
     #[must_use]
+    #[expect(clippy::unused_self, reason = "called as the other changes of the policy are")]
     pub fn stray(&self, document: &TokenDocument) -> Change {
         let before = &document.bookkeeping;
         Change {

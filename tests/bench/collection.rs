@@ -2,9 +2,9 @@
 
 use crate::mongod;
 use bson::{Document, doc};
-use evergrant::store::mapping::Mapping;
-use evergrant::store::sqlite::SqliteStore;
-use evergrant::store::{self, Store, StoreSettings};
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::store::sqlite::SqliteStore;
+use evergrant::testing::store::{self, Store, StoreSettings};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;

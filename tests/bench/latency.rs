@@ -4,12 +4,12 @@ use crate::collection::Collection;
 use crate::provider::ProviderProcess;
 use crate::{Measured, per_second, say, setup, timed};
 use bson::{Bson, doc};
-use evergrant::clock::Clock;
-use evergrant::grant::Wire as _;
-use evergrant::grant::http::TokenEndpoint;
-use evergrant::grant::{self, Sent};
-use evergrant::pass::Stop;
-use evergrant::token::RefreshToken;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::Wire as _;
+use evergrant::testing::grant::http::TokenEndpoint;
+use evergrant::testing::grant::{self, Sent};
+use evergrant::testing::pass::Stop;
+use evergrant::testing::token::RefreshToken;
 use mongodb::options::WriteConcern;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The sandbox in a process of its own, so that it costs whoever asks it the same.
 
-use evergrant::provider::{ClientSecret, Provider, profile};
 use evergrant::sandbox::{LedgerSummary, Sandbox, SandboxConfig};
+use evergrant::testing::provider::{ClientSecret, Provider, profile};
 use serde_json::{Map, Value};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::Ipv4Addr;
@@ -74,7 +74,7 @@ impl ProviderProcess {
             profile_name: "generic".into(),
             profile,
             token_url: self.token_url().parse().unwrap(),
-            values: evergrant::provider::Values::default(),
+            values: evergrant::testing::provider::Values::default(),
             client_id: sandbox.client_id,
             client_secret: Some(ClientSecret::new(sandbox.client_secret)),
         })

@@ -3,8 +3,8 @@
 use crate::collection::Collection;
 use crate::provider::ProviderProcess;
 use crate::{Measured, say, setup};
-use evergrant::pass::Stop;
-use evergrant::provider::rate::Rate;
+use evergrant::testing::pass::Stop;
+use evergrant::testing::provider::rate::Rate;
 use std::time::Duration;
 
 /// Accepted grants, as a share of what the limit allows over the run.

@@ -1,16 +1,16 @@
 //! A pass over a collection, put together as the program does it.
 
 use crate::collection::Collection;
-use evergrant::chance::Chance;
-use evergrant::clock::Clock;
-use evergrant::engine::Engine;
-use evergrant::grant::http::Https;
-use evergrant::journal::Journal;
-use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
-use evergrant::provider::Provider;
-use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Reports};
-use evergrant::schedule::RenewAfter;
+use evergrant::testing::chance::Chance;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::grant::http::Https;
+use evergrant::testing::journal::Journal;
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassRequest, PassSettings, Stop};
+use evergrant::testing::provider::Provider;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, Reports};
+use evergrant::testing::schedule::RenewAfter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +30,11 @@ pub(crate) async fn passes(collection: &Collection, state: &Path, providers: Vec
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
         attempts: 4,
+        looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: None,
         documents_name_provider: collection.provider.is_some(),
         assumed_life: None,
-        ending_within: evergrant::report::ENDING_SOON,
+        ending_within: evergrant::testing::report::ENDING_SOON,
     };
     let base = Base::new(store, journal, providers, settings, Clock::system(), Chance::system());
     Engine::new(base, &Https).unwrap()

@@ -3,9 +3,9 @@
 use crate::collection::Collection;
 use crate::provider::ProviderProcess;
 use crate::{Measured, median, say, setup};
-use evergrant::clock::Clock;
-use evergrant::pass::Stop;
-use evergrant::provider::Provider;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::pass::Stop;
+use evergrant::testing::provider::Provider;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! What a person installs from `deploy/` is true: the unit, the manifest, the settings. What systemd and the schemas of
 //! Kubernetes say of them is asked by `.ci/services`.
 
-use evergrant::clock::Clock;
-use evergrant::config::{Config, Inputs, Need, keys::KEYS};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::config::{Config, Inputs, Need, keys::KEYS};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -89,7 +89,7 @@ fn the_services_settings_and_credentials_are_enough() {
 
 #[test]
 fn every_variable_of_manifest_and_image_is_a_setting() {
-    let known: BTreeSet<_> = KEYS.iter().map(evergrant::config::keys::Key::variable).collect();
+    let known: BTreeSet<_> = KEYS.iter().map(evergrant::testing::config::keys::Key::variable).collect();
     for name in ["cronjob.yaml", "Dockerfile"] {
         let text = text(name);
         let words = text.split(|character: char| !character.is_ascii_uppercase() && character != '_');

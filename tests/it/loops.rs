@@ -2,9 +2,9 @@
 
 use crate::support::canaries;
 use crate::support::process::{Ended, Kind, ONCE, Scene, command};
-use evergrant::clock::Clock;
-use evergrant::journal::{Journal, Moment};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{Journal, Moment};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -14,20 +14,21 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-fn users(users: usize) -> SandboxConfig {
+pub(crate) fn users(users: usize) -> SandboxConfig {
     SandboxConfig { users, ..SandboxConfig::default() }
 }
 
 /// Two providers, whose users stand in one store.
-struct Two {
-    providers: [Sandbox; 2],
+pub(crate) struct Two {
+    pub(crate) providers: [Sandbox; 2],
     folder: TempDir,
 }
 
 const NAMES: [&str; 2] = ["quick", "slow"];
 
 impl Two {
-    async fn new(mut configs: [SandboxConfig; 2]) -> Self {
+    /// The first is `quick`, the second `slow`. The service wakes each second.
+    pub(crate) async fn new(mut configs: [SandboxConfig; 2]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut started = Vec::new();
         let mut settings = "store.url = \"sqlite:tokens.db\"\nstate_dir = \"state\"\n\
@@ -68,7 +69,15 @@ impl Two {
         two
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    /// Replaces a line of the settings file.
+    pub(crate) fn set(&self, line: &str, by: &str) {
+        let path = self.folder.path().join("evergrant.toml");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        assert!(settings.contains(line));
+        std::fs::write(path, settings.replace(line, by)).unwrap();
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         command(self.folder.path(), &[], arguments).spawn().unwrap()
     }
 
@@ -76,11 +85,11 @@ impl Two {
         Ended::of(self.start(arguments)).await
     }
 
-    fn granted(&self) -> [u64; 2] {
+    pub(crate) fn granted(&self) -> [u64; 2] {
         [0, 1].map(|number: usize| self.providers[number].ledger().granted)
     }
 
-    async fn until(&self, child: &mut Child, wanted: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, child: &mut Child, wanted: impl Fn(&Self) -> bool) {
         let mut tick = tokio::time::interval(Duration::from_millis(2));
         let look = async {
             while !wanted(self) && child.try_wait().unwrap().is_none() {
@@ -143,7 +152,7 @@ async fn a_pause_of_hours_survives_the_end_of_its_pass_and_a_restart() {
     assert_eq!((&report["grants"], &report["remaining_due"]), (&1.into(), &5.into()), "{report}");
     assert_eq!(report["troubles"][0]["kind"], "paused", "{report}");
     let until = |report: &Value| report["troubles"][0]["until"].as_str().unwrap().parse().unwrap();
-    let paused_until: evergrant::clock::Timestamp = until(&report);
+    let paused_until: evergrant::testing::clock::Timestamp = until(&report);
     let minutes = (paused_until - before).num_minutes();
     assert!((179..=181).contains(&minutes), "{minutes} min");
     for document in scene.documents().await {

@@ -5,6 +5,7 @@ mod architecture;
 mod deploy;
 mod foreign;
 mod imports;
+mod log;
 mod loops;
 mod pass;
 mod profiles;

@@ -1,5 +1,6 @@
 //! The whole way of a token, over both stores, with the sandbox as provider and its ledger as oracle.
 
+mod again;
 mod beside_app;
 mod clock;
 mod codings;

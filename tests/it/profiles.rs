@@ -7,16 +7,16 @@ mod files;
 
 use crate::store::backend;
 use crate::support::rehearsal::{Plan, Rehearsal};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::place::RequestPlace;
-use evergrant::provider::request::{ClientAuth, Encoding, Method};
-use evergrant::provider::token_url::{TokenUrl, UrlTemplate, is_template};
-use evergrant::provider::{AskAgain, ClientSecret, Profile, Rotation, profile};
-use evergrant::report::Outcome;
-use evergrant::report::summary::Summary;
 use evergrant::sandbox::{Role, SandboxConfig};
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::place::RequestPlace;
+use evergrant::testing::provider::request::{ClientAuth, Encoding, Method};
+use evergrant::testing::provider::token_url::{TokenUrl, UrlTemplate, is_template};
+use evergrant::testing::provider::{AskAgain, ClientSecret, Profile, Rotation, profile};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::token::State;
 use futures::StreamExt as _;
 use std::time::Duration;
 

@@ -18,11 +18,12 @@ mod shapes;
 mod sigkill;
 mod two_daemons;
 mod unsendable;
+mod wakes;
 
 use crate::support::rehearsal::Rehearsal;
-use evergrant::pass::{PassError, PassRequest, Stop};
-use evergrant::report::{Outcome, Reports, summary::Summary};
-use evergrant::store::StoreError;
+use evergrant::testing::pass::{PassError, PassRequest, Stop};
+use evergrant::testing::report::{Outcome, Reports, summary::Summary};
+use evergrant::testing::store::StoreError;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;

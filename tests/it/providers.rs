@@ -2,13 +2,15 @@
 
 use crate::support::canaries;
 use crate::support::process::{Kind, ONCE, Scene};
-use evergrant::clock::Clock;
-use evergrant::grant::RawAnswer;
-use evergrant::grant::headers::Headers;
-use evergrant::journal::{EntryId, Event, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
-use evergrant::store::Claim;
-use evergrant::token::{AccessToken, Bookkeeping, Lease, RefreshToken, Subject, TokenDocument, TokenId};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::journal::{EntryId, Event, Intent, Journal, Permission};
+use evergrant::testing::store::Claim;
+use evergrant::testing::token::{
+    AccessToken, Bookkeeping, Lease, RefreshToken, Subject, TokenDocument, TokenId,
+};
 use serde_json::Value;
 
 /// An own server's profile, as the help shows it.

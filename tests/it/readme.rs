@@ -2,10 +2,10 @@
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use evergrant::cli::Cli;
-use evergrant::config::keys::KEYS;
-use evergrant::exit::Exit;
-use evergrant::help::Topic;
+use evergrant::testing::cli::Cli;
+use evergrant::testing::config::keys::KEYS;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::help::Topic;
 use std::path::Path;
 
 fn readme() -> String {

@@ -1,12 +1,12 @@
 //! Is it the store that was meant? The commands as a person meets them, over a wrong name, a moved file, another store.
 
 use crate::support::process::{Ended, Kind, ONCE, Scene, command};
-use evergrant::clock::Clock;
-use evergrant::journal::{Intent, Journal, Permission};
 use evergrant::sandbox::{Sandbox, SandboxConfig};
-use evergrant::store::Store;
-use evergrant::store::mapping::Mapping;
-use evergrant::store::sqlite::SqliteStore;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{Intent, Journal, Permission};
+use evergrant::testing::store::Store;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::path::Path;
 

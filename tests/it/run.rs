@@ -1,10 +1,10 @@
 //! `evergrant run` as a person meets it: exit codes, signals, wrong settings, silence.
 
 use crate::support::process::{Ended, Kind, ONCE, Scene};
-use evergrant::clock::Clock;
-use evergrant::journal::{Journal, Moment};
 use evergrant::sandbox::{FaultScript, SandboxConfig};
-use evergrant::token::{State, TokenDocument};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{Journal, Moment};
+use evergrant::testing::token::{State, TokenDocument};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Duration;

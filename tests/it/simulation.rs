@@ -8,6 +8,7 @@
 mod bugs;
 mod collection;
 mod ledger;
+mod long;
 mod loops;
 mod machine;
 mod model;
@@ -15,16 +16,17 @@ mod peer;
 mod people;
 mod provider;
 mod quick;
+mod remembered;
 mod wakes;
 mod weather;
 mod world;
 
 use bugs::Bug;
 use chrono::TimeDelta;
-use evergrant::grant::answer::Class;
-use evergrant::pass::rules_met;
-use evergrant::token::{LastError, State};
-use evergrant::verdict::Rule;
+use evergrant::testing::grant::answer::Class;
+use evergrant::testing::pass::rules_met;
+use evergrant::testing::token::{LastError, State};
+use evergrant::testing::verdict::Rule;
 use ledger::{Reached, Rotation, Who};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -155,7 +157,7 @@ impl Inner {
     }
 
     /// What must be so once the faults have ended and everybody had their passes.
-    fn judge_the_end(&mut self, calm_since: evergrant::clock::Timestamp) {
+    fn judge_the_end(&mut self, calm_since: evergrant::testing::clock::Timestamp) {
         self.check_kept();
         for (place, document) in self.documents.clone() {
             let refresh = document.refresh;

@@ -2,9 +2,10 @@
 
 use super::finding::Check;
 use super::{ending, foreign};
+use crate::assembly;
 use crate::clock::Timestamp;
 use crate::commands::tokens::state::{Providers, state_now};
-use crate::commands::{CommandError, connect, shown, tokens};
+use crate::commands::{CommandError, shown};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::journal::Journal;
@@ -43,7 +44,7 @@ async fn look(
     now: Timestamp,
     looked: &mut Looked,
 ) -> Result<(), CommandError> {
-    if let Some(file) = tokens::embedded_file(config)
+    if let Some(file) = assembly::embedded_file(config)
         && !file.exists()
     {
         let text = format!("there is no store at `sqlite:{}` yet", file.display());
@@ -57,7 +58,7 @@ async fn look(
         ));
         return Ok(());
     }
-    let store = connect(config).await?;
+    let store = assembly::store(config).await?;
     let readiness = store.prepare().await?;
     looked.documents = Some(readiness.documents);
     looked.checks.push(match must_exist(&readiness.existence) {
@@ -66,7 +67,7 @@ async fn look(
     });
     looked.checks.extend(check_index(&readiness.index));
     looked.checks.extend(check_identity(config, &store.identity().await?));
-    if let Some(file) = tokens::embedded_file(config) {
+    if let Some(file) = assembly::embedded_file(config) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A file system that doesn't say what is free is full when SQLite says so.
         if let Ok(Some(shortage)) = shortage(folder, config.journal.free_space_floor_bytes) {

@@ -1,8 +1,9 @@
 //! Pairs without a place: what they are, writing one by hand, giving one up.
 
 use super::{JournalList, ListedEntry};
+use crate::assembly;
 use crate::clock::Timestamp;
-use crate::commands::{CommandError, Surroundings, open_journal, run, shown};
+use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Need;
 use crate::exit::Exit;
 use crate::journal::{Damaged, EntryId, EntryState, Event, Journal};
@@ -25,7 +26,7 @@ pub(super) struct Discarded {
 /// Writes a parked pair into its document.
 pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let base = run::base_over_what_is_there(&config, surroundings).await?;
+    let base = assembly::base_over_what_is_there(&config, &surroundings.clock).await?;
     let applied = base.apply(id).await;
     base.journal.close().await;
     let applied = applied?;
@@ -40,7 +41,7 @@ pub(super) async fn discard(
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Store)?;
-    let journal = open_journal(&config, surroundings).await?;
+    let journal = assembly::journal(&config, &surroundings.clock).await?;
     let entry = match journal.entry(id).await? {
         None => return Err(ApplyError::NotThere(id).into()),
         Some(Err(damaged)) if yes => return give_up_damaged(journal, damaged, surroundings).await,

@@ -1,6 +1,7 @@
 //! `journal retry`: unread answers that held no pair; their tokens are asked for again.
 
-use crate::commands::{CommandError, Surroundings, run};
+use crate::assembly;
+use crate::commands::{CommandError, Surroundings};
 use crate::config::Need;
 use crate::exit::Exit;
 use crate::journal::EntryId;
@@ -17,7 +18,7 @@ struct RetriedList {
 /// Lets the next pass ask for these tokens again; the first that can't be given free ends it, and those before it are.
 pub(super) async fn retry(ids: &[EntryId], surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
-    let base = run::base_over_what_is_there(&config, surroundings).await?;
+    let base = assembly::base_over_what_is_there(&config, &surroundings.clock).await?;
     let (mut retried, mut failed) = (Vec::new(), None);
     for id in ids {
         match base.retry(*id).await {

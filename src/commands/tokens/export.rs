@@ -1,6 +1,7 @@
 //! `evergrant tokens export`: the one command that prints tokens, for that is what it is for.
 
-use super::{check_embedded_file, only_embedded};
+use super::only_embedded;
+use crate::assembly;
 use crate::commands::CommandError;
 use crate::commands::shown::{self, Reader};
 use crate::config::Config;
@@ -16,7 +17,7 @@ const PAGE: usize = 200;
 /// What it prints opens accounts: it belongs into a pipe or a file that no other user can read (`umask 077`).
 pub(super) async fn run(config: &Config) -> Result<Exit, CommandError> {
     let file = only_embedded(config, "tokens export", "`mongoexport` gives back the documents of a MongoDB")?;
-    check_embedded_file(config)?;
+    assembly::must_be_there(config)?;
     let store = SqliteStore::open(file, config.store.mapping.clone()).await?;
     let mut after = None;
     loop {

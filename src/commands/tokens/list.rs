@@ -31,15 +31,6 @@ const COLUMNS: [(&str, usize); 9] = [
     ("SUBJECT", 0),
 ];
 
-/// What `tokens list --format json` prints. It is written a page at a time, so a large one is for a streaming reader.
-#[derive(Debug, Clone, Serialize)]
-pub struct TokenList {
-    /// The documents, in the order of their `_id`; with `--ending-within` the soonest end first.
-    pub documents: Vec<ListedDocument>,
-    /// How many there are of each state; `null` where `--limit` ended the list before all were read.
-    pub totals: Option<Totals>,
-}
-
 /// All documents that were read, also those that `--state` leaves out of the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -307,6 +298,15 @@ mod tests {
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..4], ["malformed", "-", "-", "-"]);
         assert_eq!(row[5..], ["unknown_provider", "(`xero`?)", "Xero", "ann@example.com"]);
+    }
+
+    /// What `tokens list --format json` prints. It is written a page at a time, so a large one is for a streaming reader.
+    #[derive(Debug, Clone, Serialize)]
+    struct TokenList {
+        /// The documents, in the order of their `_id`; with `--ending-within` the soonest end first.
+        documents: Vec<ListedDocument>,
+        /// How many there are of each state; `null` where `--limit` ended the list before all were read.
+        totals: Option<Totals>,
     }
 
     #[test]

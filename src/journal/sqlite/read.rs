@@ -38,7 +38,7 @@ const SENT: usize = 10;
 
 /// The other columns of an [`Entry`], behind those.
 const BEHIND: &str =
-    "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, elsewhere, run, length(body)";
+    "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, elsewhere, length(body)";
 const SUBJECT: usize = 11;
 const STATE: usize = 12;
 const SENT_AT: usize = 13;
@@ -47,8 +47,7 @@ const TURNED_AWAY_SINCE: usize = 15;
 const WHY: usize = 16;
 const PEER: usize = 17;
 const ELSEWHERE: usize = 18;
-const RUN: usize = 19;
-const LENGTH: usize = 20;
+const LENGTH: usize = 19;
 
 impl Rows {
     /// The rows behind `after`, oldest first; none of another store, and no pair that is only kept.
@@ -352,7 +351,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             &shown(row, STATE)?,
             head.is_some_and(|head| (200..300).contains(&head.status)),
         ),
-        run: text_or_none(row, RUN)?,
         intent: Intent {
             provider: exact(1, "provider")?.into(),
             document: TokenId::from(exact(2, "document")?),

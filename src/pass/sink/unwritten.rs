@@ -5,16 +5,19 @@ use crate::journal::Event;
 use crate::pass::landed::{Landed, met};
 use crate::report::Outcome;
 use crate::store::{Change, Unwritable};
-use crate::token::{Subject, TokenDocument};
+use crate::token::{Reason, Subject, TokenDocument};
 use crate::verdict::{End, Pair, Rule, Step, Unwritten, Verdict, given_back, judge_unwritten};
 use tracing::{error, warn};
+
+/// The outcome of a pair that could be kept nowhere.
+const LOST: &str = Outcome::Lost.word();
 
 /// Does it bring further values of the answer (`documents.also`)?
 pub(super) fn has_further_values(change: &Change) -> bool {
     change.pair.as_ref().is_some_and(|pair| !pair.also.is_empty())
 }
 
-/// Says that a pair is written without the further values of its answer.
+/// Says that a pair is written without the further values of its answer; within the span of its document.
 pub(in crate::pass) fn tell_without_further_values(
     subject: &Subject,
     reason: &Unwritable,
@@ -22,7 +25,7 @@ pub(in crate::pass) fn tell_without_further_values(
 ) {
     let fields = fields.join("`, `");
     warn!(
-        %subject,
+        code = Reason::RefusedByStore.word(),
         %reason,
         "the store refuses to write the document of `{subject}`: {reason}. It is tried without the fields of `documents.also` (`{fields}`), \
          as wherever the store refuses them; `evergrant check` tries what the collection allows"
@@ -38,6 +41,7 @@ impl Sink {
         if further.is_empty() || std::mem::replace(&mut self.told_further, true) {
             return;
         }
+        let _about = landed.span().entered();
         tell_without_further_values(&landed.subject, reason, &further);
     }
 
@@ -52,25 +56,38 @@ impl Sink {
         }
         let verdict = judge_unwritten(&landed.verdict, pair, why);
         let subject = &landed.subject;
+        let _about = landed.span().entered();
         met(verdict.rule);
         match (verdict.rule, why) {
             (Rule::PairIsLost, Unwritten::Failed(_)) => {
-                error!(%subject, "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed; that person must log in again");
+                error!(
+                    outcome = LOST,
+                    code = LOST,
+                    "LOST: the new pair of `{subject}` was received and could be kept nowhere: journal and store both failed; that person must log in again"
+                );
             }
             (Rule::PairIsLost, Unwritten::Theirs | Unwritten::Gone) => {
-                error!(%subject, ?why, "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and the document was deleted or holds another token");
+                error!(
+                    outcome = LOST,
+                    code = LOST,
+                    ?why,
+                    "LOST: the new pair of `{subject}` was received and could be kept nowhere: the journal failed, and the document was deleted or holds another token"
+                );
             }
             (Rule::PairIsHeld, _) => self.line.hold(&landed.id),
             _ => {}
         }
         if let Some((_, Event::NoPlace(why))) = &verdict.row {
             let why = why.word();
-            warn!(%subject, why, "the new pair of `{subject}` has no place ({why}); it is parked in the journal");
+            warn!(
+                code = why,
+                "the new pair of `{subject}` has no place ({why}); it is parked in the journal"
+            );
         }
         self.end_row(verdict.row, rows);
         match verdict.ends {
             Some(End { outcome: Outcome::Lost, .. }) => self.line.report.lost(subject),
-            Some(End { outcome, reason, .. }) => self.line.report.ended(outcome, reason.as_deref()),
+            Some(End { outcome, reason, .. }) => self.line.ended(subject, outcome, reason.as_deref(), None),
             None => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::token::{Code, State};
 use bson::{Bson, Document, doc};
 use mongodb::options::Hint;
 
-/// Documents of a range, soonest due first; `None` where the range is part of another one.
+/// Documents of a range, soonest due first; `None` where the range is part of another one, or not asked for.
 pub(super) fn due(
     mapping: &Mapping,
     extra: Option<&Document>,
@@ -31,18 +31,19 @@ pub(super) fn due(
     let mut conditions = vec![lease_is_free(path, query.now)];
     conditions.extend(of_providers(mapping, &query.providers));
     conditions.extend(extra.cloned());
+    if let Some(after) = query.due_after.filter(|_| !query.force) {
+        if after >= query.due_by || matches!(range, Range::Late | Range::Arrays) {
+            return None;
+        }
+        conditions.extend(due_since(path, after));
+    }
     if range == Range::ById {
         if !query.force {
             conditions.push(doc! { "$expr": due_by(path, query.due_by) });
         }
         return Some(Reading { conditions, ..all(mapping, None, after, limit) });
     }
-    let arrays = arrays(path);
-    conditions.push(if range == Range::Arrays {
-        arrays
-    } else {
-        doc! { "$nor": [arrays] }
-    });
+    conditions.push(if range == Range::Arrays { arrays(path) } else { arrays_left_out(path) });
     let mut reading = Reading { projection: projection(mapping), limit: Some(limit), ..Reading::default() };
     let provider = mapping.provider.as_ref().map(FieldPath::as_str);
     let (index, of) = match index {
@@ -61,7 +62,7 @@ pub(super) fn due(
     if let Some(index) = index {
         let start = match range {
             Range::Late => Bson::Timestamp(bson::Timestamp { time: 0, increment: 0 }),
-            Range::Early | Range::Arrays | Range::ById => Bson::MinKey,
+            Range::Early | Range::Arrays | Range::ById => query.due_after.map_or(Bson::MinKey, date),
         };
         let after = after.filter(|_| range != Range::Arrays);
         reading.min = Some(after.map_or_else(
@@ -109,6 +110,8 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
         // An expression uses no index. This does, and leaves out no date that has come, nor an absent one.
         conditions.push(due_now(mapping, query.due_by));
+        conditions
+            .extend(query.due_after.into_iter().flat_map(|after| due_since(&mapping.bookkeeping, after)));
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
         let state = format!("{}.state", mapping.bookkeeping);
         // A document that had no token, and has one now, is due like any other.
@@ -178,6 +181,16 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
     let names: Vec<&str> = bookkeeping.segments().chain(["due_at"]).collect();
     let paths = (1..=names.len()).map(|depth| names[..depth].join("."));
     doc! { "$or": paths.map(|path| doc! { path: { "$type": "array" } }).collect::<Vec<_>>() }
+}
+
+/// What has a date there, and one after this.
+fn due_since(bookkeeping: &FieldPath, after: Timestamp) -> [Document; 2] {
+    let due_at = format!("{bookkeeping}.due_at");
+    [arrays_left_out(bookkeeping), doc! { due_at: { "$gt": date(after) } }]
+}
+
+fn arrays_left_out(bookkeeping: &FieldPath) -> Document {
+    doc! { "$nor": [arrays(bookkeeping)] }
 }
 
 pub(super) fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Option<Document> {

@@ -87,8 +87,15 @@ impl MongoStore {
         if !self.is_there(idle.into_iter().flatten().collect(), index).await? {
             return Ok(None);
         }
-        let asked =
-            DueQuery { due_by: who.due_by, force: false, now: who.now, limit: 1, after: None, providers };
+        let asked = DueQuery {
+            due_by: who.due_by,
+            due_after: None,
+            force: false,
+            now: who.now,
+            limit: 1,
+            after: None,
+            providers,
+        };
         let work = query::due_conditions(&self.mapping, self.filter.as_ref(), &asked);
         let work = [Some(work), narrower].into_iter().flatten().collect();
         Ok(Some(if self.is_there(work, index).await? { Waits::Work } else { Waits::Idle }))

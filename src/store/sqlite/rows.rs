@@ -26,7 +26,8 @@ pub(super) fn due_page(
     mapping: &Mapping,
     query: &DueQuery,
 ) -> rusqlite::Result<DuePage> {
-    let (due_at, id) = query.after.as_ref().map_or((DUE_NOW, String::new()), position);
+    // No id is empty: such a place is before all documents that are due at that moment.
+    let (due_at, id) = query.after.as_ref().map_or_else(|| (earliest(query), String::new()), position);
     let now = query.now.timestamp_millis();
     let belongs = |document: &TokenDocument| belongs(document, &query.providers);
     if query.force {
@@ -41,17 +42,23 @@ pub(super) fn due_page(
     page(connection, mapping, statement, values, query.limit, belongs)
 }
 
+/// The first `due_at` that a query asks for.
+fn earliest(query: &DueQuery) -> i64 {
+    query.due_after.map_or(DUE_NOW, |after| after.timestamp_millis().saturating_add(1))
+}
+
 /// See [`crate::store::Store::count_due`].
 pub(super) fn count_due(
     connection: &Connection,
     mapping: &Mapping,
     query: &DueQuery,
 ) -> rusqlite::Result<u64> {
-    let due_by = if query.force { i64::MAX } else { query.due_by.timestamp_millis() };
+    let (due_from, due_by) =
+        if query.force { (DUE_NOW, i64::MAX) } else { (earliest(query), query.due_by.timestamp_millis()) };
     let statement = "SELECT id, fields, bookkeeping FROM documents
-        WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2)";
+        WHERE due_at BETWEEN ?1 AND ?2 AND (lease_until IS NULL OR lease_until <= ?3)";
     let mut statement = connection.prepare_cached(statement)?;
-    let mut rows = statement.query(params![due_by, query.now.timestamp_millis()])?;
+    let mut rows = statement.query(params![due_from, due_by, query.now.timestamp_millis()])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         // Whose a document is stands in its fields; how it stands, in the bookkeeping alone, unless it had no token.

@@ -67,6 +67,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Settings`] when an `_id` isn't extended JSON; nothing is written then.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn import(&self, batch: Vec<Map<String, Value>>) -> Result<ImportSummary, StoreError> {
         self.import_as(batch, ImportTerms::default()).await
     }

@@ -9,7 +9,6 @@ pub(super) fn row(state: EntryState) -> Entry {
     Entry {
         id: entry(),
         state,
-        run: None,
         intent: Intent {
             provider: "acme".into(),
             document: id(),

@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 use chrono::DateTime;
-use evergrant::clock::Timestamp;
-use evergrant::config::{Config, Inputs, Need};
-use evergrant::grant::RawAnswer;
-use evergrant::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading};
-use evergrant::provider::{AnswerShape, Profile, profile};
-use evergrant::store::import::{ImportFormat, malformed, read_documents};
-use evergrant::store::mapping::Mapping;
-use evergrant::token::{AccessToken, RefreshToken};
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::config::{Config, Inputs, Need};
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::answer::{Class, Granted, MAX_RETRY_AFTER, Reading};
+use evergrant::testing::provider::{AnswerShape, Profile, profile};
+use evergrant::testing::store::import::{ImportFormat, malformed, read_documents};
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::token::{AccessToken, RefreshToken};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::LazyLock;
@@ -39,7 +39,7 @@ fn first_line(data: &[u8]) -> (String, &[u8]) {
 /// What an answer means by a profile that differs from `generic` in its answers only.
 fn read_answer(raw: &RawAnswer, shape: &AnswerShape, now: Timestamp) -> Reading {
     let profile = Profile { answer: shape.clone(), ..profile::load("generic").unwrap() };
-    evergrant::grant::answer::read_answer(raw, &profile, now)
+    evergrant::testing::grant::answer::read_answer(raw, &profile, now)
 }
 
 /// A shape by name: the built-in profiles, and those that other providers need.
@@ -135,12 +135,12 @@ pub(crate) fn own_profile(data: &[u8]) {
     let path = folder.path().join("own.toml");
     std::fs::write(&path, text).expect("the file");
     let Ok(profile) = profile::load(&path.to_string_lossy()) else { return };
-    let _ = evergrant::provider::conflict::conflict(&profile);
+    let _ = evergrant::testing::provider::conflict::conflict(&profile);
     let raw = with_head(head, body);
-    let reading = evergrant::grant::answer::read_answer(&raw, &profile, now());
+    let reading = evergrant::testing::grant::answer::read_answer(&raw, &profile, now());
     let without_rules = AnswerShape { rules: Vec::new(), ..profile.answer.clone() };
     let plain = Profile { answer: without_rules, ..profile.clone() };
-    let plain = evergrant::grant::answer::read_answer(&raw, &plain, now());
+    let plain = evergrant::testing::grant::answer::read_answer(&raw, &plain, now());
     let is_pair = |reading: &Reading| matches!(reading.class, Class::Granted(_));
     assert_eq!(is_pair(&reading), is_pair(&plain), "no rule makes a pair, nor unmakes one");
     if reading.class == Class::Refused && plain.class != Class::Refused {
@@ -160,8 +160,8 @@ pub(crate) fn cookies(data: &[u8]) {
     });
     let head = [b"200\n".as_slice(), data].concat();
     let raw = with_head(&head, b"{}");
-    let reading = evergrant::grant::answer::read_answer(&raw, &PROFILE, now());
-    assert_eq!(reading, evergrant::grant::answer::read_answer(&raw, &PROFILE, now()));
+    let reading = evergrant::testing::grant::answer::read_answer(&raw, &PROFILE, now());
+    assert_eq!(reading, evergrant::testing::grant::answer::read_answer(&raw, &PROFILE, now()));
     if let Class::Granted(granted) = &reading.class {
         let tokens =
             [Some(granted.access_token.expose()), granted.refresh_token.as_ref().map(RefreshToken::expose)];
@@ -212,7 +212,7 @@ pub(crate) fn retry_after(data: &[u8]) {
     for at in [Timestamp::UNIX_EPOCH, now(), Timestamp::MAX_UTC, Timestamp::MIN_UTC] {
         // `SystemTime` holds less than a date of chrono: only what a clock can say is asked.
         if at.timestamp().unsigned_abs() < 1 << 40 {
-            let wait = evergrant::grant::answer::retry_after(&field, at);
+            let wait = evergrant::testing::grant::answer::retry_after(&field, at);
             assert!(wait.is_none_or(|wait| wait <= MAX_RETRY_AFTER), "{wait:?}");
         }
     }
@@ -254,7 +254,7 @@ pub(crate) fn settings(data: &[u8]) {
     for need in [Need::Store, Need::Provider] {
         let said = match Config::load(&inputs, need, now()) {
             Ok(config) => format!("{config:?}"),
-            Err(error) => format!("{error} {error:?} {}", evergrant::failure::told(&error)),
+            Err(error) => format!("{error} {error:?} {}", evergrant::testing::failure::told(&error)),
         };
         let given = data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
         assert!(given || !said.contains(CANARY), "a secret is shown: {said}");

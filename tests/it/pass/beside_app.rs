@@ -3,11 +3,11 @@
 use crate::support::app;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, until};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::rate::Rate;
-use evergrant::report::Outcome;
 use evergrant::sandbox::{RateLimit, Reuse};
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::rate::Rate;
+use evergrant::testing::report::Outcome;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -3,11 +3,11 @@
 use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, on_both, until};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
-use evergrant::token::State;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
 use std::time::Duration;
 
 #[tokio::test]

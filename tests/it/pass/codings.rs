@@ -6,16 +6,16 @@ use crate::support::journal_file::as_format_1;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
 use async_trait::async_trait;
 use bytes::Bytes;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::grant::http::{ClientError, Https};
-use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::journal::{EntryState, Journal};
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::Provider;
-use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Trouble};
-use evergrant::token::State;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::http::{ClientError, Https};
+use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use evergrant::testing::journal::{EntryState, Journal};
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Provider;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, Trouble};
+use evergrant::testing::token::State;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -43,8 +43,11 @@ async fn each_request_asks_for_no_coding() {
         (*Rehearsal::over(on_sqlite("asks").await, &Plan::users(1)).await.providers[0]).clone();
     provider.token_url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
     let wire = Https.connect(&provider, &Clock::system()).unwrap();
-    let request =
-        evergrant::grant::request(&provider, &evergrant::token::RefreshToken::new("t".into())).unwrap();
+    let request = evergrant::testing::grant::request(
+        &provider,
+        &evergrant::testing::token::RefreshToken::new("t".into()),
+    )
+    .unwrap();
     let (sent, head) = tokio::join!(wire.post(&request), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
@@ -68,7 +71,9 @@ async fn each_request_asks_for_no_coding() {
 }
 
 async fn on_sqlite(test: &str) -> crate::store::backend::Backend {
-    crate::store::backend::both(test, evergrant::store::mapping::Mapping::default()).await.swap_remove(0)
+    crate::store::backend::both(test, evergrant::testing::store::mapping::Mapping::default())
+        .await
+        .swap_remove(0)
 }
 
 /// Compresses every grant with brotli, and takes the header away.
@@ -187,6 +192,6 @@ async fn an_answer_that_an_earlier_version_called_lost_is_read_or_kept() {
 }
 
 fn fingerprint(rehearsal: &Rehearsal, position: usize) -> String {
-    let token = evergrant::token::RefreshToken::new(rehearsal.users[position].refresh_token.clone());
+    let token = evergrant::testing::token::RefreshToken::new(rehearsal.users[position].refresh_token.clone());
     token.fingerprint().to_string()
 }

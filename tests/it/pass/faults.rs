@@ -1,11 +1,11 @@
 //! What goes wrong at the provider, and what becomes of the users it hits.
 
 use crate::support::rehearsal::{Plan, on_both};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
 use std::time::{Duration, Instant};
 
 /// A rule for each of these users.
@@ -71,7 +71,7 @@ async fn a_strict_provider_that_loses_answers_loses_exactly_those_and_marks_nobo
 async fn a_provider_with_a_grace_forgives_every_lost_answer() {
     let mut plan = Plan::users(10).faults(&after_commit());
     plan.sandbox.grace = Duration::from_secs(30);
-    plan.profile.rotation = evergrant::provider::Rotation::Grace;
+    plan.profile.rotation = evergrant::testing::provider::Rotation::Grace;
     plan.profile.grace = Duration::from_secs(30);
     on_both("grace_lost", plan, async |rehearsal| {
         let summary = rehearsal.run().await;
@@ -88,7 +88,7 @@ async fn a_provider_that_does_not_rotate_loses_nobody() {
     for (rotation, test) in [(Rotation::Keep, "keep_lost"), (Rotation::KeepAndOmit, "omit_lost")] {
         let mut plan = Plan::users(10).faults(&after_commit());
         plan.sandbox.rotation = rotation;
-        plan.profile.rotation = evergrant::provider::Rotation::None;
+        plan.profile.rotation = evergrant::testing::provider::Rotation::None;
         on_both(test, plan, async |rehearsal| {
             for _ in 0..2 {
                 let forced = PassRequest { force: true, ..PassRequest::default() };

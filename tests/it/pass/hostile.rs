@@ -5,13 +5,13 @@ use crate::store::backend;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::process::{Kind, Scene};
 use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassError, PassRequest, Stop};
-use evergrant::provider::place::AnswerPlace;
-use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, SandboxConfig};
-use evergrant::store::mapping::Mapping;
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassError, PassRequest, Stop};
+use evergrant::testing::provider::place::AnswerPlace;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::token::State;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ async fn ten_documents_with_an_unlisted_4xx_do_not_stop_the_others() {
     let plan = Plan::users(40).faults(&script.join(", "));
     let rehearsal = Rehearsal::over(backend::sqlite(Mapping::default()).await, &plan).await;
     let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-    let report = Arc::new(evergrant::report::Reports::new());
+    let report = Arc::new(evergrant::testing::report::Reports::new());
     let summary = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap();
     let ledger = rehearsal.sandbox.ledger();
     assert_eq!(ledger.granted, 30, "{} requests\n{summary}", ledger.requests);
@@ -109,7 +109,7 @@ async fn ctrl_c_with_a_reader_of_stderr_that_died_first_stops() {
 async fn three_bad_documents_do_not_stop_the_others() {
     let script = "401 user=user-000000, 401 user=user-000001, 401 user=user-000002";
     let mut plan = Plan::users(40).faults(script);
-    plan.clock = evergrant::clock::Clock::steppable();
+    plan.clock = evergrant::testing::clock::Clock::steppable();
     on_both("three_bad", plan, async |rehearsal| {
         rehearsal.run().await; // the first three are refused: it stops
         let mut granted = Vec::new();
@@ -137,7 +137,7 @@ async fn a_run_over_another_collection_leaves_held_pairs_alone() {
         held(&rehearsal).await;
         let other = backend::sqlite(Mapping::default()).await;
         let process = rehearsal.process(other.store.clone(), rehearsal.state()).await;
-        let report = Arc::new(evergrant::report::Reports::new());
+        let report = Arc::new(evergrant::testing::report::Reports::new());
         let refusal = process.run(&PassRequest::default(), &Stop::default(), report).await.unwrap_err();
         assert!(matches!(&refusal, PassError::OtherStore { other, .. } if other.open > 0), "{refusal}");
         process.close().await;
@@ -186,7 +186,7 @@ async fn a_collection_that_refuses_every_claim_is_not_all_well() {
     "_id": {}, "userId": {}, "email": {}, "access_token": {}, "refresh_token": {} } } };
     database.run_command(bson::doc! { "collMod": collection.name(), "validator": validator }).await.unwrap();
     let summary = rehearsal.run().await;
-    assert_ne!(summary.exit(), evergrant::exit::Exit::Well, "{summary}");
+    assert_ne!(summary.exit(), evergrant::testing::exit::Exit::Well, "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

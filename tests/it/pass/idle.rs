@@ -2,13 +2,13 @@
 
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::Provider;
-use evergrant::report::Outcome;
-use evergrant::report::summary::Summary;
-use evergrant::schedule::{Schedule, TooShort};
-use evergrant::store::mapping::Mapping;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Provider;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::schedule::{Schedule, TooShort};
+use evergrant::testing::store::mapping::Mapping;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,9 +3,9 @@
 use super::recovery::login;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, document_id, on_both, until, write_login};
-use evergrant::exit::Exit;
-use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::report::Outcome;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ async fn an_unreadable_success_that_the_journal_does_not_take_is_a_lost_answer()
 async fn nobody_is_called_lost_whose_refresh_token_stays_the_same() {
     let mut plan = Plan::users(1).faults("delay(1)");
     plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
+    plan.profile.rotation = evergrant::testing::provider::Rotation::None;
     on_both("kept_all_the_same", plan, async |rehearsal| {
         let file = rehearsal.state().join("journal.db");
         rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });

@@ -2,12 +2,12 @@
 
 use crate::support::rehearsal::{Plan, on_both};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::keep::Keep;
-use evergrant::report::Outcome;
-use evergrant::schedule::{Schedule, Wakes};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::keep::Keep;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::schedule::{Schedule, Wakes};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn what_was_written_before_access_tokens_were_kept_good_is_refreshed_in_ti
         let schedule = Schedule::parse("every 29min", "UTC", now).unwrap();
         rehearsal.settings.wakes = Some(Arc::new(Wakes::new(schedule, now)));
         let keep = |keep| {
-            move |provider: &mut evergrant::provider::Provider| {
+            move |provider: &mut evergrant::testing::provider::Provider| {
                 provider.profile.keep = keep;
                 provider.profile.access_token_lifetime = Some(Duration::from_hours(1));
             }

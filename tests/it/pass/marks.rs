@@ -4,12 +4,12 @@ use crate::store::backend::{COLLECTION, mongo};
 use crate::support::mongod;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use bson::{Document, doc};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::summary::Summary;
-use evergrant::report::{Named, Outcome};
-use evergrant::store::mapping::Mapping;
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Named, Outcome};
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::token::State;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -4,12 +4,12 @@ use super::recovery::{Doomed, answer, recover};
 use crate::support::meddler::Mishap;
 use crate::support::rehearsal::{Plan, on_both, open_journal, run};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::journal::{EntryState, Event};
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
 use evergrant::sandbox::Rotation;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::journal::{EntryState, Event};
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn what_another_machine_holds_an_answer_for_is_not_hidden_behind_our_older
 async fn an_unreadable_success_of_a_provider_that_does_not_rotate_blocks_nobody_after_a_restart() {
     let mut plan = Plan::users(2);
     plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
+    plan.profile.rotation = evergrant::testing::provider::Rotation::None;
     on_both("unread_none", plan, async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
         let entry = doomed.intends(0).await;
@@ -102,7 +102,7 @@ async fn an_unread_success_outlives_a_profile_that_says_that_nothing_is_rotated(
         assert!(rehearsal.entries().await.iter().all(|entry| entry.state == EntryState::Unread));
         let told = (*rehearsal.providers[0]).clone();
         let mut wrong = told.clone();
-        wrong.profile.rotation = evergrant::provider::Rotation::None;
+        wrong.profile.rotation = evergrant::testing::provider::Rotation::None;
         rehearsal.providers = vec![Arc::new(wrong)];
         recover(&rehearsal, rehearsal.state()).await;
         rehearsal.providers = vec![Arc::new(told.clone())];
@@ -126,7 +126,7 @@ async fn an_unread_success_outlives_a_profile_that_says_that_nothing_is_rotated(
 async fn an_older_access_token_is_not_written_over_a_newer_one() {
     let mut plan = Plan::users(2);
     plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
+    plan.profile.rotation = evergrant::testing::provider::Rotation::None;
     on_both("newer_access", plan, async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         let doomed = Doomed::claims(&rehearsal, &[0]).await;

@@ -1,12 +1,12 @@
 //! A pass in which nothing goes wrong.
 
 use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, on_both};
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::rate::Rate;
-use evergrant::report::Outcome;
 use evergrant::sandbox::{RateLimit, Rotation, SandboxConfig};
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::rate::Rate;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
 use serde_json::{Value, json};
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -149,7 +149,7 @@ async fn a_token_that_the_provider_keeps_is_redeemed_again_and_again() {
     for (rotation, test) in [(Rotation::Keep, "keep"), (Rotation::KeepAndOmit, "keep_and_omit")] {
         let mut plan = Plan::users(12);
         plan.sandbox.rotation = rotation;
-        plan.profile.rotation = evergrant::provider::Rotation::None;
+        plan.profile.rotation = evergrant::testing::provider::Rotation::None;
         on_both(test, plan, async |rehearsal| {
             for pass in 1..=3 {
                 let forced = PassRequest { force: true, ..PassRequest::default() };

@@ -3,18 +3,18 @@
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
 use bytes::Bytes;
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::grant::Wire as _;
-use evergrant::grant::headers::Headers;
-use evergrant::grant::http::TokenEndpoint;
-use evergrant::grant::{self, RawAnswer, Sent};
-use evergrant::journal::{EntryId, EntryState, Event, Intent, Journal, Permission};
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
-use evergrant::store::Claim;
-use evergrant::token::{Lease, RefreshToken, State, Subject};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::Wire as _;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::grant::http::TokenEndpoint;
+use evergrant::testing::grant::{self, RawAnswer, Sent};
+use evergrant::testing::journal::{EntryId, EntryState, Event, Intent, Journal, Permission};
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::store::Claim;
+use evergrant::testing::token::{Lease, RefreshToken, State, Subject};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
@@ -138,7 +138,7 @@ async fn an_answer_that_kept_the_refresh_token_is_written_and_the_token_redeemed
     for (rotation, test) in [(Rotation::Keep, "recover_keep"), (Rotation::KeepAndOmit, "recover_omit")] {
         let mut plan = Plan::users(2);
         plan.sandbox.rotation = rotation;
-        plan.profile.rotation = evergrant::provider::Rotation::None;
+        plan.profile.rotation = evergrant::testing::provider::Rotation::None;
         on_both(test, plan, async |rehearsal| {
             let doomed = Doomed::claims(&rehearsal, &[0]).await;
             let entry = doomed.intends(0).await;
@@ -252,10 +252,10 @@ async fn a_recovery_that_finds_the_store_away_loses_nothing() {
         ] {
             rehearsal.meddler.decide(move |call| if denied(call) { Mishap::Denied } else { Mishap::None });
             let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
-            let report = std::sync::Arc::new(evergrant::report::Reports::new());
+            let report = std::sync::Arc::new(evergrant::testing::report::Reports::new());
             match pass.run(&PassRequest::default(), &Stop::default(), report).await {
                 Ok(summary) => assert_eq!(summary.exit(), Exit::Unavailable),
-                Err(error) => assert!(matches!(error, evergrant::pass::PassError::Store(_))),
+                Err(error) => assert!(matches!(error, evergrant::testing::pass::PassError::Store(_))),
             }
             pass.close().await;
         }
@@ -351,7 +351,7 @@ async fn a_cut_answer_of_a_token_that_was_lost_ends_when_its_document_moves_on()
 async fn an_access_token_that_has_ended_is_not_written_where_the_refresh_token_stays() {
     let mut plan = Plan::users(1);
     plan.sandbox.rotation = Rotation::Keep;
-    plan.profile.rotation = evergrant::provider::Rotation::None;
+    plan.profile.rotation = evergrant::testing::provider::Rotation::None;
     on_both("ended_access", plan, async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         let doomed = Doomed::claims(&rehearsal, &[0]).await;

@@ -2,13 +2,13 @@
 
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::Rotation;
-use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Trouble};
-use evergrant::token::State;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Rotation;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, Trouble};
+use evergrant::testing::token::State;
 use serde_json::json;
 use std::time::Duration;
 

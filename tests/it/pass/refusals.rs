@@ -3,13 +3,13 @@
 use super::recovery::Doomed;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, fixed_url, on_both};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::ClientSecret;
-use evergrant::report::summary::Summary;
-use evergrant::report::{Outcome, Trouble};
-use evergrant::token::State;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::ClientSecret;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, Trouble};
+use evergrant::testing::token::State;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ async fn assert_nobody_marked(rehearsal: &Rehearsal) {
     }
 }
 
-fn suspicion(summary: &Summary) -> &evergrant::gate::Suspicion {
+fn suspicion(summary: &Summary) -> &evergrant::testing::gate::Suspicion {
     let mut found = summary.troubles.iter().filter_map(|trouble| match trouble {
         Trouble::Refusals { suspicion, .. } => Some(suspicion),
         _ => None,

@@ -4,11 +4,11 @@
 use super::recovery::{Doomed, recover};
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, document_id, on_both, write_login};
-use evergrant::exit::Exit;
-use evergrant::grant::RawAnswer;
-use evergrant::journal::EntryState;
-use evergrant::report::Outcome;
-use evergrant::token::{RefreshToken, State};
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::journal::EntryState;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::{RefreshToken, State};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,7 +115,7 @@ async fn a_new_token_that_another_machine_has_claimed_is_left_to_it() {
         server_writes(&rehearsal, 0, &token).await;
         let another = tempfile::tempdir().unwrap();
         let now = rehearsal.clock.now();
-        let lease = evergrant::token::Lease {
+        let lease = evergrant::testing::token::Lease {
             id: "another".into(),
             owner: "host:2".into(),
             until: now + rehearsal.settings.lease,
@@ -123,7 +123,8 @@ async fn a_new_token_that_another_machine_has_claimed_is_left_to_it() {
         };
         // The doomed process' claim has ended long ago.
         let past = now + 2 * rehearsal.settings.lease;
-        let claim = evergrant::store::Claim { ids: vec![document_id(0)], lease, due_by: None, now: past };
+        let claim =
+            evergrant::testing::store::Claim { ids: vec![document_id(0)], lease, due_by: None, now: past };
         assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         drop(another);
         recover(&rehearsal, rehearsal.state()).await;

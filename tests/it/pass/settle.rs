@@ -5,17 +5,17 @@ use crate::support::journal_file::as_format_1;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run, write_login};
 use async_trait::async_trait;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::grant::http::{ClientError, Https};
-use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::journal::EntryState;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::{AskAgain, Provider, Rotation};
-use evergrant::report::Outcome;
 use evergrant::sandbox::Reuse;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::http::{ClientError, Https};
+use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use evergrant::testing::journal::EntryState;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::{AskAgain, Provider, Rotation};
+use evergrant::testing::report::Outcome;
 
-use evergrant::token::State;
+use evergrant::testing::token::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -204,7 +204,7 @@ async fn a_token_that_is_not_asked_again_is_in_doubt_also_when_its_mark_cannot_b
         };
         rehearsal.meddler.decide(move |call| if marks(call) { Mishap::Denied } else { Mishap::None });
         rehearsal.run().await;
-        let entries = evergrant::journal::Journal::peek(rehearsal.state()).unwrap();
+        let entries = evergrant::testing::journal::Journal::peek(rehearsal.state()).unwrap();
         let state = entries.iter().find(|entry| entry.intent.document == document_id(1)).map(|entry| entry.state);
         assert_eq!(state, Some(EntryState::Unsettled), "nothing was sent");
         rehearsal.meddler.leave();
@@ -320,7 +320,7 @@ impl Wire for MangledWire {
     }
 }
 
-async fn run_mangled(rehearsal: &Rehearsal, how: Mangled) -> evergrant::report::summary::Summary {
+async fn run_mangled(rehearsal: &Rehearsal, how: Mangled) -> evergrant::testing::report::summary::Summary {
     let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &how).await;
     let summary = run(&pass, &FORCED, &Stop::default()).await;
     pass.close().await;
@@ -385,7 +385,7 @@ async fn a_journal_of_an_earlier_version_is_read_and_takes_the_new_evidence() {
         doomed.intends(0).await;
         doomed.dies().await;
         as_format_1(rehearsal.state());
-        let peeked = evergrant::journal::Journal::peek(rehearsal.state()).unwrap();
+        let peeked = evergrant::testing::journal::Journal::peek(rehearsal.state()).unwrap();
         assert_eq!((peeked.len(), peeked[0].peer.as_ref()), (1, None));
         assert_eq!(rehearsal.run().await.exit(), Exit::Well);
         rehearsal.assert_kept(3).await;

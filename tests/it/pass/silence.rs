@@ -2,10 +2,10 @@
 
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
-use evergrant::failure::told;
-use evergrant::pass::{PassError, PassRequest, Stop};
-use evergrant::provider::ClientSecret;
-use evergrant::report::Reports;
+use evergrant::testing::failure::told;
+use evergrant::testing::pass::{PassError, PassRequest, Stop};
+use evergrant::testing::provider::ClientSecret;
+use evergrant::testing::report::Reports;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io;

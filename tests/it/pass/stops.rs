@@ -1,15 +1,15 @@
 //! Stops: what was sent is finished, what wasn't is given back, and nobody is waited for for ever.
 
 use crate::support::rehearsal::{Plan, on_both, open_journal, until};
-use evergrant::chance::Chance;
-use evergrant::engine::Engine;
-use evergrant::exit::Exit;
-use evergrant::grant::http::Https;
-use evergrant::journal::EntryState;
-use evergrant::pass::{Base, PassRequest, Stop};
-use evergrant::report::{Outcome, Reports, Trouble};
-use evergrant::store::connect;
-use evergrant::token::State;
+use evergrant::testing::chance::Chance;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::http::Https;
+use evergrant::testing::journal::EntryState;
+use evergrant::testing::pass::{Base, PassRequest, Stop};
+use evergrant::testing::report::{Outcome, Reports, Trouble};
+use evergrant::testing::store::connect;
+use evergrant::testing::token::State;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

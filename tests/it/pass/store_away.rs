@@ -5,12 +5,12 @@ use crate::support::meddler::{Call, Mishap};
 use crate::support::mongod::{self, admin};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use bson::{Document, doc};
-use evergrant::exit::Exit;
-use evergrant::journal::EntryState;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
-use evergrant::store::Change;
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::journal::EntryState;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::store::Change;
+use evergrant::testing::token::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

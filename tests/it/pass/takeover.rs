@@ -3,12 +3,12 @@
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
-use evergrant::clock::Clock;
-use evergrant::exit::Exit;
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
-use evergrant::store::Claim;
-use evergrant::token::{Lease, State};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::store::Claim;
+use evergrant::testing::token::{Lease, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 

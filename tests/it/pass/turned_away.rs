@@ -3,14 +3,14 @@
 
 use super::recovery::{Doomed, answer};
 use crate::support::rehearsal::{Plan, Rehearsal, on_both, run};
-use evergrant::exit::Exit;
-use evergrant::grant::RawAnswer;
-use evergrant::journal::{EntryState, Event};
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::provider::{AskAgain, Rotation};
-use evergrant::report::Outcome;
 use evergrant::sandbox::Reuse;
-use evergrant::token::{LastError, State};
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::journal::{EntryState, Event};
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::{AskAgain, Rotation};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::{LastError, State};
 use std::time::Duration;
 
 /// The bookkeeping of a user who was lost after a page, with its evidence as it must be.

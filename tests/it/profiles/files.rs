@@ -1,6 +1,6 @@
 //! Profile files of one's own: each kind of place, encoding and client authentication is in one of them.
 
-use evergrant::provider::{Profile, profile};
+use evergrant::testing::provider::{Profile, profile};
 
 /// Name and text of each.
 const FILES: [(&str, &str); 8] = [

@@ -10,12 +10,12 @@ mod values;
 
 use super::shapes::shape;
 use bytes::Bytes;
-use evergrant::clock::Timestamp;
-use evergrant::grant::RawAnswer;
-use evergrant::grant::answer::{Reading, read_answer};
-use evergrant::grant::headers::Headers;
-use evergrant::provider::{Profile, profile};
-use evergrant::token::{Code, Word};
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::answer::{Reading, read_answer};
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::provider::{Profile, profile};
+use evergrant::testing::token::{Code, Word};
 
 const PAIR: &str = r#"{"access_token":"a-1","refresh_token":"r-1","expires_in":3599}"#;
 const DEAD: &str = r#"{"error":"invalid_grant"}"#;

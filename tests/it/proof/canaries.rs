@@ -3,7 +3,7 @@
 use crate::support::canaries::{CLIENT_SECRET, plant, searched};
 use crate::support::process::{Ended, Kind, Scene};
 use evergrant::sandbox::{FaultScript, SandboxConfig};
-use evergrant::silence;
+use evergrant::testing::silence;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

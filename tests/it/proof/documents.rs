@@ -2,10 +2,10 @@
 
 use crate::store::backend::{both, path};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id};
-use evergrant::pass::{PassRequest, Stop};
-use evergrant::report::Outcome;
-use evergrant::report::summary::Summary;
-use evergrant::store::mapping::Mapping;
+use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::report::Outcome;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::store::mapping::Mapping;
 use serde_json::{Map, Value, json};
 
 /// What becomes of a document in the first pass.
@@ -305,7 +305,7 @@ fn count(shapes: &[Shape], is: impl Fn(End) -> bool) -> usize {
 fn assert_counts(summary: &Summary, refreshed: usize, malformed: usize) {
     let counts = (summary.count(Outcome::Refreshed), summary.count(Outcome::Malformed));
     assert_eq!(counts, (refreshed as u64, malformed as u64), "{summary}");
-    let others = <Outcome as evergrant::token::Vocabulary>::ALL
+    let others = <Outcome as evergrant::testing::token::Vocabulary>::ALL
         .iter()
         .filter(|one| !matches!(one, Outcome::Refreshed | Outcome::Malformed));
     assert_eq!(others.map(|other| summary.count(*other)).sum::<u64>(), 0, "{summary}");

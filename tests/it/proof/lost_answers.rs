@@ -4,10 +4,10 @@
 
 use super::{knob, tell};
 use crate::support::process::{Ended, Kind, ONCE, Scene};
-use evergrant::clock::Clock;
-use evergrant::journal::{EntryState, Journal};
 use evergrant::sandbox::{Outcome, SandboxConfig};
-use evergrant::token::{State, TokenDocument};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{EntryState, Journal};
+use evergrant::testing::token::{State, TokenDocument};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,12 @@
 //! Pairs without a place, as a person meets them: listed with what to do, applied by hand, discarded by hand.
 
 use crate::support::process::{Kind, ONCE, Scene};
-use evergrant::clock::Clock;
-use evergrant::grant::RawAnswer;
-use evergrant::grant::headers::Headers;
-use evergrant::journal::{EntryId, Event, Intent, Journal, Permission};
 use evergrant::sandbox::SandboxConfig;
-use evergrant::token::{ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::journal::{EntryId, Event, Intent, Journal, Permission};
+use evergrant::testing::token::{ParkedWhy, RefreshToken, Subject, TokenDocument, TokenId};
 
 /// Leaves an entry in the journal whose answer is the newest pair of the document's user, ended as `ending` says.
 async fn leave(scene: &Scene, document: &TokenDocument, provider: &str, ending: Option<Event>) -> EntryId {

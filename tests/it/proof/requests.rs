@@ -1,10 +1,10 @@
 //! What goes over the wire, byte for byte: each way to authenticate, as recorded from the code that sent it first.
 
-use evergrant::clock::Clock;
-use evergrant::grant::http::TokenEndpoint;
-use evergrant::grant::{self, Sent, Wire as _};
-use evergrant::provider::{ClientAuth, ClientSecret, Profile, Provider, conflict, profile};
-use evergrant::token::RefreshToken;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::http::TokenEndpoint;
+use evergrant::testing::grant::{self, Sent, Wire as _};
+use evergrant::testing::provider::{ClientAuth, ClientSecret, Profile, Provider, conflict, profile};
+use evergrant::testing::token::RefreshToken;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -46,7 +46,7 @@ async fn sent(profile: Profile, path: &str, client_id: &str, secret: Option<&str
         profile_name: "generic".into(),
         profile,
         token_url: format!("http://{address}/{path}").parse().unwrap(),
-        values: evergrant::provider::Values::default(),
+        values: evergrant::testing::provider::Values::default(),
         client_id: client_id.into(),
         client_secret: secret.map(|secret| ClientSecret::new(secret.into())),
     };

@@ -1,6 +1,6 @@
 //! Where other providers put what: the profiles that bad answers are read by.
 
-use evergrant::provider::{AnswerShape, profile};
+use evergrant::testing::provider::{AnswerShape, profile};
 
 /// A built-in profile's shape, or one made for a provider that answers in its own way.
 pub(crate) fn shape(name: &str) -> AnswerShape {

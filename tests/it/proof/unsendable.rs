@@ -2,8 +2,8 @@
 
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
-use evergrant::report::Outcome;
-use evergrant::token::State;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -33,6 +33,8 @@ pub(super) enum Bug {
     RecoversRowsOfOthers,
     /// The begin of a provider's pass gives back what the other providers' passes have claimed and have in hand.
     ReleasesClaimsOfOthers,
+    /// A pass doesn't look for what falls due while it runs. It is found in a pass of hours, which no seed has.
+    OverlooksWhatFallsDue,
 }
 
 impl Bug {

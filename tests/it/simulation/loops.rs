@@ -2,9 +2,9 @@
 
 use super::machine::{pass, stop_sometime};
 use super::world::Life;
-use evergrant::engine::Engine;
-use evergrant::pass::{PassRequest, Stop, Whose};
-use evergrant::report::Reports;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::pass::{PassRequest, Stop, Whose};
+use evergrant::testing::report::Reports;
 use rand::Rng as _;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

@@ -6,16 +6,16 @@ use super::loops;
 use super::provider::{Line, provider};
 use super::weather::LEASE;
 use super::world::{Life, World};
-use evergrant::chance::Chance;
-use evergrant::engine::Engine;
-use evergrant::journal::Journal;
-use evergrant::journal::simulated::{Commit, Desk, Mistake};
-use evergrant::pass::{Base, PassError, PassRequest, PassSettings, Stop};
-use evergrant::provider::Profile;
-use evergrant::report::Reports;
-use evergrant::report::summary::Summary;
-use evergrant::schedule::RenewAfter;
-use evergrant::store::Store;
+use evergrant::testing::chance::Chance;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::journal::Journal;
+use evergrant::testing::journal::simulated::{Commit, Desk, Mistake};
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop};
+use evergrant::testing::provider::Profile;
+use evergrant::testing::report::Reports;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::schedule::RenewAfter;
+use evergrant::testing::store::Store;
 use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,20 +147,21 @@ pub(super) fn start_as(
         world.note(|| format!("{life:?} starts"));
         (journal, world.machines[life.machine].clock.clone(), Chance::seeded(seed))
     });
-    let (attempts, peers, several) = life.world.with(|world| {
+    let (attempts, first_backoff, peers, several) = life.world.with(|world| {
         let weather = &world.weather;
-        (weather.attempts, weather.peers.len(), weather.several())
+        (weather.attempts, weather.first_backoff, weather.peers.len(), weather.several())
     });
     let mut settings = PassSettings {
         lease: LEASE,
         renew_after: RenewAfter::THIRD,
-        first_backoff: Duration::from_secs(30),
+        first_backoff,
         longest_backoff: LONGEST_BACKOFF,
         attempts,
+        looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: None,
         documents_name_provider: several,
         assumed_life: None,
-        ending_within: evergrant::report::ENDING_SOON,
+        ending_within: evergrant::testing::report::ENDING_SOON,
     };
     let changed = |number| {
         let mut provider = provider(&life.world, number);

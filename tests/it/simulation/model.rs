@@ -4,11 +4,11 @@ use super::collection::{Collection, id_of};
 use super::ledger::{access_text, refresh_text};
 use super::world::{Document, Life, World};
 use chrono::TimeDelta;
-use evergrant::clock::Timestamp;
-use evergrant::store::mapping::Mapping;
-use evergrant::store::sqlite::SqliteStore;
-use evergrant::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
-use evergrant::token::{AccessToken, Bookkeeping, Lease, RefreshToken, State, TokenDocument};
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::store::sqlite::SqliteStore;
+use evergrant::testing::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
+use evergrant::testing::token::{AccessToken, Bookkeeping, Lease, RefreshToken, State, TokenDocument};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ fn lease(random: &mut StdRng) -> Lease {
     }
 }
 
-fn ids(random: &mut StdRng) -> Vec<evergrant::token::TokenId> {
+fn ids(random: &mut StdRng) -> Vec<evergrant::testing::token::TokenId> {
     (0..=DOCUMENTS).filter(|_| random.random_bool(0.5)).map(id_of).collect()
 }
 
@@ -120,6 +120,7 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
             0 => {
                 let query = DueQuery {
                     due_by: at(random),
+                    due_after: random.random::<bool>().then(|| at(random)),
                     force: false,
                     now: at(random),
                     limit: random.random_range(1..4),

@@ -2,7 +2,7 @@
 
 use super::ledger::{Said, Who};
 use super::world::{Document, Inner, World};
-use evergrant::token::Bookkeeping;
+use evergrant::testing::token::Bookkeeping;
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use std::sync::Arc;

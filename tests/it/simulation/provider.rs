@@ -4,21 +4,22 @@ use super::bugs::Bug;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::peer::Storm;
 use super::weather::{LEASE, REQUEST_TIMEOUT};
-use super::world::{Inner, Life, Look, World, name_of};
+use super::world::{Inner, Life, Look, Script, World, name_of};
 use async_trait::async_trait;
-use evergrant::clock::Clock;
-use evergrant::grant::headers::Headers;
-use evergrant::grant::http::ClientError;
-use evergrant::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::provider::{ClientSecret, Provider, profile};
-use evergrant::select::FRESH_FOR;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::grant::http::ClientError;
+use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
+use evergrant::testing::provider::{ClientSecret, Provider, profile};
+use evergrant::testing::select::FRESH_FOR;
 use rand::Rng as _;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What becomes of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Fate {
     Well,
     NotSent,
@@ -32,6 +33,7 @@ enum Fate {
     Throttled,
     NoTokens,
     Storm(Storm),
+    Scripted(Script),
 }
 
 /// The ways to the providers, as one process has them.
@@ -99,7 +101,9 @@ impl Endpoint {
         let fate = world.with(|world| {
             let fate = draw(world, self.peer);
             world.note(|| format!("{:?} sends rt-{token}: {fate:?}", self.life));
-            fate
+            let user = world.ledger.tokens[token].user;
+            world.asked.entry(user).or_default().push(Instant::now());
+            world.scripts.get_mut(&user).and_then(VecDeque::pop_front).map_or(fate, Fate::Scripted)
         });
         let (sent, delivered) = self.answered(token, fate).await;
         // The process reads it only if it lives, and when it runs.
@@ -130,11 +134,16 @@ impl Endpoint {
     /// What comes back, and the token that it hands out in full.
     async fn answered(&self, token: usize, fate: Fate) -> (Sent, Option<usize>) {
         let world = &self.life.world;
-        if fate == Fate::NotSent || fate == Fate::Storm(Storm::Unreachable) {
+        if let Fate::Scripted(Script { status, retry_after, body }) = fate {
+            let headers = retry_after.map(|wait| ("retry-after", wait.as_bytes())).into_iter().collect();
+            let Sent::Answered(answer) = self.answer(status, body) else { unreachable!("an answer") };
+            return (Sent::Answered(RawAnswer { headers, ..answer }), None);
+        }
+        if matches!(fate, Fate::NotSent | Fate::Storm(Storm::Unreachable)) {
             return (Sent::NotSent("connect"), None);
         }
         world.some_time().await;
-        if fate == Fate::Late {
+        if matches!(fate, Fate::Late) {
             let (life, wait) = (
                 self.life.clone(),
                 world.with(|world| Duration::from_secs(world.random.random_range(0..60))),
@@ -320,12 +329,12 @@ pub(super) fn provider(world: &World, number: usize) -> Provider {
     profile.rate = peer.rate.map(|rate| rate.parse().unwrap());
     profile.concurrency = peer.concurrency.try_into().unwrap();
     profile.rotation = match peer.rules.rotation {
-        Rotation::Strict => evergrant::provider::Rotation::SingleUse,
+        Rotation::Strict => evergrant::testing::provider::Rotation::SingleUse,
         Rotation::Grace(grace) => {
             profile.grace = grace;
-            evergrant::provider::Rotation::Grace
+            evergrant::testing::provider::Rotation::Grace
         }
-        Rotation::Keep => evergrant::provider::Rotation::None,
+        Rotation::Keep => evergrant::testing::provider::Rotation::None,
     };
     if bug == Some(Bug::MarksOnRejectedClient) {
         profile.answer.client_rejected.retain(|code| code != "invalid_client");
@@ -336,7 +345,7 @@ pub(super) fn provider(world: &World, number: usize) -> Provider {
         profile_name: "generic".into(),
         profile,
         token_url: "http://127.0.0.1/token".parse().unwrap(),
-        values: evergrant::provider::Values::default(),
+        values: evergrant::testing::provider::Values::default(),
         client_id: "simulated".into(),
         client_secret: Some(ClientSecret::new("simulated".into())),
     }

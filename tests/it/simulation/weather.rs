@@ -26,6 +26,8 @@ pub(super) struct Weather {
     /// Documents of each provider.
     pub(super) documents: usize,
     pub(super) attempts: u32,
+    /// First wait of a document after a failure.
+    pub(super) first_backoff: Duration,
 
     pub(super) kill: f64,
     /// Does the power go with the process?
@@ -67,6 +69,7 @@ impl Weather {
             peers: Vec::new(),
             documents: 1,
             attempts: 1,
+            first_backoff: Duration::from_secs(30),
             kill: chance([0.002, 0.01, 0.04]),
             power: chance([0.2, 0.5, 1.0]),
             pause: chance([0.001, 0.005, 0.02]),

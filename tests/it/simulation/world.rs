@@ -4,11 +4,11 @@ use super::bugs::Bug;
 use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
 use super::peer::Storm;
 use super::weather::{LEASE, Weather};
-use evergrant::clock::{Clock, Timestamp};
-use evergrant::journal::simulated::{Commit, Disk};
-use evergrant::token::Bookkeeping;
+use evergrant::testing::clock::{Clock, Timestamp};
+use evergrant::testing::journal::simulated::{Commit, Disk};
+use evergrant::testing::token::Bookkeeping;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -33,6 +33,14 @@ pub(super) struct Document {
     /// The place of the token that its access token came with.
     pub(super) access: usize,
     pub(super) bookkeeping: Bookkeeping,
+}
+
+/// An answer that a test has written: nothing was processed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Script {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<&'static str>,
+    pub(super) body: &'static str,
 }
 
 /// A machine with its disk; processes on it come and go.
@@ -69,6 +77,10 @@ pub(super) struct Inner {
     /// Tokens whose requests were answered for good, by the process that hasn't journaled it yet.
     pub(super) answered: BTreeMap<(usize, u64), Vec<usize>>,
     pub(super) store_down_until: Option<Instant>,
+    /// The next answers to each user's requests, where they are not drawn.
+    pub(super) scripts: BTreeMap<usize, VecDeque<Script>>,
+    /// When each user's token was sent.
+    pub(super) asked: BTreeMap<usize, Vec<Instant>>,
     /// Of each provider.
     pub(super) storms: Vec<Option<(Storm, Instant)>>,
     pub(super) faults: u64,
@@ -126,6 +138,8 @@ impl World {
             in_journals: BTreeSet::new(),
             answered: BTreeMap::new(),
             store_down_until: None,
+            scripts: BTreeMap::new(),
+            asked: BTreeMap::new(),
             storms: vec![None; weather.peers.len()],
             faults: 0,
             passes: 0,

@@ -3,13 +3,13 @@
 use crate::support::mongod;
 use bson::{Bson, Document, doc};
 use chrono::DateTime;
-use evergrant::clock::Timestamp;
-use evergrant::store::{
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::store::{
     Claim, DueQuery, ProviderFilter, Store, StoreSettings, connect,
     mapping::{FieldPath, Mapping},
     sqlite::SqliteStore,
 };
-use evergrant::token::{Lease, TokenDocument, TokenId};
+use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::TryStreamExt as _;
 use mongodb::{Client, Collection};
 use secrecy::ExposeSecret as _;
@@ -131,7 +131,8 @@ impl Backend {
     }
 
     fn execute<const N: usize>(&self, sql: &str, parameters: [&str; N]) {
-        let path = evergrant::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
+        let path =
+            evergrant::testing::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
         let connection = rusqlite::Connection::open(path).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
         assert_eq!(connection.execute(sql, rusqlite::params_from_iter(parameters)).unwrap(), 1);
@@ -139,7 +140,8 @@ impl Backend {
 
     /// The text that the embedded store keeps for the document with this number as `_id`.
     pub(crate) fn text_of(&self, number: i64) -> String {
-        let path = evergrant::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
+        let path =
+            evergrant::testing::store::sqlite_path(self.settings.url.expose_secret()).unwrap().to_owned();
         let connection = rusqlite::Connection::open(path).unwrap();
         let id = format!(r#"{{"$numberInt":"{number}"}}"#);
         connection.query_row("SELECT fields FROM documents WHERE id = ?1", [id], |row| row.get(0)).unwrap()
@@ -244,7 +246,15 @@ pub(crate) fn path(text: &str) -> FieldPath {
 
 /// Everything due at [`at`]`(0)`.
 pub(crate) fn due_now(limit: usize) -> DueQuery {
-    DueQuery { due_by: at(0), force: false, now: at(0), limit, after: None, providers: ProviderFilter::Any }
+    DueQuery {
+        due_by: at(0),
+        due_after: None,
+        force: false,
+        now: at(0),
+        limit,
+        after: None,
+        providers: ProviderFilter::Any,
+    }
 }
 
 pub(crate) fn lease(id: &str, until: i64) -> Lease {

@@ -1,8 +1,8 @@
 //! Two processes never hold one document.
 
 use super::backend::{at, both, claim, date, due_now, id, lease, login, path};
-use evergrant::store::{Claim, Claimed, Store, Unwritable, mapping::Mapping};
-use evergrant::token::{Lease, State, TokenId};
+use evergrant::testing::store::{Claim, Claimed, Store, Unwritable, mapping::Mapping};
+use evergrant::testing::token::{Lease, State, TokenId};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -178,8 +178,9 @@ async fn strange_bookkeeping_holds_nobody_back() {
 async fn a_store_opened_twice_sees_one_collection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.db");
-    let one = evergrant::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
-    let other = evergrant::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
+    let one = evergrant::testing::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
+    let other =
+        evergrant::testing::store::sqlite::SqliteStore::open(&path, Mapping::default()).await.unwrap();
     let serde_json::Value::Object(document) = login(&json!("a"), json!({})) else { unreachable!() };
     one.import(vec![document]).await.unwrap();
     let ids = [id(&json!("a"))];

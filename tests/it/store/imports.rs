@@ -1,7 +1,7 @@
 //! Documents in and out of the embedded store.
 
 use super::backend::{at, claim, date, id, lease, login};
-use evergrant::store::{
+use evergrant::testing::store::{
     Store, StoreError, connect, import::read_documents, mapping::Mapping, sqlite::SqliteStore,
 };
 use serde_json::{Map, Value, json};

@@ -2,7 +2,7 @@
 
 use super::backend::{both, id, login, mongo, path};
 use bson::doc;
-use evergrant::store::{Strangers, TtlIndex, mapping::Mapping};
+use evergrant::testing::store::{Strangers, TtlIndex, mapping::Mapping};
 use mongodb::IndexModel;
 use mongodb::options::IndexOptions;
 use serde_json::json;

@@ -5,11 +5,11 @@ use super::backend::{
 };
 use crate::support::mongod::{self, Server, admin};
 use bson::{Bson, Document, doc};
-use evergrant::store::{
+use evergrant::testing::store::{
     Change, Existence, Fence, IndexState, PairChange, Store, StoreError, StoreSettings, Unwritable, connect,
     mapping::Mapping,
 };
-use evergrant::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
+use evergrant::testing::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
 use mongodb::Client;
 use serde_json::json;
 use std::sync::Arc;
@@ -141,7 +141,7 @@ async fn the_extra_filter_holds_for_every_page() {
         }))
         .await;
     assert_eq!(backend.due(&due_now(3)).await.len(), 10);
-    let forced = evergrant::store::DueQuery { force: true, ..due_now(3) };
+    let forced = evergrant::testing::store::DueQuery { force: true, ..due_now(3) };
     assert_eq!(backend.due(&forced).await.len(), 10);
 }
 

@@ -1,8 +1,8 @@
 //! Which documents are read, and in which order.
 
 use super::backend::{Backend, at, both, claim, date, due_now, id, lease, login, path};
-use evergrant::store::{DueQuery, ProviderFilter, mapping::Mapping};
-use evergrant::token::{Malformed, TokenId};
+use evergrant::testing::store::{DueQuery, ProviderFilter, mapping::Mapping};
+use evergrant::testing::token::{Malformed, TokenId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -194,6 +194,48 @@ async fn a_subject_is_the_first_mapped_field_that_a_person_can_read() {
         for (n, (_, expected)) in table.iter().enumerate() {
             let read = backend.read(&id(&json!(format!("x{n}")))).await;
             assert_eq!(read.subject.as_str(), *expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_fallen_due_since_a_moment_is_what_has_a_date_after_it() {
+    for backend in both("due_after", Mapping::default()).await {
+        let due = |at: Value| json!({ "evergrant": { "due_at": at } });
+        let leased = json!({ "evergrant": { "due_at": date(-2), "lease": { "id": "x", "owner": "y", "until": date(1) } } });
+        backend
+            .insert([
+                login(&json!("no date"), due(json!("2099-01-01"))),
+                login(&json!("dates"), due(json!([date(-2), date(-1)]))),
+                login(&json!("none"), json!({})),
+                login(&json!("before"), due(date(-5))),
+                login(&json!("then"), due(date(-3))),
+                login(&json!("c"), due(date(-2))),
+                login(&json!("b"), due(date(-2))),
+                login(&json!("a"), due(date(0))),
+                login(&json!("later"), due(date(1))),
+                login(&json!("leased"), leased),
+            ])
+            .await;
+        let since = |limit: usize| DueQuery { due_after: Some(at(-3)), ..due_now(limit) };
+        let expected: Vec<TokenId> = ["b", "c", "a"].iter().map(|text| id(&json!(text))).collect();
+        for limit in [1, 2, 10] {
+            assert_eq!(backend.due(&since(limit)).await, expected, "{limit} at a time");
+        }
+        assert_eq!(backend.store.count_due(&since(1)).await.unwrap(), 3);
+        for after in [0, 1] {
+            let nothing = DueQuery { due_after: Some(at(after)), ..due_now(1) };
+            assert_eq!(backend.due(&nothing).await, [], "{after}");
+        }
+        if backend.is_mongo() {
+            backend.collection().drop_index("evergrant_due").await.unwrap();
+            for limit in [1, 10] {
+                assert_eq!(
+                    backend.due(&since(limit)).await,
+                    expected,
+                    "{limit} at a time, without the index"
+                );
+            }
         }
     }
 }

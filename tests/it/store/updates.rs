@@ -1,11 +1,11 @@
 //! Writing back: compare and swap, whole or not at all.
 
 use super::backend::{Backend, at, both, claim, date, id, lease, login, path};
-use evergrant::store::{
+use evergrant::testing::store::{
     Applied, Change, Fence, PairChange,
     mapping::{ExpiryFormat, Mapping},
 };
-use evergrant::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
+use evergrant::testing::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

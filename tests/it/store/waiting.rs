@@ -3,9 +3,9 @@
 use super::backend::{Backend, COLLECTION, at, both, date, due_now, id, login, mongo, path, settings};
 use crate::support::mongod;
 use bson::{Document, doc};
-use evergrant::store::mapping::Mapping;
-use evergrant::store::{DueQuery, IndexState, ProviderFilter, Waiting, Waits, WhoWaits, connect};
-use evergrant::token::TokenId;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::store::{DueQuery, IndexState, ProviderFilter, Waiting, Waits, WhoWaits, connect};
+use evergrant::testing::token::TokenId;
 use futures::TryStreamExt as _;
 use mongodb::Client;
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ fn by_provider() -> Mapping {
 
 /// A document of this provider with this bookkeeping.
 fn of(provider: &str, number: usize, bookkeeping: Value) -> Value {
-    let more = json!({ "account": { "provider": provider }, "evergrant": bookkeeping });
+    let mut more = json!({ "account": { "provider": provider } });
+    more["evergrant"] = bookkeeping;
     login(&json!(format!("{provider}-{number}")), more)
 }
 

@@ -3,7 +3,7 @@
 
 use bson::{Document, doc};
 use evergrant::sandbox::{Sandbox, SeededUser};
-use evergrant::token::RefreshToken;
+use evergrant::testing::token::RefreshToken;
 use futures::TryStreamExt as _;
 use mongodb::Collection;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};

@@ -1,11 +1,11 @@
 //! A store between the pass and the real one, where things go wrong at the moment that a test names.
 
 use async_trait::async_trait;
-use evergrant::store::{
+use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
     Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
-use evergrant::token::{Lease, TokenDocument, TokenId};
+use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
 
@@ -122,7 +122,7 @@ impl Store for Meddler {
         self.call(Call::Prepare, self.inner.prepare()).await
     }
 
-    async fn trial(&self, now: evergrant::clock::Timestamp) -> Result<Trial, StoreError> {
+    async fn trial(&self, now: evergrant::testing::clock::Timestamp) -> Result<Trial, StoreError> {
         self.inner.trial(now).await
     }
 

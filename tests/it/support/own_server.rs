@@ -250,5 +250,5 @@ fn base64url(text: &str) -> String {
 }
 
 fn now() -> u64 {
-    evergrant::clock::Clock::system().now().timestamp().try_into().unwrap()
+    evergrant::testing::clock::Clock::system().now().timestamp().try_into().unwrap()
 }

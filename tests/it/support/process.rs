@@ -2,9 +2,9 @@
 
 use super::{canaries, mongod};
 use evergrant::sandbox::{Sandbox, SandboxConfig, SeededUser};
-use evergrant::store::mapping::Mapping;
-use evergrant::store::{self, Store, StoreSettings};
-use evergrant::token::TokenDocument;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::store::{self, Store, StoreSettings};
+use evergrant::testing::token::TokenDocument;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

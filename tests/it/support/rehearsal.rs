@@ -5,23 +5,23 @@
 use super::meddler::Meddler;
 use crate::store::backend::{Backend, both, id};
 use chrono::TimeDelta;
-use evergrant::chance::Chance;
-use evergrant::clock::Clock;
-use evergrant::engine::Engine;
-use evergrant::exit::Exit;
-use evergrant::grant::Connect;
-use evergrant::grant::http::Https;
-use evergrant::journal::{Entry, Journal, JournalError};
-use evergrant::pass::{Base, PassRequest, PassSettings, Stop};
-use evergrant::provider::token_url::TokenUrl;
-use evergrant::provider::{ClientSecret, Profile, Provider, profile};
-use evergrant::report::Reports;
-use evergrant::report::summary::Summary;
 use evergrant::sandbox::{Audit, Sandbox, SandboxConfig, SeededUser};
-use evergrant::schedule::RenewAfter;
-use evergrant::store::Store;
-use evergrant::store::mapping::Mapping;
-use evergrant::token::{Bookkeeping, State, TokenId};
+use evergrant::testing::chance::Chance;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::engine::Engine;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::Connect;
+use evergrant::testing::grant::http::Https;
+use evergrant::testing::journal::{Entry, Journal, JournalError};
+use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassRequest, PassSettings, Stop};
+use evergrant::testing::provider::token_url::TokenUrl;
+use evergrant::testing::provider::{ClientSecret, Profile, Provider, profile};
+use evergrant::testing::report::Reports;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::schedule::RenewAfter;
+use evergrant::testing::store::Store;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::token::{Bookkeeping, State, TokenId};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ pub(crate) fn provider_of(sandbox: &Sandbox, name: &str, profile: Profile) -> Pr
         profile_name: "generic".into(),
         profile,
         token_url: sandbox.token_url().parse().unwrap(),
-        values: evergrant::provider::Values::default(),
+        values: evergrant::testing::provider::Values::default(),
         client_id: sandbox.config().client_id.clone(),
         client_secret: Some(ClientSecret::new(sandbox.config().client_secret.clone())),
     }
@@ -155,10 +155,11 @@ impl Rehearsal {
                 first_backoff: Duration::from_millis(1),
                 longest_backoff: Duration::from_hours(24),
                 attempts: 4,
+                looks_again_every: LOOKS_AGAIN_EVERY,
                 wakes: None,
                 documents_name_provider: false,
                 assumed_life: None,
-                ending_within: evergrant::report::ENDING_SOON,
+                ending_within: evergrant::testing::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),
             state: tempfile::tempdir().unwrap(),

@@ -4,9 +4,9 @@
 //! watched, no more.
 
 use super::{TriedAnswer, tried};
+use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::commands::providers::shown_request::{ShownRequest, shown};
-use crate::commands::run::base_over_what_is_there;
 use crate::commands::tokens::connect_existing;
 use crate::commands::{CommandError, Surroundings, shown as words};
 use crate::config::Config;
@@ -122,7 +122,8 @@ pub(super) async fn run(
     let seen = Arc::new(Mutex::default());
     let inner: Arc<dyn Connect> = Arc::new(Https);
     let watched = Watched { seen: seen.clone(), inner };
-    let engine = Engine::new(base_over_what_is_there(config, surroundings).await?, &watched)?;
+    assembly::must_be_there(config)?;
+    let engine = assembly::engine(config, &surroundings.clock, &watched).await?;
     let ended = refresh(&engine, provider, &document, config).await;
     let after = match &ended {
         Ok(_) => engine.base.store.read(std::slice::from_ref(&document.id)).await,

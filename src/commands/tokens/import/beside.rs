@@ -1,17 +1,15 @@
 //! The journal beside an import: what it knows of the tokens, and the process that may hold it.
 
+use crate::assembly::import_terms;
 use crate::clock::Clock;
 use crate::commands::{CommandError, Surroundings};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Lock};
 use crate::provider::Rotation;
-use crate::store::Store as _;
-use crate::store::import::{provider_of, refresh_token};
 use crate::store::mapping::Mapping;
-use crate::store::sqlite::{ImportTerms, SqliteStore, import_id};
-use crate::token::Fingerprint;
+use crate::store::sqlite::{ImportTerms, SqliteStore};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tracing::info;
 
@@ -78,41 +76,10 @@ impl Beside {
         store: &SqliteStore,
         documents: &[Map<String, Value>],
     ) -> Result<ImportTerms, CommandError> {
-        let ids: Vec<_> = documents.iter().filter_map(import_id).collect();
-        let stored = store.read(&ids).await?;
-        let stored = stored.iter().filter_map(|document| {
-            Some((document.provider.as_deref(), document.refresh_token.as_ref().ok()?.fingerprint()))
-        });
-        let of_file = documents.iter().filter_map(|document| {
-            let token = refresh_token(document, &self.mapping).ok()?;
-            Some((provider_of(document, &self.mapping), token.fingerprint()))
-        });
-        let (mut tokens, mut still_good) = (Vec::<Fingerprint>::new(), HashSet::new());
-        for (provider, token) in stored.chain(of_file) {
-            tokens.push(token);
-            still_good.extend(self.stays_good(provider).then_some(token));
-        }
-        let state_dir = self.state_dir.clone();
-        let known = in_the_background(move || Ok(Journal::known(&state_dir, &tokens)?)).await?;
-        Ok(ImportTerms {
-            overwrite: self.overwrite,
-            // A token that stays good is as good as any other, however often it was redeemed.
-            redeemed: known.redeemed.difference(&still_good).copied().collect(),
-            on_their_way: known.on_their_way,
-            now: Some(self.clock.now()),
-        })
-    }
-}
-
-impl Beside {
-    /// Does the provider that a document names, or the only one, take a redeemed token? In doubt it doesn't.
-    fn stays_good(&self, provider: Option<&str>) -> bool {
-        let only = || match (&self.mapping.provider, self.rotations.len()) {
-            (None, 1) => self.rotations.values().next(),
-            _ => None,
-        };
-        let rotation = provider.map_or_else(only, |name| self.rotations.get(name));
-        rotation == Some(&Rotation::None)
+        let now = self.clock.now();
+        let (state_dir, rotations) = (self.state_dir.clone(), &self.rotations);
+        let terms = import_terms(store, state_dir, &self.mapping, rotations, documents, now).await?;
+        Ok(ImportTerms { overwrite: self.overwrite, ..terms })
     }
 }
 

@@ -96,7 +96,6 @@ async fn what_was_sent_is_kept_and_sealed_like_the_answer() {
         assert_eq!(planted_in(directory.path()).is_empty(), digit.is_some());
         let entry = journal.entries().await.unwrap().remove(0);
         assert_eq!(entry.sent, Some(RefreshToken::new(PLANTED.into())));
-        assert!(entry.run.is_some_and(|run| run.len() == 16));
         journal.close().await;
         // A new key encrypts it anew. Where its key is missing nothing is lost that a pass needs.
         if let Some(digit) = digit {

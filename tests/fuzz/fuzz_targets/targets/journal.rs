@@ -1,10 +1,10 @@
 //! The journal's target: a file of any bytes, or rows of any values.
 
 use super::{now, read_answer, shape, split};
-use evergrant::clock::Clock;
-use evergrant::journal::{Event, Intent, Journal, Permission};
-use evergrant::store::Identity;
-use evergrant::token::{RefreshToken, Subject, TokenId};
+use evergrant::testing::clock::Clock;
+use evergrant::testing::journal::{Event, Intent, Journal, Permission};
+use evergrant::testing::store::Identity;
+use evergrant::testing::token::{RefreshToken, Subject, TokenId};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -36,7 +36,7 @@ pub(super) fn look(data: &[u8]) {
             assert!(found >= rows, "no row goes because a process starts");
         }
         let _ = journal.entries().await;
-        let _ = journal.remembered(evergrant::journal::Moment::LastWake("generic".into())).await;
+        let _ = journal.remembered(evergrant::testing::journal::Moment::LastWake("generic".into())).await;
         let _ = journal.begin_pass("lease", &Identity::named("store"), "generic".into(), now()).await;
         let token = RefreshToken::new("a".into());
         let fingerprint = token.fingerprint();
@@ -56,7 +56,7 @@ pub(super) fn look(data: &[u8]) {
     });
 }
 
-fn open(directory: &Path) -> Result<Journal, evergrant::journal::JournalError> {
+fn open(directory: &Path) -> Result<Journal, evergrant::testing::journal::JournalError> {
     Journal::open(directory, &Clock::system())
 }
 

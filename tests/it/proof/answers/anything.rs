@@ -2,8 +2,8 @@
 
 use super::super::shapes::shape;
 use super::{DEAD, PAIR, WAF, raw, reading};
-use evergrant::grant::answer::{Class, MAX_RETRY_AFTER};
-use evergrant::grant::{RawAnswer, Sent};
+use evergrant::testing::grant::answer::{Class, MAX_RETRY_AFTER};
+use evergrant::testing::grant::{RawAnswer, Sent};
 use proptest::prelude::*;
 
 fn profiles() -> impl Strategy<Value = &'static str> {

@@ -3,8 +3,8 @@
 
 use super::{DEAD, PAIR, PORTAL, check, raw, reading};
 use crate::support::codings::{brotli, deflate, gzip, zlib};
-use evergrant::grant::RawAnswer;
-use evergrant::grant::answer::{Class, Reading, holds_a_token};
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::answer::{Class, Reading, holds_a_token};
 
 /// [`PAIR`] by the reference implementation.
 const PAIR_IN_BROTLI: [u8; 61] = [

@@ -1,9 +1,9 @@
 //! Bytes that are no text, and answers that were cut or never came.
 
 use super::{DEAD, PAIR, check, now, raw, reading};
-use evergrant::grant::answer::read;
-use evergrant::grant::{RawAnswer, Sent};
-use evergrant::provider::profile;
+use evergrant::testing::grant::answer::read;
+use evergrant::testing::grant::{RawAnswer, Sent};
+use evergrant::testing::provider::profile;
 
 #[test]
 fn bytes_that_are_no_text_have_one_class_too() {

@@ -1,7 +1,7 @@
 //! Pages of whoever stands in between, and statuses by themselves.
 
 use super::{DEAD, PORTAL, WAF, check_table, raw, reading};
-use evergrant::grant::RawAnswer;
+use evergrant::testing::grant::RawAnswer;
 
 #[test]
 fn every_page_and_every_status_has_one_class() {

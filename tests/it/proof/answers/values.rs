@@ -1,8 +1,8 @@
 //! What stands beside a pair or a status, in every spelling: lifetimes and `Retry-After`.
 
 use super::{raw, reading};
-use evergrant::grant::RawAnswer;
-use evergrant::grant::answer::Class;
+use evergrant::testing::grant::RawAnswer;
+use evergrant::testing::grant::answer::Class;
 use std::time::Duration;
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Peer;
 use crate::support::proxy::{Cut, Fault, Stage, Strike};
-use evergrant::grant::answer::{Class, Granted};
+use evergrant::testing::grant::answer::{Class, Granted};
 
 const CUTS: [Fault; 2] = [Fault::Reset, Fault::Close];
 

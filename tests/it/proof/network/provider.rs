@@ -7,10 +7,10 @@ use crate::store::backend::sqlite;
 use crate::support::proxy::{Fault, Proxy, Strike};
 use crate::support::rehearsal::{Plan, Rehearsal};
 use cells::{Cell, GRANTED, TABLE, WHOLE};
-use evergrant::exit::Exit;
-use evergrant::report::Outcome;
 use evergrant::sandbox::{self, Sandbox};
-use evergrant::token::State;
+use evergrant::testing::exit::Exit;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
 use std::time::Duration;
 
 /// How long a grant waits for an answer that never comes; long enough that on an overloaded machine all others come.

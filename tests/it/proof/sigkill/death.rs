@@ -1,7 +1,7 @@
 //! The ways to die, and how many of each.
 
 use super::world::USERS;
-use evergrant::kill_point::Point;
+use evergrant::testing::kill_point::Point;
 
 /// A way to die.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,10 @@
 use crate::store::backend::{Backend, both};
 use crate::support::own_server::{OwnServer, Pair, Shape};
 use crate::support::process::{Ended, ONCE, command};
-use evergrant::journal::{EntryState, Journal};
-use evergrant::kill_point::Point;
-use evergrant::store::mapping::Mapping;
-use evergrant::token::{RefreshToken, State, TokenId};
+use evergrant::testing::journal::{EntryState, Journal};
+use evergrant::testing::kill_point::Point;
+use evergrant::testing::store::mapping::Mapping;
+use evergrant::testing::token::{RefreshToken, State, TokenId};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret as _;
 use serde_json::json;

@@ -3,10 +3,10 @@
 use super::death::{Death, is_of_recovery, reached_at_most};
 use super::wreck::Wreck;
 use crate::support::process::{Kind, ONCE, Scene};
-use evergrant::clock::Clock;
-use evergrant::kill_point::Point;
 use evergrant::sandbox::SandboxConfig;
-use evergrant::token::Fingerprint;
+use evergrant::testing::clock::Clock;
+use evergrant::testing::kill_point::Point;
+use evergrant::testing::token::Fingerprint;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};

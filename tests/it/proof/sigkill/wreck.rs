@@ -2,10 +2,10 @@
 
 use super::death::Death;
 use super::world::{USERS, World};
-use evergrant::clock::Timestamp;
-use evergrant::journal::{Entry, EntryState, Intent, Journal};
-use evergrant::store::{Change, Fence, PairChange};
-use evergrant::token::{AccessToken, RefreshToken, State, TokenDocument};
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::journal::{Entry, EntryState, Intent, Journal};
+use evergrant::testing::store::{Change, Fence, PairChange};
+use evergrant::testing::token::{AccessToken, RefreshToken, State, TokenDocument};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
