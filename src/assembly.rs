@@ -13,7 +13,7 @@ use crate::journal::{Journal, JournalError};
 use crate::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassSettings};
 use crate::provider::keep::Keep;
 use crate::report::ENDING_SOON;
-use crate::schedule::{Schedule, Wakes};
+use crate::schedule::{ASSUMED_LIFE, Schedule, Wakes};
 use crate::store::{Store, StoreError, sqlite_path};
 use secrecy::ExposeSecret as _;
 use std::path::Path;
@@ -98,6 +98,7 @@ fn pass_settings(config: &Config, now: Timestamp) -> PassSettings {
         looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: wakes(config, now),
         documents_name_provider: config.store.mapping.provider.is_some(),
+        assumed_life: config.schedule.is_continuous().then_some(ASSUMED_LIFE),
         ending_within: ending_within(&config.schedule, now),
     }
 }

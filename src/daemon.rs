@@ -4,9 +4,11 @@
 //! during a pass is caught up once, clock steps are survived, and a stop has two stages.
 
 mod follow_up;
+mod look;
 mod round;
 mod signals;
 mod start;
+mod tell;
 
 use crate::clock::Timestamp;
 use crate::engine::Engine;
@@ -15,18 +17,20 @@ use crate::failure::{Advice, told};
 use crate::journal::Moment;
 use crate::pass::{PassError, PassRequest, Stop, Whose};
 use crate::report::summary::Summary;
-use crate::report::{Outcome as Is, Reports, Trouble, progress};
+use crate::report::{Reports, progress};
 use crate::schedule::Schedule;
 use follow_up::Left;
+use look::{Look, Looked};
 use round::{Round, of};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tell::{tell, tell_troubles};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, error_span, info, warn};
+use tracing::{error, info};
 
 pub use signals::stop_on_signals;
 
@@ -87,8 +91,17 @@ impl DaemonError {
     }
 }
 
-/// The passes that are at work, each with the number of its loop.
-type AtWork = JoinSet<(usize, Option<Timestamp>, Result<Summary, PassError>)>;
+/// The passes that are at work, and the looks for what is due.
+type AtWork = JoinSet<Ended>;
+
+/// What has ended.
+#[derive(Debug)]
+enum Ended {
+    /// A pass of the loop with this number, for this wake.
+    Pass(usize, Option<Timestamp>, Box<Result<Summary, PassError>>),
+    /// A look for what is due.
+    Look(Looked),
+}
 
 impl Daemon {
     /// Sleeps and runs passes until `stop`; returns how the process should exit.
@@ -110,16 +123,21 @@ impl Daemon {
         self.settle_what_was_left(&mut rounds, stop).await;
         self.announce();
         self.announce_start(&rounds, stop).await;
-        let (mut at_work, mut exit) = (AtWork::new(), Exit::Well);
+        let (mut at_work, mut look, mut exit) = (AtWork::new(), Look::now(), Exit::Well);
         while !stop.take_no_more.is_cancelled() || !at_work.is_empty() {
             if !stop.take_no_more.is_cancelled() {
-                self.answer_wakes(&mut rounds, &mut at_work, stop);
+                self.answer_wakes(&mut rounds, &mut look, &mut at_work, stop);
             }
             tokio::select! {
                 () = stop.take_no_more.cancelled(), if !stop.take_no_more.is_cancelled() => {}
                 Some(ended) = at_work.join_next() => {
                     let (number, wake, ended) = match ended {
-                        Ok(ended) => ended,
+                        Ok(Ended::Pass(number, wake, ended)) => (number, wake, *ended),
+                        Ok(Ended::Look(looked)) => {
+                            look.ended(&looked);
+                            self.after_look(&mut rounds, looked, &mut at_work, stop).await;
+                            continue;
+                        }
                         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                     };
                     let ended = self.after_pass(&mut rounds[number], wake, ended, stop).await;
@@ -130,7 +148,8 @@ impl Daemon {
                     } else if stop.give_up.is_cancelled() {
                         exit = exit.or_more_urgent(ended);
                     }
-                    if at_work.is_empty() && !stop.take_no_more.is_cancelled() {
+                    let is_quiet = at_work.is_empty() && !stop.take_no_more.is_cancelled();
+                    if is_quiet && !self.schedule.is_continuous() {
                         self.announce();
                     }
                 }
@@ -181,36 +200,6 @@ impl Daemon {
         self.remember(Moment::FollowUp(round.whose.name()), planned.map(|(_, by)| by)).await;
     }
 
-    /// Begins the passes whose time has come, of providers that have none at work.
-    fn answer_wakes(&self, rounds: &mut [Round], at_work: &mut AtWork, stop: &Stop) {
-        let now = self.engine.base.clock.now();
-        let (mut woken, mut followed): (Vec<String>, Vec<String>) = Default::default();
-        for (number, round) in rounds.iter_mut().enumerate().filter(|(_, round)| !round.at_work) {
-            let wake = round.wake(&self.schedule, now);
-            if wake.is_none() && !round.follow_up.is_time() {
-                continue;
-            }
-            let names = if wake.is_some() { &mut woken } else { &mut followed };
-            names.push(round.name.clone());
-            round.at_work = true;
-            let (engine, stop) = (self.engine.clone(), stop.clone());
-            let (whose, name) = (round.whose.clone(), round.name.clone());
-            at_work
-                .spawn(async move { (number, wake, pass_with_progress(&engine, whose, &name, &stop).await) });
-        }
-        if let Some(wake) = self.schedule.last_until(now).filter(|_| !woken.is_empty()) {
-            let late = (now - wake).num_seconds();
-            let of = of(&woken.iter().map(String::as_str).collect::<Vec<_>>());
-            info!(scheduled = %wake, late_seconds = late, "waking for the scheduled pass of {}{of}", wake.format("%Y-%m-%d %H:%M:%S UTC"));
-        }
-        if !followed.is_empty() {
-            info!(
-                "trying again what earlier passes left due{}",
-                of(&followed.iter().map(String::as_str).collect::<Vec<_>>())
-            );
-        }
-    }
-
     /// Tells how a pass ended, and plans the next one of its provider.
     async fn after_pass(
         &self,
@@ -222,6 +211,8 @@ impl Daemon {
         round.at_work = false;
         let (exit, began, left) = match ended {
             Ok(summary) => {
+                round.weigh(self);
+                round.rests(&summary, self);
                 if round.whose.counter().is_some() || summary.touched > 0 || !summary.troubles.is_empty() {
                     tell(&summary, &round.name);
                 }
@@ -230,6 +221,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.tell_failure(&error);
+                round.rests_for(self.first_backoff);
                 (error.exit(), false, Left { due: true, until: None, not_before: None })
             }
         };
@@ -261,6 +253,10 @@ impl Daemon {
     }
 
     fn announce(&self) {
+        if self.schedule.is_continuous() {
+            info!("a pass begins when a document falls due; that is looked for about once a minute");
+            return;
+        }
         let wakes: Vec<_> = self
             .schedule
             .next_wakes(self.engine.base.clock.now(), ANNOUNCED_WAKES)
@@ -300,62 +296,4 @@ async fn pass_with_progress(
     // A progress that can't be told is no reason to fail.
     let _ = telling.await;
     ended
-}
-
-/// Logs the end of a pass: counts for programs, the people as the report shows them. `name` is whose pass it was, where there are
-/// several.
-fn tell(summary: &Summary, name: &str) {
-    let of = of(&[name]);
-    let _about = error_span!("pass", pass = summary.passes.join(", ")).entered();
-    let count = |outcome| summary.count(outcome);
-    info!(
-        refreshed = count(Is::Refreshed),
-        duplicate = count(Is::Duplicate),
-        superseded = count(Is::Superseded),
-        gone = count(Is::Gone),
-        gone_while_refused = summary.gone_while_refused,
-        needs_login = count(Is::NeedsLogin),
-        lost_in_flight = count(Is::LostInFlight),
-        malformed = count(Is::Malformed),
-        still_due = count(Is::StillDue),
-        held = count(Is::Held),
-        lost = count(Is::Lost),
-        orphans = summary.orphans,
-        parked = summary.parked.orphans,
-        unread = summary.parked.unread,
-        known_needs_login = summary.known_needs_login,
-        remaining_due = summary.remaining_due,
-        "pass{of} over {} ended: {} of {} due documents refreshed, {}",
-        summary.collection,
-        count(Is::Refreshed),
-        summary.due.map_or_else(|| "an unknown number of".to_owned(), |due| due.to_string()),
-        summary.remaining_due.map_or_else(
-            || "how many remain due is not known".to_owned(),
-            |remaining| format!("{remaining} remain due")
-        ),
-    );
-    for (reason, documents) in &summary.still_due_reasons {
-        warn!(reason, documents, "still due: {reason} {documents}");
-    }
-    for named in summary.named.iter().filter(|named| named.new) {
-        let (subject, state, code) = (&named.subject, named.state.word(), &named.code);
-        let (provider, document) = (named.provider.as_deref(), &named.id);
-        warn!(provider, %document, %subject, outcome = state, code, "`{subject}` is now {state} ({code})");
-    }
-    if let Some(first) = summary.ending.first() {
-        let (users, first, ends_at) = (summary.ending_count, &first.subject, first.ends_at);
-        warn!(users, %first, %ends_at, "users who must log in again soon: {users}, the first `{first}` by {ends_at}; no refresh extends their logins (`evergrant tokens list --ending-within 14d`)");
-    }
-    tell_troubles(summary);
-}
-
-fn tell_troubles(summary: &Summary) {
-    for trouble in &summary.troubles {
-        // A stop was asked for: no person has to act.
-        if matches!(trouble, Trouble::Interrupted { given_up: 0 }) {
-            info!("{}", told(trouble));
-        } else {
-            error!("{}", told(trouble));
-        }
-    }
 }

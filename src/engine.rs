@@ -5,12 +5,14 @@
 //! time.
 
 use crate::grant::Connect;
-use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Whose};
+use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Todo, Whose};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Report, Reports, Trouble};
+use crate::schedule::{Schedule, TooShort};
 use crate::store::StoreError;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -62,11 +64,60 @@ impl Engine {
         report.untaken(0);
         *opened = true;
         // What the store refused is tried again by each pass, before it sends anything.
-        Ok(if report.is_store_away() { Opened::Before } else { Opened::Now(held) })
+        Ok(if report.is_store_away() { Opened::InPart } else { Opened::Now(held) })
     }
 
-    /// Runs one pass of each provider, or of the one that is asked for, at the same time, to their ends or to the end that
-    /// `stop` asks for. `reports` can be watched meanwhile.
+    /// Who has something to do, of all.
+    ///
+    /// # Errors
+    /// [`PassError`] when store or journal can't be asked.
+    pub async fn todo(&self) -> Result<Todo, PassError> {
+        self.base.todo(&self.all_work()).await
+    }
+
+    /// The providers whose answers told lives that are too short for this schedule.
+    ///
+    /// # Errors
+    /// [`PassError`] when the journal can't be read.
+    pub async fn too_short(&self, schedule: &Schedule) -> Result<Vec<(Arc<str>, TooShort)>, PassError> {
+        let mut found = Vec::new();
+        for counter in &*self.counters {
+            counter.recall(&self.base).await?;
+            let why = counter.too_short(&self.base, schedule);
+            found.extend(why.map(|why| (counter.provider.name.clone(), why)));
+        }
+        Ok(found)
+    }
+
+    /// Keeps the work that has something to do, and counts the providers that have nothing.
+    ///
+    /// A provider whose users wait for a later try is not left out: each report names them.
+    async fn pick(&self, work: &mut Vec<Whose>, reports: &Reports) -> Result<(), PassError> {
+        let todo = match self.todo().await {
+            Ok(todo) => todo,
+            // The passes wait for the store, and tell of it.
+            Err(PassError::Store(StoreError::Unavailable { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let (mut picked, mut idle) = (Vec::new(), 0);
+        for whose in work.drain(..) {
+            let left = whose.counter().is_some_and(|counter| counter.left_something.load(Ordering::Relaxed));
+            if left
+                || todo.of(&whose).is_some()
+                || !self.base.journal.put_off(&whose.name()).await?.is_empty()
+            {
+                picked.push(whose);
+            } else {
+                idle += u64::from(whose.counter().is_some());
+            }
+        }
+        *work = picked;
+        reports.idle(idle);
+        Ok(())
+    }
+
+    /// Runs one pass of each provider that has something due, or of the one that is asked for, at the same time, to their ends
+    /// or to the end that `stop` asks for. `reports` can be watched meanwhile; providers without a pass are counted there.
     ///
     /// **Must run to completion**; stop it with `stop`.
     ///
@@ -78,16 +129,29 @@ impl Engine {
         stop: &Stop,
         reports: Arc<Reports>,
     ) -> Result<Summary, PassError> {
-        self.run_over(self.work(request)?, request, stop, reports).await
+        let work = self.work(request)?;
+        let picks = work.len() > 1 && !request.force;
+        self.run_or_pick(work, picks, request, stop, reports).await
     }
 
-    /// The same for this work, which is of [`Engine::all_work`].
+    /// The same for this work, which is of [`Engine::all_work`], whether anything of it is due or not.
     ///
     /// # Errors
     /// [`PassError`] when no pass could begin. What goes wrong later is in the summary.
     pub async fn run_over(
         &self,
         work: Vec<Whose>,
+        request: &PassRequest,
+        stop: &Stop,
+        reports: Arc<Reports>,
+    ) -> Result<Summary, PassError> {
+        self.run_or_pick(work, false, request, stop, reports).await
+    }
+
+    async fn run_or_pick(
+        &self,
+        mut work: Vec<Whose>,
+        picks: bool,
         request: &PassRequest,
         stop: &Stop,
         reports: Arc<Reports>,
@@ -104,7 +168,16 @@ impl Engine {
             Opened::Stopped => return Ok(summarized(Some(documents))),
             Opened::Now(held) => Some(held),
             Opened::Before => None,
+            Opened::InPart => {
+                self.counters
+                    .iter()
+                    .for_each(|counter| counter.left_something.store(true, Ordering::Relaxed));
+                None
+            }
         };
+        if picks {
+            self.pick(&mut work, &reports).await?;
+        }
         let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
         self.passes(work, &round, &reports).await?;
         Ok(self.with_parked(summarized(Some(documents))).await)
@@ -196,7 +269,10 @@ impl Engine {
             Some(counter) => counter.at_work.lock().await,
             None => self.strangers_at_work.lock().await,
         };
-        let ended = pass::run(&self.base, whose.clone(), round, report).await;
+        let ended = pass::run(&self.base, whose.clone(), round, report.clone()).await;
+        if let Some(counter) = whose.counter() {
+            counter.left_something.store(ended.is_err() || !report.is_through(), Ordering::Relaxed);
+        }
         drop(at_work);
         ended
     }
@@ -209,6 +285,8 @@ pub enum Opened {
     Now(Held),
     /// It was settled before.
     Before,
+    /// Not all of it: the store refused something, or was away. The passes try again.
+    InPart,
     /// A stop came first.
     Stopped,
 }

@@ -15,7 +15,7 @@ pub use exit::Exit;
 pub use journal::Parked;
 pub use library::{Engine, Error, Pair, Settings};
 pub use pass::{PassRequest, Stop};
-pub use report::summary::Summary;
+pub use report::summary::{Summary, Warned};
 pub use report::{Ending, MOST_NAMED, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble};
 pub use token::{AccessToken, RefreshToken, State, Subject, TokenId};
 

@@ -20,6 +20,7 @@ mod insist;
 mod keep_change;
 mod landed;
 mod lane;
+mod learned;
 mod left;
 mod line;
 mod look;
@@ -32,6 +33,7 @@ mod sink;
 mod span;
 mod stop;
 mod strangers;
+mod todo;
 mod without_token;
 
 pub use apply::Applied;
@@ -40,6 +42,7 @@ pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
 pub use stop::Stop;
+pub use todo::Todo;
 
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
@@ -90,6 +93,8 @@ pub struct PassSettings {
     pub wakes: Option<Arc<Wakes>>,
     /// Is a provider field mapped? Then each lane reads its own provider's documents, and strangers are named.
     pub documents_name_provider: bool,
+    /// The life that a refresh token is taken to have where its life isn't known; without one it is due at each wake.
+    pub assumed_life: Option<Duration>,
     /// A login that ends within this time is named in the report.
     pub ending_within: Duration,
 }

@@ -9,6 +9,7 @@ pub mod example;
 pub mod file;
 pub mod history;
 pub mod keep;
+pub mod learned;
 pub mod lifetime;
 pub mod memory;
 mod one_or_many;

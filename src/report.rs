@@ -22,6 +22,7 @@ use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};
 use crate::journal::Parked;
 use crate::provider::Provider;
+use crate::provider::learned::Learned;
 use crate::token::{State, Subject, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -117,6 +118,7 @@ struct Inner {
     live_again_count: u64,
     troubles: Vec<Trouble>,
     recovery: Recovery,
+    learned: Learned,
     passes: Vec<String>,
 }
 
@@ -208,6 +210,13 @@ impl Report {
         let inner = self.lock();
         let still_due = inner.outcomes.get(&Outcome::StillDue).copied().unwrap_or_default();
         inner.untaken != Some(0) || still_due > 0
+    }
+
+    /// Is there nothing left for another pass, in the store and in the journal?
+    #[must_use]
+    pub fn is_through(&self) -> bool {
+        let held = self.lock().outcomes.get(&Outcome::Held).copied().unwrap_or_default();
+        held == 0 && !self.has_trouble() && !self.leaves_something()
     }
 
     /// A grant was sent.
@@ -304,6 +313,18 @@ impl Report {
         });
     }
 
+    /// A success told these lives.
+    pub fn learned(&self, lives: Learned) {
+        let mut inner = self.lock();
+        inner.learned = inner.learned.and(lives);
+    }
+
+    /// The shortest lives that the successes told.
+    #[must_use]
+    pub fn lives(&self) -> Learned {
+        self.lock().learned
+    }
+
     /// What recovery found, added to what it found so far.
     pub fn recovered(&self, add: impl FnOnce(&mut Recovery)) {
         add(&mut self.lock().recovery);
@@ -374,6 +395,8 @@ impl Report {
             recovery: inner.recovery,
             passes: inner.passes,
             providers: BTreeMap::new(),
+            idle_providers: 0,
+            warnings: Vec::new(),
             troubles: inner.troubles,
         }
     }

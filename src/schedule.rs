@@ -3,12 +3,14 @@
 //! A cron schedule is read in local wall-clock time. When the clocks go forward, a wake inside the hour that doesn't exist
 //! comes at the first instant after it; when they go back, a wake inside the hour that exists twice comes once, the
 //! first time. So every scheduled time gives exactly one wake, and a missed one can be told from one that never was.
-//! An interval (`every 29min`) knows no zone: its wakes lie evenly on the UTC line.
+//! An interval (`every 29min`) knows no zone: its wakes lie evenly on the UTC line. `continuous` goes by what is due: its
+//! arithmetic is that of `every 1min`, because a loop looks so often; a pass begins only where something is due.
 
 mod chances;
 mod due;
 mod every;
 mod keep;
+mod too_short;
 
 #[cfg(test)]
 mod tests;
@@ -16,13 +18,14 @@ mod tests;
 pub use chances::{FOLLOW_UP_JITTER, chances, drain_bound, follow_ups};
 pub use due::{RenewAfter, backoff, due_at_after_success};
 pub use keep::{LateAccess, Wakes, keeps_fresh};
+pub use too_short::{KnownLives, SHORTEST_PAUSE, TooShort};
 
 use crate::clock::Timestamp;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use every::Interval;
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// Longest distance to a first wake; what is further away is taken for a schedule that never wakes.
 ///
@@ -54,7 +57,27 @@ pub struct Schedule {
 enum Rhythm {
     Cron(Box<Cron>),
     Every(Interval),
+    /// By what is due, looked at each minute.
+    Continuous,
 }
+
+impl Rhythm {
+    /// The distance between two wakes, where it is always the same.
+    fn interval(&self) -> Result<Interval, &Cron> {
+        match self {
+            Self::Cron(cron) => Err(cron),
+            Self::Every(interval) => Ok(*interval),
+            Self::Continuous => Ok(every::MINUTE),
+        }
+    }
+}
+
+/// The word for a schedule that goes by what is due.
+const CONTINUOUS: &str = "continuous";
+
+/// The life that a refresh token of unknown life is taken to have where passes go by what is due: otherwise it would be due
+/// again each minute. With `renew_after` of a third it is refreshed each day.
+pub const ASSUMED_LIFE: Duration = Duration::from_hours(3 * 24);
 
 /// A text that isn't a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +85,7 @@ pub enum ScheduleError {
     /// Not five or six fields, or one of them can't be read.
     #[error(
         "`{text}` is not a cron schedule ({reason}): expected five fields (minute, hour, day of month, month, day of \
-         week) or six (second first), like `0 3 * * SUN`; or an interval, like `every 29min`"
+         week) or six (second first), like `0 3 * * SUN`; an interval, like `every 29min`; or `continuous`"
     )]
     Cron {
         /// What was given.
@@ -120,7 +143,7 @@ impl fmt::Display for Wake {
 }
 
 impl Schedule {
-    /// Reads a cron text or `every DURATION`, and the name of a zone, and refuses what never wakes after `now`.
+    /// Reads a cron text, `every DURATION` or `continuous`, and the name of a zone, and refuses what never wakes after `now`.
     ///
     /// # Errors
     /// Names what can't be read, and the nearest zone.
@@ -130,6 +153,10 @@ impl Schedule {
                 interval.map_err(|reason| ScheduleError::Interval { text: text.to_owned(), reason })?;
             let rhythm = Rhythm::Every(interval);
             return Ok(Self { text: text.trim().to_owned(), rhythm, zone: parse_zone(zone)? });
+        }
+        if text.trim().eq_ignore_ascii_case(CONTINUOUS) {
+            let zone = parse_zone(zone)?;
+            return Ok(Self { text: CONTINUOUS.to_owned(), rhythm: Rhythm::Continuous, zone });
         }
         let unreadable = |reason: String| ScheduleError::Cron { text: text.to_owned(), reason };
         let fields = text.split_whitespace().count();
@@ -161,14 +188,20 @@ impl Schedule {
         self.zone
     }
 
+    /// Does a loop go by what is due, and by no wake?
+    #[must_use]
+    pub const fn is_continuous(&self) -> bool {
+        matches!(self.rhythm, Rhythm::Continuous)
+    }
+
     /// The first wake after `now`.
     ///
     /// `None` only centuries ahead of the present, where the cron library stops.
     #[must_use]
     pub fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let cron = match &self.rhythm {
-            Rhythm::Cron(cron) => cron,
-            Rhythm::Every(interval) => return interval.next_after(now),
+        let cron = match self.rhythm.interval() {
+            Err(cron) => cron,
+            Ok(interval) => return interval.next_after(now),
         };
         // Local time maps to instants in order, so whatever is scheduled up to now's local time is not after now.
         let mut local = now.with_timezone(&self.zone).naive_local().trunc_subsecs(0);
@@ -196,9 +229,9 @@ impl Schedule {
     /// The last wake up to and including `now`.
     #[must_use]
     pub fn last_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let cron = match &self.rhythm {
-            Rhythm::Cron(cron) => cron,
-            Rhythm::Every(interval) => return interval.last_until(now),
+        let cron = match self.rhythm.interval() {
+            Err(cron) => cron,
+            Ok(interval) => return interval.last_until(now),
         };
         let local = now.with_timezone(&self.zone).naive_local();
         let scheduled = cron.find_previous_occurrence(&local.trunc_subsecs(0).and_utc(), true).ok()?;
@@ -223,7 +256,7 @@ impl Schedule {
     /// often than hourly, over as many as tell.
     #[must_use]
     pub fn longest_gap(&self, from: Timestamp) -> TimeDelta {
-        if let Rhythm::Every(interval) = &self.rhythm {
+        if let Ok(interval) = self.rhythm.interval() {
             return interval.length();
         }
         let wakes = self.sample(from, GAP_HORIZON);
@@ -280,11 +313,11 @@ impl fmt::Debug for Schedule {
 }
 
 impl fmt::Display for Schedule {
-    /// `0 3 * * SUN (Europe/Berlin)`, `every 29min`.
+    /// `0 3 * * SUN (Europe/Berlin)`, `every 29min`, `continuous`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rhythm {
             Rhythm::Cron(_) => write!(formatter, "{} ({})", self.text, self.zone),
-            Rhythm::Every(_) => formatter.write_str(&self.text),
+            Rhythm::Every(_) | Rhythm::Continuous => formatter.write_str(&self.text),
         }
     }
 }

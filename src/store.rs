@@ -18,6 +18,7 @@ pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
 mod unwritable;
+mod waiting;
 
 pub use document::ids_shown_as;
 pub use error::StoreError;
@@ -26,6 +27,7 @@ pub use found::{
 };
 pub use identity::{Deployment, Identity, Mark, Relation};
 pub use unwritable::Unwritable;
+pub use waiting::{Waiting, Waits, WhoWaits};
 
 /// Where the documents are and how they look.
 #[derive(Clone)]
@@ -154,6 +156,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// How many of the documents that [`Store::due_page`] would read in all its pages a pass would work on: without
     /// `force` those that are marked already are left out.
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError>;
+
+    /// Which providers have something due, without a question for each document or for each provider that has nothing.
+    async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError>;
 
     /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.
     ///

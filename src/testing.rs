@@ -19,6 +19,9 @@ pub mod config {
         pub use crate::config::keys::{KEYS, Key};
     }
 }
+pub mod daemon {
+    pub use crate::daemon::Daemon;
+}
 pub mod engine {
     pub use crate::engine::Engine;
 }
@@ -100,7 +103,7 @@ pub mod report {
     }
 }
 pub mod schedule {
-    pub use crate::schedule::{RenewAfter, Schedule, Wakes};
+    pub use crate::schedule::{ASSUMED_LIFE, RenewAfter, Schedule, TooShort, Wakes};
 }
 pub mod select {
     pub use crate::select::FRESH_FOR;
@@ -112,7 +115,7 @@ pub mod store {
     pub use crate::store::{
         Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
         PairChange, Position, ProviderFilter, Readiness, Relation, Store, StoreError, StoreSettings,
-        Strangers, Trial, TtlIndex, Unwritable, connect, sqlite_path,
+        Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect, sqlite_path,
     };
     pub mod import {
         pub use crate::store::import::{ImportFormat, malformed, read_documents};

@@ -67,6 +67,10 @@ fn settings(config: &Config) -> Vec<Check> {
 }
 
 fn wakes(config: &Config, now: Timestamp) -> Check {
+    if config.schedule.is_continuous() {
+        let when = "continuous: a service begins a pass when a document falls due, and looks for that about once a minute";
+        return Check::ok("schedule", when);
+    }
     let wakes = config.schedule.next_wakes(now, SHOWN_WAKES);
     let wakes: Vec<_> = wakes.iter().map(ToString::to_string).collect();
     Check::ok("schedule", format!("{}; next: {}", config.schedule, wakes.join(", ")))

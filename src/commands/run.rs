@@ -3,16 +3,20 @@
 use super::{CommandError, Surroundings, shown};
 use crate::assembly;
 use crate::cli::RunArgs;
-use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, drain_warning};
+use crate::clock::Timestamp;
+use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, Warning, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
 use crate::engine::Engine;
 use crate::exit::Exit;
-use crate::failure::{told, with_hint};
+use crate::failure::{Advice as _, told, with_hint};
 use crate::grant::http::Https;
 use crate::journal::Adopted;
 use crate::pass::{Base, PassRequest, Stop};
+use crate::provider::Provider;
+use crate::report::summary::Warned;
 use crate::report::{Reports, progress};
 use crate::store::{Existence, IndexState, Readiness};
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -103,11 +107,11 @@ async fn once(
     done.cancel();
     // A bar that can't be drawn is no reason to fail.
     let _ = bar.await;
-    let summary = summary?;
+    let mut summary = summary?;
     if summary.documents == Some(0) {
         warn!("{}", with_hint(format!("0 documents in {}", summary.collection), Some(RIGHT_STORE)));
     }
-    tell_drain(config, summary.documents.unwrap_or_default(), surroundings);
+    summary.warnings = warned(config, engine, summary.documents.unwrap_or_default(), surroundings).await?;
     surroundings.print(&summary.to_string(), &summary)?;
     Ok(summary.exit())
 }
@@ -139,8 +143,20 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
         base.store.describe()
     );
     tell_existence(base, &readiness.existence);
-    if let IndexState::Missing { reason, command } = &readiness.index {
-        let missing = format!("the due index is missing ({reason}), so every pass scans the collection");
+    let missing = match &readiness.index {
+        IndexState::Ready => None,
+        IndexState::Older { index, reason, command } => Some((
+            format!(
+                "the due index that begins with the provider is missing ({reason}), so each wake reads what is due by `{index}`"
+            ),
+            command,
+        )),
+        IndexState::Missing { reason, command } => Some((
+            format!("the due index is missing ({reason}), so every pass scans the collection"),
+            command,
+        )),
+    };
+    if let Some((missing, command)) = missing {
         let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
         warn!("{}", with_hint(missing, Some(&hint)));
     }
@@ -149,14 +165,49 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
 
 /// Warns where a pass over `documents` documents can take longer than a token lives.
 fn tell_drain(config: &Config, documents: u64, surroundings: &Surroundings) {
+    let now = surroundings.clock.now();
     for provider in &config.providers {
-        let now = surroundings.clock.now();
-        if let Some(warning) = drain_warning(documents, provider, &config.schedule, config.renew_after, now) {
-            warn!("{}", told(&warning));
-        }
-        let keeping = Keeping::of(config, provider, now);
-        if let Some(warning) = keeping.and_then(|keeping| keeping.warning(documents, provider.profile.rate)) {
-            warn!("{}", told(&warning));
-        }
+        slow_passes(config, provider, documents, now).for_each(|warning| warn!("{}", told(&warning)));
     }
+}
+
+/// What `check` would warn of, with the documents that there are.
+fn slow_passes(
+    config: &Config,
+    provider: &Provider,
+    documents: u64,
+    now: Timestamp,
+) -> impl Iterator<Item = Warning> {
+    let drain = drain_warning(documents, provider, &config.schedule, config.renew_after, now);
+    let keeping = Keeping::of(config, provider, now);
+    let keeping = keeping.and_then(|keeping| keeping.warning(documents, provider.profile.rate));
+    drain.into_iter().chain(keeping)
+}
+
+/// The same for the report, and which lives, by the answers, are too short for the schedule.
+async fn warned(
+    config: &Config,
+    engine: &Engine,
+    documents: u64,
+    surroundings: &Surroundings,
+) -> Result<Vec<Warned>, CommandError> {
+    let now = surroundings.clock.now();
+    let mut warned = Vec::new();
+    for provider in &config.providers {
+        warned.extend(slow_passes(config, provider, documents, now).map(|warning| Warned {
+            provider: provider.name.to_string(),
+            message: warning.to_string(),
+            hint: warning.hint().map(Cow::into_owned),
+        }));
+    }
+    // A journal that has failed has told so.
+    if engine.base.journal.is_broken() {
+        return Ok(warned);
+    }
+    warned.extend(engine.too_short(&config.schedule).await?.into_iter().map(|(provider, why)| Warned {
+        message: format!("`{provider}`: {why}"),
+        hint: Some(format!("{}; start `run --once` as often as `schedule` says", why.advice())),
+        provider: provider.to_string(),
+    }));
+    Ok(warned)
 }

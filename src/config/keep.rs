@@ -15,6 +15,8 @@ pub struct Keeping {
     life: Duration,
     gap: Duration,
     timeout: Duration,
+    /// Do passes go by what is due? Then each holds what has fallen due, and not all documents.
+    is_continuous: bool,
 }
 
 /// A pass over all documents.
@@ -40,6 +42,7 @@ impl Keeping {
             life,
             gap: schedule.longest_gap(now).to_std().unwrap_or(Duration::MAX),
             timeout: provider.profile.request_timeout,
+            is_continuous: schedule.is_continuous(),
         })
     }
 
@@ -65,6 +68,9 @@ impl Keeping {
 
     /// What to do about the schedule.
     fn advice(&self, pass: Duration) -> String {
+        if self.is_continuous {
+            return "set a shorter `request_timeout`".to_owned();
+        }
         self.longest_interval(pass).map_or_else(
             || "set a shorter `request_timeout`, or `keep = \"refresh\"`".to_owned(),
             |longest| format!("set `schedule = \"every {}\"`, or a shorter interval", words(longest)),
@@ -85,7 +91,7 @@ impl WholePass {
     /// Does such a pass take longer than the schedule leaves it, whatever the access tokens' life?
     #[must_use]
     pub fn never_fits(&self, keeping: &Keeping) -> bool {
-        self.time > keeping.gap
+        self.time > if keeping.is_continuous { keeping.life } else { keeping.gap }
     }
 
     /// What is wrong with it.
@@ -96,7 +102,13 @@ impl WholePass {
             self.rate,
             words(self.time)
         );
-        let Keeping { provider, gap, .. } = keeping;
+        let Keeping { provider, gap, life, .. } = keeping;
+        if self.never_fits(keeping) && keeping.is_continuous {
+            let life = words(*life);
+            return format!(
+                "{start}, and an access token of `{provider}` lives {life}: access tokens end before their turn comes"
+            );
+        }
         if self.never_fits(keeping) {
             let gap = words(*gap);
             return format!(

@@ -15,6 +15,8 @@ enum Begins {
     Now,
     /// To try again what an earlier process left due.
     In(Duration),
+    /// When a document falls due.
+    WhenDue,
     At(Wake),
     Never,
 }
@@ -27,16 +29,24 @@ impl Daemon {
         let counting = tokio::spawn(async move { base.count_due(&PassRequest::default()).await });
         let Some(counted) = stop.take_no_more.run_until_cancelled(counting).await else { return };
         let begins = self.begins(rounds);
-        info!("{}", started(counted.ok().flatten(), begins));
+        let due = counted.ok().flatten();
+        let begins = match begins {
+            Begins::Never if self.schedule.is_continuous() && due == Some(0) => Begins::WhenDue,
+            Begins::Never if self.schedule.is_continuous() => Begins::Now,
+            begins => begins,
+        };
+        info!("{}", started(due, begins));
     }
 
     fn begins(&self, rounds: &[Round]) -> Begins {
         let now = self.engine.base.clock.now();
-        let missed = |round: &Round| self.schedule.missed_since(round.last_wake, now).is_some();
+        let is_continuous = self.schedule.is_continuous();
+        let missed =
+            |round: &Round| !is_continuous && self.schedule.missed_since(round.last_wake, now).is_some();
         if rounds.iter().any(|round| missed(round) || round.follow_up.is_time()) {
             return Begins::Now;
         }
-        let next = self.schedule.next_wakes(now, 1).first().copied();
+        let next = self.schedule.next_wakes(now, 1).first().copied().filter(|_| !is_continuous);
         let sooner = |wait: &Duration| {
             let at = TimeDelta::from_std(*wait).ok().and_then(|wait| now.checked_add_signed(wait));
             at.is_some_and(|at| next.is_none_or(|next| at < next.at))
@@ -63,6 +73,7 @@ fn started(due: Option<u64>, begins: Begins) -> String {
             format!("the first pass begins in {wait}")
         }
         Begins::At(wake) => format!("the first pass begins on {wake}"),
+        Begins::WhenDue => "the first pass begins when a document falls due".to_owned(),
         Begins::Never => "no pass begins by the schedule".to_owned(),
     };
     let waits = !matches!(begins, Begins::Now) && due != Some(0);
@@ -88,6 +99,10 @@ mod tests {
         assert!(soon.starts_with("1 document is due now; the first pass begins in 1m 30s\nhint: "), "{soon}");
         assert_eq!(started(Some(300), Begins::Now), "300 documents are due now; the first pass begins now");
         assert!(!started(Some(0), Begins::At(wake)).contains("hint"));
+        assert_eq!(
+            started(Some(0), Begins::WhenDue),
+            "0 documents are due now; the first pass begins when a document falls due"
+        );
         assert!(started(None, Begins::At(wake)).contains("couldn't be counted"));
     }
 }

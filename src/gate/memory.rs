@@ -2,6 +2,7 @@
 
 use super::state::{Outage, State};
 use crate::clock::Timestamp;
+use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -20,6 +21,7 @@ impl State {
             paused_until: self.paused_until.filter(|until| *until > now).and_then(left).map(|left| at + left),
             factor: self.pace.factor(),
             failing_since: self.outage.as_ref().and_then(|outage| ago(outage.since)).map(|ago| at - ago),
+            learned: Learned::default(),
         }
     }
 

@@ -24,6 +24,10 @@ use std::collections::VecDeque;
 /// registration that was swapped, or a provider that lost its memory.
 const MOST_UNPROVEN: u64 = 10;
 
+/// Refusals in a row of tokens that were refused before, that stop a provider which has granted nothing. They come first in a
+/// pass that follows one in doubt, and must not keep everybody behind them from being asked.
+const MOST_KNOWN: u64 = 1000;
+
 /// Refusals in a row, after a grant, that stop the provider: it grants no more.
 const MOST_IN_A_ROW: u64 = 100;
 
@@ -91,8 +95,10 @@ pub(super) struct Refusals {
     stretch: Answers,
     /// The stretches before it, as many as one is judged with.
     before: VecDeque<Answers>,
-    /// Refusals since the last grant.
+    /// Refusals since the last grant, of tokens that had never failed.
     in_a_row: u64,
+    /// The others.
+    known_in_a_row: u64,
     /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
     redeemed: Redeemed,
     judged: u64,
@@ -114,17 +120,24 @@ impl Refusals {
         self.all.granted += 1;
         self.stretch.granted += 1;
         self.in_a_row = 0;
+        self.known_in_a_row = 0;
         self.end_stretch();
     }
 
-    /// Counts a refusal; says when the provider grants no more, so that it is left alone for the rest of the pass.
-    pub(super) fn refused(&mut self, code: &str, http_status: Option<u16>) -> Option<Suspicion> {
+    /// Counts a refusal, of a token that has failed `before` or never; says when the provider grants no more, so that it is left
+    /// alone for the rest of the pass.
+    pub(super) fn refused(
+        &mut self,
+        code: &str,
+        http_status: Option<u16>,
+        before: bool,
+    ) -> Option<Suspicion> {
         self.all.refused += 1;
         self.stretch.refused += 1;
-        self.in_a_row += 1;
+        *(if before { &mut self.known_in_a_row } else { &mut self.in_a_row }) += 1;
         self.last = Some((code.to_owned(), http_status));
         let grants_nothing = if self.all.granted == 0 {
-            self.in_a_row >= MOST_UNPROVEN
+            self.in_a_row >= MOST_UNPROVEN || self.known_in_a_row >= MOST_KNOWN
         } else {
             // Where most are refused as ever, long runs of them are usual as well.
             self.in_a_row >= MOST_IN_A_ROW && self.history.chance_of_a_run(self.in_a_row) < UNLIKELY

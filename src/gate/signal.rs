@@ -17,6 +17,8 @@ pub enum Signal {
         code: String,
         /// Its status.
         http_status: Option<u16>,
+        /// Has its document failed before?
+        before: bool,
     },
     /// It works, and refuses a token that may have been spent before: expected, unless everybody is refused.
     RefusedInDoubt {

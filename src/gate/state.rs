@@ -213,9 +213,9 @@ impl State {
                 self.signal(Signal::Works { granted: false }, sent, now);
                 self.refusals.refused_in_doubt(&code, http_status);
             }
-            Signal::Refused { code, http_status } => {
+            Signal::Refused { code, http_status, before } => {
                 self.signal(Signal::Works { granted: false }, sent, now);
-                if let Some(suspicion) = self.refusals.refused(&code, http_status) {
+                if let Some(suspicion) = self.refusals.refused(&code, http_status, before) {
                     self.stopped.get_or_insert(Stopped::Refusals(suspicion));
                 }
             }

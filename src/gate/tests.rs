@@ -148,7 +148,7 @@ async fn a_provider_that_throttles_now_and_then_is_asked_on() {
 #[tokio::test(start_paused = true)]
 async fn a_run_of_refusals_before_any_grant_stops_the_provider_with_the_evidence() {
     let gate = gate(None, 8);
-    let refused = Signal::Refused { code: "invalid_grant".into(), http_status: Some(400) };
+    let refused = Signal::Refused { code: "invalid_grant".into(), http_status: Some(400), before: false };
     let mut asked = 0;
     while let Entered::Go(mut permit) = gate.enter().await {
         permit.signal(refused.clone());

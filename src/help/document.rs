@@ -30,8 +30,9 @@ pub(super) fn text() -> String {
     page.lines("  { _id, userId, email, access_token, refresh_token }");
     page.paragraph(
         "A pass writes the two tokens (`documents.access_token`, `documents.refresh_token`) in one update, and keeps its own \
-         fields in one sub-document, `evergrant` (`documents.bookkeeping`). It adds the index `evergrant_due` on \
-         `evergrant.due_at`. Nothing else changes. Times are dates (UTC).",
+         fields in one sub-document, `evergrant` (`documents.bookkeeping`). It adds one index: \
+         `evergrant_due` on `evergrant.due_at`, or, where `documents.provider` is set, `evergrant_provider_due`, which begins \
+         with that field. Nothing else changes. Times are dates (UTC).",
     );
     page.heading("FIELDS of the sub-document `evergrant`");
     for (name, meaning) in FIELDS {

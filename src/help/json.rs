@@ -66,7 +66,9 @@ const OBJECTS: &[Object] = &[
             ("live_again", "Users who were marked and are live again without a new login; at most 1000."),
             ("live_again_count", "How many these are in all."),
             ("recovery", "What an earlier process had left, and what became of it."),
-            ("providers", "The part of each provider, by its name."),
+            ("providers", "The part of each provider that had something due, by its name."),
+            ("idle_providers", "Providers of which nothing was due: they have no part."),
+            ("warnings", "What will go wrong later as things are set. They change no exit code."),
             (
                 "troubles",
                 "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",
@@ -85,6 +87,22 @@ const OBJECTS: &[Object] = &[
             ("still_due_reasons", "Why documents are still due, and how many."),
             ("grants", "Token requests, repeated ones included."),
             ("throttled", "Answers that asked for a pause."),
+            (
+                "refresh_token_lives_seconds",
+                "The shortest life of a refresh token by the answers of this pass, where a success extends it; null where none told it.",
+            ),
+            (
+                "access_token_lives_seconds",
+                "The shortest life of an access token by the answers of this pass; null where none told it.",
+            ),
+        ],
+    },
+    Object {
+        place: "run --once: warnings[]",
+        fields: &[
+            ("provider", "The provider."),
+            ("message", "What will go wrong, with the numbers."),
+            ("hint", "What to set."),
         ],
     },
     Object {

@@ -29,7 +29,12 @@ pub struct MadeMark {
 #[derive(Debug, Clone)]
 pub enum Judged {
     /// Their pass was judged, and found as usual: they stay what they are. Those that are to be taken back stay listed.
-    Good,
+    Good {
+        /// The id of its leases.
+        pass: String,
+        /// Does this speak for passes as well that were killed before they were judged? One over a few documents doesn't.
+        earlier: bool,
+    },
     /// A person has looked at them, those that were to be taken back among them.
     Accepted,
     /// Those in these documents: each was taken back, or is another one by now.

@@ -17,6 +17,7 @@ impl Line {
         if let Some(suspicion) = gate.suspicion() {
             self.report.trouble(Trouble::Refusals { provider: provider.name.to_string(), suspicion });
         }
+        counter.learn(self.report.lives());
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);
         }

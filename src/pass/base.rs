@@ -8,9 +8,14 @@ use crate::grant::http::ClientError;
 use crate::grant::{Connect, Wire};
 use crate::journal::{Journal, JournalError};
 use crate::provider::Provider;
+use crate::provider::keep::Keep;
+use crate::provider::learned::Learned;
+use crate::provider::memory::Memory;
+use crate::schedule::{ASSUMED_LIFE, KnownLives, Schedule, TooShort};
 use crate::store::{ProviderFilter, Store};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What all passes of a process work with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,15 +77,26 @@ pub struct Counter {
     pub(super) wire: Arc<dyn Wire>,
     /// One pass of a provider at a time: what the journal holds of it between two passes is in no task's hand.
     pub(crate) at_work: tokio::sync::Mutex<()>,
-    /// What the journal holds of the gate; none as long as it wasn't looked up.
-    noted: Mutex<Option<Noted>>,
+    /// What the journal holds of it.
+    noted: Mutex<Noted>,
+    /// The lives that its answers have told.
+    learned: Mutex<Learned>,
+    /// Do its passes begin by what is due, because a life is too short for the schedule?
+    by_due: AtomicBool,
+    /// Are all of its documents known to fall due in time for their access tokens?
+    pub(super) keeps_in_time: AtomicBool,
+    /// Did its last pass leave something undone, in the store or in the journal?
+    pub(crate) left_something: AtomicBool,
 }
 
-/// Does the journal hold something of a gate?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the journal holds of a counter.
+#[derive(Debug, Clone, Copy, Default)]
 enum Noted {
+    /// It wasn't looked up yet.
+    #[default]
+    Unknown,
     Nothing,
-    Something,
+    This(Memory),
 }
 
 impl Counter {
@@ -91,36 +107,90 @@ impl Counter {
     pub fn open(provider: Arc<Provider>, connect: &dyn Connect, clock: &Clock) -> Result<Self, ClientError> {
         let wire = connect.connect(&provider, clock)?;
         let gate = Gate::new(provider.profile.rate, provider.profile.concurrency);
-        Ok(Self { provider, gate, wire, at_work: tokio::sync::Mutex::default(), noted: Mutex::default() })
+        Ok(Self {
+            provider,
+            gate,
+            wire,
+            at_work: tokio::sync::Mutex::default(),
+            noted: Mutex::default(),
+            learned: Mutex::default(),
+            by_due: AtomicBool::default(),
+            keeps_in_time: AtomicBool::default(),
+            left_something: AtomicBool::default(),
+        })
     }
 }
 
 impl Counter {
     /// Goes on, before the first pass, with the pause, the slowed rate or the outage that an earlier process has met.
-    pub(super) async fn recall(&self, base: &Base) -> Result<(), JournalError> {
-        if self.noted().is_some() {
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal can't be read.
+    pub async fn recall(&self, base: &Base) -> Result<(), JournalError> {
+        if !matches!(*self.noted(), Noted::Unknown) {
             return Ok(());
         }
         let memory = base.journal.standing_of(&self.provider.name).await?;
         if let Some(memory) = memory {
             self.gate.recall(memory, base.clock.now());
+            self.learn(memory.learned);
         }
-        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        *self.noted() = memory.map_or(Noted::Nothing, Noted::This);
         Ok(())
     }
 
     /// Notes these for the next process.
     pub(super) async fn note(&self, base: &Base) -> Result<(), JournalError> {
-        let memory = Some(self.gate.memory(base.clock.now())).filter(|memory| !memory.is_plain());
-        if memory.is_none() && *self.noted() == Some(Noted::Nothing) {
+        let memory = Memory { learned: self.learned(), ..self.gate.memory(base.clock.now()) };
+        let memory = Some(memory).filter(|memory| !memory.is_plain());
+        let is_noted = match (&memory, *self.noted()) {
+            (None, Noted::Nothing) => true,
+            (Some(memory), Noted::This(noted)) => memory.says_as_much_as(&noted),
+            _ => false,
+        };
+        if is_noted {
             return Ok(());
         }
         base.journal.set_standing_of(&self.provider.name, memory).await?;
-        *self.noted() = Some(if memory.is_some() { Noted::Something } else { Noted::Nothing });
+        *self.noted() = memory.map_or(Noted::Nothing, Noted::This);
         Ok(())
     }
 
-    fn noted(&self) -> MutexGuard<'_, Option<Noted>> {
+    /// Takes note of the lives that answers have told.
+    pub(super) fn learn(&self, lives: Learned) {
+        // One word, as below.
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        *learned = lives.or(*learned);
+    }
+
+    /// The shortest lives by the answers of the last pass that told any; known once it was [recalled](Self::recall).
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Is a life that its answers told too short for this schedule?
+    #[must_use]
+    pub fn too_short(&self, base: &Base, schedule: &Schedule) -> Option<TooShort> {
+        let (profile, Learned { refresh, access }) = (&self.provider.profile, self.learned());
+        let access = access.filter(|_| profile.keep == Keep::Access);
+        let lives = KnownLives { refresh, access, request_timeout: profile.request_timeout };
+        TooShort::of(lives, schedule, base.settings.renew_after, base.clock.now())
+    }
+
+    /// Its passes begin by what is due from now on, or by the schedule alone.
+    pub fn go_by_due(&self, by_due: bool) {
+        self.by_due.store(by_due, Ordering::Relaxed);
+    }
+
+    /// The life that a refresh token of unknown life is taken to have: without one it would be due at each pass, and those come
+    /// often where they go by what is due.
+    pub(super) fn assumed_life(&self) -> Option<Duration> {
+        let by_due = self.by_due.load(Ordering::Relaxed);
+        by_due.then(|| self.learned().refresh.unwrap_or(ASSUMED_LIFE))
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         // One word: a panic elsewhere leaves it whole.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,6 @@
 
 use super::{Line, PassRequest};
 use crate::journal::JournalError;
-use crate::provider::keep::Keep;
 use crate::select::LooksFor;
 use tracing::info;
 
@@ -20,7 +19,7 @@ impl Line {
         let Some(counter) = self.whose.counter() else { return Ok(looks) };
         let (journal, name) = (&self.base.journal, &counter.provider.name);
         let known = journal.keeping(name).await?;
-        let Some(keeping) = self.keeping() else {
+        let Some(keeping) = self.base.keeping(&counter.provider) else {
             if known.is_some_and(|known| !known.is_empty()) {
                 journal.set_keeping(name, String::new()).await?;
             }
@@ -46,19 +45,10 @@ impl Line {
         if !has_looked || journal.is_broken() || self.report.has_trouble() || request.limit.is_some() {
             return Ok(());
         }
-        match self.keeping() {
+        let keeping = self.whose.counter().and_then(|counter| self.base.keeping(&counter.provider));
+        match keeping {
             Some(keeping) => journal.set_keeping(&self.whose.name(), keeping).await,
             None => Ok(()),
         }
-    }
-
-    /// The settings on which the due time of an access token depends, as one text; `None` where it isn't kept good.
-    fn keeping(&self) -> Option<String> {
-        let profile = &self.whose.counter()?.provider.profile;
-        let wakes = self.policy.wakes.as_ref().filter(|_| profile.keep == Keep::Access)?;
-        let life = profile.access_token_lifetime.map_or(0, |life| life.as_secs());
-        let timeout = profile.request_timeout.as_secs();
-        let rate = profile.rate.map(|rate| rate.to_string()).unwrap_or_default();
-        Some(format!("access, {}, {life} s, {timeout} s, {rate}", wakes.schedule()))
     }
 }

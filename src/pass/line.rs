@@ -28,6 +28,8 @@ pub(super) struct Line {
     pub(super) policy: DuePolicy,
     pub(super) report: Arc<Report>,
     pub(super) stop: Stop,
+    /// Is it over everything that is due?
+    pub(super) whole: bool,
     /// Tokens that may still be taken, for `--limit`.
     pub(super) left: Arc<AtomicU64>,
     /// Documents whose new pair is in the journal and couldn't be written: nothing to redeem in them.
@@ -63,6 +65,9 @@ impl Line {
                 longest_backoff: settings.longest_backoff,
                 wakes: settings.wakes.clone(),
                 documents: *documents,
+                assumed_life: settings
+                    .assumed_life
+                    .or_else(|| whose.counter().and_then(|counter| counter.assumed_life())),
                 due_by,
             },
             base: base.clone(),
@@ -70,6 +75,7 @@ impl Line {
             earlier: OnceLock::new(),
             report,
             stop: stop.clone(),
+            whole: request.only.is_none() && request.limit.is_none(),
             left: left.clone(),
             held: Mutex::default(),
             no_room: Mutex::default(),

@@ -358,6 +358,9 @@ impl Sink {
         if recovered {
             report.recovered(|recovery| recovery.written += 1);
         }
+        if let (Some(change), Outcome::Refreshed) = (&change, outcome) {
+            self.line.learn(change);
+        }
         let bookkeeping = change.map(|change| change.bookkeeping);
         if let Some(books) = &bookkeeping
             && matches!(outcome, Outcome::NeedsLogin | Outcome::LostInFlight | Outcome::Malformed)

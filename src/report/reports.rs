@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::summary::Summary;
 use super::{MOST_NAMED, Outcome, Report, Trouble};
 use crate::clock::Timestamp;
+use crate::provider::learned::Learned;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,13 @@ use std::time::Duration;
 
 /// The reports of passes that run at the same time; can be watched meanwhile.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<Vec<Part>>);
+pub struct Reports(Mutex<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    begun: Vec<Part>,
+    idle: u64,
+}
 
 #[derive(Debug)]
 struct Part {
@@ -30,14 +37,19 @@ impl Reports {
     /// Begins the report of one more pass: of a provider, or of what belongs to none.
     pub fn begin(&self, provider: Option<Arc<str>>) -> Arc<Report> {
         let report = Arc::new(Report::new());
-        self.lock().push(Part { provider, report: report.clone() });
+        self.lock().begun.push(Part { provider, report: report.clone() });
         report
+    }
+
+    /// So many providers have nothing due, and get no pass.
+    pub fn idle(&self, providers: u64) {
+        self.lock().idle += providers;
     }
 
     /// The counts of all so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.lock().iter().map(|part| part.report.progress()).fold(Progress::default(), Progress::and)
+        self.lock().begun.iter().map(|part| part.report.progress()).fold(Progress::default(), Progress::and)
     }
 
     /// All of them in one, with a part for each provider.
@@ -52,10 +64,13 @@ impl Reports {
         let nothing = Report::new();
         nothing.untaken(0);
         let mut whole = nothing.summary(collection, documents, started_at, took);
-        for part in &*self.lock() {
+        let parts = self.lock();
+        whole.idle_providers = parts.idle;
+        for part in &parts.begun {
             let summary = part.report.summary(collection, documents, started_at, took);
             if let Some(provider) = &part.provider {
-                whole.providers.insert(provider.to_string(), ProviderPart::of(&summary));
+                let part = ProviderPart::of(&summary, part.report.lives());
+                whole.providers.insert(provider.to_string(), part);
             }
             whole.add(summary);
         }
@@ -64,7 +79,7 @@ impl Reports {
         whole
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
+    fn lock(&self) -> MutexGuard<'_, Parts> {
         // A list is whole after every statement: a panic elsewhere leaves it so.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,11 +106,18 @@ pub struct ProviderPart {
     pub grants: u64,
     /// Answers that asked for a pause.
     pub throttled: u64,
+    /// The shortest life of a refresh token that its answers told, where a success extends it.
+    pub refresh_token_lives_seconds: Option<u64>,
+    /// The shortest life of an access token that its answers told.
+    pub access_token_lives_seconds: Option<u64>,
 }
 
 impl ProviderPart {
-    fn of(summary: &Summary) -> Self {
+    fn of(summary: &Summary, lives: Learned) -> Self {
+        let seconds = |life: Option<Duration>| life.map(|life| life.as_secs());
         Self {
+            refresh_token_lives_seconds: seconds(lives.refresh),
+            access_token_lives_seconds: seconds(lives.access),
             due: summary.due,
             taken: summary.taken,
             remaining_due: summary.remaining_due,

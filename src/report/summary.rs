@@ -79,11 +79,26 @@ pub struct Summary {
     pub recovery: Recovery,
     /// The part of each provider that was asked.
     pub providers: BTreeMap<String, ProviderPart>,
+    /// Providers that have no part, because nothing of theirs was due: no pass was begun.
+    pub idle_providers: u64,
+    /// What will go wrong later as things are set; no reason for an exit code.
+    pub warnings: Vec<Warned>,
     /// The ids of the passes, as their log lines have them.
     #[serde(skip)]
     pub passes: Vec<String>,
     /// What kept the pass from its work.
     pub troubles: Vec<Trouble>,
+}
+
+/// Something that will go wrong later as things are set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warned {
+    /// Of which provider.
+    pub provider: String,
+    /// What, with the numbers.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -209,6 +224,8 @@ mod tests {
             new: true,
         };
         assert_documented("run --once: put_off[]", &put_off);
+        let warned = Warned { provider: "p".into(), message: "m".into(), hint: None };
+        assert_documented("run --once: warnings[]", &warned);
         let PutOff { id, subject, provider, due_at: ends_at, .. } = put_off;
         let (was, why) = (State::NeedsLogin, crate::report::WhyLiveAgain::TakenBack);
         let live_again =

@@ -2,7 +2,7 @@
 
 mod by_provider;
 
-use super::summary::Summary;
+use super::summary::{Summary, Warned};
 use super::{Ending, LiveAgain, MOST_NAMED, Outcome, PutOff};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
@@ -64,6 +64,9 @@ impl Summary {
         if self.finds_no_token() {
             let hint = "check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample";
             writeln!(text, "\n{}", with_hint("no document could be worked on".into(), Some(hint)))?;
+        }
+        for Warned { message, hint, .. } in &self.warnings {
+            writeln!(text, "\n{}", with_hint(format!("warning: {message}"), hint.as_deref()))?;
         }
         for trouble in &self.troubles {
             writeln!(text, "\n{}", told(trouble))?;

@@ -20,6 +20,9 @@ pub(super) struct Interval {
     seconds: i64,
 }
 
+/// How often a loop looks that goes by what is due.
+pub(super) const MINUTE: Interval = Interval { seconds: 60 };
+
 impl Interval {
     /// Reads `every DURATION`; `None` for a text that doesn't start with the word, `Err` says what is wrong.
     pub(super) fn read(text: &str) -> Option<Result<Self, &'static str>> {

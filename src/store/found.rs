@@ -64,6 +64,16 @@ pub enum Existence {
 pub enum IndexState {
     /// There, or made just now.
     Ready,
+    /// The one of an earlier version is there, and we may not create the one that begins with the provider: the command that an
+    /// administrator must run. Passes work; what is due is read over all providers.
+    Older {
+        /// The name of the earlier one.
+        index: String,
+        /// Why the store refused.
+        reason: String,
+        /// A line to paste into `mongosh`.
+        command: String,
+    },
     /// Not there, and we may not create it: the command that an administrator must run. Passes work, with scans.
     Missing {
         /// Why the store refused.

@@ -8,12 +8,13 @@
 use super::document::{date, id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
-    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex,
+    Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use due_index::DueIndexes;
 use failure::Cause;
 use futures::TryStreamExt;
 use mongodb::{
@@ -33,6 +34,7 @@ pub(super) use failure::hint_of;
 
 mod claim;
 mod connect;
+mod due_index;
 mod expression;
 mod failure;
 mod identity;
@@ -46,6 +48,7 @@ mod reading;
 mod trial;
 mod unreachable;
 mod update;
+mod waiting;
 mod writable;
 mod write;
 
@@ -71,8 +74,8 @@ pub struct MongoStore {
     mapping: Arc<Mapping>,
     /// The extra filter, read from its extended JSON.
     filter: Option<Document>,
-    /// The name of the due index, once [`Store::prepare`] has found it; without it pages are sorted scans.
-    due_index: RwLock<Option<String>>,
+    /// The due indexes, once [`Store::prepare`] has found them; without them pages are sorted scans.
+    due_indexes: RwLock<DueIndexes>,
     /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
     plain_texts: AtomicBool,
     /// Longest wait for any answer, if the URL says so.
@@ -134,7 +137,7 @@ impl MongoStore {
             link: RwLock::new(link),
             mapping: Arc::new(settings.mapping.clone()),
             filter,
-            due_index: RwLock::new(None),
+            due_indexes: RwLock::default(),
             plain_texts: AtomicBool::new(false),
             longest_wait,
         })
@@ -221,12 +224,6 @@ impl MongoStore {
         .await
     }
 
-    fn remember_index(&self, name: Option<String>) {
-        if let Ok(mut index) = self.due_index.write() {
-            *index = name;
-        }
-    }
-
     fn decode(&self, raw: &RawDocumentBuf) -> Option<TokenDocument> {
         let fields = Raw(raw);
         let id = fields.id()?;
@@ -288,6 +285,10 @@ impl Store for MongoStore {
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
         self.read_due_page(query).await
+    }
+
+    async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
+        self.find_waiting(who).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {

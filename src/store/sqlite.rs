@@ -5,7 +5,7 @@
 
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Mark,
-    Position, Readiness, Store, StoreError, Strangers, TtlIndex,
+    Position, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, WhoWaits,
 };
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
@@ -26,6 +26,7 @@ mod open;
 mod place;
 mod rows;
 mod transfer;
+mod waiting;
 
 pub use merge::ImportTerms;
 pub use transfer::{ImportSummary, import_id};
@@ -210,6 +211,14 @@ impl Store for SqliteStore {
         let query = query.clone();
         self.reading("read due documents", move |connection, mapping| {
             rows::due_page(connection, mapping, &query)
+        })
+        .await
+    }
+
+    async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
+        let who = who.clone();
+        self.reading("look for what is due", move |connection, mapping| {
+            waiting::waiting(connection, mapping, &who)
         })
         .await
     }

@@ -194,7 +194,9 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
                 (true, _) | (_, true) if after_a_success => Signal::NotAsked,
                 (true, _) => Signal::Works { granted: false },
                 (false, true) => Signal::RefusedInDoubt { code, http_status },
-                (false, false) => Signal::Refused { code, http_status },
+                (false, false) => {
+                    Signal::Refused { code, http_status, before: case.token.bookkeeping.failures > 0 }
+                }
             }
         }
         Class::Throttled(_) | Class::Transient if reading.rests.is_some() => Signal::NotAsked,

@@ -31,6 +31,8 @@ pub struct DuePolicy {
     pub longest_backoff: Duration,
     /// The wakes, where access tokens are kept good ([`Keep::Access`]).
     pub wakes: Option<Arc<Wakes>>,
+    /// The life of a refresh token by which it is due where its life isn't known; without one it is due at the next wake.
+    pub assumed_life: Option<Duration>,
     /// How many documents a pass meets at most, as far as that is known: 0 where it isn't.
     pub documents: u64,
     /// What this pass calls due; whatever it writes is due later. So it meets a document twice only if it has put it off, and
@@ -74,7 +76,8 @@ impl DuePolicy {
         let granted = granted.get();
         let refresh_token = granted.refresh_token.clone().unwrap_or_else(|| token.refresh_token.clone());
         let Lives { ends_at, login_at, login_ends_at, due_at } =
-            Success { granted, token, profile, received_at }.lives(self.renew_after, jitter_unit);
+            Success { granted, token, profile, received_at, assumed_life: self.assumed_life }
+                .lives(self.renew_after, jitter_unit);
         let access_life = granted.expires_in.or(profile.access_token_lifetime);
         let access_due = self.access_due(profile, received_at, access_life);
         let due_at = access_due.map_or(due_at, |access_due| due_at.min(access_due));

@@ -20,17 +20,23 @@ pub(crate) const NAME: &str = "tokens";
 pub(crate) struct Collection {
     pub(crate) url: String,
     pub(crate) database: String,
+    /// Which field names the provider.
+    pub(crate) provider: Option<&'static str>,
 }
 
 impl Collection {
     /// A collection of a real server; `None` where there is none.
     pub(crate) fn mongo(test: &str) -> Option<Self> {
-        Some(Self { url: mongod::uri()?.to_owned(), database: mongod::database_name(test) })
+        Some(Self { url: mongod::uri()?.to_owned(), database: mongod::database_name(test), provider: None })
     }
 
     /// A SQLite file in `folder`.
     pub(crate) fn sqlite(folder: &Path) -> Self {
-        Self { url: format!("sqlite:{}", folder.join("tokens.db").display()), database: String::new() }
+        Self {
+            url: format!("sqlite:{}", folder.join("tokens.db").display()),
+            database: String::new(),
+            provider: None,
+        }
     }
 
     fn settings(&self) -> StoreSettings {
@@ -38,8 +44,12 @@ impl Collection {
             url: self.url.clone().into(),
             database: Some(self.database.clone()),
             collection: NAME.to_owned(),
-            mapping: Mapping::default(),
+            mapping: self.mapping(),
         }
+    }
+
+    fn mapping(&self) -> Mapping {
+        Mapping { provider: self.provider.map(|field| field.parse().unwrap()), ..Mapping::default() }
     }
 
     /// The store as the program opens it, with its index.
@@ -57,7 +67,7 @@ impl Collection {
 
     pub(crate) async fn fill(&self, documents: Vec<Map<String, Value>>) {
         if let Some(path) = store::sqlite_path(&self.url) {
-            let file = SqliteStore::open(Path::new(path), Mapping::default()).await.unwrap();
+            let file = SqliteStore::open(Path::new(path), self.mapping()).await.unwrap();
             for batch in documents.chunks(BATCH) {
                 file.import(batch.to_vec()).await.unwrap();
             }

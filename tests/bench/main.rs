@@ -18,12 +18,13 @@ mod provider;
 mod rate;
 mod scale;
 mod setup;
+mod wake;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What can be run by itself.
-const PARTS: [&str; 4] = ["rate", "throughput", "latency", "scale"];
+const PARTS: [&str; 5] = ["rate", "throughput", "latency", "scale", "wake"];
 
 /// A target with what was measured.
 struct Measured {
@@ -103,6 +104,9 @@ async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Measured> {
     }
     if wanted("scale") {
         figures.extend(scale::measure().await);
+    }
+    if wanted("wake") {
+        figures.extend(wake::measure().await);
     }
     figures
 }

@@ -17,7 +17,12 @@ use std::time::Duration;
 
 /// A pass with a connected store and an open journal.
 pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Provider>) -> Engine {
-    let store = collection.open(provider.profile.concurrency.get()).await;
+    passes(collection, state, vec![provider]).await
+}
+
+/// The same with several providers.
+pub(crate) async fn passes(collection: &Collection, state: &Path, providers: Vec<Arc<Provider>>) -> Engine {
+    let store = collection.open(providers[0].profile.concurrency.get()).await;
     let journal = Journal::open(state, &Clock::system()).unwrap();
     let settings = PassSettings {
         lease: Duration::from_mins(10),
@@ -27,10 +32,11 @@ pub(crate) async fn pass(collection: &Collection, state: &Path, provider: Arc<Pr
         attempts: 4,
         looks_again_every: LOOKS_AGAIN_EVERY,
         wakes: None,
-        documents_name_provider: false,
+        documents_name_provider: collection.provider.is_some(),
+        assumed_life: None,
         ending_within: evergrant::testing::report::ENDING_SOON,
     };
-    let base = Base::new(store, journal, vec![provider], settings, Clock::system(), Chance::system());
+    let base = Base::new(store, journal, providers, settings, Clock::system(), Chance::system());
     Engine::new(base, &Https).unwrap()
 }
 

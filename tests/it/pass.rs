@@ -7,6 +7,7 @@ mod codings;
 mod doubt;
 mod faults;
 mod hostile;
+mod idle;
 mod journal_fails;
 mod keep;
 mod marks;

@@ -18,6 +18,7 @@ mod people;
 mod provider;
 mod quick;
 mod remembered;
+mod wakes;
 mod weather;
 mod world;
 

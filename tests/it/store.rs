@@ -7,3 +7,4 @@ mod look_up;
 mod mongo_only;
 mod pages;
 mod updates;
+mod waiting;

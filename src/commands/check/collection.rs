@@ -222,6 +222,16 @@ fn check_identity(config: &Config, here: &Identity) -> Option<Check> {
 fn check_index(index: &IndexState) -> Option<Check> {
     match index {
         IndexState::Ready => None,
+        IndexState::Older { index, reason, command } => Some(
+            Check::warning(
+                "due index",
+                format!(
+                    "`{index}` is of an earlier version, and this user may not create the one that begins with the provider \
+                     ({reason}): what is due is read over all providers"
+                ),
+            )
+            .hint(format!("ask a person who may create indexes to run in `mongosh`: {command}")),
+        ),
         IndexState::Missing { reason, command } => Some(
             Check::warning(
                 "due index",
@@ -381,5 +391,8 @@ mod tests {
         let index = check_index(&readiness.index).unwrap();
         assert!(index.hint.unwrap().ends_with("`mongosh`: db.x()"));
         assert_eq!(check_index(&IndexState::Ready), None);
+        let (reason, command) = ("not authorized".to_owned(), "db.x()".to_owned());
+        let older = check_index(&IndexState::Older { index: "evergrant_due".to_owned(), reason, command });
+        assert!(older.unwrap().hint.unwrap().ends_with("`mongosh`: db.x()"));
     }
 }

@@ -11,6 +11,7 @@ use crate::grant::{Login, request};
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::report::Trouble;
+use crate::schedule::ASSUMED_LIFE;
 use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
 use chrono::TimeDelta;
 
@@ -102,6 +103,22 @@ fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
     match Chances::of(config, provider, now) {
         None if provider.profile.login_lifetime.is_some() => {
             Check::ok(name, "nothing extends the life of a token: it ends with its login")
+        }
+        None if config.schedule.is_continuous() => Check::ok(
+            name,
+            format!(
+                "the life of a refresh token isn't known, so each is refreshed after {}",
+                words(config.renew_after.of(ASSUMED_LIFE))
+            ),
+        )
+        .hint("set `refresh_token_lifetime` if the provider documents it"),
+        Some(_) if config.schedule.is_continuous() => {
+            let life = provider.profile.sliding_life().unwrap_or_default();
+            let (life, due_after) = (words(life), words(config.renew_after.of(life)));
+            Check::ok(
+                name,
+                format!("a refresh token lives {life}, and is refreshed {due_after} after it was issued"),
+            )
         }
         None => Check::ok(
             name,

@@ -64,6 +64,15 @@ mod tests {
         assert_eq!(check(&config(&one), Some(u64::MAX)), None, "the login only");
         let unlimited = config(&[one.as_slice(), &keep, &[("rate", "none")]].concat());
         assert_eq!(check(&unlimited, Some(u64::MAX)).unwrap().status, Status::Ok);
+        let continuous = config(&[one.as_slice(), &keep, &[("schedule", "continuous")]].concat());
+        for (documents, status) in [
+            (Some(11_200), Status::Ok), // 28 min: a minute for the look, a minute for the request
+            (Some(11_201), Status::Warning),
+            (Some(12_001), Status::Failed), // longer than a life
+        ] {
+            let found = super::check(&continuous.providers[0], &continuous, documents, now()).unwrap();
+            assert_eq!(found.status, status, "{documents:?}: {found:?}");
+        }
         let two = config(&[
             ("documents.provider", "provider"),
             ("providers.a.profile", "autodesk"),

@@ -79,13 +79,13 @@ const OWN: &[Key] = &[
         "schedule",
         Kind::Text,
         Is("0 3 * * SUN"),
-        "When to wake: a cron expression (five fields, or six with seconds first), or `every 29min`: at even distances.",
+        "When to wake: a cron expression (five fields, or six with seconds first), `every 29min`: at even distances, or `continuous`: when a document falls due.",
     ),
     top(
         "timezone",
         Kind::Text,
         Is("UTC"),
-        "Time zone of a cron schedule, like Europe/Berlin. With `every` it only shows the wakes.",
+        "Time zone of a cron schedule, like Europe/Berlin. Otherwise it only shows the wakes.",
     ),
     top(
         "renew_after",

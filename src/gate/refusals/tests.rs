@@ -9,7 +9,7 @@ fn judge(granted: f64, refused: f64) -> Refusals {
 }
 
 fn refuse(judge: &mut Refusals) -> Option<Suspicion> {
-    judge.refused("invalid_grant", Some(400))
+    judge.refused("invalid_grant", Some(400), false)
 }
 
 /// Where the dead logins of a population stand.
@@ -176,9 +176,9 @@ fn a_little_too_many_in_each_stretch_are_too_many_in_all() {
     let mut judged = 0;
     for number in 1..=1000 {
         if number % 10 == 0 {
-            assert_eq!(refuse(&mut judge), None)
+            assert_eq!(refuse(&mut judge), None);
         } else {
-            judge.granted()
+            judge.granted();
         }
         judged = judged.max(judge.standing().judged);
     }
@@ -210,7 +210,7 @@ fn refusals_that_were_to_be_expected_are_judged_at_the_end_of_a_pass_without_gra
     let after = |in_doubt, refused, granted| {
         let mut judge = judge(0.0, 0.0);
         (0..in_doubt).for_each(|_| judge.refused_in_doubt("invalid_grant", None));
-        (0..refused).for_each(|_| assert_eq!(judge.refused("invalid_grant", None), None));
+        (0..refused).for_each(|_| assert_eq!(judge.refused("invalid_grant", None, false), None));
         if granted {
             judge.granted();
         }
@@ -241,4 +241,26 @@ fn chance_alone_trips_nothing() {
         }
         assert!(judge.standing().judged >= 1990);
     }
+}
+
+/// After a pass in doubt the dead come first, and must not keep everybody behind them from being asked.
+#[test]
+fn what_was_refused_before_stops_no_provider_as_soon_as_what_never_failed() {
+    let first_stop = |before| {
+        let mut judge = Refusals::default();
+        judge.expect(History::default(), false);
+        (1..=2000).find(|_| judge.refused("invalid_grant", Some(400), before).is_some())
+    };
+    assert_eq!((first_stop(false), first_stop(true)), (Some(MOST_UNPROVEN), Some(MOST_KNOWN)));
+    let mut judge = Refusals::default();
+    judge.expect(History::default(), false);
+    for _ in 1..MOST_KNOWN {
+        assert_eq!(judge.refused("invalid_grant", Some(400), true), None);
+    }
+    judge.granted();
+    for _ in 1..MOST_KNOWN {
+        assert_eq!(judge.refused("invalid_grant", Some(400), true), None);
+        judge.granted();
+    }
+    assert!(judge.judge(true).is_none() && judge.standing().suspicious, "half of them are refused");
 }

@@ -66,8 +66,9 @@ impl Rows {
     ) -> Result<(), JournalError> {
         let action = "take marks off the list";
         match judged {
-            Judged::Good => {
-                self.run(action, "DELETE FROM marks WHERE provider = ?1 AND doubted = 0", [provider])
+            Judged::Good { pass, earlier } => {
+                let delete = "DELETE FROM marks WHERE provider = ?1 AND doubted = 0 AND (pass = ?2 OR ?3)";
+                self.run(action, delete, params![provider, pass, earlier])
             }
             Judged::Accepted => self.run(action, "DELETE FROM marks WHERE provider = ?1", [provider]),
             Judged::Settled(documents) => documents.iter().try_for_each(|document| {

@@ -366,7 +366,9 @@ async fn marks_stay_on_their_list_over_a_restart_until_they_are_judged() {
     assert_eq!(journal.doubted_marks("other", None).await.unwrap(), []);
     // One that is made in the meantime isn't to be taken back, and a good pass says nothing of those that are.
     journal.list_marks("p", vec![mark("2")]).await.unwrap();
-    journal.judge_marks("p", Judged::Good).await.unwrap();
+    journal.judge_marks("p", Judged::Good { pass: "another".into(), earlier: false }).await.unwrap();
+    assert_eq!(journal.doubted_marks("p", None).await.unwrap().len(), first.len());
+    journal.judge_marks("p", Judged::Good { pass: "another".into(), earlier: true }).await.unwrap();
     let settled = first.iter().map(|mark| mark.document.clone()).collect();
     journal.judge_marks("p", Judged::Settled(settled)).await.unwrap();
     journal.doubt_marks("p").await.unwrap();

@@ -29,7 +29,8 @@ impl Sink {
         if standing.suspicious {
             self.doubt().await;
         } else if standing.proven {
-            self.judged(Judged::Good).await;
+            let pass = self.line.terms.lease_id.clone();
+            self.judged(Judged::Good { pass, earlier: self.line.whole }).await;
         }
     }
 

@@ -8,11 +8,12 @@ use std::fmt::{self, Write as _};
 impl Summary {
     /// A line for each provider that had something to do.
     pub(super) fn write_providers(&self, text: &mut String) -> fmt::Result {
-        if self.providers.len() < 2 {
+        let without_a_pass = usize::try_from(self.idle_providers).unwrap_or(usize::MAX);
+        if self.providers.len().saturating_add(without_a_pass) < 2 {
             return Ok(());
         }
         let at_work: Vec<_> = self.providers.iter().filter(|(_, part)| !part.is_idle()).collect();
-        let idle = self.providers.len() - at_work.len();
+        let idle = (self.providers.len() - at_work.len()).saturating_add(without_a_pass);
         let shown = &at_work[..at_work.len().min(MOST_SHOWN)];
         let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().max(8);
         if !shown.is_empty() {

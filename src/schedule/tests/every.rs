@@ -28,6 +28,20 @@ fn an_interval_wakes_at_multiples_from_1970_on_whatever_the_zone() {
 }
 
 #[test]
+fn a_continuous_schedule_has_the_arithmetic_of_a_look_each_minute() {
+    let continuous = schedule(" Continuous ", "Europe/Berlin");
+    assert!(continuous.is_continuous() && !schedule("every 1min", "UTC").is_continuous());
+    assert_eq!((continuous.text(), continuous.to_string().as_str()), ("continuous", "continuous"));
+    let now = at("2026-11-22T03:00:20Z");
+    assert_eq!(continuous.longest_gap(now), TimeDelta::minutes(1));
+    assert_eq!(continuous.next_after(now), Some(at("2026-11-22T03:01:00Z")));
+    assert_eq!(continuous.last_until(now), Some(at("2026-11-22T03:00:00Z")));
+    let wrong = Schedule::parse("continuously", "UTC", now).unwrap_err().to_string();
+    assert!(wrong.contains("or `continuous`"), "{wrong}");
+    assert!(matches!(Schedule::parse("continuous", "Berlin", now), Err(ScheduleError::Zone { .. })));
+}
+
+#[test]
 fn what_is_no_interval_is_refused_with_the_reason() {
     let now = at("2026-11-21T00:00:00Z");
     for (text, reason) in [
@@ -47,7 +61,7 @@ fn what_is_no_interval_is_refused_with_the_reason() {
     }
     for text in ["29min", "everyday", "every29min"] {
         let told = Schedule::parse(text, "UTC", now).unwrap_err().to_string();
-        assert!(told.contains("or an interval, like `every 29min`"), "{told}");
+        assert!(told.contains("an interval, like `every 29min`; or `continuous`"), "{told}");
     }
     assert!(matches!(Schedule::parse("every 1h", "Berlin", now), Err(ScheduleError::Zone { .. })));
 }

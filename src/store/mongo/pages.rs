@@ -1,8 +1,9 @@
 //! Pages of documents: those that are due, and all of them.
 
+use super::due_index::{DueIndex, DueIndexes};
 use super::position::{Found, Page, Place, Range};
 use super::{MongoStore, failure, query};
-use crate::store::{DuePage, DueQuery, Position, StoreError};
+use crate::store::{DuePage, DueQuery, Position, ProviderFilter, StoreError};
 use bson::RawDocumentBuf;
 use tracing::warn;
 
@@ -19,7 +20,7 @@ impl MongoStore {
     pub(super) async fn read_due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
         let limit = query.limit.max(1);
         let start = self.position(query.after.as_ref())?;
-        let first = start.as_ref().map_or_else(|| Range::first(query.force), |place| place.range);
+        let first = start.as_ref().map_or_else(|| self.first_range(query), |place| place.range);
         let mut page = Page::new(limit);
         for range in first.rest() {
             let after = start.as_ref().filter(|place| place.range == range);
@@ -31,6 +32,13 @@ impl MongoStore {
             }
         }
         Ok(page.finish())
+    }
+
+    /// What belongs to no provider stands all over an index that begins with the provider: it is read in `_id` order, once.
+    fn first_range(&self, query: &DueQuery) -> Range {
+        let DueIndexes { plain, by_provider } = self.due_indexes();
+        let is_scattered = matches!(query.providers, ProviderFilter::NoneOf(_));
+        Range::first(query.force || is_scattered && plain.is_none() && by_provider.is_some())
     }
 
     pub(super) async fn list_page(
@@ -90,21 +98,21 @@ impl MongoStore {
         after: Option<&Place>,
         limit: usize,
     ) -> Result<Vec<RawDocumentBuf>, StoreError> {
-        let index = self.due_index.read().ok().and_then(|name| name.clone());
-        let plan = |index: Option<&str>| {
+        let indexes = self.due_indexes();
+        let plan = |index: Option<DueIndex<'_>>| {
             query::due(&self.mapping, self.filter.as_ref(), query, range, index, after, limit)
         };
-        let Some(index) = index.filter(|_| !query.force) else {
+        let Some(index) = indexes.of(&query.providers).filter(|_| !query.force) else {
             return match plan(None) {
                 Some(reading) => self.find("read due documents", reading).await,
                 None => Ok(Vec::new()),
             };
         };
-        let Some(reading) = plan(Some(&index)) else { return Ok(Vec::new()) };
+        let Some(reading) = plan(Some(index)) else { return Ok(Vec::new()) };
         match self.find("read due documents", reading).await {
             // The index was dropped since `prepare`: the hint is refused, the scan is not.
             Err(error) if failure::is_code(&error, failure::BAD_VALUE) => {
-                self.remember_index(None);
+                self.remember_indexes(DueIndexes::default());
                 match plan(None) {
                     Some(reading) => self.find("read due documents", reading).await,
                     None => Ok(Vec::new()),

@@ -1,17 +1,8 @@
 //! Finds out before the first grant whether a pass can work.
 
 use super::{MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
-use crate::store::{Existence, IndexState, StoreError};
+use crate::store::{Existence, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tracing::info;
-
-/// The name of the index that we create; one with the same keys under another name does as well.
-const INDEX_NAME: &str = "evergrant_due";
-
-/// Longest wait for the due index: building it on tens of millions of documents takes minutes.
-const INDEX_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// The oldest server that has pipeline updates and `allowDiskUse` in `find`, as its wire version: 4.4.
 const OLDEST_WIRE_VERSION: i32 = 9;
@@ -94,52 +85,6 @@ impl MongoStore {
         failure::read_update(&self.at, "write to the collection", &reply).map(drop)
     }
 
-    /// Finds or creates the due index, and remembers its name.
-    pub(super) async fn ensure_index(&self) -> Result<IndexState, StoreError> {
-        let keys = doc! { format!("{}.due_at", self.mapping.bookkeeping): 1, "_id": 1 };
-        let command = doc! { "listIndexes": &self.namespace.coll };
-        let found = match self.command("list the indexes", READ_TIMEOUT, command).await {
-            Ok(reply) => {
-                let indexes = first_batch(&reply);
-                let plain = by_id(indexes).is_some_and(|index| !index.contains_key("collation"));
-                self.plain_texts.store(plain, Ordering::Relaxed);
-                find_index(indexes, &keys)
-            }
-            // A user who may not list them may still be allowed to create one; creating it twice is no error.
-            Err(StoreError::Denied { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        if let Some(name) = found {
-            self.remember_index(Some(name));
-            return Ok(IndexState::Ready);
-        }
-        let command = doc! {
-            "createIndexes": &self.namespace.coll,
-            "indexes": [{ "key": keys.clone(), "name": INDEX_NAME }],
-            "writeConcern": { "w": "majority" },
-        };
-        match self.command("create the due index", INDEX_TIMEOUT, command).await {
-            Ok(reply) => {
-                // Another process may have made it meanwhile.
-                if reply.get("numIndexesBefore") != reply.get("numIndexesAfter") {
-                    info!("made the index `{INDEX_NAME}` on {}", self.at);
-                }
-                self.remember_index(Some(INDEX_NAME.to_owned()));
-                Ok(IndexState::Ready)
-            }
-            Err(StoreError::Denied { source, .. }) => {
-                self.remember_index(None);
-                Ok(IndexState::Missing { reason: source.to_string(), command: self.index_command(keys) })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn index_command(&self, keys: Document) -> String {
-        let keys = Bson::Document(keys).into_relaxed_extjson();
-        format!("{}.createIndex({keys}, {{ name: \"{INDEX_NAME}\" }})", self.shell_name())
-    }
-
     /// The collection in `mongosh`.
     pub(super) fn shell_name(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -158,67 +103,4 @@ fn nearest_first(wanted: &str, mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names.sort_by_key(|name| strsim::damerau_levenshtein(wanted, name));
     names
-}
-
-/// The name of an index that has every document under these keys, in this order, and with the collection's collation.
-fn find_index(indexes: &[Bson], keys: &Document) -> Option<String> {
-    let collation = by_id(indexes).and_then(|index| index.get("collation"));
-    let mut same =
-        indexes.iter().filter_map(Bson::as_document).filter(|index| index.get("collation") == collation);
-    same.find_map(|index| usable(index, keys))
-}
-
-/// The index that every collection has; its collation is the collection's.
-fn by_id(indexes: &[Bson]) -> Option<&Document> {
-    let mut indexes = indexes.iter().filter_map(Bson::as_document);
-    indexes.find(|index| matches!(index.get_str("name"), Ok("_id_")))
-}
-
-fn usable(index: &Document, keys: &Document) -> Option<String> {
-    let direction = |value: &Bson| match value {
-        Bson::Int32(1) | Bson::Int64(1) => true,
-        Bson::Double(number) => (*number - 1.0).abs() < f64::EPSILON,
-        _ => false,
-    };
-    let found = index.get_document("key").ok()?;
-    let same = found.keys().eq(keys.keys()) && found.values().all(direction);
-    let partial = ["partialFilterExpression", "sparse", "hidden"].iter().any(|name| index.contains_key(name));
-    (same && !partial).then(|| index.get_str("name").map(str::to_owned).ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_with_another_collation_than_the_collections_is_not_used() {
-        let keys = doc! { "e.due_at": 1, "_id": 1 };
-        let by_id = doc! { "key": { "_id": 1 }, "name": "_id_", "collation": { "locale": "en" } };
-        let theirs = doc! { "key": keys.clone(), "name": "theirs" };
-        let mut same = theirs.clone();
-        same.insert("collation", doc! { "locale": "en" });
-        let found = |indexes: &[&Document]| {
-            let indexes: Vec<Bson> = indexes.iter().map(|index| Bson::Document((*index).clone())).collect();
-            find_index(&indexes, &keys)
-        };
-        assert_eq!(found(&[&by_id, &theirs]), None);
-        assert_eq!(found(&[&by_id, &same]), Some("theirs".to_owned()));
-        assert_eq!(found(&[&theirs]), Some("theirs".to_owned()));
-    }
-
-    #[test]
-    fn an_index_of_all_documents_under_the_same_keys_will_do() {
-        let keys = doc! { "evergrant.due_at": 1, "_id": 1 };
-        let index = |extra: Document| {
-            let mut index =
-                doc! { "v": 2, "key": { "evergrant.due_at": 1.0, "_id": 1_i64 }, "name": "theirs" };
-            index.extend(extra);
-            index
-        };
-        assert_eq!(usable(&index(doc! {}), &keys), Some("theirs".to_owned()));
-        assert_eq!(usable(&index(doc! { "sparse": true }), &keys), None);
-        assert_eq!(usable(&index(doc! { "partialFilterExpression": {} }), &keys), None);
-        assert_eq!(usable(&index(doc! { "key": { "_id": 1, "evergrant.due_at": 1 } }), &keys), None);
-        assert_eq!(usable(&index(doc! { "key": { "evergrant.due_at": -1, "_id": 1 } }), &keys), None);
-    }
 }

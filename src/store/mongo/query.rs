@@ -3,6 +3,7 @@
 //! Query operators like `$gt` compare within one BSON type only; index bounds (`min`, `max`) and `$expr` compare across
 //! all of them. `_id`s of several types and a `due_at` that isn't a date are therefore paged with the latter two.
 
+use super::due_index::DueIndex;
 use super::expression::{and, due_by, field, field_of, lease_is_free};
 use super::position::{Place, Range};
 use super::reading::{Reading, projection};
@@ -20,7 +21,7 @@ pub(super) fn due(
     extra: Option<&Document>,
     query: &DueQuery,
     range: Range,
-    index: Option<&str>,
+    index: Option<DueIndex<'_>>,
     after: Option<&Place>,
     limit: usize,
 ) -> Option<Reading> {
@@ -37,11 +38,27 @@ pub(super) fn due(
         conditions.extend(due_since(path, after));
     }
     if range == Range::ById {
+        if !query.force {
+            conditions.push(doc! { "$expr": due_by(path, query.due_by) });
+        }
         return Some(Reading { conditions, ..all(mapping, None, after, limit) });
     }
     conditions.push(if range == Range::Arrays { arrays(path) } else { arrays_left_out(path) });
     let mut reading = Reading { projection: projection(mapping), limit: Some(limit), ..Reading::default() };
-    let bound = |due: Bson, id: Bson| doc! { &due_at: due, "_id": id };
+    let provider = mapping.provider.as_ref().map(FieldPath::as_str);
+    let (index, of) = match index {
+        None => (None, None),
+        Some(DueIndex::Plain(name)) => (Some(name), None),
+        Some(DueIndex::ByProvider(name, of)) => (Some(name), provider.zip(Some(of))),
+    };
+    let with_provider = |rest: Document, value: Bson| {
+        let mut whole: Document = of.map(|(path, _)| (path.to_owned(), value)).into_iter().collect();
+        whole.extend(rest);
+        whole
+    };
+    let bound = |due: Bson, id: Bson| {
+        with_provider(doc! { &due_at: due, "_id": id }, of.map_or(Bson::Null, |(_, name)| name.into()))
+    };
     if let Some(index) = index {
         let start = match range {
             Range::Late => Bson::Timestamp(bson::Timestamp { time: 0, increment: 0 }),
@@ -52,7 +69,11 @@ pub(super) fn due(
             || bound(start, Bson::MinKey),
             |place| bound(place.due_at.clone(), place.id.clone()),
         ));
-        reading.max = (range != Range::Late).then(|| bound(date(query.due_by), Bson::MaxKey));
+        reading.max = match range {
+            // The end of the index, or of this provider's part of it.
+            Range::Late => of.map(|_| bound(Bson::MaxKey, Bson::MaxKey)),
+            Range::Early | Range::Arrays | Range::ById => Some(bound(date(query.due_by), Bson::MaxKey)),
+        };
         reading.hint = Some(Hint::Name(index.to_owned()));
     } else {
         if range == Range::Late {
@@ -71,7 +92,7 @@ pub(super) fn due(
     reading.sort = Some(if range == Range::Arrays {
         doc! { "_id": 1 }
     } else {
-        doc! { due_at: 1, "_id": 1 }
+        with_provider(doc! { due_at: 1, "_id": 1 }, 1.into())
     });
     if let (Some(place), Range::Arrays) = (after, range) {
         conditions.push(doc! { "$expr": { "$gt": ["$_id", { "$literal": &place.id }] } });
@@ -88,8 +109,7 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
     if !query.force {
         conditions.push(doc! { "$expr": due_by(&mapping.bookkeeping, query.due_by) });
         // An expression uses no index. This does, and leaves out no date that has come, nor an absent one.
-        let later = doc! { "$gt": date(query.due_by) };
-        conditions.push(doc! { format!("{}.due_at", mapping.bookkeeping): { "$not": later } });
+        conditions.push(due_now(mapping, query.due_by));
         conditions
             .extend(query.due_after.into_iter().flat_map(|after| due_since(&mapping.bookkeeping, after)));
         let marked = [State::NeedsLogin, State::LostInFlight, State::Malformed].map(State::word);
@@ -104,6 +124,22 @@ pub(super) fn due_conditions(mapping: &Mapping, extra: Option<&Document>, query:
         conditions.push(doc! { "$or": [{ &state: { "$nin": marked.to_vec() } }, mended] });
     }
     and(conditions)
+}
+
+/// One of the documents that were found to be due, by these conditions and this index; only its `_id`.
+pub(super) fn any_of(conditions: Vec<Document>, index: Option<&str>) -> Reading {
+    Reading {
+        conditions,
+        projection: doc! { "_id": 1 },
+        hint: index.map(|name| Hint::Name(name.to_owned())),
+        limit: Some(1),
+        ..Reading::default()
+    }
+}
+
+/// What is due by now, as a condition that an index serves: all that has no date there, and no date that is to come.
+pub(super) fn due_now(mapping: &Mapping, by: Timestamp) -> Document {
+    doc! { format!("{}.due_at", mapping.bookkeeping): { "$not": { "$gt": date(by) } } }
 }
 
 /// Documents in `_id` order. Bounds end before `MaxKey`: a document whose `_id` that is (there is none) is only read
@@ -159,10 +195,15 @@ fn arrays_left_out(bookkeeping: &FieldPath) -> Document {
 }
 
 pub(super) fn of_providers(mapping: &Mapping, providers: &ProviderFilter) -> Option<Document> {
-    let value = field(mapping.provider.as_ref()?);
+    let path = mapping.provider.as_ref()?;
+    let value = field(path);
     match providers {
         ProviderFilter::Any => None,
-        ProviderFilter::Named(name) => Some(doc! { "$expr": { "$eq": [value, { "$literal": name }] } }),
+        ProviderFilter::Named(name) => {
+            let is_exactly = doc! { "$eq": [value, { "$literal": name }] };
+            // An expression uses no index. This does, and leaves out no document that meets the expression.
+            Some(doc! { path.as_str(): name, "$expr": is_exactly })
+        }
         ProviderFilter::NoneOf(names) => {
             let names: Vec<Document> = names.iter().map(|name| doc! { "$literal": name }).collect();
             Some(doc! { "$expr": { "$not": [{ "$in": [value, names] }] } })

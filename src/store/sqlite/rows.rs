@@ -80,7 +80,7 @@ pub(super) fn count_due(
 }
 
 /// Had the document no token when it was marked, and has it one now? Then it is due like any other.
-fn has_a_token_now(document: &TokenDocument) -> bool {
+pub(super) fn has_a_token_now(document: &TokenDocument) -> bool {
     let had_none = [Code::Missing, Code::Null, Code::Empty, Code::NotText];
     let error = document.bookkeeping.last_error.as_ref();
     document.bookkeeping.state == State::Malformed
@@ -149,7 +149,7 @@ pub(super) fn read_row(row: &Row<'_>, mapping: &Mapping) -> rusqlite::Result<Tok
     Ok(token_document(id, &fields, bookkeeping, mapping))
 }
 
-fn bookkeeping_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
+pub(super) fn bookkeeping_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Value>> {
     Ok(row.get_ref(column)?.as_str_or_null()?.and_then(|text| serde_json::from_str(text).ok()))
 }
 

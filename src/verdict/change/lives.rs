@@ -37,6 +37,8 @@ pub(super) struct Success<'a> {
     pub(super) token: &'a DueToken,
     pub(super) profile: &'a Profile,
     pub(super) received_at: Timestamp,
+    /// The life by which it is due where nothing else says one.
+    pub(super) assumed_life: Option<Duration>,
 }
 
 /// The life of the token that is in the document afterwards.
@@ -59,7 +61,7 @@ impl Success<'_> {
         let is_fixed = token.is_fixed || login_ends_at.is_some_and(|end| Some(end) == ends_at);
         let share_of = |life| due_at_after_success(self.received_at, life, renew_after, jitter_unit);
         let due_at = match ends_at.filter(|_| is_fixed) {
-            None => share_of(token.life.or(token.due_by_life)),
+            None => share_of(token.life.or(token.due_by_life).or(self.assumed_life)),
             Some(end) => {
                 let wait = self.granted.expires_in.or(self.profile.access_token_lifetime);
                 let soonest = self.end(Some(wait.unwrap_or(SHORTEST_WAIT))).unwrap_or(end);
@@ -79,7 +81,7 @@ impl Success<'_> {
     }
 
     fn token_life(&self) -> TokenLife {
-        let Self { granted, token, profile, received_at } = self;
+        let Self { granted, token, profile, received_at, .. } = self;
         let extended = |life| TokenLife { life: Some(life), due_by_life: None, is_fixed: false };
         if let Some(life) = granted.refresh_expires_in {
             return extended(life);
@@ -105,7 +107,7 @@ impl Success<'_> {
 
     /// When the login began and when it ends, each at the latest.
     fn login(&self) -> (Option<Timestamp>, Option<Timestamp>) {
-        let Self { granted, token, profile, received_at } = self;
+        let Self { granted, token, profile, received_at, .. } = self;
         let books = &token.bookkeeping;
         let is_noted = books.login_at.is_some() || books.login_ends_at.is_some();
         let is_known = (is_noted || profile.login_lifetime.is_some()) && self.is_known();

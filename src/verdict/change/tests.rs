@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::Journaled;
 use crate::provider::profile;
-use crate::schedule::Schedule;
+use crate::schedule::{ASSUMED_LIFE, Schedule};
 use crate::token::{AccessToken, Lease, Subject, TokenId};
 
 fn policy() -> DuePolicy {
@@ -10,6 +10,7 @@ fn policy() -> DuePolicy {
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
         wakes: None,
+        assumed_life: None,
         documents: 0,
         due_by: "2026-11-21T03:00:00Z".parse().unwrap(),
     }
@@ -237,6 +238,20 @@ fn where_access_tokens_are_kept_good_the_earlier_of_both_ends_says_when_a_docume
         ("a pass that takes hours", hourly(60 * 600), keeps(None, Some(30)), Some(180), 60),
         ("the refresh token's end is earlier", hourly(0), keeps(None, Some(30)), Some(60 * 24 * 60), third),
         ("a refresh token of unknown life", hourly(0), keeps(None, None), Some(180), 0),
+        (
+            "a refresh token of unknown life, where passes go by what is due",
+            DuePolicy { assumed_life: Some(ASSUMED_LIFE), ..policy() },
+            Profile { keep: Keep::Refresh, ..keeps(None, None) },
+            Some(180),
+            24 * 60,
+        ),
+        (
+            "the same with a good access token",
+            DuePolicy { assumed_life: Some(ASSUMED_LIFE), ..hourly(0) },
+            keeps(None, None),
+            Some(180),
+            119,
+        ),
         ("no life at all", hourly(0), keeps(None, Some(30)), None, third),
         (
             "not too young",

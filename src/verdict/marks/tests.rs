@@ -26,6 +26,7 @@ fn policy() -> DuePolicy {
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),
         wakes: None,
+        assumed_life: None,
         documents: 0,
         due_by: at(1000),
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState, Position,
-    ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex,
+    ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
 };
 use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
@@ -147,6 +147,32 @@ impl Store for Collection {
             due.truncate(query.limit);
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
             DuePage { documents: due.iter().map(|((_, id), document)| shown(*id, document)).collect(), next }
+        })
+        .await
+    }
+
+    async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
+        self.call("look for what is due", |world| {
+            let mut found = Waiting::default();
+            for document in world.documents.values() {
+                if due_at(document) > who.due_by.timestamp_millis() {
+                    continue;
+                }
+                let is_work = document.bookkeeping.state == State::Live && !is_leased(document, who.now);
+                let waits = Some(if is_work { Waits::Work } else { Waits::Idle });
+                let named = who
+                    .providers
+                    .iter()
+                    .find(|name| belongs(document, &ProviderFilter::Named((*name).clone())));
+                match (named, waits) {
+                    (Some(name), Some(waits)) => {
+                        let known = found.providers.entry(name.clone()).or_insert(waits);
+                        *known = waits.max(*known);
+                    }
+                    (_, waits) => found.others = found.others.max(waits),
+                }
+            }
+            found
         })
         .await
     }

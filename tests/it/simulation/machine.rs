@@ -11,9 +11,11 @@ use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
 use evergrant::testing::journal::simulated::{Commit, Desk, Mistake};
 use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop};
+use evergrant::testing::provider::Profile;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Reports, Trouble};
 use evergrant::testing::schedule::RenewAfter;
+use evergrant::testing::store::Store;
 use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -129,6 +131,15 @@ async fn over_everything(life: &Life, engine: &Engine) {
 }
 
 pub(super) fn start(life: &Life) -> (Engine, Journal) {
+    start_as(life, Arc::new(Collection(life.clone())), |_, _| {})
+}
+
+/// The same over another store, with other settings.
+pub(super) fn start_as(
+    life: &Life,
+    store: Arc<dyn Store>,
+    change: impl Fn(&mut PassSettings, &mut Profile),
+) -> (Engine, Journal) {
     let (journal, clock, chance) = life.world.with(|world| {
         let seed = world.random.random();
         let machine = &mut world.machines[life.machine];
@@ -141,24 +152,25 @@ pub(super) fn start(life: &Life) -> (Engine, Journal) {
         let weather = &world.weather;
         (weather.attempts, weather.first_backoff, weather.peers.len(), weather.several())
     });
-    let base = Base::new(
-        Arc::new(Collection(life.clone())),
-        journal.clone(),
-        (0..peers).map(|number| Arc::new(provider(&life.world, number))).collect(),
-        PassSettings {
-            lease: LEASE,
-            renew_after: RenewAfter::THIRD,
-            first_backoff,
-            longest_backoff: LONGEST_BACKOFF,
-            attempts,
-            looks_again_every: LOOKS_AGAIN_EVERY,
-            wakes: None,
-            documents_name_provider: several,
-            ending_within: evergrant::testing::report::ENDING_SOON,
-        },
-        clock,
-        chance,
-    );
+    let mut settings = PassSettings {
+        lease: LEASE,
+        renew_after: RenewAfter::THIRD,
+        first_backoff,
+        longest_backoff: LONGEST_BACKOFF,
+        attempts,
+        looks_again_every: LOOKS_AGAIN_EVERY,
+        wakes: None,
+        documents_name_provider: several,
+        assumed_life: None,
+        ending_within: evergrant::testing::report::ENDING_SOON,
+    };
+    let changed = |number| {
+        let mut provider = provider(&life.world, number);
+        change(&mut settings, &mut provider.profile);
+        Arc::new(provider)
+    };
+    let providers = (0..peers).map(changed).collect();
+    let base = Base::new(store, journal.clone(), providers, settings, clock, chance);
     (Engine::new(base, &Line(life.clone())).unwrap(), journal)
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
-    Strangers, Trial, TtlIndex,
+    Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) enum Call {
     Prepare,
     DuePage,
+    Waiting,
     Claim,
     Renew,
     Apply(Vec<Change>),
@@ -127,6 +128,10 @@ impl Store for Meddler {
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
         self.call(Call::DuePage, self.inner.due_page(query)).await
+    }
+
+    async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
+        self.call(Call::Waiting, self.inner.waiting(who)).await
     }
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {

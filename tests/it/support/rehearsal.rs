@@ -158,6 +158,7 @@ impl Rehearsal {
                 looks_again_every: LOOKS_AGAIN_EVERY,
                 wakes: None,
                 documents_name_provider: false,
+                assumed_life: None,
                 ending_within: evergrant::testing::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),

@@ -84,8 +84,14 @@ impl Case {
             login_lifetime: self.login_lifetime.map(seconds),
             ..profile::load("generic").unwrap()
         };
-        Success { granted: &granted, token: &token, profile: &profile, received_at: now() }
-            .lives(a_third(), 0.0)
+        Success {
+            granted: &granted,
+            token: &token,
+            profile: &profile,
+            received_at: now(),
+            assumed_life: None,
+        }
+        .lives(a_third(), 0.0)
     }
 
     /// Seconds from now until the document's end, the login's begin and end, and the next due time.
@@ -293,7 +299,13 @@ fn a_login_that_was_not_ours_begins_when_it_is_first_seen() {
         login_expires_in: None,
         also: Vec::new(),
     };
-    let success = Success { granted: &granted, token: &token, profile: &profile, received_at: now() };
+    let success = Success {
+        granted: &granted,
+        token: &token,
+        profile: &profile,
+        received_at: now(),
+        assumed_life: None,
+    };
     let lives = success.lives(a_third(), 0.0);
     assert_eq!((lives.login_at, lives.login_ends_at), (Some(now()), Some(at(10 * DAY))));
 }
@@ -336,7 +348,13 @@ facts: crate::token::Facts { login_ends_at: (by == 1).then(|| at(lifetime)), log
                 login_expires_in: (by == 2 && left > 0).then(|| seconds(left)),
 also: Vec::new(),
             };
-            let success = Success { granted: &granted, token: &token, profile: &profile, received_at };
+            let success = Success {
+                granted: &granted,
+                token: &token,
+                profile: &profile,
+                received_at,
+                assumed_life: None,
+            };
             let lives = success.lives(a_third(), jitter);
             let login_ends_at = lives.login_ends_at.expect("each of these says when");
             // With no rotation and a new token, only what this answer says counts.
