@@ -4,7 +4,7 @@ mod journal;
 mod providers;
 mod tokens;
 
-pub use journal::JournalCommand;
+pub use journal::{ForgetArgs, JournalCommand};
 pub use providers::{ProviderTestArgs, ProviderTryArgs};
 pub use tokens::{InputFormat, ListArgs, StateArg, TokensCommand};
 

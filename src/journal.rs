@@ -6,6 +6,7 @@
 
 mod entry;
 mod error;
+mod forget;
 mod journaled;
 mod key;
 mod lock;
@@ -34,6 +35,7 @@ pub use entry::{
     Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
+pub use forget::Spent;
 #[cfg(test)]
 pub use journaled::Rescued;
 pub use journaled::{Journaled, Received, Unjournaled};

@@ -8,6 +8,7 @@ mod page;
 mod terms;
 
 use crate::clock::{ReadAt, Timestamp};
+use crate::provider::{AskAgain, Profile, Rotation};
 use crate::schedule::LateAccess;
 use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
@@ -27,16 +28,23 @@ pub enum Selected {
     Known,
 }
 
-/// Decides what a document asks for. With `force` every token is asked for again, dead or not; but not one that
-/// [`Code::NotAskedAgain`] speaks of, as long as its provider `punishes_reuse`.
+/// Decides what a document asks for, by its provider's profile of today.
+///
+/// With `force` every token is asked for again, dead or not; but not one that [`Code::NotAskedAgain`] speaks of, as long as
+/// the profile forbids it. Without, one that [`Code::AlreadyRedeemed`] speaks of is asked for again where the profile says by
+/// now that the provider takes it.
 #[must_use]
-pub fn select(document: &TokenDocument, force: bool, punishes_reuse: bool) -> Selected {
+pub fn select(document: &TokenDocument, force: bool, profile: Option<&Profile>) -> Selected {
     let bookkeeping = &document.bookkeeping;
+    let speaks_of = |code| bookkeeping.last_error.as_ref().is_some_and(|error| error.code.is(code));
     let known = match (&document.refresh_token, bookkeeping.state) {
         (Ok(token), State::NeedsLogin | State::LostInFlight) => {
-            let spared = punishes_reuse
-                && bookkeeping.last_error.as_ref().is_some_and(|error| error.code.is(Code::NotAskedAgain));
-            (!force || spared) && bookkeeping.fingerprint == Some(token.fingerprint())
+            let is_spared = profile.is_some_and(|profile| profile.ask_again == AskAgain::Never)
+                && speaks_of(Code::NotAskedAgain);
+            let is_taken = profile.is_some_and(|profile| profile.rotation == Rotation::None)
+                && speaks_of(Code::AlreadyRedeemed);
+            let is_asked = force && !is_spared || is_taken;
+            !is_asked && bookkeeping.fingerprint == Some(token.fingerprint())
         }
         // It wouldn't be sent anyway, and what is known of it must not be lost.
         (Err(malformed), State::NeedsLogin | State::LostInFlight) if malformed.leaves_the_token_good() => {
@@ -138,6 +146,7 @@ pub enum Pulled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::profile;
     use crate::schedule::{Schedule, Wakes};
     use crate::token::{Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
     use std::sync::Arc;
@@ -177,16 +186,16 @@ mod tests {
                 (State::Live, Selected::Claim),
             ] {
                 let document = document(Err(beside.clone()), state, None, "c");
-                assert_eq!(select(&document, false, false), known, "{beside:?}, {state:?}");
+                assert_eq!(select(&document, false, None), known, "{beside:?}, {state:?}");
             }
             for state in [State::Live, State::Malformed] {
                 let mut doubted = document(Err(beside.clone()), state, None, "c");
                 doubted.bookkeeping.last_error.as_mut().unwrap().class = Evidence::Unreadable.into();
-                assert_eq!(select(&doubted, false, false), Selected::Known, "{beside:?}, {state:?}");
+                assert_eq!(select(&doubted, false, None), Selected::Known, "{beside:?}, {state:?}");
             }
         }
         let missing = document(Err(Malformed::Missing), State::LostInFlight, None, "c");
-        assert_eq!(select(&missing, false, false), Selected::Claim, "the token itself is gone");
+        assert_eq!(select(&missing, false, None), Selected::Claim, "the token itself is gone");
     }
 
     #[test]
@@ -205,7 +214,26 @@ mod tests {
             (Err(Malformed::Null), State::Live, None, false, Selected::Claim),
         ] {
             let document = document(token.clone(), state, fingerprint, "null");
-            assert_eq!(select(&document, force, false), expected, "{token:?} {state:?} {force}");
+            assert_eq!(select(&document, force, None), expected, "{token:?} {state:?} {force}");
+        }
+    }
+
+    #[test]
+    fn a_mark_that_the_settings_of_today_contradict_is_asked_and_one_that_they_forbid_is_not() {
+        let dead = Some(RefreshToken::new("dead".into()).fingerprint());
+        for (rotation, ask_again, code, force, expected) in [
+            (Rotation::SingleUse, AskAgain::Once, "already_redeemed", false, Selected::Known),
+            (Rotation::Grace, AskAgain::Once, "already_redeemed", false, Selected::Known),
+            (Rotation::None, AskAgain::Once, "already_redeemed", false, Selected::Claim),
+            (Rotation::None, AskAgain::Once, "invalid_grant", false, Selected::Known),
+            (Rotation::SingleUse, AskAgain::Once, "not_asked_again", true, Selected::Claim),
+            (Rotation::SingleUse, AskAgain::Never, "not_asked_again", true, Selected::Known),
+            (Rotation::SingleUse, AskAgain::Never, "invalid_grant", true, Selected::Claim),
+        ] {
+            let profile = Profile { rotation, ask_again, ..profile::load("generic").unwrap() };
+            let document = document(Ok("dead"), State::NeedsLogin, dead, code);
+            let asked = select(&document, force, Some(&profile));
+            assert_eq!(asked, expected, "{rotation:?} {ask_again:?} {code} {force}");
         }
     }
 

@@ -14,6 +14,7 @@
 //! | `permission` | may this token be sent? |
 //! | `belief` | is a refusal believed? |
 //! | `marks` | which mark does a verdict make, and what becomes of one that is taken back? |
+//! | `spent` | how long is a token remembered that was rotated? |
 //! | `past_end` | what does an unknown answer mean for a token whose own end is past? |
 //! | `settle`, `doubt` | what is known of a request whose answer was lost, and when the token is sent again |
 //! | `change` | the exact update of the document |
@@ -32,6 +33,7 @@ mod permission;
 mod released;
 mod rule;
 mod settle;
+mod spent;
 #[cfg(test)]
 mod tests;
 mod unwritten;

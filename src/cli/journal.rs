@@ -1,7 +1,9 @@
 //! The arguments of `evergrant journal`.
 
+use crate::clock::Timestamp;
 use crate::journal::EntryId;
-use clap::Subcommand;
+use chrono::{NaiveDate, NaiveTime};
+use clap::{Args, Subcommand};
 
 /// `evergrant journal …`.
 #[derive(Debug, Clone, Subcommand)]
@@ -40,6 +42,10 @@ pub enum JournalCommand {
         /// The number that `journal list` shows.
         id: EntryId,
     },
+    /// Forget that tokens which documents hold now were redeemed, so that they are sent again. Entries and answers stay.
+    #[command(after_help = "Examples:\n  evergrant journal forget --id 65f0c1d2e3a4b5c6d7e8f901\n  \
+                      evergrant journal forget --provider google --since 2026-11-21T03:00:00Z")]
+    Forget(ForgetArgs),
     /// Delete one parked pair, or one answer that could not be read, for good.
     #[command(after_help = "Example:\n  evergrant journal discard 7 --yes")]
     Discard {
@@ -49,4 +55,33 @@ pub enum JournalCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// `evergrant journal forget`.
+#[derive(Debug, Clone, Args)]
+pub struct ForgetArgs {
+    /// The token of this document: its `_id`, as `tokens list` shows it.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["provider", "all", "since", "before"])]
+    pub id: Option<String>,
+    /// The tokens of all documents of this provider; with --all, --since or --before.
+    #[arg(long, value_name = "NAME", required_unless_present = "id")]
+    pub provider: Option<String>,
+    /// All of them, whenever they were redeemed.
+    #[arg(long, conflicts_with_all = ["since", "before"])]
+    pub all: bool,
+    /// Only those that were redeemed at this time or later, like `2026-11-21T03:00:00Z` or `2026-11-21` (UTC): for a
+    /// restored backup, the time at which it was made.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub since: Option<Timestamp>,
+    /// Only those that were redeemed before this time.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub before: Option<Timestamp>,
+}
+
+/// Reads an instant, or a day as its begin in UTC.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let day = || text.parse::<NaiveDate>().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    text.parse::<Timestamp>()
+        .or_else(|_| day())
+        .map_err(|_| "expected a time like `2026-11-21T03:00:00Z`, or a day like `2026-11-21`".to_owned())
 }

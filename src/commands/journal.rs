@@ -1,6 +1,7 @@
 //! `evergrant journal`: what is on its way, and what to do about it.
 
 mod capture;
+mod forget;
 mod orphans;
 mod retry;
 
@@ -107,6 +108,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
         JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
         JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Capture { id } => capture::capture(id, surroundings).await,
+        JournalCommand::Forget(args) => forget::forget(&args, surroundings).await,
         JournalCommand::Discard { id, yes } => orphans::discard(id, yes, surroundings).await,
         JournalCommand::Recover { adopt_store } => {
             let config = surroundings.config(Need::Provider)?;

@@ -6,6 +6,8 @@ mod shown_request;
 mod test;
 mod try_out;
 
+pub(super) use try_out::chosen;
+
 use super::{CommandError, Surroundings, shown};
 use crate::cli::ProvidersCommand;
 use crate::config::words;

@@ -6,13 +6,14 @@ mod list;
 mod show;
 pub(super) mod state;
 
-use super::{CommandError, Surroundings};
+use super::{CommandError, Surroundings, shown};
 use crate::assembly;
 use crate::cli::TokensCommand;
 use crate::config::{Config, Need};
 use crate::exit::Exit;
 use crate::pass::must_exist;
-use crate::store::Store;
+use crate::store::{Store, ids_shown_as};
+use crate::token::TokenDocument;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +36,22 @@ pub(super) async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, 
     let store = assembly::store(config).await?;
     must_exist(&store.existence().await?)?;
     Ok(store)
+}
+
+/// The document whose `_id` is shown so, or is this in extended JSON.
+pub(super) async fn document_shown_as(id: &str, store: &dyn Store) -> Result<TokenDocument, CommandError> {
+    let mut found = store.read(&ids_shown_as(id)).await?;
+    let shown = shown::plain(id);
+    if found.len() > 1 {
+        let ids: Vec<_> = found.iter().map(|document| document.id.to_string()).collect();
+        let message =
+            format!("more than one document has an `_id` that is shown as `{shown}`: {}", ids.join(", "));
+        return Err(CommandError::usage(message, "write it as extended JSON: `--id '{\"$oid\":\"…\"}'`"));
+    }
+    found.pop().ok_or_else(|| {
+        let message = format!("no document has the `_id` `{shown}` in {}", store.describe());
+        CommandError::usage(message, "`evergrant tokens list` shows the `_id` of each document")
+    })
 }
 
 /// The embedded store's file, or what to do where the documents are in a MongoDB (`instead`).

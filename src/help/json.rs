@@ -287,6 +287,19 @@ const OBJECTS: &[Object] = &[
         ],
     },
     Object {
+        place: "journal forget",
+        fields: &[
+            (
+                "provider",
+                "The provider of the documents; null if the named document has none that is configured.",
+            ),
+            ("id", "The document's `_id`, as extended JSON in a string; null where a provider was named."),
+            ("documents", "Documents that were looked at."),
+            ("forgotten", "Tokens that the journal knew as redeemed, and does not know any more."),
+            ("marked", "Users among them who are marked `needs_login` (`already_redeemed`)."),
+        ],
+    },
+    Object {
         place: "journal capture",
         fields: &[
             ("id", "The number of the entry."),

@@ -4,7 +4,7 @@ use super::marks::MarksRequest;
 use super::room::Room;
 use super::{
     Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, Moment, OtherStore,
-    Page, Permission, Standing, sqlite::Rows,
+    Page, Permission, Spent, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -85,6 +85,8 @@ pub(super) enum Request {
     SetPutOff(String, Vec<TokenId>, Reply<()>),
     BeginProcess { store: Identity, reply: Reply<Begun> },
     BeginPass { lease_id: String, store: Identity, provider: Arc<str>, at: Timestamp, reply: Reply<Begun> },
+    Spent(Vec<Fingerprint>, Reply<Vec<Spent>>),
+    Forget(Vec<Fingerprint>, Reply<u64>),
     OtherStore(Identity, Reply<Option<OtherStore>>),
     AdoptStore(Identity, Reply<Option<Adopted>>),
     FinishPass(String, Timestamp, Reply<()>),
@@ -269,6 +271,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
             reply.set(rows.note_clock(*at))?;
+            rows.forget_old(endings.len(), *at)?;
             for (entry, event) in endings {
                 let ended = rows.end(*entry, event, *at);
                 if !matches!(ended, Ok(())) {
@@ -301,6 +304,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::BeginPass { lease_id, store, provider, at, reply } => {
             reply.set(rows.begin_pass(lease_id, store, provider, *at))
         }
+        Request::Spent(tokens, reply) => reply.set(rows.spent(tokens)),
+        Request::Forget(tokens, reply) => reply.set(rows.forget(tokens)),
         Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
         Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
@@ -332,6 +337,8 @@ impl Request {
             Self::StandingOf(_, reply) => reply.send(committed),
             Self::PutOff(_, reply) => reply.send(committed),
             Self::BeginProcess { reply, .. } | Self::BeginPass { reply, .. } => reply.send(committed),
+            Self::Spent(_, reply) => reply.send(committed),
+            Self::Forget(_, reply) => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),
             Self::AdoptStore(_, reply) => reply.send(committed),
             Self::Marks(request) => request.deliver(committed),

@@ -75,7 +75,7 @@ impl Row {
         let (state, is_success) = (self.state, self.is_success);
         let illegal = Err(Illegal { state, event: event.word() });
         Ok(match (event, state) {
-            (Event::Redeemed { successor }, _) if state != Kept => {
+            (Event::Redeemed { successor, .. }, _) if state != Kept => {
                 Next { remember: Some(Remember::Redeemed(Some(*successor))), has_a_pair: true, ..goes }
             }
             (Event::Renewed, _) if state != Kept => Next { has_a_pair: true, ..goes },

@@ -1,5 +1,6 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
+mod forget;
 #[cfg(any(test, feature = "testing"))]
 mod image;
 mod keys;
@@ -51,6 +52,8 @@ pub(super) struct Rows {
     writes: usize,
     /// So many make a long log.
     writes_a_log: usize,
+    /// The time by which redeemed tokens are forgotten.
+    memory: forget::MemoryClock,
 }
 
 impl Rows {

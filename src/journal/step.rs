@@ -4,6 +4,7 @@ use super::{EntryId, OtherStore};
 use crate::clock::Timestamp;
 use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is about to be sent.
 #[derive(Debug, Clone)]
@@ -83,6 +84,9 @@ pub enum Event {
     Redeemed {
         /// The new refresh token.
         successor: Fingerprint,
+        /// How long such a token lives; `None` where that isn't known, and where its provider must never see it again. It
+        /// says how long the old one is remembered.
+        life: Option<Duration>,
     },
     /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
     Renewed,
@@ -118,6 +122,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// How long the token of the row lives, where that is known and of interest.
+    pub(super) const fn life(&self) -> Option<Duration> {
+        match self {
+            Self::Redeemed { life, .. } => *life,
+            _ => None,
+        }
+    }
+
     /// Its name in an error.
     pub(super) const fn word(&self) -> &'static str {
         match self {

@@ -39,7 +39,7 @@ fn answer(body: &'static str) -> RawAnswer {
 }
 
 fn redeemed(successor: &str) -> Event {
-    Event::Redeemed { successor: intent(successor, "1").fingerprint }
+    Event::Redeemed { successor: intent(successor, "1").fingerprint, life: None }
 }
 
 async fn begin_at(journal: &Journal, lease_id: &str, store: &Identity) -> Begun {

@@ -6,7 +6,6 @@ use crate::failure::{error_chain, told};
 use crate::gate::{Gate, Stopped};
 use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
-use crate::provider::AskAgain;
 use crate::report::{Report, Trouble};
 use crate::select::{ClaimTerms, LooksFor};
 use crate::store::Unwritable;
@@ -56,7 +55,6 @@ impl Line {
                 only: request.only.clone(),
                 force: request.force,
                 page: 1,
-                punishes_reuse: provider.as_ref().is_some_and(|one| one.profile.ask_again == AskAgain::Never),
                 provider,
             },
             policy: DuePolicy {

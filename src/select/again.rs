@@ -4,7 +4,7 @@
 //! What falls due for another reason comes after all that was due before it: it is for the next pass.
 
 use super::page::Wanted;
-use super::{Selected, select};
+use super::{ClaimTerms, Selected, select};
 use crate::clock::Timestamp;
 use crate::report::Report;
 use crate::store::Position;
@@ -90,21 +90,14 @@ impl Looked {
 }
 
 impl Again {
-    /// Is a document that this look has read one for the pass that `began` then and claims under this lease?
-    pub(super) fn wants(
-        &self,
-        look: &Look,
-        document: &TokenDocument,
-        began: Timestamp,
-        lease_id: &str,
-        punishes_reuse: bool,
-    ) -> bool {
+    /// Is a document that this look has read one for the pass that claims on these terms?
+    pub(super) fn wants(&self, look: &Look, document: &TokenDocument, terms: &ClaimTerms) -> bool {
         // Ours has waited for longer than its claim lasts: it is in the lane.
-        let is_ours = document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == lease_id);
+        let is_ours = document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == terms.lease_id);
         !is_ours
             // Who was marked before is counted where the pass comes to it, and who is marked by it was.
-            && select(document, false, punishes_reuse) == Selected::Claim
-            && (look.due_after.is_none() || self.report.may_ask_again(document, began))
+            && select(document, false, terms.profile()) == Selected::Claim
+            && (look.due_after.is_none() || self.report.may_ask_again(document, terms.due_by))
     }
 }
 

@@ -141,9 +141,7 @@ impl Source {
         let mut found = Vec::new();
         for document in page.documents.into_iter().map(|document| self.sendable(document)) {
             let is_there = |wanted: &Wanted| wanted.document.id == document.id;
-            if again.wants(&look, &document, terms.due_by, &terms.lease_id, terms.punishes_reuse)
-                && !shelf.wanted.iter().any(is_there)
-            {
+            if again.wants(&look, &document, terms) && !shelf.wanted.iter().any(is_there) {
                 found.push(Wanted { document, looked: true });
             }
         }
@@ -179,7 +177,7 @@ impl Source {
                 continue;
             }
             let asks_marked = self.terms.force || self.terms.only.is_some();
-            match select(&document, asks_marked, self.terms.punishes_reuse) {
+            match select(&document, asks_marked, self.terms.profile()) {
                 Selected::Known => shelf.known.push(Pulled::Known(document)),
                 Selected::Claim => shelf.wanted.push_back(Wanted { document, looked: false }),
             }

@@ -2,8 +2,8 @@
 
 use super::LooksFor;
 use crate::clock::Timestamp;
-use crate::provider::Provider;
 use crate::provider::rate::Rate;
+use crate::provider::{Profile, Provider};
 use crate::token::{Lease, TokenId};
 use chrono::TimeDelta;
 use std::num::NonZeroUsize;
@@ -39,11 +39,15 @@ pub struct ClaimTerms {
     pub page: usize,
     /// Whose documents these are; `None` of those that belong to none.
     pub provider: Option<Arc<Provider>>,
-    /// Does the provider's profile say that a token whose answer was lost is never sent again?
-    pub punishes_reuse: bool,
 }
 
 impl ClaimTerms {
+    /// How the provider of these documents is asked.
+    #[must_use]
+    pub fn profile(&self) -> Option<&Profile> {
+        self.provider.as_ref().map(|provider| &provider.profile)
+    }
+
     /// A lease from `now` on.
     #[must_use]
     pub fn lease_from(&self, now: Timestamp) -> Lease {

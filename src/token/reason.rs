@@ -167,7 +167,8 @@ vocabulary! {
             "The user must log in again.";
         AlreadyRedeemed = "already_redeemed":
             "This machine redeemed the token before, and no document holds the pair that came for it.",
-            "Was a backup restored, or was an old document saved again? If not, the user must log in again.";
+            "Was a backup restored, or was an old document saved again? If not, the user must log in again. If the provider takes \
+             the token all the same: `evergrant journal forget --id ID`, then `evergrant providers try NAME --id ID`.";
         PastEnd = "past_end":
             "The provider sent an answer that the profile does not know, and the end of the refresh token is past.",
             "Nothing to do. If a later pass gets such an answer as well, the user must log in again.";

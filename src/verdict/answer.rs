@@ -105,7 +105,7 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
     };
     let granted = reading.clone().map(|_| granted.clone());
     let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
-    write_pair(&case.token, &granted, change)
+    write_pair(&case.token, case.profile(), &granted, change)
 }
 
 /// How long the token alone rests: as its profile's rule says, or as the provider asks for a token while others are granted, if

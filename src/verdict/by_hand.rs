@@ -20,6 +20,7 @@
 
 use super::document::{is_claimed, write_pair};
 use super::released::Known;
+use super::spent::rotated;
 use super::{Around, Rule, Verdict};
 use crate::clock::Timestamp;
 use crate::grant::answer::Granted;
@@ -64,7 +65,8 @@ pub fn apply(
     if let (Some(new), Ok(there)) = (new, &document.refresh_token)
         && there == new
     {
-        let row = Some((entry, Event::Redeemed { successor: new.fingerprint() }));
+        let event = rotated(new.fingerprint(), Some(&provider.profile), &[&document.bookkeeping]);
+        let row = Some((entry, event));
         return Ok(Verdict::leave(Rule::ByHandThere, None).with_row(row));
     }
     if around.documents_name_provider && document.provider.as_deref() != Some(&*provider.name) {
@@ -77,7 +79,7 @@ pub fn apply(
     let Ok(token) = document.clone().into_due_token() else { return Err(Obstacle::Gone) };
     let pair = Received::Kept(pair);
     let change = around.policy.recovered(&pair, &token, &provider.profile, received_at, around.jitter);
-    let verdict = write_pair(&token, &pair, change);
+    let verdict = write_pair(&token, &provider.profile, &pair, change);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
 }
 

@@ -10,11 +10,13 @@
 //! | | still due | still due | the pair is copied | marked, once that is believed; still due where the provider takes it |
 
 use super::permission::takes_redeemed;
+use super::spent::rotated;
 use super::{Around, Belief, Case, Document, End, Mark, Pair, Redeemed, Rule, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
 use crate::journal::{EntryId, Event, Received};
+use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::Change;
 use crate::token::{
@@ -23,9 +25,16 @@ use crate::token::{
 use std::time::Duration;
 
 /// A new pair goes into the document, by compare-and-swap on the token that was sent.
-pub(super) fn write_pair(token: &DueToken, granted: &Received<Granted>, change: Change) -> Verdict {
+pub(super) fn write_pair(
+    token: &DueToken,
+    profile: &Profile,
+    granted: &Received<Granted>,
+    change: Change,
+) -> Verdict {
     let new = granted.get().refresh_token.as_ref().filter(|new| **new != token.refresh_token);
-    let event = new.map_or(Event::Renewed, |new| Event::Redeemed { successor: new.fingerprint() });
+    let event = new.map_or(Event::Renewed, |new| {
+        rotated(new.fingerprint(), Some(profile), &[&token.bookkeeping, &change.bookkeeping])
+    });
     let unsendable = change.bookkeeping.state == State::Malformed;
     let (rule, outcome) = if unsendable {
         (Rule::GrantedUnsendable, Outcome::Malformed)

@@ -23,6 +23,7 @@
 use super::change::finishing;
 use super::document::write_pair;
 use super::released::Known;
+use super::spent::rotated;
 use super::{Around, End, Rule, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, Reading};
@@ -142,24 +143,24 @@ impl Left<'_> {
 
 /// How a row ends whose token is asked for by no pass; `None` while it waits.
 fn over(left: &Left<'_>, document: Option<&TokenDocument>) -> Option<(Rule, Event)> {
-    let entry = left.entry;
+    let (entry, profile) = (left.entry, left.provider.map(|provider| &provider.profile));
     let Some(document) = document else { return Some((Rule::LeftGone, Event::Settled)) };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         // What stands in a cut answer stays for a person for as long as it could be of use.
         let is_over =
-            entry.state != EntryState::SetAside && select(document, false, false) != Selected::Claim;
+            entry.state != EntryState::SetAside && select(document, false, profile) != Selected::Claim;
         return is_over.then_some((Rule::LeftMarked, Event::Settled));
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
     // redeemed all the same, and a second document may hold it, whatever the application has made of the pair since.
     // What was written later may be another login's.
-    let timeout = left.provider.map(|provider| provider.profile.request_timeout).unwrap_or_default();
+    let timeout = profile.map(|profile| profile.request_timeout).unwrap_or_default();
     let books = &document.bookkeeping;
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     Some(match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
-        Some(successor) => (Rule::LeftWrittenThen, Event::Redeemed { successor }),
+        Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
         None => (Rule::LeftOtherToken, Event::Settled),
     })
 }
@@ -305,10 +306,10 @@ fn place(
             if let Some((refresh_token, there)) = token {
                 let token = DueToken { refresh_token, ..there };
                 let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
-                return finish(document, write_pair(&token, pair, change));
+                return finish(document, write_pair(&token, profile, pair, change));
             }
         }
-        let event = Event::Redeemed { successor: new.fingerprint() };
+        let event = rotated(new.fingerprint(), Some(profile), &[&document.bookkeeping]);
         return Verdict::leave(Rule::LeftPairThere, None).with_row(row(event));
     }
     if !belongs {
@@ -327,7 +328,7 @@ fn place(
         Ok(_) if holds_old => match document.clone().into_due_token() {
             Ok(token) => {
                 let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
-                let verdict = write_pair(&token, pair, change);
+                let verdict = write_pair(&token, profile, pair, change);
                 let ends = verdict.ends.map(|end| End { recovered: true, ..end });
                 Verdict { rule: Rule::LeftPairWritten, ends, ..verdict }
             }

@@ -4,6 +4,7 @@
 mod architecture;
 mod deploy;
 mod foreign;
+mod forget;
 mod imports;
 mod log;
 mod loops;

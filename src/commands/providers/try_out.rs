@@ -41,7 +41,10 @@ pub(super) async fn run(args: &ProviderTryArgs, surroundings: &Surroundings) -> 
 }
 
 /// The provider of that name, or the only one.
-fn chosen(name: Option<&str>, config: &Config) -> Result<Arc<Provider>, CommandError> {
+pub(in crate::commands) fn chosen(
+    name: Option<&str>,
+    config: &Config,
+) -> Result<Arc<Provider>, CommandError> {
     let names = || config.providers.iter().map(|known| known.name.to_string()).collect::<Vec<_>>().join(", ");
     let hint =
         "`provider` and `[providers.NAME]` configure them; `evergrant providers test NAME` needs no settings";

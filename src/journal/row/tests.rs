@@ -42,7 +42,7 @@ fn each_event_after_each_state() {
     ];
     // intent, refused, answered, unsettled, ask again, unread, set aside, orphan, kept
     for (event, expected) in [
-        (Event::Redeemed { successor }, ["-+", "-+", "-+", "-+", "-+", "-+", "-+", "-+", "!"]),
+        (Event::Redeemed { successor, life: None }, ["-+", "-+", "-+", "-+", "-+", "-+", "-+", "-+", "!"]),
         (Event::Renewed, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
         (Event::Settled, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
         (Event::NotProcessed, ["-", "-", "-", "unsettled", "ask_again", "!", "set_aside", "!", "!"]),
@@ -100,8 +100,11 @@ fn the_first_doubt_counts_and_a_token_that_was_in_doubt_stays_so() {
 fn what_was_set_aside_goes_with_a_pair_and_with_nothing_else() {
     let successor = RefreshToken::new("new".into()).fingerprint();
     let ends = |event: &Event| row(EntryState::Answer, true).on(event).unwrap();
-    assert_eq!(ends(&Event::Redeemed { successor }).remember, Some(Remember::Redeemed(Some(successor))));
-    assert!(ends(&Event::Redeemed { successor }).has_a_pair && ends(&Event::Renewed).has_a_pair);
+    assert_eq!(
+        ends(&Event::Redeemed { successor, life: None }).remember,
+        Some(Remember::Redeemed(Some(successor)))
+    );
+    assert!(ends(&Event::Redeemed { successor, life: None }).has_a_pair && ends(&Event::Renewed).has_a_pair);
     assert!(!ends(&Event::Settled).has_a_pair && !ends(&Event::GivenUp).has_a_pair);
     assert_eq!(ends(&Event::NoPlace(ParkedWhy::Gone)).remember, Some(Remember::Redeemed(None)));
     assert_eq!(ends(&Event::GivenUp).remember, Some(Remember::GivenUp));

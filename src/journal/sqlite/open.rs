@@ -1,25 +1,14 @@
-//! Opening the file: its tables, its keys, what a crash left in it, and what it may forget.
+//! Opening the file: its tables, its keys, and what a crash left in it.
 
-use super::{Rows, failure, from_millis, read};
+use super::forget::MemoryClock;
+use super::{Rows, failure, read};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
 use crate::journal::seal::Seal;
 use crate::room::make_private;
-use chrono::TimeDelta;
 use rusqlite::Connection;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-
-/// How long the fingerprint of a redeemed token is remembered.
-///
-/// Longer than the longest-lived refresh token of any profile is worth restoring from a backup.
-const REMEMBER_REDEEMED: TimeDelta = TimeDelta::days(400);
-
-/// How far the clock by which fingerprints are forgotten moves from one start to the next.
-///
-/// A wall clock that is years ahead for a day must not make us forget what we redeemed: a token sent again may end a
-/// login. Who starts seldom remembers for longer, and that costs nothing.
-const MOST_AT_ONCE: TimeDelta = TimeDelta::days(31);
 
 /// The format of the file, in `user_version`; a newer one is refused, not guessed at.
 pub(super) const FORMAT: i64 = 4;
@@ -52,8 +41,10 @@ CREATE TABLE IF NOT EXISTS redeemed (
   fingerprint TEXT PRIMARY KEY,
   document TEXT NOT NULL,
   successor TEXT,                  -- fingerprint of the refresh token that came for it, if the document has it
-  at INTEGER NOT NULL
+  at INTEGER NOT NULL,
+  forget_at INTEGER                -- by the clock of the memory; none: an earlier version wrote it, and it stays 400 days
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS forgotten ON redeemed (coalesce(forget_at, at + 34560000000));
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,
@@ -124,17 +115,21 @@ impl Rows {
         let writes_a_log = *super::WRITES_A_LOG.start();
         let run = format!("{:016x}", rand::random::<u64>());
         let file = file.to_owned();
-        let mut rows = Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log };
+        let memory = MemoryClock::default();
+        let mut rows = Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log, memory };
         // An earlier process may have left a log whose sync failed: what this one reads of it, it writes anew.
         rows.empty_log()?;
         rows.begin(true)?;
+        let grown = rows.add_forget_at()?;
         let migrated = format < FORMAT && rows.migrate()?;
         rows.make_tables()?;
         let sealed = rows.seal_all()?;
-        rows.take_note(now)?;
+        // The answers of an earlier process' intents are not waited for any more.
+        rows.note_cut_off(None)?;
+        rows.start_memory_clock(now)?;
         rows.commit()?;
-        if sealed || migrated {
-            // The log still holds what was in the clear.
+        if sealed || migrated || grown {
+            // The log still holds what was in the clear, or an index over all redeemed tokens.
             rows.empty_log()?;
         }
         Ok(rows)
@@ -156,33 +151,6 @@ impl Rows {
             self.connection.pragma_update(None, "user_version", FORMAT)
         };
         make().map_err(|source| failure(&self.file, "make its tables", source))
-    }
-
-    /// Nobody waits for the answers of intents any more, and old fingerprints may go.
-    fn take_note(&mut self, now: Timestamp) -> Result<(), JournalError> {
-        self.note_cut_off(None)?;
-        let millis = |sql| self.find(sql, [], |row| row.get::<_, Option<i64>>(0));
-        let newest = millis("SELECT max(at) FROM redeemed")?.flatten().and_then(from_millis);
-        let before =
-            millis("SELECT value FROM meta WHERE key = 'forgets_by'")?.flatten().and_then(from_millis);
-        let Some(newest) = newest else { return Ok(()) };
-        let forgets_by = now.min(newest).min(before.map_or(newest, |before| before + MOST_AT_ONCE));
-        if now - forgets_by > MOST_AT_ONCE {
-            tracing::info!(
-                %now,
-                "the clock of this machine is far ahead of the last time in the journal: is it right? Old redeemed tokens are forgotten by {forgets_by}, and not by this clock"
-            );
-        }
-        self.run(
-            "remember how far it forgets",
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('forgets_by', ?1)",
-            [forgets_by.timestamp_millis()],
-        )?;
-        self.run(
-            "forget old fingerprints",
-            "DELETE FROM redeemed WHERE at < ?1",
-            [(forgets_by - REMEMBER_REDEEMED).timestamp_millis()],
-        )
     }
 }
 

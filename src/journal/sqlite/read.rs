@@ -185,8 +185,13 @@ pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<K
 
 /// Journals of earlier versions lack some.
 pub(super) fn has_column(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let count = "SELECT count(*) FROM pragma_table_info('entries') WHERE name = ?1";
-    connection.query_row(count, [name], |row| row.get(0))
+    table_has_column(connection, "entries", name)
+}
+
+/// The same of any table; one that isn't there has none.
+pub(super) fn table_has_column(connection: &Connection, table: &str, name: &str) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    connection.query_row(count, [table, name], |row| row.get(0))
 }
 
 /// What is wrong with a row, when it is the row and not the file.

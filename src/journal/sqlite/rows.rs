@@ -6,7 +6,7 @@ use crate::grant::RawAnswer;
 use crate::journal::row::{Next, Remember, Row};
 use crate::journal::seal::{Head, Part, Place};
 use crate::journal::{Doubts, EntryId, EntryState, Event, IfRedeemed, Intent, JournalError, Permission};
-use crate::token::{Fingerprint, RefreshToken, TokenId};
+use crate::token::{RefreshToken, TokenId};
 use chrono::TimeDelta;
 use rusqlite::{Row as Columns, params};
 
@@ -145,7 +145,7 @@ impl Rows {
         if let Some(remember) = remember {
             // A grace lasts from the first use on, and not from when its pair found its place.
             let at = first_sent_at.clamp(at - LONGEST_GRACE, at);
-            self.remember_redeemed(&fingerprint, &document, remember, at)?;
+            self.remember_redeemed(&fingerprint, &document, remember, event.life(), at)?;
         }
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {
@@ -240,37 +240,6 @@ impl Rows {
                 millis(row.doubts.turned_away_since)
             ],
         )
-    }
-
-    fn remember_redeemed(
-        &mut self,
-        fingerprint: &str,
-        document: &str,
-        remember: Remember,
-        at: Timestamp,
-    ) -> Result<(), JournalError> {
-        let (sql, successor) = match remember {
-            Remember::Redeemed(successor) => (
-                "INSERT INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (fingerprint) DO UPDATE
-                 SET document = excluded.document, successor = excluded.successor, at = min(at, excluded.at)",
-                successor,
-            ),
-            Remember::GivenUp => (
-                "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at) VALUES (?1, ?2, ?3, ?4)",
-                None,
-            ),
-        };
-        let successor = successor.as_ref().map(Fingerprint::to_string);
-        let at = at.timestamp_millis();
-        self.run("remember a redeemed token", sql, params![fingerprint, document, successor, at])
-    }
-
-    /// A token that a success hands out is good again. Only where it was redeemed before that success was asked for: a pair
-    /// that found its place late says nothing about what became of it since.
-    fn forget_handed_out(&mut self, token: &str, sent_at: Timestamp) -> Result<(), JournalError> {
-        let sql = "DELETE FROM redeemed WHERE fingerprint = ?1 AND at < ?2";
-        self.run("forget a token that is good again", sql, params![token, sent_at.timestamp_millis()])
     }
 }
 

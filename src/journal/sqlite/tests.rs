@@ -1,5 +1,6 @@
 //! The file itself: what stands in it, in the clear or not, and what it bears.
 
+mod forget;
 mod format_3;
 mod sealed;
 
@@ -101,7 +102,7 @@ async fn one_bad_row_is_shown_and_kept_and_the_others_work() {
         "UPDATE entries SET fingerprint = 'no digits' WHERE id = 1",
         "UPDATE entries SET document = CAST(x'ff00fe' AS TEXT), subject = CAST(x'ff' AS TEXT) WHERE id = 2",
         "UPDATE entries SET status = 99999 WHERE id = 3",
-        "INSERT INTO redeemed VALUES (printf('%032x', 7), CAST(x'ff' AS TEXT), 'no digits', 0)",
+        "INSERT INTO redeemed VALUES (printf('%032x', 7), CAST(x'ff' AS TEXT), 'no digits', 0, NULL)",
     ] {
         raw.execute(change, []).unwrap();
     }
@@ -188,44 +189,6 @@ async fn no_row_is_dropped_because_it_is_old() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_years_ahead_forgets_no_redeemed_token() {
-    let directory = tempfile::tempdir().unwrap();
-    let clock = Clock::steppable();
-    let knows = async |journal: &Journal| journal.successor(fingerprint("old")).await.unwrap().is_some();
-    let redeem = async |journal: &Journal, token: &str| {
-        let intent = Intent { sent_at: clock.now(), ..intent(token) };
-        let permission = journal.intent(intent, RefreshToken::new(token.into())).await.unwrap();
-        let Permission::Send { entry, .. } = permission else { panic!("{permission:?}") };
-        let ending = Event::Redeemed { successor: fingerprint("next") };
-        journal.end(vec![(entry, ending)], clock.now()).await.unwrap();
-    };
-    let journal = Journal::open(directory.path(), &clock).unwrap();
-    redeem(&journal, "old").await;
-    journal.close().await;
-    // A start with a clock that is ahead, and a pass under it, whose rows say that it is so late.
-    for token in ["a", "b"] {
-        clock.step(TimeDelta::days(2000));
-        let journal = Journal::open(directory.path(), &clock).unwrap();
-        assert!(knows(&journal).await, "{token}");
-        redeem(&journal, token).await;
-        journal.close().await;
-    }
-    // Where time really goes by, it is forgotten in the end.
-    let mut starts = 0;
-    loop {
-        let journal = Journal::open(directory.path(), &clock).unwrap();
-        let known = knows(&journal).await;
-        journal.close().await;
-        starts += 1;
-        if !known {
-            break;
-        }
-        assert!(starts < 20, "it grows for ever");
-    }
-    assert!(starts > 5, "{starts} starts forget it");
-}
-
-#[tokio::test]
 async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
@@ -233,7 +196,7 @@ async fn the_log_is_moved_into_the_file_and_does_not_grow_with_what_was_written(
     for number in 0..1000 {
         let entry = sent(&journal, &number.to_string()).await;
         journal.answer(entry, answer()).await.unwrap();
-        let ending = Event::Redeemed { successor: fingerprint("next") };
+        let ending = Event::Redeemed { successor: fingerprint("next"), life: None };
         journal.end(vec![(entry, ending)], at).await.unwrap();
     }
     let log = directory.path().join("journal.db-wal").metadata().unwrap().len();

@@ -209,7 +209,8 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
     let wrote = |event: Option<Event>, ends| {
         Verdict::write(Rule::Granted, change(), ends).with_row(event.map(|event| (entry(), event)))
     };
-    let rotated = || wrote(Some(Event::Redeemed { successor: new }), Some(End::new(Outcome::Refreshed)));
+    let redeemed = || Event::Redeemed { successor: new, life: None };
+    let rotated = || wrote(Some(redeemed()), Some(End::new(Outcome::Refreshed)));
     let renewed = || wrote(Some(Event::Renewed), Some(End::new(Outcome::Refreshed)));
     let marked = || wrote(Some(Event::Settled), Some(End::new(Outcome::NeedsLogin)));
     let put_off = || wrote(Some(Event::NotProcessed), Some(End::still_due(Reason::Held)));

@@ -1,15 +1,20 @@
 //! Tokens that this machine redeemed before and finds again: a stale copy is named, a restored backup is a question.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
+use async_trait::async_trait;
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
+use evergrant::testing::grant::headers::Headers;
+use evergrant::testing::grant::http::ClientError;
+use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::testing::pass::{PassRequest, Stop};
-use evergrant::testing::provider::Rotation;
+use evergrant::testing::provider::{Provider, Rotation};
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble};
 use evergrant::testing::token::State;
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const FORCED: PassRequest =
@@ -163,6 +168,91 @@ async fn a_stale_save_is_asked_within_the_grace_of_its_first_use_and_not_after_i
                 "the grace counts from the first use on"
             );
         }
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_marked_before_the_setting_changed_is_asked_by_the_next_pass() {
+    let mut plan = Plan::users(20);
+    plan.sandbox.grace = Duration::from_hours(10_000);
+    on_both("marked_before_none", plan, async |mut rehearsal| {
+        rehearsal.run().await;
+        restore(&rehearsal, [3, 4]).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.newly_marked), (Exit::NeedsLogin, 2), "{summary:?}");
+        // Nothing has changed, so none is asked.
+        let requests = rehearsal.sandbox.ledger().requests;
+        assert_eq!(rehearsal.run().await.count(Outcome::NeedsLogin), 2);
+        assert_eq!(rehearsal.sandbox.ledger().requests, requests);
+        rehearsal.change_provider(|provider| provider.profile.rotation = Rotation::None);
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 2), "{summary:?}");
+        assert!(rehearsal.states().await.iter().all(|state| *state == State::Live));
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+/// A provider that hands out these refresh tokens, one with each request.
+#[derive(Debug, Clone)]
+struct Hands(Arc<Mutex<Vec<&'static str>>>);
+
+impl Connect for Hands {
+    fn connect(&self, _: &Provider, _: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Wire for Hands {
+    async fn post(&self, _: &GrantRequest) -> Sent {
+        let mut answers = self.0.lock().unwrap();
+        let body = json!({ "access_token": format!("access {}", answers.len()), "refresh_token": answers.remove(0) });
+        Sent::Answered(RawAnswer {
+            status: 200,
+            headers: Headers::default(),
+            body: body.to_string().into(),
+            complete: true,
+            received_at: Clock::system().now(),
+        })
+    }
+
+    fn peer(&self, _: &url::Url) -> Option<String> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_a_later_success_hands_out_is_asked_for_again() {
+    on_both("handed_out_again", Plan::users(1), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let put = async |token: &str| {
+            let pair = json!({ "refresh_token": token, "access_token": "before" });
+            rehearsal.backend.set(&document_id(0), pair).await;
+        };
+        put("A").await;
+        let hands = Hands(Arc::new(Mutex::new(vec!["A", "A", "B", "A", "A", "B", "C", "B"])));
+        let pass = async || {
+            rehearsal.clock.step(TimeDelta::minutes(1));
+            let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &hands).await;
+            let summary = run(&pass, &FORCED, &Stop::default()).await;
+            pass.close().await;
+            summary
+        };
+        for (position, handed_out) in ["A", "A", "B", "A", "A", "B", "C"].into_iter().enumerate() {
+            let summary = pass().await;
+            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1), "{position}");
+            assert_eq!(rehearsal.token(0).await, handed_out, "{position}");
+        }
+        // And what no later success has handed out stays spent.
+        for spent in ["A", "B"] {
+            put(spent).await;
+            let summary = pass().await;
+            assert_eq!((summary.exit(), summary.newly_marked), (Exit::NeedsLogin, 1), "{spent}: {summary:?}");
+        }
+        assert_eq!(*hands.0.lock().unwrap(), ["B"]);
         rehearsal.assert_nothing_claimed().await;
     })
     .await;

@@ -7,7 +7,7 @@ use super::{TriedAnswer, tried};
 use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::commands::providers::shown_request::{ShownRequest, shown};
-use crate::commands::tokens::connect_existing;
+use crate::commands::tokens::{connect_existing, document_shown_as};
 use crate::commands::{CommandError, Surroundings, shown as words};
 use crate::config::Config;
 use crate::daemon::stop_on_signals;
@@ -19,7 +19,6 @@ use crate::pass::{PassRequest, Stop};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Outcome, Reports, Trouble};
-use crate::store::ids_shown_as;
 use crate::token::{Fingerprint, RefreshToken, State, Subject, TokenDocument, TokenId};
 use async_trait::async_trait;
 use secrecy::zeroize::Zeroizing;
@@ -176,19 +175,8 @@ async fn find(
     config: &Config,
 ) -> Result<(TokenDocument, RefreshToken), CommandError> {
     let store = connect_existing(config).await?;
-    let mut found = store.read(&ids_shown_as(id)).await?;
-    let hint = "`evergrant tokens list` shows the `_id` of each document";
+    let document = document_shown_as(id, &*store).await?;
     let shown = words::plain(id);
-    if found.len() > 1 {
-        let ids: Vec<_> = found.iter().map(|document| document.id.to_string()).collect();
-        let message =
-            format!("more than one document has an `_id` that is shown as `{shown}`: {}", ids.join(", "));
-        return Err(CommandError::usage(message, "write it as extended JSON: `--id '{\"$oid\":\"…\"}'`"));
-    }
-    let Some(document) = found.pop() else {
-        let message = format!("no document has the `_id` `{shown}` in {}", store.describe());
-        return Err(CommandError::usage(message, hint));
-    };
     if !store.left_out(std::slice::from_ref(&document.id)).await?.is_empty() {
         return Err(CommandError::usage(
             format!("`documents.filter` leaves the document `{shown}` out, so no pass refreshes it"),

@@ -73,7 +73,7 @@ async fn a_journal_of_format_3_is_taken_over_with_all_that_it_held() {
             };
             let entries = journal.entries().await.unwrap();
             assert_eq!(entries.iter().filter_map(unread).collect::<Vec<_>>(), [SetAside, Intent]);
-            let redeemed = Event::Redeemed { successor: fingerprint("freed-2") };
+            let redeemed = Event::Redeemed { successor: fingerprint("freed-2"), life: None };
             journal.end(vec![(again, redeemed)], Clock::system().now()).await.unwrap();
             assert_eq!(journal.entries().await.unwrap().iter().filter_map(unread).count(), 0);
             journal.close().await;

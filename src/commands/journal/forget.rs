@@ -1,0 +1,271 @@
+//! `journal forget`: the journal forgets that tokens were redeemed, so that they are sent again.
+//!
+//! Only of tokens that documents hold now. An entry and its answer are never touched.
+
+use crate::assembly;
+use crate::cli::ForgetArgs;
+use crate::clock::Timestamp;
+use crate::commands::tokens::{connect_existing, document_shown_as};
+use crate::commands::{CommandError, Surroundings, providers, shown};
+use crate::config::{Config, Need};
+use crate::exit::Exit;
+use crate::journal::{Journal, Spent};
+use crate::provider::{Provider, Rotation};
+use crate::store::Store;
+use crate::token::{Code, RefreshToken, State, TokenDocument, TokenId};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Documents that are read at once, and tokens that are forgotten in one commit.
+const PAGE: usize = 500;
+
+/// Entries that are named where they are in the way; `journal list` shows all.
+const MOST_NAMED: usize = 10;
+
+/// What `journal forget --format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct ForgetResult {
+    /// The provider whose documents were looked at; `null` where the document names none that is configured.
+    provider: Option<String>,
+    /// The document, where one was named.
+    id: Option<TokenId>,
+    /// Documents that were looked at.
+    documents: u64,
+    /// Tokens that the journal knew as redeemed, and doesn't know any more.
+    forgotten: u64,
+    /// Users among them who are marked because of it; a forced pass asks for their tokens, too.
+    marked: u64,
+    /// Does the provider rotate, so that it may take an old token for a stolen one?
+    #[serde(skip)]
+    rotates: bool,
+}
+
+/// What was found in the documents.
+#[derive(Debug, Default)]
+struct Found {
+    documents: u64,
+    spent: Vec<Spent>,
+    marked: u64,
+}
+
+/// Forgets what the arguments name; nothing of it where an entry is in the way.
+pub(super) async fn forget(args: &ForgetArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+    let config = surroundings.config(Need::Provider)?;
+    let journal = assembly::journal(&config, &surroundings.clock).await?;
+    let store = connect_existing(&config).await?;
+    let (mut found, mut id) = (Found::default(), None);
+    let provider = if let Some(text) = &args.id {
+        let document = document_shown_as(text, &*store).await?;
+        found.add(&journal, std::slice::from_ref(&document), args).await?;
+        id = Some(document.id.clone());
+        of_document(&document, &config)
+    } else {
+        let provider = providers::chosen(args.provider.as_deref(), &config)?;
+        look_through(&mut found, &provider, &journal, &*store, &config, args).await?;
+        Some(provider)
+    };
+    found.refuse_rows()?;
+    if args.id.is_none() && !args.says_which() {
+        return Err(found.which(args.provider.as_deref().unwrap_or_default()));
+    }
+    let mut forgotten = 0;
+    for part in found.spent.chunks(PAGE) {
+        forgotten += journal.forget(part.iter().map(|spent| spent.token).collect()).await?;
+    }
+    journal.close().await;
+    let rotates = provider.as_ref().is_none_or(|provider| provider.profile.rotation != Rotation::None);
+    let provider = provider.map(|provider| provider.name.to_string());
+    let Found { documents, marked, .. } = found;
+    let result = ForgetResult { provider, id, documents, forgotten, marked, rotates };
+    surroundings.print(&result.text(), &result)?;
+    Ok(Exit::Well)
+}
+
+/// Looks at all documents of a provider, a page at a time.
+async fn look_through(
+    found: &mut Found,
+    provider: &Provider,
+    journal: &Journal,
+    store: &dyn Store,
+    config: &Config,
+    args: &ForgetArgs,
+) -> Result<(), CommandError> {
+    let mut after = None;
+    loop {
+        let mut page = store.list(after.as_ref(), PAGE).await?;
+        if config.store.mapping.provider.is_some() {
+            page.documents.retain(|document| document.provider.as_deref() == Some(&*provider.name));
+        }
+        found.add(journal, &page.documents, args).await?;
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The provider of a document, where it is configured.
+fn of_document(document: &TokenDocument, config: &Config) -> Option<Arc<Provider>> {
+    let mut known = config.providers.iter();
+    if config.store.mapping.provider.is_some() {
+        known.find(|known| document.provider.as_deref() == Some(&*known.name)).cloned()
+    } else {
+        known.next().cloned()
+    }
+}
+
+impl Found {
+    /// Adds those of these documents whose tokens are known as redeemed, at a time that is meant.
+    async fn add(
+        &mut self,
+        journal: &Journal,
+        documents: &[TokenDocument],
+        args: &ForgetArgs,
+    ) -> Result<(), CommandError> {
+        self.documents += documents.len() as u64;
+        let token =
+            |document: &TokenDocument| document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+        let mut spent = journal.spent(documents.iter().filter_map(token).collect()).await?;
+        spent.retain(|spent| args.means(spent.at));
+        let is_marked = |document: &&TokenDocument| {
+            let books = &document.bookkeeping;
+            let spent = token(document).filter(|token| spent.iter().any(|spent| spent.token == *token));
+            let says = books.last_error.as_ref().is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
+            spent.is_some() && books.state == State::NeedsLogin && books.fingerprint == spent && says
+        };
+        self.marked += documents.iter().filter(is_marked).count() as u64;
+        self.spent.extend(spent);
+        Ok(())
+    }
+
+    /// Refuses where the journal holds an entry for one of them: its answer is worth more than another request.
+    fn refuse_rows(&self) -> Result<(), CommandError> {
+        let rows: Vec<_> = self.spent.iter().filter_map(|spent| spent.row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = rows.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = if rows.len() > MOST_NAMED { ", …" } else { "" };
+        Err(CommandError::usage(
+            format!(
+                "{} in the journal for these tokens ({}{more}): nothing was forgotten",
+                shown::entries(rows.len() as u64),
+                named.join(", ")
+            ),
+            "`evergrant journal list` says what each waits for; `evergrant journal recover` settles what an earlier process \
+             left, and `evergrant journal apply ID` writes a parked pair",
+        ))
+    }
+
+    /// Which of them? All of a provider is for a person to say.
+    fn which(&self, provider: &str) -> CommandError {
+        let times = || self.spent.iter().filter_map(|spent| spent.at);
+        let when = match (times().min(), times().max()) {
+            (Some(first), Some(last)) => format!(
+                ", redeemed between {} and {} (UTC)",
+                shown::instant(Some(first)),
+                shown::instant(Some(last))
+            ),
+            _ => String::new(),
+        };
+        let tokens = shown::count(self.spent.len() as u64, "token");
+        CommandError::usage(
+            format!(
+                "the documents of `{provider}` hold {tokens} that the journal knows as redeemed{when}; nothing was forgotten"
+            ),
+            "say which: `--since TIME`, `--before TIME`, or `--all`",
+        )
+    }
+}
+
+impl ForgetArgs {
+    /// Is it said which tokens of a provider are meant?
+    const fn says_which(&self) -> bool {
+        self.all || self.since.is_some() || self.before.is_some()
+    }
+
+    /// Is a token meant that was redeemed at this time?
+    fn means(&self, at: Option<Timestamp>) -> bool {
+        let Some(at) = at else { return self.since.is_none() && self.before.is_none() };
+        self.since.is_none_or(|since| at >= since) && self.before.is_none_or(|before| at < before)
+    }
+}
+
+impl ForgetResult {
+    fn text(&self) -> String {
+        let Self { provider, id, documents, forgotten, marked, rotates } = self;
+        let name = provider.as_deref().unwrap_or("NAME");
+        let whose = match id {
+            Some(id) => format!("the document {id}"),
+            None => format!("{} of `{name}`", shown::count(*documents, "document")),
+        };
+        if *forgotten == 0 {
+            return format!("nothing to forget: the journal knows no token of {whose} as redeemed");
+        }
+        let tokens = shown::count(*forgotten, "redeemed token");
+        let next = match (id, marked) {
+            (Some(id), _) => format!("`evergrant providers try {name} --id '{id}'` asks for it now"),
+            (None, 0) => "the next pass asks for them, each when it is due".to_owned(),
+            (None, marked) => format!(
+                "`evergrant run --once --force --provider {name}` asks for them now, and for all other tokens of the provider; \
+                 {} marked because of it, and no other pass asks for them",
+                if *marked == 1 { "1 user is".to_owned() } else { format!("{marked} users are") }
+            ),
+        };
+        let warning = if *rotates {
+            "\n  note: a provider that rotates may refuse an old token, or take it for a stolen one and end the login"
+        } else {
+            ""
+        };
+        format!("the journal has forgotten {tokens} of {whose}\n  next: {next}{warning}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_is_said_with_what_to_do_next() {
+        let all = ForgetResult {
+            provider: Some("google".into()),
+            id: None,
+            documents: 300,
+            forgotten: 3,
+            marked: 2,
+            rotates: false,
+        };
+        let one = ForgetResult {
+            id: Some(TokenId::from_extended_json("7")),
+            documents: 1,
+            forgotten: 1,
+            rotates: true,
+            ..all.clone()
+        };
+        let none = ForgetResult { forgotten: 0, marked: 0, ..all.clone() };
+        let unmarked = ForgetResult { marked: 0, ..all.clone() };
+        let texts: Vec<_> = [all, unmarked, one, none].iter().map(ForgetResult::text).collect();
+        insta::assert_snapshot!(texts.join("\n\n"));
+    }
+
+    #[test]
+    fn a_token_is_meant_by_the_time_of_its_redemption() {
+        let at = |hour: u32| format!("2026-11-21T{hour:02}:00:00Z").parse::<Timestamp>().unwrap();
+        let means = |since: Option<u32>, before: Option<u32>, redeemed: Option<u32>| {
+            let (since, before) = (since.map(at), before.map(at));
+            let args = ForgetArgs { id: None, provider: None, all: false, since, before };
+            args.means(redeemed.map(at))
+        };
+        for (since, before, redeemed, expected) in [
+            (None, None, Some(3), true),
+            (None, None, None, true),
+            (Some(3), None, Some(3), true),
+            (Some(4), None, Some(3), false),
+            (None, Some(3), Some(3), false),
+            (Some(2), Some(4), Some(3), true),
+            (Some(2), None, None, false),
+        ] {
+            assert_eq!(means(since, before, redeemed), expected, "{since:?} {before:?} {redeemed:?}");
+        }
+    }
+}
