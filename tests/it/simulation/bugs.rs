@@ -47,20 +47,20 @@ impl Bug {
 
     /// All, each with a seed at which it is found.
     pub(super) const ALL: [(Self, u64); 15] = [
-        (Self::AcknowledgesBeforeFsync, 11),
+        (Self::AcknowledgesBeforeFsync, 44),
         (Self::AcknowledgesBeforeWrite, 1),
         (Self::DropsOldEntries, 1),
         (Self::ForgetsRedeemed, 30),
         (Self::BelievesTheFirstRead, 1),
         (Self::ClaimsWithoutLease, 15),
         (Self::WritesWithoutCompare, 11),
-        (Self::MarksWithoutCompare, 454),
-        (Self::TakesAnErrorForDone, 1),
+        (Self::MarksWithoutCompare, 475),
+        (Self::TakesAnErrorForDone, 21),
         (Self::WritesHalfAPair, 1),
-        (Self::MarksOnRejectedClient, 108),
+        (Self::MarksOnRejectedClient, 65),
         (Self::TakesLostForNotSent, 2),
         (Self::RepeatsInTheTransport, 2),
-        (Self::RecoversRowsOfOthers, 16),
-        (Self::ReleasesClaimsOfOthers, 16),
+        (Self::RecoversRowsOfOthers, 5),
+        (Self::ReleasesClaimsOfOthers, 159),
     ];
 }
