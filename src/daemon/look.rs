@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-/// A look that takes long waits so many times as long for the next one: then it costs the store a hundredth of its time.
+/// A look that takes long waits this many times as long for the next one: then it costs the store a hundredth of its time.
 const REST: u32 = 100;
 
 /// Longest time between two looks.

@@ -80,7 +80,7 @@ impl Disk {
         self.images.last().map(Image::open_rows).unwrap_or_default()
     }
 
-    /// Somebody empties a table: `entries`, `redeemed`, `marks` or `meta`.
+    /// A person empties a table: `entries`, `redeemed`, `marks` or `meta`.
     pub fn empty(&mut self, table: &str) {
         self.images.iter_mut().for_each(|image| image.empty(table));
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bears the mark, and is claimed | it is left to the claim's owner, and looked at again by the next pass |
 //! | bears the mark | live again, and due as after a put-off |
-//! | anything else, or gone | it is as somebody else has left it |
+//! | anything else, or gone | it is as another program has left it |
 
 use super::{Around, Case, Rule, Step, Verdict, is_known_dead};
 use crate::journal::MadeMark;

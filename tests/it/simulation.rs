@@ -201,7 +201,7 @@ impl Inner {
                 .documents
                 .iter()
                 .any(|(other, first)| *other != place && self.ledger.descends(first.refresh, refresh));
-            // A small collection of which nobody is granted anything is a question for a person, and the pass asks it.
+            // A small collection of which no user is granted anything is a question for a person, and the pass asks it.
             let name = world::name_of(self.ledger.provider_of(refresh));
             if books.state == State::Live && !unreadable && !follows_another && !self.doubted.contains(&name)
             {

@@ -31,7 +31,7 @@ enum Told {
     LeftAlone,
 }
 
-/// A pass over 1,000 logins of which so many are dead; the first one is alive, where any is.
+/// A pass over 1,000 logins of which this number are dead; the first one is alive, where any is.
 fn told(judge: &mut Refusals, dead: usize, placed: Placed) -> Told {
     const LOGINS: usize = 1000;
     let is_dead = |login: usize| match placed {

@@ -104,7 +104,7 @@ impl Rows {
         )
     }
 
-    /// Forgets some of the tokens whose time is over, when so many rows end; the oldest first.
+    /// Forgets some of the tokens whose time is over, when this number of rows ends; the oldest first.
     pub(in crate::journal) fn forget_old(
         &mut self,
         endings: usize,

@@ -43,8 +43,8 @@ impl MongoStore {
         let found: Vec<_> = stream::iter(each).buffer_unordered(AT_ONCE).try_collect().await?;
         // An array with one of the names in it is left out, too: that is found together with others.
         let unnamed = doc! { path.as_str(): { "$nin": &who.providers } };
-        let nobody = ProviderFilter::NoneOf(who.providers.clone());
-        let others = self.waits(who, nobody, Some(unnamed), index).await?;
+        let strangers = ProviderFilter::NoneOf(who.providers.clone());
+        let others = self.waits(who, strangers, Some(unnamed), index).await?;
         Ok(Waiting { providers: found.into_iter().flatten().collect(), others })
     }
 

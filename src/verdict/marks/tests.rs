@@ -148,7 +148,7 @@ fn a_mark_that_is_taken_back_leaves_the_login_as_it_was_and_due_behind_the_other
 }
 
 #[test]
-fn a_mark_that_was_known_is_not_listed_and_what_somebody_else_has_changed_is_not_touched() {
+fn a_mark_that_was_known_is_not_listed_and_what_another_program_has_changed_is_not_touched() {
     let refused = Some(error(Evidence::Refused, at(5), None));
     let (known, _) = marked(books("old", State::NeedsLogin, refused), State::LostInFlight, None);
     assert_eq!(known, None);

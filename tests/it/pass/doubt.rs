@@ -32,7 +32,7 @@ async fn assert_all_live(rehearsal: &Rehearsal) {
 }
 
 #[tokio::test]
-async fn a_first_pass_in_which_many_living_are_refused_marks_nobody_and_refreshes_all_others() {
+async fn a_first_pass_in_which_many_living_are_refused_marks_no_user_and_refreshes_all_others() {
     for (share, users) in [(60, 100), (30, 100), (12, 300)] {
         let plan = Plan::users(users).faults(&format!("refuse:{share}%"));
         on_both(&format!("first_pass_{share}"), plan, async |rehearsal| {

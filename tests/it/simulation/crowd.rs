@@ -1,4 +1,4 @@
-//! A provider that refuses some of the living for a while, and then many: whoever was marked meanwhile is live again in the
+//! A provider that refuses some of the living for a while, and then many: each user marked meanwhile is live again in the
 //! end, although the process is killed and the power fails in between.
 
 use super::bugs::Bug;
@@ -21,7 +21,7 @@ const USERS: usize = 150;
 /// Those whose logins have ended.
 const DEAD: [usize; 2] = [20, 120];
 
-/// The shares that the provider refuses, in percent: before somebody living is marked, and from then on.
+/// The shares that the provider refuses, in percent: before a living user is marked, and from then on.
 const FEW: u32 = 6;
 const MANY: u32 = 60;
 
@@ -171,7 +171,7 @@ fn judge(world: &mut Inner) {
 }
 
 #[test]
-fn nobody_stays_marked_whom_a_fault_of_the_provider_has_marked() {
+fn no_user_stays_marked_whom_a_fault_of_the_provider_has_marked() {
     let mut marked = 0;
     for seed in 0..WORLDS {
         let (violation, wrong) = live(seed, None);

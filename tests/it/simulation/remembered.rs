@@ -52,7 +52,7 @@ impl Processes {
         self.world.with(|world| life.end(world));
     }
 
-    /// A pass over so many tokens; when its requests were sent, and how long it took.
+    /// A pass over this number of tokens; when its requests were sent, and how long it took.
     async fn pass(&mut self, limit: u64) -> (Summary, Vec<Instant>, Duration) {
         if self.restarts {
             self.end().await;

@@ -96,7 +96,7 @@ impl Scene {
         self.engine.base.clock.now()
     }
 
-    /// A user whose document falls due in so many minutes.
+    /// A user whose document falls due in this number of minutes.
     fn add(&self, user: usize, provider: usize, due_in: i64) {
         let due_at = Some(self.now() + TimeDelta::minutes(due_in));
         self.world.with(|world| {

@@ -174,7 +174,7 @@ async fn a_person_makes_it_forget_what_has_no_row_and_nothing_else_goes() {
     ));
 }
 
-/// Writes so many redeemed tokens into the file of a journal that no process holds.
+/// Writes this number of redeemed tokens into the file of a journal that no process holds.
 fn remember(directory: &Path, tokens: i64) {
     let raw = Connection::open(directory.join("journal.db")).unwrap();
     let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
