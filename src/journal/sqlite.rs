@@ -54,6 +54,8 @@ pub(super) struct Rows {
     writes_a_log: usize,
     /// The time by which redeemed tokens are forgotten.
     memory: forget::MemoryClock,
+    /// Redeemed tokens that may be forgotten, for the rows that have ended.
+    to_forget: usize,
 }
 
 impl Rows {

@@ -1,7 +1,7 @@
 //! Redeemed tokens: how long they are remembered, and how they are forgotten.
 //!
-//! Each End forgets as many as it may add, twice over: so the table stays as large as what is remembered, and neither a
-//! start nor a pass takes longer because of it.
+//! As many are forgotten as rows end, twice over: so the table stays as large as what is remembered, and neither a start nor a
+//! pass takes longer because of it.
 
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
@@ -33,8 +33,12 @@ const MOST_AT_ONCE: TimeDelta = TimeDelta::days(1);
 /// The clock of the memory is written again after so long.
 const NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 
-/// So many are forgotten for each one that may be remembered.
+/// How many are forgotten for each one that may be remembered.
 const FOR_EACH: usize = 2;
+
+/// How many are forgotten together, within a minute: the statement costs much more than what one row costs. A process may
+/// forget this number at its start, so that many short ones forget enough as well.
+pub(super) const TOGETHER: usize = 200;
 
 /// Forgets up to `?2` tokens whose time is over at `?1`, the oldest first; by the index of the schema.
 pub(super) const FORGET_OLD: &str = "DELETE FROM redeemed WHERE fingerprint IN
@@ -110,10 +114,15 @@ impl Rows {
         endings: usize,
         wall: Timestamp,
     ) -> Result<(), JournalError> {
-        if let Some(clock) = self.memory.when(wall) {
+        let moved = self.memory.when(wall);
+        if let Some(clock) = moved {
             self.set_memory_clock(clock)?;
         }
-        let most = i64::try_from(endings.saturating_mul(FOR_EACH)).unwrap_or(i64::MAX);
+        self.to_forget = self.to_forget.saturating_add(endings.saturating_mul(FOR_EACH));
+        if self.to_forget == 0 || moved.is_none() && self.to_forget < TOGETHER {
+            return Ok(());
+        }
+        let most = i64::try_from(std::mem::take(&mut self.to_forget)).unwrap_or(i64::MAX);
         self.run("forget old fingerprints", FORGET_OLD, [self.memory.now.timestamp_millis(), most])
     }
 

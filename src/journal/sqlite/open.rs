@@ -1,6 +1,6 @@
 //! Opening the file: its tables, its keys, and what a crash left in it.
 
-use super::forget::MemoryClock;
+use super::forget::{MemoryClock, TOGETHER};
 use super::{Rows, failure, read};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
@@ -116,7 +116,9 @@ impl Rows {
         let run = format!("{:016x}", rand::random::<u64>());
         let file = file.to_owned();
         let memory = MemoryClock::default();
-        let mut rows = Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log, memory };
+        let to_forget = TOGETHER;
+        let mut rows =
+            Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log, memory, to_forget };
         // An earlier process may have left a log whose sync failed: what this one reads of it, it writes anew.
         rows.empty_log()?;
         rows.begin(true)?;

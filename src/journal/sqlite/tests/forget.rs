@@ -99,9 +99,12 @@ async fn a_step_forgets_no_more_than_its_bound_and_the_oldest_first() {
         memory.journal.end(vec![], memory.clock.now()).await.unwrap();
         assert_eq!(memory.remembered(), 20, "nothing ended on day {day}, so nothing is forgotten");
     }
+    memory.redeem("within the minute", SHORT).await;
+    assert_eq!(memory.remembered(), 20 + 1, "it is forgotten together with others");
+    memory.clock.step(TimeDelta::minutes(2));
     memory.redeem("later", SHORT).await;
-    assert_eq!(memory.remembered(), 20 + 1 - 2);
-    assert!(!memory.knows("0").await && !memory.knows("1").await && memory.knows("2").await);
+    assert_eq!(memory.remembered(), 20 + 2 - 4);
+    assert!(!memory.knows("0").await && !memory.knows("3").await && memory.knows("4").await);
 }
 
 #[tokio::test]
