@@ -26,7 +26,7 @@ pub enum Trouble {
         #[serde(skip)]
         client_auth: ClientAuth,
     },
-    /// A provider refused so many tokens that a mistake, for example a wrong client, is more likely than ended logins.
+    /// A provider refused more tokens than ended logins explain: a mistake, for example a wrong client, is more likely.
     Refusals {
         /// Which.
         provider: String,

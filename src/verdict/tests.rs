@@ -22,7 +22,8 @@ fn now() -> Timestamp {
     "2026-11-21T03:00:00Z".parse().unwrap()
 }
 
-fn policy() -> DuePolicy {
+/// The policy of a pass that began then.
+pub(super) fn policy_of(due_by: Timestamp) -> DuePolicy {
     DuePolicy {
         renew_after: "1/3".parse().unwrap(),
         first_backoff: Duration::from_mins(15),
@@ -30,8 +31,12 @@ fn policy() -> DuePolicy {
         wakes: None,
         assumed_life: None,
         documents: 0,
-        due_by: now(),
+        due_by,
     }
+}
+
+fn policy() -> DuePolicy {
+    policy_of(now())
 }
 
 fn around(policy: &DuePolicy) -> Around<'_> {

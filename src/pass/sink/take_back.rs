@@ -80,7 +80,7 @@ impl Sink {
                     changes.push(*change);
                     marks.push((mark, Said::of(document)));
                 }
-                TakingBack::IsClaimed => {}
+                TakingBack::IsClaimed => tell_later(&mark),
                 TakingBack::IsNotThere => settled.push(mark.document),
             }
         }
@@ -104,9 +104,7 @@ impl Sink {
                     if matches!(again, TakingBack::IsNotThere) {
                         settled.push(mark.document);
                     } else {
-                        // Claimed meanwhile, or refused by the store: the next pass tries again.
-                        let subject = &mark.subject;
-                        warn!(%subject, "the mark of `{subject}` could not be taken back yet; the next pass tries again");
+                        tell_later(&mark);
                     }
                 }
                 Some(_) | None => {
@@ -169,4 +167,10 @@ impl Said {
 /// Is this very change in the document?
 fn is_written(change: &Change, document: Option<&TokenDocument>) -> bool {
     document.is_some_and(|there| there.bookkeeping == change.bookkeeping)
+}
+
+/// Claimed, or refused by the store: the next pass tries again.
+fn tell_later(mark: &MadeMark) {
+    let subject = &mark.subject;
+    warn!(%subject, "the mark of `{subject}` could not be taken back yet; the next pass tries again");
 }

@@ -3,17 +3,10 @@ use crate::journal::Journaled;
 use crate::provider::profile;
 use crate::schedule::{ASSUMED_LIFE, Schedule};
 use crate::token::{AccessToken, Lease, Subject, TokenId};
+use crate::verdict::tests::policy_of;
 
 fn policy() -> DuePolicy {
-    DuePolicy {
-        renew_after: "1/3".parse().unwrap(),
-        first_backoff: Duration::from_mins(15),
-        longest_backoff: Duration::from_hours(24),
-        wakes: None,
-        assumed_life: None,
-        documents: 0,
-        due_by: "2026-11-21T03:00:00Z".parse().unwrap(),
-    }
+    policy_of("2026-11-21T03:00:00Z".parse().unwrap())
 }
 
 /// A pass with this claim, after one of this machine that never finished.

@@ -9,27 +9,19 @@ use crate::token::{
     TokenDocument, TokenId,
 };
 use crate::verdict::change::DuePolicy;
+use crate::verdict::tests::policy_of;
 use crate::verdict::{
     Around, Belief, Case, Document, Fact, Mark, Refusal, TakingBack, judge, made_mark, take_back,
 };
 use chrono::TimeDelta;
 use std::sync::Arc;
-use std::time::Duration;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::default() + TimeDelta::seconds(seconds)
 }
 
 fn policy() -> DuePolicy {
-    DuePolicy {
-        renew_after: "1/3".parse().unwrap(),
-        first_backoff: Duration::from_mins(15),
-        longest_backoff: Duration::from_hours(24),
-        wakes: None,
-        assumed_life: None,
-        documents: 0,
-        due_by: at(1000),
-    }
+    policy_of(at(1000))
 }
 
 fn around(policy: &DuePolicy, now: Timestamp) -> Around<'_> {
