@@ -8,6 +8,7 @@ mod pace;
 mod permit;
 mod redeemed;
 mod refusals;
+mod sample;
 mod signal;
 mod state;
 
@@ -122,6 +123,28 @@ impl Gate {
     #[must_use]
     pub fn redeemed_before(&self) -> Option<RedeemedBefore> {
         self.lock().refusals.redeemed_before()
+    }
+
+    /// How many tokens to draw from all over what is due, because none in a row was granted.
+    #[must_use]
+    pub fn sample_wanted(&self) -> Option<usize> {
+        self.lock().sample.wanted()
+    }
+
+    /// So many were drawn: from now on each that fails counts.
+    pub fn sample_drawn(&self, tokens: usize) {
+        self.lock().sample.begin(tokens, Instant::now());
+    }
+
+    /// All that is due was asked: a sample that was wanted can't be drawn any more.
+    pub fn nothing_left(&self) {
+        self.lock().nothing_left();
+    }
+
+    /// Grants in this pass.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.lock().refusals.grants()
     }
 
     /// How the refusals stand.

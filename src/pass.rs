@@ -8,6 +8,7 @@
 //! the one owner of the write-back. Only waiting is raced with the stop signal: a grant that was sent is never cancelled.
 
 mod after;
+mod again;
 mod apply;
 mod apply_error;
 mod base;

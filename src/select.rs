@@ -133,6 +133,8 @@ pub enum Pulled {
         /// Has a look found it, after its pass began?
         looked: bool,
     },
+    /// So many of the next tokens are drawn from all over what is due.
+    Drawn(usize),
     /// Claimed; it holds no token that can be sent.
     Malformed(TokenDocument),
     /// Claimed; it went to another provider between the page and the claim.

@@ -55,9 +55,9 @@ pub use unwritten::{Unwritten, judge_unwritten};
 
 use crate::gate::Signal;
 use crate::journal::{EntryId, Event};
-use crate::report::Outcome;
+use crate::report::{Outcome, WhyLiveAgain};
 use crate::store::Change;
-use crate::token::{Reason, Word};
+use crate::token::{Reason, State, Word};
 use std::time::Duration;
 
 /// All that follows from a case.
@@ -88,6 +88,8 @@ pub enum Step {
     Hold(Mark),
     /// The token goes back to the gate, and is sent again after this.
     Again(Duration),
+    /// The same, after a grant to another one: so it was refused, and one wrong answer must not mark a user.
+    OnceMore(Duration, Box<Refusal>),
 }
 
 /// Does a change bring a new pair, and is that in the journal?
@@ -114,13 +116,15 @@ pub struct End {
     pub recovered: bool,
     /// Was the token refused whose document is gone?
     pub refused: bool,
+    /// What its mark said, or nearly said, and why it is wrong: the token was granted.
+    pub heals: Option<(State, WhyLiveAgain)>,
 }
 
 impl End {
     /// An end without a reason, in this pass.
     #[must_use]
     pub const fn new(outcome: Outcome) -> Self {
-        Self { outcome, reason: None, news: true, recovered: false, refused: false }
+        Self { outcome, reason: None, news: true, recovered: false, refused: false, heals: None }
     }
 
     /// Still due, for this reason.
@@ -155,12 +159,16 @@ impl Verdict {
 pub fn judge(case: &Case, document: Document<'_>, around: &Around<'_>) -> Verdict {
     match &case.fact {
         Fact::Asked(asked) => answer::judge(case, asked, around),
+        Fact::RefusedOnce(refusal) => {
+            let document = Step::Hold(Mark::Refused(refusal.clone()));
+            Verdict { document, ..Verdict::leave(Rule::NotAskedOnceMore, None) }
+        }
         Fact::Marked(mark, belief) => document::marked(case, mark, *belief, document, around),
         Fact::Redeemed(redeemed) => document::redeemed(case, redeemed, false, document, around),
         Fact::MayBeSpent(entry, evidence) => {
             document::may_be_spent(case, *entry, evidence, false, document, around)
         }
-        Fact::Overtaken => document::overtaken(case, document, around),
+        Fact::Overtaken { refused } => document::overtaken(*refused, document, around),
         Fact::NotSent(reason) => document::not_sent(case, *reason, around),
         Fact::Waits(reason) => document::waits(case, *reason, around),
         Fact::TooYoung(until) => document::too_young(case, *until, around),

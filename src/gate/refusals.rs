@@ -18,18 +18,17 @@ use crate::provider::history::{Answers, History};
 use serde::Serialize;
 use std::collections::VecDeque;
 
-/// Refusals in a row, before the first grant of a pass, that stop the provider.
+/// Refusals in a row, before the first grant of a pass, after which tokens from all over what is due are asked.
+const FEW_UNPROVEN: u64 = 5;
+
+/// Refusals in a row after a grant, for the same.
+const MANY_IN_A_ROW: u64 = 100;
+
+/// Refusals without a grant that are no user's fate at the end of a pass, or where marks can wait no longer.
 ///
-/// Ten users whose logins all ended since the last pass, and not one alive before them, are less likely than a client
+/// Ten users whose logins all ended since the last pass, and not one alive beside them, are less likely than a client
 /// registration that was swapped, or a provider that lost its memory.
 const MOST_UNPROVEN: u64 = 10;
-
-/// Refusals in a row of tokens that were refused before, that stop a provider which has granted nothing. They come first in a
-/// pass that follows one in doubt, and must not keep everybody behind them from being asked.
-const MOST_KNOWN: u64 = 1000;
-
-/// Refusals in a row, after a grant, that stop the provider: it grants no more.
-const MOST_IN_A_ROW: u64 = 100;
 
 /// Fewest refusals in a pass without any grant that can be held against a history: two have one cause more often than
 /// chance knows of.
@@ -95,10 +94,10 @@ pub(super) struct Refusals {
     stretch: Answers,
     /// The stretches before it, as many as one is judged with.
     before: VecDeque<Answers>,
-    /// Refusals since the last grant, of tokens that had never failed.
+    /// Refusals since the last grant.
     in_a_row: u64,
-    /// The others.
-    known_in_a_row: u64,
+    /// Those of tokens that had never failed.
+    new_in_a_row: u64,
     /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
     redeemed: Redeemed,
     judged: u64,
@@ -120,34 +119,32 @@ impl Refusals {
         self.all.granted += 1;
         self.stretch.granted += 1;
         self.in_a_row = 0;
-        self.known_in_a_row = 0;
+        self.new_in_a_row = 0;
         self.end_stretch();
     }
 
-    /// Counts a refusal, of a token that has failed `before` or never; says when the provider grants no more, so that it is left
-    /// alone for the rest of the pass.
-    pub(super) fn refused(
-        &mut self,
-        code: &str,
-        http_status: Option<u16>,
-        before: bool,
-    ) -> Option<Suspicion> {
+    /// Counts a refusal, of a token that has failed `before` or never. Are these so many in a row that the provider may grant
+    /// nothing any more?
+    pub(super) fn refused(&mut self, code: &str, http_status: Option<u16>, before: bool) -> bool {
         self.all.refused += 1;
         self.stretch.refused += 1;
-        *(if before { &mut self.known_in_a_row } else { &mut self.in_a_row }) += 1;
+        self.in_a_row += 1;
+        self.new_in_a_row += u64::from(!before);
         self.last = Some((code.to_owned(), http_status));
+        self.end_stretch();
         let grants_nothing = if self.all.granted == 0 {
-            self.in_a_row >= MOST_UNPROVEN || self.known_in_a_row >= MOST_KNOWN
+            self.in_a_row >= FEW_UNPROVEN
         } else {
             // Where most are refused as ever, long runs of them are usual as well.
-            self.in_a_row >= MOST_IN_A_ROW && self.history.chance_of_a_run(self.in_a_row) < UNLIKELY
+            self.new_in_a_row >= MANY_IN_A_ROW && self.history.chance_of_a_run(self.new_in_a_row) < UNLIKELY
         };
-        if grants_nothing && !self.accepted {
-            self.suspect(self.stretch);
-            return self.suspicion.clone();
-        }
-        self.end_stretch();
-        None
+        grants_nothing && !self.accepted
+    }
+
+    /// A sample from all over what is due has brought no grant either: the evidence, for a provider that is left alone now.
+    pub(super) fn grants_nothing(&mut self) -> Option<Suspicion> {
+        self.suspect(self.stretch);
+        self.suspicion.clone()
     }
 
     /// Counts a refusal that was to be expected. Such tokens come first in a pass: it isn't judged before others came.
@@ -212,6 +209,10 @@ impl Refusals {
         let usual_share = self.history.usual_share();
         self.suspicion =
             Some(Suspicion { code, http_status, refused, asked: granted + refused, usual_share });
+    }
+
+    pub(super) const fn grants(&self) -> u64 {
+        self.all.granted
     }
 
     pub(super) const fn standing(&self) -> Standing {

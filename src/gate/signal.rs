@@ -39,6 +39,8 @@ pub enum Signal {
         http_status: Option<u16>,
         /// The host or client of the document, where each document has its own: one of them says nothing of the others.
         tenant: Option<String>,
+        /// Is it a success that can't be read?
+        unread: bool,
     },
     /// It wasn't asked.
     NotAsked,

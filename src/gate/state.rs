@@ -2,6 +2,7 @@
 
 use super::pace::Pace;
 use super::refusals::Refusals;
+use super::sample::Sample;
 use super::{Signal, Stopped};
 use crate::provider::history::History;
 use crate::provider::rate::Rate;
@@ -41,6 +42,12 @@ const KNOWN_OUTAGE_PATIENCE: Duration = Duration::from_mins(1);
 /// user after user.
 const CLIENT_REJECTIONS: u32 = 3;
 
+/// Tokens of the sample that stops the provider when all of them are refused.
+pub(super) const REFUSED_SAMPLE: usize = 20;
+
+/// The same, when the client is rejected with all of them.
+const REJECTED_SAMPLE: usize = 3;
+
 /// How long after a grant the next pass needs no canary: by then the provider, or our registration there, may be another.
 const PROVEN_FOR: Duration = Duration::from_hours(1);
 
@@ -63,7 +70,8 @@ pub(super) struct State {
     pub(super) pace: Pace,
     concurrency: NonZeroUsize,
     pub(super) in_flight: usize,
-    /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them.
+    /// No grant for a while: one at a time, so that a mistake of ours costs one token and not a pool of them. So it is while a
+    /// sample is asked.
     pub(super) canary: bool,
     granted_at: Option<Instant>,
     pub(super) paused_until: Option<Instant>,
@@ -77,7 +85,10 @@ pub(super) struct State {
     client_rejections: u32,
     /// Those hosts or clients of documents among them.
     rejecting: HashSet<String>,
+    /// Why the provider is to be left alone, unless a sample is granted: our client was rejected so often in a row.
+    rejection: Option<Stopped>,
     pub(super) refusals: Refusals,
+    pub(super) sample: Sample,
     pub(super) stopped: Option<Stopped>,
 }
 
@@ -128,7 +139,9 @@ impl State {
             long_wait_asked: false,
             client_rejections: 0,
             rejecting: HashSet::new(),
+            rejection: None,
             refusals: Refusals::default(),
+            sample: Sample::None,
             stopped: None,
         }
     }
@@ -138,6 +151,7 @@ impl State {
         let is_proven = |at: Instant| now.saturating_duration_since(at) <= PROVEN_FOR;
         self.canary = !self.granted_at.is_some_and(is_proven);
         self.refusals = Refusals::default();
+        self.sample = Sample::None;
         self.refusals.expect(history, accepted);
         let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
@@ -146,6 +160,7 @@ impl State {
         self.long_wait_asked = false;
         self.client_rejections = 0;
         self.rejecting.clear();
+        self.rejection = None;
         self.outage = self.outage.take().map(|outage| Outage::going_on(outage.since, now));
     }
 
@@ -175,7 +190,7 @@ impl State {
     }
 
     fn most_in_flight(&self) -> usize {
-        if self.canary || self.outage.is_some() {
+        if self.canary || self.outage.is_some() || self.sample.is_wanted() {
             return 1;
         }
         if self.pace.is_limited() {
@@ -200,10 +215,12 @@ impl State {
                 self.throttled_since = None;
                 self.client_rejections = 0;
                 self.rejecting.clear();
+                self.rejection = None;
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
                     self.long_wait_asked = false;
+                    self.sample = Sample::None;
                     self.granted_at = Some(now);
                     self.refusals.granted();
                 }
@@ -215,7 +232,11 @@ impl State {
             }
             Signal::Refused { code, http_status, before } => {
                 self.signal(Signal::Works { granted: false }, sent, now);
-                if let Some(suspicion) = self.refusals.refused(&code, http_status, before) {
+                let grants_nothing = self.refusals.refused(&code, http_status, before);
+                if grants_nothing
+                    && self.sample.failed(REFUSED_SAMPLE, sent)
+                    && let Some(suspicion) = self.refusals.grants_nothing()
+                {
                     self.stopped.get_or_insert(Stopped::Refusals(suspicion));
                 }
             }
@@ -238,17 +259,29 @@ impl State {
                 }
             }
             Signal::Failed => self.failed(sent, now),
-            Signal::ClientRejected { code, http_status, tenant } => {
+            Signal::ClientRejected { code, http_status, tenant, unread } => {
                 self.client_rejections += 1;
                 let only_one = tenant.is_some_and(|tenant| {
                     self.rejecting.insert(tenant);
                     self.rejecting.len() < 2
                 });
-                if self.client_rejections >= CLIENT_REJECTIONS && !only_one {
-                    self.stopped.get_or_insert(Stopped::ClientRejected { code, http_status });
+                let in_a_row = self.client_rejections >= CLIENT_REJECTIONS && !only_one;
+                // Each success that can't be read has cost a user's token: of these, three are enough.
+                if in_a_row {
+                    self.rejection = Some(Stopped::ClientRejected { code, http_status });
+                    if unread || self.sample.failed(REJECTED_SAMPLE, sent) {
+                        self.nothing_left();
+                    }
                 }
             }
             Signal::NotAsked => {}
+        }
+    }
+
+    /// No other tokens are left that could prove that our client is accepted.
+    pub(super) fn nothing_left(&mut self) {
+        if self.stopped.is_none() {
+            self.stopped = self.rejection.take();
         }
     }
 
@@ -266,6 +299,8 @@ impl State {
                 outage.wait
             }
             None if self.failures >= OUTAGE_FAILURES => {
+                // It may be these documents alone: others are asked whether it is over.
+                self.sample.want(REFUSED_SAMPLE);
                 self.outage = Some(Outage {
                     since: now,
                     waited_since: now,

@@ -1,6 +1,6 @@
 //! The gate on a paused clock.
 
-use super::state::{OUTAGE_FAILURES, OUTAGE_PATIENCE, THROTTLED_PATIENCE};
+use super::state::{OUTAGE_FAILURES, OUTAGE_PATIENCE, REFUSED_SAMPLE, THROTTLED_PATIENCE};
 use super::*;
 use std::time::Duration;
 
@@ -73,16 +73,79 @@ async fn a_long_pause_ends_the_pass_once_it_is_not_about_one_token_alone() {
     assert!(unproven.status().paused_for > Some(Duration::from_mins(179)));
 }
 
+fn rejected(tenant: Option<&str>, unread: bool) -> Signal {
+    let (code, http_status) = ("invalid_client".into(), Some(401));
+    Signal::ClientRejected { code, http_status, tenant: tenant.map(str::to_owned), unread }
+}
+
 #[tokio::test(start_paused = true)]
-async fn three_client_rejections_in_a_row_stop_the_provider() {
+async fn three_client_rejections_in_a_row_and_three_drawn_from_elsewhere_stop_the_provider() {
     let gate = gate(None, 8);
-    let rejected =
-        Signal::ClientRejected { code: "invalid_client".into(), http_status: Some(401), tenant: None };
-    for signal in [&rejected, &rejected, &Signal::Works { granted: false }, &rejected, &rejected, &rejected] {
+    let (rejected, works) = (rejected(None, false), Signal::Works { granted: false });
+    for signal in [&rejected, &rejected, &works, &rejected, &rejected, &rejected] {
+        assert_eq!(gate.sample_wanted(), None);
         answered(&gate, signal.clone()).await;
+    }
+    assert_eq!((gate.sample_wanted(), gate.stopped()), (Some(3), None));
+    gate.sample_drawn(3);
+    for _ in 0..3 {
+        assert_eq!(gate.stopped(), None);
+        answered(&gate, rejected.clone()).await;
     }
     let Entered::Stopped(why) = gate.enter().await else { panic!("stopped") };
     assert_eq!(why, Stopped::ClientRejected { code: "invalid_client".into(), http_status: Some(401) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_rejected_by_all_that_is_due_is_our_fault_however_few_they_are() {
+    let gate = gate(None, 8);
+    for _ in 0..3 {
+        answered(&gate, rejected(None, false)).await;
+    }
+    gate.nothing_left();
+    assert!(matches!(gate.stopped(), Some(Stopped::ClientRejected { .. })));
+    gate.begin_pass(History::default(), false);
+    for _ in 0..3 {
+        answered(&gate, rejected(None, false)).await;
+    }
+    answered(&gate, GRANTED).await;
+    gate.nothing_left();
+    assert_eq!(gate.stopped(), None, "the sample was granted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_successes_that_cannot_be_read_stop_the_provider_before_they_cost_more_tokens() {
+    let gate = gate(None, 8);
+    for _ in 0..3 {
+        assert_eq!(gate.stopped(), None);
+        answered(&gate, rejected(None, true)).await;
+    }
+    assert!(matches!(gate.stopped(), Some(Stopped::ClientRejected { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_stop_the_provider_only_when_a_sample_from_all_over_is_refused_too() {
+    let refused = || Signal::Refused { code: "invalid_grant".into(), http_status: Some(400), before: false };
+    for granted in [false, true] {
+        let gate = gate(None, 1);
+        for _ in 0..5 {
+            assert_eq!(gate.sample_wanted(), None);
+            answered(&gate, refused()).await;
+        }
+        assert_eq!(gate.sample_wanted(), Some(REFUSED_SAMPLE));
+        gate.sample_drawn(REFUSED_SAMPLE);
+        for _ in 1..REFUSED_SAMPLE {
+            answered(&gate, refused()).await;
+        }
+        assert_eq!(gate.stopped(), None);
+        answered(&gate, if granted { GRANTED } else { refused() }).await;
+        assert_eq!(matches!(gate.stopped(), Some(Stopped::Refusals(_))), !granted);
+        assert_eq!(gate.standing().suspicious, !granted);
+        assert_eq!(gate.history_after().is_some(), granted);
+        if let Some(Stopped::Refusals(suspicion)) = gate.stopped() {
+            assert_eq!((suspicion.refused, suspicion.asked, &*suspicion.code), (25, 25, "invalid_grant"));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,20 +209,6 @@ async fn a_provider_that_throttles_now_and_then_is_asked_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_of_refusals_before_any_grant_stops_the_provider_with_the_evidence() {
-    let gate = gate(None, 8);
-    let refused = Signal::Refused { code: "invalid_grant".into(), http_status: Some(400), before: false };
-    let mut asked = 0;
-    while let Entered::Go(mut permit) = gate.enter().await {
-        permit.signal(refused.clone());
-        asked += 1;
-    }
-    let Some(Stopped::Refusals(suspicion)) = gate.stopped() else { panic!("{:?}", gate.stopped()) };
-    assert_eq!((suspicion.refused, suspicion.asked, &*suspicion.code), (asked, asked, "invalid_grant"));
-    assert!(gate.standing().suspicious && gate.history_after().is_none());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_permit_is_late_when_its_grant_could_make_a_window_too_full() {
     for (rate, late_after) in [(Some("50/s"), Some(50)), (Some("400/min"), Some(3000)), (None, None)] {
         let permit = go(&gate(rate, 2)).await;
@@ -173,15 +222,11 @@ async fn a_permit_is_late_when_its_grant_could_make_a_window_too_full() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_of_one_documents_client_stops_no_other() {
     let gate = gate(None, 1);
-    let rejected = |tenant: &str| Signal::ClientRejected {
-        code: "invalid_client".into(),
-        http_status: Some(401),
-        tenant: Some(tenant.to_owned()),
-    };
     for _ in 0..5 {
-        answered(&gate, rejected("one")).await;
+        answered(&gate, rejected(Some("one"), false)).await;
     }
-    assert!(gate.stopped().is_none());
-    answered(&gate, rejected("two")).await;
-    assert!(matches!(gate.stopped(), Some(Stopped::ClientRejected { .. })));
+    gate.nothing_left();
+    assert_eq!((gate.sample_wanted(), gate.stopped()), (None, None));
+    answered(&gate, rejected(Some("two"), false)).await;
+    assert_eq!(gate.sample_wanted(), Some(3));
 }

@@ -48,7 +48,7 @@ impl Landed {
         met(verdict.rule);
         let again = match verdict.document {
             Step::Look | Step::Hold(_) => true,
-            Step::Write(..) | Step::Leave | Step::Again(_) => false,
+            Step::Write(..) | Step::Leave | Step::Again(_) | Step::OnceMore(..) => false,
         };
         Self {
             id: case.token.id.clone(),
@@ -83,7 +83,7 @@ impl Landed {
     pub(super) fn change(&self) -> Option<&Change> {
         match &self.verdict.document {
             Step::Write(change, _) => Some(change),
-            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) => None,
+            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) | Step::OnceMore(..) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The lane of one provider: the one dispatcher that pulls tokens up to the gate and spawns a task for each grant.
 
+use super::again::Waiting;
 use super::insist::STORE_PATIENCE;
 use super::landed::Landed;
 use super::redeem::{Attempt, Redeemer, Returned};
@@ -13,7 +14,6 @@ use crate::select::{Claims, Pulled};
 use crate::store::StoreError;
 use crate::token::{Reason, TokenDocument};
 use crate::verdict::Fact;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -46,7 +46,7 @@ pub(super) struct Lane {
     taken: u64,
     give_back: mpsc::UnboundedSender<Returned>,
     returned: mpsc::UnboundedReceiver<Returned>,
-    again: VecDeque<(Attempt, Instant)>,
+    again: Waiting,
     exhausted: bool,
     store_away_since: Option<Instant>,
 }
@@ -79,7 +79,7 @@ impl Lane {
             taken: 0,
             give_back,
             returned,
-            again: VecDeque::new(),
+            again: Waiting::default(),
             exhausted: false,
             store_away_since: None,
         }
@@ -90,13 +90,16 @@ impl Lane {
         let reason = loop {
             let attempt = match self.next_work().await {
                 Work::Token(attempt) => *attempt,
-                Work::Nothing => break None,
+                Work::Nothing => {
+                    self.gate.nothing_left();
+                    break None;
+                }
                 Work::Stop => break Some(Reason::Stopped),
             };
             let stop = self.line.stop.take_no_more.clone();
             match stop.run_until_cancelled(self.gate.enter()).await {
                 Some(Entered::Go(permit)) => {
-                    let attempt = self.most_urgent(attempt);
+                    let attempt = self.most_urgent(attempt).await;
                     self.dispatch(attempt, permit);
                 }
                 Some(Entered::Stopped(why)) => {
@@ -126,18 +129,30 @@ impl Lane {
     /// Waits for a token to send: one whose retry is due, or a new one. Only waiting is raced with the stop signal.
     async fn next_work(&mut self) -> Work {
         loop {
-            if let Some(attempt) = self.ready_again() {
+            if let Some(tokens) = self.gate.sample_wanted() {
+                self.claims.draw(tokens);
+            }
+            let (now, granted) = (Instant::now(), self.gate.granted());
+            if let Some(attempt) = self.again.ready(now, granted) {
                 return Work::Token(Box::new(attempt));
             }
             let may_pull = !self.exhausted && self.has_room();
-            if !may_pull && self.again.is_empty() && self.out == 0 {
-                return Work::Nothing;
+            if !may_pull && self.out == 0 {
+                match self.again.refused(now) {
+                    Some(attempt) if granted > 0 => return Work::Token(Box::new(attempt)),
+                    Some(attempt) => {
+                        self.release(attempt, Reason::RefusedOnce).await;
+                        continue;
+                    }
+                    None if self.again.is_empty() => return Work::Nothing,
+                    None => {}
+                }
             }
-            let next_again = self.again.iter().map(|(_, at)| *at).min();
+            let next_again = self.again.next_at(now);
             tokio::select! {
                 biased;
                 () = self.line.stop.take_no_more.cancelled() => return Work::Stop,
-                Some(returned) = self.returned.recv() => self.take_back(returned),
+                Some(returned) = self.returned.recv() => self.take_back(returned).await,
                 () = tokio::time::sleep_until(next_again.unwrap_or_else(Instant::now)), if next_again.is_some() => {}
                 pulled = self.claims.next(), if may_pull => {
                     if let Some(attempt) = self.pulled(pulled).await {
@@ -149,38 +164,31 @@ impl Lane {
     }
 
     fn has_room(&self) -> bool {
-        self.again.len() < RETRIES_A_PLACE * self.redeemer.provider.profile.concurrency.get()
-    }
-
-    fn ready_again(&mut self) -> Option<Attempt> {
-        let now = Instant::now();
-        // A lost answer first: a provider that forgives one doesn't do so for long.
-        let ready = |(attempt, at): &(Attempt, Instant)| *at <= now && attempt.tried.unanswered > 0;
-        let lost = self.again.iter().position(ready);
-        let ready = lost.or_else(|| self.again.iter().position(|(_, at)| *at <= now))?;
-        self.again.remove(ready).map(|(attempt, _)| attempt)
+        self.again.put_off() < RETRIES_A_PLACE * self.redeemer.provider.profile.concurrency.get()
     }
 
     /// The token that goes through the gate: this one, or one whose answer was lost while this one waited.
-    fn most_urgent(&mut self, attempt: Attempt) -> Attempt {
+    async fn most_urgent(&mut self, attempt: Attempt) -> Attempt {
         while let Ok(returned) = self.returned.try_recv() {
-            self.take_back(returned);
+            self.take_back(returned).await;
         }
         let now = Instant::now();
-        let urgent = self.again.iter().position(|(again, at)| *at <= now && again.tried.unanswered > 0);
-        match urgent.filter(|_| attempt.tried.unanswered == 0).and_then(|urgent| self.again.remove(urgent)) {
-            Some((urgent, _)) => {
-                self.again.push_front((attempt, now));
+        let is_lost = attempt.tried.unanswered > 0;
+        match if is_lost { None } else { self.again.lost(now) } {
+            Some(urgent) => {
+                self.again.push_front(attempt, now);
                 urgent
             }
             None => attempt,
         }
     }
 
-    fn take_back(&mut self, returned: Returned) {
+    async fn take_back(&mut self, returned: Returned) {
         self.out -= 1;
-        if let Returned::Again(attempt, at) = returned {
-            self.again.push_back((*attempt, at));
+        if let Returned::Again(attempt, at) = returned
+            && let Some(attempt) = self.again.push(*attempt, at)
+        {
+            self.release(attempt, Reason::RefusedOnce).await;
         }
     }
 
@@ -213,6 +221,13 @@ impl Lane {
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         }
                     }
+                    Some(Pulled::Drawn(tokens)) => {
+                        debug!(
+                            tokens,
+                            "few in a row were granted: {tokens} tokens are drawn from all over what is due"
+                        );
+                        self.gate.sample_drawn(tokens);
+                    }
                     Some(Pulled::Malformed(document)) => self.land_malformed(document).await,
                     Some(Pulled::Stray(document)) => {
                         land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
@@ -234,8 +249,7 @@ impl Lane {
             return Some(attempt);
         }
         // What failed before proves nothing about the provider: others come first.
-        self.again.push_back((attempt, Instant::now() + UNPROVEN_WAIT));
-        None
+        self.again.push(attempt, Instant::now() + UNPROVEN_WAIT)
     }
 
     /// Has the pass taken more tokens than there were documents when it began? A server that writes a new document for each
@@ -299,7 +313,7 @@ impl Lane {
     /// `None` where nothing is left: then no token is given back for a reason.
     async fn wind_down(mut self, reason: Option<Reason>) -> u64 {
         let reason = reason.unwrap_or(Reason::Stopped);
-        while let Some((attempt, _)) = self.again.pop_front() {
+        while let Some(attempt) = self.again.pop() {
             self.release(attempt, reason).await;
         }
         let rest = self.claims.rest().await;
@@ -311,6 +325,7 @@ impl Lane {
                 Pulled::Token { token, read_at, .. } => {
                     self.redeemer.land_as(Attempt::new(token, read_at), Fact::NotTaken).await;
                 }
+                Pulled::Drawn(_) => {}
                 Pulled::Malformed(document) => self.land_malformed(document).await,
                 Pulled::Stray(document) => {
                     land_without_token(&self.line, &document, None, &self.redeemer.landed).await;
@@ -327,22 +342,25 @@ impl Lane {
         let give_up = self.line.stop.give_up.clone();
         while self.out > 0 {
             match give_up.run_until_cancelled(self.returned.recv()).await {
-                Some(Some(returned)) => self.take_back(returned),
+                Some(Some(returned)) => self.take_back(returned).await,
                 Some(None) => break,
                 None => {
                     debug!(in_flight = self.out, "giving up {} grants", self.out);
                     break;
                 }
             }
-            while let Some((attempt, _)) = self.again.pop_front() {
+            while let Some(attempt) = self.again.pop() {
                 self.release(attempt, reason).await;
             }
         }
         self.out
     }
 
-    async fn release(&self, attempt: Attempt, reason: Reason) {
-        self.redeemer.land_as(attempt, Fact::NotSent(reason)).await;
+    /// The token isn't sent any more in this pass. What it was refused with is not forgotten.
+    async fn release(&self, mut attempt: Attempt, reason: Reason) {
+        let refused = attempt.refused.take().map(|refused| *refused.refusal);
+        let fact = refused.map_or(Fact::NotSent(reason), Fact::RefusedOnce);
+        self.redeemer.land_as(attempt, fact).await;
     }
 }
 

@@ -223,7 +223,8 @@ impl Redeemer {
                 let is_there =
                     |document: &&TokenDocument| document.refresh_token.as_ref() == Ok(&token.refresh_token);
                 let Some(document) = documents.first().filter(is_there) else {
-                    return Err((attempt, Fact::Overtaken));
+                    let refused = attempt.refused.is_some();
+                    return Err((attempt, Fact::Overtaken { refused }));
                 };
                 let lease = document.bookkeeping.lease.as_ref();
                 let is_ours = lease.is_some_and(|lease| lease.id == self.line.terms.lease_id);

@@ -1,6 +1,7 @@
 //! One grant, from the intent to its verdict. It runs in a task of its own that is never cancelled.
 
 use super::Line;
+use super::again::RefusedOnce;
 use super::landed::{Landed, met};
 use super::look::Sending;
 use crate::clock::ReadAt;
@@ -28,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) tried: Tried,
     /// The first request of this pass that no answer has settled.
     pub(super) lost: Option<Lost>,
+    /// The refusal after which it is to be sent once more.
+    pub(super) refused: Option<RefusedOnce>,
     /// Times that another document's grant of the same token was in the way.
     pub(super) in_the_way: u32,
     /// When its document was last read.
@@ -40,8 +43,9 @@ impl Attempt {
     pub(super) const fn new(token: DueToken, read_at: ReadAt) -> Self {
         Self {
             token,
-            tried: Tried { put_off: 0, unanswered: 0 },
+            tried: Tried { put_off: 0, unanswered: 0, refused: 0 },
             lost: None,
+            refused: None,
             in_the_way: 0,
             read_at,
             went_back: false,
@@ -134,7 +138,7 @@ impl Redeemer {
     /// Does what follows from an answer, or from none: the token goes back to its lane, or to the sink with the verdict.
     async fn follow(&self, sending: Sending, heard: Heard, mut permit: Permit, url: &Url) -> Returned {
         let Sending { attempt, entry, sent_at, doubts } = sending;
-        let Attempt { token, tried, lost: earlier, in_the_way, read_at, went_back } = attempt;
+        let Attempt { token, tried, lost: earlier, refused: _, in_the_way, read_at, went_back } = attempt;
         let rotation = self.provider.profile.rotation;
         let tried = tried.and(&heard.reading().class, rotation);
         let granted = matches!(heard.reading().class, Class::Granted(_));
@@ -147,11 +151,17 @@ impl Redeemer {
         let verdict = judge(&case, Document::NotRead, &around);
         permit.signal(self.of_tenant(verdict.gate.clone(), url, &case.token));
         self.tell(&case, &verdict);
-        let Step::Again(wait) = verdict.document else {
-            case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
-            self.land(Landed::of(case, verdict, &around)).await;
-            drop(permit);
-            return Returned::Done;
+        let (wait, refused) = match verdict.document {
+            Step::Again(wait) => (wait, None),
+            Step::OnceMore(wait, refusal) => {
+                (wait, Some(RefusedOnce { refusal, granted: self.gate.granted() }))
+            }
+            Step::Write(..) | Step::Leave | Step::Look | Step::Hold(_) => {
+                case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
+                self.land(Landed::of(case, verdict, &around)).await;
+                drop(permit);
+                return Returned::Done;
+            }
         };
         met(verdict.rule);
         // Before the token goes through the gate again: an open row would keep it from being sent.
@@ -159,7 +169,7 @@ impl Redeemer {
             self.end_row(row).await;
         }
         self.line.report.retried();
-        let attempt = Attempt { token: case.token, tried, lost, in_the_way, read_at, went_back };
+        let attempt = Attempt { token: case.token, tried, lost, refused, in_the_way, read_at, went_back };
         Returned::Again(Box::new(attempt), Instant::now() + wait)
     }
 
@@ -169,8 +179,8 @@ impl Redeemer {
         let own_url = (!is_fixed).then(|| format!("{}{}", url.host_str().unwrap_or_default(), url.path()));
         let own = own_url.as_deref().or_else(|| token.facts.value(Facts::CLIENT_ID));
         match signal {
-            Signal::ClientRejected { code, http_status, tenant: _ } => {
-                Signal::ClientRejected { code, http_status, tenant: own.map(str::to_owned) }
+            Signal::ClientRejected { code, http_status, tenant: _, unread } => {
+                Signal::ClientRejected { code, http_status, tenant: own.map(str::to_owned), unread }
             }
             signal => signal,
         }

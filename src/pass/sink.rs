@@ -12,7 +12,7 @@ use super::landed::Landed;
 use crate::failure::{error_chain, told};
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
-use crate::report::{Named, Outcome, PutOff, Trouble};
+use crate::report::{LiveAgain, Named, Outcome, PutOff, Trouble};
 use crate::store::{Change, StoreError, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
 use crate::verdict::change::{Found, finishing, settle};
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use unwritten::has_further_values;
 pub(super) use unwritten::tell_without_further_values;
 
@@ -346,7 +346,7 @@ impl Sink {
         let change = landed.change().cloned();
         let Landed { id, subject, provider, verdict, .. } = landed;
         self.end_row(verdict.row, rows);
-        let Some(End { outcome, reason, news, recovered, refused }) = verdict.ends else { return };
+        let Some(End { outcome, reason, news, recovered, refused, heals }) = verdict.ends else { return };
         let report = &self.line.report;
         if refused && outcome == Outcome::Gone {
             warn!(
@@ -360,6 +360,11 @@ impl Sink {
         }
         if let (Some(change), Outcome::Refreshed) = (&change, outcome) {
             self.line.learn(change);
+        }
+        if let Some((was, why)) = heals {
+            info!(code = why.word(), "live again: the token of `{subject}` was refused, and is granted now");
+            let (id, subject, provider) = (id.clone(), subject.clone(), provider.clone());
+            report.live_again(LiveAgain { id, subject, provider, was, why });
         }
         let bookkeeping = change.map(|change| change.bookkeeping);
         if let Some(books) = &bookkeeping

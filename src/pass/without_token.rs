@@ -80,8 +80,8 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
             land_without_token(&line, &document, document.refresh_token.as_ref().err(), &landed).await;
         }
         Pulled::Stray(document) => land_without_token(&line, &document, None, &landed).await,
-        // A stranger's token is never handed out.
-        Pulled::Token { .. } => {}
+        // A stranger's token is never handed out, and so none is drawn.
+        Pulled::Token { .. } | Pulled::Drawn(_) => {}
     };
     loop {
         match line.stop.take_no_more.run_until_cancelled(claims.next()).await {

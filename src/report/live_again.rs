@@ -10,6 +10,12 @@ vocabulary! {
         TakenBack = "taken_back":
             "The pass that marked the user found later that far more tokens were refused than usual, or that too many had been redeemed before. The mark was taken back, and the token is due again.",
             "Nothing to do for the user. See exit code 5: check the client registration and `token_url` first.";
+        Granted = "granted":
+            "The login was marked. Its token was sent again, and the provider granted it.",
+            "Nothing to do. The provider refused a token that was good: if it happens often, ask the provider.";
+        AskedTwice = "asked_twice":
+            "The provider refused the token, and granted it a moment later in the same pass. The user was not marked.",
+            "Nothing to do. The provider refused a token that was good: if it happens often, ask the provider.";
     }
 }
 
@@ -19,7 +25,7 @@ impl Serialize for WhyLiveAgain {
     }
 }
 
-/// A user who was marked, and is live again.
+/// A user who was marked, or nearly was, and is live again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LiveAgain {
     /// The `_id` of the document, as extended JSON.
@@ -28,9 +34,9 @@ pub struct LiveAgain {
     pub subject: Subject,
     /// At which provider.
     pub provider: Option<String>,
-    /// What the mark said: `needs_login` or `lost_in_flight`.
+    /// What the mark said, or would have said: `needs_login` or `lost_in_flight`.
     pub was: State,
-    /// Why it is gone.
+    /// Why it is gone, or was not made.
     pub why: WhyLiveAgain,
 }
 

@@ -3,7 +3,7 @@
 mod by_provider;
 
 use super::summary::{Summary, Warned};
-use super::{Ending, LiveAgain, MOST_NAMED, Outcome, PutOff};
+use super::{Ending, LiveAgain, MOST_NAMED, Outcome, PutOff, WhyLiveAgain};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;
@@ -216,15 +216,16 @@ impl Summary {
 
     /// Whose mark is gone, and why.
     fn write_live_again(&self, text: &mut String) -> fmt::Result {
-        let Some(LiveAgain { why, .. }) = self.live_again.first() else { return Ok(()) };
-        writeln!(
-            text,
-            "\nlive again: {} ({}; `evergrant help outcomes`):",
-            self.live_again_count,
-            why.word()
-        )?;
-        for LiveAgain { subject, was, .. } in self.live_again.iter().take(MOST_SHOWN) {
-            writeln!(text, "  {subject}  (was {})", was.word())?;
+        if self.live_again.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\nlive again: {} (`evergrant help outcomes`):", self.live_again_count)?;
+        // Marks that were taken back first: what was only asked twice may be many more.
+        let mut live_again: Vec<_> = self.live_again.iter().collect();
+        live_again.sort_by_key(|one| one.why);
+        for LiveAgain { subject, was, why, .. } in live_again.into_iter().take(MOST_SHOWN) {
+            let was = if *why == WhyLiveAgain::AskedTwice { "refused once" } else { was.word() };
+            writeln!(text, "  {subject}  (was {was}; {})", why.word())?;
         }
         let rest = self.live_again_count.saturating_sub(MOST_SHOWN as u64);
         if rest > 0 {

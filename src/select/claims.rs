@@ -16,6 +16,8 @@ pub struct Claims {
     source: Arc<Source>,
     flow: Flow,
     ready: VecDeque<Pulled>,
+    /// How many tokens are to be drawn from all over what is due, before anything else is handed out.
+    to_draw: Option<usize>,
     /// What is read and not claimed; `None` while `next_part` works with it.
     shelf: Option<Shelf>,
     next_part: Option<JoinHandle<(Shelf, Result<Part, StoreError>)>>,
@@ -47,10 +49,16 @@ impl Claims {
             source,
             flow,
             ready: VecDeque::new(),
+            to_draw: None,
             shelf: Some(Shelf::default()),
             next_part: None,
             ended: false,
         }
+    }
+
+    /// Has the next tokens drawn from all over what is due: those in order bring no grant.
+    pub fn draw(&mut self, tokens: usize) {
+        self.to_draw = Some(tokens);
     }
 
     /// The next document, or `None` when there are no more. Cancel-safe.
@@ -60,7 +68,9 @@ impl Claims {
     pub async fn next(&mut self) -> Result<Option<Pulled>, StoreError> {
         self.flow.asked(Instant::now());
         loop {
-            if let Some(pulled) = self.ready.pop_front() {
+            if self.to_draw.is_none()
+                && let Some(pulled) = self.ready.pop_front()
+            {
                 if matches!(pulled, Pulled::Token { .. }) {
                     self.flow.handed(Instant::now());
                 }
@@ -70,14 +80,39 @@ impl Claims {
                 return Ok(Some(pulled));
             }
             self.start_part();
-            let Some(part) = &mut self.next_part else { return Ok(None) };
+            let Some(part) = &mut self.next_part else {
+                if let Some(wanted) = self.to_draw.take() {
+                    self.spread(wanted, Vec::new());
+                    continue;
+                }
+                return Ok(None);
+            };
             let (shelf, part) = match part.await {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
             (self.shelf, self.next_part) = (Some(shelf), None);
-            self.ready = part?.pulled.into();
+            let Part { pulled, is_drawn } = part?;
+            if is_drawn {
+                let wanted = self.to_draw.take().unwrap_or_default();
+                self.spread(wanted, pulled);
+            } else {
+                self.ready.extend(pulled);
+            }
         }
+    }
+
+    /// Puts what was drawn before all else that is in hand. Where that is less than was wanted, the last of the others come next:
+    /// they may be all that is left.
+    fn spread(&mut self, wanted: usize, drawn: Vec<Pulled>) {
+        let missing = wanted.saturating_sub(drawn.len());
+        for _ in 0..missing.min(self.ready.len()) {
+            let last = self.ready.pop_back();
+            last.into_iter().for_each(|last| self.ready.push_front(last));
+        }
+        let tokens = drawn.len() + missing.min(self.ready.len());
+        drawn.into_iter().rev().for_each(|pulled| self.ready.push_front(pulled));
+        self.ready.push_front(Pulled::Drawn(tokens));
     }
 
     /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.
@@ -88,6 +123,7 @@ impl Claims {
             self.start_part();
         }
         self.ended = true;
+        self.to_draw = None;
         if let Some(part) = self.next_part.take() {
             match part.await {
                 Ok((_, Ok(part))) => rest.pulled.extend(part.pulled),
@@ -100,12 +136,13 @@ impl Claims {
 
     /// Begins to claim the next part, unless that is under way or there is nothing more.
     fn start_part(&mut self) {
-        if self.ended || self.shelf.as_ref().is_none_or(Shelf::is_done) {
+        let (to_draw, ended) = (self.to_draw, self.ended);
+        if ended || self.shelf.as_ref().is_none_or(|shelf| shelf.is_done() && to_draw.is_none()) {
             return;
         }
         if let Some(shelf) = self.shelf.take() {
             let (source, at_once) = (self.source.clone(), self.flow.at_once());
-            self.next_part = Some(tokio::spawn(async move { source.part(shelf, at_once).await }));
+            self.next_part = Some(tokio::spawn(async move { source.part(shelf, at_once, to_draw).await }));
         }
     }
 }

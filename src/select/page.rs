@@ -3,12 +3,14 @@
 use super::again::{Again, Looked, between};
 use super::{ClaimTerms, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
+use crate::failure::error_chain;
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
-use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument};
-use std::collections::{HashMap, VecDeque};
+use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 
 /// Share of the lease after which the documents of a page are read again before they are claimed: another process may
 /// have claimed one meanwhile, and be gone.
@@ -47,6 +49,8 @@ pub(super) struct Shelf {
     /// When the last document that was read is due.
     come_to: Option<Timestamp>,
     looked: Looked,
+    /// What was drawn: a pass over all documents, due or not, comes to these once more.
+    drawn: HashSet<TokenId>,
 }
 
 impl Shelf {
@@ -63,25 +67,45 @@ impl Shelf {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) pulled: Vec<Pulled>,
+    /// Are these drawn from all over what is due?
+    pub(super) is_drawn: bool,
 }
 
 impl Source {
-    /// Claims up to `at_once` documents of the shelf; reads the next page first where it is empty.
+    /// Claims up to `at_once` documents of the shelf, or as many as are to be drawn from all over what is due; reads the next
+    /// page first where it is empty.
     ///
     /// What was read stays on the shelf when the store fails, because a claim may have happened all the same.
-    pub(super) async fn part(&self, mut shelf: Shelf, at_once: usize) -> (Shelf, Result<Part, StoreError>) {
-        let part = self.take(&mut shelf, at_once).await;
+    pub(super) async fn part(
+        &self,
+        mut shelf: Shelf,
+        at_once: usize,
+        to_draw: Option<usize>,
+    ) -> (Shelf, Result<Part, StoreError>) {
+        let part = self.take(&mut shelf, at_once, to_draw).await;
         (shelf, part)
     }
 
-    async fn take(&self, shelf: &mut Shelf, at_once: usize) -> Result<Part, StoreError> {
+    async fn take(
+        &self,
+        shelf: &mut Shelf,
+        at_once: usize,
+        to_draw: Option<usize>,
+    ) -> Result<Part, StoreError> {
+        let mut is_drawn = false;
         if !shelf.is_in_doubt() {
-            self.look(shelf).await?;
-            if shelf.wanted.is_empty() && shelf.known.is_empty() {
+            if let Some(size) = to_draw {
+                shelf.in_doubt = self.draw(shelf, size).await;
+                is_drawn = true;
+            } else {
+                self.look(shelf).await?;
+            }
+            if !is_drawn && shelf.wanted.is_empty() && shelf.known.is_empty() {
                 self.read(shelf).await?;
                 reach(Point::PageRead);
             }
-            let mut taken: Vec<_> = shelf.wanted.drain(..shelf.wanted.len().min(at_once)).collect();
+            let at_once = if is_drawn { 0 } else { shelf.wanted.len().min(at_once) };
+            let mut taken: Vec<_> = shelf.wanted.drain(..at_once).collect();
             let is_old = shelf.read_at.is_some_and(|at| !at.is_within(&self.clock, self.page_lasts()));
             if is_old && !taken.is_empty() {
                 match self.read_again(&taken).await {
@@ -92,12 +116,50 @@ impl Source {
                     }
                 }
             }
-            shelf.in_doubt = taken;
+            shelf.in_doubt.extend(taken);
         }
         let due_by = shelf.looked.due_by.map_or(self.terms.due_by, |due_by| due_by.max(self.terms.due_by));
         let claimed = self.claim(&shelf.in_doubt, due_by).await?;
         shelf.in_doubt.clear();
-        Ok(Part { pulled: shelf.known.drain(..).chain(claimed).collect() })
+        if is_drawn {
+            return Ok(Part { pulled: claimed, is_drawn });
+        }
+        Ok(Part { pulled: shelf.known.drain(..).chain(claimed).collect(), is_drawn })
+    }
+
+    /// Draws documents from all over what is due. One that waits on the shelf leaves it.
+    ///
+    /// A store that can't do this, or not in time, leaves it at those that come next.
+    async fn draw(&self, shelf: &mut Shelf, size: usize) -> Vec<Wanted> {
+        let query = DueQuery {
+            due_by: self.terms.due_by,
+            due_after: None,
+            force: self.terms.all,
+            now: self.terms.takes_over_from(self.clock.now()),
+            limit: size,
+            after: None,
+            providers: self.providers.clone(),
+        };
+        // A pass over all documents has been through a part of them.
+        let is_to_come = |document: &TokenDocument| {
+            document.bookkeeping.refreshed_at.is_none_or(|at| at < self.terms.due_by)
+        };
+        let drawn = self.store.draw(&query).await.unwrap_or_else(|error| {
+            warn!(error = %error_chain(&error), "no documents could be drawn from all over what is due");
+            Vec::new()
+        });
+        let drawn: Vec<_> = drawn
+            .into_iter()
+            .map(|document| self.sendable(document))
+            .filter(|document| self.is_asked_for(document) && self.asks(document) && is_to_come(document))
+            .map(|document| Wanted { document, looked: false })
+            .collect();
+        let is_drawn = |wanted: &Wanted| drawn.iter().any(|drawn| drawn.document.id == wanted.document.id);
+        shelf.wanted.retain(|wanted| !is_drawn(wanted));
+        if self.terms.all {
+            shelf.drawn.extend(drawn.iter().map(|wanted| wanted.document.id.clone()));
+        }
+        drawn
     }
 
     fn page_lasts(&self) -> Duration {
@@ -173,13 +235,13 @@ impl Source {
         let last = page.documents.last().filter(|_| !self.terms.all);
         shelf.come_to = last.and_then(|document| document.bookkeeping.due_at);
         for document in page.documents.into_iter().map(|document| self.sendable(document)) {
-            if !self.is_asked_for(&document) {
+            if !self.is_asked_for(&document) || shelf.drawn.contains(&document.id) {
                 continue;
             }
-            let asks_marked = self.terms.force || self.terms.only.is_some();
-            match select(&document, asks_marked, self.terms.profile()) {
-                Selected::Known => shelf.known.push(Pulled::Known(document)),
-                Selected::Claim => shelf.wanted.push_back(Wanted { document, looked: false }),
+            if self.asks(&document) {
+                shelf.wanted.push_back(Wanted { document, looked: false });
+            } else {
+                shelf.known.push(Pulled::Known(document));
             }
         }
         (shelf.read_at, shelf.was_last, shelf.after) = (Some(read_at), page.next.is_none(), page.next);
@@ -242,6 +304,12 @@ impl Source {
             Some(Pulled::NoRoom(wanted.document.clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
+    }
+
+    /// Is its provider asked for it, or was it marked before?
+    fn asks(&self, document: &TokenDocument) -> bool {
+        let asks_marked = self.terms.force || self.terms.only.is_some();
+        select(document, asks_marked, self.terms.profile()) == Selected::Claim
     }
 
     /// In a look over the whole collection: is it due, or does it fall due too late?

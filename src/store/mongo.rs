@@ -34,6 +34,7 @@ pub(super) use failure::hint_of;
 
 mod claim;
 mod connect;
+mod draw;
 mod due_index;
 mod expression;
 mod failure;
@@ -285,6 +286,10 @@ impl Store for MongoStore {
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
         self.read_due_page(query).await
+    }
+
+    async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
+        self.draw_due(query).await
     }
 
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {

@@ -215,6 +215,12 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
+        let query = query.clone();
+        self.reading("draw due documents", move |connection, mapping| rows::draw(connection, mapping, &query))
+            .await
+    }
+
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
         let who = who.clone();
         self.reading("look for what is due", move |connection, mapping| {

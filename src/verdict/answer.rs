@@ -10,7 +10,8 @@
 //! | unreadable | yes | the answer is kept, and the token is not sent again | put off | rejects our client |
 //! | unreadable | no | not processed | put off | rejects our client |
 //! | none, or one that says nothing | | lost | asked again as [`settle`] says, or put off | failing |
-//! | refused, suspected | | not processed | the mark waits to be believed | works |
+//! | refused, for the first time | | not processed | asked once more in this pass | works |
+//! | refused again or after a lost answer, suspected | | not processed | the mark waits to be believed | works |
 
 use super::change::evidence;
 use super::document::{is_known_dead, write_pair};
@@ -20,7 +21,8 @@ use super::{Around, Asked, Case, End, Heard, Mark, Pair, Refusal, Rule, Step, Ve
 use crate::gate::{LONGEST_WAIT_IN_A_PASS, Signal};
 use crate::grant::answer::{Class, Granted, NO_TOKENS};
 use crate::journal::Event;
-use crate::provider::Rotation;
+use crate::provider::{AskAgain, Rotation};
+use crate::report::WhyLiveAgain;
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, State, Word};
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -86,7 +88,12 @@ pub(super) fn judge(case: &Case, asked: &Asked, around: &Around<'_>) -> Verdict 
             let refusal = refusal(case, asked, said, around);
             // Until the refusal is believed, the row says what it said before: after a crash the token is asked for again.
             let row = (asked.entry, Event::NotProcessed);
-            (Rule::RefusedIsHeld, row, Step::Hold(Mark::Refused(refusal)), None)
+            if reading.class == Class::Refused && !refusal.certain && !refusal.before {
+                let again = Step::OnceMore(case.profile().settle_after, Box::new(refusal));
+                (Rule::RefusedAskOnceMore, row, again, None)
+            } else {
+                (Rule::RefusedIsHeld, row, Step::Hold(Mark::Refused(refusal)), None)
+            }
         }
         Class::ClientRejected => {
             let later = around.policy.later(token, around.now, Duration::ZERO);
@@ -105,7 +112,13 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
     };
     let granted = reading.clone().map(|_| granted.clone());
     let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
-    write_pair(&case.token, case.profile(), &granted, change)
+    let heals = if is_known_dead(&case.token) {
+        Some((case.token.bookkeeping.state, WhyLiveAgain::Granted))
+    } else {
+        (asked.tried.refused > 0).then_some((State::NeedsLogin, WhyLiveAgain::AskedTwice))
+    };
+    let verdict = write_pair(&case.token, case.profile(), &granted, change);
+    Verdict { ends: verdict.ends.map(|end| End { heals, ..end }), ..verdict }
 }
 
 /// How long the token alone rests: as its profile's rule says, or as the provider asks for a token while others are granted, if
@@ -154,10 +167,13 @@ fn refusal(case: &Case, asked: &Asked, said: LastError, around: &Around<'_>) -> 
     let known_dead = is_known_dead(&case.token);
     let was_revoked = known_dead && case.token.bookkeeping.state == State::NeedsLogin;
     let is_lost = said.lost.is_some() && !was_revoked;
+    let profile = case.profile();
+    // A refusal is what a lost answer lets expect; and whatever is sent after one may be punished as reuse.
+    let is_last = is_lost || profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never;
     Refusal {
         entry: asked.entry,
         state: if is_lost { State::LostInFlight } else { State::NeedsLogin },
-        certain: asked.reading().class == Class::Refused,
+        certain: asked.reading().class == Class::Refused && (asked.tried.refused > 1 || is_last),
         before: known_dead || refused_before(&case.token, around),
         evidence: said,
     }
@@ -190,7 +206,7 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
             let before = first_known(&case.token, asked.earlier.as_ref(), asked.doubts);
             let in_doubt = before.is_some_and(|lost| !lost.turned_away);
             let after_a_success = asked.earlier.as_ref().is_some_and(|lost| lost.cause.is(Code::NoTokens));
-            match (known_dead, in_doubt) {
+            match (known_dead || asked.tried.refused > 1, in_doubt) {
                 (true, _) | (_, true) if after_a_success => Signal::NotAsked,
                 (true, _) => Signal::Works { granted: false },
                 (false, true) => Signal::RefusedInDoubt { code, http_status },
@@ -206,11 +222,12 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         Class::ClientRejected if case.token.bookkeeping.failures > 0 && !asked.unproven => Signal::NotAsked,
         // An unreadable success is the profile's fault, like a rejected client: it must not be repeated with all tokens.
         Class::ClientRejected | Class::Unreadable => {
-            Signal::ClientRejected { code, http_status, tenant: None }
+            let unread = reading.class == Class::Unreadable;
+            Signal::ClientRejected { code, http_status, tenant: None, unread }
         }
         // The provider's own success: like one that can't be read.
         Class::Ambiguous if reading.code == NO_TOKENS => {
-            Signal::ClientRejected { code, http_status, tenant: None }
+            Signal::ClientRejected { code, http_status, tenant: None, unread: true }
         }
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }

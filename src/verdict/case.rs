@@ -25,14 +25,19 @@ pub struct Case {
 pub enum Fact {
     /// Its request has ended.
     Asked(Box<Asked>),
+    /// It was refused, and could not be asked for once more in this pass.
+    RefusedOnce(Refusal),
     /// A mark was held until the provider's refusals were judged.
     Marked(Mark, Belief),
     /// This machine redeemed the token before.
     Redeemed(Redeemed),
     /// It may be spent, and its provider forbids a second request for such a token.
     MayBeSpent(EntryId, LastError),
-    /// Another program wrote a newer token into the document.
-    Overtaken,
+    /// Another program wrote a newer token into the document, or deleted it.
+    Overtaken {
+        /// After the token was refused?
+        refused: bool,
+    },
     /// It was not sent: why.
     NotSent(Reason),
     /// It can't be sent before something else has happened: why.
@@ -115,6 +120,8 @@ pub struct Tried {
     pub put_off: u32,
     /// Requests whose answers were lost.
     pub unanswered: u32,
+    /// Refusals whose code says that the token is dead.
+    pub refused: u32,
 }
 
 impl Tried {
@@ -122,15 +129,15 @@ impl Tried {
     /// said: later.
     #[must_use]
     pub const fn and(self, class: &Class, rotation: Rotation) -> Self {
-        let Self { put_off, unanswered } = self;
+        let Self { put_off, unanswered, refused } = self;
         match class {
-            Class::Throttled(_) | Class::Transient => Self { put_off: put_off + 1, unanswered },
+            Class::Throttled(_) | Class::Transient => Self { put_off: put_off + 1, ..self },
             Class::Ambiguous if matches!(rotation, Rotation::None) => {
-                Self { put_off: put_off + 1, unanswered: unanswered + 1 }
+                Self { put_off: put_off + 1, unanswered: unanswered + 1, refused }
             }
-            Class::Ambiguous => Self { put_off, unanswered: unanswered + 1 },
+            Class::Ambiguous => Self { unanswered: unanswered + 1, ..self },
+            Class::Refused => Self { refused: refused + 1, ..self },
             Class::Granted(_)
-            | Class::Refused
             | Class::Suspected
             | Class::ClientRejected
             | Class::Unlisted
@@ -170,7 +177,7 @@ pub struct Refusal {
     pub state: State,
     /// What the provider said.
     pub evidence: LastError,
-    /// Does its code say for certain that the token is dead?
+    /// Does its code say that the token is dead, and was that said twice, or may the token not be sent again?
     pub certain: bool,
     /// Was this token refused before, on another occasion, or is the document marked already?
     pub before: bool,
@@ -229,9 +236,10 @@ impl Case {
         match &self.fact {
             Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => &redeemed.first,
             Fact::Asked(_)
+            | Fact::RefusedOnce(_)
             | Fact::Marked(Mark::Refused(_) | Mark::MayBeSpent(..), _)
             | Fact::MayBeSpent(..)
-            | Fact::Overtaken
+            | Fact::Overtaken { .. }
             | Fact::NotSent(_)
             | Fact::Waits(_)
             | Fact::TooYoung(_)

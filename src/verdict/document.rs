@@ -205,11 +205,14 @@ pub fn copy(
 }
 
 /// Another program wrote a newer token: theirs is kept.
-pub(super) fn overtaken(_case: &Case, document: Document<'_>, around: &Around<'_>) -> Verdict {
+pub(super) fn overtaken(refused: bool, document: Document<'_>, around: &Around<'_>) -> Verdict {
     match document {
         Document::NotRead => look(Rule::OvertakenLooks),
         Document::Unknown => unknown(Rule::OvertakenUnknown),
-        Document::Gone => Verdict::leave(Rule::OvertakenGone, Some(End::new(Outcome::Gone))),
+        Document::Gone => {
+            let ends = End { refused, ..End::new(Outcome::Gone) };
+            Verdict::leave(Rule::OvertakenGone, Some(ends))
+        }
         Document::There(document) => superseded(Rule::Overtaken, document, around),
     }
 }

@@ -32,6 +32,8 @@ rules! {
     Unreadable: "A success in which no pair can be read: it is kept, and the token is not sent again.";
     LostAskAgain: "No usable answer: asked again in this pass.";
     LostPutOff: "No usable answer: a later pass.";
+    RefusedAskOnceMore: "A refusal: asked once more in this pass.";
+    NotAskedOnceMore: "A refusal after which the token could not be asked for once more waits to be believed.";
     RefusedIsHeld: "A refusal waits to be believed.";
     ClientRejected: "The provider rejects our client.";
     GrantedUnsendable: "A new pair whose refresh token cannot be sent.";

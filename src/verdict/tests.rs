@@ -132,6 +132,7 @@ fn line(verdict: &Verdict) -> String {
         Step::Hold(Mark::Redeemed(_)) => "hold redeemed".to_owned(),
         Step::Hold(Mark::MayBeSpent(..)) => "hold may be spent".to_owned(),
         Step::Again(wait) => format!("again {wait:?}"),
+        Step::OnceMore(wait, _) => format!("once more after {wait:?}"),
     };
     let gate = match &verdict.gate {
         Signal::Works { granted: true } => "granted".to_owned(),
@@ -145,7 +146,8 @@ fn line(verdict: &Verdict) -> String {
     };
     let ends = verdict.ends.as_ref().map_or("-".to_owned(), |end| {
         let reason = end.reason.as_deref().map_or(String::new(), |reason| format!("({reason})"));
-        format!("{:?}{reason}{}", end.outcome, if end.news { "" } else { ", known" })
+        let heals = end.heals.map_or(String::new(), |(was, why)| format!(", was {was:?}: {}", why.word()));
+        format!("{:?}{reason}{}{heals}", end.outcome, if end.news { "" } else { ", known" })
     });
     format!("{:?} | {row} | {document} | {gate} | {ends}", verdict.rule)
 }

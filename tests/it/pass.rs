@@ -15,6 +15,7 @@ mod other_machines;
 mod other_stores;
 mod overrun;
 mod plain;
+mod populations;
 mod providers;
 mod races;
 mod recovery;

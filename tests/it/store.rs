@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 mod claims;
+mod draws;
 mod imports;
 mod look_up;
 mod mongo_only;

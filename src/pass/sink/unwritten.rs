@@ -49,7 +49,7 @@ impl Sink {
     pub(super) fn unwritten(&self, landed: &Landed, why: Unwritten, rows: &mut Rows) {
         let pair = match &landed.verdict.document {
             Step::Write(_, pair) => *pair,
-            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) => Pair::None,
+            Step::Leave | Step::Look | Step::Hold(_) | Step::Again(_) | Step::OnceMore(..) => Pair::None,
         };
         if matches!(why, Unwritten::Failed(_)) {
             self.line.left_claimed();

@@ -79,6 +79,32 @@ pub(super) fn count_due(
     Ok(count)
 }
 
+/// See [`crate::store::Store::draw`].
+pub(super) fn draw(
+    connection: &Connection,
+    mapping: &Mapping,
+    query: &DueQuery,
+) -> rusqlite::Result<Vec<TokenDocument>> {
+    // Ids alone are shuffled: a million of them fit where their documents would not.
+    let statement = "SELECT id FROM documents
+        WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2) ORDER BY random()";
+    let mut shuffled = connection.prepare_cached(statement)?;
+    let due_by = if query.force { i64::MAX } else { query.due_by.timestamp_millis() };
+    let values = params![due_by, query.now.timestamp_millis()];
+    let mut ids = shuffled.query(values)?;
+    let mut drawn = Vec::with_capacity(query.limit);
+    while let Some(row) = ids.next()?
+        && drawn.len() < query.limit
+    {
+        let id = TokenId::from_extended_json(row.get::<_, String>(0)?);
+        drawn.extend(read(connection, mapping, &[id])?.into_iter().filter(|document| {
+            let is_unmarked = document.bookkeeping.state == State::Live || has_a_token_now(document);
+            belongs(document, &query.providers) && (query.force || is_unmarked)
+        }));
+    }
+    Ok(drawn)
+}
+
 /// Had the document no token when it was marked, and has it one now? Then it is due like any other.
 pub(super) fn has_a_token_now(document: &TokenDocument) -> bool {
     let had_none = [Code::Missing, Code::Null, Code::Empty, Code::NotText];

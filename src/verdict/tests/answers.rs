@@ -12,6 +12,7 @@ struct Special {
     settles: bool,
     rests: Option<Duration>,
     tried: Tried,
+    ask_again: AskAgain,
     books: Bookkeeping,
     earlier: Option<Lost>,
     doubts: Doubts,
@@ -24,7 +25,8 @@ impl Default for Special {
             rotation: Rotation::SingleUse,
             settles: true,
             rests: None,
-            tried: Tried { put_off: 1, unanswered: 1 },
+            tried: Tried { put_off: 1, unanswered: 1, refused: 0 },
+            ask_again: AskAgain::Once,
             books: books("old", State::Live),
             earlier: None,
             doubts: Doubts::default(),
@@ -70,7 +72,7 @@ fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
         tried: special.tried,
         unproven: special.unproven,
     };
-    let provider = provider(special.rotation, AskAgain::Once);
+    let provider = provider(special.rotation, special.ask_again);
     let case = Case { token: token(special.books), provider, fact: Fact::Asked(Box::new(asked)) };
     judge(&case, Document::NotRead, &around(&policy()))
 }
@@ -79,11 +81,13 @@ fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
 fn a_grant_is_written_whatever_was_known_before() {
     let case = |class, kept, special| judged(class, "granted", kept, special);
     let dead = || Special { books: books("old", State::NeedsLogin), ..Special::default() };
+    let refused = || Special { tried: Tried { refused: 1, ..Tried::default() }, ..Special::default() };
     let unsendable = "line\nbreak";
     compare(
         [
             ("new".into(), case(granted(Some("new")), true, Special::default())),
             ("new, of a marked one".into(), case(granted(Some("new")), true, dead())),
+            ("new, refused a moment before".into(), case(granted(Some("new")), true, refused())),
             ("new, the journal failed".into(), case(granted(Some("new")), false, Special::default())),
             ("the same".into(), case(granted(Some("old")), true, Special::default())),
             ("none".into(), case(granted(None), true, Special::default())),
@@ -91,7 +95,14 @@ fn a_grant_is_written_whatever_was_known_before() {
         ],
         &[
             ("new", "Granted | Redeemed | pair new Live | granted | Refreshed"),
-            ("new, of a marked one", "Granted | Redeemed | pair new Live | granted | Refreshed"),
+            (
+                "new, of a marked one",
+                "Granted | Redeemed | pair new Live | granted | Refreshed, was NeedsLogin: granted",
+            ),
+            (
+                "new, refused a moment before",
+                "Granted | Redeemed | pair new Live | granted | Refreshed, was NeedsLogin: asked_twice",
+            ),
             ("new, the journal failed", "Granted | Redeemed | pair new Live, rescued | granted | Refreshed"),
             ("the same", "Granted | Renewed | pair old Live | granted | Refreshed"),
             ("none", "Granted | Renewed | pair old Live | granted | Refreshed"),
@@ -105,13 +116,13 @@ fn a_grant_is_written_whatever_was_known_before() {
 
 #[test]
 fn what_says_later_is_asked_again_a_few_times_and_a_page_leaves_a_doubt() {
-    let last = || Tried { put_off: 3, unanswered: 0 };
+    let last = || Tried { put_off: 3, ..Tried::default() };
     let page = |tried| Special { settles: false, tried, ..Special::default() };
     let kept = || Special { settles: false, rotation: Rotation::None, tried: last(), ..Special::default() };
     let case = |class, code, special| judged(class, code, true, special);
     let rests = |seconds| Special { rests: Some(Duration::from_secs(seconds)), ..Special::default() };
-    let first = Tried { put_off: 1, unanswered: 0 };
-    let second = Tried { put_off: 2, unanswered: 0 };
+    let first = Tried { put_off: 1, ..Tried::default() };
+    let second = Tried { put_off: 2, ..Tried::default() };
     compare(
         [
             (
@@ -176,9 +187,9 @@ fn what_says_later_is_asked_again_a_few_times_and_a_page_leaves_a_doubt() {
 
 #[test]
 fn a_lost_answer_is_asked_for_again_as_its_provider_forgives() {
-    let tried = |unanswered| Tried { put_off: 0, unanswered };
+    let tried = |unanswered| Tried { unanswered, ..Tried::default() };
     let with = |rotation, tried| Special { rotation, tried, settles: false, ..Special::default() };
-    let none = |put_off| with(Rotation::None, Tried { put_off, unanswered: put_off });
+    let none = |put_off| with(Rotation::None, Tried { put_off, unanswered: put_off, refused: 0 });
     let case = |code, special| judged(Class::Ambiguous, code, true, special);
     compare(
         [
@@ -216,7 +227,12 @@ fn a_lost_answer_is_asked_for_again_as_its_provider_forgives() {
 
 #[test]
 fn a_refusal_waits_to_be_believed_and_says_lost_where_an_answer_is_missing() {
-    let case = |class, special| judged(class, "invalid_grant", true, special);
+    let case = |class: Class, special: Special| {
+        let tried = Tried { refused: special.tried.refused + 1, ..special.tried };
+        let tried = if class == Class::Refused { tried } else { special.tried };
+        judged(class, "invalid_grant", true, Special { tried, ..special })
+    };
+    let twice = || Special { tried: Tried { refused: 1, ..Tried::default() }, ..Special::default() };
     let refused_at = |minutes: i64| {
         let at = now() - chrono::TimeDelta::minutes(minutes);
         let (class, code) = (Evidence::Refused.into(), "invalid_grant".into());
@@ -230,6 +246,11 @@ fn a_refusal_waits_to_be_believed_and_says_lost_where_an_answer_is_missing() {
     compare(
         [
             ("refused".into(), case(Class::Refused, Special::default())),
+            ("refused twice".into(), case(Class::Refused, twice())),
+            (
+                "refused, and may not be sent again".into(),
+                case(Class::Refused, Special { ask_again: AskAgain::Never, ..Special::default() }),
+            ),
             ("suspected".into(), case(Class::Suspected, Special::default())),
             ("refused a minute ago".into(), case(Class::Refused, refused_at(1))),
             ("refused an hour ago".into(), case(Class::Suspected, refused_at(60))),
@@ -252,14 +273,16 @@ fn a_refusal_waits_to_be_believed_and_says_lost_where_an_answer_is_missing() {
             ("no rotation: nothing is lost".into(), case(Class::Refused, no_rotation)),
         ],
         &[
-            ("refused", "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain | refused | -"),
-            ("suspected", "RefusedIsHeld | NotProcessed | hold NeedsLogin | refused | -"),
-            ("refused a minute ago", "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain | refused | -"),
-            ("refused an hour ago", "RefusedIsHeld | NotProcessed | hold NeedsLogin, before | refused | -"),
+            ("refused", "RefusedAskOnceMore | NotProcessed | once more after 2s | refused | -"),
+            ("refused twice", "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain | works | -"),
             (
-                "marked for this token",
-                "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain, before | works | -",
+                "refused, and may not be sent again",
+                "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain | refused | -",
             ),
+            ("suspected", "RefusedIsHeld | NotProcessed | hold NeedsLogin | refused | -"),
+            ("refused a minute ago", "RefusedAskOnceMore | NotProcessed | once more after 2s | refused | -"),
+            ("refused an hour ago", "RefusedIsHeld | NotProcessed | hold NeedsLogin, before | refused | -"),
+            ("marked for this token", "RefusedIsHeld | NotProcessed | hold NeedsLogin, before | works | -"),
             ("marked lost", "RefusedIsHeld | NotProcessed | hold LostInFlight, certain, before | works | -"),
             (
                 "after a lost answer",
@@ -271,13 +294,10 @@ fn a_refusal_waits_to_be_believed_and_says_lost_where_an_answer_is_missing() {
                 "the journal knows a lost answer",
                 "RefusedIsHeld | NotProcessed | hold LostInFlight, certain | in doubt | -",
             ),
-            (
-                "and marked before that",
-                "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain, before | works | -",
-            ),
+            ("and marked before that", "RefusedIsHeld | NotProcessed | hold NeedsLogin, before | works | -"),
             (
                 "no rotation: nothing is lost",
-                "RefusedIsHeld | NotProcessed | hold NeedsLogin, certain | in doubt | -",
+                "RefusedAskOnceMore | NotProcessed | once more after 2s | in doubt | -",
             ),
         ],
     );

@@ -32,7 +32,7 @@ fn only_a_refused_token_makes_its_document_gone_while_refused() {
     }
     let spent = Mark::MayBeSpent(entry(), evidence());
     assert!(!refused(Fact::Marked(spent, Belief::Believed)), "nothing was sent");
-    assert!(!refused(Fact::Overtaken));
+    assert!(!refused(Fact::Overtaken { refused: false }) && refused(Fact::Overtaken { refused: true }));
 }
 
 #[test]
@@ -95,12 +95,23 @@ fn a_mark_that_is_not_believed_gives_the_claim_back() {
     let with = |mark, belief| verdict(&live(Fact::Marked(mark, belief)), Document::NotRead);
     compare(
         [
+            (
+                "refused, and not asked again".into(),
+                verdict(
+                    &live(match refusal(State::NeedsLogin) {
+                        Mark::Refused(refusal) => Fact::RefusedOnce(refusal),
+                        other => unreachable!("{other:?}"),
+                    }),
+                    Document::NotRead,
+                ),
+            ),
             ("refused, once".into(), with(refusal(State::NeedsLogin), Belief::Once)),
             ("refused, our fault".into(), with(refusal(State::NeedsLogin), Belief::OurFault)),
             ("redeemed, our fault".into(), with(redeemed(), Belief::OurFault)),
             ("may be spent, our fault".into(), with(spent(), Belief::OurFault)),
         ],
         &[
+            ("refused, and not asked again", "NotAskedOnceMore | - | hold NeedsLogin, certain | - | -"),
             ("refused, once", "RefusedOnce | - | Live 15 min, failures 1 | - | StillDue(refused_once)"),
             (
                 "refused, our fault",
@@ -168,6 +179,7 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
 fn a_claim_is_given_back_with_its_reason() {
     let theirs = document("new", books("old", State::NeedsLogin));
     let with = |fact, document| verdict(&live(fact), document);
+    let overtaken = || Fact::Overtaken { refused: false };
     let no_token = |malformed: Option<&Malformed>| {
         without_token(&document("old", books("old", State::Live)), malformed, &around(&policy()))
     };
@@ -180,10 +192,10 @@ fn a_claim_is_given_back_with_its_reason() {
                 with(Fact::TooYoung(now() + chrono::TimeDelta::minutes(9)), Document::NotRead),
             ),
             ("not taken".into(), with(Fact::NotTaken, Document::NotRead)),
-            ("overtaken".into(), with(Fact::Overtaken, Document::NotRead)),
-            ("overtaken, unknown".into(), with(Fact::Overtaken, Document::Unknown)),
-            ("overtaken, gone".into(), with(Fact::Overtaken, Document::Gone)),
-            ("overtaken, there".into(), with(Fact::Overtaken, Document::There(&theirs))),
+            ("overtaken".into(), with(overtaken(), Document::NotRead)),
+            ("overtaken, unknown".into(), with(overtaken(), Document::Unknown)),
+            ("overtaken, gone".into(), with(overtaken(), Document::Gone)),
+            ("overtaken, there".into(), with(overtaken(), Document::There(&theirs))),
             ("malformed".into(), no_token(Some(&Malformed::Null))),
             ("another provider's".into(), no_token(None)),
         ],

@@ -27,7 +27,7 @@ async fn a_compressed_answer_is_read_and_its_token_sent_once() {
             let summary = rehearsal.run().await;
             assert_eq!((summary.count(Outcome::Refreshed), summary.count(Outcome::NeedsLogin)), (11, 1));
             let ledger = rehearsal.sandbox.ledger();
-            assert_eq!((ledger.requests, ledger.granted, ledger.reuses), (12, 11, 0), "{script}");
+            assert_eq!((ledger.requests, ledger.granted, ledger.reuses), (13, 11, 0), "{script}");
             rehearsal.assert_whole().await;
             assert_eq!(rehearsal.audit().await.kept, 11);
             assert!(rehearsal.entries().await.is_empty(), "{script}");

@@ -6,8 +6,9 @@ use evergrant::testing::journal::MadeMark;
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble, WhyLiveAgain};
-use evergrant::testing::token::{RefreshToken, State};
+use evergrant::testing::token::{RefreshToken, State, TokenId};
 use serde_json::json;
+use std::time::Duration;
 
 const FORCED: PassRequest =
     PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
@@ -23,6 +24,18 @@ fn doubt(summary: &Summary) -> Option<(u64, u64)> {
     let first = found.next();
     assert_eq!(found.next(), None, "it is said once: {summary:?}");
     first
+}
+
+/// The same, where a refused token is asked for once more at once, so that marks are made early in the pass.
+fn soon(mut plan: Plan) -> Plan {
+    plan.profile.settle_after = Duration::from_millis(1);
+    plan
+}
+
+/// Whose marks were taken back.
+fn taken_back(summary: &Summary) -> Vec<TokenId> {
+    let taken_back = summary.live_again.iter().filter(|one| one.why == WhyLiveAgain::TakenBack);
+    taken_back.map(|one| one.id.clone()).collect()
 }
 
 async fn assert_all_live(rehearsal: &Rehearsal) {
@@ -44,7 +57,8 @@ async fn a_first_pass_in_which_many_living_are_refused_marks_no_user_and_refresh
                 users as u64,
                 "everybody was asked: {first:?}"
             );
-            assert_eq!(doubt(&first), Some((put_off, users as u64)));
+            let (refused, asked) = doubt(&first).unwrap();
+            assert!(refused >= put_off && refused * 100 > asked * 6, "{refused} of {asked}");
             assert_eq!(first.remaining_due, Some(put_off), "{first:?}");
             assert!(first.adds_up() && first.named.is_empty());
             assert_all_live(&rehearsal).await;
@@ -74,21 +88,22 @@ async fn dead_logins_that_stand_together_are_marked_where_they_are_few_in_the_wh
 
 #[tokio::test]
 async fn what_a_pass_has_marked_is_taken_back_once_its_refusals_are_too_many() {
-    on_both("taken_back", Plan::users(400).faults("refuse:50%@200.."), async |rehearsal| {
+    on_both("taken_back", soon(Plan::users(400).faults("refuse:50%@200..")), async |rehearsal| {
         for user in [5, 30] {
             rehearsal.sandbox.revoke(&format!("user-{user:06}"));
         }
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.newly_marked), (Exit::ClientRejected, 0), "{summary:?}");
-        assert_eq!((summary.count(Outcome::NeedsLogin), summary.live_again_count), (0, 2), "{summary:?}");
-        let again: Vec<_> = summary.live_again.iter().map(|one| (one.id.clone(), one.was, one.why)).collect();
-        let taken_back = |position| (document_id(position), State::NeedsLogin, WhyLiveAgain::TakenBack);
-        assert_eq!(again, [taken_back(5), taken_back(30)]);
+        assert_eq!(summary.count(Outcome::NeedsLogin), 0, "{summary:?}");
+        assert_eq!(taken_back(&summary), [5, 30].map(document_id));
+        assert!(summary.live_again.iter().all(|one| one.was == State::NeedsLogin));
+        let granted = summary.live_again_count - 2;
+        assert!(granted > 10, "half of those who were refused were granted a moment later: {granted}");
         assert!(summary.adds_up() && summary.named.is_empty(), "{summary:?}");
         let put_off = summary.still_due_reasons["refused_share"];
         assert_eq!(summary.count(Outcome::Refreshed) + put_off, 400, "{summary:?}");
         assert_eq!(summary.remaining_due, Some(put_off), "{summary:?}");
-        assert!(summary.to_string().contains("live again: 2 (taken_back"), "{summary}");
+        assert!(summary.to_string().contains("(was needs_login; taken_back)"), "{summary}");
         assert_all_live(&rehearsal).await;
         let books = rehearsal.bookkeeping(5).await;
         assert_eq!((books.last_error, books.failures, books.refreshed_at), (None, 1, None));
@@ -103,7 +118,7 @@ async fn what_a_pass_has_marked_is_taken_back_once_its_refusals_are_too_many() {
 
 #[tokio::test]
 async fn too_many_redeemed_tokens_take_back_what_their_pass_has_marked_too() {
-    on_both("taken_back_redeemed", Plan::users(300), async |rehearsal| {
+    on_both("taken_back_redeemed", soon(Plan::users(300)), async |rehearsal| {
         rehearsal.run().await;
         rehearsal.sandbox.revoke("user-000005");
         for position in 250..265 {
@@ -113,7 +128,7 @@ async fn too_many_redeemed_tokens_take_back_what_their_pass_has_marked_too() {
         }
         let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
         assert_eq!((summary.exit(), summary.newly_marked), (Exit::ClientRejected, 0), "{summary:?}");
-        assert_eq!((summary.live_again_count, doubt(&summary)), (1, None), "{summary:?}");
+        assert_eq!((taken_back(&summary).len(), doubt(&summary)), (1, None), "{summary:?}");
         assert_all_live(&rehearsal).await;
     })
     .await;
@@ -148,12 +163,12 @@ async fn what_a_killed_pass_has_marked_is_judged_with_the_next_one() {
         assert_eq!(rehearsal.run_with(&FORCED, &Stop::default()).await.count(Outcome::Refreshed), 119);
         rehearsal.sandbox.set_faults("refuse:50%".parse().unwrap());
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;
-        assert_eq!((doubtful.exit(), doubtful.live_again_count), (Exit::ClientRejected, 0), "{doubtful:?}");
+        assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 0), "{doubtful:?}");
         assert_eq!(rehearsal.bookkeeping(5).await.state, State::NeedsLogin);
         // A doubtful one follows: it is taken back, although that pass hasn't touched it.
         leave_unjudged(&rehearsal, 5).await;
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;
-        assert_eq!((doubtful.exit(), doubtful.live_again_count), (Exit::ClientRejected, 1), "{doubtful:?}");
+        assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 1), "{doubtful:?}");
         assert!(doubtful.adds_up(), "{doubtful:?}");
         assert_all_live(&rehearsal).await;
     })
@@ -169,7 +184,7 @@ async fn a_person_who_has_looked_has_the_marks_of_killed_passes_believed_as_well
         rehearsal.run_with(&ACCEPTED, &Stop::default()).await;
         rehearsal.sandbox.set_faults("refuse:60%".parse().unwrap());
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;
-        assert_eq!((doubtful.exit(), doubtful.live_again_count), (Exit::ClientRejected, 0), "{doubtful:?}");
+        assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 0), "{doubtful:?}");
     })
     .await;
 }

@@ -28,7 +28,8 @@ async fn is_our_fault(rehearsal: &Rehearsal, expected_code: &str, expected_statu
     let (before, is_page) = (theirs(rehearsal).await, expected_code.starts_with("http_4"));
     let summary = rehearsal.run().await;
     assert_eq!(summary.exit(), Exit::ClientRejected, "{summary:?}");
-    assert!(summary.grants <= 3, "{} grants", summary.grants);
+    // Three in order, perhaps one that was at the gate already, and three from all over what is due.
+    assert!(summary.grants <= 7, "{} grants", summary.grants);
     assert_eq!((summary.newly_marked, summary.named.len()), (0, 0));
     assert_eq!(summary.count(Outcome::StillDue), summary.touched);
     match &summary.troubles[..] {
@@ -66,7 +67,7 @@ async fn a_wrong_secret_is_our_fault() {
         rehearsal
             .change_provider(|provider| provider.client_secret = Some(ClientSecret::new("wrong".into())));
         is_our_fault(&rehearsal, "invalid_client", 401).await;
-        assert!(rehearsal.sandbox.ledger().requests <= 3);
+        assert!(rehearsal.sandbox.ledger().requests <= 7);
         let right = rehearsal.sandbox.config().client_secret.clone();
         rehearsal.change_provider(|provider| provider.client_secret = Some(ClientSecret::new(right)));
         goes_on(&rehearsal).await;
@@ -122,7 +123,7 @@ async fn a_client_that_is_rejected_in_the_middle_stops_what_was_not_sent() {
         assert_eq!(summary.exit(), Exit::ClientRejected);
         let ledger = rehearsal.sandbox.ledger();
         assert_eq!(ledger.granted, 19);
-        assert!(ledger.requests <= 19 + 3 + 4, "{ledger:?}");
+        assert!(ledger.requests <= 19 + 3 + 4 + 4, "{ledger:?}");
         assert_eq!(summary.newly_marked, 0);
         rehearsal.assert_nothing_claimed().await;
         rehearsal.sandbox.set_faults("".parse().unwrap());
@@ -178,7 +179,7 @@ async fn each_document_goes_to_its_own_provider_and_strangers_are_named() {
         named.sort_unstable();
         assert_eq!(named, [None, Some("elsewhere")], "what a stranger's document says is shown");
         assert_eq!((other.ledger().granted, rehearsal.sandbox.ledger().requests), (0, 18));
-        assert!(other.ledger().requests <= 3);
+        assert!(other.ledger().requests <= 7);
 
         rehearsal.providers[1] = right;
         let only = PassRequest { provider: Some("other".into()), ..PassRequest::default() };

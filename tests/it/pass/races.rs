@@ -129,11 +129,13 @@ async fn a_document_that_is_deleted_with_a_refusal_is_gone_while_refused() {
     on_both("deleted_with_a_refusal", Plan::users(5), async |rehearsal| {
         rehearsal.sandbox.revoke("user-000001");
         let (backend, sandbox) = (rehearsal.backend.clone(), rehearsal.sandbox.clone());
+        let is_there = Arc::new(AtomicBool::new(true));
         rehearsal.meddler.meddle(move |call| {
-            let (backend, sandbox) = (backend.clone(), sandbox.clone());
+            let (backend, sandbox, is_there) = (backend.clone(), sandbox.clone(), is_there.clone());
             Box::pin(async move {
                 if matches!(&call, Call::Read(ids) if ids.contains(&document_id(1)))
                     && sandbox.ledger().requests >= 5
+                    && is_there.swap(false, Ordering::Relaxed)
                 {
                     backend.delete(&document_id(1)).await;
                 }
@@ -143,6 +145,7 @@ async fn a_document_that_is_deleted_with_a_refusal_is_gone_while_refused() {
         let summary = rehearsal.run().await;
         assert_eq!((summary.count(Outcome::Gone), summary.gone_while_refused), (1, 1), "{summary:?}");
         assert_eq!((summary.count(Outcome::Refreshed), summary.exit()), (4, Exit::Well));
+        assert_eq!(rehearsal.sandbox.ledger().requests, 5, "it is not asked for once more");
     })
     .await;
 }

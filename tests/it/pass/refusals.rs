@@ -141,8 +141,8 @@ async fn who_was_refused_once_is_named_in_each_report_until_the_second_occasion(
 #[tokio::test]
 async fn a_run_of_refusals_before_any_grant_stops_the_provider_and_marks_nobody() {
     on_both("refused_run", Plan::users(15).faults("refuse"), async |rehearsal| {
-        // What was refused before must not keep those from being asked who come behind it.
-        for refused in [10, 15] {
+        // Five in order, and all others as a sample.
+        for _ in 0..2 {
             let summary = rehearsal.run().await;
             assert_eq!(
                 (summary.exit(), summary.count(Outcome::NeedsLogin)),
@@ -151,10 +151,10 @@ async fn a_run_of_refusals_before_any_grant_stops_the_provider_and_marks_nobody(
             );
             assert_eq!((summary.due, summary.remaining_due), (Some(15), Some(15)), "{summary:?}");
             let evidence = suspicion(&summary);
-            assert_eq!((evidence.refused, evidence.asked, evidence.usual_share), (refused, refused, 0.02));
+            assert_eq!((evidence.refused, evidence.asked, evidence.usual_share), (15, 15, 0.02));
             assert_eq!((&*evidence.code, evidence.http_status), ("invalid_grant", Some(400)));
         }
-        assert_eq!(rehearsal.sandbox.ledger().requests, 25);
+        assert_eq!(rehearsal.sandbox.ledger().requests, 30);
         assert_nobody_marked(&rehearsal).await;
         rehearsal.sandbox.set_faults("".parse().unwrap());
         let next = rehearsal.run().await;

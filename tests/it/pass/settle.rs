@@ -115,7 +115,7 @@ async fn a_refusal_by_a_provider_that_does_not_rotate_is_a_revoked_login_and_nev
         let summary = rehearsal.run().await;
         assert_eq!((summary.count(Outcome::NeedsLogin), summary.count(Outcome::LostInFlight)), (1, 0));
         assert_eq!(rehearsal.bookkeeping(1).await.last_error.unwrap().lost, None);
-        assert_eq!(rehearsal.sandbox.ledger().requests, 5);
+        assert_eq!(rehearsal.sandbox.ledger().requests, 6);
     })
     .await;
 }

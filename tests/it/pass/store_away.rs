@@ -242,7 +242,7 @@ async fn giving_up_ends_the_wait_for_a_store_that_is_away() {
 
 #[tokio::test]
 async fn a_refusal_that_cannot_be_marked_is_found_out_again() {
-    on_both("unmarked", Plan::users(6).faults("refuse user=user-000000 times=2"), async |rehearsal| {
+    on_both("unmarked", Plan::users(6).faults("refuse user=user-000000 times=4"), async |rehearsal| {
         // The reading of the document that was refused; then the mark itself.
         for call in [
             |call: &Call| matches!(call, Call::Read(ids) if ids.contains(&document_id(0))),

@@ -151,6 +151,23 @@ impl Store for Collection {
         .await
     }
 
+    async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
+        self.call("draw documents", |world| {
+            let is_wanted = |document: &&Document| {
+                due_at(document) <= query.due_by.timestamp_millis()
+                    && !is_leased(document, query.now)
+                    && belongs(document, &query.providers)
+                    && document.bookkeeping.state == State::Live
+            };
+            let mut due: Vec<_> =
+                world.documents.iter().filter(|(_, document)| is_wanted(document)).collect();
+            // From the far end: what is due last is what a pass would come to last.
+            due.sort_by_key(|(id, document)| std::cmp::Reverse((due_at(document), **id)));
+            due.into_iter().take(query.limit).map(|(id, document)| shown(*id, document)).collect()
+        })
+        .await
+    }
+
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
         self.call("look for what is due", |world| {
             let mut found = Waiting::default();

@@ -130,6 +130,10 @@ impl Store for Meddler {
         self.call(Call::DuePage, self.inner.due_page(query)).await
     }
 
+    async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
+        self.call(Call::DuePage, self.inner.draw(query)).await
+    }
+
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
         self.call(Call::Waiting, self.inner.waiting(who)).await
     }
