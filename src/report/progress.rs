@@ -187,24 +187,11 @@ mod tests {
         );
     }
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_line_about_progress_says_of_which_passes_and_providers() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
         let _logged = tracing::subscriber::set_default(subscriber);
         let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
         // What belongs to no provider comes first, and has no pass of its own.
@@ -216,7 +203,7 @@ mod tests {
         tokio::time::sleep(TELL + Duration::from_secs(1)).await;
         done.cancel();
         telling.await.unwrap();
-        let line: serde_json::Value = serde_json::from_slice(&log.0.lock().unwrap()).unwrap();
+        let line: serde_json::Value = serde_json::from_reader(&log).unwrap();
         assert_eq!(
             (&line["span"]["pass"], &line["span"]["provider"]),
             (&"1a, 2b".into(), &"quick, slow".into())
