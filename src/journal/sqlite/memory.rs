@@ -17,16 +17,16 @@ const PASSES: i64 = 400;
 const STANDING: &str = "SELECT value FROM meta WHERE key = 'standing ' || ?1";
 
 /// What can't be read is forgotten: the provider says it again.
-fn memory(json: String) -> Option<Memory> {
-    serde_json::from_str(&json).ok()
+fn memory(json: &str) -> Option<Memory> {
+    serde_json::from_str(json).ok()
 }
 
 /// See [`Journal::lives`](crate::journal::Journal::lives).
 pub(in crate::journal) fn lives(file: &Path, provider: &str) -> Result<Learned, JournalError> {
     let Some((connection, _)) = read::beside(file)? else { return Ok(Learned::default()) };
-    let found = connection.query_row(STANDING, [provider], |row| row.get(0)).optional();
+    let found = connection.query_row(STANDING, [provider], |row| row.get::<_, String>(0)).optional();
     let found = found.map_err(|source| failure(file, "be read", source))?;
-    Ok(found.and_then(memory).map(|memory| memory.learned).unwrap_or_default())
+    Ok(found.as_deref().and_then(memory).map(|memory| memory.learned).unwrap_or_default())
 }
 
 impl Rows {
@@ -165,7 +165,8 @@ impl Rows {
     }
 
     pub(in crate::journal) fn standing_of(&mut self, provider: &str) -> Result<Option<Memory>, JournalError> {
-        Ok(self.find(STANDING, [provider], |row| row.get(0))?.and_then(memory))
+        let found = self.find(STANDING, [provider], |row| row.get::<_, String>(0))?;
+        Ok(found.as_deref().and_then(memory))
     }
 
     pub(in crate::journal) fn set_standing_of(
