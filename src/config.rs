@@ -288,7 +288,7 @@ fn gather(inputs: &Inputs, files: &mut Vec<SettingsFile>) -> Result<Layers, Conf
     }
     let env_file = inputs.working_directory.join(".env");
     if let Some(text) = read_if_there(&env_file)? {
-        env_file::lay(&mut layers, &env_file, &text)?;
+        env_file::lay(&mut layers, &env_file, &text, &inputs.variables)?;
         files.insert(0, SettingsFile { layer: Layer::EnvFile, path: env_file, shown: ".env".to_owned() });
     }
     environment::lay(&mut layers, &inputs.variables)?;
@@ -304,7 +304,7 @@ fn lay_given(layers: &mut Layers, given: &[(String, String)], layer: Layer) -> R
             let nearest = keys::nearest(name);
             return Err(ConfigError::UnknownKey { at, what: "key", name: name.clone(), nearest });
         };
-        if let Some((provider, _)) = name.strip_prefix("providers.").and_then(|rest| rest.split_once('.')) {
+        if let Some((provider, _)) = keys::of_named_provider(name) {
             file::check_provider_name(provider, &at)?;
         }
         layers.lay_text(name, key, value, layer, &at)?;

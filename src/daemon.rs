@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{Instrument as _, error, info};
 
 pub use signals::stop_on_signals;
 
@@ -140,7 +140,9 @@ impl Daemon {
                         }
                         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                     };
-                    let ended = self.after_pass(&mut rounds[number], wake, ended, stop).await;
+                    let about = rounds[number].span();
+                    let ended = self.after_pass(&mut rounds[number], wake, ended, stop);
+                    let ended = ended.instrument(about).await;
                     if self.engine.base.journal.is_broken() {
                         // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
                         stop.take_no_more.cancel();

@@ -24,6 +24,7 @@ mod step;
 use crate::clock::{Clock, Timestamp};
 use crate::grant::RawAnswer;
 use crate::provider::history::History;
+use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
@@ -144,6 +145,12 @@ impl Journal {
     /// lock. Blocks on the disk.
     pub fn known(directory: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
         sqlite::known(&directory.join(FILE_NAME), tokens)
+    }
+
+    /// The lives that the answers of a provider told, by a journal that another process may hold; none by an absent one. Needs
+    /// no key. Blocks on the disk.
+    pub fn lives(directory: &Path, provider: &str) -> Result<Learned, JournalError> {
+        sqlite::lives(&directory.join(FILE_NAME), provider)
     }
 
     /// Takes the lock of the journal in `directory` and opens nothing; `None` where there is no journal. Blocks on the

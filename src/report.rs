@@ -263,6 +263,11 @@ impl Report {
         self.lock().passes.push(id.to_owned());
     }
 
+    /// The ids of its passes, as their log lines have them.
+    pub(super) fn passes(&self) -> Vec<String> {
+        self.lock().passes.clone()
+    }
+
     /// A document reached its end; `reason` says why it is still due, and counts by it.
     pub fn ended(&self, outcome: Outcome, reason: Option<&str>) {
         let mut inner = self.lock();

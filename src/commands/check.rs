@@ -8,6 +8,7 @@ mod foreign;
 #[cfg(test)]
 mod given;
 mod keep;
+mod learned;
 mod state;
 
 pub(super) use endpoint::made_up_token;
@@ -36,7 +37,9 @@ pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, 
     checks.extend(looked.checks);
     checks.push(wakes(&config, clock.now()));
     for provider in &config.providers {
-        checks.extend(endpoint::checks(provider, &config, looked.documents, args.probe_client, clock).await);
+        let learned = learned::recall(&config.state_dir, provider).await;
+        let (documents, probe) = (looked.documents, args.probe_client);
+        checks.extend(endpoint::checks(provider, &config, learned, documents, probe, clock).await);
     }
     let report = CheckReport { checks };
     surroundings.print(&report.text(), &report)?;

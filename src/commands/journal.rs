@@ -300,7 +300,7 @@ fn why(entry: &ListedEntry) -> String {
 }
 
 fn recovered_text(recovered: &Recovered) -> String {
-    let Recovery { answers, written, unsettled, claims_released } = recovered.recovery;
+    let Recovery { answers, written, unsettled, claims_released, claims_refused } = recovered.recovery;
     let open: u64 = recovered.open.values().sum();
     let mut lines = Vec::new();
     if recovered.recovery.is_empty() && recovered.parked == 0 {
@@ -314,6 +314,7 @@ fn recovered_text(recovered: &Recovered) -> String {
         ("pairs parked         ", recovered.parked),
         ("pairs not yet written", recovered.held),
         ("claims released      ", claims_released),
+        ("claims not released  ", claims_refused),
         ("without an answer    ", unsettled),
     ] {
         if count > 0 {

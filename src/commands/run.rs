@@ -206,7 +206,7 @@ async fn warned(
     }
     warned.extend(engine.too_short(&config.schedule).await?.into_iter().map(|(provider, why)| Warned {
         message: format!("`{provider}`: {why}"),
-        hint: Some(format!("{}; start `run --once` as often as `schedule` says", why.advice())),
+        hint: Some(why.advice_for_once()),
         provider: provider.to_string(),
     }));
     Ok(warned)

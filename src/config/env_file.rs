@@ -1,7 +1,7 @@
-//! `.env`: the lines that are ours, of a file that may belong to other programs too.
+//! `.env`: the lines that are ours, of a file that may belong to other programs too. Each line is read once.
 
 use super::{
-    environment::key_of,
+    environment::{Variables, key_of},
     error::ConfigError,
     keys::PREFIX,
     layers::{Layer, Layers},
@@ -9,139 +9,144 @@ use super::{
 use std::{collections::BTreeMap, path::Path};
 
 /// Lays `.env` over the layers; variables of others in it are left alone, whatever they hold.
-pub(super) fn lay(layers: &mut Layers, path: &Path, text: &str) -> Result<(), ConfigError> {
+///
+/// `${NAME}` in a value means a variable of the process, else one of an earlier line.
+pub(super) fn lay(
+    layers: &mut Layers,
+    path: &Path,
+    text: &str,
+    variables: &Variables,
+) -> Result<(), ConfigError> {
     let shown = path.file_name().map_or_else(|| ".env".into(), |name| name.to_string_lossy());
-    let text = readable(text.trim_start_matches('\u{feff}'), &shown)?;
-    let mut lines = Lines { text: &text, next: 0 };
-    let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    for item in dotenvy::Iter::new(text.as_bytes()) {
-        let (name, value) = item.map_err(|_| cannot_be_read(shown.to_string(), ""))?;
-        let line = lines.find(&name);
-        if !name.starts_with(PREFIX) {
+    let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().collect();
+    let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut next = 0;
+    while let Some(line) = lines.get(next) {
+        next += 1;
+        let (number, is_ours) = (next, name_of(line).0.starts_with(PREFIX));
+        let at = format!("{shown} line {number}");
+        // A value of ours in quotes may go on, up to the next assignment.
+        let goes_on = |line: &&&str| is_ours && assignment(line).is_none();
+        let more = lines[number..].iter().take_while(goes_on).count();
+        let meant = |name: &str| {
+            let given =
+                variables.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str());
+            let above = || known.get(name).map(|(value, _)| value.as_str());
+            given.or_else(above).unwrap_or_default().to_owned()
+        };
+        let whole = lines[number - 1..number + more].join("\n");
+        let read = assignment(&whole).and_then(|(name, value)| Some((name, Value::read(value, meant)?)));
+        let Some((name, value)) = read else {
+            if is_ours {
+                return Err(cannot_be_read(at, line));
+            }
             continue;
+        };
+        next += value.further_lines;
+        if is_ours && let Some((dotted, key)) = key_of(name, layers, &at)? {
+            if key.kind.is_secret() && value.has_bare_dollar {
+                return Err(ConfigError::Syntax {
+                    at,
+                    problem: format!("`{name}` has a `$` that would be replaced by a variable's value"),
+                    hint: Some("put the value in single quotes: then it is taken as it stands".to_owned()),
+                });
+            }
+            if let Some((_, earlier)) = known.get(name).filter(|(earlier, _)| *earlier != value.text) {
+                return Err(ConfigError::Contradiction {
+                    first: format!("`{name}` ({shown} line {earlier})"),
+                    second: format!("`{name}` ({at})"),
+                    reason: "one variable has two values".to_owned(),
+                    hint: "remove one of the two lines".to_owned(),
+                });
+            }
+            layers.lay_text(&dotted, key, &value.text, Layer::EnvFile, &at)?;
         }
-        let at = format!("{shown} line {line}");
-        let Some((dotted, key)) = key_of(&name, layers, Layer::EnvFile, &at)? else { continue };
-        if key.kind.is_secret() && lines.has_bare_dollar(line) {
-            return Err(ConfigError::Syntax {
-                at,
-                problem: format!("`{name}` has a `$` that would be replaced by a variable's value"),
-                hint: Some("put the value in single quotes: then it is taken as it stands".to_owned()),
-            });
-        }
-        if let Some((_, earlier)) = seen.get(&name).filter(|(earlier, _)| *earlier != value) {
-            return Err(ConfigError::Contradiction {
-                first: format!("`{name}` ({shown} line {earlier})"),
-                second: format!("`{name}` ({at})"),
-                reason: "one variable has two values".to_owned(),
-                hint: "remove one of the two lines".to_owned(),
-            });
-        }
-        layers.lay_text(&dotted, key, &value, Layer::EnvFile, &at)?;
-        seen.insert(name, (value, line));
+        known.insert(name.to_owned(), (value.text, number));
     }
     Ok(())
 }
 
-/// The text with each line blank that is another program's and can't be read: the line numbers stay as they are.
-///
-/// What can be read of others stays: `${NAME}` in a value of ours may mean it.
-fn readable(text: &str, shown: &str) -> Result<String, ConfigError> {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut kept = String::with_capacity(text.len() + 1);
-    let mut next = 0;
-    while let Some(line) = lines.get(next) {
-        let count = if is_ours(line) {
-            let count = length_of_value(&lines[next..]);
-            count.ok_or_else(|| cannot_be_read(format!("{shown} line {}", next + 1), line))?
-        } else {
-            1
-        };
-        let here = &lines[next..next + count];
-        let keeps = is_ours(line) || can_be_read(here);
-        for line in here {
-            kept.push_str(if keeps { line } else { "" });
-            kept.push('\n');
-        }
-        next += count;
-    }
-    Ok(kept)
-}
-
-/// The lines that a variable of ours takes: more than one where a value in quotes goes on. `None` where it can't be read.
-fn length_of_value(lines: &[&str]) -> Option<usize> {
-    let end = 1 + lines[1..].iter().take_while(|line| !is_assignment(line)).count();
-    (1..=end).find(|count| can_be_read(&lines[..*count]))
-}
-
-fn can_be_read(lines: &[&str]) -> bool {
-    // The library takes a blank at the very end of a text for an open value.
-    let text = lines.join("\n") + "\n";
-    dotenvy::Iter::new(text.as_bytes()).all(|item| item.is_ok())
-}
-
-fn without_export(line: &str) -> &str {
+/// The name that a line begins with, and what follows it.
+fn name_of(line: &str) -> (&str, &str) {
     let line = line.trim_start();
-    line.strip_prefix("export ").map_or(line, str::trim_start)
+    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    line.split_at(line.find(|c| !is_part(c)).unwrap_or(line.len()))
 }
 
-fn is_ours(line: &str) -> bool {
-    without_export(line).starts_with(PREFIX)
+/// The name and the text after `=`; `None` for a line that assigns nothing.
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = name_of(line);
+    let value = rest.trim_start_matches(BLANKS).strip_prefix('=')?;
+    (!name.is_empty()).then_some((name, value))
 }
 
-/// The name that a line begins with; never a part of its value.
-fn name_of(line: &str) -> &str {
-    let line = without_export(line);
-    let end =
-        line.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.')).unwrap_or(line.len());
-    &line[..end]
+/// They end no line.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// A value as shells write it.
+#[derive(Default)]
+struct Value {
+    text: String,
+    /// Has it a `$` that isn't in single quotes, isn't escaped and isn't a plain `${NAME}`?
+    has_bare_dollar: bool,
+    /// Lines that it takes after the first.
+    further_lines: usize,
 }
 
-fn is_assignment(line: &str) -> bool {
-    let name = name_of(line);
-    !name.is_empty() && without_export(line)[name.len()..].trim_start().starts_with('=')
+impl Value {
+    /// Reads quotes, `\` before a special character, `${NAME}`, and a comment after a blank; `None` where it can't be read.
+    fn read(text: &str, meant: impl Fn(&str) -> String) -> Option<Self> {
+        let (mut value, mut quote) = (Self::default(), None);
+        let text = text.trim_start_matches(BLANKS);
+        let mut rest = text.chars().peekable();
+        while let Some(c) = rest.next() {
+            match (quote, c) {
+                (Some(open), _) if c == open => quote = None,
+                (None, '\n') => break,
+                (None, '#') if value.text.is_empty() && text.starts_with('#') => break,
+                (None, '\'' | '"') => quote = Some(c),
+                (None, ' ' | '\t') => {
+                    let behind: String = rest.by_ref().take_while(|c| *c != '\n').collect();
+                    let behind = behind.trim_start();
+                    if !behind.is_empty() && !behind.starts_with('#') {
+                        return None;
+                    }
+                    break;
+                }
+                (None | Some('"'), '\\') => match rest.next()? {
+                    'n' => value.text.push('\n'),
+                    special @ ('\\' | '\'' | '"' | '$' | ' ') => value.text.push(special),
+                    _ => return None,
+                },
+                (None | Some('"'), '$') => {
+                    let in_braces = rest.next_if_eq(&'{').is_some();
+                    value.has_bare_dollar |= !in_braces;
+                    let is_part = |c: &char| c.is_alphanumeric() || *c == '_' || in_braces && *c == '.';
+                    let name: String = std::iter::from_fn(|| rest.next_if(is_part)).collect();
+                    if in_braces && rest.next() != Some('}') {
+                        return None;
+                    }
+                    value.text.push_str(&meant(&name));
+                }
+                _ => {
+                    value.further_lines += usize::from(c == '\n');
+                    value.text.push(c);
+                }
+            }
+        }
+        quote.is_none().then_some(value)
+    }
 }
 
 fn cannot_be_read(at: String, line: &str) -> ConfigError {
-    let of = match name_of(line) {
-        "" => String::new(),
-        name => format!(", and this line of `{name}` can't be read so"),
-    };
+    let (name, _) = name_of(line);
     ConfigError::Syntax {
         at,
-        problem: format!("expected `NAME=value`{of}"),
+        problem: format!("expected `NAME=value`, and this line of `{name}` can't be read so"),
         hint: Some(
             "a value with spaces, `#` or quotes in it stands in single quotes, and each quote is closed"
                 .to_owned(),
         ),
-    }
-}
-
-/// The lines of `.env`, to find the one that a variable stands in: the library doesn't say.
-struct Lines<'a> {
-    text: &'a str,
-    /// Index of the first line that wasn't passed yet.
-    next: usize,
-}
-
-impl Lines<'_> {
-    /// The line of the next assignment to `name`, from 1 on.
-    fn find(&mut self, name: &str) -> usize {
-        let assigns = |line: &str| is_assignment(line) && name_of(line) == name;
-        let found = self.text.lines().enumerate().skip(self.next).find(|(_, line)| assigns(line));
-        if let Some((index, _)) = found {
-            self.next = index + 1;
-        }
-        self.next
-    }
-
-    /// Has the value in this line a `$` that isn't in single quotes, isn't escaped and isn't a plain `${NAME}`?
-    fn has_bare_dollar(&self, line: usize) -> bool {
-        let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let value = text.split_once('=').map_or("", |(_, value)| value.trim());
-        !value.starts_with('\'')
-            && value
-                .match_indices('$')
-                .any(|(index, _)| !value[..index].ends_with('\\') && !value[index + 1..].starts_with('{'))
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn lay(layers: &mut Layers, variables: &Variables) -> Result<(), Conf
             let problem = "the value is not UTF-8".to_owned();
             return Err(ConfigError::Syntax { at, problem, hint: None });
         };
-        if let Some((dotted, key)) = key_of(name, layers, Layer::Environment, &at)? {
+        if let Some((dotted, key)) = key_of(name, layers, &at)? {
             if has_outer_quotes(value) {
                 return Err(ConfigError::Syntax {
                     at,
@@ -68,8 +68,7 @@ fn has_outer_quotes(value: &str) -> bool {
 /// The dotted name and the key that a variable stands for; `None` for one that isn't a setting.
 pub(super) fn key_of(
     name: &str,
-    layers: &mut Layers,
-    layer: Layer,
+    layers: &Layers,
     at: &str,
 ) -> Result<Option<(String, &'static Key)>, ConfigError> {
     if name.starts_with(TEST_PREFIX) {
@@ -82,11 +81,7 @@ pub(super) fn key_of(
     if let Some((provider, key)) = named_provider_key(name) {
         // `A_B` is `a-b` where the file has a provider of that name; otherwise it introduces `a_b`.
         let existing = layers.provider_names().into_iter().find(|known| keys::upper(known) == provider);
-        let provider = existing.unwrap_or_else(|| {
-            let introduced = provider.to_lowercase();
-            layers.introduce(&introduced, layer, at);
-            introduced
-        });
+        let provider = existing.unwrap_or_else(|| provider.to_lowercase());
         return Ok(Some((format!("{PROVIDERS}.{provider}.{}", key.name), key)));
     }
     if is_service_link(name) {

@@ -3,12 +3,15 @@
 use super::{
     error::ConfigError,
     keys::{self, PROVIDERS},
-    kind::Raw,
+    kind::describe,
     layers::{Layer, Layers},
 };
 use crate::provider::file::line_of;
-use std::path::Path;
-use toml::de::{DeTable, DeValue};
+use std::{borrow::Cow, path::Path};
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue},
+};
 
 /// Lays a file's text over the layers; `shown` is how messages name the file.
 pub(super) fn lay(layers: &mut Layers, path: &Path, shown: &str, text: &str) -> Result<(), ConfigError> {
@@ -39,30 +42,32 @@ impl File<'_> {
                 format!("{prefix}.{}", name.get_ref())
             };
             let at = format!("{} line {}", self.shown, line_of(self.text, name.span().start));
-            let raw = raw(value.get_ref());
+            let found = |found: String, expected| ConfigError::Value {
+                at: at.clone(),
+                key: dotted.clone(),
+                found,
+                expected,
+                hint: None,
+            };
             if prefix == PROVIDERS {
                 check_provider_name(name.get_ref(), &at)?;
             }
             if let Some(key) = keys::find(&dotted) {
-                layers.lay(&dotted, key, &raw, self.base, Layer::File, &at)?;
+                let value = read(value.get_ref());
+                let value = value.map_err(|words| found(words.to_owned(), key.kind.expected()))?;
+                layers.lay(&dotted, key, &value, self.base, Layer::File, &at)?;
             } else if !keys::is_table(&dotted) {
                 let nearest = keys::nearest(&dotted);
                 return Err(ConfigError::UnknownKey { at, what: "key", name: dotted, nearest });
             } else if let DeValue::Table(inner) = value.get_ref() {
                 if prefix == PROVIDERS {
-                    layers.introduce(name.get_ref(), Layer::File, &at);
+                    layers.introduce(name.get_ref(), &at);
                 }
                 self.lay_table(layers, &dotted, inner)?;
             } else {
-                let expected = format!("a table of keys, like `[{dotted}]`");
                 // What stands there may be a URL with a password.
-                return Err(ConfigError::Value {
-                    at,
-                    key: dotted,
-                    found: raw.describe(true),
-                    expected,
-                    hint: None,
-                });
+                let shown = read(value.get_ref()).map_or_else(str::to_owned, |value| describe(&value, true));
+                return Err(found(shown, format!("a table of keys, like `[{dotted}]`")));
             }
         }
         Ok(())
@@ -89,17 +94,24 @@ pub(super) fn check_provider_name(name: &str, at: &str) -> Result<(), ConfigErro
     })
 }
 
-fn raw(value: &DeValue<'_>) -> Raw {
-    match value {
-        DeValue::String(text) => Raw::Text(text.to_string()),
+/// The value; in words what it is where none of ours can hold it.
+fn read(value: &DeValue<'_>) -> Result<Value, &'static str> {
+    Ok(match value {
+        DeValue::String(text) => Value::from(&**text),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Raw::Other("a number that is too large"), Raw::Integer),
-        DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("a number"), Raw::Float),
-        DeValue::Boolean(flag) => Raw::Flag(*flag),
-        DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
-        DeValue::Table(table) => Raw::Table(
-            table.iter().map(|(name, value)| (name.get_ref().to_string(), raw(value.get_ref()))).collect(),
-        ),
-    }
+            .map(Value::Integer)
+            .map_err(|_| "a number that is too large")?,
+        DeValue::Float(number) => Value::Float(number.as_str().parse().map_err(|_| "a number")?),
+        DeValue::Boolean(flag) => Value::Boolean(*flag),
+        DeValue::Datetime(date) => Value::Datetime(*date),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| read(item.get_ref())).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => {
+            let entry = |(name, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+                Ok((name.get_ref().to_string(), read(value.get_ref())?))
+            };
+            Value::Table(table.iter().map(entry).collect::<Result<_, &str>>()?)
+        }
+    })
 }

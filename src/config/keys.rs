@@ -74,9 +74,14 @@ pub(super) fn variable(dotted: &str) -> String {
     format!("{PREFIX}{}", upper(dotted))
 }
 
+/// The name and the rest of `providers.NAME.client_id`.
+pub(super) fn of_named_provider(dotted: &str) -> Option<(&str, &str)> {
+    dotted.strip_prefix("providers.")?.split_once('.')
+}
+
 /// The key that a dotted name stands for: `store.url`, `client_id`, `providers.NAME.client_id`.
 pub(super) fn find(dotted: &str) -> Option<&'static Key> {
-    if let Some((_, key)) = dotted.strip_prefix("providers.").and_then(|rest| rest.split_once('.')) {
+    if let Some((_, key)) = of_named_provider(dotted) {
         return KEYS.iter().find(|known| known.name == key && known.place != Place::Top);
     }
     KEYS.iter().find(|known| known.name == dotted && known.place != Place::Named)

@@ -11,8 +11,8 @@ use crate::{
     schedule::RenewAfter,
     store::mapping::FieldPath,
 };
-use figment::value::{Dict, Value};
 use std::{path::Path, time::Duration};
+use toml::{Table, Value};
 use url::{Host, Url};
 
 /// Longest duration that a setting may have; longer ones are slips, and arithmetic with them would overflow.
@@ -83,25 +83,6 @@ pub enum Kind {
     RequestPlaceOrNone,
 }
 
-/// A value as it came, before it is checked.
-#[derive(Clone)]
-pub(super) enum Raw {
-    /// A text.
-    Text(String),
-    /// A whole number.
-    Integer(i64),
-    /// A number with a fraction.
-    Float(f64),
-    /// `true` or `false`.
-    Flag(bool),
-    /// What no key of ours takes, in words: `a date`.
-    Other(&'static str),
-    /// A list.
-    List(Vec<Raw>),
-    /// A table.
-    Table(Vec<(String, Raw)>),
-}
-
 /// A value that doesn't fit its key; never holds a secret.
 #[derive(Debug)]
 pub(super) struct Misfit {
@@ -111,37 +92,19 @@ pub(super) struct Misfit {
     pub(super) expected: String,
 }
 
-impl From<&toml::Value> for Raw {
-    fn from(value: &toml::Value) -> Self {
-        match value {
-            toml::Value::String(text) => Self::Text(text.clone()),
-            toml::Value::Integer(number) => Self::Integer(*number),
-            toml::Value::Float(number) => Self::Float(*number),
-            toml::Value::Boolean(flag) => Self::Flag(*flag),
-            toml::Value::Datetime(_) => Self::Other("a date"),
-            toml::Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
-            toml::Value::Table(table) => {
-                Self::Table(table.iter().map(|(name, value)| (name.clone(), value.into())).collect())
-            }
-        }
-    }
-}
-
-impl Raw {
-    /// What it is, in words; the text itself only where it is no secret.
-    pub(super) fn describe(&self, secret: bool) -> String {
-        match self {
-            Self::Text(text) if text.trim().is_empty() => "empty".to_owned(),
-            Self::Text(_) if secret => "a text".to_owned(),
-            Self::Text(text) => format!("the text `{text}`"),
-            Self::Integer(_) | Self::Float(_) if secret => "a number".to_owned(),
-            Self::Integer(number) => format!("the number {number}"),
-            Self::Float(number) => format!("the number {number}"),
-            Self::Flag(flag) => format!("`{flag}`"),
-            Self::Other(words) => (*words).to_owned(),
-            Self::List(_) => "a list".to_owned(),
-            Self::Table(_) => "a table".to_owned(),
-        }
+/// What a value is, in words; the text itself only where it is no secret.
+pub(super) fn describe(value: &Value, secret: bool) -> String {
+    match value {
+        Value::String(text) if text.trim().is_empty() => "empty".to_owned(),
+        Value::String(_) if secret => "a text".to_owned(),
+        Value::String(text) => format!("the text `{text}`"),
+        Value::Integer(_) | Value::Float(_) if secret => "a number".to_owned(),
+        Value::Integer(number) => format!("the number {number}"),
+        Value::Float(number) => format!("the number {number}"),
+        Value::Boolean(flag) => format!("`{flag}`"),
+        Value::Datetime(_) => "a date".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
     }
 }
 
@@ -199,33 +162,33 @@ impl Kind {
     }
 
     /// Reads a text of the environment or the command line; what can't be read stays a text for [`Kind::check`].
-    pub(super) fn read(self, text: &str) -> Raw {
-        let list = || text.split(',').map(|item| Raw::Text(item.trim().to_owned())).collect();
-        let untouched = || Raw::Text(text.to_owned());
+    pub(super) fn read(self, text: &str) -> Value {
+        let list = || text.split(',').map(|item| Value::from(item.trim())).collect();
+        let untouched = || Value::from(text);
         match self {
             _ if text.trim().is_empty() => untouched(),
-            Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Raw::Integer),
-            Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Raw::Flag),
+            Self::Count | Self::Positive => text.trim().parse().map_or_else(|_| untouched(), Value::Integer),
+            Self::Flag => text.trim().parse().map_or_else(|_| untouched(), Value::Boolean),
             Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts => {
-                Raw::List(list())
+                Value::Array(list())
             }
             Self::Parameters | Self::Fields | Self::AnswerFields | Self::FieldTable => {
                 let pair = |item: &str| {
                     let (name, value) = item.split_once('=')?;
-                    Some((name.trim().to_owned(), Raw::Text(value.trim().to_owned())))
+                    Some((name.trim().to_owned(), Value::from(value.trim())))
                 };
-                text.split(',').map(pair).collect::<Option<_>>().map_or_else(untouched, Raw::Table)
+                text.split(',').map(pair).collect::<Option<_>>().map_or_else(untouched, Value::Table)
             }
             _ => untouched(),
         }
     }
 
     /// Checks a value, and gives the form in which the layers keep it. A relative path starts at `base`.
-    pub(super) fn check(self, raw: &Raw, base: &Path) -> Result<Value, Misfit> {
-        let misfit = || Misfit { found: raw.describe(self.may_be_secret()), expected: self.expected() };
+    pub(super) fn check(self, raw: &Value, base: &Path) -> Result<Value, Misfit> {
+        let misfit = || Misfit { found: describe(raw, self.may_be_secret()), expected: self.expected() };
         match (self, raw) {
-            (_, Raw::Text(text)) if text.trim().is_empty() => Err(misfit()),
-            (Self::Count | Self::Positive, Raw::Integer(number)) => {
+            (_, Value::String(text)) if text.trim().is_empty() => Err(misfit()),
+            (Self::Count | Self::Positive, Value::Integer(number)) => {
                 let least = u32::from(self == Self::Positive);
                 u32::try_from(*number)
                     .ok()
@@ -233,45 +196,43 @@ impl Kind {
                     .map(Value::from)
                     .ok_or_else(misfit)
             }
-            (Self::Flag, Raw::Flag(flag)) => Ok((*flag).into()),
-            (Self::Share, Raw::Float(share)) => self.check(&Raw::Text(share.to_string()), base),
-            (Self::FieldPaths, Raw::List(items)) => Self::FieldPath.check_each(items, base),
-            (Self::Pointers, Raw::List(items)) => Self::Pointer.check_each(items, base),
-            (Self::AnswerPlaces, Raw::List(items)) => Self::AnswerPlace.check_each(items, base),
-            (Self::LifetimePlaces, Raw::List(items)) => Self::LifetimePlace.check_each(items, base),
-            (Self::Texts, Raw::List(items)) => Self::Text.check_each(items, base),
+            (Self::Flag, Value::Boolean(_)) => Ok(raw.clone()),
+            (Self::Share, Value::Float(share)) => self.check(&Value::from(share.to_string()), base),
+            (Self::FieldPaths, Value::Array(items)) => Self::FieldPath.check_each(items, base),
+            (Self::Pointers, Value::Array(items)) => Self::Pointer.check_each(items, base),
+            (Self::AnswerPlaces, Value::Array(items)) => Self::AnswerPlace.check_each(items, base),
+            (Self::LifetimePlaces, Value::Array(items)) => Self::LifetimePlace.check_each(items, base),
+            (Self::Texts, Value::Array(items)) => Self::Text.check_each(items, base),
             // A text where a list is expected is a list of one.
             (
                 Self::FieldPaths | Self::Pointers | Self::AnswerPlaces | Self::LifetimePlaces | Self::Texts,
-                Raw::Text(_),
-            ) => self.check(&Raw::List(vec![raw.clone()]), base).map_err(|_| misfit()),
-            (Self::Fields, Raw::Table(entries)) => {
-                let plain = |value: &Raw| match value {
-                    Raw::Integer(number) => Ok((*number).into()),
-                    Raw::Float(number) => Ok((*number).into()),
-                    Raw::Flag(flag) => Ok((*flag).into()),
+                Value::String(_),
+            ) => self.check(&Value::Array(vec![raw.clone()]), base).map_err(|_| misfit()),
+            (Self::Fields, Value::Table(entries)) => {
+                let plain = |value: &Value| match value {
+                    Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Ok(value.clone()),
                     other => Self::Text.check(other, base),
                 };
-                let entry = |(name, value): &(String, Raw)| Ok((name.clone(), plain(value)?));
-                entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
+                let entry = |(name, value): (&String, &Value)| Ok((name.clone(), plain(value)?));
+                entries.iter().map(entry).collect::<Result<Table, _>>().map(Value::from)
             }
-            (Self::Parameters, Raw::Table(entries)) => Self::Text.check_table(entries, base),
-            (Self::AnswerFields, Raw::Table(entries))
-                if entries.iter().all(|(field, _)| Self::FieldPath.takes(field)) =>
+            (Self::Parameters, Value::Table(entries)) => Self::Text.check_table(entries, base),
+            (Self::AnswerFields, Value::Table(entries))
+                if entries.keys().all(|field| Self::FieldPath.takes(field)) =>
             {
                 Self::AnswerPlace.check_table(entries, base)
             }
-            (Self::FieldTable, Raw::Table(entries)) => Self::FieldPath.check_table(entries, base),
-            (Self::Path, Raw::Text(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
-            (Self::Profile, Raw::Text(text)) if file::is_file(text.trim()) => {
+            (Self::FieldTable, Value::Table(entries)) => Self::FieldPath.check_table(entries, base),
+            (Self::Path, Value::String(text)) => Ok(base.join(text).to_string_lossy().into_owned().into()),
+            (Self::Profile, Value::String(text)) if file::is_file(text.trim()) => {
                 let text = text.trim();
                 let path = base.join(text.strip_prefix("./").unwrap_or(text));
                 // Still a path, and not a name, where the base is the working directory.
                 let path = if path.components().count() == 1 { Path::new(".").join(path) } else { path };
                 Ok(path.to_string_lossy().into_owned().into())
             }
-            (Self::TokenUrl, Raw::Text(text)) => check_token_url(text.trim()),
-            (_, Raw::Text(text)) if self.takes(text.trim()) => {
+            (Self::TokenUrl, Value::String(text)) => check_token_url(text.trim()),
+            (_, Value::String(text)) if self.takes(text.trim()) => {
                 let kept = if self.is_secret() { text } else { text.trim() };
                 Ok(kept.to_owned().into())
             }
@@ -279,15 +240,15 @@ impl Kind {
         }
     }
 
-    fn check_each(self, items: &[Raw], base: &Path) -> Result<Value, Misfit> {
+    fn check_each(self, items: &[Value], base: &Path) -> Result<Value, Misfit> {
         let checked: Vec<Value> =
             items.iter().map(|item| self.check(item, base)).collect::<Result<_, _>>()?;
         Ok(checked.into())
     }
 
-    fn check_table(self, entries: &[(String, Raw)], base: &Path) -> Result<Value, Misfit> {
-        let entry = |(name, value): &(String, Raw)| Ok((name.clone(), self.check(value, base)?));
-        entries.iter().map(entry).collect::<Result<Dict, _>>().map(Value::from)
+    fn check_table(self, entries: &Table, base: &Path) -> Result<Value, Misfit> {
+        let entry = |(name, value): (&String, &Value)| Ok((name.clone(), self.check(value, base)?));
+        entries.iter().map(entry).collect::<Result<Table, _>>().map(Value::from)
     }
 
     /// Is this text one of its values?

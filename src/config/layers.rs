@@ -1,20 +1,13 @@
 //! The layers, one over the other: which value of a key holds, and where it came from.
 //!
-//! Each value is laid down on its own, with its exact place as its metadata, so that the winner can be named with its
-//! line or variable.
+//! Each value is read and checked once, when it is laid down, and keeps its exact place, so that the winner can be named
+//! with its line or variable.
 
 use super::{
     error::ConfigError,
     keys::{self, DefaultValue, KEYS, Key, PROVIDERS},
-    kind::Raw,
 };
 use crate::schedule::RenewAfter;
-use figment::{
-    Figment, Metadata, Profile,
-    error::Error,
-    util::nest,
-    value::{Dict, Map, Value},
-};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -22,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use toml::{Table, Value};
 
 /// Why a value that came out of the layers can be read.
 const CHECKED: &str = "every value was checked by its kind when it was laid down";
@@ -44,9 +38,6 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    const ALL: [Self; 6] =
-        [Self::Default, Self::File, Self::EnvFile, Self::Environment, Self::Flag, Self::Program];
-
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
@@ -56,31 +47,6 @@ impl Layer {
             Self::Flag => "command line",
             Self::Program => "the program's settings",
         }
-    }
-
-    /// The layer that a value's metadata names.
-    fn of(metadata: &Metadata) -> Self {
-        let named = metadata.source.as_ref().and_then(|source| source.custom());
-        Self::ALL.into_iter().find(|layer| Some(layer.name()) == named).unwrap_or(Self::Default)
-    }
-}
-
-/// One value of one key from one place.
-struct Setting<'a> {
-    dotted: &'a str,
-    value: Value,
-    layer: Layer,
-    at: &'a str,
-}
-
-impl figment::Provider for Setting<'_> {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.at.to_owned()).source(self.layer.name())
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        let dict = nest(self.dotted, self.value.clone()).into_dict().unwrap_or_default();
-        Ok(Map::from([(Profile::Default, dict)]))
     }
 }
 
@@ -93,10 +59,19 @@ pub(super) struct Origin {
     pub(super) at: String,
 }
 
+/// The value of a key that holds.
+struct Setting {
+    value: Value,
+    origin: Origin,
+    /// Of a table, where each entry came from: tables lie over each other entry by entry.
+    entries: BTreeMap<String, Origin>,
+}
+
 /// All layers, one over the other. Never shown: it holds secrets.
 pub(super) struct Layers {
-    figment: Figment,
-    /// Where each named provider was named first; the layers would say where its last key stands.
+    /// By dotted name.
+    settings: BTreeMap<String, Setting>,
+    /// Where each named provider was named first.
     introduced: BTreeMap<String, String>,
     /// Where relative paths start that no file names.
     working_directory: PathBuf,
@@ -112,7 +87,7 @@ impl Layers {
     /// The defaults alone.
     pub(super) fn of_defaults(working_directory: &Path) -> Result<Self, ConfigError> {
         let mut layers = Self {
-            figment: Figment::new(),
+            settings: BTreeMap::new(),
             introduced: BTreeMap::new(),
             working_directory: working_directory.to_owned(),
         };
@@ -142,7 +117,7 @@ impl Layers {
         &mut self,
         dotted: &str,
         key: &Key,
-        raw: &Raw,
+        raw: &Value,
         base: &Path,
         layer: Layer,
         at: &str,
@@ -154,51 +129,62 @@ impl Layers {
             found: misfit.found,
             expected: misfit.expected,
         })?;
-        self.merge(&Setting { dotted, value, layer, at });
+        if let Some((provider, _)) = keys::of_named_provider(dotted) {
+            self.introduce(provider, at);
+        }
+        self.put(dotted, value, Origin { layer, at: at.to_owned() });
         Ok(())
     }
 
-    /// Makes a named provider known although none of its keys is set yet.
-    pub(super) fn introduce(&mut self, name: &str, layer: Layer, at: &str) {
-        let dotted = format!("{PROVIDERS}.{name}");
-        self.introduced.entry(name.to_owned()).or_insert_with(|| at.to_owned());
-        self.merge(&Setting { dotted: &dotted, value: Dict::new().into(), layer, at });
+    fn put(&mut self, dotted: &str, value: Value, origin: Origin) {
+        let names = value.as_table().into_iter().flat_map(Table::keys);
+        let entries = names.map(|name| (name.clone(), origin.clone())).collect();
+        let mut setting = Setting { value, origin, entries };
+        if let Some(Setting { value: Value::Table(below), entries, .. }) = self.settings.remove(dotted)
+            && let Value::Table(table) = &mut setting.value
+        {
+            for (name, value) in below {
+                table.entry(name).or_insert(value);
+            }
+            for (name, origin) in entries {
+                setting.entries.entry(name).or_insert(origin);
+            }
+        }
+        self.settings.insert(dotted.to_owned(), setting);
     }
 
-    fn merge(&mut self, setting: &Setting<'_>) {
-        self.figment = std::mem::take(&mut self.figment).merge(setting);
+    /// Makes a named provider known, even where none of its keys is set.
+    pub(super) fn introduce(&mut self, name: &str, at: &str) {
+        self.introduced.entry(name.to_owned()).or_insert_with(|| at.to_owned());
     }
 
     /// The names of `[providers.NAME]`, sorted.
     pub(super) fn provider_names(&self) -> Vec<String> {
-        let providers = self.figment.find_value(PROVIDERS).ok().and_then(Value::into_dict);
-        providers.map_or_else(Vec::new, |providers| providers.into_keys().collect())
+        self.introduced.keys().cloned().collect()
     }
 
     /// `[providers.NAME]` and where it was named first, for a message.
     pub(super) fn quoted_provider(&self, name: &str) -> String {
-        let at = self.introduced.get(name).map_or("command line", String::as_str);
-        format!("`[{PROVIDERS}.{name}]` ({at})")
+        let at = self.introduced.get(name).map(|at| format!(" ({at})")).unwrap_or_default();
+        format!("`[{PROVIDERS}.{name}]`{at}")
     }
 
     /// The value that holds, `None` where none is set and there is no default.
-    pub(super) fn value(&self, dotted: &str) -> Option<Value> {
-        self.figment.find_value(dotted).ok()
+    pub(super) fn value(&self, dotted: &str) -> Option<&Value> {
+        self.settings.get(dotted).map(|setting| &setting.value)
     }
 
-    /// Where the value that holds came from.
-    pub(super) fn origin(&self, dotted: &str) -> Option<Origin> {
-        let value = self.value(dotted)?;
-        let metadata = self.figment.get_metadata(value.tag());
-        Some(Origin {
-            layer: metadata.map_or(Layer::Default, Layer::of),
-            at: metadata.map_or_else(|| "default".to_owned(), |metadata| metadata.name.to_string()),
-        })
+    /// Where the value that holds came from; of a key, or of an entry of a table.
+    pub(super) fn origin(&self, dotted: &str) -> Option<&Origin> {
+        // An entry's name may have dots in it.
+        let entry = |(dot, _)| self.settings.get(&dotted[..dot])?.entries.get(&dotted[dot + 1..]);
+        let key = self.settings.get(dotted).map(|setting| &setting.origin);
+        key.or_else(|| dotted.match_indices('.').find_map(entry))
     }
 
     /// Where the value that holds came from, for a message; `default` where none is set.
     pub(super) fn at(&self, dotted: &str) -> String {
-        self.origin(dotted).map_or_else(|| "default".to_owned(), |origin| origin.at)
+        self.origin(dotted).map_or_else(|| "default".to_owned(), |origin| origin.at.clone())
     }
 
     /// Is it set?
@@ -208,7 +194,7 @@ impl Layers {
 
     /// The text that holds.
     pub(super) fn text(&self, dotted: &str) -> Option<String> {
-        self.value(dotted).and_then(Value::into_string)
+        self.value(dotted).and_then(Value::as_str).map(str::to_owned)
     }
 
     /// The path that holds.
@@ -218,7 +204,22 @@ impl Layers {
 
     /// A key that has a default.
     pub(super) fn defaulted<T: DeserializeOwned>(&self, dotted: &str) -> T {
-        self.figment.extract_inner(dotted).expect(CHECKED)
+        self.read(dotted).expect(CHECKED)
+    }
+
+    /// The value that holds, as this type.
+    pub(super) fn read<T: DeserializeOwned>(&self, dotted: &str) -> Option<T> {
+        self.value(dotted).map(|value| value.clone().try_into().expect(CHECKED))
+    }
+
+    /// All keys below `prefix` that have a value, as one table.
+    pub(super) fn below<T: DeserializeOwned>(&self, prefix: &str) -> T {
+        let inner = |(dotted, setting): (&String, &Setting)| {
+            let name = dotted.strip_prefix(prefix)?.strip_prefix('.')?;
+            Some((name.to_owned(), setting.value.clone()))
+        };
+        let table: Table = self.settings.iter().filter_map(inner).collect();
+        table.try_into().expect(CHECKED)
     }
 
     /// A duration that has a default.

@@ -5,7 +5,7 @@ mod scope;
 use super::{
     error::ConfigError,
     keys::{KEYS, Place},
-    kind::{Misfit, Raw},
+    kind::Misfit,
     layers::Layers,
     secret::{self, Places},
     variables,
@@ -15,7 +15,6 @@ use crate::provider::{
     ClientAuth, ClientSecret, Profile, Provider, Rotation,
     conflict::{Conflict, conflict},
     file,
-    place::AnswerPlace,
     profile::{self, ProfileError},
 };
 use crate::token::Facts;
@@ -93,7 +92,7 @@ pub(crate) fn check_file(path: &str, table: &toml::Table) -> Result<(), ConfigEr
             None => table.get(key.name),
         };
         let Some(value) = value else { continue };
-        if let Err(Misfit { found, expected }) = key.kind.check(&Raw::from(value), Path::new("")) {
+        if let Err(Misfit { found, expected }) = key.kind.check(value, Path::new("")) {
             return Err(ConfigError::Value {
                 at: path.to_owned(),
                 key: key.name.to_owned(),
@@ -114,7 +113,8 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
     }
     let mut profile = overridden(layers, &scope)
         .map_err(|source| ConfigError::Profile { provider: scope.name.clone(), source })?;
-    profile.answer.also = also(layers);
+    // Which further values the documents take.
+    profile.answer.also = layers.read("documents.also").unwrap_or_default();
     check_profile(layers, &scope, &profile)?;
     let token_url = variables::token_url(&scope, &profile)?;
     let values = variables::values(layers, &scope, &profile)?;
@@ -138,20 +138,13 @@ fn build_one(layers: &Layers, scope: Scope, credentials: Option<&Path>) -> Resul
     Ok(Registration { provider: Arc::new(provider), scope })
 }
 
-/// Which further values of an answer the documents take; each value was checked when it was laid down.
-fn also(layers: &Layers) -> BTreeMap<String, AnswerPlace> {
-    layers.value("documents.also").and_then(|value| value.deserialize().ok()).unwrap_or_default()
-}
-
 /// The compiled-in profile with the configuration's values laid over it.
 fn overridden(layers: &Layers, scope: &Scope) -> Result<Profile, ProfileError> {
     let mut table = profile::table(&scope.profile_name)?;
     let overrides =
         KEYS.iter().filter(|key| key.place == Place::Provider && !CREDENTIALS.contains(&key.name));
     for key in overrides {
-        let Some(value) = layers.value(&scope.dotted(key.name)) else { continue };
-        let value: toml::Value =
-            value.deserialize().expect("a checked value is a text, a number, a list or a table");
+        let Some(value) = layers.value(&scope.dotted(key.name)).cloned() else { continue };
         match key.name.split_once('.') {
             Some((outer, inner)) => {
                 let shape = table.entry(outer).or_insert_with(|| toml::Value::Table(toml::Table::new()));

@@ -93,7 +93,7 @@ fn refused_url(at: &str, found: &str) -> ConfigError {
 }
 
 fn mapping(layers: &Layers) -> Result<Mapping, ConfigError> {
-    let mapping: Mapping = layers.defaulted("documents");
+    let mapping: Mapping = layers.below("documents");
     // A table holds many fields: which one is it?
     let quoted = |(name, field): (&str, &FieldPath)| match name {
         "also" => format!("`documents.also.{field}` ({})", layers.at("documents.also")),

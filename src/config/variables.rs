@@ -13,8 +13,8 @@ use url::Url;
 
 /// The names of the variables that documents hold.
 pub(super) fn mapped(layers: &Layers) -> BTreeSet<String> {
-    let table = layers.value("documents.values").and_then(figment::value::Value::into_dict);
-    let mut names: BTreeSet<String> = table.unwrap_or_default().into_keys().collect();
+    let table: BTreeMap<String, String> = layers.read("documents.values").unwrap_or_default();
+    let mut names: BTreeSet<String> = table.into_keys().collect();
     names.extend(layers.text("documents.client_id").map(|_| Facts::CLIENT_ID.to_owned()));
     names
 }
@@ -22,8 +22,7 @@ pub(super) fn mapped(layers: &Layers) -> BTreeSet<String> {
 /// The values that the settings give; each is of a variable that the profile has, and of its kind.
 pub(super) fn values(layers: &Layers, scope: &Scope, profile: &Profile) -> Result<Values, ConfigError> {
     let key = scope.dotted("values");
-    let values: BTreeMap<String, String> =
-        layers.value(&key).and_then(|value| value.deserialize().ok()).unwrap_or_default();
+    let values: BTreeMap<String, String> = layers.read(&key).unwrap_or_default();
     for (name, text) in &values {
         let refused = |found: &str, expected: String| ConfigError::Value {
             at: layers.at(&format!("{key}.{name}")),
@@ -119,7 +118,7 @@ pub(super) fn filled(
 
 /// Refuses variables of documents that no profile has, and an old access token that is mapped nowhere.
 pub(super) fn check_documents(layers: &Layers, scopes: &[(&Scope, &Profile)]) -> Result<(), ConfigError> {
-    if layers.value("documents.values.client_id").is_some() {
+    if layers.origin("documents.values.client_id").is_some() {
         return Err(ConfigError::Value {
             at: layers.at("documents.values.client_id"),
             key: "documents.values.client_id".to_owned(),

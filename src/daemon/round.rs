@@ -13,7 +13,7 @@ use crate::schedule::{SHORTEST_PAUSE, Schedule};
 use crate::store::Waits;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Span, error_span, info, warn};
 
 /// How often a provider is read of which only marked documents are due.
 const MARKED_AGAIN: Duration = Duration::from_mins(15);
@@ -91,6 +91,11 @@ impl Round {
             round.weigh(daemon);
         }
         Ok(rounds)
+    }
+
+    /// Of each line about this loop.
+    pub(super) fn span(&self) -> Span {
+        error_span!("loop", provider = self.whose.counter().map(|counter| &*counter.provider.name))
     }
 
     /// Decides, where its answers told other lives than before, whether it goes by what is due beside the schedule.

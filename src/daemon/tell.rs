@@ -4,13 +4,13 @@ use super::round::of;
 use crate::failure::told;
 use crate::report::summary::Summary;
 use crate::report::{Outcome as Is, Trouble};
-use tracing::{error, error_span, info, warn};
+use tracing::{error, info, warn};
 
 /// Logs the end of a pass: counts for programs, the people as the report shows them. `name` is whose pass it was, where there are
 /// several.
 pub(super) fn tell(summary: &Summary, name: &str) {
     let of = of(&[name]);
-    let _about = error_span!("pass", pass = summary.passes.join(", ")).entered();
+    let _about = summary.span().entered();
     let count = |outcome| summary.count(outcome);
     info!(
         refreshed = count(Is::Refreshed),

@@ -254,7 +254,7 @@ const OBJECTS: &[Object] = &[
             ("collection", "The collection and its store."),
             (
                 "recovery",
-                "What an earlier process left: `answers`, `written`, `unsettled` and `claims_released`, as numbers.",
+                "What an earlier process left: `answers`, `written`, `unsettled`, `claims_released` and `claims_refused` (by the store: their tokens wait until the claims end), as numbers.",
             ),
             ("held", "Pairs that are still in the journal, because the store could not take them."),
             ("parked", "Pairs that were parked in this run."),

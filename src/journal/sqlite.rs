@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
+pub(super) use memory::lives;
 pub(super) use read::{known, peek, peek_one};
 pub(super) use store::look_for_other_store;
 

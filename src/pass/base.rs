@@ -8,10 +8,9 @@ use crate::grant::http::ClientError;
 use crate::grant::{Connect, Wire};
 use crate::journal::{Journal, JournalError};
 use crate::provider::Provider;
-use crate::provider::keep::Keep;
 use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
-use crate::schedule::{ASSUMED_LIFE, KnownLives, Schedule, TooShort};
+use crate::schedule::{ASSUMED_LIFE, Schedule, TooShort};
 use crate::store::{ProviderFilter, Store};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,10 +171,8 @@ impl Counter {
     /// Is a life that its answers told too short for this schedule?
     #[must_use]
     pub fn too_short(&self, base: &Base, schedule: &Schedule) -> Option<TooShort> {
-        let (profile, Learned { refresh, access }) = (&self.provider.profile, self.learned());
-        let access = access.filter(|_| profile.keep == Keep::Access);
-        let lives = KnownLives { refresh, access, request_timeout: profile.request_timeout };
-        TooShort::of(lives, schedule, base.settings.renew_after, base.clock.now())
+        let (renew_after, now) = (base.settings.renew_after, base.clock.now());
+        self.learned().too_short(&self.provider.profile, schedule, renew_after, now)
     }
 
     /// Its passes begin by what is due from now on, or by the schedule alone.

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::select::ClaimTerms;
 use crate::store::{DueQuery, ProviderFilter};
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// Longest wait for the count at the end of a pass: a huge collection must not hold the end up.
 const COUNT_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ impl Line {
         let query = self.base.due_query(false, self.policy.due_by, self.base.filter_of(&self.whose));
         let store = self.base.store.clone();
         // A task of its own, because a store's method must run to completion.
-        let counting = tokio::spawn(async move { store.count_due(&query).await });
+        let counting = tokio::spawn(async move { store.count_due(&query).await }.in_current_span());
         let counted =
             self.stop.give_up.run_until_cancelled(tokio::time::timeout(COUNT_PATIENCE, counting)).await;
         match counted {

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::report::PutOff;
 use crate::token::{Evidence, Reason, RefreshToken, State, TokenDocument, TokenId};
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// Longest wait for their documents at the end of a pass.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ impl Line {
         }
         let store = self.base.store.clone();
         // A task of its own, because a store's method must run to completion.
-        let reading = tokio::spawn(async move { store.read(&ids).await });
+        let reading = tokio::spawn(async move { store.read(&ids).await }.in_current_span());
         let read = self.stop.give_up.run_until_cancelled(tokio::time::timeout(READ_PATIENCE, reading)).await;
         match read {
             Some(Ok(Ok(read))) => read.ok(),

@@ -10,6 +10,7 @@ use crate::store::{Waiting, Waits, WhoWaits};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tracing::Instrument as _;
 
 /// Who has something to do.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +51,7 @@ impl Base {
         };
         let store = self.store.clone();
         // A task of its own, because a store's method must run to completion.
-        let asked = tokio::spawn(async move { store.waiting(&who).await });
+        let asked = tokio::spawn(async move { store.waiting(&who).await }.in_current_span());
         let waiting = match asked.await {
             Ok(waiting) => waiting?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),

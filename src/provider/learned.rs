@@ -1,5 +1,9 @@
 //! What a provider's answers tell of the lives of its tokens.
 
+use super::Profile;
+use super::keep::Keep;
+use crate::clock::Timestamp;
+use crate::schedule::{KnownLives, RenewAfter, Schedule, TooShort};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -13,6 +17,20 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// Is one of them too short for this schedule? An access token's life matters only where access tokens are kept good.
+    #[must_use]
+    pub fn too_short(
+        self,
+        profile: &Profile,
+        schedule: &Schedule,
+        renew_after: RenewAfter,
+        now: Timestamp,
+    ) -> Option<TooShort> {
+        let access = self.access.filter(|_| profile.keep == Keep::Access);
+        let lives = KnownLives { refresh: self.refresh, access, request_timeout: profile.request_timeout };
+        TooShort::of(lives, schedule, renew_after, now)
+    }
+
     /// The shorter of each.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

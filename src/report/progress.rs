@@ -86,6 +86,7 @@ pub async fn tell(
             total = &mut total, if known.is_none() => known = Some(total),
             () = tokio::time::sleep_until(next) => {
                 let progress = report.progress();
+                let _about = report.span().entered();
                 say(progress.line(known.flatten(), progress.done.saturating_sub(before)));
                 before = progress.done;
                 next += TELL;
@@ -183,6 +184,29 @@ mod tests {
                 "the pass goes on: 400 of 3000 due documents done, 6.7/s, about 7 min left; 0 must log in",
                 "the pass goes on: 400 of 3000 due documents done, 0.0/s; 0 must log in · 1 pause",
             ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_about_progress_says_of_which_passes_and_providers() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
+        // What belongs to no provider comes first, and has no pass of its own.
+        reports.begin(None);
+        for (provider, id) in [("quick", "1a"), ("slow", "2b")] {
+            reports.begin(Some(provider.into())).of_pass(id);
+        }
+        let telling = tokio::spawn(tell(reports, async { None }, done.clone(), |line| info!("{line}")));
+        tokio::time::sleep(TELL + Duration::from_secs(1)).await;
+        done.cancel();
+        telling.await.unwrap();
+        let line: serde_json::Value = serde_json::from_reader(&log).unwrap();
+        assert_eq!(
+            (&line["span"]["pass"], &line["span"]["provider"]),
+            (&"1a, 2b".into(), &"quick, slow".into())
         );
     }
 

@@ -16,6 +16,8 @@ pub struct Recovery {
     pub unsettled: u64,
     /// Claims of an earlier process that were released.
     pub claims_released: u64,
+    /// Claims that the store refused to release: these tokens wait until the claims end.
+    pub claims_refused: u64,
 }
 
 impl Recovery {
@@ -27,6 +29,7 @@ impl Recovery {
             written: self.written + other.written,
             unsettled: self.unsettled + other.unsettled,
             claims_released: self.claims_released + other.claims_released,
+            claims_refused: self.claims_refused + other.claims_refused,
         }
     }
 
@@ -40,13 +43,17 @@ impl Recovery {
 /// What was found, and what became of it.
 impl fmt::Display for Recovery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, written, unsettled, claims_released } = *self;
+        let Self { answers, written, unsettled, claims_released, claims_refused } = *self;
         write!(
             formatter,
             "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
             many(answers, "answer"),
             many(unsettled, "request"),
             many(claims_released, "claim")
-        )
+        )?;
+        if claims_refused > 0 {
+            write!(formatter, ", {} that the store refuses to release", many(claims_refused, "claim"))?;
+        }
+        Ok(())
     }
 }

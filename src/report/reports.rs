@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tracing::{Span, error_span};
 
 /// The reports of passes that run at the same time; can be watched meanwhile.
 #[derive(Debug, Default)]
@@ -79,10 +80,25 @@ impl Reports {
         whole
     }
 
+    /// Of each line about these passes together.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let parts = self.lock();
+        let passes: Vec<_> = parts.begun.iter().flat_map(|part| part.report.passes()).collect();
+        span_of(&passes, parts.begun.iter().filter_map(|part| part.provider.as_deref()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Parts> {
         // A list is whole after every statement: a panic elsewhere leaves it so.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The fields that each line of a pass has, for a line about passes that run at the same time.
+fn span_of<'a>(passes: &[String], providers: impl Iterator<Item = &'a str>) -> Span {
+    let listed = |all: String| Some(all).filter(|all| !all.is_empty());
+    let providers: Vec<_> = providers.collect();
+    error_span!("pass", pass = listed(passes.join(", ")), provider = listed(providers.join(", ")))
 }
 
 /// What one provider's pass did.
@@ -132,6 +148,12 @@ impl ProviderPart {
 }
 
 impl Summary {
+    /// Of each line about these passes.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        span_of(&self.passes, self.providers.keys().map(String::as_str))
+    }
+
     /// Adds what another pass did that ran at the same time.
     fn add(&mut self, other: Self) {
         let sum = |one: Option<u64>, other: Option<u64>| Some(one? + other?);

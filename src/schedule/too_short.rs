@@ -107,6 +107,12 @@ impl TooShort {
             words(longest)
         )
     }
+
+    /// What to set, and what that means for `run --once`.
+    #[must_use]
+    pub fn advice_for_once(&self) -> String {
+        format!("{}; start `run --once` as often as `schedule` says", self.advice())
+    }
 }
 
 impl fmt::Display for TooShort {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// The claimed stream: keyset pages, of which a part is claimed in time for the gate.
 #[derive(Debug)]
@@ -142,7 +143,8 @@ impl Claims {
         }
         if let Some(shelf) = self.shelf.take() {
             let (source, at_once) = (self.source.clone(), self.flow.at_once());
-            self.next_part = Some(tokio::spawn(async move { source.part(shelf, at_once, to_draw).await }));
+            let part = async move { source.part(shelf, at_once, to_draw).await };
+            self.next_part = Some(tokio::spawn(part.in_current_span()));
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tracing::Span;
 
 mod file;
 mod json;
@@ -96,9 +97,10 @@ impl SqliteStore {
         work: impl FnOnce(&mut File) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
+        let span = Span::current();
         let done = tokio::task::spawn_blocking(move || {
             // A panic below rolled its transaction back, so the connection behind a poisoned lock is whole.
-            work(&mut file.lock().unwrap_or_else(PoisonError::into_inner))
+            span.in_scope(|| work(&mut file.lock().unwrap_or_else(PoisonError::into_inner)))
         });
         match done.await {
             Ok(done) => done.map_err(|error| failure(&self.path, action, error)),

@@ -165,6 +165,26 @@ fn no_error_has_a_hint_in_its_text_and_none_is_cut_out_of_one() {
     }
 }
 
+/// A log line of a pass says which pass it is of, also from another task.
+#[test]
+fn each_task_of_a_pass_stays_in_its_span() {
+    let rooms = ["src/pass", "src/select", "src/store", "src/gate", "src/grant"];
+    let mut tasks = 0;
+    for (name, text) in
+        sources("src").into_iter().filter(|(name, _)| rooms.iter().any(|room| name.starts_with(room)))
+    {
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for spawned in code.split("spawn(").skip(1) {
+            let statement = spawned.split(";\n").next().unwrap_or_default();
+            let is_in_a_span =
+                [".in_current_span()", ".instrument("].iter().any(|span| statement.contains(span));
+            assert!(is_in_a_span, "{name}: spawn({statement}");
+            tasks += 1;
+        }
+    }
+    assert!(tasks > 5, "tasks are spawned as they were: {tasks}");
+}
+
 #[test]
 fn no_file_has_grown_two_jobs() {
     for (name, text) in sources("src").into_iter().chain(sources("tests/it")) {

@@ -100,7 +100,7 @@ impl Two {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let id = child.id().expect("it is still running");
     kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
 }
@@ -170,11 +170,16 @@ async fn a_pause_of_hours_survives_the_end_of_its_pass_and_a_restart() {
     assert_eq!(scene.sandbox.ledger().requests, 1);
 }
 
+/// Reads what a service says until a line has this.
+async fn until_said(child: &mut Child, said: &str) {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect(said).contains(said) {}
+}
+
 /// Ends a service by Ctrl-C once it has said when it wakes.
 async fn signal_when_started(mut child: Child) {
-    use tokio::io::{AsyncBufReadExt as _, BufReader};
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    while !lines.next_line().await.unwrap().expect("it starts").contains("next wakes") {}
+    until_said(&mut child, "next wakes").await;
     signal(&child, Signal::SIGTERM);
     assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }
@@ -191,4 +196,32 @@ async fn a_provider_under_another_name_is_caught_up_by_what_was_remembered_of_ot
     scene.until(&mut child, |sandbox| sandbox.ledger().granted >= 3).await;
     signal(&child, Signal::SIGTERM);
     assert_eq!(Ended::of(child).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_one_run_and_the_service_say_the_same_of_a_life_that_is_too_short_for_the_schedule() {
+    let config = SandboxConfig {
+        refresh_token_lifetime: Duration::from_hours(48),
+        announce_refresh_lifetime: true,
+        ..users(3)
+    };
+    let mut scene = Scene::new("learned", Kind::Sqlite, config).await.unwrap();
+    scene.set("schedule", "0 3 * * SUN");
+    let lives = async || {
+        let report = scene.run(&["check", "--format", "json"]).await.json();
+        let checks = report["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|check| check["name"] == "generic: token lives")
+    };
+    assert_eq!(lives().await, None, "no answer has told a life yet");
+    let report = scene.run(&ONCE).await.json();
+    let warning = &report["warnings"][0];
+    let why = warning["message"].as_str().unwrap().strip_prefix("`generic`: ").unwrap();
+    assert!(why.contains("by the provider's answers it lives 2d"), "{why}");
+    let check = lives().await.expect("the journal remembers");
+    assert_eq!((&check["status"], &check["hint"]), (&"warning".into(), &warning["hint"]), "{check}");
+    assert!(check["detail"].as_str().unwrap().starts_with(why), "{check}");
+    let mut child = scene.start(&["run"]);
+    until_said(&mut child, why).await;
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }

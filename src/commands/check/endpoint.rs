@@ -10,6 +10,7 @@ use crate::grant::http::{Reach, TokenEndpoint};
 use crate::grant::{Login, request};
 use crate::pass::PassError;
 use crate::provider::Provider;
+use crate::provider::learned::Learned;
 use crate::report::Trouble;
 use crate::schedule::ASSUMED_LIFE;
 use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
@@ -26,15 +27,17 @@ pub(in crate::commands) fn made_up_token() -> RefreshToken {
     RefreshToken::new(format!("{PROBE}{:032x}", rand::random::<u128>()))
 }
 
-/// All checks of one provider; `documents` is how many there are, where that is known.
+/// All checks of one provider: `learned` is what its answers told, `documents` is how many there are, where that is known.
 pub(super) async fn checks(
     provider: &Provider,
     config: &Config,
+    learned: Learned,
     documents: Option<u64>,
     probe: bool,
     clock: &Clock,
 ) -> Vec<Check> {
-    let mut checks = vec![chances(provider, config, clock.now())];
+    let mut checks = vec![chances(provider, config, learned, clock.now())];
+    checks.extend(super::learned::check(provider, learned, config, clock.now()));
     checks.extend(fixed_login(provider, config));
     checks.extend(old_facts(provider, clock.now()));
     checks.extend(documents.map(|documents| drain(provider, config, documents, clock.now())));
@@ -98,12 +101,16 @@ pub(super) fn other_warnings(config: &Config) -> impl Iterator<Item = &Warning> 
     })
 }
 
-fn chances(provider: &Provider, config: &Config, now: Timestamp) -> Check {
+fn chances(provider: &Provider, config: &Config, learned: Learned, now: Timestamp) -> Check {
     let name = format!("{}: passes before expiry", provider.name);
     match Chances::of(config, provider, now) {
         None if provider.profile.login_lifetime.is_some() => {
             Check::ok(name, "nothing extends the life of a token: it ends with its login")
         }
+        None if learned.refresh.is_some() => Check::ok(
+            name,
+            "the settings don't say how long a refresh token lives; the provider's answers do, and it is due by that",
+        ),
         None if config.schedule.is_continuous() => Check::ok(
             name,
             format!(
@@ -268,7 +275,7 @@ mod tests {
     #[test]
     fn chances_are_told_once_and_with_their_arithmetic() {
         let weekly = config(&[]);
-        let check = chances(&weekly.providers[0], &weekly, now());
+        let check = chances(&weekly.providers[0], &weekly, Learned::default(), now());
         assert_eq!(
             (check.status, &*check.detail),
             (
@@ -280,19 +287,19 @@ mod tests {
             )
         );
         let daily = config(&[("schedule", "0 3 * * *")]);
-        let check = chances(&daily.providers[0], &daily, now());
+        let check = chances(&daily.providers[0], &daily, Learned::default(), now());
         assert_eq!(
             check.detail,
             "each refresh token meets at least 9 scheduled passes before it expires: a refresh token lives 14d, is due 4d \
              16h after it was issued, and then has 9d 8h left; scheduled passes start up to 1d apart"
         );
         let short = config(&[("refresh_token_lifetime", "11d")]);
-        let check = chances(&short.providers[0], &short, now());
+        let check = chances(&short.providers[0], &short, Learned::default(), now());
         assert_eq!(check.status, Status::Warning);
         assert!(check.detail.contains("meets only 1 scheduled pass before it expires"), "{check:?}");
         assert!(!other_warnings(&short).any(|warning| warning.to_string().contains("before it expires")));
         let unknown = config(&[("refresh_token_lifetime", "unknown")]);
-        assert!(chances(&unknown.providers[0], &unknown, now()).hint.is_some());
+        assert!(chances(&unknown.providers[0], &unknown, Learned::default(), now()).hint.is_some());
     }
 
     #[test]
@@ -300,7 +307,7 @@ mod tests {
         let daily = config(&[("login_lifetime", "60d"), ("refresh_token_lifetime", "60d")]);
         let provider = &daily.providers[0];
         assert_eq!(
-            chances(provider, &daily, now()).detail,
+            chances(provider, &daily, Learned::default(), now()).detail,
             "nothing extends the life of a token: it ends with its login"
         );
         let login = fixed_login(provider, &daily).unwrap();
@@ -378,7 +385,9 @@ mod tests {
             ("/tokens", Status::Warning, "there is no such path (HTTP 404"),
         ] {
             let config = config(&[("token_url", &format!("{server}{path}"))]);
-            let found = checks(&config.providers[0], &config, None, false, &Clock::system()).await;
+            let found =
+                checks(&config.providers[0], &config, Learned::default(), None, false, &Clock::system())
+                    .await;
             assert_eq!(found[1].status, expected, "{found:?}");
             assert!(found[1].detail.contains(words), "{found:?}");
             let names_the_key = found[1].hint.as_ref().is_some_and(|hint| hint.contains("`token_url`"));
@@ -392,14 +401,16 @@ mod tests {
         let url = sandbox.token_url();
         for (secret, status) in [("sandbox-secret", Status::Ok), ("wrong", Status::Failed)] {
             let config = config(&[("token_url", &url), ("client_secret", secret)]);
-            let found = checks(&config.providers[0], &config, None, true, &Clock::system()).await;
+            let found =
+                checks(&config.providers[0], &config, Learned::default(), None, true, &Clock::system()).await;
             let statuses: Vec<_> = found.iter().skip(1).map(|check| check.status).collect();
             assert_eq!(statuses, [Status::Ok, status], "{found:?}");
         }
         assert_eq!(sandbox.ledger().granted, 0);
         sandbox.stop().await;
         let config = config(&[("token_url", &url)]);
-        let found = checks(&config.providers[0], &config, None, true, &Clock::system()).await;
+        let found =
+            checks(&config.providers[0], &config, Learned::default(), None, true, &Clock::system()).await;
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!((found[1].status, found[1].exit()), (Status::Failed, Exit::Usage));
         assert!(found[1].detail.contains("can't be reached (connect)"), "{found:?}");

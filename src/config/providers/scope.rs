@@ -31,7 +31,7 @@ impl Scope {
     /// A setting with its value and its place, which may be the profile.
     pub(in crate::config) fn quoted(&self, layers: &Layers, key: &str, value: &str) -> String {
         let dotted = self.dotted(key);
-        let at = layers.origin(&dotted).map(|origin| origin.at);
+        let at = layers.origin(&dotted).map(|origin| origin.at.clone());
         let at = at.unwrap_or_else(|| format!("the profile `{}`", self.profile_name));
         format!("`{dotted} = \"{value}\"` ({at})")
     }

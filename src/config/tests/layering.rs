@@ -160,6 +160,64 @@ fn quotes_in_an_env_file_are_the_shells() {
 }
 
 #[test]
+fn a_name_in_an_env_file_means_a_variable_of_the_process_and_else_one_of_the_file() {
+    let text = "HOST=a\nEVERGRANT_CLIENT_ID=${HOST}-$A_B-${NOWHERE}.\n";
+    let setup = Setup::minimal().without("EVERGRANT_CLIENT_ID").env_file(text).variable("A_B", "c");
+    assert_eq!(setup.load().providers[0].client_id, "a-c-.");
+    assert_eq!(setup.variable("HOST", "b").load().providers[0].client_id, "b-c-.");
+    // What stands in the environment of the tests is none of theirs.
+    let from_here = Setup::minimal().without("EVERGRANT_CLIENT_ID").env_file("EVERGRANT_CLIENT_ID=x${PATH}");
+    assert_eq!(from_here.load().providers[0].client_id, "x");
+}
+
+#[test]
+fn values_in_an_env_file_end_where_a_shell_ends_them() {
+    for (text, expected) in [
+        ("x#y", Some("x#y")),
+        ("x #y", Some("x")),
+        ("'x'\"y\"z\t# all", Some("xyz")),
+        ("'it'\\''s'", Some("it's")),
+        ("\"a\\n\\$b\\\\\"", Some("a\n$b\\")),
+        ("\"a\r\nb\"\r\nOTHER=1", Some("a\nb")),
+        ("'a\n# no comment\nb' # but this", Some("a\n# no comment\nb")),
+        ("a b", None),
+        ("a\\b", None),
+        ("a\\", None),
+        ("${A", None),
+        ("${A B}", None),
+        ("\"a\nOTHER=1\"", None),
+        ("'a' b", None),
+        ("#only a comment", None),
+        ("", None),
+    ] {
+        let whole = format!("export EVERGRANT_CLIENT_ID={text}\nEVERGRANT_RATE=7/s\n");
+        let setup = Setup::minimal().without("EVERGRANT_CLIENT_ID").env_file(&whole);
+        match expected {
+            Some(expected) => {
+                let config = setup.load();
+                assert_eq!(config.providers[0].client_id, expected, "{text}");
+                assert_eq!(config.providers[0].profile.rate.unwrap().to_string(), "7/s", "{text}");
+            }
+            None => assert_tells(&setup.refused(), &[".env line 1: "]),
+        }
+    }
+}
+
+#[test]
+fn entries_of_a_table_come_from_several_layers_and_each_is_named_with_its_own_place() {
+    let file = "[documents.also]\n\"a.b\" = \"/one\"\nc = \"/two\"\n";
+    let setup = Setup::minimal().file(file).variable("EVERGRANT_DOCUMENTS_ALSO", "c=/three,d=/four");
+    let also: Vec<_> = setup.load().store.mapping.also.into_iter().collect();
+    let shown: Vec<_> = also.iter().map(|(field, place)| format!("{field} {place}")).collect();
+    assert_eq!(shown, ["a.b /one", "c /three", "d /four"]);
+    let file = "[extra_parameters]\naudience = \"api\"\n\nscope = \"s\"\n";
+    let with = |setup: Setup| setup.variable("EVERGRANT_EXTRA_PARAMETERS", "more=1").refused();
+    assert_tells(&with(Setup::minimal().file(file)), &["`extra_parameters.scope` (evergrant.toml line 1)"]);
+    let over = Setup::minimal().file(file).flag("extra_parameters", "scope=t").refused();
+    assert_tells(&over, &["`extra_parameters.scope` (command line)"]);
+}
+
+#[test]
 fn another_programs_lines_in_an_env_file_are_its_own_affair() {
     let ours = "EVERGRANT_CLIENT_ID=${HOST}-id\nEVERGRANT_DOCUMENTS_FILTER='{\n\"active\": true}'";
     for theirs in [

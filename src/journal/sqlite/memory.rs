@@ -1,15 +1,33 @@
 //! What outlives the rows: redeemed tokens, passes, and moments.
 
-use super::{Rows, from_millis, read};
+use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
+use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, TokenId};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
+use std::path::Path;
 
 /// Passes of each provider that are remembered, beside those that never finished.
 const PASSES: i64 = 400;
+
+/// How a provider stands.
+const STANDING: &str = "SELECT value FROM meta WHERE key = 'standing ' || ?1";
+
+/// What can't be read is forgotten: the provider says it again.
+fn memory(json: &str) -> Option<Memory> {
+    serde_json::from_str(json).ok()
+}
+
+/// See [`Journal::lives`](crate::journal::Journal::lives).
+pub(in crate::journal) fn lives(file: &Path, provider: &str) -> Result<Learned, JournalError> {
+    let Some((connection, _)) = read::beside(file)? else { return Ok(Learned::default()) };
+    let found = connection.query_row(STANDING, [provider], |row| row.get::<_, String>(0)).optional();
+    let found = found.map_err(|source| failure(file, "be read", source))?;
+    Ok(found.as_deref().and_then(memory).map(|memory| memory.learned).unwrap_or_default())
+}
 
 impl Rows {
     /// For which document a token was redeemed, and the newest token that came out of it.
@@ -147,10 +165,8 @@ impl Rows {
     }
 
     pub(in crate::journal) fn standing_of(&mut self, provider: &str) -> Result<Option<Memory>, JournalError> {
-        let memory: Option<String> =
-            self.find("SELECT value FROM meta WHERE key = 'standing ' || ?1", [provider], |row| row.get(0))?;
-        // What can't be read is forgotten: the provider says it again.
-        Ok(memory.and_then(|memory| serde_json::from_str(&memory).ok()))
+        let found = self.find(STANDING, [provider], |row| row.get::<_, String>(0))?;
+        Ok(found.as_deref().and_then(memory))
     }
 
     pub(in crate::journal) fn set_standing_of(

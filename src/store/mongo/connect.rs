@@ -9,6 +9,7 @@ use mongodb::{
 };
 use secrecy::ExposeSecret;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// How long a call waits for a usable server, unless the URL says `serverSelectionTimeoutMS`.
 ///
@@ -48,7 +49,7 @@ pub(super) async fn options(settings: &StoreSettings, concurrency: usize) -> Res
     // Other drivers know it, so it stands in many URLs; this one refuses them. We keep the time of every call anyway.
     #[expect(deprecated, reason = "the driver can't honour it, and so takes it for an error")]
     let longest_wait = url.socket_timeout.take().filter(|wait| !wait.is_zero());
-    let parsed = tokio::spawn(async move { ClientOptions::parse(url).await }).await;
+    let parsed = tokio::spawn(async move { ClientOptions::parse(url).await }.in_current_span()).await;
     let mut options = match parsed {
         Ok(Ok(options)) => options,
         Ok(Err(error)) if matches!(*error.kind, ErrorKind::DnsResolve { .. } | ErrorKind::Io(_)) => {

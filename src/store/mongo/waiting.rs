@@ -16,6 +16,14 @@ const ACTION: &str = "look for what is due";
 /// Providers that are asked for at the same time.
 const AT_ONCE: usize = 8;
 
+/// What is due by the index alone.
+struct SomethingDue {
+    /// Of these providers.
+    names: Vec<String>,
+    /// Documents whose provider field is an array with a name in it.
+    arrays: bool,
+}
+
 impl MongoStore {
     /// See [`crate::store::Store::waiting`].
     pub(super) async fn find_waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
@@ -35,26 +43,30 @@ impl MongoStore {
             return Ok(Waiting { others, ..Waiting::default() });
         };
         let index = indexes.by_provider.as_deref();
-        let names = self.with_something_due(who, path.as_str(), index).await?;
-        let each = names.into_iter().map(|name| async move {
+        let due = self.with_something_due(who, path.as_str(), index).await?;
+        let each = due.names.into_iter().map(|name| async move {
             let waits = self.waits(who, ProviderFilter::Named(name.clone()), None, index).await?;
             Ok::<_, StoreError>(waits.map(|waits| (name, waits)))
         });
         let found: Vec<_> = stream::iter(each).buffer_unordered(AT_ONCE).try_collect().await?;
-        // An array with one of the names in it is left out, too: that is found together with others.
+        let strangers = || ProviderFilter::NoneOf(who.providers.clone());
         let unnamed = doc! { path.as_str(): { "$nin": &who.providers } };
-        let strangers = ProviderFilter::NoneOf(who.providers.clone());
-        let others = self.waits(who, strangers, Some(unnamed), index).await?;
+        let mut others = self.waits(who, strangers(), Some(unnamed), index).await?;
+        if due.arrays && others < Some(Waits::Work) {
+            // In the index these stand beside the documents of the provider that they hold.
+            let named = doc! { path.as_str(): { "$in": &who.providers } };
+            others = others.max(self.waits(who, strangers(), Some(named), index).await?);
+        }
         Ok(Waiting { providers: found.into_iter().flatten().collect(), others })
     }
 
-    /// The names that stand in documents which are due by the index alone.
+    /// What the documents hold which are due by the index alone.
     async fn with_something_due(
         &self,
         who: &WhoWaits,
         path: &str,
         index: Option<&str>,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<SomethingDue, StoreError> {
         let due = query::due_now(&self.mapping, who.due_by);
         let named = doc! { path: { "$in": &who.providers } };
         let mut command = doc! {
@@ -62,6 +74,8 @@ impl MongoStore {
             "pipeline": [
                 { "$match": and(vec![named, due]) },
                 { "$group": { "_id": format!("${path}") } },
+                // An array that holds a name is found, too, and there may be any number of them.
+                { "$group": { "_id": { "$cond": [{ "$isArray": "$_id" }, Bson::Null, "$_id"] } } },
             ],
             // All of them in one batch: a name is short.
             "cursor": { "batchSize": i32::try_from(who.providers.len() + 1).unwrap_or(i32::MAX) },
@@ -69,8 +83,14 @@ impl MongoStore {
         };
         command.extend(index.map(|name| ("hint".to_owned(), Bson::from(name))));
         let reply = self.command(ACTION, READ_TIMEOUT, command).await?;
-        let groups = first_batch(&reply).iter().filter_map(Bson::as_document);
-        Ok(groups.filter_map(|group| group.get_str("_id").ok().map(str::to_owned)).collect())
+        let mut due = SomethingDue { names: Vec::new(), arrays: false };
+        for group in first_batch(&reply).iter().filter_map(Bson::as_document) {
+            match group.get_str("_id") {
+                Ok(name) => due.names.push(name.to_owned()),
+                Err(_) => due.arrays = true,
+            }
+        }
+        Ok(due)
     }
 
     /// What waits of these documents; `narrower` is met by all of them that an index may find.

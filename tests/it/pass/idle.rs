@@ -68,6 +68,32 @@ async fn providers_with_nothing_due_are_counted_and_get_no_pass() {
 }
 
 #[tokio::test]
+async fn a_document_that_holds_an_array_of_names_belongs_to_no_provider_and_is_named() {
+    on_both("idle_array", plan(3), async |mut rehearsal| {
+        with_idle(&mut rehearsal, 2).await;
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 3);
+        let before = rehearsal.sandbox.ledger().requests;
+        // Nothing else is due.
+        let array = json!({
+            "_id": { "$oid": format!("{:024x}", 99) },
+            "email": "two@example.com",
+            "refresh_token": "is not sent",
+            "provider": ["sandbox"],
+        });
+        rehearsal.backend.insert([array]).await;
+        let found = rehearsal.run().await;
+        assert_eq!((found.touched, found.count(Outcome::Malformed)), (1, 1), "{found}");
+        assert_eq!(parts(&found), (vec![], 3));
+        let [named] = &found.named[..] else { panic!("{found}") };
+        assert_eq!((named.code.as_str(), named.id.clone()), ("no_provider", document_id(99)));
+        assert_eq!(rehearsal.sandbox.ledger().requests, before, "its token is not sent");
+        let again = rehearsal.run().await;
+        assert_eq!((again.newly_malformed, again.count(Outcome::Malformed)), (0, 1), "known: {again}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn users_who_were_put_off_are_named_by_each_run_until_their_time_has_come() {
     on_both("idle_put_off", plan(2), async |mut rehearsal| {
         with_idle(&mut rehearsal, 3).await;

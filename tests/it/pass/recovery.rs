@@ -1,6 +1,8 @@
 //! What a process leaves behind, and what the next one makes of it.
 
+use crate::store::backend::mongo;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
+use bson::doc;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use evergrant::sandbox::{Rotation, Sandbox, SeededUser};
@@ -235,6 +237,35 @@ async fn claims_of_a_pass_that_never_finished_are_found_through_a_second_one_tha
         rehearsal.assert_kept(6).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_claim_that_the_store_refuses_to_give_back_is_counted_and_said_with_its_reason() {
+    let plan = Plan::users(4);
+    let Some(backend) = mongo("release_refused", plan.mapping.clone()).await else { return };
+    let rehearsal = Rehearsal::over(backend, &plan).await;
+    Doomed::claims(&rehearsal, &[0, 1, 2]).await.dies().await;
+    let collection = rehearsal.backend.collection();
+    let database = collection.client().database(&collection.namespace().db);
+    let rule = doc! { "userId": { "$ne": "user-000001" } };
+    database.run_command(doc! { "collMod": collection.name(), "validator": rule }).await.unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = std::sync::Mutex::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
+    let logged = tracing::subscriber::set_default(subscriber);
+    let summary = rehearsal.run().await;
+    drop(logged);
+    let recovery = summary.recovery;
+    assert_eq!((recovery.claims_released, recovery.claims_refused), (2, 1), "{summary}");
+    assert!(summary.to_string().contains("1 claim that the store refuses to release"), "{summary}");
+    assert_eq!(summary.count(Outcome::Refreshed), 3, "{summary}");
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let said: Vec<_> = log.lines().filter(|line| line.contains("refuses to give back")).collect();
+    let [line] = &said[..] else { panic!("{log}") };
+    for part in ["user-000001@example.com", "refused_by_store", "DocumentValidationFailure", "hint: "] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(rehearsal.bookkeeping(1).await.lease.is_some(), "it ends by itself");
 }
 
 #[tokio::test]

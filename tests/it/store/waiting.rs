@@ -73,6 +73,61 @@ async fn only_providers_with_something_due_are_named_and_what_waits_of_theirs() 
 }
 
 #[tokio::test]
+async fn a_provider_field_that_holds_no_text_names_no_provider_whatever_stands_in_it() {
+    let fields = [
+        json!({ "provider": ["a"] }),
+        json!({ "provider": ["a", "b"] }),
+        json!({ "provider": [["a"]] }),
+        json!({ "provider": { "a": "a" } }),
+        json!({ "provider": 5 }),
+        json!({ "provider": null }),
+        json!({ "provider": "" }),
+        json!([{ "provider": "a" }]),
+        json!("a"),
+    ];
+    for (number, account) in fields.iter().enumerate() {
+        let waiting = |others, providers: &[(&str, Waits)]| Waiting {
+            providers: providers.iter().map(|(name, waits)| ((*name).to_owned(), *waits)).collect(),
+            others,
+        };
+        for backend in both(&format!("waiting_odd_{number}"), by_provider()).await {
+            let odd = |id: &str, due: i64, state: &str| {
+                let books = json!({ "state": state, "due_at": date(due) });
+                login(&json!(id), json!({ "account": account, "evergrant": books }))
+            };
+            let asked = async || backend.store.waiting(&who(&["a", "b"])).await.unwrap();
+            backend.insert([odd("later", 1, "live")]).await;
+            assert_eq!(asked().await, waiting(None, &[]), "{account}");
+            backend.insert([odd("marked", -1, "malformed")]).await;
+            assert_eq!(asked().await.providers, waiting(None, &[]).providers, "{account}");
+            assert!(asked().await.others.is_some(), "{account}");
+            backend.insert([odd("due", -1, "live")]).await;
+            assert_eq!(asked().await, waiting(Some(Waits::Work), &[]), "{account}");
+            backend.insert([of("b", 1, json!({}))]).await;
+            assert_eq!(asked().await, waiting(Some(Waits::Work), &[("b", Waits::Work)]), "{account}");
+            assert_eq!(
+                backend.store.strangers(&["a".into(), "b".into()]).await.unwrap().without,
+                3,
+                "{account}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_number_of_arrays_hides_a_provider_with_something_due() {
+    for backend in both("waiting_arrays", by_provider()).await {
+        let array =
+            |number: usize| login(&json!(number), json!({ "account": { "provider": ["a", number] } }));
+        backend.insert((0..200).map(array)).await;
+        backend.insert([of("a", 1, json!({})), of("b", 1, json!({}))]).await;
+        let found = backend.store.waiting(&who(&["a", "b"])).await.unwrap();
+        assert_eq!(found.providers.into_keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.others, Some(Waits::Work));
+    }
+}
+
+#[tokio::test]
 async fn where_no_provider_is_named_all_documents_are_asked_about() {
     for backend in both("waiting_for_one", Mapping::default()).await {
         let waits = async || backend.store.waiting(&who(&[])).await.unwrap();
