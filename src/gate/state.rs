@@ -139,6 +139,7 @@ impl State {
         self.canary = !self.granted_at.is_some_and(is_proven);
         self.refusals = Refusals::default();
         self.refusals.expect(history, accepted);
+        self.refusals.in_flight_at_once(self.concurrency.get() as u64);
         let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;

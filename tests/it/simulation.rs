@@ -53,7 +53,7 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 26] = [
     (Rule::TooYoung, "its providers' profiles have no `min_age`"),
     (Rule::GrantedUnsendable, "its providers give no token that can't be sent"),
     (Rule::RefusalsNotBelieved, "it has too few users for a share of refusals to be judged"),
-    (Rule::RedeemedNotBelieved, "it has too few users for a share of them to be judged"),
+    (Rule::MarksWithoutRequestNotBelieved, "it has too few users for a share of them to be judged"),
     (Rule::MayBeSpent, "its providers allow a second request after a lost answer"),
     (Rule::OvertakenUnknown, "the store fails between two reads of one batch, in a few seeds of 100,000"),
     (Rule::Malformed, "all of its documents hold tokens"),
