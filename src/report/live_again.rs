@@ -8,7 +8,7 @@ vocabulary! {
     /// Why a marked login is live again.
     WhyLiveAgain {
         TakenBack = "taken_back":
-            "The pass that marked the user found later that far more tokens were refused than usual, or that too many had been redeemed before. The mark was taken back, and the token is due again.",
+            "The pass that marked the user found later that far more tokens were refused than usual, or that too many users would be marked without a request. The mark was taken back, and the token is due again.",
             "Nothing to do for the user. See exit code 5: check the client registration and `token_url` first.";
     }
 }

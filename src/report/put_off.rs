@@ -4,7 +4,7 @@
 use super::{Inner, MOST_NAMED, OTHER_REASONS, Outcome, PutOff, Report};
 use crate::clock::Timestamp;
 use crate::token::{State, TokenDocument, TokenId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Most documents that a pass remembers as put off, so that it can ask them again: a few MiB. Beyond it they wait for the next
 /// pass.
@@ -132,6 +132,7 @@ impl Report {
 
     /// These were looked at: each is looked at once for each time that it was put off.
     pub fn looked_at(&self, ids: &[TokenId]) {
+        let ids: HashSet<_> = ids.iter().collect();
         self.lock().put_offs.silent.retain(|(_, id)| !ids.contains(id));
     }
 
