@@ -122,7 +122,7 @@ impl Report {
         put_offs.leave_to_the_next_pass(put_off);
     }
 
-    /// Documents that were put off silently and are due by then, soonest first, up to so many.
+    /// Documents that were put off silently and are due by then, soonest first, at most `limit`.
     #[must_use]
     pub fn silent(&self, due_by: Timestamp, limit: usize) -> Vec<TokenId> {
         let put_offs = &self.lock().put_offs;

@@ -45,8 +45,7 @@ pub enum Trouble {
         /// The state directory that remembers them.
         state_dir: String,
     },
-    /// The answers for so many tokens were lost, at a provider that must not be asked twice, that a fault is more likely than a
-    /// process that was killed.
+    /// Lost answers at a provider that must not be asked twice: many more than a process that is killed leaves.
     NotAskedAgain {
         /// The provider of these tokens.
         provider: String,

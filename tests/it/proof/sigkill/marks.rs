@@ -78,7 +78,7 @@ async fn dies_at(kind: Kind, point: Point) {
     assert_eq!(there, if are_marked { dead.clone() } else { Vec::new() }, "{kind:?} {plan}");
     assert!(list.values().all(|doubted| *doubted == in_doubt), "{kind:?} {plan}: {list:?}");
 
-    // What was to be taken back is, before anybody is asked; two passes on everybody was.
+    // The next pass takes back first what it must, and the one after it asks for these tokens as well.
     scene.sandbox.set_faults("".parse().unwrap());
     for _ in 0..2 {
         let ended = scene.run(&ONCE).await;
