@@ -16,7 +16,7 @@ pub enum Exit {
     NeedsLogin = 3,
     /// Something is unfinished.
     StillDue = 4,
-    /// A provider rejected the client or refused far more tokens than usual, or many tokens had been redeemed before.
+    /// A provider rejected the client or refused far more tokens than usual, or many users would be marked without a request.
     ClientRejected = 5,
     /// Another process holds the journal.
     JournalHeld = 6,
@@ -92,8 +92,8 @@ impl Exit {
                  newly malformed, or the pass was stopped."
             }
             Self::ClientRejected => {
-                "A provider rejected the client, far more tokens than usual were refused, or many tokens had been redeemed \
-                 before; no user is marked for it."
+                "A provider rejected the client, far more tokens than usual were refused, or many users would be marked \
+                 without a request; no user is marked for it."
             }
             Self::JournalHeld => "Another process holds the journal.",
             Self::Unavailable => {

@@ -6,11 +6,11 @@
 mod memory;
 mod pace;
 mod permit;
-mod redeemed;
 mod refusals;
 mod sample;
 mod signal;
 mod state;
+mod unasked;
 
 use crate::clock::Timestamp;
 use crate::provider::history::History;
@@ -23,11 +23,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use permit::Permit;
-pub use redeemed::RedeemedBefore;
 pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
 pub use state::LONGEST_WAIT_IN_A_PASS;
 pub use state::Status;
+pub use unasked::{TooMany, WithoutRequest};
 
 /// What [`Gate::enter`] gave.
 #[derive(Debug)]
@@ -114,15 +114,15 @@ impl Gate {
         self.lock().begin_pass(history, accepted, Instant::now());
     }
 
-    /// A token was found that had been redeemed before, and whose new pair is in no document: nothing is sent for it.
-    pub fn found_redeemed(&self, redeemed_at: Option<Timestamp>) {
-        self.lock().refusals.found_redeemed(redeemed_at);
+    /// A token was found that would be marked without a request; it was redeemed, or sent, at this time.
+    pub fn found_unasked(&self, why: WithoutRequest, at: Option<Timestamp>) {
+        self.lock().refusals.found_unasked(why, at);
     }
 
     /// Why such tokens mark no user, when they are too many.
     #[must_use]
-    pub fn redeemed_before(&self) -> Option<RedeemedBefore> {
-        self.lock().refusals.redeemed_before()
+    pub fn too_many_unasked(&self, why: WithoutRequest) -> Option<TooMany> {
+        self.lock().refusals.too_many_unasked(why)
     }
 
     /// How many tokens to draw from all over what is due, because none in a row was granted.

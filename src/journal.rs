@@ -43,7 +43,7 @@ pub use journaled::{Journaled, Received, Unjournaled};
 pub use key::JournalKey;
 pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
-pub use marks::{Judged, MadeMark};
+pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
 pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission};
 

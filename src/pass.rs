@@ -60,6 +60,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -313,6 +314,7 @@ impl Line {
         let is_plain = self.gate().is_some() && !self.terms.force && self.terms.only.is_none();
         let again = is_plain.then(|| Again {
             report: self.report.clone(),
+            since: Instant::now(),
             every: base.settings.looks_again_every,
             from_the_start_every: base.settings.longest_backoff,
         });

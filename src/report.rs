@@ -19,13 +19,13 @@ pub use reports::{ProviderPart, Reports};
 pub use trouble::Trouble;
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, RedeemedBefore, Stopped};
+use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
 use crate::journal::Parked;
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
-use crate::token::{State, Subject, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,6 +99,8 @@ struct Inner {
     newly_malformed: u64,
     gone_while_refused: u64,
     named: Vec<Named>,
+    /// Of those that are named: who was marked before, and wasn't asked.
+    known: HashSet<TokenId>,
     reasons: BTreeMap<String, u64>,
     touched: u64,
     known_needs_login: u64,
@@ -172,6 +174,9 @@ impl Report {
             inner.known_malformed += 1;
         } else {
             inner.known_needs_login += 1;
+        }
+        if inner.named.len() < MOST_NAMED && outcome != Outcome::Malformed {
+            inner.known.insert(named.id.clone());
         }
         inner.name(named);
     }
@@ -309,12 +314,15 @@ impl Report {
         }
     }
 
-    /// Too many of a provider's tokens had been redeemed before, by this machine, whose state is in `directory`.
-    pub fn redeemed_before(&self, provider: &str, found: RedeemedBefore, directory: &Path) {
-        self.trouble(Trouble::RedeemedBefore {
-            provider: provider.to_owned(),
-            found,
-            state_dir: directory.display().to_string(),
+    /// Too many users of a provider would be marked without a request; the state is in `directory`.
+    pub fn too_many_unasked(&self, provider: &str, why: WithoutRequest, found: TooMany, directory: &Path) {
+        let provider = provider.to_owned();
+        self.trouble(match why {
+            WithoutRequest::Redeemed => {
+                let state_dir = directory.display().to_string();
+                Trouble::RedeemedBefore { provider, found, state_dir }
+            }
+            WithoutRequest::MayBeSpent => Trouble::NotAskedAgain { provider, found },
         });
     }
 

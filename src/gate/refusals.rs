@@ -12,7 +12,7 @@
 //! | 3 % | up to 9 % | more |
 //! | 30 % | up to 77 % | more |
 
-use super::redeemed::{Redeemed, RedeemedBefore};
+use super::unasked::{TooMany, Unasked, WithoutRequest};
 use crate::clock::Timestamp;
 use crate::provider::history::{Answers, History};
 use serde::Serialize;
@@ -99,7 +99,9 @@ pub(super) struct Refusals {
     /// Those of tokens that had never failed.
     new_in_a_row: u64,
     /// Tokens that were redeemed before; too many of them are a mistake of ours as well.
-    redeemed: Redeemed,
+    redeemed: Unasked,
+    /// The same of tokens that may be spent.
+    may_be_spent: Unasked,
     judged: u64,
     suspicious: bool,
     /// The evidence, where it is the refusals that aren't believed.
@@ -113,6 +115,11 @@ impl Refusals {
     pub(super) const fn expect(&mut self, history: History, accepted: bool) {
         self.history = history;
         self.accepted = accepted;
+    }
+
+    /// As many tokens as were in flight at once may be spent: a process was killed.
+    pub(super) const fn in_flight_at_once(&mut self, tokens: u64) {
+        self.may_be_spent.fine = tokens;
     }
 
     pub(super) fn granted(&mut self) {
@@ -187,15 +194,29 @@ impl Refusals {
         self.suspicion.clone()
     }
 
-    /// Counts a token that was redeemed before. When these are too many, no user is marked any more in this pass.
-    pub(super) fn found_redeemed(&mut self, redeemed_at: Option<Timestamp>) {
-        let too_many = self.redeemed.found(redeemed_at, self.stretch);
+    /// Counts a token that would be marked without a request. When these are too many, no user is marked any more in this
+    /// pass.
+    pub(super) fn found_unasked(&mut self, why: WithoutRequest, at: Option<Timestamp>) {
+        let stretch = self.stretch;
+        let too_many = self.unasked(why).found(at, stretch);
         self.suspicious |= too_many && !self.accepted;
         self.end_stretch();
     }
 
-    pub(super) fn redeemed_before(&self) -> Option<RedeemedBefore> {
-        self.redeemed.evidence().filter(|_| !self.accepted)
+    /// Why such tokens mark no user, when they are too many.
+    pub(super) fn too_many_unasked(&self, why: WithoutRequest) -> Option<TooMany> {
+        let unasked = match why {
+            WithoutRequest::Redeemed => &self.redeemed,
+            WithoutRequest::MayBeSpent => &self.may_be_spent,
+        };
+        unasked.evidence().filter(|_| !self.accepted)
+    }
+
+    const fn unasked(&mut self, why: WithoutRequest) -> &mut Unasked {
+        match why {
+            WithoutRequest::Redeemed => &mut self.redeemed,
+            WithoutRequest::MayBeSpent => &mut self.may_be_spent,
+        }
     }
 
     /// Why refusals aren't believed in this pass, if so.
@@ -231,7 +252,8 @@ impl Refusals {
 
     /// The stretch ends when it is long enough, and as usual; so must be the pass up to here.
     fn end_stretch(&mut self) {
-        let answers = self.stretch.granted + self.stretch.refused + self.redeemed.in_stretch();
+        let unasked = self.redeemed.in_stretch() + self.may_be_spent.in_stretch();
+        let answers = self.stretch.granted + self.stretch.refused + unasked;
         let waits = !self.accepted && (self.is_beyond(self.stretch) || self.is_beyond(self.all));
         if answers >= STRETCH && self.all.granted > 0 && !waits {
             self.before.push_back(std::mem::take(&mut self.stretch));
@@ -239,6 +261,7 @@ impl Refusals {
                 self.before.pop_front();
             }
             self.redeemed.end_stretch();
+            self.may_be_spent.end_stretch();
             self.judged += 1;
         }
     }

@@ -153,6 +153,7 @@ impl State {
         self.refusals = Refusals::default();
         self.sample = Sample::None;
         self.refusals.expect(history, accepted);
+        self.refusals.in_flight_at_once(self.concurrency.get() as u64);
         let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;

@@ -41,6 +41,15 @@ pub enum Judged {
     Settled(Vec<TokenId>),
 }
 
+/// A mark on the list of a provider that isn't configured any more, by this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftMark {
+    /// Under which name it is listed.
+    pub provider: String,
+    /// In which document it is.
+    pub document: TokenId,
+}
+
 /// What can be asked of the list.
 #[derive(Debug)]
 pub(super) enum MarksRequest {
@@ -48,6 +57,8 @@ pub(super) enum MarksRequest {
     Doubt { provider: String, reply: Reply<()> },
     Page { provider: String, after: Option<TokenId>, reply: Reply<Vec<MadeMark>> },
     Judged { provider: String, judged: Judged, reply: Reply<()> },
+    Left { configured: Vec<String>, after: Option<LeftMark>, reply: Reply<Vec<LeftMark>> },
+    Adopt { provider: String, marks: Vec<LeftMark>, reply: Reply<()> },
 }
 
 impl MarksRequest {
@@ -62,15 +73,19 @@ impl MarksRequest {
             Self::Doubt { provider, reply } => reply.set(rows.doubt_marks(provider)),
             Self::Page { provider, after, reply } => reply.set(rows.doubted_marks(provider, after.as_ref())),
             Self::Judged { provider, judged, reply } => reply.set(rows.judge_marks(provider, judged)),
+            Self::Left { configured, after, reply } => reply.set(rows.left_marks(configured, after.as_ref())),
+            Self::Adopt { provider, marks, reply } => reply.set(rows.adopt_marks(provider, marks)),
         }
     }
 
     pub(super) fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
-            Self::List { reply, .. } | Self::Doubt { reply, .. } | Self::Judged { reply, .. } => {
-                reply.send(committed);
-            }
+            Self::List { reply, .. }
+            | Self::Doubt { reply, .. }
+            | Self::Judged { reply, .. }
+            | Self::Adopt { reply, .. } => reply.send(committed),
             Self::Page { reply, .. } => reply.send(committed),
+            Self::Left { reply, .. } => reply.send(committed),
         }
     }
 }
@@ -105,6 +120,21 @@ impl Journal {
     pub async fn judge_marks(&self, provider: &str, judged: Judged) -> Result<(), JournalError> {
         let provider = provider.to_owned();
         self.ask_for_marks(|reply| MarksRequest::Judged { provider, judged, reply }).await
+    }
+
+    /// What is listed for providers that are not among these names, after `after`; some hundreds at a time.
+    pub async fn left_marks(
+        &self,
+        configured: Vec<String>,
+        after: Option<LeftMark>,
+    ) -> Result<Vec<LeftMark>, JournalError> {
+        self.ask_for_marks(|reply| MarksRequest::Left { configured, after, reply }).await
+    }
+
+    /// Moves marks to the list of this provider. Where it lists one in the same document, that one is newer, and stays.
+    pub async fn adopt_marks(&self, provider: &str, marks: Vec<LeftMark>) -> Result<(), JournalError> {
+        let provider = provider.to_owned();
+        self.ask_for_marks(|reply| MarksRequest::Adopt { provider, marks, reply }).await
     }
 
     async fn ask_for_marks<T>(

@@ -1,7 +1,7 @@
 //! What is noted when the lanes have ended: what stopped a gate, what is usual for a provider, how the journal stands.
 
 use super::Line;
-use crate::gate::Stopped;
+use crate::gate::{Stopped, WithoutRequest};
 use crate::journal::JournalError;
 use crate::report::Trouble;
 use chrono::TimeDelta;
@@ -21,8 +21,10 @@ impl Line {
         if let Err(error) = counter.note(&self.base).await {
             self.journal_failed(&error);
         }
-        if let Some(found) = gate.redeemed_before() {
-            self.report.redeemed_before(&provider.name, found, journal.directory());
+        for why in [WithoutRequest::Redeemed, WithoutRequest::MayBeSpent] {
+            if let Some(found) = gate.too_many_unasked(why) {
+                self.report.too_many_unasked(&provider.name, why, found, journal.directory());
+            }
         }
         if let Some(history) = gate.history_after()
             && let Err(error) = journal.set_history(&provider.name, history).await

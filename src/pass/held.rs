@@ -1,7 +1,7 @@
 //! Marks that wait to be believed: refusals, and tokens that were redeemed before. No user is marked by a stretch of them
 //! that turns out to be our fault.
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Standing};
 use crate::provider::Provider;
 use crate::token::DueToken;
 use crate::verdict::{Case, Fact, Mark, Waiting, believe, is_known_dead};
@@ -52,20 +52,29 @@ impl HeldMarks {
         self.held.iter().map(|held| held.since + self.patience).min()
     }
 
+    /// Judges what isn't judged yet, if the `end` of a pass or a mark that can wait no longer asks for that. All marks that
+    /// are [ripe](Self::ripe) by then are settled by this one judgement: what is found to be our fault only with the last of
+    /// them holds the first one back, too.
+    pub(super) fn judge(&self, end: bool, now: Instant) -> Standing {
+        // At the end without any, too: those that were made in this pass are taken back.
+        if end || (0..self.held.len()).any(|position| self.is_over(position, now)) {
+            self.gate.judge(end || self.too_many() > 0)
+        } else {
+            self.gate.standing()
+        }
+    }
+
     /// Takes out what need not wait any longer, with what is believed of it; at the `end` of a pass that is everything. The
     /// pass is over one document `alone`, or over all.
-    pub(super) fn ripe(&mut self, end: bool, alone: bool) -> Vec<(DueToken, Arc<Provider>, Fact)> {
-        let (now, gate) = (Instant::now(), self.gate.clone());
-        let too_many = self.held.len().saturating_sub(MOST_HELD);
-        if end {
-            // Before the first mark: what is found to be our fault only now holds all of them back. And without one: those
-            // that were made in this pass are taken back.
-            gate.judge(true);
-        }
+    pub(super) fn ripe(
+        &mut self,
+        end: bool,
+        alone: bool,
+        (now, standing): (Instant, Standing),
+    ) -> Vec<(DueToken, Arc<Provider>, Fact)> {
+        let over: Vec<_> = (0..self.held.len()).map(|position| end || self.is_over(position, now)).collect();
         let (mut ripe, mut waiting) = (Vec::new(), Vec::new());
-        for (position, held) in self.held.drain(..).enumerate() {
-            let over = end || position < too_many || now >= held.since + self.patience;
-            let standing = if over { gate.judge(end || too_many > 0) } else { gate.standing() };
+        for (held, over) in self.held.drain(..).zip(over) {
             let known_dead = is_known_dead(&held.token);
             let how = Waiting { judged_when_it_came: held.judged, known_dead, over, end: end && !alone };
             match believe(&held.mark, standing, how) {
@@ -75,5 +84,14 @@ impl HeldMarks {
         }
         self.held = waiting;
         ripe
+    }
+
+    fn too_many(&self) -> usize {
+        self.held.len().saturating_sub(MOST_HELD)
+    }
+
+    /// Can the mark at this position wait no longer?
+    fn is_over(&self, position: usize, now: Instant) -> bool {
+        position < self.too_many() || now >= self.held[position].since + self.patience
     }
 }

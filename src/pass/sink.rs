@@ -3,6 +3,7 @@
 //!
 //! A pair that can't be written stays in the journal, and nothing more is redeemed.
 
+mod adopt;
 mod take_back;
 mod unwritten;
 
@@ -10,6 +11,7 @@ use super::Line;
 use super::held::HeldMarks;
 use super::landed::Landed;
 use crate::failure::{error_chain, told};
+use crate::gate::WithoutRequest;
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{LiveAgain, Named, Outcome, PutOff, Trouble};
@@ -48,7 +50,7 @@ pub(super) struct Sink {
     held: Option<HeldMarks>,
     /// Was it said that further values of answers are left out?
     told_further: bool,
-    /// Has doubt arisen in this pass, so that its marks were taken back?
+    /// Has doubt arisen in this pass, so that its marks are taken back?
     doubted: bool,
 }
 
@@ -91,8 +93,16 @@ impl Sink {
     /// Settles the marks that wait no longer, at the `end` of the pass all that are left.
     async fn settle_held(&mut self, end: bool) {
         let Some(held) = &mut self.held else { return };
-        let line = &self.line;
-        let ripe = held.ripe(end, line.terms.only.is_some()).into_iter();
+        let now = Instant::now();
+        let standing = held.judge(end, now);
+        // Before anything that follows from it: a process that is killed from now on leaves no mark that isn't taken back.
+        let doubt = standing.suspicious && !self.doubted;
+        if doubt {
+            self.doubted = true;
+            self.note_doubt().await;
+        }
+        let (Some(held), line) = (&mut self.held, &self.line) else { return };
+        let ripe = held.ripe(end, line.terms.only.is_some(), (now, standing)).into_iter();
         let mut ripe: Vec<_> =
             ripe.map(|(token, provider, fact)| line.judge(token, &provider, fact)).collect();
         while !ripe.is_empty() {
@@ -101,10 +111,8 @@ impl Sink {
             ripe = rest;
         }
         // At once, and not at the end of the pass: an application may tell its users that they must log in again.
-        let suspicious = self.held.as_ref().is_some_and(|held| held.gate.standing().suspicious);
-        if suspicious && !self.doubted {
-            self.doubted = true;
-            self.doubt().await;
+        if doubt {
+            self.take_back().await;
         }
     }
 
@@ -179,12 +187,20 @@ impl Sink {
             };
             let Some(held) = &mut self.held else { continue };
             let (line, gate) = (&self.line, &held.gate);
-            if let Mark::Redeemed(_) = mark {
-                let redeemed = line.base.journal.redeemed_at(case.token.refresh_token.fingerprint()).await;
-                if let Err(error) = &redeemed {
-                    line.journal_failed(error);
+            match &mark {
+                Mark::Redeemed(_) => {
+                    let fingerprint = case.token.refresh_token.fingerprint();
+                    let redeemed = line.base.journal.redeemed_at(fingerprint).await;
+                    if let Err(error) = &redeemed {
+                        line.journal_failed(error);
+                    }
+                    gate.found_unasked(WithoutRequest::Redeemed, redeemed.ok().flatten());
                 }
-                gate.found_redeemed(redeemed.ok().flatten());
+                Mark::MayBeSpent(_, evidence) => {
+                    let sent_at = evidence.lost.as_ref().and_then(|lost| lost.sent_at);
+                    gate.found_unasked(WithoutRequest::MayBeSpent, sent_at);
+                }
+                Mark::Refused(_) => {}
             }
             rows.extend(row);
             held.hold(*case, mark);
@@ -367,6 +383,7 @@ impl Sink {
             report.live_again(LiveAgain { id, subject, provider, was, why });
         }
         let bookkeeping = change.map(|change| change.bookkeeping);
+        let is_silent = bookkeeping.as_ref().is_some_and(|books| books.last_error.is_none());
         if let Some(books) = &bookkeeping
             && matches!(outcome, Outcome::NeedsLogin | Outcome::LostInFlight | Outcome::Malformed)
         {
@@ -385,10 +402,9 @@ impl Sink {
             && outcome == Outcome::StillDue
         {
             let code = reason.as_deref().unwrap_or_default().to_owned();
-            report.put_off(
-                PutOff { id, subject, provider, code, due_at, new: true },
-                self.line.base.clock.now(),
-            );
+            let (put_off, now) =
+                (PutOff { id, subject, provider, code, due_at, new: true }, self.line.base.clock.now());
+            if is_silent { report.put_off_silently(put_off, now) } else { report.put_off(put_off, now) }
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{Inner, MOST_NAMED, OTHER_REASONS, Outcome, PutOff, Report};
 use crate::clock::Timestamp;
 use crate::token::{State, TokenDocument, TokenId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Most documents that a pass remembers as put off, so that it can ask them again: a few MiB. Beyond it they wait for the next
 /// pass.
@@ -26,6 +26,8 @@ pub(super) struct PutOffs {
     left: HashMap<TokenId, Left>,
     /// Were there more of these?
     is_full: bool,
+    /// Those of them that nothing but this remembers, and when each is due: their documents say nothing of a request.
+    silent: BTreeSet<(Timestamp, TokenId)>,
 }
 
 /// How this pass left a document.
@@ -38,6 +40,11 @@ struct Left {
 }
 
 impl PutOffs {
+    /// Leaves a document to the next pass that this one hasn't counted.
+    pub(super) fn leave_to_the_next_pass(&mut self, put_off: PutOff) {
+        self.remember(put_off.id, Left { code: put_off.code, at_once: true });
+    }
+
     fn remember(&mut self, id: TokenId, left: Left) {
         if self.left.len() < MOST_REMEMBERED {
             self.left.insert(id, left);
@@ -89,15 +96,44 @@ impl Inner {
 impl Report {
     /// A document that ended as still due is due again at a moment: it is named, unless that has come `now`.
     pub fn put_off(&self, put_off: PutOff, now: Timestamp) {
-        let put_offs = &mut self.lock().put_offs;
-        let at_once = put_off.due_at <= now;
-        put_offs.remember(put_off.id.clone(), Left { code: put_off.code.clone(), at_once });
-        if at_once {
-            put_offs.at_once += 1;
-            put_offs.unnamed_until = put_offs.unnamed_until.max(Some(put_off.due_at));
-        } else {
-            put_offs.name(put_off);
+        if put_off.due_at <= now {
+            return self.leave_at_once(put_off);
         }
+        let put_offs = &mut self.lock().put_offs;
+        put_offs.remember(put_off.id.clone(), Left { code: put_off.code.clone(), at_once: false });
+        put_offs.name(put_off);
+    }
+
+    /// The same for one whose document says nothing of a request: without this, the pass would not find it again.
+    pub fn put_off_silently(&self, put_off: PutOff, now: Timestamp) {
+        let (due_at, id) = (put_off.due_at, put_off.id.clone());
+        self.put_off(put_off, now);
+        let put_offs = &mut self.lock().put_offs;
+        if due_at > now && put_offs.left.contains_key(&id) {
+            put_offs.silent.insert((due_at, id));
+        }
+    }
+
+    /// A document that ended as still due is due at once: it is for the next pass.
+    pub(super) fn leave_at_once(&self, put_off: PutOff) {
+        let put_offs = &mut self.lock().put_offs;
+        put_offs.at_once += 1;
+        put_offs.unnamed_until = put_offs.unnamed_until.max(Some(put_off.due_at));
+        put_offs.leave_to_the_next_pass(put_off);
+    }
+
+    /// Documents that were put off silently and are due by then, soonest first, at most `limit`.
+    #[must_use]
+    pub fn silent(&self, due_by: Timestamp, limit: usize) -> Vec<TokenId> {
+        let put_offs = &self.lock().put_offs;
+        let due = put_offs.silent.iter().take_while(|(due_at, _)| *due_at <= due_by);
+        due.take(limit).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// These were looked at: each is looked at once for each time that it was put off.
+    pub fn looked_at(&self, ids: &[TokenId]) {
+        let ids: HashSet<_> = ids.iter().collect();
+        self.lock().put_offs.silent.retain(|(_, id)| !ids.contains(id));
     }
 
     /// A user whom an earlier pass put off still waits.
@@ -191,6 +227,23 @@ mod tests {
         assert_eq!(summary.still_due_reasons, [("slow_down".to_owned(), 1)].into());
         assert_eq!((summary.put_off, summary.put_off_count), (vec![put_off(1, 15)], 1));
         assert_eq!(summary.put_off_until, Some(put_off(1, 15).due_at));
+    }
+
+    #[test]
+    fn what_was_put_off_silently_is_handed_out_once_when_its_wait_is_over() {
+        let report = Report::new();
+        for (number, minutes) in [(1, 15), (2, 30), (3, 0), (4, 15)] {
+            report.put_off_silently(put_off(number, minutes), NOW);
+        }
+        leave(&report, put_off(5, 15));
+        let id = |number| put_off(number, 0).id;
+        let due = |minutes, limit| report.silent(NOW + TimeDelta::minutes(minutes), limit);
+        assert_eq!(due(14, 9), [], "it waits, and the third is the next pass'");
+        assert_eq!((due(15, 9), due(15, 1)), (vec![id(1), id(4)], vec![id(1)]));
+        report.looked_at(&[id(1), id(4)]);
+        assert_eq!((due(15, 9), due(30, 9)), (vec![], vec![id(2)]));
+        report.put_off_silently(put_off(1, 45), NOW);
+        assert_eq!(due(45, 9), [id(2), id(1)], "put off anew");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
-use crate::gate::{RedeemedBefore, Suspicion};
+use crate::gate::{Suspicion, TooMany};
 use crate::provider::ClientAuth;
 use crate::token::{Code, Vocabulary as _, is_status_alone};
 use serde::Serialize;
@@ -41,9 +41,17 @@ pub enum Trouble {
         provider: String,
         /// The evidence.
         #[serde(flatten)]
-        found: RedeemedBefore,
+        found: TooMany,
         /// The state directory that remembers them.
         state_dir: String,
+    },
+    /// Lost answers at a provider that must not be asked twice: many more than a process that is killed leaves.
+    NotAskedAgain {
+        /// The provider of these tokens.
+        provider: String,
+        /// The evidence.
+        #[serde(flatten)]
+        found: TooMany,
     },
     /// A provider gave no usable answer for longer than a pass waits.
     Outage {
@@ -108,9 +116,10 @@ impl Trouble {
         match self {
             Self::Journal { .. } => Exit::JournalFailed,
             Self::Store { .. } => Exit::Unavailable,
-            Self::ClientRejected { .. } | Self::Refusals { .. } | Self::RedeemedBefore { .. } => {
-                Exit::ClientRejected
-            }
+            Self::ClientRejected { .. }
+            | Self::Refusals { .. }
+            | Self::RedeemedBefore { .. }
+            | Self::NotAskedAgain { .. } => Exit::ClientRejected,
             Self::Outage { .. } | Self::Paused { .. } | Self::Overrun { .. } | Self::Interrupted { .. } => {
                 Exit::StillDue
             }
@@ -191,6 +200,7 @@ impl Advice for Trouble {
                 "after a restored backup, restore a newer one; for a rehearsal, set `state_dir` to a new directory, because {state_dir} remembers these tokens; if these logins have really ended, `evergrant run --once --accept-refusals` marks them"
             )
             .into(),
+            Self::NotAskedAgain { .. } => "if these requests never reached the provider, set `ask_again = \"once\"` for one pass; if an old `state_dir` or backup speaks of them, use the newest one; if these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
             Self::Outage { .. } => "nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen".into(),
             Self::Paused { .. } => "nothing to do: a service tries again when the pause is over. `run --once` does nothing for this provider before that".into(),
             Self::Overrun { .. } => "let the server replace its document, or let `documents.filter` choose one document for each login (`evergrant help own-server`)".into(),
@@ -228,12 +238,20 @@ impl fmt::Display for Trouble {
                     "the provider `{provider}` refused {refused} of {asked} tokens ({code}{status}; {usual:.1} % are usual); no user is marked for it"
                 )
             }
-            Self::RedeemedBefore { provider, found: RedeemedBefore { tokens, first_at }, .. } => {
+            Self::RedeemedBefore { provider, found: TooMany { tokens, first_at }, .. } => {
                 let first = first_at
                     .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
                 write!(
                     formatter,
                     "{tokens} tokens of `{provider}` were redeemed by this machine before{first}; no user is marked for it. Was a backup restored, or is this a rehearsal with an old state directory?"
+                )
+            }
+            Self::NotAskedAgain { provider, found: TooMany { tokens, first_at } } => {
+                let first = first_at
+                    .map_or_else(String::new, |first| format!(", the first on {}", first.format("%Y-%m-%d")));
+                write!(
+                    formatter,
+                    "the answers for {tokens} tokens of `{provider}` were lost{first}, and `ask_again = \"never\"` forbids a second request; no user is marked for it"
                 )
             }
             Self::Outage { provider } => write!(

@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What a pass gives back unasked is due for the next one: so soon after its own begin.
 const GIVEN_BACK_WITHIN: TimeDelta = TimeDelta::seconds(1);
@@ -22,6 +23,8 @@ const GIVEN_BACK_WITHIN: TimeDelta = TimeDelta::seconds(1);
 pub struct Again {
     /// Knows which documents the pass has put off.
     pub report: Arc<Report>,
+    /// When the pass began to read.
+    pub since: Instant,
     /// Time from one look for documents that were put off to the next.
     pub every: Duration,
     /// Time from one look at everything that is due before the place that the pass has come to, to the next: new logins, and
@@ -39,11 +42,15 @@ pub(super) struct Look {
 }
 
 /// How far the looks of one lane have come.
+///
+/// When it is time for one says the steady clock, what is due says the wall clock. So a step of the wall clock keeps no look
+/// from being made, and makes none too many.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     /// By when what was put off has been looked for.
     until: Option<Timestamp>,
-    from_the_start_at: Option<Timestamp>,
+    at: Option<Instant>,
+    from_the_start_at: Option<Instant>,
     under_way: Option<Look>,
     /// What they find is due by then.
     pub(super) due_by: Option<Timestamp>,
@@ -59,19 +66,20 @@ impl Looked {
         come_to: Option<Timestamp>,
         now: Timestamp,
     ) -> Option<Look> {
-        let is_time =
-            |since: Timestamp, every: Duration| (now - since).to_std().is_ok_and(|ago| ago >= every);
+        let is_time = |since: Option<Instant>, every| since.unwrap_or(again.since).elapsed() >= every;
         if self.under_way.is_none() {
             let first = began + GIVEN_BACK_WITHIN;
-            let until = self.until.unwrap_or(first);
             if let Some(due_by) = come_to
-                && is_time(self.from_the_start_at.unwrap_or(began), again.from_the_start_every)
+                && is_time(self.from_the_start_at, again.from_the_start_every)
             {
-                self.from_the_start_at = Some(now);
+                self.from_the_start_at = Some(Instant::now());
                 self.under_way = Some(Look { due_after: None, due_by, after: None });
-            } else if is_time(until, again.every) {
-                // What was written while the last look read is found by this one.
+            } else if is_time(self.at, again.every) {
+                self.at = Some(Instant::now());
+                // What was written while the last look read is found by this one. Under a clock that was set back since then,
+                // that look says nothing.
                 let overlap = TimeDelta::from_std(again.every).unwrap_or_default();
+                let until = self.until.filter(|until| *until <= now).unwrap_or(first);
                 let due_after = Some(first.max(until - overlap));
                 self.under_way = Some(Look { due_after, due_by: now, after: None });
             }
@@ -109,6 +117,58 @@ pub(super) fn between(found: Vec<Wanted>, waiting: &mut VecDeque<Wanted>) {
         match (found.next(), others.next()) {
             (None, None) => return,
             (first, second) => waiting.extend(first.into_iter().chain(second)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn again() -> Again {
+        let (report, since) = (Arc::new(Report::new()), Instant::now());
+        Again { report, since, every: EVERY, from_the_start_every: EVERY * 10 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_of_the_wall_clock_skips_no_look_and_repeats_none() {
+        let (again, began) = (again(), Timestamp::default());
+        let hour = TimeDelta::hours(1);
+        let mut looked = Looked::default();
+        for (now, due_after) in [
+            (began + hour, began + GIVEN_BACK_WITHIN),
+            (began + hour + TimeDelta::seconds(10), began + hour - TimeDelta::seconds(10)),
+            // Ahead by ten hours, and back.
+            (began + hour * 11, began + hour),
+            (began + hour * 2, began + GIVEN_BACK_WITHIN),
+            (began + hour * 2, began + hour * 2 - TimeDelta::seconds(10)),
+            // Before the pass began: nothing is due that the pass has put off.
+            (began - hour, began + GIVEN_BACK_WITHIN),
+        ] {
+            assert!(looked.next(&again, began, None, now).is_none(), "not before its time, at {now}");
+            tokio::time::advance(EVERY).await;
+            let look = looked.next(&again, began, None, now).expect("it is time");
+            assert_eq!((look.due_after, look.due_by), (Some(due_after), now), "at {now}");
+            looked.read(&look, None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_of_the_wall_clock_keeps_no_look_from_the_start_and_makes_none_too_many() {
+        let (again, began) = (again(), Timestamp::default());
+        let mut looked = Looked::default();
+        let mut from_the_start = |now| {
+            let look = looked.next(&again, began, Some(began), now)?;
+            looked.read(&look, None);
+            look.due_after.is_none().then_some(())
+        };
+        for step in [0, 10, -10] {
+            let now = began + TimeDelta::hours(step);
+            assert!(from_the_start(now).is_none(), "{step}");
+            tokio::time::advance(EVERY * 10).await;
+            assert!(from_the_start(now).is_some(), "{step}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
-use super::again::{Again, Looked, between};
+use super::again::{Again, Look, Looked, between};
 use super::{ClaimTerms, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::failure::error_chain;
@@ -198,12 +198,14 @@ impl Source {
             after: look.after.clone(),
             providers: self.providers.clone(),
         };
+        let (ids, silent) = self.silent(again, &look).await?;
         let page = self.store.due_page(&query).await?;
+        again.report.looked_at(&ids);
         shelf.looked.read(&look, page.next);
-        let mut found = Vec::new();
-        for document in page.documents.into_iter().map(|document| self.sendable(document)) {
+        let mut found: Vec<Wanted> = Vec::new();
+        for document in page.documents.into_iter().chain(silent).map(|document| self.sendable(document)) {
             let is_there = |wanted: &Wanted| wanted.document.id == document.id;
-            if again.wants(&look, &document, terms) && !shelf.wanted.iter().any(is_there) {
+            if again.wants(&look, &document, terms) && !shelf.wanted.iter().chain(&found).any(is_there) {
                 found.push(Wanted { document, looked: true });
             }
         }
@@ -212,6 +214,27 @@ impl Source {
         }
         between(found, &mut shelf.wanted);
         Ok(())
+    }
+
+    /// What the pass has put off without a word in the document, as far as that is due by the look.
+    async fn silent(
+        &self,
+        again: &Again,
+        look: &Look,
+    ) -> Result<(Vec<TokenId>, Vec<TokenDocument>), StoreError> {
+        let ids = match look {
+            Look { due_after: Some(_), due_by, after: None } => again.report.silent(*due_by, self.terms.page),
+            Look { .. } => Vec::new(),
+        };
+        if ids.is_empty() {
+            return Ok((ids, Vec::new()));
+        }
+        let is_due = |document: &TokenDocument| {
+            self.is_of_this_lane(document)
+                && document.bookkeeping.due_at.is_some_and(|due_at| due_at <= look.due_by)
+        };
+        let documents = self.store.read(&ids).await?.into_iter().filter(is_due).collect();
+        Ok((ids, documents))
     }
 
     async fn read(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
@@ -360,7 +383,7 @@ fn of_the_token_there(document: &TokenDocument, now: Timestamp) -> Bookkeeping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{Facts, RefreshToken, State, TokenId};
+    use crate::token::{Facts, RefreshToken, State};
 
     #[test]
     fn a_mark_of_the_token_before_says_nothing_of_a_new_login_at_a_provider_that_is_not_configured() {

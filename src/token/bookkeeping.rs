@@ -34,6 +34,14 @@ vocabulary! {
     }
 }
 
+impl State {
+    /// Does it say that a user must log in again?
+    #[must_use]
+    pub const fn is_mark(self) -> bool {
+        matches!(self, Self::NeedsLogin | Self::LostInFlight)
+    }
+}
+
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
@@ -71,7 +79,8 @@ pub struct Bookkeeping {
     /// What we know of the login.
     #[serde(default)]
     pub state: State,
-    /// When the state last changed: "must log in again since …".
+    /// When the state last changed: "must log in again since …". A second mark of the same token leaves it as it is: by
+    /// this moment a mark is known.
     pub since: Option<Timestamp>,
     /// The refresh token of which `state` and `failures` speak; another one in the document means a new login.
     pub fingerprint: Option<Fingerprint>,
@@ -99,7 +108,7 @@ pub struct Bookkeeping {
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
 pub const FIELDS: [(&str, &str); 26] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
-    ("since", "When the state last changed."),
+    ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
         "fingerprint",
         "Fingerprint of the refresh token for which the other fields are valid. If the document holds another one, that is a new login.",
@@ -151,11 +160,11 @@ pub const FIELDS: [(&str, &str); 26] = [
 ];
 
 impl Bookkeeping {
-    /// When the login was marked as ended; `None` where it isn't.
+    /// When the login was marked as ended; `None` where it isn't. A token that is asked for again, and refused again, bears
+    /// the same mark still: whatever else its document says of it by then.
     #[must_use]
     pub fn marked_at(&self) -> Option<Timestamp> {
-        let is_marked = matches!(self.state, State::NeedsLogin | State::LostInFlight);
-        self.last_error.as_ref().filter(|_| is_marked).map(|error| error.at)
+        self.since.filter(|_| self.state.is_mark())
     }
 
     /// The same, speaking of the token with this fingerprint: what was said of another one is over, a mark above all.

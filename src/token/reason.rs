@@ -16,6 +16,9 @@ vocabulary! {
         AlreadyRedeemed = "already_redeemed":
             "This machine redeemed the token before, and many other tokens in this pass, so none of these users was marked.",
             "See exit code 5: was a backup restored, or is this a rehearsal with an old `state_dir`?";
+        NotAskedAgain = "not_asked_again":
+            "The answer to an earlier request was lost, and `ask_again = \"never\"` forbids a second one. The same was found for many other tokens in this pass, so none of these users was marked.",
+            "See exit code 5: were many answers lost, or is this an old `state_dir`?";
         ClientRejected = "client_rejected":
             "The provider rejected the client and not the user's token.",
             "Check `client_id`, `client_secret`, `client_auth` and `token_url`, and with `client_auth = \"no_client\"` the `request.headers` and `values`; then run `evergrant check --probe-client`.";

@@ -5,7 +5,7 @@
 mod lives;
 mod recovered;
 
-use super::Around;
+use super::{Around, is_known_dead};
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
@@ -141,7 +141,8 @@ impl DuePolicy {
     pub fn retirement(&self, token: &DueToken, state: State, evidence: LastError) -> Change {
         let fingerprint = Some(token.refresh_token.fingerprint());
         let before = token.bookkeeping.clone().of_login(fingerprint, evidence.at);
-        let since = if before.state == state { before.since } else { None };
+        // The same mark as before: should that be taken back, it is found by its moment.
+        let since = before.since.filter(|_| is_known_dead(token));
         Self::mark(
             token,
             Bookkeeping {

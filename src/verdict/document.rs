@@ -68,14 +68,17 @@ pub(super) fn marked(
             let change = around.policy.deferral(&case.token, refusal.evidence.clone(), 0.0);
             Verdict::write(Rule::RefusedOnce, change, Some(End::still_due(Reason::RefusedOnce)))
         }
-        (Mark::Refused(_) | Mark::MayBeSpent(..), Belief::OurFault) => {
+        (Mark::Refused(_), Belief::OurFault) => {
             behind(case, Rule::RefusalsNotBelieved, Reason::RefusedShare, around)
+        }
+        (Mark::MayBeSpent(..), Belief::OurFault) => {
+            behind(case, Rule::MarksWithoutRequestNotBelieved, Reason::NotAskedAgain, around)
         }
         (Mark::MayBeSpent(entry, evidence), Belief::Believed | Belief::Once) => {
             self::may_be_spent(case, *entry, evidence, true, document, around)
         }
         (Mark::Redeemed(_), Belief::OurFault) => {
-            behind(case, Rule::RedeemedNotBelieved, Reason::AlreadyRedeemed, around)
+            behind(case, Rule::MarksWithoutRequestNotBelieved, Reason::AlreadyRedeemed, around)
         }
         (Mark::Redeemed(redeemed), Belief::Believed | Belief::Once) => {
             self::redeemed(case, redeemed, true, document, around)
@@ -296,6 +299,6 @@ pub fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
 /// Is the document marked already, for this very token?
 #[must_use]
 pub fn is_known_dead(token: &DueToken) -> bool {
-    matches!(token.bookkeeping.state, State::NeedsLogin | State::LostInFlight)
+    token.bookkeeping.state.is_mark()
         && token.bookkeeping.fingerprint == Some(token.refresh_token.fingerprint())
 }

@@ -40,7 +40,7 @@ rules! {
     Granted: "A new pair.";
     RefusedOnce: "A refusal that is not believed yet.";
     RefusalsNotBelieved: "Too many refusals: more likely our fault.";
-    RedeemedNotBelieved: "Too many tokens that were redeemed before: more likely our fault.";
+    MarksWithoutRequestNotBelieved: "Too many marks for which nothing was sent: more likely our fault.";
     MayBeSpent: "The token may be spent, and its provider forbids a second request.";
     MarkLooks: "A mark that is believed looks at the document first.";
     MarkUnknown: "A mark whose document cannot be read.";

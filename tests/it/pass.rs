@@ -27,5 +27,7 @@ mod settle;
 mod silence;
 mod stops;
 mod store_away;
+mod taken_back;
 mod takeover;
 mod turned_away;
+mod without_request;

@@ -47,13 +47,13 @@ const SEEDS_FOR_A_BUG: u64 = 2_000;
 const MANY_SEEDS: u64 = 100_000;
 
 /// Rules of the judge that few seeds of this world meet, or none, and why. Each stands in a table of the judge's own tests.
-const NOT_IN_THIS_WORLD: [(Rule, &str); 26] = [
+const NOT_IN_THIS_WORLD: [(Rule, &str); 27] = [
     (Rule::RedeemedIsTaken, "a first document would have to lose its pair between two looks"),
     (Rule::Rests, "its providers' profiles have no rules with a wait"),
     (Rule::TooYoung, "its providers' profiles have no `min_age`"),
     (Rule::GrantedUnsendable, "its providers give no token that can't be sent"),
     (Rule::RefusalsNotBelieved, "it has too few users for a share of refusals to be judged"),
-    (Rule::RedeemedNotBelieved, "it has too few users for a share of them to be judged"),
+    (Rule::MarksWithoutRequestNotBelieved, "it has too few users for a share of them to be judged"),
     (Rule::MayBeSpent, "its providers allow a second request after a lost answer"),
     (Rule::OvertakenUnknown, "the store fails between two reads of one batch, in a few seeds of 100,000"),
     (Rule::Malformed, "all of its documents hold tokens"),
@@ -61,6 +61,7 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 26] = [
         Rule::MarkUnknown,
         "the store fails between a refusal and the read of its document, in few seeds of 2,000",
     ),
+    (Rule::MarkGone, "a document is deleted between a refusal and its mark, in few seeds of 2,000"),
     (Rule::Stray, "a document changes its provider between a page and its claim, in few seeds of 2,000"),
     (Rule::LeftUnknownProvider, "every provider of its journals stays configured"),
     (Rule::LeftMisread, "no earlier version has written its journals"),

@@ -2,7 +2,7 @@
 
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
-use crate::journal::{JournalError, Judged, MadeMark};
+use crate::journal::{JournalError, Judged, LeftMark, MadeMark};
 use crate::token::{Fingerprint, RefreshToken, Subject, TokenId};
 use rusqlite::{Row, params};
 
@@ -76,6 +76,43 @@ impl Rows {
                 self.run(action, delete, [provider, document.as_str()])
             }),
         }
+    }
+
+    pub(in crate::journal) fn left_marks(
+        &mut self,
+        configured: &[String],
+        after: Option<&LeftMark>,
+    ) -> Result<Vec<LeftMark>, JournalError> {
+        let (provider, document) =
+            after.map_or(("", ""), |after| (after.provider.as_str(), after.document.as_str()));
+        let configured = serde_json::to_string(configured).unwrap_or_default();
+        let left_mark = |row: &Row<'_>| {
+            Ok(LeftMark { provider: read::shown(row, 0)?, document: TokenId::from(read::shown(row, 1)?) })
+        };
+        let read = || {
+            self.connection
+                .prepare_cached(
+                    "SELECT provider, document FROM marks
+                     WHERE provider NOT IN (SELECT value FROM json_each(?1)) AND (provider, document) > (?2, ?3)
+                     ORDER BY provider, document LIMIT ?4",
+                )?
+                .query_map(params![configured, provider, document, PAGE], left_mark)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| failure(&self.file, "read the list of marks", source))
+    }
+
+    pub(in crate::journal) fn adopt_marks(
+        &mut self,
+        provider: &str,
+        marks: &[LeftMark],
+    ) -> Result<(), JournalError> {
+        let adopt = "UPDATE OR IGNORE marks SET provider = ?1 WHERE provider = ?2 AND document = ?3";
+        for LeftMark { provider: before, document } in marks {
+            self.run("take over the list of marks", adopt, [provider, before, document.as_str()])?;
+            self.judge_marks(before, &Judged::Settled(vec![document.clone()]))?;
+        }
+        Ok(())
     }
 }
 

@@ -290,7 +290,7 @@ async fn a_success_under_another_word_is_neither_deleted_nor_sent_again() {
 
 #[tokio::test]
 async fn marks_stay_on_their_list_over_a_restart_until_they_are_judged() {
-    use crate::journal::{Judged, MadeMark};
+    use crate::journal::{Judged, LeftMark, MadeMark};
     use crate::token::{Evidence, LastError};
     let at = |seconds: i64| crate::clock::Timestamp::default() + TimeDelta::seconds(seconds);
     let mark = |document: &str| MadeMark {
@@ -340,4 +340,20 @@ async fn marks_stay_on_their_list_over_a_restart_until_they_are_judged() {
     assert_eq!(journal.doubted_marks("p", None).await.unwrap(), []);
     journal.doubt_marks("other").await.unwrap();
     assert_eq!(journal.doubted_marks("other", None).await.unwrap(), [mark("1")]);
+    // Called another name by now: what that name lists already is newer, and stays.
+    journal.list_marks("other", vec![mark("2")]).await.unwrap();
+    journal.list_marks("new name", vec![mark("2")]).await.unwrap();
+    let configured = vec!["p".to_owned(), "new name".to_owned()];
+    let left = journal.left_marks(configured.clone(), None).await.unwrap();
+    let left_mark = |document: &str| LeftMark {
+        provider: "other".into(),
+        document: TokenId::from_extended_json(document),
+    };
+    assert_eq!(left, [left_mark("1"), left_mark("2")]);
+    assert_eq!(journal.left_marks(configured.clone(), Some(left_mark("1"))).await.unwrap(), [left_mark("2")]);
+    journal.adopt_marks("new name", left).await.unwrap();
+    assert_eq!(journal.left_marks(configured, None).await.unwrap(), []);
+    assert_eq!(journal.doubted_marks("new name", None).await.unwrap(), [mark("1")], "still to be taken back");
+    journal.doubt_marks("new name").await.unwrap();
+    assert_eq!(journal.doubted_marks("new name", None).await.unwrap(), [mark("1"), mark("2")]);
 }

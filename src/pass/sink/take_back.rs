@@ -14,7 +14,9 @@ impl Sink {
     /// says that refusals are to be believed has looked at all of them.
     pub(in crate::pass) async fn begin_judging(&mut self) {
         let Some(held) = &self.held else { return };
-        if held.gate.standing().accepted {
+        let accepted = held.gate.standing().accepted;
+        self.adopt_marks().await;
+        if accepted {
             self.judged(Judged::Accepted).await;
         } else {
             self.take_back().await;
@@ -27,21 +29,21 @@ impl Sink {
         let Some(held) = &self.held else { return };
         let standing = held.gate.standing();
         if standing.suspicious {
-            self.doubt().await;
+            self.note_doubt().await;
+            self.take_back().await;
         } else if standing.proven {
             let pass = self.line.terms.lease_id.clone();
             self.judged(Judged::Good { pass, earlier: self.line.whole }).await;
         }
     }
 
-    /// Takes back what this pass has marked, and what a pass has marked that was killed before it was judged.
-    pub(super) async fn doubt(&mut self) {
+    /// Notes that what this pass has marked is to be taken back, and what a pass has marked that was killed before it was
+    /// judged: what can't be taken back now is taken back by the next pass.
+    pub(super) async fn note_doubt(&mut self) {
         let Some(counter) = self.line.whose.counter() else { return };
-        // First for sure: what can't be taken back now is taken back by the next pass.
         if let Err(error) = self.line.base.journal.doubt_marks(&counter.provider.name).await {
-            return self.list_failed(&error);
+            self.list_failed(&error);
         }
-        self.take_back().await;
     }
 
     async fn judged(&self, judged: Judged) {
@@ -52,7 +54,7 @@ impl Sink {
     }
 
     /// Takes back all that the list says, a page at a time.
-    async fn take_back(&mut self) {
+    pub(super) async fn take_back(&mut self) {
         let Some(counter) = self.line.whose.counter().cloned() else { return };
         let (line, mut after) = (self.line.clone(), None);
         loop {
@@ -75,7 +77,7 @@ impl Sink {
         let (mut settled, mut changes, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         for mark in page {
             let document = documents.get(&mark.document);
-            match take_back(&mark, document, &self.line.around()) {
+            match self.taking_back(&mark, document) {
                 TakingBack::Write(change) => {
                     changes.push(*change);
                     marks.push((mark, Said::of(document)));
@@ -100,7 +102,7 @@ impl Sink {
             let document = now_there.as_ref().map(|documents| documents.get(&change.id));
             match document {
                 Some(document) if !is_written(change, document) => {
-                    let again = take_back(&mark, document, &self.line.around());
+                    let again = self.taking_back(&mark, document);
                     if matches!(again, TakingBack::IsNotThere) {
                         settled.push(mark.document);
                     } else {
@@ -116,6 +118,11 @@ impl Sink {
         Some(settled)
     }
 
+    fn taking_back(&self, mark: &MadeMark, document: Option<&TokenDocument>) -> TakingBack {
+        let around = self.line.around();
+        take_back(mark, document, self.line.terms.takes_over_from(around.now), &around)
+    }
+
     fn tell_live_again(&self, mark: &MadeMark, Said { was, why }: Said, change: &Change) {
         let (id, subject, line) = (&mark.document, &mark.subject, &self.line);
         info!(%subject, was = was.word(), "live again: the mark of `{subject}` is taken back, because the refusals of its pass are not believed");
@@ -127,16 +134,11 @@ impl Sink {
             was,
             why: WhyLiveAgain::TakenBack,
         });
-        let of_this_pass = mark.pass == line.terms.lease_id;
-        if let (true, Some(due_at)) = (of_this_pass, change.bookkeeping.due_at) {
-            let outcome =
-                if was == State::LostInFlight { Outcome::LostInFlight } else { Outcome::NeedsLogin };
-            line.report.unmarked(id, outcome, why);
-            let code = why.word().to_owned();
-            let put_off =
-                PutOff { id: id.clone(), subject: subject.clone(), provider, code, due_at, new: true };
-            line.report.put_off(put_off, line.base.clock.now());
-        }
+        let outcome = if was == State::LostInFlight { Outcome::LostInFlight } else { Outcome::NeedsLogin };
+        let (id, subject, code) = (id.clone(), subject.clone(), why.word().to_owned());
+        let due_at = change.bookkeeping.due_at.unwrap_or_else(|| line.base.clock.now());
+        let put_off = PutOff { id, subject, provider, code, due_at, new: true };
+        line.report.unmarked(put_off, outcome, mark.pass == line.terms.lease_id);
     }
 
     fn list_failed(&self, error: &JournalError) {
@@ -156,11 +158,15 @@ impl Said {
     fn of(document: Option<&TokenDocument>) -> Self {
         let books = document.map(|document| &document.bookkeeping);
         let error = books.and_then(|books| books.last_error.as_ref());
-        let redeemed = error.is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
-        Self {
-            was: books.map(|books| books.state).unwrap_or_default(),
-            why: if redeemed { Reason::AlreadyRedeemed } else { Reason::RefusedShare },
-        }
+        let says = |code| error.is_some_and(|error| error.code.is(code));
+        let why = if says(Code::AlreadyRedeemed) {
+            Reason::AlreadyRedeemed
+        } else if says(Code::NotAskedAgain) {
+            Reason::NotAskedAgain
+        } else {
+            Reason::RefusedShare
+        };
+        Self { was: books.map(|books| books.state).unwrap_or_default(), why }
     }
 }
 

@@ -135,7 +135,7 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
         Fence::Marked(at) => conditions.extend(doc! {
             ours("lease"): { "$exists": false },
             ours("state"): { "$in": [State::NeedsLogin.word(), State::LostInFlight.word()] },
-            ours("last_error.at"): date(*at),
+            ours("since"): date(*at),
         }),
     }
     conditions.insert("$expr", and_expressions(expressions));

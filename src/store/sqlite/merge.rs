@@ -3,7 +3,7 @@
 use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::{document, mapping::Mapping};
-use crate::token::{Fingerprint, RefreshToken, State, TokenDocument, TokenId};
+use crate::token::{Fingerprint, RefreshToken, TokenDocument, TokenId};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -61,7 +61,7 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
     }
     let theirs = &incoming.bookkeeping;
     let later = theirs.fingerprint == Some(new.fingerprint()) && theirs.refreshed_at > books.refreshed_at;
-    let dead = speaks_of_it && matches!(books.state, State::NeedsLogin | State::LostInFlight);
+    let dead = speaks_of_it && books.state.is_mark();
     // A dead login is replaced by a new one.
     if refreshed && !dead && !later { Pair::Stored } else { Pair::OfTheFile }
 }

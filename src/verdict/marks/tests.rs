@@ -127,7 +127,7 @@ fn a_mark_that_is_taken_back_leaves_the_login_as_it_was_and_due_behind_the_other
         let mark = mark.unwrap();
         assert_eq!((there.bookkeeping.state, mark.marked_at), (State::NeedsLogin, at(1001)));
         let policy = policy();
-        let taking_back = take_back(&mark, Some(&there), &around(&policy, at(1010)));
+        let taking_back = take_back(&mark, Some(&there), at(0), &around(&policy, at(1010)));
         let TakingBack::Write(change) = taking_back else { panic!("{taking_back:?}") };
         assert_eq!(change.expect_lease, Fence::Marked(at(1001)));
         assert_eq!(change.expect_refresh_token, Some(token("old")));
@@ -140,17 +140,53 @@ fn a_mark_that_is_taken_back_leaves_the_login_as_it_was_and_due_behind_the_other
 }
 
 #[test]
+fn a_mark_that_is_made_anew_is_the_same_mark() {
+    for (first, second) in [
+        (State::NeedsLogin, State::NeedsLogin),
+        (State::LostInFlight, State::LostInFlight),
+        (State::LostInFlight, State::NeedsLogin),
+    ] {
+        let (_, there) = marked(books("old", State::Live, None), first, None);
+        let moment = there.bookkeeping.marked_at();
+        assert_eq!(moment, Some(at(1001)));
+        let before = Bookkeeping { since: Some(at(500)), ..there.bookkeeping };
+        let (anew, there) = marked(before, second, None);
+        assert_eq!((anew, there.bookkeeping.marked_at()), (None, Some(at(500))), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn a_claim_that_may_be_taken_over_keeps_no_mark_from_being_taken_back_and_its_process_may_have_sent_the_token()
+ {
+    let (mark, mut there) = marked(books("old", State::Live, None), State::NeedsLogin, None);
+    let (mark, policy) = (mark.unwrap(), policy());
+    there.bookkeeping.lease =
+        books("old", State::Live, None).lease.map(|lease| Lease { id: "theirs".into(), ..lease });
+    let around = around(&policy, at(3000));
+    assert!(matches!(take_back(&mark, Some(&there), at(1999), &around), TakingBack::IsClaimed));
+    let TakingBack::Write(change) = take_back(&mark, Some(&there), at(2000), &around) else {
+        panic!("it has ended")
+    };
+    assert_eq!(change.expect_lease, Fence::Lease("theirs".into()));
+    assert_eq!((change.bookkeeping.state, &change.bookkeeping.lease), (State::Live, &None));
+    let lost = change.bookkeeping.last_error.unwrap().lost.unwrap();
+    assert_eq!((&*lost.cause, lost.sent_at), ("claim_ended", None));
+}
+
+#[test]
 fn a_mark_that_was_known_is_not_listed_and_what_another_program_has_changed_is_not_touched() {
     let refused = Some(error(Evidence::Refused, at(5), None));
     let (known, _) = marked(books("old", State::NeedsLogin, refused), State::LostInFlight, None);
     assert_eq!(known, None);
     let (mark, there) = marked(books("old", State::Live, None), State::LostInFlight, None);
     let (mark, policy) = (mark.unwrap(), policy());
-    let word = |document: Option<&TokenDocument>| match take_back(&mark, document, &around(&policy, at(1010)))
-    {
-        TakingBack::Write(_) => "write",
-        TakingBack::IsClaimed => "claimed",
-        TakingBack::IsNotThere => "not there",
+    let word = |document: Option<&TokenDocument>| {
+        let around = around(&policy, at(1010));
+        match take_back(&mark, document, at(1999), &around) {
+            TakingBack::Write(_) => "write",
+            TakingBack::IsClaimed => "claimed",
+            TakingBack::IsNotThere => "not there",
+        }
     };
     let with = |change: fn(&mut TokenDocument)| {
         let mut there = there.clone();
@@ -161,10 +197,11 @@ fn a_mark_that_was_known_is_not_listed_and_what_another_program_has_changed_is_n
     assert_eq!(with(|there| there.refresh_token = Ok(token("new"))), "not there");
     assert_eq!(with(|there| there.bookkeeping = Bookkeeping::default()), "not there");
     assert_eq!(with(|there| there.bookkeeping.state = State::Live), "not there");
+    assert_eq!(with(|there| there.bookkeeping.since = Some(at(1002))), "not there", "another mark");
     assert_eq!(
         with(|there| there.bookkeeping.last_error = Some(error(Evidence::Refused, at(1002), None))),
-        "not there",
-        "another mark"
+        "write",
+        "the same one: the token was asked for again"
     );
     assert_eq!(with(|there| there.bookkeeping.lease = books("old", State::Live, None).lease), "claimed");
 }

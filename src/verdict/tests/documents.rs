@@ -119,11 +119,11 @@ fn a_mark_that_is_not_believed_gives_the_claim_back() {
             ),
             (
                 "redeemed, our fault",
-                "RedeemedNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(already_redeemed)",
+                "MarksWithoutRequestNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(already_redeemed)",
             ),
             (
                 "may be spent, our fault",
-                "RefusalsNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(refused_share)",
+                "MarksWithoutRequestNotBelieved | - | Live next pass, after others, failures 1 | - | StillDue(not_asked_again)",
             ),
         ],
     );

@@ -1,12 +1,12 @@
 //! Doubt in a pass: no user is marked any more, what it has marked is taken back, and all others are refreshed.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal};
+use super::taken_back::{assert_all_live, leave_unjudged};
+use crate::support::rehearsal::{Plan, document_id, on_both};
 use evergrant::testing::exit::Exit;
-use evergrant::testing::journal::MadeMark;
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble, WhyLiveAgain};
-use evergrant::testing::token::{RefreshToken, State, TokenId};
+use evergrant::testing::token::{State, TokenId};
 use serde_json::json;
 use std::time::Duration;
 
@@ -36,12 +36,6 @@ fn soon(mut plan: Plan) -> Plan {
 fn taken_back(summary: &Summary) -> Vec<TokenId> {
     let taken_back = summary.live_again.iter().filter(|one| one.why == WhyLiveAgain::TakenBack);
     taken_back.map(|one| one.id.clone()).collect()
-}
-
-async fn assert_all_live(rehearsal: &Rehearsal) {
-    let states = rehearsal.states().await;
-    assert!(states.iter().all(|state| *state == State::Live), "{states:?}");
-    rehearsal.assert_nothing_claimed().await;
 }
 
 #[tokio::test]
@@ -134,39 +128,20 @@ async fn too_many_redeemed_tokens_take_back_what_their_pass_has_marked_too() {
     .await;
 }
 
-/// What a pass leaves that marked this user and was killed before it was judged.
-async fn leave_unjudged(rehearsal: &Rehearsal, position: usize) {
-    let document = rehearsal.document(position).await;
-    let token = RefreshToken::new(document["refresh_token"].as_str().unwrap().to_owned());
-    let books = rehearsal.bookkeeping(position).await;
-    let mark = MadeMark {
-        document: document_id(position),
-        subject: evergrant::testing::token::Subject::new("marked"),
-        fingerprint: token.fingerprint(),
-        marked_at: books.marked_at().unwrap(),
-        pass: "killed".into(),
-        since: None,
-        last_error: None,
-    };
-    let journal = open_journal(rehearsal.state(), &rehearsal.clock).await;
-    journal.list_marks("sandbox", vec![mark]).await.unwrap();
-    journal.close().await;
-}
-
 #[tokio::test]
 async fn what_a_killed_pass_has_marked_is_judged_with_the_next_one() {
     on_both("killed_unjudged", Plan::users(120), async |rehearsal| {
         rehearsal.sandbox.revoke("user-000005");
         assert_eq!(rehearsal.run().await.newly_marked, 1);
         // A good pass follows: the mark stays, and a doubt that comes later has nothing to do with it.
-        leave_unjudged(&rehearsal, 5).await;
+        leave_unjudged(&rehearsal, "sandbox", 5).await;
         assert_eq!(rehearsal.run_with(&FORCED, &Stop::default()).await.count(Outcome::Refreshed), 119);
         rehearsal.sandbox.set_faults("refuse:50%".parse().unwrap());
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;
         assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 0), "{doubtful:?}");
         assert_eq!(rehearsal.bookkeeping(5).await.state, State::NeedsLogin);
         // A doubtful one follows: it is taken back, although that pass hasn't touched it.
-        leave_unjudged(&rehearsal, 5).await;
+        leave_unjudged(&rehearsal, "sandbox", 5).await;
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;
         assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 1), "{doubtful:?}");
         assert!(doubtful.adds_up(), "{doubtful:?}");
@@ -180,7 +155,7 @@ async fn a_person_who_has_looked_has_the_marks_of_killed_passes_believed_as_well
     on_both("killed_accepted", Plan::users(40), async |rehearsal| {
         rehearsal.sandbox.revoke("user-000005");
         assert_eq!(rehearsal.run().await.newly_marked, 1);
-        leave_unjudged(&rehearsal, 5).await;
+        leave_unjudged(&rehearsal, "sandbox", 5).await;
         rehearsal.run_with(&ACCEPTED, &Stop::default()).await;
         rehearsal.sandbox.set_faults("refuse:60%".parse().unwrap());
         let doubtful = rehearsal.run_with(&FORCED, &Stop::default()).await;

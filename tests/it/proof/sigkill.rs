@@ -4,6 +4,7 @@
 //! `EVERGRANT_TEST_KILLS_AT_EACH_POINT` change how often it kills, `EVERGRANT_TEST_SEED` which kills these are.
 
 mod death;
+mod marks;
 mod own_server;
 mod world;
 mod wreck;

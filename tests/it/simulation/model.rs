@@ -86,6 +86,7 @@ fn change(random: &mut StdRng) -> Change {
             failures: random.random_range(0..3),
             due_at: due.then(|| at(random)),
             lease: leased.then(|| lease(random)),
+            since: error.then(|| at(random)),
             last_error: error.then(|| refused(at(random))),
             ..Bookkeeping::default()
         },

@@ -153,7 +153,10 @@ async fn a_change_for_a_mark_spares_whatever_has_become_of_the_document_since() 
             let (class, code) = ("refused".into(), "invalid_grant".into());
             Some(LastError { class, code, http_status: Some(400), at: at(seconds), lost: None })
         };
-        let books = |state, last_error| Bookkeeping { state, last_error, ..Bookkeeping::default() };
+        let books = |state, last_error: Option<LastError>| {
+            let since = last_error.as_ref().map(|error| error.at);
+            Bookkeeping { state, since, last_error, ..Bookkeeping::default() }
+        };
         let write = |fence, bookkeeping| Change {
             expect_lease: fence,
             pair: None,

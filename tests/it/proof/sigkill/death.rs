@@ -60,7 +60,7 @@ pub(super) const fn is_of_recovery(point: Point) -> bool {
     )
 }
 
-/// Does only a pass reach it that marks a user, or takes a mark back?
+/// Does only a pass reach it that marks a user, or takes a mark back? Such a pass has a test of its own, `marks`.
 pub(super) const fn is_of_marks(point: Point) -> bool {
     matches!(point, Point::MarksListed | Point::TakesBack | Point::TakenBack)
 }
