@@ -16,7 +16,7 @@ pub use live_again::{LiveAgain, WhyLiveAgain};
 pub use named::{Named, PutOff};
 pub use recovery::Recovery;
 pub use reports::{ProviderPart, Reports};
-pub use trouble::Trouble;
+pub use trouble::{Trouble, if_these_logins_ended};
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, RedeemedBefore, Stopped};

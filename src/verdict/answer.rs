@@ -9,6 +9,7 @@
 //! | client rejected | | as above | given back, after those that were not asked for | rejects our client |
 //! | unreadable | yes | the answer is kept, and the token is not sent again | put off | rejects our client |
 //! | unreadable | no | not processed | put off | rejects our client |
+//! | 502, 503, 504 or a page, and no user is granted now | yes | turned away, or not processed | asked again in this pass, `attempts` times in all, then put off | failing |
 //! | none, or one that says nothing | | lost | asked again as [`settle`] says, or put off | failing |
 //! | refused, suspected | | not processed | the mark waits to be believed | works |
 
@@ -18,7 +19,7 @@ use super::doubt::{doubt, first_known, noted};
 use super::settle::{Settlement, settle};
 use super::{Around, Asked, Case, End, Heard, Mark, Pair, Refusal, Rule, Step, Verdict};
 use crate::gate::{LONGEST_WAIT_IN_A_PASS, Signal};
-use crate::grant::answer::{Class, Granted, NO_TOKENS};
+use crate::grant::answer::{Class, Granted, NO_TOKENS, Reading};
 use crate::journal::Event;
 use crate::provider::Rotation;
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, State, Word};
@@ -51,8 +52,17 @@ pub(super) fn judge(case: &Case, asked: &Asked, around: &Around<'_>) -> Verdict 
             (Rule::Rests, unprocessed(doubt), Step::Write(Box::new(change), Pair::None), ends)
         }
         Class::Throttled(_) | Class::Transient if asked.tried.put_off < around.attempts => {
-            let wait = retry_wait(asked.tried.put_off);
+            let wait = retry_wait(asked.tried.put_off).max(wait_alone(asked));
             (Rule::AskAgainLater, unprocessed(doubt), Step::Again(wait), None)
+        }
+        Class::Ambiguous if asked.is_of_an_outage() && rotates => {
+            if asked.tried.put_off < around.attempts {
+                let wait = retry_wait(asked.tried.put_off);
+                (Rule::OutageAskAgain, unprocessed(doubt), Step::Again(wait), None)
+            } else {
+                let (document, ends) = put_off(token, said, around);
+                (Rule::OutagePutOff, unprocessed(doubt), document, ends)
+            }
         }
         Class::Throttled(_) | Class::Transient => {
             let (document, ends) = put_off(token, said, around);
@@ -117,6 +127,17 @@ fn rest_of(asked: &Asked) -> Option<Duration> {
         _ => None,
     };
     reading.rests.or(long)
+}
+
+/// How long the token waits by itself, where the pause that was asked for may be about this token alone: the gate pauses the
+/// provider only when others are asked to wait as well.
+fn wait_alone(asked: &Asked) -> Duration {
+    match asked.reading() {
+        Reading { class: Class::Throttled(Some(wait)), may_be_alone: true, .. } if *wait <= LONGEST_WAIT_IN_A_PASS => {
+            *wait
+        }
+        _ => Duration::ZERO,
+    }
 }
 
 /// The document is tried again in a later pass, and later each time.
@@ -200,7 +221,7 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
             }
         }
         Class::Throttled(_) | Class::Transient if reading.rests.is_some() => Signal::NotAsked,
-        Class::Throttled(wait) => Signal::Throttled(*wait),
+        Class::Throttled(wait) => Signal::Throttled { wait: *wait, may_be_alone: reading.may_be_alone },
         // It answered, and said nothing about itself.
         Class::Unlisted => Signal::NotAsked,
         Class::ClientRejected if case.token.bookkeeping.failures > 0 && !asked.unproven => Signal::NotAsked,
@@ -212,6 +233,8 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         Class::Ambiguous if reading.code == NO_TOKENS => {
             Signal::ClientRejected { code, http_status, tenant: None }
         }
+        // A page in the place of the provider's JSON, for one request: it says nothing of the others.
+        Class::Ambiguous if http_status.is_some_and(|status| matches!(status, 400 | 409 | 422)) => Signal::NotAsked,
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }
 }

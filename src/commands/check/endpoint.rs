@@ -10,7 +10,7 @@ use crate::grant::http::{Reach, TokenEndpoint};
 use crate::grant::{Login, request};
 use crate::pass::PassError;
 use crate::provider::Provider;
-use crate::report::Trouble;
+use crate::report::{Trouble, if_these_logins_ended};
 use crate::schedule::ASSUMED_LIFE;
 use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
 use chrono::TimeDelta;
@@ -236,7 +236,8 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
-        Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list"),
+        Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list")
+            .hint(if_these_logins_ended(code, *http_status)),
         Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
         Class::Ambiguous | Class::Unreadable => {
             Check::warning(name, format!("not known: this is no answer of a token endpoint ({code}{status})"))
@@ -350,6 +351,10 @@ mod tests {
         let rejected = check(Class::ClientRejected, "invalid_client");
         assert_eq!(rejected.exit(), Exit::ClientRejected);
         assert!(rejected.hint.unwrap().contains("`client_secret`"));
+        let hint = check(Class::ClientRejected, "invalid_request").hint.unwrap();
+        assert!(hint.contains("`client_secret`") && hint.contains("list `invalid_request` in `answer.refused`"));
+        let unlisted = check(Class::Unlisted, "token_ended").hint.unwrap();
+        assert!(unlisted.contains("list `token_ended` in `answer.refused`"), "{unlisted}");
     }
 
     /// A server that knows one method of each path.

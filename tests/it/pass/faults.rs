@@ -142,7 +142,7 @@ async fn what_fails_for_the_whole_pass_is_still_due_with_its_reason_and_comes_ag
         assert_eq!((summary.exit(), summary.count(Outcome::StillDue)), (Exit::StillDue, 2), "{summary:?}");
         let reasons: Vec<_> = summary.still_due_reasons.iter().map(|(why, n)| (why.as_str(), *n)).collect();
         assert_eq!(reasons, [("http_500", 1), ("http_503", 1)]);
-        for (position, class) in [(2, "transient"), (4, "ambiguous")] {
+        for (position, class) in [(2, "ambiguous"), (4, "ambiguous")] {
             let bookkeeping = rehearsal.bookkeeping(position).await;
             assert_eq!((bookkeeping.state, bookkeeping.failures), (State::Live, 1));
             let evidence = bookkeeping.last_error.unwrap();
