@@ -186,8 +186,7 @@ impl State {
     /// What is known by now of the stretch in which a request failed at `failed_at`.
     pub(super) fn stretch(&self, failed_at: Instant) -> Stretch {
         let is_after = |worked_at: Option<Instant>| worked_at.is_none_or(|at| failed_at >= at);
-        let is_within =
-            |(before, end): (Option<Instant>, Instant)| is_after(before) && failed_at <= end;
+        let is_within = |(before, end): (Option<Instant>, Instant)| is_after(before) && failed_at <= end;
         let goes_on = self.outage.is_some() && is_after(self.worked_at);
         if goes_on || self.last_outage.is_some_and(is_within) {
             return Stretch::Outage;

@@ -234,7 +234,8 @@ async fn a_stretch_without_grants_is_known_when_it_is_over() {
     }
     within.push(fail(&gate).await);
     assert_eq!(within.len(), OUTAGE_FAILURES as usize);
-    let is_outage = |within: &[Instant]| within.iter().all(|failed_at| gate.stretch(*failed_at) == Stretch::Outage);
+    let is_outage =
+        |within: &[Instant]| within.iter().all(|failed_at| gate.stretch(*failed_at) == Stretch::Outage);
     assert!(is_outage(&within), "the first failures of an outage too");
     tokio::time::advance(Duration::from_secs(1)).await;
     answered(&gate, GRANTED).await;

@@ -95,7 +95,8 @@ impl Row {
                 let Doubts { unsettled_since, turned_away_since } = self.doubts;
                 let is_other = unsettled_since.is_some_and(|since| since < self.sent_at);
                 let turned_away_since = turned_away_since.or(Some(self.sent_at));
-                let doubts = Doubts { unsettled_since: unsettled_since.filter(|_| is_other), turned_away_since };
+                let doubts =
+                    Doubts { unsettled_since: unsettled_since.filter(|_| is_other), turned_away_since };
                 self.with(doubts).stays()
             }
             (Event::Lost { cause, peer }, Intent | Answer) => {

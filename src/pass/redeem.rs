@@ -12,7 +12,7 @@ use crate::grant::{self, Sent, Wire};
 use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
-use crate::report::Outcome;
+use crate::report::{Outcome, if_these_logins_ended};
 use crate::token::{Code, DueToken, Facts, Lost, Reason};
 use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted, past_end};
 use chrono::TimeDelta;
@@ -142,7 +142,8 @@ impl Redeemer {
         let Sending { attempt, entry, sent_at, doubts } = sending;
         let Attempt { token, tried, lost: earlier, in_the_way, read_at, went_back, question: _ } = attempt;
         let rotation = self.provider.profile.rotation;
-        let without_grants = self.gate.is_without_grants();
+        // A grace doesn't wait for the end of an outage: within it the token is asked for again at once.
+        let without_grants = rotation == Rotation::SingleUse && self.gate.is_without_grants();
         let granted = matches!(heard.reading().class, Class::Granted(_));
         let peer = if granted { None } else { self.wire.peer(url) };
         let unproven = self.gate.is_unproven();
@@ -218,6 +219,14 @@ impl Redeemer {
                 let (to, received_bytes) =
                     (asked.peer.as_deref().unwrap_or("an unknown address"), asked.received_bytes());
                 warn!(code, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
+            }
+            // A client that is rejected is rejected for all.
+            Class::ClientRejected if !asked.unproven && self.line.report.is_first_rejection() => {
+                let hint = if_these_logins_ended(code, reading.http_status).unwrap_or_default();
+                warn!(
+                    code,
+                    "the provider rejects the client for `{subject}` ({code}), and grants others. {hint}"
+                );
             }
             Class::Granted(_)
             | Class::Transient

@@ -151,17 +151,22 @@ const INVALID_SCOPE: &str = "invalid_scope";
 /// Codes that can't be about one user's login (RFC 6749 §5.2).
 const OF_THE_CLIENT: [&str; 3] = ["invalid_client", "unauthorized_client", "unsupported_grant_type"];
 
+/// What is shown in the place of a code that isn't shown.
+const UNLISTED: &str = "unlisted_code";
+
 /// What to do about a client that a provider rejected.
 fn client_hint(code: &str, http_status: Option<u16>, client_auth: ClientAuth) -> Cow<'static, str> {
     let keys = client_keys(client_auth);
+    let ended =
+        || if_these_logins_ended(code, http_status).map_or_else(String::new, |text| format!(". {text}"));
     match (Code::from_word(code), http_status) {
         (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address".into(),
         (_, Some(404 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
         (_, Some(405)) => "the token URL does not take requests of this method: check `token_url` and `request.method`".into(),
         (_, Some(415)) => "the server refuses how the request is written (HTTP 415), and not the client: where it takes JSON and no form, set `request.encoding = \"json\"` (`evergrant help own-server`)".into(),
         (_, Some(403)) if is_status_alone(code, http_status) => format!(
-            "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check {keys}. {}",
-            if_these_logins_ended(code, http_status)
+            "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check {keys}{}",
+            ended()
         )
         .into(),
         (Some(Code::NoTokens), _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again".into(),
@@ -170,27 +175,25 @@ fn client_hint(code: &str, http_status: Option<u16>, client_auth: ClientAuth) ->
             format!("{advice} The answers are in the journal, and the next start reads them again").into()
         }
         _ if code == INVALID_SCOPE => "check `scope`: it must not ask for more than the user granted".into(),
-        _ if OF_THE_CLIENT.contains(&code) => {
-            format!("check {keys}, then run `evergrant check --probe-client`").into()
-        }
-        _ => format!(
-            "check {keys}, then run `evergrant check --probe-client`. {}",
-            if_these_logins_ended(code, http_status)
-        )
-        .into(),
+        _ => format!("check {keys}, then run `evergrant check --probe-client`{}", ended()).into(),
     }
 }
 
 /// The other explanation of a client that seems to be rejected: these logins have ended, and the profile doesn't know how
-/// the provider says that.
+/// the provider says that. `None` for a code that can't be about one user's login.
 #[must_use]
-pub fn if_these_logins_ended(code: &str, http_status: Option<u16>) -> String {
-    let lists = "If it is these logins that have ended, and not the client that is wrong:";
-    if is_status_alone(code, http_status) || code == "unlisted_code" {
-        format!("{lists} a rule in `answer.rules` can say so (`evergrant help own-server`)")
-    } else {
-        format!("{lists} list `{code}` in `answer.refused`, and in `answer.error_code` where it stands")
+pub fn if_these_logins_ended(code: &str, http_status: Option<u16>) -> Option<String> {
+    if OF_THE_CLIENT.contains(&code) {
+        return None;
     }
+    let ended = "If it is these logins that have ended, and not the client that is wrong:";
+    Some(if is_status_alone(code, http_status) || code == UNLISTED {
+        format!("{ended} a rule in `answer.rules` can say so (`evergrant help own-server`)")
+    } else {
+        format!(
+            "{ended} list `{code}` in `answer.refused`, and in `answer.error_code` the place where it stands"
+        )
+    })
 }
 
 /// The keys by which a request says who asks.
@@ -340,7 +343,9 @@ mod tests {
             assert!(hint.contains("`client_secret`"), "both explanations: {hint}");
             assert!(hint.contains(says) && !hint.contains(silent), "{hint}");
         }
-        for (code, status) in [("http_302", 302), ("http_404", 404), ("invalid_scope", 400), ("invalid_client", 401)] {
+        for (code, status) in
+            [("http_302", 302), ("http_404", 404), ("invalid_scope", 400), ("invalid_client", 401)]
+        {
             assert!(!hint(code, status, ClientAuth::Basic).contains("logins"), "{code}");
         }
     }

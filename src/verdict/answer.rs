@@ -21,7 +21,7 @@ use super::{Around, Asked, Case, End, Heard, Mark, Pair, Refusal, Rule, Step, Ve
 use crate::gate::{LONGEST_WAIT_IN_A_PASS, Signal};
 use crate::grant::answer::{Class, Granted, NO_TOKENS, Reading};
 use crate::journal::Event;
-use crate::provider::Rotation;
+use crate::provider::{AskAgain, Profile, Rotation};
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, State, Word};
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -133,7 +133,9 @@ fn rest_of(asked: &Asked) -> Option<Duration> {
 /// provider only when others are asked to wait as well.
 fn wait_alone(asked: &Asked) -> Duration {
     match asked.reading() {
-        Reading { class: Class::Throttled(Some(wait)), may_be_alone: true, .. } if *wait <= LONGEST_WAIT_IN_A_PASS => {
+        Reading { class: Class::Throttled(Some(wait)), may_be_alone: true, .. }
+            if *wait <= LONGEST_WAIT_IN_A_PASS =>
+        {
             *wait
         }
         _ => Duration::ZERO,
@@ -233,10 +235,21 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         Class::Ambiguous if reading.code == NO_TOKENS => {
             Signal::ClientRejected { code, http_status, tenant: None }
         }
-        // A page in the place of the provider's JSON, for one request: it says nothing of the others.
-        Class::Ambiguous if http_status.is_some_and(|status| matches!(status, 400 | 409 | 422)) => Signal::NotAsked,
+        // A page in the place of the provider's JSON, for one request: it says nothing of the others. Only where it costs a
+        // login a run of them is an outage.
+        Class::Ambiguous if is_a_page(reading) && !forbids_asking_again(case.profile()) => Signal::NotAsked,
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }
+}
+
+/// Is it a page where the provider itself would have sent JSON, and not the answer of a server in trouble?
+fn is_a_page(reading: &Reading) -> bool {
+    reading.may_be_outage && matches!(reading.http_status, Some(400 | 409 | 422))
+}
+
+/// Is a token never sent again of which no answer settled what became of it?
+fn forbids_asking_again(profile: &Profile) -> bool {
+    profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never
 }
 
 /// How long a token rests that was put off so often.

@@ -62,7 +62,8 @@ pub struct Asked {
     pub tried: Tried,
     /// Has the provider granted nothing yet in this pass?
     pub unproven: bool,
-    /// Is no user granted now: since the pass began, or since the provider began to fail?
+    /// Is no user granted now, since the pass began or since the provider began to fail? Only asked where tokens are single
+    /// use.
     pub without_grants: bool,
 }
 

@@ -236,8 +236,13 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
-        Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list")
-            .hint(if_these_logins_ended(code, *http_status)),
+        Class::Unlisted => {
+            let check = unclear("the provider answered with a code that the profile doesn't list");
+            match if_these_logins_ended(code, *http_status) {
+                Some(hint) => check.hint(hint),
+                None => check,
+            }
+        }
         Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
         Class::Ambiguous | Class::Unreadable => {
             Check::warning(name, format!("not known: this is no answer of a token endpoint ({code}{status})"))
@@ -352,7 +357,9 @@ mod tests {
         assert_eq!(rejected.exit(), Exit::ClientRejected);
         assert!(rejected.hint.unwrap().contains("`client_secret`"));
         let hint = check(Class::ClientRejected, "invalid_request").hint.unwrap();
-        assert!(hint.contains("`client_secret`") && hint.contains("list `invalid_request` in `answer.refused`"));
+        assert!(
+            hint.contains("`client_secret`") && hint.contains("list `invalid_request` in `answer.refused`")
+        );
         let unlisted = check(Class::Unlisted, "token_ended").hint.unwrap();
         assert!(unlisted.contains("list `token_ended` in `answer.refused`"), "{unlisted}");
     }

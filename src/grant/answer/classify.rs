@@ -216,7 +216,8 @@ fn by_status(status: u16, wait: Option<Duration>, settles: bool) -> (Class, Stri
 fn as_its_status_is(reading: Reading) -> Reading {
     let status = reading.http_status.unwrap_or_default();
     let is_ambiguous = reading.class == Class::Ambiguous;
-    let may_be_outage = is_ambiguous && matches!(status, 502..=504 | 400..500 if !matches!(status, 408 | 421 | 425));
+    let may_be_outage =
+        is_ambiguous && matches!(status, 502..=504 | 400..500 if !matches!(status, 408 | 421 | 425));
     let may_be_alone = matches!(reading.class, Class::Throttled(_)) && (400..500).contains(&status);
     Reading { may_be_outage, may_be_alone, ..reading }
 }

@@ -53,7 +53,8 @@ fn granted(refresh_token: Option<&str>) -> Class {
 
 fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
     let may_be_outage = special.outage.0;
-    let reading = Reading { rests: special.rests, may_be_outage, ..Reading::new(class, code, None, special.settles) };
+    let reading =
+        Reading { rests: special.rests, may_be_outage, ..Reading::new(class, code, None, special.settles) };
     let heard = if matches!(reading.class, Class::Ambiguous) {
         Heard::Nothing(reading)
     } else {
@@ -223,7 +224,10 @@ fn a_lost_answer_is_asked_for_again_as_its_provider_forgives() {
 fn an_outage_in_which_no_user_is_granted_is_not_the_tokens() {
     let (first, last) = (Tried { put_off: 1, unanswered: 0 }, Tried { put_off: 3, unanswered: 0 });
     let with = |settles, tried, outage| Special { settles, tried, outage, ..Special::default() };
-    let none = Special { rotation: Rotation::None, ..with(false, Tried { put_off: 1, unanswered: 1 }, (true, true)) };
+    let none = Special {
+        rotation: Rotation::None,
+        ..with(false, Tried { put_off: 1, unanswered: 1 }, (true, true))
+    };
     let case = |special| judged(Class::Ambiguous, "http_502", true, special);
     compare(
         [

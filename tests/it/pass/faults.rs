@@ -213,3 +213,17 @@ async fn a_provider_that_nobody_reaches_marks_nobody_and_is_refreshed_when_it_is
     })
     .await;
 }
+
+/// A server that says in plain text that a token is dead says nothing about the tokens of others.
+#[tokio::test]
+async fn pages_for_some_users_are_no_outage_for_the_others() {
+    let script = rules("422", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], "");
+    on_both("pages_for_some", Plan::users(30).faults(&script), async |rehearsal| {
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::StillDue, 18), "{summary:?}");
+        assert!(summary.troubles.is_empty(), "{summary:?}");
+        assert_eq!(summary.still_due_reasons, [("http_422".to_owned(), 12)].into());
+        assert_eq!(rehearsal.sandbox.ledger().requests, 18 + 24, "each of them twice, as `ask_again` says");
+    })
+    .await;
+}

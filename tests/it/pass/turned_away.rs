@@ -245,7 +245,10 @@ async fn a_crash_between_the_page_and_the_next_sending_forgets_no_doubt_and_make
         );
         assert_eq!(summary.count(Outcome::LostInFlight), 3, "{summary:?}");
         let asked = rehearsal.sandbox.ledger().requests - requests;
-        assert_eq!(asked, 4, "what was turned away, with `never` too; whether others were granted, no journal knows");
+        assert_eq!(
+            asked, 4,
+            "what was turned away, with `never` too; whether others were granted, no journal knows"
+        );
         for (position, turned_away) in [(0, false), (1, true), (2, false)] {
             let lost = rehearsal.bookkeeping(position).await.last_error.unwrap().lost.unwrap();
             assert_eq!(

@@ -1,6 +1,6 @@
 //! Codes: as RFC 6749 §5.2 spells them, in Autodesk's envelopes, and where other providers put them.
 
-use super::{DEAD, PAIR, check_table, now, raw, reading};
+use super::{DEAD, PAIR, check, check_table, now, raw, reading};
 use evergrant::testing::grant::answer::read_answer;
 use evergrant::testing::provider::profile;
 
@@ -81,8 +81,14 @@ fn a_person_must_come_is_a_refusal_at_every_provider() {
 /// The code is shown, so that a person can list it. Only at a place that the profile names it means something.
 #[test]
 fn a_code_within_an_object_is_shown_and_means_nothing() {
-    check_table(&[
-        ("generic", 401, r#"{"error":{"message":"Your session","code":"token_gone"}}"#, "client_rejected", "token_gone"),
+    let table = [
+        (
+            "generic",
+            401,
+            r#"{"error":{"message":"Your session","code":"token_gone"}}"#,
+            "client_rejected",
+            "token_gone",
+        ),
         ("generic", 401, r#"{"error":{"code":"invalid_grant"}}"#, "client_rejected", "invalid_grant"),
         ("generic", 400, r#"{"errors":[{"code":"token_gone","detail":"a text"}]}"#, "unlisted", "token_gone"),
         ("generic", 400, r#"{"errors":[{"errorType":"x"}]}"#, "unlisted", "http_400"),
@@ -95,7 +101,11 @@ fn a_code_within_an_object_is_shown_and_means_nothing() {
         ("generic", 400, r#"{"error":{"code":"a text","type":"gone"}}"#, "unlisted", "gone"),
         ("generic", 400, r#"{"error":{"code":{"code":"gone"}}}"#, "unlisted", "http_400"),
         ("generic", 400, r#"{"error":{"code":400}}"#, "unlisted", "http_400"),
-    ]);
+    ];
+    let rows = table.map(|(profile, status, body, class, code)| {
+        (body.to_owned(), reading(&raw(status, body), profile), class, code)
+    });
+    check(rows, 12);
 }
 
 #[test]
