@@ -164,9 +164,8 @@ async fn a_provider_that_punishes_reuse_is_not_asked_again_for_a_page_among_gran
 async fn an_outage_marks_no_user_of_a_provider_that_punishes_reuse() {
     for (test, script) in [
         ("outage_first", "503@1..6"),
-        ("outage_amid_502", "502@12..30"),
-        ("outage_amid_503", "503@12..30"),
-        ("outage_amid_page", "422@12..24"),
+        ("outage_amid", "502@12..22"),
+        ("outage_amid_page", "422@12..22"),
     ] {
         on_both(test, never(40, script), async |rehearsal| {
             let mut summary = rehearsal.run().await;
