@@ -54,7 +54,7 @@ fn within(value: &Value) -> Option<&str> {
     }
 }
 
-/// What a code means that the profile lists; a throttled one with the wait that stands beside it. OpenID Connect's codes
+/// What a code means that the profile lists; a throttled one with the wait that stands beside it. `OpenID` Connect's codes
 /// mean the same everywhere, unless the profile lists them otherwise.
 pub(super) fn listed_class(code: &str, shape: &AnswerShape, wait: Option<Duration>) -> Option<Class> {
     let lists = [

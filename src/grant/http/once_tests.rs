@@ -172,7 +172,7 @@ async fn single_use_tokens_go_by_http1_unless_the_rate_is_per_second() {
     ] {
         let grace = if rotation == Rotation::Grace { Duration::from_secs(30) } else { Duration::ZERO };
         let ask_again = AskAgain::Once;
-        let hello = first_bytes(Profile { rotation, rate, grace, ask_again, ..strict() }).await;
+        let hello = first_bytes(Profile { rate, rotation, grace, ask_again, ..strict() }).await;
         let offers = |name: &[u8]| hello.windows(name.len()).any(|part| part == name);
         assert!(offers(b"\x08http/1.1"), "{rotation:?} {rate:?}");
         assert_eq!(offers(b"\x02h2"), takes_http2, "{rotation:?} {rate:?}");

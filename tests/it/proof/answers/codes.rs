@@ -58,7 +58,7 @@ fn every_code_of_rfc_6749_has_one_class() {
     ]);
 }
 
-/// OpenID Connect Core 1.0 §3.1.2.6; and Entra's profile lists them otherwise.
+/// `OpenID` Connect Core 1.0 §3.1.2.6; and Entra's profile lists them otherwise.
 #[test]
 fn a_person_must_come_is_a_refusal_at_every_provider() {
     for code in ["login_required", "interaction_required", "consent_required", "account_selection_required"] {
