@@ -6,7 +6,7 @@ use super::rules::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Codes of OpenID Connect that say: only a person at a browser can go on (`OpenID` Connect Core 1.0 §3.1.2.6).
+/// Codes of `OpenID` Connect that say: only a person at a browser can go on (`OpenID` Connect Core 1.0 §3.1.2.6).
 ///
 /// They are refusals at every provider, unless its profile lists them otherwise.
 pub const PERSON_MUST_COME: [&str; 4] =

@@ -162,11 +162,9 @@ async fn a_provider_that_punishes_reuse_is_not_asked_again_for_a_page_among_gran
 /// The first tokens fail while others have just been granted: only the next answers tell that it was an outage.
 #[tokio::test]
 async fn an_outage_marks_no_user_of_a_provider_that_punishes_reuse() {
-    for (test, script) in [
-        ("outage_first", "503@1..6"),
-        ("outage_amid", "502@12..22"),
-        ("outage_amid_page", "422@12..22"),
-    ] {
+    for (test, script) in
+        [("outage_first", "503@1..6"), ("outage_amid", "502@12..22"), ("outage_amid_page", "422@12..22")]
+    {
         on_both(test, never(40, script), async |rehearsal| {
             let mut summary = rehearsal.run().await;
             for _ in 0..5 {
