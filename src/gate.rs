@@ -26,7 +26,7 @@ pub use permit::Permit;
 pub use refusals::{Standing, Suspicion};
 pub use signal::{Signal, Stopped};
 pub use state::LONGEST_WAIT_IN_A_PASS;
-pub use state::Status;
+pub use state::{Status, Stretch};
 pub use unasked::{TooMany, WithoutRequest};
 
 /// What [`Gate::enter`] gave.
@@ -185,6 +185,18 @@ impl Gate {
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         self.lock().canary
+    }
+
+    /// Is no user granted now, because the canary is still to come, or in an outage?
+    #[must_use]
+    pub fn is_without_grants(&self) -> bool {
+        self.lock().is_without_grants()
+    }
+
+    /// Was a request that failed at this moment a part of an outage, as far as it is known by now?
+    #[must_use]
+    pub fn stretch(&self, failed_at: Instant) -> Stretch {
+        self.lock().stretch(failed_at)
     }
 
     /// How it stands, for people.

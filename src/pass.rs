@@ -26,6 +26,7 @@ mod left;
 mod line;
 mod look;
 mod put_off;
+mod question;
 mod recover;
 mod redeem;
 mod release;

@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use token_url::{TokenUrl, Variables};
 use url::Url;
 
-pub use answer::{AnswerFormat, AnswerShape, PastEnd};
+pub use answer::{AnswerFormat, AnswerShape, PERSON_MUST_COME, PastEnd};
 pub use request::ClientAuth;
 
 /// What the provider does with a refresh token that was redeemed.
@@ -165,6 +165,16 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Do its requests go by HTTP/1.1, each at a time on a connection of its own?
+    ///
+    /// HTTP/2 puts all requests on one connection, and one reset loses the answers of all of them. Where a lost answer may be
+    /// a lost login, that is one too many. A rate per second takes more connections than a server likes to open.
+    #[must_use]
+    pub fn is_sent_by_http1(&self) -> bool {
+        let is_per_second = self.rate.is_some_and(|rate| rate.window <= Duration::from_secs(1));
+        self.rotation == Rotation::SingleUse && !is_per_second
+    }
+
     /// The life of a refresh token that each success extends; `None` where that isn't known, and where the login ends no
     /// later, so that nothing is extended.
     #[must_use]

@@ -16,7 +16,7 @@ pub use live_again::{LiveAgain, WhyLiveAgain};
 pub use named::{Named, PutOff};
 pub use recovery::Recovery;
 pub use reports::{ProviderPart, Reports};
-pub use trouble::Trouble;
+pub use trouble::{Trouble, if_these_logins_ended};
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
@@ -110,6 +110,8 @@ struct Inner {
     limited: bool,
     grants: u64,
     throttled: u64,
+    /// Was it told that the client is rejected for some and not for others?
+    rejection_told: bool,
     retries: u64,
     orphans: u64,
     parked: Parked,
@@ -232,6 +234,11 @@ impl Report {
     /// A provider asked for a pause.
     pub fn throttled(&self) {
         self.lock().throttled += 1;
+    }
+
+    /// Is this the first time in the pass that the client is rejected while others are granted?
+    pub fn is_first_rejection(&self) -> bool {
+        !std::mem::replace(&mut self.lock().rejection_told, true)
     }
 
     /// A token goes back to wait at the gate.

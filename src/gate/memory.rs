@@ -73,7 +73,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_and_a_halved_rate_go_on_in_the_next_process() {
         let before = gate();
-        answered(&before, Signal::Throttled(Some(Duration::from_hours(3)))).await;
+        answered(&before, Signal::Throttled { wait: Some(Duration::from_hours(3)), may_be_alone: false })
+            .await;
         let memory = before.memory(at(0));
         assert_eq!((memory.paused_until, memory.factor), (Some(at(180)), 0.5));
         let json = serde_json::to_string(&memory).unwrap();

@@ -27,8 +27,13 @@ pub enum Signal {
         /// Its status.
         http_status: Option<u16>,
     },
-    /// It asks for a pause, for so long if it said.
-    Throttled(Option<Duration>),
+    /// It asks for a pause.
+    Throttled {
+        /// For so long, if it said.
+        wait: Option<Duration>,
+        /// May the pause be about one token, while others are granted?
+        may_be_alone: bool,
+    },
     /// The request failed, or its outcome is unknown.
     Failed,
     /// It doesn't accept our client.

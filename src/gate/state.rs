@@ -77,11 +77,15 @@ pub(super) struct State {
     pub(super) paused_until: Option<Instant>,
     pub(super) closed: bool,
     failures: u32,
+    /// When it last worked.
+    worked_at: Option<Instant>,
     pub(super) outage: Option<Outage>,
+    /// The last outage that has ended: from the last answer before it to the first one after it.
+    last_outage: Option<(Option<Instant>, Instant)>,
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
-    /// Has it asked for a pause that is longer than a pass waits, and granted nothing since?
-    long_wait_asked: bool,
+    /// Has it asked for a pause that may have been about one token, and granted nothing since?
+    wait_asked: bool,
     client_rejections: u32,
     /// Those hosts or clients of documents among them.
     rejecting: HashSet<String>,
@@ -116,6 +120,17 @@ impl Outage {
     }
 }
 
+/// What a failure was a part of, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stretch {
+    /// An outage: no user was granted.
+    Outage,
+    /// Others were granted.
+    AmongGrants,
+    /// It isn't known yet: no answer has come since that says so.
+    Open,
+}
+
 /// What stands between a token and the provider.
 #[derive(Debug)]
 pub(super) enum Wait {
@@ -134,9 +149,11 @@ impl State {
             paused_until: None,
             closed: false,
             failures: 0,
+            worked_at: None,
             outage: None,
+            last_outage: None,
             throttled_since: None,
-            long_wait_asked: false,
+            wait_asked: false,
             client_rejections: 0,
             rejecting: HashSet::new(),
             rejection: None,
@@ -158,7 +175,7 @@ impl State {
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;
         self.throttled_since = None;
-        self.long_wait_asked = false;
+        self.wait_asked = false;
         self.client_rejections = 0;
         self.rejecting.clear();
         self.rejection = None;
@@ -175,6 +192,22 @@ impl State {
             factor: self.pace.factor(),
             closed: self.closed,
         }
+    }
+
+    /// Is no user granted now? Since the pass began, or since a run of failures began that is an outage with one more.
+    pub(super) fn is_without_grants(&self) -> bool {
+        self.canary || self.outage.is_some() || self.failures + 1 >= OUTAGE_FAILURES
+    }
+
+    /// What is known by now of the stretch in which a request failed at `failed_at`.
+    pub(super) fn stretch(&self, failed_at: Instant) -> Stretch {
+        let is_after = |worked_at: Option<Instant>| worked_at.is_none_or(|at| failed_at >= at);
+        let is_within = |(before, end): (Option<Instant>, Instant)| is_after(before) && failed_at <= end;
+        let goes_on = self.outage.is_some() && is_after(self.worked_at);
+        if goes_on || self.last_outage.is_some_and(is_within) {
+            return Stretch::Outage;
+        }
+        if is_after(self.worked_at) { Stretch::Open } else { Stretch::AmongGrants }
     }
 
     /// Lets one grant through, and numbers it; or says what it waits for.
@@ -212,6 +245,10 @@ impl State {
     pub(super) fn signal(&mut self, signal: Signal, sent: Instant, now: Instant) {
         match signal {
             Signal::Works { granted } => {
+                if self.outage.is_some() {
+                    self.last_outage = Some((self.worked_at, now));
+                }
+                self.worked_at = Some(now);
                 self.failures = 0;
                 self.throttled_since = None;
                 self.client_rejections = 0;
@@ -220,7 +257,7 @@ impl State {
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
-                    self.long_wait_asked = false;
+                    self.wait_asked = false;
                     self.sample = Sample::None;
                     self.granted_at = Some(now);
                     self.refusals.granted();
@@ -241,7 +278,10 @@ impl State {
                     self.stopped.get_or_insert(Stopped::Refusals(suspicion));
                 }
             }
-            Signal::Throttled(wait) => {
+            Signal::Throttled { wait: _, may_be_alone: true } if !self.canary && !self.wait_asked => {
+                self.wait_asked = true;
+            }
+            Signal::Throttled { wait, may_be_alone: _ } => {
                 self.pace.throttled(sent, now);
                 let since = *self.throttled_since.get_or_insert(now);
                 if now.saturating_duration_since(since) >= THROTTLED_PATIENCE {
@@ -250,12 +290,12 @@ impl State {
                 let wait = wait.unwrap_or(DEFAULT_PAUSE);
                 if wait <= LONGEST_WAIT_IN_A_PASS {
                     self.pause(now + wait);
-                } else if self.canary || self.long_wait_asked {
+                } else if self.canary || self.wait_asked {
                     self.pause(now + wait);
                     self.stopped.get_or_insert(Stopped::Paused);
                 } else {
                     // It may be about one token, while its neighbours are granted.
-                    self.long_wait_asked = true;
+                    self.wait_asked = true;
                     self.pause(now + DEFAULT_PAUSE);
                 }
             }

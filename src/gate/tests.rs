@@ -19,6 +19,10 @@ async fn answered(gate: &Arc<Gate>, signal: Signal) {
     go(gate).await.signal(signal);
 }
 
+fn throttled(wait: Option<Duration>) -> Signal {
+    Signal::Throttled { wait, may_be_alone: false }
+}
+
 const GRANTED: Signal = Signal::Works { granted: true };
 
 async fn is_waiting(gate: &Arc<Gate>) -> bool {
@@ -48,7 +52,7 @@ async fn a_retry_after_pauses_the_whole_provider() {
     let gate = gate(None, 8);
     answered(&gate, GRANTED).await;
     let start = Instant::now();
-    answered(&gate, Signal::Throttled(Some(Duration::from_secs(7)))).await;
+    answered(&gate, throttled(Some(Duration::from_secs(7)))).await;
     answered(&gate, GRANTED).await;
     assert!(start.elapsed() >= Duration::from_secs(7));
     assert!(gate.status().factor < 1.0);
@@ -56,7 +60,7 @@ async fn a_retry_after_pauses_the_whole_provider() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_pause_ends_the_pass_once_it_is_not_about_one_token_alone() {
-    let long = || Signal::Throttled(Some(Duration::from_hours(3)));
+    let long = || throttled(Some(Duration::from_hours(3)));
     let proven = gate(None, 8);
     answered(&proven, GRANTED).await;
     for _ in 0..3 {
@@ -192,7 +196,7 @@ async fn a_provider_that_throttles_for_ever_is_given_up_like_one_that_is_out() {
     answered(&gate, GRANTED).await;
     let start = Instant::now();
     while let Entered::Go(mut permit) = gate.enter().await {
-        permit.signal(Signal::Throttled(Some(Duration::from_mins(10))));
+        permit.signal(throttled(Some(Duration::from_mins(10))));
     }
     assert_eq!(gate.stopped(), Some(Stopped::Outage));
     assert!((THROTTLED_PATIENCE..2 * THROTTLED_PATIENCE).contains(&start.elapsed()));
@@ -202,7 +206,7 @@ async fn a_provider_that_throttles_for_ever_is_given_up_like_one_that_is_out() {
 async fn a_provider_that_throttles_now_and_then_is_asked_on() {
     let gate = gate(None, 8);
     for _ in 0..100 {
-        answered(&gate, Signal::Throttled(Some(Duration::from_mins(1)))).await;
+        answered(&gate, throttled(Some(Duration::from_mins(1)))).await;
         answered(&gate, GRANTED).await;
     }
     assert_eq!(gate.stopped(), None);
@@ -229,4 +233,59 @@ async fn a_rejection_of_one_documents_client_stops_no_other() {
     assert_eq!((gate.sample_wanted(), gate.stopped()), (None, None));
     answered(&gate, rejected(Some("two"), false)).await;
     assert_eq!(gate.sample_wanted(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_one_token_alone_is_asked_for_holds_up_no_other() {
+    let alone = || Signal::Throttled { wait: Some(Duration::from_mins(1)), may_be_alone: true };
+    let gate = gate(None, 8);
+    answered(&gate, alone()).await;
+    assert!(gate.status().paused_for.is_some(), "no other was granted");
+    answered(&gate, GRANTED).await;
+    let factor = gate.status().factor;
+    for _ in 0..3 {
+        answered(&gate, alone()).await;
+        let status = gate.status();
+        assert_eq!((status.paused_for, status.factor), (None, factor), "its neighbours are granted");
+        answered(&gate, GRANTED).await;
+    }
+    answered(&gate, alone()).await;
+    answered(&gate, alone()).await;
+    assert!(gate.status().paused_for > Some(Duration::from_secs(59)), "two in a row are not about one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stretch_without_grants_is_known_when_it_is_over() {
+    async fn fail(gate: &Arc<Gate>) -> Instant {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let mut permit = go(gate).await;
+        let failed_at = Instant::now();
+        permit.signal(Signal::Failed);
+        failed_at
+    }
+    let gate = gate(None, 8);
+    assert!(gate.is_without_grants(), "the canary is still to come");
+    answered(&gate, GRANTED).await;
+    assert!(!gate.is_without_grants());
+    let among = fail(&gate).await;
+    assert_eq!(gate.stretch(among), Stretch::Open);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    answered(&gate, GRANTED).await;
+    assert_eq!(gate.stretch(among), Stretch::AmongGrants);
+    let mut within = Vec::new();
+    while !gate.is_without_grants() {
+        assert!(within.iter().all(|failed_at| gate.stretch(*failed_at) == Stretch::Open));
+        within.push(fail(&gate).await);
+    }
+    within.push(fail(&gate).await);
+    assert_eq!(within.len(), OUTAGE_FAILURES as usize);
+    let is_outage =
+        |within: &[Instant]| within.iter().all(|failed_at| gate.stretch(*failed_at) == Stretch::Outage);
+    assert!(is_outage(&within), "the first failures of an outage too");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    answered(&gate, GRANTED).await;
+    assert!(is_outage(&within) && !gate.is_without_grants(), "also when it is over");
+    assert_eq!(gate.stretch(among), Stretch::AmongGrants);
+    let after = fail(&gate).await;
+    assert_eq!(gate.stretch(after), Stretch::Open);
 }

@@ -116,6 +116,11 @@ pub struct Reading {
     /// Does it settle what became of the request? Only the provider's own well-formed JSON does, and that nothing was
     /// sent; a proxy's page may come after the provider has done its work.
     pub settles: bool,
+    /// May it be an outage that speaks, and not an answer to this request? Where no user is granted, such a request
+    /// counts as not processed.
+    pub may_be_outage: bool,
+    /// May a [`Class::Throttled`] be about this token alone, while others are granted?
+    pub may_be_alone: bool,
     /// Does this token alone rest, for at least so long, while others are asked for? A rule says so of an answer that is
     /// [`Class::Throttled`] or [`Class::Transient`].
     pub rests: Option<Duration>,
@@ -128,7 +133,9 @@ impl Reading {
     /// A reading of which no rule says more.
     #[must_use]
     pub fn new(class: Class, code: &str, http_status: Option<u16>, settles: bool) -> Self {
-        Self { class, code: code.to_owned(), http_status, settles, rests: None, unknown_at: None }
+        let code = code.to_owned();
+        let (may_be_outage, may_be_alone) = (false, false);
+        Self { class, code, http_status, settles, may_be_outage, may_be_alone, rests: None, unknown_at: None }
     }
 }
 

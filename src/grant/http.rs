@@ -1,4 +1,4 @@
-//! The wire: the only file that knows `reqwest`. One request, no redirect, no retry of our own, no proxy by surprise.
+//! The wire: the only file that knows `reqwest`. One request, no redirect, no retry, no proxy by surprise.
 
 mod address;
 
@@ -136,23 +136,14 @@ impl TokenEndpoint {
         // One crypto provider for the whole binary, the one that the MongoDB driver brings; an error says it is set.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let peers = Arc::new(Peers::default());
-        let client = reqwest::Client::builder()
-            .dns_resolver(Remembering {
-                peers: peers.clone(),
-                public_only: provider.token_url.is_a_documents_host(),
-            })
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(provider.profile.concurrency.get())
-            .tcp_nodelay(true)
-            .user_agent(USER_AGENT)
-            .build()
-            .map_err(ClientError)?;
+        let client = settings(provider, &peers).build().map_err(ClientError)?;
+        Ok(Self::over(client, provider, clock, peers))
+    }
+
+    fn over(client: reqwest::Client, provider: &Provider, clock: Clock, peers: Arc<Peers>) -> Self {
         let timeout = provider.profile.request_timeout;
         let method = of_library(provider.profile.request.method);
-        Ok(Self { client, timeout, url: provider.token_url.fixed().cloned(), method, clock, peers })
+        Self { client, timeout, url: provider.token_url.fixed().cloned(), method, clock, peers }
     }
 
     /// Finds out whether anything answers at the token endpoint: a GET without credentials, parameters or token. Where
@@ -223,6 +214,25 @@ impl TokenEndpoint {
         let received_at = self.clock.now();
         Sent::Answered(RawAnswer { status, headers, body, complete, received_at })
     }
+}
+
+/// How the library sends.
+fn settings(provider: &Provider, peers: &Arc<Peers>) -> reqwest::ClientBuilder {
+    let resolver =
+        Remembering { peers: peers.clone(), public_only: provider.token_url.is_a_documents_host() };
+    let settings = reqwest::Client::builder()
+        .dns_resolver(resolver)
+        .redirect(reqwest::redirect::Policy::none())
+        // By default it sends a request again that an HTTP/2 server says not to have processed: without an intent, outside
+        // of the rate, unseen by the report. A request goes out once, and the journal decides about a second time.
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(provider.profile.concurrency.get())
+        .tcp_nodelay(true)
+        .user_agent(USER_AGENT);
+    if provider.profile.is_sent_by_http1() { settings.http1_only() } else { settings }
 }
 
 /// HTTPS, as in production: a [`TokenEndpoint`] for each provider.
@@ -353,6 +363,9 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     }
     inner.is::<rustls::Error>()
 }
+
+#[cfg(test)]
+mod once_tests;
 
 #[cfg(test)]
 mod tests {

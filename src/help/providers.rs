@@ -3,7 +3,7 @@
 use super::Topic;
 use super::page::Page;
 use crate::config::words;
-use crate::provider::{Profile, profile};
+use crate::provider::{PERSON_MUST_COME, Profile, profile};
 use serde_json::{Value, json};
 
 /// A second provider beside the first, as a settings file.
@@ -36,6 +36,16 @@ pub(super) fn text() -> String {
         let texts: Vec<_> = [Some(facts(&profile)), topic].into_iter().flatten().collect();
         page.entry(name, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     }
+    page.heading("The same for all");
+    page.paragraph(&format!(
+        "OpenID Connect's codes for \"a person must come\" are refusals: {}. Only a profile that lists one of them otherwise \
+         says something else.",
+        PERSON_MUST_COME.map(|code| format!("`{code}`")).join(", ")
+    ));
+    page.paragraph(
+        "Providers with single-use tokens are asked over HTTP/1.1, unless their rate is per second: one connection for each \
+         request in flight (`evergrant help limits`).",
+    );
     page.heading("A provider without a profile");
     page.paragraph(
         "Take `generic`, which follows RFC 6749, and set `token_url`. Set also, as the provider documents it: \

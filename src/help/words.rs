@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use crate::exit::Exit;
+use crate::provider::PERSON_MUST_COME;
 use crate::report::{Outcome, WhyLiveAgain};
 use crate::token::{Code, Evidence, ParkedWhy, Reason, State, Vocabulary};
 use serde_json::{Value, json};
@@ -56,6 +57,10 @@ pub(super) fn reasons_text() -> String {
     page.paragraph(
         "A word that is not listed here is the provider's own code (`invalid_grant`), or `http_` and a status.",
     );
+    page.paragraph(&format!(
+        "OpenID Connect's codes {} say that a person must log in: they are refusals at every provider.",
+        PERSON_MUST_COME.map(|code| format!("`{code}`")).join(", ")
+    ));
     entries(&mut page, &reasons());
     page.end()
 }

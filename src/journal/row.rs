@@ -12,6 +12,7 @@
 //! | not processed | intent, answer, in doubt | it goes; where the token was in doubt before: in doubt |
 //! | | set aside | it stays |
 //! | turned away, lost | intent, answer | in doubt |
+//! | turned away | unsettled | it stays: an outage, as it turned out |
 //! | can't read | answer with a success, ask again | unread |
 //! | ask again | unread | in doubt |
 //! | no place | any with a success, but kept | orphan; the token is remembered |
@@ -88,6 +89,15 @@ impl Row {
                 let since = self.doubts.turned_away_since.or(Some(self.sent_at));
                 let doubts = Doubts { turned_away_since: since, ..self.doubts };
                 self.because(cause.as_str()).to(peer.as_ref()).with(doubts).in_doubt().stays()
+            }
+            // An outage, as it turned out later: this request only, and none before it.
+            (Event::TurnedAway { .. }, Unsettled) => {
+                let Doubts { unsettled_since, turned_away_since } = self.doubts;
+                let is_other = unsettled_since.is_some_and(|since| since < self.sent_at);
+                let turned_away_since = turned_away_since.or(Some(self.sent_at));
+                let doubts =
+                    Doubts { unsettled_since: unsettled_since.filter(|_| is_other), turned_away_since };
+                self.with(doubts).stays()
             }
             (Event::Lost { cause, peer }, Intent | Answer) => {
                 self.because(cause.as_str()).to(peer.as_ref()).unsettled().in_doubt().stays()

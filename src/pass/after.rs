@@ -5,6 +5,7 @@ use crate::gate::{Stopped, WithoutRequest};
 use crate::journal::JournalError;
 use crate::report::Trouble;
 use chrono::TimeDelta;
+use std::time::Duration;
 
 impl Line {
     /// Reports what stopped the gate, and remembers how many refusals are usual for its provider.
@@ -39,9 +40,13 @@ impl Line {
         if counter.gate.stopped() != Some(Stopped::Paused) || !self.report.leaves_something() {
             return;
         }
-        let left = counter.gate.status().paused_for.and_then(|left| TimeDelta::from_std(left).ok());
-        let until = self.base.clock.now() + left.unwrap_or_default();
-        self.report.trouble(Trouble::Paused { provider: counter.provider.name.to_string(), until });
+        // A second that has begun counts: whoever comes at that time isn't too early.
+        let left = counter.gate.status().paused_for.unwrap_or_default();
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let length = Duration::from_secs(seconds);
+        let until = self.base.clock.now() + TimeDelta::from_std(length).unwrap_or_default();
+        let provider = counter.provider.name.to_string();
+        self.report.trouble(Trouble::Paused { provider, seconds, until });
     }
 
     /// Notes how the journal stands at the end: what is parked in it, and has it run out of room?

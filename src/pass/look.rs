@@ -63,6 +63,13 @@ impl Redeemer {
             );
             return Err(self.not_sent(attempt, Fact::TooYoung(until), permit).await);
         }
+        let attempt = match self.answered(attempt).await {
+            Ok(attempt) => attempt,
+            Err(attempt) => {
+                permit.signal(Signal::NotAsked);
+                return Err(self.wait_for_an_answer(attempt));
+            }
+        };
         let read_before = attempt.read_at;
         let attempt = match self.still_ours(attempt).await {
             Ok(attempt) => attempt,

@@ -4,16 +4,19 @@ use super::Line;
 use super::again::RefusedOnce;
 use super::landed::{Landed, met};
 use super::look::Sending;
+use super::question::Question;
 use crate::clock::ReadAt;
-use crate::gate::{Gate, Permit, Signal};
+use crate::duration::words;
+use crate::gate::{Gate, LONGEST_WAIT_IN_A_PASS, Permit, Signal};
 use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent, Wire};
 use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
 use crate::provider::{Provider, Rotation};
-use crate::report::Outcome;
+use crate::report::{Outcome, if_these_logins_ended};
 use crate::token::{Code, DueToken, Facts, Lost, Reason};
 use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted, past_end};
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -37,6 +40,8 @@ pub(super) struct Attempt {
     pub(super) read_at: ReadAt,
     /// Did it go back to the gate, because reading it again took too long for its place in the rate?
     pub(super) went_back: bool,
+    /// A failure of which it isn't known yet whether it was an outage.
+    pub(super) question: Option<Question>,
 }
 
 impl Attempt {
@@ -49,6 +54,7 @@ impl Attempt {
             in_the_way: 0,
             read_at,
             went_back: false,
+            question: None,
         }
     }
 }
@@ -138,13 +144,18 @@ impl Redeemer {
     /// Does what follows from an answer, or from none: the token goes back to its lane, or to the sink with the verdict.
     async fn follow(&self, sending: Sending, heard: Heard, mut permit: Permit, url: &Url) -> Returned {
         let Sending { attempt, entry, sent_at, doubts } = sending;
-        let Attempt { token, tried, lost: earlier, refused: _, in_the_way, read_at, went_back } = attempt;
+        let Attempt { token, tried, lost: earlier, in_the_way, read_at, went_back, .. } = attempt;
         let rotation = self.provider.profile.rotation;
-        let tried = tried.and(&heard.reading().class, rotation);
+        // A grace doesn't wait for the end of an outage: within it the token is asked for again at once.
+        let without_grants = rotation == Rotation::SingleUse && self.gate.is_without_grants();
         let granted = matches!(heard.reading().class, Class::Granted(_));
         let peer = if granted { None } else { self.wire.peer(url) };
         let unproven = self.gate.is_unproven();
-        let asked = Asked { entry, sent_at, peer, heard, earlier, doubts, tried, unproven };
+        let mut asked =
+            Asked { entry, sent_at, peer, heard, earlier, doubts, tried, unproven, without_grants };
+        asked.tried = tried.and(&asked.reading().class, asked.is_of_an_outage(), rotation);
+        let tried = asked.tried;
+        let question = Question::of(&asked, &self.provider.profile, Instant::now());
         let lost = asked.in_this_pass(rotation != Rotation::None);
         let mut case = Case { token, provider: self.provider.clone(), fact: Fact::Asked(Box::new(asked)) };
         let around = self.line.around();
@@ -169,7 +180,8 @@ impl Redeemer {
             self.end_row(row).await;
         }
         self.line.report.retried();
-        let attempt = Attempt { token: case.token, tried, lost, refused, in_the_way, read_at, went_back };
+        let attempt =
+            Attempt { token: case.token, tried, lost, refused, in_the_way, read_at, went_back, question };
         Returned::Again(Box::new(attempt), Instant::now() + wait)
     }
 
@@ -194,7 +206,14 @@ impl Redeemer {
         let rule = verdict.rule.says();
         debug!(class, code, rule, "the grant of `{subject}` was {class} ({code})");
         match reading.class {
-            Class::Throttled(_) => self.line.report.throttled(),
+            Class::Throttled(wait) => {
+                self.line.report.throttled();
+                if let Some(wait) = wait.filter(|wait| *wait > LONGEST_WAIT_IN_A_PASS) {
+                    let until = self.line.base.clock.now() + TimeDelta::from_std(wait).unwrap_or_default();
+                    let (long, until) = (words(wait), until.format("%Y-%m-%d %H:%M:%S UTC"));
+                    warn!(code, "the provider asks to wait {long}, until {until} (the grant of `{subject}`)");
+                }
+            }
             Class::Unreadable if self.provider.profile.rotation == Rotation::None => {
                 warn!(
                     code,
@@ -211,6 +230,14 @@ impl Redeemer {
                 let (to, received_bytes) =
                     (asked.peer.as_deref().unwrap_or("an unknown address"), asked.received_bytes());
                 warn!(code, to, received_bytes, "no usable answer for `{subject}` ({code}) from {to}");
+            }
+            // A client that is rejected is rejected for all.
+            Class::ClientRejected if !asked.unproven && self.line.report.is_first_rejection() => {
+                let hint = if_these_logins_ended(code, reading.http_status).unwrap_or_default();
+                warn!(
+                    code,
+                    "the provider rejects the client for `{subject}` ({code}), and grants others. {hint}"
+                );
             }
             Class::Granted(_)
             | Class::Transient
@@ -271,6 +298,7 @@ impl Redeemer {
 
     /// Hands a token to the sink, with what this pass knows of a lost answer.
     pub(super) async fn land_as(&self, attempt: Attempt, fact: Fact) {
+        let (Ok(attempt) | Err(attempt)) = self.answered(attempt).await;
         let now = self.line.base.clock.now();
         let token = match noted(&attempt.token, attempt.lost.as_ref(), now) {
             std::borrow::Cow::Owned(token) => token,

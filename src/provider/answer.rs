@@ -6,6 +6,12 @@ use super::rules::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Codes of `OpenID` Connect that say: only a person at a browser can go on (`OpenID` Connect Core 1.0 §3.1.2.6).
+///
+/// They are refusals at every provider, unless its profile lists them otherwise.
+pub const PERSON_MUST_COME: [&str; 4] =
+    ["login_required", "interaction_required", "consent_required", "account_selection_required"];
+
 /// How the body of an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

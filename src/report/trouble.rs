@@ -1,6 +1,7 @@
 //! What kept a pass from a part of its work, and what to do about it.
 
 use crate::clock::Timestamp;
+use crate::duration::words;
 use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
 use crate::gate::{Suspicion, TooMany};
@@ -9,6 +10,7 @@ use crate::token::{Code, Vocabulary as _, is_status_alone};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// What kept a pass from a part of its work.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,6 +64,8 @@ pub enum Trouble {
     Paused {
         /// Which.
         provider: String,
+        /// How long that is from now on, in seconds.
+        seconds: u64,
         /// Until when.
         until: Timestamp,
     },
@@ -153,23 +157,52 @@ fn is_unreadable(code: &str) -> bool {
 /// Code of a request that asks for more scope than the user granted (RFC 6749 §5.2).
 const INVALID_SCOPE: &str = "invalid_scope";
 
+/// Codes that can't be about one user's login (RFC 6749 §5.2).
+const OF_THE_CLIENT: [&str; 3] = ["invalid_client", "unauthorized_client", "unsupported_grant_type"];
+
+/// What is shown in the place of a code that isn't shown.
+const UNLISTED: &str = "unlisted_code";
+
 /// What to do about a client that a provider rejected.
 fn client_hint(code: &str, http_status: Option<u16>, client_auth: ClientAuth) -> Cow<'static, str> {
     let keys = client_keys(client_auth);
+    let ended =
+        || if_these_logins_ended(code, http_status).map_or_else(String::new, |text| format!(". {text}"));
     match (Code::from_word(code), http_status) {
         (_, Some(300..400)) => "the token URL answers with a redirect: set `token_url` to the final address".into(),
         (_, Some(404 | 410)) => "there is no token endpoint at the token URL: check `token_url`".into(),
         (_, Some(405)) => "the token URL does not take requests of this method: check `token_url` and `request.method`".into(),
         (_, Some(415)) => "the server refuses how the request is written (HTTP 415), and not the client: where it takes JSON and no form, set `request.encoding = \"json\"` (`evergrant help own-server`)".into(),
-        (_, Some(403)) if is_status_alone(code, http_status) => format!("a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check {keys}").into(),
+        (_, Some(403)) if is_status_alone(code, http_status) => format!(
+            "a firewall or proxy may block the request: open the token URL with `curl` from this machine. If that works, check {keys}{}",
+            ended()
+        )
+        .into(),
         (Some(Code::NoTokens), _) => "the provider answers with a success in which the profile finds no tokens: set `answer.access_token` and `answer.refresh_token`. The answers are in the journal, and the next start reads them again".into(),
         (Some(ours), _) if is_unreadable(code) => {
             let advice = ours.advice();
             format!("{advice} The answers are in the journal, and the next start reads them again").into()
         }
         _ if code == INVALID_SCOPE => "check `scope`: it must not ask for more than the user granted".into(),
-        _ => format!("check {keys}, then run `evergrant check --probe-client`").into(),
+        _ => format!("check {keys}, then run `evergrant check --probe-client`{}", ended()).into(),
     }
+}
+
+/// The other explanation of a client that seems to be rejected: these logins have ended, and the profile doesn't know how
+/// the provider says that. `None` for a code that can't be about one user's login.
+#[must_use]
+pub fn if_these_logins_ended(code: &str, http_status: Option<u16>) -> Option<String> {
+    if OF_THE_CLIENT.contains(&code) {
+        return None;
+    }
+    let ended = "If it is these logins that have ended, and not the client that is wrong:";
+    Some(if is_status_alone(code, http_status) || code == UNLISTED {
+        format!("{ended} a rule in `answer.rules` can say so (`evergrant help own-server`)")
+    } else {
+        format!(
+            "{ended} list `{code}` in `answer.refused`, and in `answer.error_code` the place where it stands"
+        )
+    })
 }
 
 /// The keys by which a request says who asks.
@@ -202,7 +235,7 @@ impl Advice for Trouble {
             .into(),
             Self::NotAskedAgain { .. } => "if these requests never reached the provider, set `ask_again = \"once\"` for one pass; if an old `state_dir` or backup speaks of them, use the newest one; if these logins have really ended, `evergrant run --once --accept-refusals` marks them".into(),
             Self::Outage { .. } => "nothing to do now: the next pass tries again. The reasons after `still_due` say what was seen".into(),
-            Self::Paused { .. } => "nothing to do: a service tries again when the pause is over. `run --once` does nothing for this provider before that".into(),
+            Self::Paused { .. } => "nothing to do: a service asks again when the pause is over. `run --once` asks this provider nothing before that".into(),
             Self::Overrun { .. } => "let the server replace its document, or let `documents.filter` choose one document for each login (`evergrant help own-server`)".into(),
             Self::Store { hint: Some(hint), .. } | Self::Journal { hint: Some(hint), .. } => hint.into(),
             Self::Store { hint: None, .. } => "check `store.url` and the server, then run again".into(),
@@ -258,9 +291,10 @@ impl fmt::Display for Trouble {
                 formatter,
                 "the provider `{provider}` gave no usable answer for minutes; what is due stays due"
             ),
-            Self::Paused { provider, until } => write!(
+            Self::Paused { provider, seconds, until } => write!(
                 formatter,
-                "the provider `{provider}` asked us to wait until {}; what is due stays due",
+                "the provider `{provider}` asks us to wait {}, until {}; what is due stays due",
+                words(Duration::from_secs(*seconds)),
                 until.format("%Y-%m-%d %H:%M:%S UTC")
             ),
             Self::Overrun { provider, documents, taken } => write!(
@@ -312,5 +346,35 @@ mod tests {
             hint("access_denied", 403, ClientAuth::Basic).starts_with("check `client_id`"),
             "its own code"
         );
+    }
+
+    #[test]
+    fn a_rejected_client_may_be_logins_that_have_ended_under_a_code_that_is_not_listed() {
+        for (code, status, says, silent) in [
+            ("invalid_request", 400, "list `invalid_request` in `answer.refused`", "`answer.rules`"),
+            ("refresh_token_invalidated", 401, "list `refresh_token_invalidated`", "`answer.rules`"),
+            ("http_401", 401, "`answer.rules`", "list `http_401`"),
+            ("http_403", 403, "`answer.rules`", "list `http_403`"),
+            ("unlisted_code", 401, "`answer.rules`", "list `unlisted_code`"),
+        ] {
+            let hint = hint(code, status, ClientAuth::Basic);
+            assert!(hint.contains("`client_secret`"), "both explanations: {hint}");
+            assert!(hint.contains(says) && !hint.contains(silent), "{hint}");
+        }
+        for (code, status) in
+            [("http_302", 302), ("http_404", 404), ("invalid_scope", 400), ("invalid_client", 401)]
+        {
+            assert!(!hint(code, status, ClientAuth::Basic).contains("logins"), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pause_says_how_long_and_until_when() {
+        let until = "2026-11-21T06:15:42Z".parse().unwrap();
+        let pause = Trouble::Paused { provider: "own".into(), seconds: 11_742, until };
+        let text = "the provider `own` asks us to wait 3h 16min, until 2026-11-21 06:15:42 UTC; what is due stays due";
+        assert_eq!(pause.to_string(), text);
+        let json = serde_json::to_value(&pause).unwrap();
+        assert_eq!((&json["seconds"], &json["until"]), (&11_742.into(), &"2026-11-21T06:15:42Z".into()));
     }
 }

@@ -49,7 +49,7 @@ vocabulary! {
             "Nothing to do. The next pass tries again.";
         Paused = "paused":
             "The provider asked for a pause that is longer than a pass waits.",
-            "Nothing to do. The report says until when; the next pass asks again.";
+            "Nothing to do. The report says for how long and until when; the provider is not asked before that.";
         Stopped = "stopped":
             "The pass was stopped (Ctrl-C or SIGTERM) before the turn of this document came.",
             "Nothing to do. The next pass takes it.";
@@ -152,7 +152,7 @@ vocabulary! {
             "Nothing to do. The next pass asks again.";
         Paused = "paused":
             "The provider asked for a pause that is longer than a pass waits.",
-            "Nothing to do. The report says until when; the next pass asks again.";
+            "Nothing to do. The report says for how long and until when; the provider is not asked before that.";
         Stopped = "stopped":
             "Evergrant's own process ended after it sent the token and before the answer came.",
             "Nothing to do. The next start asks again first, unless `ask_again = \"never\"`.";
@@ -160,7 +160,7 @@ vocabulary! {
             "A bug in Evergrant: the task panicked after the token was sent.",
             "The backtrace is in the log. Please report it.";
         TurnedAway = "turned_away":
-            "The request was turned away by an answer that is not the provider's own, for example a page with 503 or 429.",
+            "The request was turned away by an answer that is not the provider's own: a page with 429, or an outage in which no user was granted.",
             "Nothing to do. Evergrant asks again; if the provider then refuses, the user must log in again.";
         ClaimEnded = "claim_ended":
             "Another process held the claim until it ran out. It may have sent the token.",

@@ -9,6 +9,7 @@
 //! | client rejected | | as above | given back, after those that were not asked for | rejects our client |
 //! | unreadable | yes | the answer is kept, and the token is not sent again | put off | rejects our client |
 //! | unreadable | no | not processed | put off | rejects our client |
+//! | 502, 503, 504 or a page, and no user is granted now | yes | turned away, or not processed | asked again in this pass, `attempts` times in all, then put off | failing |
 //! | none, or one that says nothing | | lost | asked again as [`settle`] says, or put off | failing |
 //! | refused, for the first time | | not processed | asked once more in this pass | works |
 //! | refused again or after a lost answer, suspected | | not processed | the mark waits to be believed | works |
@@ -19,9 +20,9 @@ use super::doubt::{doubt, first_known, noted};
 use super::settle::{Settlement, settle};
 use super::{Around, Asked, Case, End, Heard, Mark, Pair, Refusal, Rule, Step, Verdict};
 use crate::gate::{LONGEST_WAIT_IN_A_PASS, Signal};
-use crate::grant::answer::{Class, Granted, NO_TOKENS};
+use crate::grant::answer::{Class, Granted, NO_TOKENS, Reading};
 use crate::journal::Event;
-use crate::provider::{AskAgain, Rotation};
+use crate::provider::{AskAgain, Profile, Rotation};
 use crate::report::WhyLiveAgain;
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, State, Word};
 use chrono::TimeDelta;
@@ -53,8 +54,17 @@ pub(super) fn judge(case: &Case, asked: &Asked, around: &Around<'_>) -> Verdict 
             (Rule::Rests, unprocessed(doubt), Step::Write(Box::new(change), Pair::None), ends)
         }
         Class::Throttled(_) | Class::Transient if asked.tried.put_off < around.attempts => {
-            let wait = retry_wait(asked.tried.put_off);
+            let wait = retry_wait(asked.tried.put_off).max(wait_alone(asked));
             (Rule::AskAgainLater, unprocessed(doubt), Step::Again(wait), None)
+        }
+        Class::Ambiguous if asked.is_of_an_outage() && rotates => {
+            if asked.tried.put_off < around.attempts {
+                let wait = retry_wait(asked.tried.put_off);
+                (Rule::OutageAskAgain, unprocessed(doubt), Step::Again(wait), None)
+            } else {
+                let (document, ends) = put_off(token, said, around);
+                (Rule::OutagePutOff, unprocessed(doubt), document, ends)
+            }
         }
         Class::Throttled(_) | Class::Transient => {
             let (document, ends) = put_off(token, said, around);
@@ -130,6 +140,19 @@ fn rest_of(asked: &Asked) -> Option<Duration> {
         _ => None,
     };
     reading.rests.or(long)
+}
+
+/// How long the token waits by itself, where the pause that was asked for may be about this token alone: the gate pauses the
+/// provider only when others are asked to wait as well.
+fn wait_alone(asked: &Asked) -> Duration {
+    match asked.reading() {
+        Reading { class: Class::Throttled(Some(wait)), may_be_alone: true, .. }
+            if *wait <= LONGEST_WAIT_IN_A_PASS =>
+        {
+            *wait
+        }
+        _ => Duration::ZERO,
+    }
 }
 
 /// The document is tried again in a later pass, and later each time.
@@ -216,7 +239,7 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
             }
         }
         Class::Throttled(_) | Class::Transient if reading.rests.is_some() => Signal::NotAsked,
-        Class::Throttled(wait) => Signal::Throttled(*wait),
+        Class::Throttled(wait) => Signal::Throttled { wait: *wait, may_be_alone: reading.may_be_alone },
         // It answered, and said nothing about itself.
         Class::Unlisted => Signal::NotAsked,
         Class::ClientRejected if case.token.bookkeeping.failures > 0 && !asked.unproven => Signal::NotAsked,
@@ -229,8 +252,21 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         Class::Ambiguous if reading.code == NO_TOKENS => {
             Signal::ClientRejected { code, http_status, tenant: None, unread: true }
         }
+        // A page in the place of the provider's JSON, for one request: it says nothing of the others. Only where it costs a
+        // login a run of them is an outage.
+        Class::Ambiguous if is_a_page(reading) && !forbids_asking_again(case.profile()) => Signal::NotAsked,
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }
+}
+
+/// Is it a page where the provider itself would have sent JSON, and not the answer of a server in trouble?
+fn is_a_page(reading: &Reading) -> bool {
+    reading.may_be_outage && matches!(reading.http_status, Some(400 | 409 | 422))
+}
+
+/// Is a token never sent again of which no answer settled what became of it?
+fn forbids_asking_again(profile: &Profile) -> bool {
+    profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never
 }
 
 /// How long a token rests that was put off so often.

@@ -67,6 +67,9 @@ pub struct Asked {
     pub tried: Tried,
     /// Has the provider granted nothing yet in this pass?
     pub unproven: bool,
+    /// Is no user granted now, since the pass began or since the provider began to fail? Only asked where tokens are single
+    /// use.
+    pub without_grants: bool,
 }
 
 /// What came for a request.
@@ -103,6 +106,12 @@ impl Asked {
         self.heard.reading()
     }
 
+    /// Is it the outage that spoke, and not an answer to this request? Then it counts as not processed.
+    #[must_use]
+    pub const fn is_of_an_outage(&self) -> bool {
+        self.reading().may_be_outage && self.without_grants
+    }
+
     /// Bytes of an answer that came.
     #[must_use]
     pub const fn received_bytes(&self) -> u64 {
@@ -125,12 +134,13 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// With one more request, whose answer means this. Where the provider doesn't rotate, a lost answer is like one that
-    /// said: later.
+    /// With one more request, whose answer means this. An outage is like an answer that said: later; where the provider
+    /// doesn't rotate, so is a lost answer.
     #[must_use]
-    pub const fn and(self, class: &Class, rotation: Rotation) -> Self {
+    pub const fn and(self, class: &Class, is_of_an_outage: bool, rotation: Rotation) -> Self {
         let Self { put_off, unanswered, refused } = self;
         match class {
+            Class::Ambiguous if is_of_an_outage => Self { put_off: put_off + 1, ..self },
             Class::Throttled(_) | Class::Transient => Self { put_off: put_off + 1, ..self },
             Class::Ambiguous if matches!(rotation, Rotation::None) => {
                 Self { put_off: put_off + 1, unanswered: unanswered + 1, refused }

@@ -24,14 +24,14 @@ impl Asked {
 /// no answer came for.
 pub(super) fn doubt(asked: &Asked, rotates: bool) -> Option<Lost> {
     let reading = asked.reading();
+    let may_be_sent = || {
+        let leaves_a_doubt = !reading.settles && rotates;
+        leaves_a_doubt.then_some(true)
+    };
     let turned_away = match reading.class {
+        Class::Ambiguous if asked.is_of_an_outage() => may_be_sent()?,
         Class::Ambiguous => false,
-        Class::Throttled(_) | Class::Transient | Class::Unlisted | Class::ClientRejected => {
-            if reading.settles || !rotates {
-                return None;
-            }
-            true
-        }
+        Class::Throttled(_) | Class::Transient | Class::Unlisted | Class::ClientRejected => may_be_sent()?,
         Class::Granted(_) | Class::Refused | Class::Suspected | Class::Unreadable => return None,
     };
     Some(Lost {

@@ -30,6 +30,8 @@ rules! {
     Unlisted: "An error code that the profile does not list: a later pass.";
     UnreadableAndKept: "A success in which no pair can be read, of a provider that does not rotate.";
     Unreadable: "A success in which no pair can be read: it is kept, and the token is not sent again.";
+    OutageAskAgain: "An outage in which no user is granted: asked again in this pass.";
+    OutagePutOff: "An outage in which no user is granted: a later pass.";
     LostAskAgain: "No usable answer: asked again in this pass.";
     LostPutOff: "No usable answer: a later pass.";
     RefusedAskOnceMore: "A refusal: asked once more in this pass.";

@@ -139,7 +139,7 @@ fn line(verdict: &Verdict) -> String {
         Signal::Works { granted: false } => "works".to_owned(),
         Signal::Refused { .. } => "refused".to_owned(),
         Signal::RefusedInDoubt { .. } => "in doubt".to_owned(),
-        Signal::Throttled(_) => "throttled".to_owned(),
+        Signal::Throttled { .. } => "throttled".to_owned(),
         Signal::Failed => "failed".to_owned(),
         Signal::ClientRejected { .. } => "rejected".to_owned(),
         Signal::NotAsked => "-".to_owned(),

@@ -11,7 +11,7 @@ use crate::grant::{Login, request};
 use crate::pass::PassError;
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
-use crate::report::Trouble;
+use crate::report::{Trouble, if_these_logins_ended};
 use crate::schedule::ASSUMED_LIFE;
 use crate::token::{AccessToken, Code, RefreshToken, Vocabulary as _};
 use chrono::TimeDelta;
@@ -243,7 +243,13 @@ fn check_client(provider: &Provider, reading: &Reading) -> Check {
         }
         Class::Throttled(_) => unclear("the provider asked for a pause"),
         Class::Transient => unclear("the provider didn't process the request"),
-        Class::Unlisted => unclear("the provider answered with a code that the profile doesn't list"),
+        Class::Unlisted => {
+            let check = unclear("the provider answered with a code that the profile doesn't list");
+            match if_these_logins_ended(code, *http_status) {
+                Some(hint) => check.hint(hint),
+                None => check,
+            }
+        }
         Class::Ambiguous if http_status.is_none() => unclear("no answer came"),
         Class::Ambiguous | Class::Unreadable => {
             Check::warning(name, format!("not known: this is no answer of a token endpoint ({code}{status})"))
@@ -357,6 +363,12 @@ mod tests {
         let rejected = check(Class::ClientRejected, "invalid_client");
         assert_eq!(rejected.exit(), Exit::ClientRejected);
         assert!(rejected.hint.unwrap().contains("`client_secret`"));
+        let hint = check(Class::ClientRejected, "invalid_request").hint.unwrap();
+        assert!(
+            hint.contains("`client_secret`") && hint.contains("list `invalid_request` in `answer.refused`")
+        );
+        let unlisted = check(Class::Unlisted, "token_ended").hint.unwrap();
+        assert!(unlisted.contains("list `token_ended` in `answer.refused`"), "{unlisted}");
     }
 
     /// A server that knows one method of each path.

@@ -1,6 +1,6 @@
 //! From a raw answer to its class: by the pair in it, else by its code, else by its status.
 
-use super::code::{find_code, listed_class, shown_code};
+use super::code::{find_code, listed_class, nested_code, shown_code};
 use super::explain::Decided;
 use super::found::Source;
 use super::pair::{read_pair, read_partial_pair};
@@ -56,10 +56,11 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     if success && source.head_holds_a_refresh_token(&shape.refresh_token) {
         return (reading(Class::Unreadable, NO_TOKENS), Decided::RefreshToken);
     }
+    let by_status = || by_status(answer.status, wait, settles);
     let is_cut = plain.end == End::Cut || !answer.complete;
     if is_cut {
-        let class = if success { Class::Ambiguous } else { by_status(answer.status, None).0 };
-        return (reading(class, "cut_body"), Decided::Cut);
+        let class = if success { Class::Ambiguous } else { by_status().0 };
+        return (as_its_status_is(reading(class, "cut_body")), Decided::Cut);
     }
     // Not where a refresh token stands all the same: it may be the only copy.
     let is_unnamed = || profile.rotation != Rotation::None && source.could_hold_another_token(shape);
@@ -87,10 +88,10 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     }
     let (class, code) = match answer.status {
         // There is no client that could be wrong: dead users whose answer isn't listed must not stop the others.
-        401 | 403 if profile.client_auth == ClientAuth::NoClient => {
+        401 | 403 if profile.client_auth == ClientAuth::NoClient && wait.is_none() => {
             (Class::Unlisted, format!("http_{}", answer.status))
         }
-        status => by_status(status, wait),
+        _ => by_status(),
     };
     let is_listed = found.is_some_and(|code| listed_class(code, shape, None).is_some());
     let may_be_past_its_end = shape.past_end == PastEnd::Suspected
@@ -104,8 +105,9 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
         && !is_listed
         && wait.is_none();
     let unknown_at = may_be_past_its_end.then(|| sent_at(answer));
-    let reading = Reading { unknown_at, ..reading(class, found.map_or(&code, shown_code)) };
-    (reading, Decided::Status)
+    let shown = found.map(shown_code).or_else(|| body.value().and_then(|body| nested_code(body, shape)));
+    let reading = Reading { unknown_at, ..reading(class, shown.unwrap_or(&code)) };
+    (as_its_status_is(reading), Decided::Status)
 }
 
 /// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.
@@ -189,18 +191,33 @@ fn success_without_json(plain: &Plain, shape: &AnswerShape) -> (Class, &'static 
 }
 
 /// What a status alone says, when no known code stands beside it.
-fn by_status(status: u16, wait: Option<Duration>) -> (Class, String) {
+fn by_status(status: u16, wait: Option<Duration>, settles: bool) -> (Class, String) {
     let class = match status {
+        // It says how long to wait: too many requests, in other clothes (RFC 9110 §10.2.3).
+        400..500 | 503 if wait.is_some() => Class::Throttled(wait),
         // No token endpoint answers at this address, or not for us: the URL or the credentials are wrong.
         300..400 | 401 | 403 | 404 | 405 | 407 | 410 | 411 | 415 => Class::ClientRejected,
-        503 => match wait {
-            Some(wait) => Class::Throttled(Some(wait)),
-            None => Class::Transient,
-        },
-        408 | 421 | 425 => Class::Transient,
+        // The provider itself says so; a gateway also says it of a request that its server has processed.
+        408 | 421 | 425 | 503 if settles => Class::Transient,
+        408 | 421 | 425 => Class::Ambiguous,
+        // A page, where the provider would have sent JSON.
+        400 | 409 | 422 if !settles => Class::Ambiguous,
         400..500 => Class::Unlisted,
-        // 500, 502, 504, a CDN's 52x, and what no RFC knows: it may have been processed.
+        // 500, 502, 503, 504, a CDN's 52x, and what no RFC knows: it may have been processed.
         _ => Class::Ambiguous,
     };
     (class, format!("http_{status}"))
+}
+
+/// What the status says of the circumstances, where nothing else decided.
+///
+/// A provider that is away has its gateway answer with 502, 503 or 504. A firewall that lets nothing through has pages for
+/// it, and most of their statuses are classes of their own.
+fn as_its_status_is(reading: Reading) -> Reading {
+    let status = reading.http_status.unwrap_or_default();
+    let is_ambiguous = reading.class == Class::Ambiguous;
+    let may_be_outage =
+        is_ambiguous && matches!(status, 502..=504 | 400..500 if !matches!(status, 408 | 421 | 425));
+    let may_be_alone = matches!(reading.class, Class::Throttled(_)) && (400..500).contains(&status);
+    Reading { may_be_outage, may_be_alone, ..reading }
 }

@@ -1,7 +1,7 @@
 //! What stands in an answer beside the places of the profile and may be meant for one of its keys: an error code, a
 //! lifetime. For a person who writes a profile; no pass reads it. Pure.
 
-use super::code::shown_code;
+use super::code::{find_code, shown_code};
 use super::explain::Decided;
 use super::found::{Found, Source};
 use super::{Class, Granted, Reading};
@@ -49,7 +49,9 @@ pub(super) fn code(
     shape: &AnswerShape,
 ) -> Option<CodeElsewhere> {
     let is_unknown = match decided {
-        Decided::Status | Decided::TooMany => is_status_alone(&reading.code, reading.http_status),
+        // One within an object is shown, and means nothing where it stands.
+        Decided::Status => source.body.value().is_some_and(|body| find_code(body, shape).is_none()),
+        Decided::TooMany => is_status_alone(&reading.code, reading.http_status),
         Decided::Body => true,
         Decided::Pair
         | Decided::CutPair

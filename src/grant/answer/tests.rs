@@ -59,13 +59,13 @@ fn every_answer_has_one_class() {
         (400, r#"{"error":"a sentence with a secret in it"}"#, "unlisted", "unlisted_code"),
         (400, r#"{"error":["invalid_grant"]}"#, "unlisted", "http_400"),
         (400, r#"{"developerMessage":"invalid_grant"}"#, "unlisted", "http_400"),
-        (400, "invalid_grant", "unlisted", "http_400"),
+        (400, "invalid_grant", "ambiguous", "http_400"),
         (429, r#"{"developerMessage":"Quota limit exceeded."}"#, "throttled", "http_429"),
         (429, r#"{"error":"invalid_grant"}"#, "throttled", "http_429"),
         (500, "", "ambiguous", "http_500"),
         (500, r#"{"error":"invalid_grant"}"#, "ambiguous", "invalid_grant"),
         (502, "<html>", "ambiguous", "http_502"),
-        (503, "", "transient", "http_503"),
+        (503, "", "ambiguous", "http_503"),
         (504, "", "ambiguous", "http_504"),
     ];
     for (status, body, class, code) in table {
@@ -122,7 +122,7 @@ fn a_cut_success_is_ambiguous_unless_the_pair_is_whole() {
     cut.body = Bytes::from_static(br#"{"access_token":"a","refresh_token":"r"}"#);
     assert_eq!(read_answer(&cut, &shape, Timestamp::UNIX_EPOCH).class.word(), "granted");
     let refusal = RawAnswer { complete: false, ..answer(400, r#"{"error":"invalid_grant"}"#) };
-    assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Unlisted);
+    assert_eq!(read_answer(&refusal, &shape, Timestamp::UNIX_EPOCH).class, Class::Ambiguous);
 }
 
 /// A new refresh token beside an access token, or alone, that isn't where the profile says: to keep the old one, or to send it
@@ -190,7 +190,7 @@ fn a_form_is_read_as_an_object_of_texts_and_never_to_a_cut_end() {
         (200, "error=bad_verification_code&error_description=x", true, ("unlisted", "bad_verification_code")),
         (400, "error=invalid_grant", true, ("refused", "invalid_grant")),
         (400, "error=Old+refresh+token+used", true, ("refused", "old")),
-        (400, "error=invalid_grant and more", true, ("unlisted", "unlisted_code")),
+        (400, "error=invalid_grant and more", true, ("ambiguous", "unlisted_code")),
         (403, "<html a=b>", true, ("client_rejected", "http_403")),
         (500, "error=invalid_grant", true, ("ambiguous", "invalid_grant")),
         (200, "", true, ("ambiguous", "empty_body")),

@@ -46,7 +46,7 @@ fn each_event_after_each_state() {
         (Event::Renewed, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
         (Event::Settled, ["-", "-", "-", "-", "-", "-", "-", "-", "!"]),
         (Event::NotProcessed, ["-", "-", "-", "unsettled", "ask_again", "!", "set_aside", "!", "!"]),
-        (turned_away, ["unsettled", "unsettled", "ask_again", "!", "!", "!", "!", "!", "!"]),
+        (turned_away, ["unsettled", "unsettled", "ask_again", "unsettled", "!", "!", "!", "!", "!"]),
         (lost, ["unsettled", "unsettled", "ask_again", "!", "!", "!", "!", "!", "!"]),
         (Event::CannotRead("unreadable".into()), ["!", "!", "unread", "!", "unread", "!", "!", "!", "!"]),
         (Event::AskAgain("unreadable".into()), ["!", "!", "!", "!", "!", "ask_again", "!", "!", "!"]),
@@ -67,6 +67,17 @@ fn each_event_after_each_state() {
     let gone = rows.map(|(state, is_success)| row(state, is_success).process_gone().state.word());
     let stays = rows.map(|(state, _)| state.word());
     assert_eq!((gone[0], &gone[1..]), ("unsettled", &stays[1..]));
+}
+
+#[test]
+fn an_outage_that_is_seen_late_clears_its_own_request_and_none_before_it() {
+    let away = Event::TurnedAway { cause: "http_503".into(), peer: None };
+    for (unsettled_since, left) in [(5, None), (1, Some(at(1)))] {
+        let doubts = Doubts { unsettled_since: Some(at(unsettled_since)), turned_away_since: None };
+        let next = Row { doubts, ..row(EntryState::Unsettled, false) }.on(&away).unwrap().row.unwrap();
+        let expected = Doubts { unsettled_since: left, turned_away_since: Some(at(5)) };
+        assert_eq!((next.state, next.doubts), (EntryState::Unsettled, expected), "{unsettled_since}");
+    }
 }
 
 #[test]

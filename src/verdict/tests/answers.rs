@@ -17,6 +17,8 @@ struct Special {
     earlier: Option<Lost>,
     doubts: Doubts,
     unproven: bool,
+    /// May it be an outage, and is no user granted now?
+    outage: (bool, bool),
 }
 
 impl Default for Special {
@@ -31,6 +33,7 @@ impl Default for Special {
             earlier: None,
             doubts: Doubts::default(),
             unproven: false,
+            outage: (false, false),
         }
     }
 }
@@ -51,7 +54,9 @@ fn granted(refresh_token: Option<&str>) -> Class {
 }
 
 fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
-    let reading = Reading { rests: special.rests, ..Reading::new(class, code, None, special.settles) };
+    let may_be_outage = special.outage.0;
+    let reading =
+        Reading { rests: special.rests, may_be_outage, ..Reading::new(class, code, None, special.settles) };
     let heard = if matches!(reading.class, Class::Ambiguous) {
         Heard::Nothing(reading)
     } else {
@@ -71,6 +76,7 @@ fn judged(class: Class, code: &str, kept: bool, special: Special) -> Verdict {
         doubts: special.doubts,
         tried: special.tried,
         unproven: special.unproven,
+        without_grants: special.outage.1,
     };
     let provider = provider(special.rotation, special.ask_again);
     let case = Case { token: token(special.books), provider, fact: Fact::Asked(Box::new(asked)) };
@@ -221,6 +227,44 @@ fn a_lost_answer_is_asked_for_again_as_its_provider_forgives() {
                 "its own empty success",
                 "LostPutOff | Lost(no_tokens) | Live 15 min, failures 1, lost | rejected | StillDue(no_tokens)",
             ),
+        ],
+    );
+}
+
+#[test]
+fn an_outage_in_which_no_user_is_granted_is_not_the_tokens() {
+    let (first, last) = (Tried { put_off: 1, ..Tried::default() }, Tried { put_off: 3, ..Tried::default() });
+    let with = |settles, tried, outage| Special { settles, tried, outage, ..Special::default() };
+    let none = Special {
+        rotation: Rotation::None,
+        ..with(false, Tried { put_off: 1, unanswered: 1, refused: 0 }, (true, true))
+    };
+    let case = |special| judged(Class::Ambiguous, "http_502", true, special);
+    compare(
+        [
+            ("outage".into(), case(with(false, first, (true, true)))),
+            ("outage, too often".into(), case(with(false, last, (true, true)))),
+            ("outage, in the provider's own words".into(), case(with(true, first, (true, true)))),
+            (
+                "among grants".into(),
+                case(with(false, Tried { unanswered: 1, ..Tried::default() }, (true, false))),
+            ),
+            (
+                "a timeout".into(),
+                case(with(false, Tried { unanswered: 1, ..Tried::default() }, (false, true))),
+            ),
+            ("no rotation".into(), case(none)),
+        ],
+        &[
+            ("outage", "OutageAskAgain | TurnedAway(http_502) | again 1s | failed | -"),
+            (
+                "outage, too often",
+                "OutagePutOff | TurnedAway(http_502) | Live 15 min, failures 1, turned away | failed | StillDue(http_502)",
+            ),
+            ("outage, in the provider's own words", "OutageAskAgain | NotProcessed | again 1s | failed | -"),
+            ("among grants", "LostAskAgain | Lost(http_502) | again 2s | failed | -"),
+            ("a timeout", "LostAskAgain | Lost(http_502) | again 2s | failed | -"),
+            ("no rotation", "LostAskAgain | Lost(http_502) | again 1s | failed | -"),
         ],
     );
 }

@@ -142,7 +142,7 @@ async fn what_fails_for_the_whole_pass_is_still_due_with_its_reason_and_comes_ag
         assert_eq!((summary.exit(), summary.count(Outcome::StillDue)), (Exit::StillDue, 2), "{summary:?}");
         let reasons: Vec<_> = summary.still_due_reasons.iter().map(|(why, n)| (why.as_str(), *n)).collect();
         assert_eq!(reasons, [("http_500", 1), ("http_503", 1)]);
-        for (position, class) in [(2, "transient"), (4, "ambiguous")] {
+        for (position, class) in [(2, "ambiguous"), (4, "ambiguous")] {
             let bookkeeping = rehearsal.bookkeeping(position).await;
             assert_eq!((bookkeeping.state, bookkeeping.failures), (State::Live, 1));
             let evidence = bookkeeping.last_error.unwrap();
@@ -210,6 +210,20 @@ async fn a_provider_that_nobody_reaches_marks_nobody_and_is_refreshed_when_it_is
         drop(again);
         rehearsal.assert_kept(3).await;
         assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+/// A server that says in plain text that a token is dead says nothing about the tokens of others.
+#[tokio::test]
+async fn pages_for_some_users_are_no_outage_for_the_others() {
+    let script = rules("422", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], "");
+    on_both("pages_for_some", Plan::users(30).faults(&script), async |rehearsal| {
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::StillDue, 18), "{summary:?}");
+        assert!(summary.troubles.is_empty(), "{summary:?}");
+        assert_eq!(summary.still_due_reasons, [("http_422".to_owned(), 12)].into());
+        assert_eq!(rehearsal.sandbox.ledger().requests, 18 + 24, "each of them twice, as `ask_again` says");
     })
     .await;
 }

@@ -1,5 +1,6 @@
-//! Answers that say that nothing was processed, and aren't the provider's own: a page may come after the provider has
-//! rotated. The token is asked for again as before; only what a later refusal means is another thing.
+//! Answers that aren't the provider's own: a page may come after the provider has rotated. Some say that nothing was
+//! processed, and the token is asked for again; the others leave that to the profile's `ask_again`. In an outage, in which
+//! no user is granted, no token is in doubt. What a later refusal means is the same in all of them.
 
 use super::recovery::{Doomed, answer};
 use crate::support::rehearsal::{Plan, Rehearsal, on_both, run};
@@ -14,13 +15,13 @@ use evergrant::testing::token::{LastError, State};
 use std::time::Duration;
 
 /// The bookkeeping of a user who was lost after a page, with its evidence as it must be.
-async fn assert_lost(rehearsal: &Rehearsal, position: usize, cause: &str) {
+async fn assert_lost(rehearsal: &Rehearsal, position: usize, cause: &str, turned_away: bool) {
     let books = rehearsal.bookkeeping(position).await;
     assert_eq!(books.state, State::LostInFlight, "{cause}: {books:?}");
     let LastError { class, code, lost, .. } = books.last_error.unwrap();
     assert_eq!((&*class, &*code), ("refused", "invalid_grant"), "{cause}");
     let lost = lost.unwrap();
-    assert_eq!((&*lost.cause, lost.turned_away), (cause, true));
+    assert_eq!((&*lost.cause, lost.turned_away), (cause, turned_away));
     assert_eq!(lost.peer, Some(rehearsal.sandbox.address().to_string()), "{cause}");
     assert!(lost.received_bytes > 0 && lost.sent_at.is_some(), "{lost:?}");
 }
@@ -34,7 +35,8 @@ async fn a_refusal_after_a_page_in_the_same_pass_is_a_lost_login() {
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::NeedsLogin, 4), "{summary:?}");
         assert_eq!((summary.count(Outcome::LostInFlight), summary.count(Outcome::NeedsLogin)), (4, 0));
         for (position, cause) in ["http_503", "http_408", "http_421", "http_425"].into_iter().enumerate() {
-            assert_lost(&rehearsal, position, cause).await;
+            // No user was granted yet when the first one was asked for.
+            assert_lost(&rehearsal, position, cause, position == 0).await;
         }
         assert_eq!(rehearsal.sandbox.ledger().requests, 12, "each is asked once more, as before");
         assert!(rehearsal.entries().await.is_empty(), "the refusal ends the row");
@@ -49,7 +51,7 @@ async fn a_refusal_after_a_page_in_the_same_pass_is_a_lost_login() {
 async fn a_refusal_after_a_page_in_an_earlier_pass_is_a_lost_login_on_each_machine() {
     // An unlisted page, and one that counts as a rejected client.
     for (script, cause, test) in [
-        ("422-after user=user-000001 times=1", "http_422", "page_422"),
+        ("418-after user=user-000001 times=1", "http_418", "page_418"),
         ("404-after user=user-000001 times=1", "http_404", "page_404"),
     ] {
         for another in [false, true] {
@@ -74,7 +76,7 @@ async fn a_refusal_after_a_page_in_an_earlier_pass_is_a_lost_login_on_each_machi
                     let found = (summary.grants, summary.count(Outcome::LostInFlight));
                     assert_eq!(found, (1, lost), "{summary:?}");
                 }
-                assert_lost(&rehearsal, 1, cause).await;
+                assert_lost(&rehearsal, 1, cause, true).await;
                 rehearsal.run().await;
                 assert!(rehearsal.entries().await.is_empty(), "no row is left for ever");
             })
@@ -127,25 +129,58 @@ async fn a_grant_after_a_page_ends_the_doubt() {
     .await;
 }
 
-#[tokio::test]
-async fn a_provider_that_punishes_reuse_is_asked_as_before() {
-    let script = "503-after user=user-000001 times=1, 422-after user=user-000002 times=1";
-    let mut plan = Plan::users(5).faults(script);
+fn never(users: usize, script: &str) -> Plan {
+    let mut plan = Plan::users(users).faults(script);
     plan.sandbox.reuse = Reuse::RevokeFamily;
     plan.profile.ask_again = AskAgain::Never;
-    on_both("page_never", plan, async |rehearsal| {
+    plan.profile.settle_after = Duration::from_millis(50);
+    plan
+}
+
+#[tokio::test]
+async fn a_provider_that_punishes_reuse_is_not_asked_again_for_a_page_among_grants() {
+    let script = "503-after user=user-000001 times=1, 422-after user=user-000002 times=1, \
+                  408-after user=user-000003 times=1, 502-after user=user-000004 times=1";
+    on_both("page_never", never(40, script), async |rehearsal| {
         rehearsal.run().await;
-        assert_eq!(rehearsal.sandbox.ledger().requests, 6, "the 503 once more");
-        // Believed at the second occasion, because nobody is granted beside it.
         rehearsal.run().await;
-        rehearsal.run().await;
-        assert_eq!(rehearsal.sandbox.ledger().requests, 8, "the 422 in each pass, and no more");
-        for (position, cause) in [(1, "http_503"), (2, "http_422")] {
-            assert_lost(&rehearsal, position, cause).await;
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!((ledger.requests, ledger.reuses), (40, 0), "each once");
+        for (position, cause) in [(1, "http_503"), (2, "http_422"), (3, "http_408"), (4, "http_502")] {
+            let books = rehearsal.bookkeeping(position).await;
+            assert_eq!(books.state, State::LostInFlight, "{cause}: {books:?}");
+            let LastError { class, code, lost, .. } = books.last_error.unwrap();
+            assert_eq!((&*class, &*code), ("ambiguous", "not_asked_again"), "{cause}");
+            assert_eq!(&*lost.unwrap().cause, cause);
         }
+        assert_eq!(rehearsal.states().await.iter().filter(|state| **state == State::Live).count(), 36);
         assert!(rehearsal.entries().await.is_empty());
     })
     .await;
+}
+
+/// The first tokens fail while others have just been granted: only the next answers tell that it was an outage.
+#[tokio::test]
+async fn an_outage_marks_no_user_of_a_provider_that_punishes_reuse() {
+    for (test, script) in
+        [("outage_first", "503@1..6"), ("outage_amid", "502@12..22"), ("outage_amid_page", "422@12..22")]
+    {
+        on_both(test, never(40, script), async |rehearsal| {
+            let mut summary = rehearsal.run().await;
+            for _ in 0..5 {
+                assert_eq!(summary.count(Outcome::LostInFlight), 0, "{test}: {summary:?}");
+                if summary.count(Outcome::StillDue) == 0 {
+                    break;
+                }
+                summary = rehearsal.run().await;
+            }
+            let ledger = rehearsal.sandbox.ledger();
+            assert_eq!((ledger.granted, ledger.reuses), (40, 0), "{test}: {summary:?}");
+            rehearsal.assert_kept(40).await;
+            assert!(rehearsal.entries().await.is_empty(), "{test}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -202,16 +237,20 @@ async fn a_crash_between_the_page_and_the_next_sending_forgets_no_doubt_and_make
         let summary = rehearsal.run().await;
         assert_eq!(
             (summary.count(Outcome::Refreshed), summary.count(Outcome::NeedsLogin)),
-            (3, 1),
+            (2, 1),
             "{summary:?}"
         );
-        assert_eq!(summary.count(Outcome::LostInFlight), 2, "{summary:?}");
-        assert_eq!(rehearsal.sandbox.ledger().requests - requests, 6, "asked again, with `never` too");
-        for position in [0, 1] {
+        assert_eq!(summary.count(Outcome::LostInFlight), 3, "{summary:?}");
+        let asked = rehearsal.sandbox.ledger().requests - requests;
+        assert_eq!(
+            asked, 4,
+            "what was turned away, with `never` too; whether others were granted, no journal knows"
+        );
+        for (position, turned_away) in [(0, false), (1, true), (2, false)] {
             let lost = rehearsal.bookkeeping(position).await.last_error.unwrap().lost.unwrap();
             assert_eq!(
                 (&*lost.cause, lost.turned_away, lost.received_bytes),
-                ("http_503", true, 6),
+                ("http_503", turned_away, 6),
                 "{position}"
             );
         }

@@ -1,6 +1,8 @@
 //! Codes: as RFC 6749 §5.2 spells them, in Autodesk's envelopes, and where other providers put them.
 
-use super::{DEAD, PAIR, check_table};
+use super::{DEAD, PAIR, check, check_table, now, raw, reading};
+use evergrant::testing::grant::answer::read_answer;
+use evergrant::testing::provider::profile;
 
 /// As §5.2 spells them, and what only looks like one.
 #[test]
@@ -12,18 +14,18 @@ fn every_code_of_rfc_6749_has_one_class() {
         ("generic", 200, DEAD, "refused", "invalid_grant"),
         ("generic", 400, r#"{"error":"INVALID_GRANT"}"#, "unlisted", "INVALID_GRANT"),
         ("generic", 400, r#"{"error":" invalid_grant"}"#, "unlisted", "unlisted_code"),
-        ("generic", 400, r#"{"error":{"code":"invalid_grant"}}"#, "unlisted", "http_400"),
-        ("generic", 400, r#"[{"error":"invalid_grant"}]"#, "unlisted", "http_400"),
-        ("generic", 400, r#""invalid_grant""#, "unlisted", "http_400"),
-        ("generic", 400, r#"{"error":"invalid_grant"}<!-- proxy -->"#, "unlisted", "invalid_grant"),
+        ("generic", 400, r#"{"error":{"code":"invalid_grant"}}"#, "unlisted", "invalid_grant"),
+        ("generic", 400, r#"[{"error":"invalid_grant"}]"#, "ambiguous", "http_400"),
+        ("generic", 400, r#""invalid_grant""#, "ambiguous", "http_400"),
+        ("generic", 400, r#"{"error":"invalid_grant"}<!-- proxy -->"#, "ambiguous", "invalid_grant"),
         (
             "generic",
             400,
             "{\"error\":\"invalid_grant\"}\n{\"error\":\"invalid_grant\"}",
-            "unlisted",
+            "ambiguous",
             "invalid_grant",
         ),
-        ("generic", 400, r#"{"error":"invalid_grant"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"error":"invalid_grant"#, "ambiguous", "http_400"),
         (
             "generic",
             400,
@@ -32,8 +34,8 @@ fn every_code_of_rfc_6749_has_one_class() {
             "invalid_grant",
         ),
         ("generic", 400, r#"{"error_description":"invalid_grant"}"#, "unlisted", "http_400"),
-        ("generic", 400, "error=invalid_grant", "unlisted", "http_400"),
-        ("generic", 400, "", "unlisted", "http_400"),
+        ("generic", 400, "error=invalid_grant", "ambiguous", "http_400"),
+        ("generic", 400, "", "ambiguous", "http_400"),
         ("generic", 422, DEAD, "refused", "invalid_grant"),
         ("generic", 500, DEAD, "ambiguous", "invalid_grant"),
         ("generic", 503, DEAD, "transient", "invalid_grant"),
@@ -54,6 +56,56 @@ fn every_code_of_rfc_6749_has_one_class() {
         ("generic", 400, r#"{"error":"Zm9vYmFyMTIzNDU2Nzg5MA"}"#, "unlisted", "unlisted_code"),
         ("generic", 400, r#"{"error":"\u001b[31mred"}"#, "unlisted", "unlisted_code"),
     ]);
+}
+
+/// `OpenID` Connect Core 1.0 §3.1.2.6; and Entra's profile lists them otherwise.
+#[test]
+fn a_person_must_come_is_a_refusal_at_every_provider() {
+    for code in ["login_required", "interaction_required", "consent_required", "account_selection_required"] {
+        let body = format!(r#"{{"error":"{code}"}}"#);
+        for status in [400, 401, 403, 200] {
+            for profile in ["generic", "autodesk", "hubspot", "tiktok"] {
+                let places = if profile == "tiktok" { r#""message""# } else { r#""error""# };
+                let read = reading(&raw(status, body.replace(r#""error""#, places)), profile);
+                assert_eq!((read.class.word(), &*read.code), ("refused", code), "{profile} {status}");
+            }
+        }
+        let of_a_server_in_trouble = reading(&raw(500, body.clone()), "generic");
+        assert_eq!(of_a_server_in_trouble.class.word(), "ambiguous", "{code}");
+    }
+    let entra = profile::load("entra").unwrap();
+    let entra = read_answer(&raw(400, r#"{"error":"interaction_required"}"#), &entra, now());
+    assert_eq!(entra.class.word(), "suspected", "what the profile says counts");
+}
+
+/// The code is shown, so that a person can list it. Only at a place that the profile names it means something.
+#[test]
+fn a_code_within_an_object_is_shown_and_means_nothing() {
+    let table = [
+        (
+            "generic",
+            401,
+            r#"{"error":{"message":"Your session","code":"token_gone"}}"#,
+            "client_rejected",
+            "token_gone",
+        ),
+        ("generic", 401, r#"{"error":{"code":"invalid_grant"}}"#, "client_rejected", "invalid_grant"),
+        ("generic", 400, r#"{"errors":[{"code":"token_gone","detail":"a text"}]}"#, "unlisted", "token_gone"),
+        ("generic", 400, r#"{"errors":[{"errorType":"x"}]}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"errors":["token_gone"]}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"errors":[]}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"error":{"type":"gone","message":"x"}}"#, "unlisted", "gone"),
+        // A free text, and what may be a token, are shown nowhere; nor what stands deeper.
+        ("generic", 400, r#"{"error":{"code":"the token of Ann is gone"}}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"error":{"code":"Zm9vYmFyMTIzNDU2Nzg5MA"}}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"error":{"code":"a text","type":"gone"}}"#, "unlisted", "gone"),
+        ("generic", 400, r#"{"error":{"code":{"code":"gone"}}}"#, "unlisted", "http_400"),
+        ("generic", 400, r#"{"error":{"code":400}}"#, "unlisted", "http_400"),
+    ];
+    let rows = table.map(|(profile, status, body, class, code)| {
+        (body.to_owned(), reading(&raw(status, body), profile), class, code)
+    });
+    check(rows, 12);
 }
 
 #[test]

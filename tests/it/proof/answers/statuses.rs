@@ -13,7 +13,7 @@ fn every_page_and_every_status_has_one_class() {
         ("generic", 403, WAF, "client_rejected", "http_403"),
         ("generic", 406, WAF, "unlisted", "http_406"),
         ("generic", 407, WAF, "client_rejected", "http_407"),
-        ("generic", 503, WAF, "transient", "http_503"),
+        ("generic", 503, WAF, "ambiguous", "http_503"),
         ("generic", 511, PORTAL, "ambiguous", "http_511"),
         ("generic", 200, "\n\t <html>", "ambiguous", "html"),
         ("generic", 200, "OK", "ambiguous", "no_object"),
@@ -29,20 +29,27 @@ fn every_page_and_every_status_has_one_class() {
         ("generic", 402, "", "unlisted", "http_402"),
         ("generic", 404, "", "client_rejected", "http_404"),
         ("generic", 405, "", "client_rejected", "http_405"),
-        ("generic", 408, "", "transient", "http_408"),
-        ("generic", 409, "", "unlisted", "http_409"),
+        ("generic", 408, "", "ambiguous", "http_408"),
+        ("generic", 409, "", "ambiguous", "http_409"),
         ("generic", 413, "", "unlisted", "http_413"),
         ("generic", 414, "", "unlisted", "http_414"),
         ("generic", 415, "", "client_rejected", "http_415"),
         ("generic", 418, "", "unlisted", "http_418"),
-        ("generic", 421, "", "transient", "http_421"),
-        ("generic", 425, "", "transient", "http_425"),
+        ("generic", 421, "", "ambiguous", "http_421"),
+        ("generic", 425, "", "ambiguous", "http_425"),
         ("generic", 431, "", "unlisted", "http_431"),
         ("generic", 451, "", "unlisted", "http_451"),
         ("generic", 500, "", "ambiguous", "http_500"),
         ("generic", 501, "", "ambiguous", "http_501"),
         ("generic", 502, WAF, "ambiguous", "http_502"),
-        ("generic", 503, "", "transient", "http_503"),
+        ("generic", 503, "", "ambiguous", "http_503"),
+        // In the provider's own JSON, and in a gateway's.
+        ("generic", 503, r#"{"error":"temporarily_unavailable"}"#, "transient", "temporarily_unavailable"),
+        ("generic", 503, r#"{"message":"Service Unavailable"}"#, "ambiguous", "http_503"),
+        ("generic", 408, r#"{"message":"slow"}"#, "transient", "http_408"),
+        ("generic", 409, r#"{"message":"busy"}"#, "unlisted", "http_409"),
+        ("generic", 422, WAF, "ambiguous", "http_422"),
+        ("generic", 422, "{}", "unlisted", "http_422"),
         ("generic", 504, "", "ambiguous", "http_504"),
         ("generic", 520, "", "ambiguous", "http_520"),
         ("generic", 522, "", "ambiguous", "http_522"),
@@ -51,6 +58,33 @@ fn every_page_and_every_status_has_one_class() {
         ("generic", 599, "", "ambiguous", "http_599"),
         ("generic", 999, "", "ambiguous", "http_999"),
     ]);
+}
+
+/// Where no user is granted, such an answer is the outage's; what a server itself has thought of for one request isn't.
+#[test]
+fn a_gateway_speaks_for_an_outage_and_a_server_for_itself() {
+    let busy = r#"{"error":"temporarily_unavailable"}"#;
+    for (status, body, may_be_outage) in [
+        (502, WAF, true),
+        (503, "", true),
+        (504, "", true),
+        (502, busy, true),
+        (503, busy, false),
+        (400, WAF, true),
+        (422, "", true),
+        (400, DEAD, false),
+        (403, WAF, false),
+        (408, "", false),
+        (421, "", false),
+        (425, "", false),
+        (500, "", false),
+        (501, "", false),
+        (520, "", false),
+        (200, "", false),
+        (200, PORTAL, false),
+    ] {
+        assert_eq!(reading(&raw(status, body), "generic").may_be_outage, may_be_outage, "{status} {body}");
+    }
 }
 
 /// A refusal after anything else may be the end of a token that the provider has rotated.

@@ -78,14 +78,37 @@ fn retry_after_of_any_kind_pauses_for_a_while_or_not_at_all() {
         let wait = seconds.map(Duration::from_secs);
         for (status, class) in [
             (429, Class::Throttled(wait)),
-            // A 503 is about one request unless it says for how long.
-            (503, wait.map_or(Class::Transient, |wait| Class::Throttled(Some(wait)))),
+            // A 503 or a page says nothing for sure unless it says for how long.
+            (503, wait.map_or(Class::Ambiguous, |wait| Class::Throttled(Some(wait)))),
+            (400, wait.map_or(Class::Ambiguous, |wait| Class::Throttled(Some(wait)))),
+            (403, wait.map_or(Class::ClientRejected, |wait| Class::Throttled(Some(wait)))),
+            (418, wait.map_or(Class::Unlisted, |wait| Class::Throttled(Some(wait)))),
+            (302, Class::ClientRejected),
             (500, Class::Ambiguous),
-            (400, Class::Unlisted),
+            (502, Class::Ambiguous),
         ] {
             let answer =
                 RawAnswer { headers: [("retry-after", field)].into_iter().collect(), ..raw(status, "") };
             assert_eq!(reading(&answer, "generic").class, class, "{status} {field:?}");
         }
+    }
+}
+
+/// GitHub's second limit comes as a 403. A code that the profile lists says more than the time beside it.
+#[test]
+fn a_wait_beside_a_4xx_is_a_throttle_unless_a_listed_code_stands_in_it() {
+    for (status, body, class, code, may_be_alone) in [
+        (403, r#"{"message":"You have exceeded a secondary rate limit."}"#, "throttled", "http_403", true),
+        (400, r#"{"error":"odd"}"#, "throttled", "odd", true),
+        (429, "{}", "throttled", "http_429", false),
+        (400, r#"{"error":"invalid_grant"}"#, "refused", "invalid_grant", false),
+        (401, r#"{"error":"invalid_client"}"#, "client_rejected", "invalid_client", false),
+        (400, r#"{"error":"slow_down"}"#, "throttled", "slow_down", false),
+        (503, "", "throttled", "http_503", false),
+    ] {
+        let answer = RawAnswer { headers: [("retry-after", "7")].into_iter().collect(), ..raw(status, body) };
+        let read = reading(&answer, "generic");
+        let found = (read.class.word(), &*read.code, read.may_be_alone);
+        assert_eq!(found, (class, code, may_be_alone), "{status} {body}");
     }
 }
