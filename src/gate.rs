@@ -187,10 +187,15 @@ impl Gate {
         self.lock().canary
     }
 
-    /// Is no user granted now, because the canary is still to come, or in an outage?
+    /// Is no user granted now, in an outage or, where that is enough to know, since the pass began?
     #[must_use]
-    pub fn is_without_grants(&self) -> bool {
-        self.lock().is_without_grants()
+    pub fn is_without_grants(&self, since_it_began: bool) -> bool {
+        self.lock().is_without_grants(since_it_began)
+    }
+
+    /// A token was granted that had been refused a moment before: it counts as one that is alive.
+    pub fn granted_after_all(&self) {
+        self.lock().refusals.granted_after_all();
     }
 
     /// Was a request that failed at this moment a part of an outage, as far as it is known by now?

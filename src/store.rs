@@ -153,7 +153,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A document that is leased and not yet due is not read. Nothing is changed.
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError>;
 
-    /// Draws up to `query.limit` of the documents that [`Store::count_due`] counts, at random from all over.
+    /// Draws up to `query.limit` of the documents that [`Store::count_due`] counts, at random from all over; fewer, where the
+    /// wanted ones are few among the others.
     async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError>;
 
     /// How many of the documents that [`Store::due_page`] would read in all its pages a pass would work on: without

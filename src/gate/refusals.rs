@@ -89,6 +89,8 @@ pub(super) struct Refusals {
     history: History,
     accepted: bool,
     all: Answers,
+    /// Refusals of tokens that were granted a moment later.
+    after_all: u64,
     /// Refusals of tokens that may have been spent before: as many as were in flight at once are no mistake.
     in_doubt: u64,
     stretch: Answers,
@@ -148,6 +150,11 @@ impl Refusals {
         grants_nothing && !self.accepted
     }
 
+    /// A token was granted that had been refused a moment before.
+    pub(super) const fn granted_after_all(&mut self) {
+        self.after_all += 1;
+    }
+
     /// A sample from all over what is due has brought no grant either: the evidence, for a provider that is left alone now.
     pub(super) fn grants_nothing(&mut self) -> Option<Suspicion> {
         self.suspect(self.stretch);
@@ -173,7 +180,9 @@ impl Refusals {
             granted: sum.granted + stretch.granted,
             refused: sum.refused + stretch.refused,
         });
-        let beyond = [recent, self.all].into_iter().find(|answers| self.is_beyond(*answers));
+        // At the end a fault that has just begun must not hide behind what went well before it: it would have gone on.
+        let last = all.then_some(self.stretch);
+        let beyond = last.into_iter().chain([recent, self.all]).find(|answers| self.is_beyond(*answers));
         if let Some(answers) = beyond {
             self.suspect(answers);
         }
@@ -247,7 +256,9 @@ impl Refusals {
 
     /// The history with this pass in it; none when its refusals aren't believed.
     pub(super) fn history_after(&self) -> Option<History> {
-        (!self.suspicious && self.all != Answers::default()).then(|| self.history.and(self.all))
+        let refused = self.all.refused.saturating_sub(self.after_all);
+        (!self.suspicious && self.all != Answers::default())
+            .then(|| self.history.and(Answers { refused, ..self.all }))
     }
 
     /// The stretch ends when it is long enough, and as usual; so must be the pass up to here.

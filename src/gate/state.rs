@@ -48,6 +48,9 @@ pub(super) const REFUSED_SAMPLE: usize = 20;
 /// The same, when the client is rejected with all of them.
 const REJECTED_SAMPLE: usize = 3;
 
+/// Tokens in a row that are asked to wait for longer than a pass does, each for itself, before that is the provider's wish.
+const MOST_LONG_WAITS: u32 = 2;
+
 /// How long after a grant the next pass needs no canary: by then the provider, or our registration there, may be another.
 const PROVEN_FOR: Duration = Duration::from_hours(1);
 
@@ -85,7 +88,7 @@ pub(super) struct State {
     /// Since when it has only asked for pauses.
     throttled_since: Option<Instant>,
     /// Has it asked for a pause that may have been about one token, and granted nothing since?
-    wait_asked: bool,
+    waits_asked: u32,
     client_rejections: u32,
     /// Those hosts or clients of documents among them.
     rejecting: HashSet<String>,
@@ -153,7 +156,7 @@ impl State {
             outage: None,
             last_outage: None,
             throttled_since: None,
-            wait_asked: false,
+            waits_asked: 0,
             client_rejections: 0,
             rejecting: HashSet::new(),
             rejection: None,
@@ -175,7 +178,7 @@ impl State {
         self.stopped = paused_for.filter(|left| *left > LONGEST_WAIT_IN_A_PASS).map(|_| Stopped::Paused);
         self.closed = false;
         self.throttled_since = None;
-        self.wait_asked = false;
+        self.waits_asked = 0;
         self.client_rejections = 0;
         self.rejecting.clear();
         self.rejection = None;
@@ -194,9 +197,10 @@ impl State {
         }
     }
 
-    /// Is no user granted now? Since the pass began, or since a run of failures began that is an outage with one more.
-    pub(super) fn is_without_grants(&self) -> bool {
-        self.canary || self.outage.is_some() || self.failures + 1 >= OUTAGE_FAILURES
+    /// Is no user granted now? Since a run of failures began that is an outage with one more; or, where that is enough to know,
+    /// since the pass began.
+    pub(super) fn is_without_grants(&self, since_it_began: bool) -> bool {
+        since_it_began && self.canary || self.outage.is_some() || self.failures + 1 >= OUTAGE_FAILURES
     }
 
     /// What is known by now of the stretch in which a request failed at `failed_at`.
@@ -253,11 +257,15 @@ impl State {
                 self.throttled_since = None;
                 self.client_rejections = 0;
                 self.rejecting.clear();
+                if self.rejection.is_some() || self.outage.is_some() || self.waits_asked > 0 {
+                    // Its question is answered; refusals ask for a sample of their own.
+                    self.sample = Sample::None;
+                }
                 self.rejection = None;
                 self.outage = None;
                 self.canary &= !granted;
                 if granted {
-                    self.wait_asked = false;
+                    self.waits_asked = 0;
                     self.sample = Sample::None;
                     self.granted_at = Some(now);
                     self.refusals.granted();
@@ -278,9 +286,7 @@ impl State {
                     self.stopped.get_or_insert(Stopped::Refusals(suspicion));
                 }
             }
-            Signal::Throttled { wait: _, may_be_alone: true } if !self.canary && !self.wait_asked => {
-                self.wait_asked = true;
-            }
+            Signal::Throttled { wait, may_be_alone: true } if self.is_about_one_token(wait) => {}
             Signal::Throttled { wait, may_be_alone: _ } => {
                 self.pace.throttled(sent, now);
                 let since = *self.throttled_since.get_or_insert(now);
@@ -290,12 +296,12 @@ impl State {
                 let wait = wait.unwrap_or(DEFAULT_PAUSE);
                 if wait <= LONGEST_WAIT_IN_A_PASS {
                     self.pause(now + wait);
-                } else if self.canary || self.wait_asked {
+                } else if self.canary || self.waits_asked > 0 {
                     self.pause(now + wait);
                     self.stopped.get_or_insert(Stopped::Paused);
                 } else {
                     // It may be about one token, while its neighbours are granted.
-                    self.wait_asked = true;
+                    self.waits_asked += 1;
                     self.pause(now + DEFAULT_PAUSE);
                 }
             }
@@ -324,6 +330,21 @@ impl State {
         if self.stopped.is_none() {
             self.stopped = self.rejection.take();
         }
+    }
+
+    /// Is a wait that came with a 4xx about one token alone, as far as is known? Others are asked first, before a long one leaves
+    /// the provider alone.
+    fn is_about_one_token(&mut self, wait: Option<Duration>) -> bool {
+        let is_long = wait.is_some_and(|wait| wait > LONGEST_WAIT_IN_A_PASS);
+        let most = if is_long { MOST_LONG_WAITS } else { u32::from(!self.canary) };
+        if self.waits_asked >= most {
+            return false;
+        }
+        self.waits_asked += 1;
+        if is_long {
+            self.sample.want(REJECTED_SAMPLE);
+        }
+        true
     }
 
     fn failed(&mut self, sent: Instant, now: Instant) {

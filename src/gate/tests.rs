@@ -255,6 +255,38 @@ async fn a_pause_that_one_token_alone_is_asked_for_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_wait_of_one_token_lets_others_be_asked_before_it_leaves_the_provider_alone() {
+    let alone = || Signal::Throttled { wait: Some(Duration::from_hours(24)), may_be_alone: true };
+    for granted in [true, false] {
+        let gate = gate(None, 8);
+        for _ in 0..2 {
+            answered(&gate, alone()).await;
+            assert_eq!(
+                (gate.sample_wanted(), gate.stopped(), gate.status().paused_for),
+                (Some(3), None, None)
+            );
+        }
+        answered(&gate, if granted { GRANTED } else { alone() }).await;
+        assert_eq!(gate.stopped(), (!granted).then_some(Stopped::Paused));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_ends_with_what_it_was_drawn_for() {
+    let refused = || Signal::Refused { code: "invalid_grant".into(), http_status: Some(400), before: false };
+    let gate = gate(None, 8);
+    for _ in 0..3 {
+        answered(&gate, rejected(None, false)).await;
+    }
+    gate.sample_drawn(3);
+    for _ in 0..5 {
+        answered(&gate, refused()).await;
+        assert_eq!(gate.stopped(), None);
+    }
+    assert_eq!(gate.sample_wanted(), Some(REFUSED_SAMPLE), "a sample of its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stretch_without_grants_is_known_when_it_is_over() {
     async fn fail(gate: &Arc<Gate>) -> Instant {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -264,16 +296,16 @@ async fn a_stretch_without_grants_is_known_when_it_is_over() {
         failed_at
     }
     let gate = gate(None, 8);
-    assert!(gate.is_without_grants(), "the canary is still to come");
+    assert!(gate.is_without_grants(true), "the canary is still to come");
     answered(&gate, GRANTED).await;
-    assert!(!gate.is_without_grants());
+    assert!(!gate.is_without_grants(true));
     let among = fail(&gate).await;
     assert_eq!(gate.stretch(among), Stretch::Open);
     tokio::time::advance(Duration::from_secs(1)).await;
     answered(&gate, GRANTED).await;
     assert_eq!(gate.stretch(among), Stretch::AmongGrants);
     let mut within = Vec::new();
-    while !gate.is_without_grants() {
+    while !gate.is_without_grants(true) {
         assert!(within.iter().all(|failed_at| gate.stretch(*failed_at) == Stretch::Open));
         within.push(fail(&gate).await);
     }
@@ -284,7 +316,7 @@ async fn a_stretch_without_grants_is_known_when_it_is_over() {
     assert!(is_outage(&within), "the first failures of an outage too");
     tokio::time::advance(Duration::from_secs(1)).await;
     answered(&gate, GRANTED).await;
-    assert!(is_outage(&within) && !gate.is_without_grants(), "also when it is over");
+    assert!(is_outage(&within) && !gate.is_without_grants(true), "also when it is over");
     assert_eq!(gate.stretch(among), Stretch::AmongGrants);
     let after = fail(&gate).await;
     assert_eq!(gate.stretch(after), Stretch::Open);

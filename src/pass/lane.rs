@@ -48,6 +48,8 @@ pub(super) struct Lane {
     returned: mpsc::UnboundedReceiver<Returned>,
     again: Waiting,
     exhausted: bool,
+    /// Has it been through all that is due?
+    is_through: bool,
     store_away_since: Option<Instant>,
 }
 
@@ -81,6 +83,7 @@ impl Lane {
             returned,
             again: Waiting::default(),
             exhausted: false,
+            is_through: false,
             store_away_since: None,
         }
     }
@@ -91,7 +94,9 @@ impl Lane {
             let attempt = match self.next_work().await {
                 Work::Token(attempt) => *attempt,
                 Work::Nothing => {
-                    self.gate.nothing_left();
+                    if self.is_through {
+                        self.gate.nothing_left();
+                    }
                     break None;
                 }
                 Work::Stop => break Some(Reason::Stopped),
@@ -234,7 +239,7 @@ impl Lane {
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
                     Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
-                    None => self.exhausted = true,
+                    None => (self.exhausted, self.is_through) = (true, true),
                 }
             }
             Err(error) => self.store_is_away(&error).await,

@@ -29,7 +29,8 @@ pub(super) struct Question {
 impl Question {
     /// The question that a failure leaves; `None` where its answer would change nothing.
     pub(super) fn of(asked: &Asked, profile: &Profile, failed_at: Instant) -> Option<Self> {
-        let is_forbidden = profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never;
+        // A grace doesn't wait.
+        let is_forbidden = profile.rotation == Rotation::SingleUse && profile.ask_again == AskAgain::Never;
         let reading = asked.reading();
         let is_open = is_forbidden && reading.may_be_outage && !asked.is_of_an_outage();
         is_open.then(|| Self { entry: asked.entry, failed_at, cause: Word::read(&reading.code), waits: 0 })

@@ -12,7 +12,7 @@ use crate::grant::answer::{Class, Reading};
 use crate::grant::{self, Sent, Wire};
 use crate::journal::{EntryId, Event, Received};
 use crate::kill_point::{Point, reach};
-use crate::provider::{Provider, Rotation};
+use crate::provider::{AskAgain, Provider, Rotation};
 use crate::report::{Outcome, if_these_logins_ended};
 use crate::token::{Code, DueToken, Facts, Lost, Reason};
 use crate::verdict::{Asked, Case, Document, Fact, Heard, Step, Tried, Verdict, judge, noted, past_end};
@@ -147,7 +147,9 @@ impl Redeemer {
         let Attempt { token, tried, lost: earlier, in_the_way, read_at, went_back, .. } = attempt;
         let rotation = self.provider.profile.rotation;
         // A grace doesn't wait for the end of an outage: within it the token is asked for again at once.
-        let without_grants = rotation == Rotation::SingleUse && self.gate.is_without_grants();
+        // Nor is a first failure enough to know where a second request would be punished.
+        let is_punished = self.provider.profile.ask_again == AskAgain::Never;
+        let without_grants = rotation == Rotation::SingleUse && self.gate.is_without_grants(!is_punished);
         let granted = matches!(heard.reading().class, Class::Granted(_));
         let peer = if granted { None } else { self.wire.peer(url) };
         let unproven = self.gate.is_unproven();
@@ -160,6 +162,9 @@ impl Redeemer {
         let mut case = Case { token, provider: self.provider.clone(), fact: Fact::Asked(Box::new(asked)) };
         let around = self.line.around();
         let verdict = judge(&case, Document::NotRead, &around);
+        if granted && tried.refused > 0 {
+            self.gate.granted_after_all();
+        }
         permit.signal(self.of_tenant(verdict.gate.clone(), url, &case.token));
         self.tell(&case, &verdict);
         let (wait, refused) = match verdict.document {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a pass gives back unasked is due for the next one: so soon after its own begin.
-const GIVEN_BACK_WITHIN: TimeDelta = TimeDelta::seconds(1);
+pub(super) const GIVEN_BACK_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
 /// When a lane looks for what has fallen due since its pass began.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
-use super::again::{Again, Look, Looked, between};
+use super::again::{Again, GIVEN_BACK_WITHIN, Look, Looked, between};
 use super::{ClaimTerms, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::failure::error_chain;
@@ -49,7 +49,7 @@ pub(super) struct Shelf {
     /// When the last document that was read is due.
     come_to: Option<Timestamp>,
     looked: Looked,
-    /// What was drawn: a pass over all documents, due or not, comes to these once more.
+    /// What was drawn, where a pass may come to it once more: not all that is drawn moves behind what is due.
     drawn: HashSet<TokenId>,
 }
 
@@ -141,8 +141,12 @@ impl Source {
             providers: self.providers.clone(),
         };
         // A pass over all documents has been through a part of them.
+        let (began, now) = (self.terms.due_by, self.clock.now() + GIVEN_BACK_WITHIN);
         let is_to_come = |document: &TokenDocument| {
-            document.bookkeeping.refreshed_at.is_none_or(|at| at < self.terms.due_by)
+            let Bookkeeping { refreshed_at, due_at, last_error, .. } = &document.bookkeeping;
+            let ended_at = (*refreshed_at).max(last_error.as_ref().map(|error| error.at));
+            let was_given_back = due_at.is_some_and(|due_at| began < due_at && due_at <= now);
+            !was_given_back && ended_at.is_none_or(|at| at < began)
         };
         let drawn = self.store.draw(&query).await.unwrap_or_else(|error| {
             warn!(error = %error_chain(&error), "no documents could be drawn from all over what is due");
@@ -156,9 +160,7 @@ impl Source {
             .collect();
         let is_drawn = |wanted: &Wanted| drawn.iter().any(|drawn| drawn.document.id == wanted.document.id);
         shelf.wanted.retain(|wanted| !is_drawn(wanted));
-        if self.terms.all {
-            shelf.drawn.extend(drawn.iter().map(|wanted| wanted.document.id.clone()));
-        }
+        shelf.drawn.extend(drawn.iter().map(|wanted| wanted.document.id.clone()));
         drawn
     }
 

@@ -28,6 +28,9 @@ use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, State, Wor
 use chrono::TimeDelta;
 use std::time::Duration;
 
+/// A token that is asked to wait by itself for longer rests: where it stays claimed and in hand, others can't be taken.
+const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
+
 /// First wait before a token is asked for again after a transient answer; it doubles.
 const FIRST_RETRY_WAIT: Duration = Duration::from_secs(1);
 
@@ -136,6 +139,12 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
 fn rest_of(asked: &Asked) -> Option<Duration> {
     let reading = asked.reading();
     let long = match reading.class {
+        Class::Throttled(wait) if reading.may_be_alone => {
+            let is_long = |wait: &Duration| {
+                *wait > LONGEST_WAIT_IN_A_PASS || *wait > LONGEST_WAIT_ALONE && !asked.unproven
+            };
+            wait.filter(is_long)
+        }
         Class::Throttled(wait) => wait.filter(|wait| *wait > LONGEST_WAIT_IN_A_PASS && !asked.unproven),
         _ => None,
     };
@@ -192,7 +201,8 @@ fn refusal(case: &Case, asked: &Asked, said: LastError, around: &Around<'_>) -> 
     let is_lost = said.lost.is_some() && !was_revoked;
     let profile = case.profile();
     // A refusal is what a lost answer lets expect; and whatever is sent after one may be punished as reuse.
-    let is_last = is_lost || profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never;
+    let is_expected = is_lost && said.lost.as_ref().is_some_and(|lost| !lost.turned_away);
+    let is_last = is_expected || profile.rotation != Rotation::None && profile.ask_again == AskAgain::Never;
     Refusal {
         entry: asked.entry,
         state: if is_lost { State::LostInFlight } else { State::NeedsLogin },
@@ -254,7 +264,11 @@ fn signal(case: &Case, asked: &Asked) -> Signal {
         }
         // A page in the place of the provider's JSON, for one request: it says nothing of the others. Only where it costs a
         // login a run of them is an outage.
-        Class::Ambiguous if is_a_page(reading) && !forbids_asking_again(case.profile()) => Signal::NotAsked,
+        Class::Ambiguous
+            if is_a_page(reading) && !asked.unproven && !forbids_asking_again(case.profile()) =>
+        {
+            Signal::NotAsked
+        }
         Class::Transient | Class::Ambiguous => Signal::Failed,
     }
 }

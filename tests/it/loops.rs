@@ -163,7 +163,7 @@ async fn a_pause_of_hours_survives_the_end_of_its_pass_and_a_restart() {
     assert_eq!((again.code, scene.sandbox.ledger().requests), (Some(4), 1), "nothing is sent: {again:?}");
     assert!((until(&again.json()) - paused_until).num_seconds().abs() <= 2, "{again:?}");
     let text = scene.run(&["run", "--once"]).await.stdout;
-    assert!(text.contains("the provider `generic` asked us to wait until"), "{text}");
+    assert!(text.contains("the provider `generic` asks us to wait"), "{text}");
     // The service waits for the end of the pause, and remembers that over its own restart.
     let child = scene.start(&["run"]);
     signal_when_started(child).await;

@@ -70,10 +70,10 @@ fn who_is_marked_of_a_population_by_the_dead_in_it_where_they_stand_and_what_is_
     for (dead, placed, first, tenth, alike) in [
         (0, Spread, Marked, Marked, Marked),
         (10, First, Marked, Marked, Marked),
-        (10, Last, Marked, Marked, Marked),
+        (10, Last, Marked, Doubt, Marked),
         (10, Spread, Marked, Marked, Marked),
         (30, First, Marked, Doubt, Marked),
-        (30, Last, Marked, Doubt, Marked),
+        (30, Last, Doubt, Doubt, Doubt),
         (30, Spread, Marked, Doubt, Marked),
         (99, First, Doubt, Doubt, Marked),
         (100, First, Doubt, Doubt, Marked),
@@ -178,7 +178,7 @@ fn a_fault_does_not_hide_behind_all_that_went_well_before_it() {
     (0..60).for_each(|_| assert!(!refuse(&mut judge)));
     judge.judge(true);
     let Suspicion { refused, asked, .. } = judge.suspicion().unwrap();
-    assert_eq!((refused, asked), (60, 960));
+    assert_eq!((refused, asked), (60, 60));
 }
 
 #[test]
@@ -273,4 +273,30 @@ fn a_run_of_what_was_refused_before_asks_for_a_sample_until_there_is_a_grant() {
         judge.granted();
     }
     assert!(judge.judge(true).is_none() && judge.standing().suspicious, "half of them are refused");
+}
+
+#[test]
+fn a_fault_that_begins_before_the_end_of_a_pass_is_not_outweighed_by_all_before_it() {
+    let mut judge = judge(0.0, 0.0);
+    (0..970).for_each(|_| judge.granted());
+    (0..30).for_each(|_| assert!(!refuse(&mut judge)));
+    judge.judge(false);
+    assert!(!judge.standing().suspicious, "more may come");
+    judge.judge(true);
+    let Suspicion { refused, asked, .. } = judge.suspicion().unwrap();
+    assert_eq!((refused, asked), (30, 100));
+}
+
+#[test]
+fn what_was_granted_after_all_is_not_usual() {
+    let mut judge = judge(0.0, 0.0);
+    for _ in 0..970 {
+        judge.granted();
+    }
+    for _ in 0..30 {
+        refuse(&mut judge);
+        judge.granted_after_all();
+        judge.granted();
+    }
+    assert_eq!(judge.history_after(), Some(History { granted: 1000.0, refused: 0.0 }));
 }

@@ -79,6 +79,9 @@ pub(super) fn count_due(
     Ok(count)
 }
 
+/// Most documents that are read for each one that is drawn.
+const MOST_READ_FOR_ONE: usize = 50;
+
 /// See [`crate::store::Store::draw`].
 pub(super) fn draw(
     connection: &Connection,
@@ -93,9 +96,13 @@ pub(super) fn draw(
     let values = params![due_by, query.now.timestamp_millis()];
     let mut ids = shuffled.query(values)?;
     let mut drawn = Vec::with_capacity(query.limit);
+    // Where few of them are wanted, those few are as good: the store has other work.
+    let mut left = query.limit * MOST_READ_FOR_ONE;
     while let Some(row) = ids.next()?
         && drawn.len() < query.limit
+        && left > 0
     {
+        left -= 1;
         let id = TokenId::from_extended_json(row.get::<_, String>(0)?);
         drawn.extend(read(connection, mapping, &[id])?.into_iter().filter(|document| {
             let is_unmarked = document.bookkeeping.state == State::Live || has_a_token_now(document);

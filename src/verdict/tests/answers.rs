@@ -332,7 +332,7 @@ fn a_refusal_waits_to_be_believed_and_says_lost_where_an_answer_is_missing() {
                 "after a lost answer",
                 "RefusedIsHeld | NotProcessed | hold LostInFlight, certain | in doubt | -",
             ),
-            ("after a page", "RefusedIsHeld | NotProcessed | hold LostInFlight, certain | refused | -"),
+            ("after a page", "RefusedAskOnceMore | NotProcessed | once more after 2s | refused | -"),
             ("after an empty success", "RefusedIsHeld | NotProcessed | hold LostInFlight, certain | - | -"),
             (
                 "the journal knows a lost answer",

@@ -1,12 +1,12 @@
 //! Doubt in a pass: no user is marked any more, what it has marked is taken back, and all others are refreshed.
 
-use super::taken_back::{assert_all_live, leave_unjudged};
+use super::taken_back::{assert_all_live, leave_unjudged, taken_back};
 use crate::support::rehearsal::{Plan, document_id, on_both};
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::summary::Summary;
-use evergrant::testing::report::{Outcome, Trouble, WhyLiveAgain};
-use evergrant::testing::token::{State, TokenId};
+use evergrant::testing::report::{Outcome, Trouble};
+use evergrant::testing::token::State;
 use serde_json::json;
 use std::time::Duration;
 
@@ -30,12 +30,6 @@ fn doubt(summary: &Summary) -> Option<(u64, u64)> {
 fn soon(mut plan: Plan) -> Plan {
     plan.profile.settle_after = Duration::from_millis(1);
     plan
-}
-
-/// Whose marks were taken back.
-fn taken_back(summary: &Summary) -> Vec<TokenId> {
-    let taken_back = summary.live_again.iter().filter(|one| one.why == WhyLiveAgain::TakenBack);
-    taken_back.map(|one| one.id.clone()).collect()
 }
 
 #[tokio::test]

@@ -6,14 +6,21 @@ use chrono::TimeDelta;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::journal::MadeMark;
 use evergrant::testing::pass::{PassRequest, Stop};
-use evergrant::testing::report::Outcome;
+use evergrant::testing::report::summary::Summary;
+use evergrant::testing::report::{Outcome, WhyLiveAgain};
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::{Change, Claim, Fence};
-use evergrant::testing::token::{Bookkeeping, LastError, Lease, RefreshToken, State, Subject};
+use evergrant::testing::token::{Bookkeeping, LastError, Lease, RefreshToken, State, Subject, TokenId};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+/// Whose marks were taken back.
+pub(super) fn taken_back(summary: &Summary) -> Vec<TokenId> {
+    let taken_back = summary.live_again.iter().filter(|one| one.why == WhyLiveAgain::TakenBack);
+    taken_back.map(|one| one.id.clone()).collect()
+}
 
 pub(super) async fn assert_all_live(rehearsal: &Rehearsal) {
     let states = rehearsal.states().await;
@@ -87,7 +94,7 @@ async fn a_mark_that_is_made_anew_is_taken_back_with_the_first_one() {
         assert_ne!(rehearsal.bookkeeping(5).await.last_error, before.last_error, "it was marked anew");
         rehearsal.sandbox.set_faults("refuse:50%".parse().unwrap());
         let doubtful = rehearsal.run().await;
-        assert_eq!((doubtful.exit(), doubtful.live_again_count), (Exit::ClientRejected, 1), "{doubtful:?}");
+        assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 1), "{doubtful:?}");
         assert_all_live(&rehearsal).await;
         assert_eq!(listed(rehearsal.state()), (0, 0));
     })
@@ -106,7 +113,7 @@ async fn a_claim_of_another_machine_keeps_a_mark_from_being_taken_back_only_as_l
             let claim = Claim { ids: vec![document_id(position)], lease, due_by: None, now };
             assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         }
-        assert_eq!(rehearsal.run().await.live_again_count, 1);
+        assert_eq!(taken_back(&rehearsal.run().await).len(), 1);
         let (ended, lasts) = (rehearsal.bookkeeping(5).await, rehearsal.bookkeeping(6).await);
         assert_eq!((ended.state, ended.lease), (State::Live, None));
         let lost = ended.last_error.unwrap().lost.unwrap();
@@ -131,7 +138,7 @@ async fn the_marks_of_a_provider_that_has_another_name_now_are_taken_back() {
         rehearsal.change_provider(|provider| provider.name = "new name".into());
         rehearsal.sandbox.set_faults("refuse:50%".parse().unwrap());
         let doubtful = rehearsal.run().await;
-        assert_eq!((doubtful.exit(), doubtful.live_again_count), (Exit::ClientRejected, 2), "{doubtful:?}");
+        assert_eq!((doubtful.exit(), taken_back(&doubtful).len()), (Exit::ClientRejected, 2), "{doubtful:?}");
         assert_all_live(&rehearsal).await;
     })
     .await;
@@ -150,7 +157,7 @@ async fn whose_the_marks_of_an_old_name_are_say_their_documents() {
             leave_doubted(&rehearsal, "old name", position).await;
         }
         rehearsal.backend.delete(&document_id(3)).await;
-        assert_eq!(rehearsal.run().await.live_again_count, 2);
+        assert_eq!(taken_back(&rehearsal.run().await).len(), 2);
         let state = async |position| rehearsal.bookkeeping(position).await.state;
         assert_eq!((state(0).await, state(1).await), (State::Live, State::Live));
         assert_eq!((state(2).await, listed(rehearsal.state())), (State::NeedsLogin, (1, 1)));
@@ -176,7 +183,7 @@ async fn doubt_is_noted_before_anything_follows_from_it() {
             }
             Mishap::None
         });
-        assert_eq!(rehearsal.run().await.live_again_count, 2);
+        assert_eq!(taken_back(&rehearsal.run().await).len(), 2);
         assert_eq!(*first.lock().unwrap(), Some((2, 2)), "all that are listed are to be taken back");
     })
     .await;
@@ -188,7 +195,7 @@ async fn a_known_mark_that_is_taken_back_in_mid_pass_counts_as_still_due_and_not
         mark(&rehearsal, 5).await;
         leave_unjudged(&rehearsal, "sandbox", 5).await;
         let summary = rehearsal.run().await;
-        assert_eq!((summary.exit(), summary.live_again_count), (Exit::ClientRejected, 1), "{summary:?}");
+        assert_eq!((summary.exit(), taken_back(&summary).len()), (Exit::ClientRejected, 1), "{summary:?}");
         assert!(summary.adds_up() && summary.named.is_empty(), "{summary:?}");
         assert_eq!((summary.touched, summary.known_needs_login), (400, 0), "{summary:?}");
         let put_off = summary.still_due_reasons["refused_share"];
