@@ -81,6 +81,23 @@ pub enum AskAgain {
     Never,
 }
 
+/// Is the token of a marked login sent again by itself, in case the provider grants it again?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondLooks {
+    /// 7 days after the mark; where the refresh token stays the same, after 1, 7 and 30 days.
+    #[default]
+    Usual,
+    /// Never.
+    None,
+}
+
+impl SecondLooks {
+    fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
+}
+
 /// How to ask one provider, how to read its answers, and how long its tokens live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +174,9 @@ pub struct Profile {
     /// Is it asked for again at all?
     #[serde(default)]
     pub ask_again: AskAgain,
+    /// Is a token that was refused sent again long after its mark?
+    #[serde(default, skip_serializing_if = "SecondLooks::is_usual")]
+    pub second_looks: SecondLooks,
     /// How to read an answer.
     pub answer: AnswerShape,
     /// Answers with what they mean: the profile's own tests.

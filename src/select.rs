@@ -4,6 +4,7 @@
 mod again;
 mod claims;
 mod flow;
+mod looks;
 mod page;
 mod terms;
 
@@ -17,6 +18,7 @@ use chrono::TimeDelta;
 pub use again::Again;
 pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
+pub use looks::next_look;
 pub use terms::{ClaimTerms, page_limit};
 
 /// What a document asks for.
@@ -121,6 +123,17 @@ impl LooksFor {
     }
 }
 
+/// Where a document was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Among what was due when the pass began.
+    Due,
+    /// By a look for what falls due while the pass runs.
+    Again,
+    /// Among what was marked long enough ago to be asked for once more, as [`next_look`] says.
+    SecondLook,
+}
+
 /// What comes out of the store for the pipeline.
 #[derive(Debug)]
 pub enum Pulled {
@@ -130,8 +143,8 @@ pub enum Pulled {
         token: DueToken,
         /// When it was read.
         read_at: ReadAt,
-        /// Has a look found it, after its pass began?
-        looked: bool,
+        /// Where it was found.
+        found: Found,
     },
     /// So many of the next tokens are drawn from all over what is due.
     Drawn(usize),

@@ -69,7 +69,8 @@ pub mod pass {
 }
 pub mod provider {
     pub use crate::provider::{
-        AnswerShape, AskAgain, ClientAuth, ClientSecret, PastEnd, Profile, Provider, Rotation, Values,
+        AnswerShape, AskAgain, ClientAuth, ClientSecret, PastEnd, Profile, Provider, Rotation, SecondLooks,
+        Values,
     };
     pub mod conflict {
         pub use crate::provider::conflict::conflict;

@@ -115,6 +115,7 @@ const OBJECTS: &[Object] = &[
             ("code", "The provider's code, or one of Evergrant's."),
             ("since", "Since when."),
             ("new", "True if it was found in this pass."),
+            ("asked_again_at", "When its token is sent again by itself; null: not before a new login."),
         ],
     },
     Object {

@@ -10,7 +10,7 @@ use super::{Counter, Line};
 use crate::failure::error_chain;
 use crate::gate::{Entered, Gate, Permit, Stopped};
 use crate::report::Trouble;
-use crate::select::{Claims, Pulled};
+use crate::select::{Claims, Found, Pulled};
 use crate::store::StoreError;
 use crate::token::{Reason, TokenDocument};
 use crate::verdict::Fact;
@@ -202,17 +202,19 @@ impl Lane {
             Ok(pulled) => {
                 self.store_away_since = None;
                 match pulled {
-                    Some(Pulled::Token { token, read_at, looked }) => {
+                    Some(Pulled::Token { token, read_at, found }) => {
                         let attempt = Attempt::new(token, read_at);
                         if self.line.holds(&attempt.token.id) {
                             // A look finds again what was set aside before.
-                            if !looked {
+                            if found != Found::Again {
                                 self.line.report.set_aside();
                             }
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
-                        } else if looked && self.line.report.asks_again(&attempt.token.id) {
+                        } else if found == Found::Again && self.line.report.asks_again(&attempt.token.id) {
                             self.line.report.retried();
                             return self.admit(attempt);
+                        } else if found == Found::SecondLook && !self.may_look_twice() {
+                            self.redeemer.land_as(attempt, Fact::NotTaken).await;
                         } else if self.is_overrun() {
                             self.exhausted = true;
                             self.redeemer.land_as(attempt, Fact::NotTaken).await;
@@ -255,6 +257,11 @@ impl Lane {
         }
         // What failed before proves nothing about the provider: others come first.
         self.again.push(attempt, Instant::now() + UNPROVEN_WAIT)
+    }
+
+    /// A refusal of a marked token says something only of a provider that grants others.
+    fn may_look_twice(&self) -> bool {
+        self.gate.granted() > 0 && !self.gate.standing().suspicious
     }
 
     /// Has the pass taken more tokens than there were documents when it began? A server that writes a new document for each

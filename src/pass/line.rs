@@ -2,14 +2,15 @@
 
 use super::stop::OneUnanswered;
 use super::{Base, PassRequest, Round, Stop, Whose};
+use crate::clock::Timestamp;
 use crate::failure::{error_chain, told};
 use crate::gate::{Gate, Stopped};
 use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
-use crate::select::{ClaimTerms, LooksFor};
+use crate::select::{ClaimTerms, LooksFor, next_look};
 use crate::store::Unwritable;
-use crate::token::{Subject, TokenId};
+use crate::token::{Bookkeeping, Subject, TokenId};
 use crate::verdict::change::DuePolicy;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +55,7 @@ impl Line {
                 looks_for: LooksFor::default(),
                 only: request.only.clone(),
                 force: request.force,
+                second_looks: request.only.is_none() && request.limit.is_none() && !request.force,
                 page: 1,
                 provider,
             },
@@ -89,6 +91,11 @@ impl Line {
     /// The gate of the provider that is asked, if one is.
     pub(super) fn gate(&self) -> Option<&Arc<Gate>> {
         self.whose.counter().map(|counter| &counter.gate)
+    }
+
+    /// When the token of a marked document is sent again by itself.
+    pub(super) fn next_look(&self, bookkeeping: &Bookkeeping) -> Option<Timestamp> {
+        next_look(bookkeeping, self.terms.profile()?)
     }
 
     /// Takes the right to one more token of this pass.

@@ -391,6 +391,7 @@ impl Sink {
                 provider: provider.clone(),
                 since: books.since,
                 new: news,
+                asked_again_at: self.line.next_look(books),
                 ..Named::new(&id, &subject, books.state, books.last_error.as_ref())
             });
         }

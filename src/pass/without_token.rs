@@ -28,6 +28,7 @@ pub(super) fn known(line: &Line, document: &TokenDocument) {
             provider: line.provider_name(document),
             since: bookkeeping.since,
             new: false,
+            asked_again_at: line.next_look(bookkeeping),
             ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
         },
     );

@@ -21,6 +21,8 @@ pub struct Named {
     pub since: Option<Timestamp>,
     /// Was it found in this pass, or known before?
     pub new: bool,
+    /// When its token is sent again by itself, if ever.
+    pub asked_again_at: Option<Timestamp>,
 }
 
 impl Named {
@@ -35,6 +37,7 @@ impl Named {
             code: evidence.map_or_else(String::new, |evidence| evidence.code.to_string()),
             since: None,
             new: true,
+            asked_again_at: None,
         }
     }
 }

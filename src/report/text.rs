@@ -270,7 +270,12 @@ impl Summary {
             for named in of_state.iter().take(MOST_SHOWN) {
                 let since = named.since.map_or_else(String::new, |since| format!(" since {}", moment(since)));
                 let new = if named.new { "" } else { ", known before" };
-                writeln!(text, "  {}  ({}{since}{new})", named.subject, named.code)?;
+                let again =
+                    named.asked_again_at.map_or_else(String::new, |at| format!("; asked again {}", day(at)));
+                writeln!(text, "  {}  ({}{since}{new}{again})", named.subject, named.code)?;
+            }
+            if state == State::NeedsLogin {
+                writeln!(text, "  ask for one of them now: `evergrant run --once --only ID --force`")?;
             }
             let rest = of_state.len().saturating_sub(MOST_SHOWN);
             if rest > 0 || self.named.len() >= MOST_NAMED {
@@ -292,6 +297,10 @@ pub(super) fn many(count: u64, noun: &str) -> String {
 /// A moment for people.
 fn moment(at: Timestamp) -> impl fmt::Display {
     at.format("%Y-%m-%d %H:%M UTC")
+}
+
+fn day(at: Timestamp) -> impl fmt::Display {
+    at.format("%Y-%m-%d")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
 use super::again::{Again, GIVEN_BACK_WITHIN, Look, Looked, between};
-use super::{ClaimTerms, Pulled, Selected, select};
+use super::looks::{MOST_LOOKS, next_look};
+use super::{ClaimTerms, Found, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::failure::error_chain;
 use crate::kill_point::{Point, reach};
@@ -31,8 +32,7 @@ pub(super) struct Source {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     document: TokenDocument,
-    /// Has a look found it?
-    looked: bool,
+    found: Found,
 }
 
 /// What was read and isn't claimed yet. No document stands on it twice: it would be claimed twice.
@@ -49,6 +49,8 @@ pub(super) struct Shelf {
     /// When the last document that was read is due.
     come_to: Option<Timestamp>,
     looked: Looked,
+    /// What was marked long enough ago to be asked for once more, when all others were asked.
+    second_looks: VecDeque<TokenId>,
     /// What was drawn, where a pass may come to it once more: not all that is drawn moves behind what is due.
     drawn: HashSet<TokenId>,
 }
@@ -59,7 +61,8 @@ impl Shelf {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.was_last && self.wanted.is_empty() && self.known.is_empty() && !self.is_in_doubt()
+        let is_read = self.was_last && self.wanted.is_empty() && self.known.is_empty();
+        is_read && self.second_looks.is_empty() && !self.is_in_doubt()
     }
 }
 
@@ -101,8 +104,12 @@ impl Source {
                 self.look(shelf).await?;
             }
             if !is_drawn && shelf.wanted.is_empty() && shelf.known.is_empty() {
-                self.read(shelf).await?;
-                reach(Point::PageRead);
+                if !shelf.was_last {
+                    self.read(shelf).await?;
+                    reach(Point::PageRead);
+                } else if !shelf.second_looks.is_empty() {
+                    self.read_second_looks(shelf, at_once).await?;
+                }
             }
             let at_once = if is_drawn { 0 } else { shelf.wanted.len().min(at_once) };
             let mut taken: Vec<_> = shelf.wanted.drain(..at_once).collect();
@@ -156,7 +163,7 @@ impl Source {
             .into_iter()
             .map(|document| self.sendable(document))
             .filter(|document| self.is_asked_for(document) && self.asks(document) && is_to_come(document))
-            .map(|document| Wanted { document, looked: false })
+            .map(|document| Wanted { document, found: Found::Due })
             .collect();
         let is_drawn = |wanted: &Wanted| drawn.iter().any(|drawn| drawn.document.id == wanted.document.id);
         shelf.wanted.retain(|wanted| !is_drawn(wanted));
@@ -176,7 +183,7 @@ impl Source {
             read.into_iter().map(|document| (document.id.clone(), document)).collect();
         let now_there = |wanted: &Wanted| {
             let document = self.sendable(read.remove(&wanted.document.id)?);
-            Some(Wanted { document, looked: wanted.looked })
+            Some(Wanted { document, found: wanted.found })
         };
         Ok(taken.iter().filter_map(now_there).collect())
     }
@@ -185,7 +192,10 @@ impl Source {
     /// be read: otherwise the pass is about to end, and the next one reads all of it.
     async fn look(&self, shelf: &mut Shelf) -> Result<(), StoreError> {
         let Some(again) = &self.again else { return Ok(()) };
-        if shelf.was_last || shelf.read_at.is_none() || shelf.wanted.iter().any(|wanted| wanted.looked) {
+        if shelf.was_last
+            || shelf.read_at.is_none()
+            || shelf.wanted.iter().any(|wanted| wanted.found == Found::Again)
+        {
             return Ok(());
         }
         let (terms, now) = (&self.terms, self.clock.now());
@@ -208,7 +218,7 @@ impl Source {
         for document in page.documents.into_iter().chain(silent).map(|document| self.sendable(document)) {
             let is_there = |wanted: &Wanted| wanted.document.id == document.id;
             if again.wants(&look, &document, terms) && !shelf.wanted.iter().chain(&found).any(is_there) {
-                found.push(Wanted { document, looked: true });
+                found.push(Wanted { document, found: Found::Again });
             }
         }
         if shelf.wanted.is_empty() {
@@ -264,7 +274,9 @@ impl Source {
                 continue;
             }
             if self.asks(&document) {
-                shelf.wanted.push_back(Wanted { document, looked: false });
+                shelf.wanted.push_back(Wanted { document, found: Found::Due });
+            } else if shelf.second_looks.len() < MOST_LOOKS && self.is_time_for_a_look(&document) {
+                shelf.second_looks.push_back(document.id);
             } else {
                 shelf.known.push(Pulled::Known(document));
             }
@@ -307,7 +319,7 @@ impl Source {
             // The claim moved it; what isn't taken gets it back.
             let read = read.get(&document.id).map(|(_, wanted)| *wanted);
             document.bookkeeping.due_at = read.and_then(|read| read.document.bookkeeping.due_at);
-            let looked = read.is_some_and(|read| read.looked);
+            let found = read.map_or(Found::Due, |read| read.found);
             if !self.is_of_this_lane(&document) {
                 if let Ok(token) = &document.refresh_token {
                     document.bookkeeping = document.bookkeeping.noting_the_takeover(token.fingerprint(), now);
@@ -318,17 +330,36 @@ impl Source {
                 Ok(token) => {
                     let fingerprint = token.refresh_token.fingerprint();
                     let bookkeeping = token.bookkeeping.noting_the_takeover(fingerprint, now);
-                    Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at, looked }
+                    Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at, found }
                 }
                 Err(document) => Pulled::Malformed(*document),
             }
         });
         let refused = refused.into_iter().filter_map(|(id, reason)| {
             // One that a look has found is counted where the pass comes to it, or was.
-            let (_, wanted) = read.get(&id).filter(|(_, wanted)| !wanted.looked)?;
+            let (_, wanted) = read.get(&id).filter(|(_, wanted)| wanted.found == Found::Due)?;
             Some(Pulled::NoRoom(wanted.document.clone(), reason))
         });
         Ok(pulled.chain(refused).collect())
+    }
+
+    /// Was it marked long enough ago to be asked for once more?
+    fn is_time_for_a_look(&self, document: &TokenDocument) -> bool {
+        let profile = self.terms.profile().filter(|_| self.terms.second_looks);
+        let look = profile.and_then(|profile| next_look(&document.bookkeeping, profile));
+        look.is_some_and(|look| look <= self.clock.now()) && !self.asks(document)
+    }
+
+    /// Reads those once more that were marked long ago.
+    async fn read_second_looks(&self, shelf: &mut Shelf, at_once: usize) -> Result<(), StoreError> {
+        let ids: Vec<_> = shelf.second_looks.iter().take(at_once).cloned().collect();
+        let read_at = self.clock.read_at();
+        let documents = self.store.read(&ids).await?.into_iter().map(|document| self.sendable(document));
+        let wanted = documents.filter(|document| self.is_time_for_a_look(document));
+        shelf.wanted.extend(wanted.map(|document| Wanted { document, found: Found::SecondLook }));
+        shelf.second_looks.drain(..ids.len());
+        shelf.read_at = Some(read_at);
+        Ok(())
     }
 
     /// Is its provider asked for it, or was it marked before?

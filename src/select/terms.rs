@@ -35,6 +35,8 @@ pub struct ClaimTerms {
     pub only: Option<TokenId>,
     /// Everything, due or not, dead or not.
     pub force: bool,
+    /// Is what was marked long enough ago asked for once more?
+    pub second_looks: bool,
     /// Documents read at once; fewer are claimed at once.
     pub page: usize,
     /// Whose documents these are; `None` of those that belong to none.

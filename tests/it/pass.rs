@@ -22,6 +22,7 @@ mod recovery;
 mod redeemed;
 mod refusals;
 mod rests;
+mod second_looks;
 mod server_writes;
 mod settle;
 mod silence;

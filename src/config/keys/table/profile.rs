@@ -114,6 +114,12 @@ pub(super) const KEYS: &[Key] = &[
         "After a lost answer: once = send the old token again, never = do not (for providers that revoke on reuse).",
     ),
     provider(
+        "second_looks",
+        Kind::OneOf(&["usual", "none"]),
+        Profile,
+        "A marked login: usual = send its token again 7 days later (with rotation = none 1, 7 and 30 days later), none = do not.",
+    ),
+    provider(
         "answer.format",
         Kind::OneOf(&["json", "form"]),
         Profile,
