@@ -38,7 +38,11 @@ async fn a_refusal_after_a_page_in_the_same_pass_is_a_lost_login() {
             // No user was granted yet when the first one was asked for.
             assert_lost(&rehearsal, position, cause, position == 0).await;
         }
-        assert_eq!(rehearsal.sandbox.ledger().requests, 13, "each is asked once more, and what a page may have turned away twice");
+        assert_eq!(
+            rehearsal.sandbox.ledger().requests,
+            13,
+            "each is asked once more, and what a page may have turned away twice"
+        );
         assert!(rehearsal.entries().await.is_empty(), "the refusal ends the row");
         // Marked, and known from now on.
         let next = rehearsal.run().await;
