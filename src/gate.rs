@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 pub use permit::Permit;
 pub use refusals::{Standing, Suspicion};
+#[cfg(any(test, feature = "testing"))]
+pub use sample::skip_samples;
 pub use signal::{Signal, Stopped};
 pub use state::LONGEST_WAIT_IN_A_PASS;
 pub use state::{Status, Stretch};

@@ -32,7 +32,7 @@ pub mod failure {
     pub use crate::failure::{Advice, told};
 }
 pub mod gate {
-    pub use crate::gate::Suspicion;
+    pub use crate::gate::{Suspicion, skip_samples};
 }
 pub mod grant {
     pub use crate::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire, request};

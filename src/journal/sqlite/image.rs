@@ -60,9 +60,17 @@ impl Rows {
         let table = match mistake {
             Mistake::RowsOfOthers => "entries",
             Mistake::ClaimsOfOthers => "passes",
+            // It is made with each commit.
+            Mistake::RedeemedAtOnce => return,
         };
         // One that can't be made is one that isn't found.
         let _ = self.connection.execute(&format!("UPDATE {table} SET provider = ?1"), [provider]);
+    }
+
+    /// Forgets which tokens were redeemed.
+    pub(crate) fn forget_redeemed(&self) {
+        // As above.
+        let _ = self.connection.execute("DELETE FROM redeemed", []);
     }
 
     /// The error of a disk that doesn't do what it is told.

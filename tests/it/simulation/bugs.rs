@@ -35,6 +35,12 @@ pub(super) enum Bug {
     ReleasesClaimsOfOthers,
     /// A pass doesn't look for what falls due while it runs. It is found in a pass of hours, which no seed has.
     OverlooksWhatFallsDue,
+    /// The first refusal of a token counts for the second one too: its provider isn't asked once more.
+    MarksAtTheFirstRefusal,
+    /// Some refusals in a row end a pass, and no sample is drawn.
+    StopsWithoutASample,
+    /// A token that was redeemed is forgotten as soon as that is written.
+    ForgetsRedeemedTooEarly,
     /// In doubt the marks of a pass stay what they are.
     LeavesMarks,
     /// A restart forgets which marks aren't judged yet.
@@ -46,21 +52,24 @@ impl Bug {
     pub(super) const OF_A_CROWD: [Self; 2] = [Self::LeavesMarks, Self::ForgetsMarks];
 
     /// All, each with a seed at which it is found.
-    pub(super) const ALL: [(Self, u64); 15] = [
-        (Self::AcknowledgesBeforeFsync, 44),
-        (Self::AcknowledgesBeforeWrite, 1),
+    pub(super) const ALL: [(Self, u64); 18] = [
+        (Self::AcknowledgesBeforeFsync, 12),
+        (Self::AcknowledgesBeforeWrite, 2),
         (Self::DropsOldEntries, 1),
-        (Self::ForgetsRedeemed, 30),
-        (Self::BelievesTheFirstRead, 1),
+        (Self::ForgetsRedeemed, 7),
+        (Self::BelievesTheFirstRead, 23),
         (Self::ClaimsWithoutLease, 15),
-        (Self::WritesWithoutCompare, 11),
-        (Self::MarksWithoutCompare, 475),
-        (Self::TakesAnErrorForDone, 21),
+        (Self::WritesWithoutCompare, 12),
+        (Self::MarksWithoutCompare, 97),
+        (Self::TakesAnErrorForDone, 1),
         (Self::WritesHalfAPair, 1),
-        (Self::MarksOnRejectedClient, 65),
+        (Self::MarksOnRejectedClient, 54),
         (Self::TakesLostForNotSent, 2),
-        (Self::RepeatsInTheTransport, 2),
-        (Self::RecoversRowsOfOthers, 5),
+        (Self::RepeatsInTheTransport, 1),
+        (Self::RecoversRowsOfOthers, 16),
         (Self::ReleasesClaimsOfOthers, 159),
+        (Self::MarksAtTheFirstRefusal, 18),
+        (Self::StopsWithoutASample, 29),
+        (Self::ForgetsRedeemedTooEarly, 7),
     ];
 }

@@ -380,7 +380,10 @@ impl Collection {
             }
             world.wrote(refresh);
             self.look_after_writing(world, place, refresh);
-        } else if document.bookkeeping.state != written.bookkeeping.state {
+        } else if document.bookkeeping.state != written.bookkeeping.state
+            || document.bookkeeping.fingerprint != written.bookkeeping.fingerprint
+        {
+            // A mark of the token that was there before is no mark of this one.
             judge_mark(world, place, &document, written.bookkeeping.state);
         }
         let books = &written.bookkeeping;
@@ -411,15 +414,8 @@ fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State
     let redeemed =
         world.ledger.tokens[refresh].redemptions.iter().any(|success| success.reached == Reached::Kept);
     let soon = if redeemed { REQUEST_TIMEOUT + world.weather.skew } else { Duration::ZERO };
-    if world.ledger.would_accept(refresh, Instant::now() + soon) && world.marks_may_be_wrong_for_a_while {
-        world.note(|| format!("document {place} is marked {state:?}, and rt-{refresh} would be granted"));
-        world.wrong_marks += 1;
-        return;
-    }
     if world.ledger.would_accept(refresh, Instant::now() + soon) {
-        world.violated(format!(
-            "OUR FAULT IS NOT THEIRS: document {place} is marked {state:?}, and rt-{refresh} would be granted"
-        ));
+        world.judge_mark_of_the_living(place, refresh, state);
     }
     let token = &world.ledger.tokens[refresh];
     let ours = token.redemptions.first().is_some_and(|first| {

@@ -1,5 +1,5 @@
-//! A provider that refuses some of the living for a while, and then many: each user marked meanwhile is live again in the
-//! end, although the process is killed and the power fails in between.
+//! A provider that refuses some of the living for a while, and then many: each user that is marked in the pass that ends in
+//! doubt, or in one that was killed before it, is live again in the end. Each mark follows two refusals.
 
 use super::bugs::Bug;
 use super::ledger::{Ledger, Rotation, Rules};
@@ -48,6 +48,7 @@ fn settle(world: &mut Inner) {
         throttled: 0.0,
         no_tokens: 0.0,
         storm: 0.0,
+        lapse: 0.0,
     };
     let weather = &mut world.weather;
     (weather.peers, weather.machines) = (vec![well], 1);
@@ -55,7 +56,6 @@ fn settle(world: &mut Inner) {
     (weather.kill, weather.pause, weather.stop, weather.slow) = (0.003, 0.0, 0.0, 0.0);
     (weather.store_away, weather.store_forgets_to_answer, weather.store_outage) = (0.0, 0.0, 0.0);
     weather.disk = 0.0;
-    world.marks_may_be_wrong_for_a_while = true;
     world.machines.truncate(1);
     world.documents.clear();
     world.ledger = Ledger::new(vec![rules]);
@@ -123,10 +123,15 @@ fn live(seed: u64, bug: Option<Bug>) -> (Option<String>, u64) {
             };
             let summary = pass(&world).await;
             turn.abort();
+            let ended = summary.is_some();
             let doubts = |trouble: &Trouble| matches!(trouble, Trouble::Refusals { .. });
             is_doubted = summary.is_some_and(|summary| summary.troubles.iter().any(doubts));
             if is_doubted {
                 break;
+            }
+            if ended {
+                // No refusal of this pass was in doubt: its marks stand.
+                world.with(Inner::believe_marks);
             }
             // More may be refused from now on, and all are due again.
             world.with(|world| {
@@ -159,7 +164,8 @@ fn judge(world: &mut Inner) {
     for (place, document) in world.documents.clone() {
         let lives = world.ledger.would_accept(document.refresh, Instant::now());
         let state = document.bookkeeping.state;
-        if lives && (state != State::Live || document.bookkeeping.refreshed_at.is_none()) {
+        let stands = world.lapses.is_believed(document.refresh);
+        if lives && !stands && (state != State::Live || document.bookkeeping.refreshed_at.is_none()) {
             world.violated(format!(
                 "OUR FAULT IS NOT THEIRS: document {place} is {state:?}, and would be granted"
             ));

@@ -20,6 +20,7 @@ use rand::Rng as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// No pass takes so long, whatever happens: longer is a pass that doesn't end.
@@ -179,6 +180,7 @@ pub(super) async fn pass<Run>(life: &Life, whose: &str, stop: &Stop, run: impl F
 where
     Run: Future<Output = Result<Summary, PassError>>,
 {
+    let (began, due_by) = (Instant::now(), life.world.with(|world| world.machines[life.machine].clock.now()));
     let ended = tokio::time::timeout(PATIENCE, run(Arc::new(Reports::new()))).await;
     life.world.with(|world| {
         world.passes += 1;
@@ -187,7 +189,9 @@ where
             Ok(Err(error)) => world.note(|| format!("{life:?} can't begin a pass over {whose}: {error}")),
             Ok(Ok(summary)) => {
                 if world.calm {
-                    world.doubted.extend(summary.troubles.iter().filter_map(doubted));
+                    let doubted: Vec<_> = summary.troubles.iter().filter_map(doubted).collect();
+                    doubted.iter().for_each(|provider| world.judge_left_alone(provider, began, due_by));
+                    world.doubted.extend(doubted);
                 }
                 let ends: u64 = summary.outcomes.values().sum();
                 world.note(|| format!("{life:?} ended a pass over {whose}: {:?}", summary.outcomes));
@@ -234,6 +238,7 @@ async fn keep(life: Life, mut desk: Desk) {
     desk.make(match life.world.with(|world| world.bug) {
         Some(Bug::RecoversRowsOfOthers) => Some(Mistake::RowsOfOthers),
         Some(Bug::ReleasesClaimsOfOthers) => Some(Mistake::ClaimsOfOthers),
+        Some(Bug::ForgetsRedeemedTooEarly) => Some(Mistake::RedeemedAtOnce),
         _ => None,
     });
     while desk.wait().await {

@@ -18,7 +18,7 @@ pub(super) enum Storm {
     Throttles,
     /// No connection.
     Unreachable,
-    /// It refuses that share of the living tokens, in percent; the others it grants.
+    /// It refuses that share of the living users, in percent, always the same ones; the others it grants.
     Refuses(u32),
 }
 
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) throttled: f64,
     pub(super) no_tokens: f64,
     pub(super) storm: f64,
+    /// It begins to refuse living tokens, for a while.
+    pub(super) lapse: f64,
 }
 
 impl Peer {
@@ -71,6 +73,7 @@ impl Peer {
             throttled: chance([0.01, 0.05, 0.2]),
             no_tokens: chance([0.0, 0.002, 0.01]),
             storm: chance([0.002, 0.01, 0.03]),
+            lapse: chance([0.005, 0.02, 0.05]),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The wires of a simulation, one to each provider: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
 
 use super::bugs::Bug;
+use super::lapse::Lapses;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::peer::Storm;
 use super::weather::{LEASE, REQUEST_TIMEOUT};
@@ -32,6 +33,8 @@ enum Fate {
     ErrorAfter,
     Throttled,
     NoTokens,
+    /// Its provider refuses it, and would grant it at any other time.
+    RefusedAlive,
     Storm(Storm),
     Scripted(Script),
 }
@@ -51,6 +54,9 @@ impl Connect for Line {
 /// A success without anything that could be a token.
 const NOTHING: &str = r#"{"status":"done"}"#;
 
+/// What a provider says to a token that it doesn't take.
+const REFUSED: &str = r#"{"error":"invalid_grant"}"#;
+
 /// Answers of somebody between us and the provider, before or after it has done its work.
 const PAGES: [(u16, &str); 8] = [
     (500, "oops"),
@@ -62,6 +68,9 @@ const PAGES: [(u16, &str); 8] = [
     (408, ""),
     (422, "<html>"),
 ];
+
+/// The provider's own error of a kind that no profile lists: nothing was processed.
+const UNLISTED: (u16, &str) = (409, r#"{"error":"not_now"}"#);
 
 #[derive(Debug)]
 struct Endpoint {
@@ -77,7 +86,11 @@ impl Wire for Endpoint {
         let mut fields = url::form_urlencoded::parse(&request.body);
         let (_, text) = fields.find(|(name, _)| name == "refresh_token").unwrap();
         let token = by_text(&text).unwrap();
-        let bug = self.life.world.with(|world| world.bug);
+        let (bug, was_refused) =
+            self.life.world.with(|world| (world.bug, world.lapses.has_refused(token, self.life.who())));
+        if was_refused && bug == Some(Bug::MarksAtTheFirstRefusal) {
+            return self.answer(400, REFUSED);
+        }
         match (self.once(token).await, bug) {
             (Sent::Lost(_), Some(Bug::RepeatsInTheTransport)) => self.once(token).await,
             (Sent::Lost(cause), Some(Bug::TakesLostForNotSent)) => Sent::NotSent(cause),
@@ -99,7 +112,7 @@ impl Endpoint {
         world.some_time().await;
         self.life.go_on().await;
         let fate = world.with(|world| {
-            let fate = draw(world, self.peer);
+            let fate = draw(world, self.peer, token);
             world.note(|| format!("{:?} sends rt-{token}: {fate:?}", self.life));
             let user = world.ledger.tokens[token].user;
             world.asked.entry(user).or_default().push(Instant::now());
@@ -123,6 +136,9 @@ impl Endpoint {
             if settled {
                 // Once its journal knows it, too.
                 world.answered.entry((self.life.machine, self.life.number)).or_default().push(token);
+            }
+            if matches!(fate, Fate::RefusedAlive) && self.life.is_alive(world) {
+                world.lapses.refused(token, self.life.who());
             }
             if let Some(child) = delivered {
                 self.received(world, token, child);
@@ -177,13 +193,15 @@ impl Endpoint {
         let sent = match (fate, said) {
             (Fate::LostBefore | Fate::LostAfter, _) => Sent::Lost("reset"),
             (Fate::ErrorBefore | Fate::ErrorAfter, _) => {
-                let (status, page) = world.with(|world| PAGES[world.random.random_range(0..PAGES.len())]);
+                let pages = PAGES.len() + usize::from(matches!(fate, Fate::ErrorBefore));
+                let drawn = world.with(|world| world.random.random_range(0..pages));
+                let (status, page) = PAGES.get(drawn).copied().unwrap_or(UNLISTED);
                 self.answer(status, page)
             }
             (Fate::Storm(Storm::Errors), _) => self.answer(500, "oops"),
             (Fate::Throttled | Fate::Storm(Storm::Throttles), _) => self.answer(429, "{}"),
             (Fate::Storm(Storm::Rejects), _) => self.answer(401, r#"{"error":"invalid_client"}"#),
-            (Fate::Storm(Storm::Refuses(_)), _) => self.answer(400, r#"{"error":"invalid_grant"}"#),
+            (Fate::RefusedAlive, _) => self.answer(400, REFUSED),
             (Fate::Storm(Storm::Portal), _) => self.answer(200, "<html>log in to the network</html>"),
             // One that could hold a token under a name that nobody knows, and one that can't.
             (Fate::NoTokens, Some(Said::Granted(child))) => {
@@ -199,7 +217,7 @@ impl Endpoint {
                 Sent::Answered(RawAnswer { complete: false, ..answer })
             }
             (_, Some(Said::Granted(child))) => return (self.answer(200, &body(child)), Some(child)),
-            (_, Some(Said::Refused)) => self.answer(400, r#"{"error":"invalid_grant"}"#),
+            (_, Some(Said::Refused)) => self.answer(400, REFUSED),
             (fate, None) => unreachable!("{fate:?} is processed"),
         };
         (sent, None)
@@ -294,13 +312,17 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     }
 }
 
-fn draw(world: &mut Inner, peer: usize) -> Fate {
+fn draw(world: &mut Inner, peer: usize, token: usize) -> Fate {
     let weather = world.weather.peers[peer].clone();
     if let Some((storm, until)) = world.storms[peer]
         && until > Instant::now()
     {
         match storm {
-            Storm::Refuses(share) if !world.random.random_ratio(share, 100) => return Fate::Well,
+            Storm::Refuses(share) => {
+                let refused = Lapses::is_among(share, world.ledger.tokens[token].user);
+                let lives = world.ledger.would_accept(token, Instant::now());
+                return if refused && lives { Fate::RefusedAlive } else { Fate::Well };
+            }
             storm => return Fate::Storm(storm),
         }
     }
@@ -322,7 +344,8 @@ fn draw(world: &mut Inner, peer: usize) -> Fate {
         (weather.throttled, Fate::Throttled),
         (weather.no_tokens, Fate::NoTokens),
     ];
-    fates.into_iter().find(|(chance, _)| world.happens(*chance)).map_or(Fate::Well, |(_, fate)| fate)
+    let fate = fates.into_iter().find(|(chance, _)| world.happens(*chance)).map(|(_, fate)| fate);
+    fate.unwrap_or_else(|| if world.lapses_for(peer, token) { Fate::RefusedAlive } else { Fate::Well })
 }
 
 /// The provider of this number as the pass knows it.

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How long a claim lasts in a simulation.
 pub(super) const LEASE: Duration = Duration::from_mins(2);
 
+/// Most documents of a provider that is alone: more than the refusals in a row that ask for a sample.
+const MOST_ALONE: usize = 8;
+
 /// Share of the seeds with several providers.
 const SEVERAL: f64 = 0.3;
 
@@ -90,7 +93,7 @@ impl Weather {
             skew: Duration::from_secs_f64(chance([0.2, 1.0, 5.0])),
         };
         let peers = if random.random_bool(SEVERAL) { random.random_range(2..=3) } else { 1 };
-        weather.documents = random.random_range(1..=if peers == 1 { 5 } else { 3 });
+        weather.documents = random.random_range(1..=if peers == 1 { MOST_ALONE } else { 3 });
         weather.attempts = random.random_range(1..=4);
         weather.peers = (0..peers).map(|_| Peer::of(random)).collect();
         if peers > 1 {

@@ -1,6 +1,7 @@
 //! The world of one run: what everybody shares, what happens to a process at each of its steps, and what was seen.
 
 use super::bugs::Bug;
+use super::lapse::Lapses;
 use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
 use super::peer::Storm;
 use super::weather::{LEASE, Weather};
@@ -85,9 +86,8 @@ pub(super) struct Inner {
     pub(super) storms: Vec<Option<(Storm, Instant)>>,
     /// Providers, by name, of which a pass in calm weather says that their refusals aren't believed.
     pub(super) doubted: BTreeSet<String>,
-    /// May a living user be marked for a while? Then it is judged at the end.
-    pub(super) marks_may_be_wrong_for_a_while: bool,
-    /// How many were.
+    pub(super) lapses: Lapses,
+    /// Living users that were marked for refusals.
     pub(super) wrong_marks: u64,
     pub(super) faults: u64,
     pub(super) passes: u64,
@@ -148,7 +148,7 @@ impl World {
             asked: BTreeMap::new(),
             storms: vec![None; weather.peers.len()],
             doubted: BTreeSet::new(),
-            marks_may_be_wrong_for_a_while: false,
+            lapses: Lapses::default(),
             wrong_marks: 0,
             faults: 0,
             passes: 0,
