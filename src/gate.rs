@@ -156,12 +156,10 @@ impl Gate {
     }
 
     /// Judges the refusals that weren't judged yet, because a mark can wait no longer: `all` says that no more answers are
-    /// waited for, or that too many marks wait already. Only a provider that grants nothing is left alone then.
+    /// waited for, or that too many marks wait already. The others are asked on: only a sample leaves a provider alone.
     pub fn judge(&self, all: bool) -> Standing {
         let mut state = self.lock();
-        if let Some(suspicion) = state.refusals.judge(all) {
-            state.stopped.get_or_insert(Stopped::Refusals(suspicion));
-        }
+        state.refusals.judge(all);
         state.refusals.standing()
     }
 

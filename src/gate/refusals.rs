@@ -168,13 +168,14 @@ impl Refusals {
     }
 
     /// Judges what isn't judged yet, because a mark can wait no longer: `all` says that no more answers are waited for, or
-    /// that too many marks wait already. The evidence, where it is found only now that the provider is to be left alone.
-    pub(super) fn judge(&mut self, all: bool) -> Option<Suspicion> {
+    /// that too many marks wait already.
+    pub(super) fn judge(&mut self, all: bool) {
         if self.suspicious || self.accepted {
-            return None;
+            return;
         }
         if self.all.granted == 0 {
-            return self.judge_without_grants(all);
+            self.judge_without_grants(all);
+            return;
         }
         let recent = self.before.iter().fold(self.stretch, |sum, stretch| Answers {
             granted: sum.granted + stretch.granted,
@@ -186,21 +187,19 @@ impl Refusals {
         if let Some(answers) = beyond {
             self.suspect(answers);
         }
-        None
     }
 
     /// Judges a pass that has granted nothing.
     ///
     /// Not earlier: logins that ended together may stand at the beginning of a pass; and those in doubt do, so that they
     /// count only when that is `all`.
-    fn judge_without_grants(&mut self, all: bool) -> Option<Suspicion> {
+    fn judge_without_grants(&mut self, all: bool) {
         let is_unlikely =
             self.all.refused >= FEWEST_UNPROVEN && self.history.chance_of_a_run(self.all.refused) < UNLIKELY;
         let refused = self.all.refused + if all { self.in_doubt } else { 0 };
         if is_unlikely || refused >= MOST_UNPROVEN {
             self.suspect(Answers { granted: 0, refused });
         }
-        self.suspicion.clone()
     }
 
     /// Counts a token that would be marked without a request. When these are too many, no user is marked any more in this

@@ -108,8 +108,9 @@ impl Claims {
     fn spread(&mut self, wanted: usize, drawn: Vec<Pulled>) {
         let missing = wanted.saturating_sub(drawn.len());
         for _ in 0..missing.min(self.ready.len()) {
-            let last = self.ready.pop_back();
-            last.into_iter().for_each(|last| self.ready.push_front(last));
+            if let Some(last) = self.ready.pop_back() {
+                self.ready.push_front(last);
+            }
         }
         let tokens = drawn.len() + missing.min(self.ready.len());
         drawn.into_iter().rev().for_each(|pulled| self.ready.push_front(pulled));

@@ -58,7 +58,7 @@ fn told(judge: &mut Refusals, dead: usize, placed: Placed) -> Told {
             judge.granted();
         }
     }
-    assert_eq!(judge.judge(true), None);
+    judge.judge(true);
     if judge.standing().suspicious { Told::Doubt } else { Told::Marked }
 }
 
@@ -161,7 +161,7 @@ fn a_mark_that_can_wait_no_longer_is_judged_by_what_is_known() {
     let mut judge = judge(9_900.0, 100.0);
     (0..250).for_each(|_| judge.granted());
     (0..30).for_each(|_| assert!(!refuse(&mut judge)));
-    assert_eq!(judge.judge(false), None, "the provider is asked on");
+    judge.judge(false);
     assert!(judge.standing().suspicious);
     let Suspicion { refused, asked, usual_share, .. } = judge.suspicion().unwrap();
     assert_eq!((refused, asked), (30, 280));
@@ -194,7 +194,7 @@ fn a_little_too_many_in_each_stretch_are_too_many_in_all() {
         judged = judged.max(judge.standing().judged);
     }
     assert!((1..5).contains(&judged), "the first stretches are within what chance makes: {judged}");
-    assert_eq!(judge.judge(true), None);
+    judge.judge(true);
     assert!(judge.standing().suspicious, "their marks are taken back");
 }
 
@@ -207,7 +207,8 @@ fn a_few_refusals_and_no_grant_in_a_whole_pass_are_held_against_the_history() {
                 refuse(&mut judge);
             });
             assert!(!judge.standing().suspicious, "it is judged at the end");
-            let suspicion = judge.judge(true);
+            judge.judge(true);
+            let suspicion = judge.suspicion();
             assert_eq!(suspicion.is_some(), judge.standing().suspicious);
             assert!(suspicion.is_none_or(|found| (found.refused, found.asked) == (*run, *run)));
             judge.standing().suspicious
@@ -228,8 +229,10 @@ fn refusals_that_were_to_be_expected_are_judged_at_the_end_of_a_pass_without_gra
         if granted {
             judge.granted();
         }
-        assert_eq!(judge.judge(false), None, "others may come");
-        judge.judge(true).map(|suspicion| suspicion.refused)
+        judge.judge(false);
+        assert!(!judge.standing().suspicious, "others may come");
+        judge.judge(true);
+        judge.suspicion().map(|suspicion| suspicion.refused)
     };
     assert_eq!(after(MOST_UNPROVEN - 1, 0, false), None);
     assert_eq!(after(MOST_UNPROVEN, 0, false), Some(MOST_UNPROVEN));
@@ -272,7 +275,8 @@ fn a_run_of_what_was_refused_before_asks_for_a_sample_until_there_is_a_grant() {
         assert!(!judge.refused("invalid_grant", Some(400), true));
         judge.granted();
     }
-    assert!(judge.judge(true).is_none() && judge.standing().suspicious, "half of them are refused");
+    judge.judge(true);
+    assert!(judge.standing().suspicious, "half of them are refused");
 }
 
 #[test]

@@ -190,7 +190,9 @@ where
             Ok(Ok(summary)) => {
                 if world.calm {
                     let doubted: Vec<_> = summary.troubles.iter().filter_map(doubted).collect();
-                    doubted.iter().for_each(|provider| world.judge_left_alone(provider, began, due_by));
+                    for provider in &doubted {
+                        world.judge_left_alone(provider, began, due_by);
+                    }
                     world.doubted.extend(doubted);
                 }
                 let ends: u64 = summary.outcomes.values().sum();
