@@ -17,6 +17,9 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Failures in a row that make an outage: fewer are bad luck with a provider that fails now and then.
 pub(super) const OUTAGE_FAILURES: u32 = 8;
 
+/// Failures in a row, without an answer between them, that were an outage when all is over: one or two are bad luck.
+const FEWEST_FAILURES: u32 = 3;
+
 /// First wait of an outage; it doubles with each failed probe.
 const FIRST_OUTAGE_WAIT: Duration = Duration::from_secs(1);
 
@@ -249,7 +252,7 @@ impl State {
     pub(super) fn signal(&mut self, signal: Signal, sent: Instant, now: Instant) {
         match signal {
             Signal::Works { granted } => {
-                if self.outage.is_some() {
+                if self.outage.is_some() || self.failures >= FEWEST_FAILURES {
                     self.last_outage = Some((self.worked_at, now));
                 }
                 self.worked_at = Some(now);

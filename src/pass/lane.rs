@@ -9,6 +9,7 @@ use super::without_token::{known, land_without_token, no_room};
 use super::{Counter, Line};
 use crate::failure::error_chain;
 use crate::gate::{Entered, Gate, Permit, Stopped};
+use crate::provider::Rotation;
 use crate::report::Trouble;
 use crate::select::{Claims, Found, Pulled};
 use crate::store::StoreError;
@@ -48,6 +49,8 @@ pub(super) struct Lane {
     returned: mpsc::UnboundedReceiver<Returned>,
     again: Waiting,
     exhausted: bool,
+    /// Does a sample go before all else?
+    samples: bool,
     /// Has it been through all that is due?
     is_through: bool,
     store_away_since: Option<Instant>,
@@ -83,6 +86,7 @@ impl Lane {
             returned,
             again: Waiting::default(),
             exhausted: false,
+            samples: false,
             is_through: false,
             store_away_since: None,
         }
@@ -138,10 +142,15 @@ impl Lane {
                 self.claims.draw(tokens);
             }
             let (now, granted) = (Instant::now(), self.gate.granted());
-            if let Some(attempt) = self.again.ready(now, granted) {
+            let may_pull = !self.exhausted && self.has_room();
+            // A sample goes before what has failed already, or it would be none. A grace waits for nothing.
+            let has_grace = self.redeemer.provider.profile.rotation == Rotation::Grace;
+            self.samples = may_pull && self.claims.is_sample() && !has_grace;
+            if !self.samples
+                && let Some(attempt) = self.again.ready(now, granted)
+            {
                 return Work::Token(Box::new(attempt));
             }
-            let may_pull = !self.exhausted && self.has_room();
             if !may_pull && self.out == 0 {
                 match self.again.refused(now) {
                     Some(attempt) if granted > 0 => return Work::Token(Box::new(attempt)),
@@ -179,7 +188,7 @@ impl Lane {
         }
         let now = Instant::now();
         let is_lost = attempt.tried.unanswered > 0;
-        match if is_lost { None } else { self.again.lost(now) } {
+        match if is_lost || self.samples { None } else { self.again.lost(now) } {
             Some(urgent) => {
                 self.again.push_front(attempt, now);
                 urgent

@@ -19,6 +19,8 @@ pub struct Claims {
     ready: VecDeque<Pulled>,
     /// How many tokens are to be drawn from all over what is due, before anything else is handed out.
     to_draw: Option<usize>,
+    /// How many of the next tokens are drawn.
+    drawn: usize,
     /// What is read and not claimed; `None` while `next_part` works with it.
     shelf: Option<Shelf>,
     next_part: Option<JoinHandle<(Shelf, Result<Part, StoreError>)>>,
@@ -51,6 +53,7 @@ impl Claims {
             flow,
             ready: VecDeque::new(),
             to_draw: None,
+            drawn: 0,
             shelf: Some(Shelf::default()),
             next_part: None,
             ended: false,
@@ -60,6 +63,12 @@ impl Claims {
     /// Has the next tokens drawn from all over what is due: those in order bring no grant.
     pub fn draw(&mut self, tokens: usize) {
         self.to_draw = Some(tokens);
+    }
+
+    /// Are the next tokens drawn, or to be drawn?
+    #[must_use]
+    pub const fn is_sample(&self) -> bool {
+        self.to_draw.is_some() || self.drawn > 0
     }
 
     /// The next document, or `None` when there are no more. Cancel-safe.
@@ -73,6 +82,7 @@ impl Claims {
                 && let Some(pulled) = self.ready.pop_front()
             {
                 if matches!(pulled, Pulled::Token { .. }) {
+                    self.drawn = self.drawn.saturating_sub(1);
                     self.flow.handed(Instant::now());
                 }
                 if self.flow.is_time(self.ready.len()) {
@@ -115,6 +125,7 @@ impl Claims {
         let tokens = drawn.len() + missing.min(self.ready.len());
         drawn.into_iter().rev().for_each(|pulled| self.ready.push_front(pulled));
         self.ready.push_front(Pulled::Drawn(tokens));
+        self.drawn = tokens;
     }
 
     /// Ends the stream, and hands out what was claimed and not yet taken, so that it can be released.

@@ -27,7 +27,7 @@ fn doubt(summary: &Summary) -> Option<(u64, u64)> {
 }
 
 /// The same, where a refused token is asked for once more at once, so that marks are made early in the pass.
-fn soon(mut plan: Plan) -> Plan {
+pub(super) fn soon(mut plan: Plan) -> Plan {
     plan.profile.settle_after = Duration::from_millis(1);
     plan
 }

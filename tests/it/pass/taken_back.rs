@@ -1,5 +1,6 @@
 //! Marks of passes that were killed before they were judged, whatever has become of their documents since.
 
+use super::doubt::soon;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, provider_of};
 use chrono::TimeDelta;
@@ -167,7 +168,7 @@ async fn whose_the_marks_of_an_old_name_are_say_their_documents() {
 
 #[tokio::test]
 async fn doubt_is_noted_before_anything_follows_from_it() {
-    on_both("noted_first", Plan::users(400).faults("refuse:50%@200.."), async |rehearsal| {
+    on_both("noted_first", soon(Plan::users(400).faults("refuse:50%@200..")), async |rehearsal| {
         for user in [5, 30] {
             rehearsal.sandbox.revoke(&format!("user-{user:06}"));
         }

@@ -54,7 +54,7 @@ impl Bug {
     /// All, each with a seed at which it is found.
     pub(super) const ALL: [(Self, u64); 18] = [
         (Self::AcknowledgesBeforeFsync, 12),
-        (Self::AcknowledgesBeforeWrite, 2),
+        (Self::AcknowledgesBeforeWrite, 5),
         (Self::DropsOldEntries, 1),
         (Self::ForgetsRedeemed, 7),
         (Self::BelievesTheFirstRead, 23),
@@ -64,10 +64,10 @@ impl Bug {
         (Self::TakesAnErrorForDone, 1),
         (Self::WritesHalfAPair, 1),
         (Self::MarksOnRejectedClient, 54),
-        (Self::TakesLostForNotSent, 2),
+        (Self::TakesLostForNotSent, 12),
         (Self::RepeatsInTheTransport, 1),
         (Self::RecoversRowsOfOthers, 16),
-        (Self::ReleasesClaimsOfOthers, 159),
+        (Self::ReleasesClaimsOfOthers, 345),
         (Self::MarksAtTheFirstRefusal, 18),
         (Self::StopsWithoutASample, 29),
         (Self::ForgetsRedeemedTooEarly, 7),
