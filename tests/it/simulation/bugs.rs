@@ -68,7 +68,7 @@ impl Bug {
         (Self::RepeatsInTheTransport, 1),
         (Self::RecoversRowsOfOthers, 16),
         (Self::ReleasesClaimsOfOthers, 345),
-        (Self::MarksAtTheFirstRefusal, 18),
+        (Self::MarksAtTheFirstRefusal, 19),
         (Self::StopsWithoutASample, 29),
         (Self::ForgetsRedeemedTooEarly, 7),
     ];
