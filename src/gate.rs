@@ -133,7 +133,7 @@ impl Gate {
         self.lock().sample.wanted()
     }
 
-    /// So many were drawn: from now on each that fails counts.
+    /// This number of tokens was drawn: from now on each that fails counts.
     pub fn sample_drawn(&self, tokens: usize) {
         self.lock().sample.begin(tokens, Instant::now());
     }

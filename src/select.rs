@@ -146,7 +146,7 @@ pub enum Pulled {
         /// Where it was found.
         found: Found,
     },
-    /// So many of the next tokens are drawn from all over what is due.
+    /// This number of the next tokens is drawn from all over what is due.
     Drawn(usize),
     /// Claimed; it holds no token that can be sent.
     Malformed(TokenDocument),

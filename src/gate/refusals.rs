@@ -132,7 +132,7 @@ impl Refusals {
         self.end_stretch();
     }
 
-    /// Counts a refusal, of a token that has failed `before` or never. Are these so many in a row that the provider may grant
+    /// Counts a refusal, of a token that has failed `before` or never. Are these enough in a row that the provider may grant
     /// nothing any more?
     pub(super) fn refused(&mut self, code: &str, http_status: Option<u16>, before: bool) -> bool {
         self.all.refused += 1;

@@ -20,7 +20,7 @@ pub(super) enum Sample {
     /// None is needed.
     #[default]
     None,
-    /// So many tokens are to be drawn.
+    /// This number of tokens is to be drawn.
     Wanted(usize),
     /// The drawn tokens are being asked.
     UnderWay {

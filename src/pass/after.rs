@@ -40,7 +40,7 @@ impl Line {
         if counter.gate.stopped() != Some(Stopped::Paused) || !self.report.leaves_something() {
             return;
         }
-        // A second that has begun counts: whoever comes at that time isn't too early.
+        // A second that has begun counts: a request at that time is not too early.
         let left = counter.gate.status().paused_for.unwrap_or_default();
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let length = Duration::from_secs(seconds);

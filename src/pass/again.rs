@@ -47,7 +47,7 @@ impl Waiting {
         self.waiting.push_front((attempt, at));
     }
 
-    /// Takes out a token that may be sent now, with so many grants in this pass: a lost answer first, because a provider that
+    /// Takes out a token that may be sent now, after this number of grants: a lost answer first, because a provider that
     /// forgives one doesn't do so for long.
     pub(super) fn ready(&mut self, now: Instant, granted: u64) -> Option<Attempt> {
         self.lost(now).or_else(|| self.take(|attempt, at| at <= now && may_be_sent(attempt, granted)))

@@ -33,7 +33,7 @@ async fn marked(rehearsal: &mut Rehearsal) {
     assert_eq!((first.exit(), first.newly_marked), (Exit::NeedsLogin, 2), "{first}");
 }
 
-/// A pass so many days later; with the requests that it made.
+/// A pass this number of days later; with the requests that it made.
 async fn after(rehearsal: &Rehearsal, days: i64) -> (Summary, u64) {
     rehearsal.clock.step(TimeDelta::days(days));
     let before = rehearsal.sandbox.ledger().requests;
