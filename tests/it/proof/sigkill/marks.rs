@@ -52,6 +52,8 @@ async fn scene(kind: Kind) -> Option<Scene> {
         ("rotation", "grace"),
         ("grace", "5min"),
         ("refresh_token_lifetime", "unknown"),
+        // So that both are refused twice before the provider refuses others.
+        ("settle_after", "1ms"),
     ] {
         scene.set(key, value);
     }
