@@ -26,6 +26,44 @@ impl Collection {
         what: &'static str,
         effect: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, StoreError> {
+        self.arrives(what).await?;
+        let value = self.0.world.with(|world| {
+            world.note(|| format!("{:?} does {what}", self.0));
+            effect(world)
+        });
+        self.answered(what).await?;
+        Ok(value)
+    }
+
+    /// A call that writes: it may also be given up by its caller before the store does what it says.
+    async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&Self, &mut Inner) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let late = self.0.world.with(|world| {
+            let chance = world.weather.store_late;
+            world.happens(chance).then(|| Duration::from_secs(world.random.random_range(1..90)))
+        });
+        let Some(late) = late else {
+            return self.call(what, |world| effect(self, world)).await;
+        };
+        self.arrives(what).await?;
+        // No process sees what comes of it.
+        let of = Self(Life { number: 0, ..self.0.clone() });
+        let caller = format!("{:?}", self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            of.0.world.with(|world| {
+                world.note(|| format!("what {caller} had given up happens now: {what}"));
+                effect(&of, world);
+            });
+        });
+        Err(unavailable(what))
+    }
+
+    /// The request of a call goes to the store, which may be away.
+    async fn arrives(&self, what: &'static str) -> Result<(), StoreError> {
         self.0.turn(what).await;
         let away = self.0.world.with(|world| {
             let (away, outage) = (world.weather.store_away, world.weather.store_outage);
@@ -37,20 +75,18 @@ impl Collection {
             let down = world.store_down_until.is_some_and(|until| until > Instant::now());
             down || world.happens(away)
         });
-        if away {
-            return Err(unavailable(what));
-        }
-        let value = self.0.world.with(|world| {
-            world.note(|| format!("{:?} does {what}", self.0));
-            effect(world)
-        });
+        if away { Err(unavailable(what)) } else { Ok(()) }
+    }
+
+    /// The store's answer comes back, or doesn't.
+    async fn answered(&self, what: &'static str) -> Result<(), StoreError> {
         self.0.strike(what);
         self.0.go_on().await;
         let silent = self.0.world.with(|world| {
             let chance = world.weather.store_forgets_to_answer;
             world.happens(chance)
         });
-        if silent { Err(unavailable(what)) } else { Ok(value) }
+        if silent { Err(unavailable(what)) } else { Ok(()) }
     }
 }
 
@@ -199,9 +235,11 @@ impl Store for Collection {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        let wanted = claim.clone();
         self.seen(
             &claim.ids,
-            self.call("claim", |world| {
+            self.write("claim", move |this, world| {
+                let claim = &wanted;
                 let blind = world.bug == Some(Bug::ClaimsWithoutLease);
                 let mut claimed = Claimed::default();
                 for id in &claim.ids {
@@ -221,8 +259,8 @@ impl Store for Collection {
                     if taken_over {
                         world.ledger.tokens[refresh].in_doubt += 1;
                     }
-                    let until = self.ends(world, &claim.lease);
-                    self.look(world, place, Some(until));
+                    let until = this.ends(world, &claim.lease);
+                    this.look(world, place, Some(until));
                 }
                 claimed
             }),
@@ -231,15 +269,16 @@ impl Store for Collection {
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
-        self.call("renew leases", |world| {
+        let (ids, lease) = (ids.to_vec(), lease.clone());
+        self.write("renew leases", move |this, world| {
             let mut ours = Vec::new();
-            for id in ids {
+            for id in &ids {
                 let Some(document) = world.documents.get_mut(&place_of(id)) else { continue };
                 if document.bookkeeping.lease.as_ref().is_some_and(|held| held.id == lease.id) {
-                    set_lease(document, lease);
+                    set_lease(document, &lease);
                     ours.push(id.clone());
-                    let key = (self.0.machine, self.0.number, place_of(id));
-                    let until = self.ends(world, lease);
+                    let key = (this.0.machine, this.0.number, place_of(id));
+                    let until = this.ends(world, &lease);
                     if let Some(look) = world.looks.get_mut(&key) {
                         look.lease_until = Some(until);
                     }
@@ -251,15 +290,19 @@ impl Store for Collection {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
-        let applied = self
-            .call("write", |world| {
-                let mut every_matched = true;
-                for change in changes {
-                    every_matched &= self.write(world, change);
-                }
+        let some = self.0.world.with(|world| {
+            let chance = world.weather.store_cuts;
+            world.happens(chance).then(|| world.random.random_range(0..=changes.len()))
+        });
+        let taken = changes[..some.unwrap_or(changes.len())].to_vec();
+        let written = self
+            .write("write", move |this, world| {
+                let every_matched = taken.iter().fold(true, |every, change| this.change(world, change) && every);
                 Applied { every_matched, refused: Vec::new() }
             })
             .await;
+        // The connection broke in the middle of a bulk.
+        let applied = if some.is_some() { Err(unavailable("write")) } else { written };
         let careless = self.0.world.with(|world| world.bug == Some(Bug::TakesAnErrorForDone));
         if applied.is_err() && careless {
             return Ok(Applied { every_matched: true, refused: Vec::new() });
@@ -342,7 +385,7 @@ impl Collection {
     }
 
     /// One compare-and-swap, judged: `KEPT`, `WHOLE`, `NEVER BACKWARDS` and `OUR FAULT IS NOT THEIRS`.
-    fn write(&self, world: &mut Inner, change: &Change) -> bool {
+    fn change(&self, world: &mut Inner, change: &Change) -> bool {
         let place = place_of(&change.id);
         let Some(document) = world.documents.get(&place).cloned() else { return false };
         let now_there = refresh_text(document.refresh);

@@ -42,6 +42,10 @@ pub(super) struct Weather {
     pub(super) store_away: f64,
     pub(super) store_forgets_to_answer: f64,
     pub(super) store_outage: f64,
+    /// What a caller has given up happens later.
+    pub(super) store_late: f64,
+    /// A part of a bulk is done, and the rest isn't.
+    pub(super) store_cuts: f64,
     pub(super) disk: f64,
 
     pub(super) app: f64,
@@ -91,6 +95,8 @@ impl Weather {
             restore: chance([0.05, 0.1, 0.3]) * alone,
             duplicate: chance([1.0; 3]) > 0.0 && machines == 1,
             skew: Duration::from_secs_f64(chance([0.2, 1.0, 5.0])),
+            store_late: chance([0.01, 0.05, 0.2]),
+            store_cuts: chance([0.01, 0.05, 0.2]),
         };
         let peers = if random.random_bool(SEVERAL) { random.random_range(2..=3) } else { 1 };
         weather.documents = random.random_range(1..=if peers == 1 { MOST_ALONE } else { 3 });
