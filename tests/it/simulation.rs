@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-use world::{Inner, World};
+use world::{Away, Inner, World};
 
 /// Seeds in the ordinary suite.
 const SEEDS: u64 = 2_000;
@@ -88,6 +88,9 @@ const NOT_IN_THIS_WORLD: [(Rule, &str); 27] = [
 /// How long the faults last.
 const BAD_WEATHER: Duration = Duration::from_mins(15);
 
+/// How long a token waits for a machine that may have sent it, where its life isn't known.
+const WAITS_FOR_A_MACHINE: Duration = Duration::from_hours(24);
+
 /// What one run did.
 struct Ran {
     violation: Option<String>,
@@ -119,8 +122,10 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         }
         people.await.unwrap();
         let mut calm_since = world.with(|world| world.machines[0].clock.now());
-        for round in 0..3 {
-            tokio::time::sleep(machine::LONGEST_BACKOFF * 2).await;
+        // What a machine held that is gone waits for it for a day.
+        let rounds = if world.with(|world| world.weather.dies > 0.0) { 5 } else { 3 };
+        for round in 0..rounds {
+            tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 }).await;
             if round == 0 {
                 calm_since = world.with(|world| world.machines[0].clock.now()) - TimeDelta::seconds(10);
                 world.with(Inner::lapse_once_more);
@@ -205,6 +210,13 @@ impl Inner {
                 }
                 continue;
             }
+            // What was received is worth something: where it would be granted, the document holds it.
+            let received = self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
+            if let Some(newest) = received.filter(|newest| self.ledger.would_accept(*newest, Instant::now()))
+                && books.state != State::Live
+            {
+                self.violated(format!("RESTORED: {found}: rt-{newest} was received for it, and would be granted"));
+            }
             let token = &self.ledger.tokens[refresh];
             let unreadable = self.weather.peers[self.ledger.provider_of(refresh)].no_tokens > 0.0;
             // A second document whose first one was claimed at that very moment gets its pair in the next pass.
@@ -232,7 +244,8 @@ impl Inner {
                 self.violated(format!("KEPT: {found}: rt-{child} was received and is nowhere"));
             }
         }
-        let open: Vec<_> = self.machines.iter().flat_map(|machine| machine.disk.open_rows()).collect();
+        let there = self.machines.iter().filter(|machine| machine.away.is_there());
+        let open: Vec<_> = there.flat_map(|machine| machine.disk.open_rows()).collect();
         // A token that another machine holds an unread answer for isn't asked for here either; nor is one whose document
         // names no configured provider.
         let misnamed: Vec<_> = self

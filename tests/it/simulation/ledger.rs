@@ -183,6 +183,17 @@ impl Ledger {
         self.tokens[parent].redemptions.iter_mut().find(|redemption| redemption.child == token)
     }
 
+    /// The newest token that a process of ours has kept of all that came out of this one, on a machine that is `there`; none
+    /// where nothing was kept.
+    pub(super) fn newest_received(&self, token: usize, there: &impl Fn(usize) -> bool) -> Option<usize> {
+        let kept = |success: &&Redemption| {
+            let Who::Process(machine, _) = success.by else { return false };
+            there(machine) && success.reached == Reached::Kept && success.child != token
+        };
+        let child = self.tokens[token].redemptions.iter().rev().find(kept)?.child;
+        Some(self.newest_received(child, there).unwrap_or(child))
+    }
+
     /// Did `later` come out of `earlier`?
     pub(super) fn descends(&self, later: usize, earlier: usize) -> bool {
         self.ancestry(later).contains(&earlier)

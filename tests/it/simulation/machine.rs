@@ -5,7 +5,7 @@ use super::collection::Collection;
 use super::loops;
 use super::provider::{Line, provider};
 use super::weather::LEASE;
-use super::world::{Life, World};
+use super::world::{Away, Inner, Life, World};
 use evergrant::testing::chance::Chance;
 use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
@@ -32,6 +32,9 @@ pub(super) const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 /// Longest time until a stop of a pass over everything is asked for.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 
+/// The longest that a machine is away that comes back.
+const LONGEST_AWAY: Duration = Duration::from_hours(20);
+
 /// Share of the processes that run a loop for each provider, where there are several.
 const LOOPS: f64 = 0.8;
 
@@ -50,8 +53,9 @@ pub(super) async fn run(world: Arc<World>, machine: usize) {
                 life.end(world);
             }
             after_the_end(world, machine);
+            die(world, machine);
         });
-        if world.with(|world| world.calm) {
+        if world.with(|world| world.calm || world.machines[machine].away != Away::No) {
             return;
         }
         let wait = world.with(|world| Duration::from_secs(world.random.random_range(1..120)));
@@ -59,8 +63,27 @@ pub(super) async fn run(world: Arc<World>, machine: usize) {
     }
 }
 
+/// Perhaps the machine is gone for good, or for hours. The last one stays.
+fn die(world: &mut Inner, machine: usize) {
+    let dies = world.weather.dies;
+    let is_last = world.machines.iter().filter(|machine| machine.away == Away::No).count() == 1;
+    if is_last || !world.happens(dies) {
+        return;
+    }
+    let away = if world.random.random() {
+        Away::ForGood
+    } else {
+        Away::Until(Instant::now() + Duration::from_secs(world.random.random_range(600..LONGEST_AWAY.as_secs())))
+    };
+    world.note(|| format!("machine {machine} is away: {away:?}"));
+    world.machines[machine].away = away;
+}
+
 /// One process that refreshes everything that is due, once, in calm weather.
 pub(super) async fn calm_pass(world: &Arc<World>, machine: usize) {
+    if !world.with(|world| world.machines[machine].away.is_there()) {
+        return;
+    }
     let life = Life::start(world, machine);
     let (engine, journal) = start(&life);
     let (stop, request) = (Stop::default(), PassRequest::default());
@@ -75,7 +98,7 @@ pub(super) async fn calm_pass(world: &Arc<World>, machine: usize) {
 }
 
 /// What happens to the disk when a process has ended: nothing, or the power failed.
-pub(super) fn after_the_end(world: &mut super::world::Inner, machine: usize) {
+pub(super) fn after_the_end(world: &mut Inner, machine: usize) {
     let power = world.weather.power;
     let early = world.bug == Some(Bug::AcknowledgesBeforeWrite);
     if world.happens(power) || early {
@@ -218,7 +241,7 @@ fn doubted(trouble: &Trouble) -> Option<String> {
 pub(super) fn stop_sometime(life: &Life, stop: &Stop, within: Duration) -> AbortOnDropHandle<()> {
     let (take_no_more, give_up) = life.world.with(|world| {
         let chance = world.weather.stop;
-        let wait = |world: &mut super::world::Inner| {
+        let wait = |world: &mut Inner| {
             let happens = world.happens(chance);
             happens.then(|| world.random.random_range(Duration::ZERO..within))
         };

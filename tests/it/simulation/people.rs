@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How far a document moves: no two get to one place.
+const MOVED_BY: usize = 1_000;
+
 /// Lives until it is calm.
 pub(super) async fn live(world: Arc<World>) {
     let backup = world.with(|world| world.documents.clone());
@@ -46,6 +49,10 @@ pub(super) async fn live(world: Arc<World>) {
         } else if happens(weather.moves) {
             let peer = world.with(|world| world.random.random_range(0..world.weather.peers.len()));
             tokio::spawn(log_in(world.clone(), place, Some(peer)));
+        } else if happens(weather.stale) {
+            tokio::spawn(save_what_was_read(world.clone(), place));
+        } else if happens(weather.relocate) {
+            world.with(|world| relocate(world, place));
         } else if happens(weather.restore) {
             world.with(|world| {
                 let (place, old) = backup.iter().nth(world.random.random_range(0..backup.len())).unwrap();
@@ -76,6 +83,40 @@ async fn refresh(world: Arc<World>, place: usize) {
         world.note(|| format!("the application writes rt-{child} for rt-{token} into document {place}"));
         put(world, place, child);
     });
+}
+
+/// The application reads a document, and writes it back later: whole, without what it doesn't know, or the tokens alone.
+async fn save_what_was_read(world: Arc<World>, place: usize) {
+    let Some((read, wait)) = world.with(|world| {
+        let wait = Duration::from_secs(world.random.random_range(1..600));
+        Some((world.documents.get(&place)?.clone(), wait))
+    }) else {
+        return;
+    };
+    tokio::time::sleep(wait).await;
+    world.with(|world| {
+        let how = world.random.random_range(0..3);
+        let Some(there) = world.documents.get(&place).cloned() else { return };
+        let bookkeeping = match how {
+            0 => read.bookkeeping.clone(),
+            1 => Bookkeeping::default(),
+            _ => there.bookkeeping,
+        };
+        world.note(|| format!("the application writes document {place} as it had read it: rt-{}", read.refresh));
+        // What the document said of the token's last sending may be gone with it.
+        for token in world.ledger.ancestry(there.refresh).into_iter().chain([read.refresh]) {
+            world.ledger.tokens[token].memory_lost = true;
+        }
+        world.documents.insert(place, Document { bookkeeping, ..read });
+    });
+}
+
+/// The application moves a document to another `_id`: it inserts a copy and deletes the document.
+fn relocate(world: &mut Inner, place: usize) {
+    let Some(document) = world.documents.remove(&place) else { return };
+    let to = place + MOVED_BY;
+    world.note(|| format!("document {place} is document {to} now"));
+    world.documents.insert(to, document);
 }
 
 /// A person logs in again, at the same provider or at another one.

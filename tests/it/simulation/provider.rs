@@ -4,7 +4,8 @@ use super::bugs::Bug;
 use super::lapse::Lapses;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::peer::Storm;
-use super::weather::{LEASE, REQUEST_TIMEOUT};
+use super::WAITS_FOR_A_MACHINE;
+use super::weather::REQUEST_TIMEOUT;
 use super::world::{Inner, Life, Look, Script, World, name_of};
 use async_trait::async_trait;
 use evergrant::testing::clock::Clock;
@@ -277,7 +278,9 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     // The application, another machine or a person may have replaced it since then: who looked long ago looks again.
     let holds_it = |place: &usize| world.documents.get(place).is_some_and(|there| there.refresh == token);
     let unseen = looks.iter().find(|(place, look)| !holds_it(place) && look.seen_at.elapsed() > FRESH_FOR);
-    if let Some((place, look)) = unseen.filter(|_| !world.weather.duplicate) {
+    // It may have moved to another `_id` since, and been seen there.
+    let is_seen = looks.iter().any(|(place, _)| holds_it(place));
+    if let Some((place, look)) = unseen.filter(|_| !world.weather.duplicate && !is_seen) {
         let ago = look.seen_at.elapsed();
         world.violated(format!(
             "FRESH: {life:?} sends rt-{token}, which document {place} doesn't hold any more; it looked {ago:?} ago"
@@ -297,16 +300,14 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
         |success| {
             let Who::Process(machine, _) = success.by else { return false };
-            // Another machine can't know; it must wait until the owner has had one more lease to come back.
-            let void = success.lease_until.is_some_and(|until| until + LEASE <= now + tolerance);
+            // Another machine can't know: it waits for the owner to come back for as long as the token is good for waiting.
+            let void = success.lease_until.is_some_and(|until| until + WAITS_FOR_A_MACHINE <= now + tolerance);
             if machine == life.machine { !within_grace } else { !void }
         },
     );
-    // What is remembered of redeemed tokens isn't synced by itself: a power cut may take the last of it, and then an old
-    // copy of a document, or a second one, is sent once more. And where a journal's disk had failed, the document was all
-    // that knew of its pair: with an old copy in its place, nobody does.
-    let fails = world.weather.power > 0.0 || world.weather.disk > 0.0;
-    let forgotten = world.ledger.tokens[token].memory_lost && fails;
+    // Where a journal's disk had failed, the document was all that knew of its pair: with an old copy in its place, nobody
+    // does.
+    let forgotten = world.ledger.tokens[token].memory_lost && world.weather.disk > 0.0;
     if again && !forgotten {
         world.violated(format!("ONCE: {life:?} sends rt-{token} again, after a success for it was received"));
     }

@@ -58,6 +58,12 @@ pub(super) struct Weather {
     pub(super) moves: f64,
     /// An old copy of a document comes back; only with one machine, whose journal remembers.
     pub(super) restore: f64,
+    /// The application writes back a whole document, or its token fields, as it had read them; only with one machine.
+    pub(super) stale: f64,
+    /// The application moves a document to another `_id`; only with one machine.
+    pub(super) relocate: f64,
+    /// A machine dies for good, or for a long time, when its process has ended.
+    pub(super) dies: f64,
     /// A second document with the same token; only with one machine.
     pub(super) duplicate: bool,
     /// The clocks of the machines are apart by as much.
@@ -95,6 +101,9 @@ impl Weather {
             restore: chance([0.05, 0.1, 0.3]) * alone,
             duplicate: chance([1.0; 3]) > 0.0 && machines == 1,
             skew: Duration::from_secs_f64(chance([0.2, 1.0, 5.0])),
+            stale: chance([0.05, 0.2, 0.5]) * alone,
+            relocate: chance([0.02, 0.05, 0.2]) * alone,
+            dies: chance([0.02, 0.1, 0.3]) * (1.0 - alone),
             store_late: chance([0.01, 0.05, 0.2]),
             store_cuts: chance([0.01, 0.05, 0.2]),
         };

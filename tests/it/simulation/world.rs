@@ -53,6 +53,25 @@ pub(super) struct Machine {
     alive: bool,
     paused_until: Option<Instant>,
     pub(super) died: Arc<Notify>,
+    pub(super) away: Away,
+}
+
+/// Is a machine there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    No,
+    Until(Instant),
+    ForGood,
+}
+
+impl Away {
+    pub(super) fn is_there(self) -> bool {
+        match self {
+            Self::No => true,
+            Self::Until(until) => until <= Instant::now(),
+            Self::ForGood => false,
+        }
+    }
 }
 
 /// What a process last saw of a document: which token, when, and until when its claim lasts.
@@ -132,6 +151,7 @@ impl World {
                 alive: false,
                 paused_until: None,
                 died: Arc::new(Notify::new()),
+                away: Away::No,
             }
         };
         let mut inner = Inner {
