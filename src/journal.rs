@@ -30,10 +30,11 @@ use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use entry::{
-    Adopted, Damaged, Entry, EntryId, EntryState, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
+    Adopted, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
 pub use forget::Spent;
@@ -62,11 +63,18 @@ pub struct JournalSettings {
     pub key: Option<JournalKey>,
     /// Keys that answers may still be encrypted with; none is needed after one start.
     pub old_keys: Vec<JournalKey>,
+    /// How long a pair stays after its document took it; zero: it doesn't.
+    pub keep_pairs: Duration,
 }
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { free_space_floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES, key: None, old_keys: Vec::new() }
+        Self {
+            free_space_floor_bytes: crate::room::FREE_SPACE_FLOOR_BYTES,
+            key: None,
+            old_keys: Vec::new(),
+            keep_pairs: sqlite::KEEP_PAIRS,
+        }
     }
 }
 
@@ -95,7 +103,7 @@ impl Journal {
         clock: &Clock,
         settings: JournalSettings,
     ) -> Result<Self, JournalError> {
-        let JournalSettings { free_space_floor_bytes, key, old_keys } = settings;
+        let JournalSettings { free_space_floor_bytes, key, old_keys, keep_pairs } = settings;
         lock::make_directory(directory)?;
         let lock = lock::acquire(directory, clock.now())?;
         let mut room = room::Room::in_directory(directory, free_space_floor_bytes);
@@ -105,7 +113,7 @@ impl Journal {
             Err(JournalError::Full(_)) if room.ran_out() => open(),
             opened => opened,
         };
-        let rows = rows.map_err(|error| room.measured(error))?;
+        let rows = rows.map_err(|error| room.measured(error))?.keeping_pairs(keep_pairs);
         let (requests, queue) = mpsc::channel(QUEUE);
         let owner =
             owner::Owner::spawn(rows, room, queue, lock).map_err(|source| JournalError::Directory {
@@ -270,6 +278,11 @@ impl Journal {
     pub async fn redeemed_for(&self, token: Fingerprint) -> Result<Option<TokenId>, JournalError> {
         let newest = self.ask(|reply| owner::Request::Newest(token, reply)).await?;
         Ok(newest.map(|(document, _)| document))
+    }
+
+    /// The newest pair that came out of a redeemed token: one that a document had and that is kept, or a parked one.
+    pub async fn pair_of(&self, redeemed: Fingerprint) -> Result<Option<KeptPair>, JournalError> {
+        self.ask(|reply| owner::Request::PairOf(redeemed, reply)).await
     }
 
     /// All open rows that can be read, oldest first; all in memory, so for tests and counts.

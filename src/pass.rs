@@ -27,6 +27,7 @@ mod line;
 mod look;
 mod put_off;
 mod question;
+mod received;
 mod recover;
 mod redeem;
 mod release;

@@ -52,6 +52,9 @@ vocabulary! {
         Duplicate = "duplicate":
             "The document held the same refresh token as another document. One request was made, and this document got that document's new pair.",
             "Nothing to do. A unique index on the refresh token field avoids it.";
+        Restored = "restored":
+            "The document held a token again that was redeemed before (a restored backup, a stale save, a moved document). The newest pair that was received for it was put back. No request was made.",
+            "Nothing to do. If your application writes whole documents, `evergrant help document` says how to write beside Evergrant.";
         Superseded = "superseded":
             "Another program wrote a newer token during the pass. The newer token was kept.",
             "Nothing to do.";

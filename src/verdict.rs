@@ -40,7 +40,7 @@ mod unwritten;
 
 pub use belief::{Belief, Waiting, believe};
 pub use by_hand::{Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry};
-pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, Redeemed, Refusal, Tried};
+pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, ReceivedPair, Redeemed, Refusal, Tried};
 pub use document::{copy, given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};
 pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};

@@ -228,10 +228,6 @@ impl EntryState {
                  answer is kept until a pair came for the token",
                 "nothing to do; `evergrant journal list --orphans` says what a person can do with it",
             ],
-            (Self::Kept, _) => [
-                "a pair that its document holds; it is kept for a while, should the document lose it",
-                "nothing to do",
-            ],
             (Self::Orphan, _) => [
                 "a good pair that has no document: `superseded` (the document holds a newer token), `gone` \
                  (the document was deleted), `provider_changed`",

@@ -49,6 +49,7 @@ async fn leave_an_answer(surroundings: &Surroundings, directory: &Path) {
         subject: Subject::new("ann@example.com"),
         fingerprint: token.fingerprint(),
         sent_at: now,
+        access: None,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token).await.unwrap() else {
         panic!("it may be sent")

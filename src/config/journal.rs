@@ -51,5 +51,6 @@ pub(super) fn build(
         free_space_floor_bytes: kind::size(&layers.defaulted::<String>("free_space_floor")),
         key: key.as_ref().map(|key| parse(key, "journal_key", &key.text)).transpose()?,
         old_keys: old_keys.as_ref().map(split).transpose()?.unwrap_or_default(),
+        keep_pairs: layers.duration("keep_pairs"),
     })
 }

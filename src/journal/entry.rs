@@ -49,13 +49,11 @@ pub enum EntryState {
     SetAside,
     /// A good pair without a place.
     Orphan,
-    /// A pair that its document holds; it is kept for a while, should the document lose it.
-    Kept,
 }
 
 impl EntryState {
     /// All states, in the order in which they are explained.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Intent,
         Self::Answer,
         Self::Unsettled,
@@ -63,7 +61,6 @@ impl EntryState {
         Self::Unread,
         Self::SetAside,
         Self::Orphan,
-        Self::Kept,
     ];
 
     /// The word in the journal and in lists.
@@ -77,7 +74,6 @@ impl EntryState {
             Self::Unread => "unread",
             Self::SetAside => "set_aside",
             Self::Orphan => "orphan",
-            Self::Kept => "kept",
         }
     }
 
@@ -86,7 +82,7 @@ impl EntryState {
     pub const fn is_open(self) -> bool {
         match self {
             Self::Intent | Self::Answer | Self::Unsettled | Self::AskAgain | Self::Unread => true,
-            Self::SetAside | Self::Orphan | Self::Kept => false,
+            Self::SetAside | Self::Orphan => false,
         }
     }
 
@@ -174,6 +170,30 @@ pub struct Listed {
     pub entries: Vec<Entry>,
     /// The others.
     pub damaged: Vec<Damaged>,
+    /// Pairs that their documents hold.
+    pub kept: KeptPairs,
+}
+
+/// Pairs that their documents hold, and that are kept for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct KeptPairs {
+    /// How many.
+    pub pairs: u64,
+    /// How many of them are not encrypted.
+    pub in_the_clear: u64,
+    /// How many bytes they take.
+    pub bytes: u64,
+    /// When the oldest of them was received.
+    pub since: Option<Timestamp>,
+}
+
+/// A pair that came for a redeemed token, or for one that came out of it.
+#[derive(Debug, Clone)]
+pub struct KeptPair {
+    /// The row that it was, or is, with its answer.
+    pub entry: Entry,
+    /// Has it no place yet? Otherwise a document had it.
+    pub is_parked: bool,
 }
 
 /// Which of some refresh tokens the journal knows.

@@ -4,21 +4,21 @@ use super::{EntryId, JournalError};
 use crate::grant::RawAnswer;
 
 /// A value that is durable in the journal. Only the journal makes one, so its taker can't be early.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journaled<T> {
     pub(super) entry: EntryId,
     pub(super) value: T,
 }
 
 /// A value that the journal failed to keep. Its document is the only place left for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rescued<T> {
     entry: EntryId,
     value: T,
 }
 
 /// A value that came, kept or not.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received<T> {
     /// The journal holds it.
     Kept(Journaled<T>),

@@ -6,16 +6,16 @@
 //! | the process is gone | intent | unsettled |
 //! | sent again | unsettled | it goes; the new row inherits its doubts |
 //! | | ask again | set aside |
-//! | redeemed | any, but kept | it goes, with what was set aside for the token; the token is remembered |
-//! | renewed | any, but kept | it goes, with what was set aside for the token |
-//! | settled | any, but kept | it goes |
+//! | redeemed | any | it goes, with what was set aside for the token; the token is remembered |
+//! | renewed | any | it goes, with what was set aside for the token |
+//! | settled | any | it goes |
 //! | not processed | intent, answer, in doubt | it goes; where the token was in doubt before: in doubt |
 //! | | set aside | it stays |
 //! | turned away, lost | intent, answer | in doubt |
 //! | turned away | unsettled | it stays: an outage, as it turned out |
 //! | can't read | answer with a success, ask again | unread |
 //! | ask again | unread | in doubt |
-//! | no place | any with a success, but kept | orphan; the token is remembered |
+//! | no place | any with a success | orphan; the token is remembered |
 //! | given up | any, but intent | it goes; the token of a success that wasn't freed is remembered |
 //!
 //! A row in doubt is *ask again* where it holds a success, otherwise *unsettled*.
@@ -71,17 +71,17 @@ pub(super) struct Illegal {
 impl Row {
     /// What an event makes of it.
     pub(super) fn on(self, event: &Event) -> Result<Next, Illegal> {
-        use EntryState::{Answer, AskAgain, Intent, Kept, Orphan, SetAside, Unread, Unsettled};
+        use EntryState::{Answer, AskAgain, Intent, Orphan, SetAside, Unread, Unsettled};
         let goes = Next { row: None, remember: None, has_a_pair: false };
         let (state, is_success) = (self.state, self.is_success);
         let illegal = Err(Illegal { state, event: event.word() });
         Ok(match (event, state) {
-            (Event::Redeemed { successor, .. }, _) if state != Kept => {
+            (Event::Redeemed { successor, .. }, _) => {
                 Next { remember: Some(Remember::Redeemed(Some(*successor))), has_a_pair: true, ..goes }
             }
-            (Event::Renewed, _) if state != Kept => Next { has_a_pair: true, ..goes },
+            (Event::Renewed, _) => Next { has_a_pair: true, ..goes },
             (Event::Settled, Intent | Answer | Unsettled | AskAgain | Unread | SetAside | Orphan)
-            | (Event::GivenUp, Unsettled | AskAgain | SetAside | Orphan | Kept) => goes,
+            | (Event::GivenUp, Unsettled | AskAgain | SetAside | Orphan) => goes,
             (Event::NotProcessed, Intent | Answer) if self.doubts == Doubts::default() => goes,
             (Event::NotProcessed, Intent | Answer | Unsettled | AskAgain) => self.in_doubt().stays(),
             (Event::NotProcessed, SetAside) => self.stays(),
@@ -114,12 +114,9 @@ impl Row {
                 let may_be_spent = state == Unread || is_success;
                 Next { remember: may_be_spent.then_some(Remember::GivenUp), ..goes }
             }
-            (Event::Settled, Kept)
-            | (Event::GivenUp, Intent)
+            (Event::GivenUp, Intent)
             | (
-                Event::Redeemed { .. }
-                | Event::Renewed
-                | Event::NotProcessed
+                Event::NotProcessed
                 | Event::TurnedAway { .. }
                 | Event::Lost { .. }
                 | Event::CannotRead(_)

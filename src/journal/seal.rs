@@ -165,6 +165,12 @@ impl Seal {
         key.cipher().decrypt(XNonce::from_slice(nonce), payload).map_err(|_| Closed::Tampered)
     }
 
+    /// Tells the current key apart from others without giving it away; `none` without one.
+    pub(super) fn key_name(&self) -> String {
+        let hex = |id: [u8; KEY_ID_BYTES]| id.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.current.as_ref().map_or_else(|| "none".to_owned(), |key| hex(key.id()))
+    }
+
     /// Is this sealed in today's format, with the current key?
     pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(1..=KEY_ID_BYTES);

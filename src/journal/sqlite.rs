@@ -3,6 +3,7 @@
 mod forget;
 #[cfg(any(test, feature = "testing"))]
 mod image;
+mod kept;
 mod keys;
 mod marks;
 mod memory;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
+pub(super) use kept::KEEP_PAIRS;
 pub(super) use memory::lives;
 pub(super) use read::{known, peek, peek_one};
 pub(super) use store::look_for_other_store;
@@ -57,6 +59,9 @@ pub(super) struct Rows {
     memory: forget::MemoryClock,
     /// Redeemed tokens that may be forgotten, for the rows that have ended.
     to_forget: usize,
+    kept: kept::Keeping,
+    /// Bytes of kept pairs when this transaction began.
+    kept_before: i64,
 }
 
 impl Rows {
@@ -69,21 +74,25 @@ impl Rows {
                 .map_err(|source| failure(&self.file, "change its durability", source))?;
             self.durable = durable;
         }
+        self.kept_before = self.noted_kept_bytes();
         self.run("begin a transaction", "BEGIN IMMEDIATE", [])
     }
 
     /// Commits; after an error the file must not be written again by this process.
     pub(super) fn commit(&mut self) -> Result<(), JournalError> {
+        self.note_kept_bytes()?;
         self.run("commit", "COMMIT", [])
     }
 
     /// Takes the transaction back.
     pub(super) fn roll_back(&mut self) -> Result<(), JournalError> {
+        self.forget_kept_changes(self.kept_before);
         self.run("take a transaction back", "ROLLBACK", [])
     }
 
     /// Takes back what is left of a transaction that failed; SQLite may have done so itself.
     pub(super) fn abandon(&mut self) {
+        self.forget_kept_changes(self.kept_before);
         if !self.connection.is_autocommit() {
             // What can't be taken back isn't committed: the next statement says what is wrong.
             let _ = self.roll_back();

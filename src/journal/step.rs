@@ -19,6 +19,8 @@ pub struct Intent {
     pub fingerprint: Fingerprint,
     /// When.
     pub sent_at: Timestamp,
+    /// The access token that stands beside it in the document; none where none does, and where it isn't asked for.
+    pub access: Option<Fingerprint>,
 }
 
 /// When a token was first sent without an answer that settled what became of it: a refusal then means lost, not revoked.
@@ -57,6 +59,8 @@ pub enum Permission {
         first: TokenId,
         /// When it was first sent with success, or given up by a person; none where that can't be read.
         at: Option<Timestamp>,
+        /// The access token that stood beside it then; none where none did.
+        access: Option<Fingerprint>,
         /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
         successor: Option<Fingerprint>,
     },

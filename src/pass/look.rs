@@ -7,7 +7,7 @@ use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument};
+use crate::token::{AccessToken, DueToken, Fingerprint, LEASE_MARGIN, Lease, Reason, TokenDocument};
 use crate::verdict::{
     Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, has_unread_answer,
     is_claimed, may_go, too_young_until,
@@ -94,6 +94,7 @@ impl Redeemer {
             subject: token.subject.clone(),
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
+            access: token.access_token.as_ref().map(AccessToken::fingerprint),
         };
         let (journal, profile) = (&self.line.base.journal, &self.provider.profile);
         let mut asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
@@ -177,22 +178,39 @@ impl Redeemer {
 
     /// What has become of the pair in the first document with a token? A store that can't tell ends the pass.
     async fn first(&self, permission: &Permission, token: &DueToken) -> First {
-        let Permission::AlreadyRedeemed { first, successor, .. } = permission else {
+        let Permission::AlreadyRedeemed { first, access, successor, .. } = permission else {
             return First::default();
         };
+        let is_new_login = self.is_new_login(token, *access).await;
         if *first == token.id {
-            return First::default();
+            return First { is_new_login, ..First::default() };
         }
         let read = self.line.insist(|| self.line.base.store.read(std::slice::from_ref(first))).await;
         let around = self.line.around();
         match read {
-            Ok(documents) => documents.first().map_or_else(First::default, |first| First {
+            Ok(documents) => documents.first().map_or(First { is_new_login, ..First::default() }, |first| First {
                 is_claimed: is_claimed(first, around.now),
                 has_pair: copy(token, *successor, first, &around).is_some(),
+                is_new_login,
             }),
             Err(error) => {
                 self.store_failed(&error);
                 First { has_pair: true, ..First::default() }
+            }
+        }
+    }
+
+    /// Does another access token stand beside a redeemed token than when it was sent, where the journal could put its pair back?
+    async fn is_new_login(&self, token: &DueToken, access: Option<Fingerprint>) -> bool {
+        let now_there = token.access_token.as_ref().map(AccessToken::fingerprint);
+        if now_there.is_none() || now_there == access {
+            return false;
+        }
+        match self.line.base.journal.pair_of(token.refresh_token.fingerprint()).await {
+            Ok(pair) => pair.is_some(),
+            Err(error) => {
+                self.line.journal_failed(&error);
+                false
             }
         }
     }

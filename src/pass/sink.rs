@@ -173,6 +173,7 @@ impl Sink {
             Ok(successor) => redeemed.successor = successor,
             Err(error) => self.line.journal_failed(&error),
         }
+        redeemed.received = self.line.received_for(token, &case.provider).await.map(Box::new);
     }
 
     /// Takes the marks out of a batch that wait to be believed.

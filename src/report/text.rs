@@ -139,6 +139,9 @@ impl Summary {
             Outcome::Duplicate => {
                 "  same refresh token as another document; got the new pair of that one".to_owned()
             }
+            Outcome::Restored => {
+                "  the document held an old token again; the pair that was received for it was put back".to_owned()
+            }
             Outcome::Refreshed
             | Outcome::NeedsLogin
             | Outcome::LostInFlight

@@ -139,7 +139,7 @@ pub fn discard(entry: &Entry, is_configured: bool) -> Result<Verdict, Obstacle> 
         | EntryState::Orphan => true,
         // A page that turned the request away: it isn't asked for any more once its document has moved on.
         EntryState::Unsettled => entry.received_bytes.is_some(),
-        EntryState::Intent | EntryState::Kept => false,
+        EntryState::Intent => false,
     };
     if !holds_something {
         return Err(Obstacle::NothingToDiscard);

@@ -3,7 +3,7 @@
 use super::Belief;
 use super::change::DuePolicy;
 use crate::clock::Timestamp;
-use crate::grant::answer::{Class, Reading};
+use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Doubts, EntryId, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::token::{DueToken, Fingerprint, LastError, Lost, Reason, State, TokenDocument, TokenId};
@@ -176,6 +176,19 @@ pub struct Redeemed {
     pub at: Option<Timestamp>,
     /// The newest refresh token that is known to have come out of it.
     pub successor: Option<Fingerprint>,
+    /// The newest pair that came out of it, where the journal still has it.
+    pub received: Option<Box<ReceivedPair>>,
+}
+
+/// A pair that was received for a token that a document holds again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedPair {
+    /// The pair.
+    pub pair: Received<Granted>,
+    /// When its answer came.
+    pub received_at: Timestamp,
+    /// Has it had no place yet?
+    pub is_parked: bool,
 }
 
 /// A refusal, before it is believed.

@@ -7,11 +7,14 @@
 //!
 //! | redeemed before; the first document: | unknown | claimed | holds the token that came out of it | anything else |
 //! |---|---|---|---|---|
-//! | | still due | still due | the pair is copied | marked, once that is believed; still due where the provider takes it |
+//! | the journal has its newest pair | still due | still due | the pair is copied | the pair is put back |
+//! | it has none | still due | still due | the pair is copied | marked, once that is believed |
+//!
+//! Where the provider takes a token that was redeemed, it is still due instead of put back or marked.
 
 use super::permission::takes_redeemed;
 use super::spent::rotated;
-use super::{Around, Belief, Case, Document, End, Mark, Pair, Redeemed, Rule, Step, Verdict};
+use super::{Around, Belief, Case, Document, End, Mark, Pair, ReceivedPair, Redeemed, Rule, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
@@ -175,6 +178,9 @@ pub(super) fn redeemed(
         let ends = Some(End::still_due(Reason::DocumentChanged));
         return Verdict::write(Rule::RedeemedIsTaken, around.policy.release(token), ends);
     }
+    if let Some(received) = &redeemed.received {
+        return put_back(case, received, around);
+    }
     let news = !is_known_dead(token);
     if news && !believed {
         return Verdict {
@@ -192,6 +198,17 @@ pub(super) fn redeemed(
     let change = around.policy.retirement(token, State::NeedsLogin, evidence);
     let ends = End { news, ..End::new(Outcome::NeedsLogin) };
     Verdict::write(Rule::RedeemedMarked, change, Some(ends))
+}
+
+/// A document holds a token again that was redeemed: the newest pair that came out of it goes back, by compare-and-swap.
+fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdict {
+    let ReceivedPair { pair, received_at, is_parked } = received;
+    let (token, profile) = (&case.token, case.profile());
+    let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
+    let new = pair.get().refresh_token.as_ref().filter(|_| *is_parked).map(RefreshToken::fingerprint);
+    let found_its_place = |new| rotated(new, Some(profile), &[&token.bookkeeping, &change.bookkeeping]);
+    let row = new.map(|new| (pair.entry(), found_its_place(new)));
+    Verdict::write(Rule::PutBack, change, Some(End::new(Outcome::Restored))).with_row(row)
 }
 
 /// The change that copies the pair that came for a token out of the first document, if it is there.

@@ -107,7 +107,7 @@ impl Left<'_> {
             EntryState::AskAgain | EntryState::SetAside => !self.is_of_use(),
             // An answer without a pair says no more than none: its document may have been marked just before the crash.
             EntryState::Answer => !self.is_success(),
-            EntryState::Intent | EntryState::Unread | EntryState::Orphan | EntryState::Kept => false,
+            EntryState::Intent | EntryState::Unread | EntryState::Orphan => false,
         }
     }
 
@@ -210,7 +210,7 @@ fn answered(
             // For as long as the document doesn't take the pair.
             (verdict, rotated.then(|| unread(Code::Held.into())).flatten())
         }
-        (_, EntryState::Orphan | EntryState::SetAside | EntryState::Kept) => {
+        (_, EntryState::Orphan | EntryState::SetAside) => {
             stays(left, Rule::LeftBeside, Doubt::Not, around)
         }
         (Class::Unreadable, EntryState::AskAgain) if left.was_misread() => {
@@ -289,7 +289,7 @@ fn place(
     let row = |event| Some((entry.id, event));
     let parked = |rule, why: ParkedWhy| match (entry.state, new) {
         // It stays where it is.
-        (EntryState::Orphan | EntryState::Kept, _) => Verdict::leave(rule, None),
+        (EntryState::Orphan, _) => Verdict::leave(rule, None),
         (_, Some(_)) => Verdict::leave(rule, None).with_row(row(Event::NoPlace(why))),
         // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
         (_, None) => Verdict::leave(rule, None).with_row(row(Event::Settled)),

@@ -3,7 +3,7 @@
 use super::case::{Fact, Redeemed};
 use crate::clock::Timestamp;
 use crate::journal::Permission;
-use crate::provider::{Profile, Rotation};
+use crate::provider::{AskAgain, Profile, Rotation};
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, TokenId};
 use chrono::TimeDelta;
 
@@ -27,6 +27,8 @@ pub struct First {
     pub is_claimed: bool,
     /// Does it hold the pair that came for the token, so that it can be copied?
     pub has_pair: bool,
+    /// Has the journal the pair, and does another access token stand beside the token than when that was sent?
+    pub is_new_login: bool,
 }
 
 /// Whose turn is it?
@@ -49,6 +51,11 @@ pub fn may_go(
         Permission::AlreadyRedeemed { at, .. } if !found.has_pair && takes_redeemed(profile, *at, now) => {
             Turn::AskAllTheSame
         }
+        Permission::AlreadyRedeemed { .. }
+            if !found.has_pair && found.is_new_login && profile.ask_again != AskAgain::Never =>
+        {
+            Turn::AskAllTheSame
+        }
         Permission::AlreadyRedeemed { first, at, .. } => Turn::Ends(already_redeemed(first.clone(), *at)),
     }
 }
@@ -56,7 +63,7 @@ pub fn may_go(
 /// A token that was redeemed for the document `first`.
 #[must_use]
 pub const fn already_redeemed(first: TokenId, at: Option<Timestamp>) -> Fact {
-    Fact::Redeemed(Redeemed { first, at, successor: None })
+    Fact::Redeemed(Redeemed { first, at, successor: None, received: None })
 }
 
 /// Takes the provider a token that was redeemed at this time? One that doesn't rotate does, and one with a grace while that

@@ -55,6 +55,7 @@ rules! {
     RedeemedOnItsWay: "Its first document is claimed.";
     RedeemedIsTaken: "The provider takes redeemed tokens, and there is no pair to copy any more: the next pass asks.";
     Copied: "Its pair is copied out of its first document.";
+    PutBack: "Its pair is in no document, and the journal has it: it is put back.";
     RedeemedIsHeld: "Its pair is in no document: the mark waits to be believed.";
     RedeemedMarked: "Its pair is in no document: marked.";
     OvertakenLooks: "A newer token was written: the document is read.";

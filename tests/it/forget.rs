@@ -41,6 +41,7 @@ async fn leave_open(scene: &Scene, document: &TokenDocument) -> String {
         subject: document.subject.clone(),
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
+        access: None,
     };
     let asked = journal.intent_although_redeemed(intent, token).await.unwrap();
     let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };

@@ -262,6 +262,7 @@ async fn leave(scene: &Scene, token: &str, headers: Headers, body: &str) -> Entr
         subject: Subject::new("ann@example.com"),
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
+        access: None,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token).await.unwrap() else {
         panic!("it may be sent")

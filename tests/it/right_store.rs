@@ -27,6 +27,7 @@ async fn leave_a_row(state: &Path, store: &dyn Store) {
         subject: document.subject,
         fingerprint: token.fingerprint(),
         sent_at: Clock::system().now(),
+        access: None,
     };
     assert!(matches!(journal.intent(intent, token).await.unwrap(), Permission::Send { .. }));
     journal.close().await;

@@ -145,6 +145,12 @@ const OWN: &[Key] = &[
         "Least free disk space where the journal and the embedded store are. Below it nothing is redeemed.",
     ),
     top(
+        "keep_pairs",
+        Kind::Duration,
+        Is("7d"),
+        "How long a received pair stays in the journal after it was written, should the document lose it. 0s: not at all.",
+    ),
+    top(
         "journal_key",
         Kind::Secret,
         Follows("none"),

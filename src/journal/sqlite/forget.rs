@@ -45,6 +45,15 @@ pub(super) const FORGET_OLD: &str = "DELETE FROM redeemed WHERE fingerprint IN
   (SELECT fingerprint FROM redeemed WHERE coalesce(forget_at, at + 34560000000) < ?1
    ORDER BY coalesce(forget_at, at + 34560000000) LIMIT ?2)";
 
+/// What is remembered beside a redeemed token.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// How long such a token lives, where that is known.
+    pub(super) life: Option<Duration>,
+    /// The fingerprint of the access token that stood beside it.
+    pub(super) access: Option<&'a str>,
+}
+
 /// A clock that goes with the wall clock, but never back, and never far ahead at once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct MemoryClock {
@@ -55,6 +64,11 @@ pub(super) struct MemoryClock {
 }
 
 impl MemoryClock {
+    /// What it shows.
+    pub(super) const fn now(self) -> Timestamp {
+        self.now
+    }
+
     /// The same clock when the wall clock shows this; `None` while that is too little to be noted.
     fn when(self, wall: Timestamp) -> Option<Self> {
         let passed = wall - self.seen;
@@ -80,6 +94,20 @@ impl Rows {
                 self.connection.execute_batch("ALTER TABLE redeemed ADD COLUMN forget_at INTEGER")?;
             }
             Ok(lacks)
+        };
+        add().map_err(|source| failure(&self.file, "make its tables", source))
+    }
+
+    /// Adds the columns for the access token beside a refresh token, which earlier versions' tables lack.
+    pub(super) fn add_access(&mut self) -> Result<(), JournalError> {
+        let add = || {
+            for table in ["entries", "redeemed"] {
+                let has = |column| read::table_has_column(&self.connection, table, column);
+                if has("fingerprint")? && !has("access")? {
+                    self.connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN access TEXT"))?;
+                }
+            }
+            Ok(())
         };
         add().map_err(|source| failure(&self.file, "make its tables", source))
     }
@@ -123,7 +151,8 @@ impl Rows {
             return Ok(());
         }
         let most = i64::try_from(std::mem::take(&mut self.to_forget)).unwrap_or(i64::MAX);
-        self.run("forget old fingerprints", FORGET_OLD, [self.memory.now.timestamp_millis(), most])
+        self.run("forget old fingerprints", FORGET_OLD, [self.memory.now.timestamp_millis(), most])?;
+        self.forget_old_pairs(most)
     }
 
     /// Remembers a token that was redeemed, or given up; `at` is when it was first sent.
@@ -132,26 +161,30 @@ impl Rows {
         fingerprint: &str,
         document: &str,
         remember: Remember,
-        life: Option<Duration>,
+        beside: Beside<'_>,
         at: Timestamp,
     ) -> Result<(), JournalError> {
         let (sql, successor) = match remember {
             Remember::Redeemed(successor) => (
-                "INSERT INTO redeemed (fingerprint, document, successor, at, forget_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                // A pair without a place says nothing of the one that found its place before.
+                "INSERT INTO redeemed (fingerprint, document, successor, at, forget_at, access)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (fingerprint) DO UPDATE
-                 SET document = excluded.document, successor = excluded.successor, at = min(at, excluded.at),
-                   forget_at = excluded.forget_at",
+                 SET document = CASE WHEN excluded.successor IS NULL AND successor IS NOT NULL THEN document
+                       ELSE excluded.document END,
+                   successor = coalesce(excluded.successor, successor), at = min(at, excluded.at),
+                   forget_at = excluded.forget_at, access = excluded.access",
                 successor,
             ),
             Remember::GivenUp => (
-                "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at, forget_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR IGNORE INTO redeemed (fingerprint, document, successor, at, forget_at, access)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 None,
             ),
         };
         let successor = successor.as_ref().map(Fingerprint::to_string);
-        let forget_at = self.memory.forget_at(life).timestamp_millis();
-        let values = params![fingerprint, document, successor, at.timestamp_millis(), forget_at];
+        let forget_at = self.memory.forget_at(beside.life).timestamp_millis();
+        let values = params![fingerprint, document, successor, at.timestamp_millis(), forget_at, beside.access];
         self.run("remember a redeemed token", sql, values)
     }
 
@@ -167,7 +200,7 @@ impl Rows {
         let mut spent = Vec::new();
         for token in tokens {
             let found = self.find(
-                "SELECT at, (SELECT min(id) FROM entries WHERE entries.fingerprint = ?1 AND state != 'kept')
+                "SELECT at, (SELECT min(id) FROM entries WHERE entries.fingerprint = ?1)
                  FROM redeemed WHERE fingerprint = ?1",
                 [token.to_string()],
                 |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
@@ -188,7 +221,7 @@ impl Rows {
             forgotten += self.change(
                 "forget a redeemed token",
                 "DELETE FROM redeemed WHERE fingerprint = ?1
-                   AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.fingerprint = ?1 AND state != 'kept')",
+                   AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.fingerprint = ?1)",
                 [token.to_string()],
             )? as u64;
         }

@@ -11,13 +11,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The tables that hold everything.
-const TABLES: [&str; 5] = ["entries", "redeemed", "passes", "marks", "meta"];
+/// The tables that hold everything; the last one counts the numbers of the rows, so that none comes again.
+const TABLES: [&str; 7] = ["entries", "redeemed", "passes", "marks", "meta", "kept", "sqlite_sequence"];
 
 /// Where `entries` has what is asked of it.
 const DOCUMENT_COLUMN: usize = 3;
 const STATE_COLUMN: usize = 6;
 const BODY_COLUMN: usize = 16;
+
+/// Where `kept` has it.
+const KEPT_BODY_COLUMN: usize = 11;
 
 /// All rows of all tables.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +88,9 @@ impl Image {
     pub(crate) fn holds(&self, text: &str) -> bool {
         let holds = |value: &Value| matches!(value, Value::Blob(body) if body.windows(text.len()).any(|part| part == text.as_bytes()));
         // Not what was sent: a token that was spent is no pair that is kept.
-        self.0[0].iter().any(|row| row.get(BODY_COLUMN).is_some_and(holds))
+        let [entries, .., kept, _] = &self.0;
+        entries.iter().any(|row| row.get(BODY_COLUMN).is_some_and(holds))
+            || kept.iter().any(|row| row.get(KEPT_BODY_COLUMN).is_some_and(holds))
     }
 
     /// The documents and the states of the open rows.
@@ -104,6 +109,10 @@ impl Image {
 
     fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (table, rows) in TABLES.iter().zip(&self.0) {
+            // The rows before have counted, too.
+            if *table == "sqlite_sequence" {
+                connection.execute("DELETE FROM sqlite_sequence", [])?;
+            }
             for row in rows {
                 let places = vec!["?"; row.len()].join(", ");
                 connection

@@ -9,6 +9,18 @@ use rusqlite::{Row as Columns, params};
 /// mistakes only: a program that can write the file can remove it.
 const SEALED: &str = "sealed";
 
+/// In `meta`: the key with which all kept pairs are sealed.
+const KEPT_BY: &str = "kept_by";
+
+/// What was found of the secrets.
+#[derive(Default)]
+struct Found {
+    no_key: u64,
+    wrong_key: u64,
+    /// Was something sealed?
+    changed: bool,
+}
+
 /// The secrets of a row, opened or sealed anew; never shown.
 #[derive(Default)]
 pub(super) struct Secrets {
@@ -32,44 +44,62 @@ impl Rows {
     /// are. Tells whether something was sealed.
     pub(super) fn seal_all(&mut self) -> Result<bool, JournalError> {
         let was_sealed = self.find("SELECT 1 FROM meta WHERE key = ?1", [SEALED], |_| Ok(()))?.is_some();
-        let (mut after, mut no_key, mut wrong_key, mut changed) = (i64::MIN, 0, 0, false);
-        while let Some((id, tried)) = self.next_secrets(after, was_sealed)? {
-            after = id;
-            match tried {
-                Tried::Fine => {}
-                Tried::Closed(Closed::NoKey) => no_key += 1,
-                Tried::Closed(Closed::UnknownKey) => wrong_key += 1,
-                // A damaged row does not stop the others: it stays as it is, and recovery names it. Its key may go, too.
-                Tried::Closed(Closed::Tampered) => {
-                    let mark = "UPDATE entries SET sealed = 2 WHERE id = ?1";
-                    self.run("note a damaged answer", mark, [id])?;
-                }
-                Tried::Seal(Secrets { sent, headers, body }) => {
-                    self.run(
-                        "encrypt its answers",
-                        "UPDATE entries SET sent = coalesce(?2, sent), headers = ?3, body = ?4, sealed = 1 WHERE id = ?1",
-                        params![id, sent, headers, body],
-                    )?;
-                    changed = true;
-                }
-            }
+        let key = self.seal.key_name();
+        let kept_by = self.find("SELECT value FROM meta WHERE key = ?1", [KEPT_BY], |row| read::shown(row, 0))?;
+        let mut found = Found::default();
+        self.seal_table("entries", was_sealed, &mut found)?;
+        // There may be a million of them: they are tried once with each key.
+        if kept_by.is_some_and(|kept_by| kept_by != key) {
+            self.seal_table("kept", was_sealed, &mut found)?;
         }
-        if let Some(problem) = KeyProblem::of(no_key, wrong_key) {
+        if let Some(problem) = KeyProblem::of(found.no_key, found.wrong_key) {
             return Err(JournalError::Sealed { file: self.file.clone(), problem });
         }
+        let note = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+        self.run("note the key of what it keeps", note, params![KEPT_BY, key])?;
         let sql = if self.seal.encrypts() {
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, 1)"
         } else {
             "DELETE FROM meta WHERE key = ?1"
         };
         self.run("note that it is encrypted", sql, [SEALED])?;
-        Ok(changed)
+        Ok(found.changed)
+    }
+
+    fn seal_table(&mut self, table: &str, was_sealed: bool, found: &mut Found) -> Result<(), JournalError> {
+        let mut after = i64::MIN;
+        while let Some((id, tried)) = self.next_secrets(table, after, was_sealed)? {
+            after = id;
+            match tried {
+                Tried::Fine => {}
+                Tried::Closed(Closed::NoKey) => found.no_key += 1,
+                Tried::Closed(Closed::UnknownKey) => found.wrong_key += 1,
+                // A damaged row does not stop the others: it stays as it is, and recovery names it. Its key may go, too.
+                Tried::Closed(Closed::Tampered) => {
+                    let mark = format!("UPDATE {table} SET sealed = 2 WHERE id = ?1");
+                    self.run("note a damaged answer", &mark, [id])?;
+                }
+                Tried::Seal(Secrets { sent, headers, body }) => {
+                    let seal = format!(
+                        "UPDATE {table} SET sent = coalesce(?2, sent), headers = ?3, body = ?4, sealed = 1 WHERE id = ?1"
+                    );
+                    self.run("encrypt its answers", &seal, params![id, sent, headers, body])?;
+                    found.changed = true;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The secrets of the next row behind `after` that has some, and isn't known to be damaged.
-    fn next_secrets(&self, after: i64, was_sealed: bool) -> Result<Option<(i64, Tried)>, JournalError> {
+    fn next_secrets(
+        &self,
+        table: &str,
+        after: i64,
+        was_sealed: bool,
+    ) -> Result<Option<(i64, Tried)>, JournalError> {
         let sql = format!(
-            "SELECT {} FROM entries
+            "SELECT {} FROM {table}
              WHERE coalesce(body, sent) IS NOT NULL AND id > ?1 AND coalesce(sealed, 0) != 2 ORDER BY id LIMIT 1",
             read::SECRETS
         );

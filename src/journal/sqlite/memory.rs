@@ -29,12 +29,26 @@ pub(in crate::journal) fn lives(file: &Path, provider: &str) -> Result<Learned, 
     Ok(found.as_deref().and_then(memory).map(|memory| memory.learned).unwrap_or_default())
 }
 
+/// The last redeemed token of a chain.
+pub(super) struct Last {
+    /// For which document it was redeemed.
+    pub(super) document: TokenId,
+    /// What came out of it; none where its pair has no document.
+    pub(super) successor: Option<Fingerprint>,
+    pub(super) fingerprint: String,
+}
+
 impl Rows {
     /// For which document a token was redeemed, and the newest token that came out of it.
     pub(in crate::journal) fn newest(
         &mut self,
         fingerprint: Fingerprint,
     ) -> Result<Option<(TokenId, Option<Fingerprint>)>, JournalError> {
+        Ok(self.chain_end(fingerprint)?.map(|last| (last.document, last.successor)))
+    }
+
+    /// The last redeemed token of the chain that begins with this one.
+    pub(super) fn chain_end(&mut self, fingerprint: Fingerprint) -> Result<Option<Last>, JournalError> {
         let redeemed = self.find(
             "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
                SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
@@ -42,12 +56,16 @@ impl Rows {
                SELECT next.fingerprint, next.document, next.successor, depth + 1
                FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
                WHERE depth < 10000 -- a provider that hands out an old token again makes a ring
-             ) SELECT document, successor FROM chain ORDER BY depth DESC LIMIT 1",
+             ) SELECT document, successor, fingerprint FROM chain ORDER BY depth DESC LIMIT 1",
             [fingerprint.to_string()],
-            |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?)),
+            |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?, read::shown(row, 2)?)),
         )?;
         // A successor that can't be read counts as unknown.
-        Ok(redeemed.map(|(document, successor)| (TokenId::from(document), Fingerprint::from_hex(&successor))))
+        Ok(redeemed.map(|(document, successor, fingerprint)| Last {
+            document: TokenId::from(document),
+            successor: Fingerprint::from_hex(&successor),
+            fingerprint,
+        }))
     }
 
     pub(in crate::journal) fn redeemed_at(
@@ -59,6 +77,20 @@ impl Rows {
                 row.get(0)
             })?;
         Ok(at.and_then(from_millis))
+    }
+
+    /// When a token was redeemed, and the access token that stood beside it.
+    pub(super) fn redeemed_beside(
+        &mut self,
+        token: Fingerprint,
+    ) -> Result<(Option<Timestamp>, Option<Fingerprint>), JournalError> {
+        let found =
+            self.find("SELECT at, access FROM redeemed WHERE fingerprint = ?1", [token.to_string()], |row| {
+                Ok((row.get::<_, i64>(0)?, read::text_or_none(row, 1)?))
+            })?;
+        let (at, access) = found.unzip();
+        let access = access.flatten().as_deref().and_then(Fingerprint::from_hex);
+        Ok((at.and_then(from_millis), access))
     }
 
     pub(in crate::journal) fn remembered(

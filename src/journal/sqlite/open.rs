@@ -1,6 +1,7 @@
 //! Opening the file: its tables, its keys, and what a crash left in it.
 
 use super::forget::{MemoryClock, TOGETHER};
+use super::kept::Keeping;
 use super::{Rows, failure, read};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
@@ -31,20 +32,38 @@ CREATE TABLE IF NOT EXISTS entries (
   headers BLOB, body BLOB,         -- of the answer
   sent BLOB,                       -- the refresh token
   sealed INTEGER,                  -- 1: headers, body and sent are encrypted; 2: and their own key doesn't open them
-  elsewhere TEXT                   -- the identity of the store that it belongs to, where that isn't the one in `meta`
+  elsewhere TEXT,                  -- the identity of the store that it belongs to, where that isn't the one in `meta`
+  access TEXT                      -- fingerprint of the access token that stood beside the refresh token
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint)
-  WHERE state != 'orphan' AND state != 'set_aside' AND state != 'kept';
+  WHERE state != 'orphan' AND state != 'set_aside';
 CREATE INDEX IF NOT EXISTS set_aside ON entries (fingerprint) WHERE state = 'set_aside';
 CREATE TABLE IF NOT EXISTS redeemed (
   fingerprint TEXT PRIMARY KEY,
   document TEXT NOT NULL,
   successor TEXT,                  -- fingerprint of the refresh token that came for it, if the document has it
   at INTEGER NOT NULL,
-  forget_at INTEGER                -- by the clock of the memory; none: an earlier version wrote it, and it stays 400 days
+  forget_at INTEGER,               -- by the clock of the memory; none: an earlier version wrote it, and it stays 400 days
+  access TEXT                      -- fingerprint of the access token that stood beside it; none: none did, or none is known
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS forgotten ON redeemed (coalesce(forget_at, at + 34560000000));
+-- Pairs that their documents hold, should these lose them. Earlier versions of this format have no such table.
+CREATE TABLE IF NOT EXISTS kept (
+  id INTEGER PRIMARY KEY,          -- the number of its row in `entries`
+  provider TEXT NOT NULL,
+  document TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,       -- of the refresh token that was sent
+  successor TEXT NOT NULL UNIQUE,  -- of the one that came for it
+  sent_at INTEGER NOT NULL,
+  status INTEGER NOT NULL, complete INTEGER, received_at INTEGER,
+  headers BLOB, body BLOB, sent BLOB,
+  sealed INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  forget_at INTEGER NOT NULL       -- by the clock of the memory
+) STRICT;
+CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,
@@ -117,18 +136,31 @@ impl Rows {
         let file = file.to_owned();
         let memory = MemoryClock::default();
         let to_forget = TOGETHER;
-        let mut rows =
-            Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log, memory, to_forget };
+        let mut rows = Self {
+            connection,
+            file,
+            seal,
+            run,
+            durable: true,
+            writes: 0,
+            writes_a_log,
+            memory,
+            to_forget,
+            kept: Keeping::default(),
+            kept_before: 0,
+        };
         // An earlier process may have left a log whose sync failed: what this one reads of it, it writes anew.
         rows.empty_log()?;
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
+        rows.add_access()?;
         let migrated = format < FORMAT && rows.migrate()?;
         rows.make_tables()?;
         let sealed = rows.seal_all()?;
         // The answers of an earlier process' intents are not waited for any more.
         rows.note_cut_off(None)?;
         rows.start_memory_clock(now)?;
+        rows.start_keeping()?;
         rows.commit()?;
         if sealed || migrated || grown {
             // The log still holds what was in the clear, or an index over all redeemed tokens.

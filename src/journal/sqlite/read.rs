@@ -3,7 +3,7 @@
 use super::keys::Secrets;
 use super::open::format_of;
 use super::store::read_identity;
-use super::{Rows, failure, from_millis};
+use super::{Rows, failure, from_millis, kept};
 use crate::grant::headers::Headers;
 use crate::grant::{RawAnswer, secret_bytes};
 use crate::journal::seal::{Closed, Head, Part, Place, SEAL_BYTES, Seal};
@@ -55,7 +55,7 @@ impl Rows {
         let read = || {
             let sql = format!(
                 "SELECT {SECRETS}, {BEHIND} FROM entries
-                 WHERE id > ?1 AND elsewhere IS NULL AND state != 'kept' ORDER BY id LIMIT ?2"
+                 WHERE id > ?1 AND elsewhere IS NULL ORDER BY id LIMIT ?2"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
@@ -135,6 +135,7 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
                 Err(error) => listed.damaged.push(damaged(EntryId(row.get(0)?), error)?),
             }
         }
+        listed.kept = kept::count(&connection)?;
         Ok(listed)
     };
     read().map_err(|source| failure(file, "be read", source))
@@ -167,7 +168,7 @@ pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<K
     let mut read = || {
         let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
         let mut open = connection.prepare(
-            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside' AND state != 'kept'",
+            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'",
         )?;
         for token in tokens {
             let text = token.to_string();
@@ -306,8 +307,13 @@ fn blob<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<Option<&'a [u8]>
     Ok(row.get_ref(index)?.as_bytes_or_null()?)
 }
 
+/// A query for whole rows that meet a condition.
+pub(super) fn select_entries(condition: &str) -> String {
+    format!("SELECT {SECRETS}, {BEHIND} FROM entries WHERE {condition}")
+}
+
 /// A row with its secrets.
-fn whole(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Entry, Damaged>> {
+pub(super) fn whole(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Entry, Damaged>> {
     let id = EntryId(row.get(0)?);
     match with_secrets(row, seal) {
         Ok(entry) => Ok(entry.map_err(|problem| Damaged { id, problem: problem.to_owned() })),
@@ -363,6 +369,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             fingerprint: Fingerprint::from_hex(&shown(row, 3)?)
                 .ok_or_else(|| unreadable(3, "fingerprint"))?,
             sent_at: at(SENT_AT)?.unwrap_or_default(),
+            access: None,
         },
         unsettled_since: at(UNSETTLED_SINCE)?,
         turned_away_since: at(TURNED_AWAY_SINCE)?,

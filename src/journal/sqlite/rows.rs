@@ -1,5 +1,6 @@
 //! What happens to the rows: [`Row`] says what an event makes of one, and this does it.
 
+use super::forget::Beside;
 use super::{Rows, from_millis, read};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -19,7 +20,7 @@ macro_rules! select_found {
     ($rest:literal) => {
         concat!(
             "SELECT id, fingerprint, document, state, sent_at, unsettled_since, turned_away_since, why, peer,
-               coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL
+               coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL, access
              FROM entries ",
             $rest
         )
@@ -36,6 +37,8 @@ struct Found {
     is_clear: bool,
     /// Is its state one that we know?
     is_known: bool,
+    /// The fingerprint of the access token that stood beside the token.
+    access: Option<String>,
 }
 
 impl Rows {
@@ -50,11 +53,11 @@ impl Rows {
         if if_redeemed == IfRedeemed::Refuse
             && let Some((first, successor)) = self.newest(intent.fingerprint)?
         {
-            let at = self.redeemed_at(intent.fingerprint)?;
-            return Ok(Permission::AlreadyRedeemed { first, at, successor });
+            let (at, access) = self.redeemed_beside(intent.fingerprint)?;
+            return Ok(Permission::AlreadyRedeemed { first, at, access, successor });
         }
         let open = select_found!(
-            "WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside' AND state != 'kept'"
+            "WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'"
         );
         let doubts = match self.find(open, [&fingerprint], found)? {
             None => Doubts::default(),
@@ -134,21 +137,25 @@ impl Rows {
         at: Timestamp,
     ) -> Result<(), JournalError> {
         let found = self.find(select_found!("WHERE id = ?1"), [entry.0], found)?;
-        let Some(Found { id, fingerprint, document, row, .. }) = found else {
+        let Some(Found { id, fingerprint, document, row, access, .. }) = found else {
             return Ok(());
         };
         let first_sent_at = row.doubts.unsettled_since.unwrap_or(row.sent_at);
-        let sent_at = row.sent_at;
+        let (sent_at, is_success) = (row.sent_at, row.is_success);
         let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
             JournalError::OutOfOrder { entry, state: illegal.state, event: illegal.event }
         })?;
         if let Some(remember) = remember {
             // A grace lasts from the first use on, and not from when its pair found its place.
             let at = first_sent_at.clamp(at - LONGEST_GRACE, at);
-            self.remember_redeemed(&fingerprint, &document, remember, event.life(), at)?;
+            let beside = Beside { life: event.life(), access: access.as_deref() };
+            self.remember_redeemed(&fingerprint, &document, remember, beside, at)?;
         }
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {
+                if is_success {
+                    self.keep_pair(id, &fingerprint, successor)?;
+                }
                 self.forget_handed_out(&successor.to_string(), sent_at)?;
             }
             (Event::Renewed, _) => self.forget_handed_out(&fingerprint, sent_at)?,
@@ -191,8 +198,8 @@ impl Rows {
         self.change(
             "record an intent",
             "INSERT INTO entries (run, provider, document, subject, fingerprint, state, sent_at, unsettled_since,
-               turned_away_since, sent, sealed)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10)",
+               turned_away_since, sent, sealed, access)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 self.run.clone(),
                 &*intent.provider,
@@ -203,7 +210,8 @@ impl Rows {
                 millis(doubts.unsettled_since),
                 millis(doubts.turned_away_since),
                 (!encrypts).then_some(secret),
-                encrypts
+                encrypts,
+                intent.access.map(|access| access.to_string())
             ],
         )?;
         let id = self.connection.last_insert_rowid();
@@ -261,5 +269,6 @@ fn found(columns: &Columns<'_>) -> rusqlite::Result<Found> {
         },
         is_clear: columns.get(10)?,
         is_known: EntryState::from_word(&word).is_some(),
+        access: read::text_or_none(columns, 11).ok().flatten(),
     })
 }

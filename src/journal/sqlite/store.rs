@@ -78,7 +78,7 @@ impl Rows {
         let were = known.as_ref().filter(|known| here.relation_to(known) != Relation::Same);
         let (open, parked) = self.read_store(|connection| {
             let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-            let open = count("SELECT count(*) FROM entries WHERE state != 'orphan' AND state != 'set_aside' AND state != 'kept' AND elsewhere IS NULL")?;
+            let open = count("SELECT count(*) FROM entries WHERE state != 'orphan' AND state != 'set_aside' AND elsewhere IS NULL")?;
             // Parked pairs of other stores, and those of the one that is given up.
             let parked = if were.is_some() {
                 count("SELECT count(*) FROM entries WHERE state IN ('orphan', 'set_aside') OR elsewhere IS NOT NULL")?
@@ -141,7 +141,7 @@ fn other_store(connection: &Connection, here: &Identity) -> rusqlite::Result<Opt
     let here_only = if read::has_column(connection, "elsewhere")? { " AND elsewhere IS NULL" } else { "" };
     let counts = format!(
         "SELECT count(*), coalesce(sum(status BETWEEN 200 AND 299), 0) FROM entries
-         WHERE state != 'orphan' AND state != 'set_aside' AND state != 'kept'{here_only}"
+         WHERE state != 'orphan' AND state != 'set_aside'{here_only}"
     );
     let (open, answers): (i64, i64) =
         connection.query_row(&counts, [], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -42,6 +42,7 @@ fn intent(token: &str) -> Intent {
         subject: Subject::new("a@example.com"),
         fingerprint: fingerprint(token),
         sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
+        access: None,
     }
 }
 

@@ -90,7 +90,7 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
 
 #[test]
 fn a_mark_that_is_not_believed_gives_the_claim_back() {
-    let redeemed = || Mark::Redeemed(Redeemed { first: id(), at: None, successor: None });
+    let redeemed = || Mark::Redeemed(Redeemed { first: id(), at: None, successor: None, received: None });
     let spent = || Mark::MayBeSpent(entry(), evidence());
     let with = |mark, belief| verdict(&live(Fact::Marked(mark, belief)), Document::NotRead);
     compare(
@@ -136,14 +136,14 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
     let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
     let claimed = Bookkeeping { lease: Some(lease), ..books("new", State::Live) };
     let new = RefreshToken::new("new".into()).fingerprint();
-    let of = |first, successor| Fact::Redeemed(Redeemed { first, at: None, successor });
+    let of = |first, successor| Fact::Redeemed(Redeemed { first, at: None, successor, received: None });
     let (pair, other) =
         (document("new", books("new", State::Live)), document("other", books("other", State::Live)));
     let busy = document("new", claimed);
     let with = |fact, document| verdict(&live(fact), document);
     let known = case(of(first(), Some(new)), books("old", State::NeedsLogin));
     let believed = Fact::Marked(
-        Mark::Redeemed(Redeemed { first: first(), at: None, successor: Some(new) }),
+        Mark::Redeemed(Redeemed { first: first(), at: None, successor: Some(new), received: None }),
         Belief::Believed,
     );
     compare(
@@ -272,7 +272,7 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
 fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
-    let redeemed = |first| Permission::AlreadyRedeemed { first, at: None, successor: None };
+    let redeemed = |first| Permission::AlreadyRedeemed { first, at: None, access: None, successor: None };
     let word = |turn: Turn| match turn {
         Turn::Recorded => "sends",
         Turn::StepAside => "steps aside",
@@ -293,7 +293,7 @@ fn a_permission_says_whose_turn_it_is() {
         (redeemed(id()), true, "redeemed"),
     ] {
         let profile = &provider(Rotation::SingleUse, AskAgain::Once).profile;
-        let first = First { is_claimed: first_is_claimed, has_pair: false };
+        let first = First { is_claimed: first_is_claimed, ..First::default() };
         assert_eq!(word(may_go(&permission, &id(), first, profile, now())), expected, "{permission:?}");
     }
     let unread = LastError { class: Evidence::Unreadable.into(), code: Code::NoTokens.into(), ..evidence() };
@@ -314,7 +314,7 @@ fn a_permission_says_whose_turn_it_is() {
 fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
     use crate::journal::Permission;
     let seconds_ago = |seconds: i64| Some(now() - chrono::TimeDelta::seconds(seconds));
-    let (there, gone) = (First { is_claimed: false, has_pair: true }, First::default());
+    let (there, gone) = (First { has_pair: true, ..First::default() }, First::default());
     let (none, grace, single) = (Rotation::None, Rotation::Grace, Rotation::SingleUse);
     for (rotation, ask_again, at, first, expected) in [
         (none, AskAgain::Once, seconds_ago(10_000_000), gone, true),
@@ -331,14 +331,14 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
     ] {
         let provider = provider(rotation, ask_again);
         let other = TokenId::from_extended_json("2");
-        let permission = Permission::AlreadyRedeemed { first: other.clone(), at, successor: None };
+        let permission = Permission::AlreadyRedeemed { first: other.clone(), at, access: None, successor: None };
         let turn = may_go(&permission, &id(), first, &provider.profile, now());
         assert_eq!(matches!(turn, Turn::AskAllTheSame), expected, "{rotation:?} {at:?} {first:?}");
         if first.has_pair {
             continue;
         }
         // Nor is its user marked, where the pair that was to be copied has gone meanwhile.
-        let fact = Fact::Redeemed(Redeemed { first: other, at, successor: None });
+        let fact = Fact::Redeemed(Redeemed { first: other, at, successor: None, received: None });
         let case = Case { token: token(books("old", State::Live)), provider, fact };
         let line = if expected {
             "RedeemedIsTaken | - | Live next pass, failures 0 | - | StillDue(document_changed)"
@@ -377,13 +377,13 @@ fn a_refusal_is_believed_once_its_provider_is_known_to_be_well() {
         (mark(true, true), Standing { suspicious: true, ..well }, waiting(true, true, true), ours),
         (mark(false, false), standing(false, 0, true, true), waiting(false, false, false), believed),
         (
-            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None }),
+            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None, received: None }),
             well,
             waiting(false, false, false),
             None,
         ),
         (
-            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None }),
+            Mark::Redeemed(Redeemed { first: id(), at: None, successor: None, received: None }),
             well,
             waiting(false, true, false),
             believed,

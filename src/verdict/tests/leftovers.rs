@@ -15,6 +15,7 @@ pub(super) fn row(state: EntryState) -> Entry {
             subject: Subject::new("a@example.com"),
             fingerprint: RefreshToken::new("old".into()).fingerprint(),
             sent_at: now(),
+            access: None,
         },
         unsettled_since: matches!(state, EntryState::Unsettled | EntryState::AskAgain).then(now),
         turned_away_since: None,

@@ -58,6 +58,7 @@ impl<'a> Doomed<'a> {
             subject: Subject::new(&user.email),
             fingerprint: token.fingerprint(),
             sent_at: self.rehearsal.clock.now(),
+            access: None,
         };
         match self.journal.intent(intent, token).await.unwrap() {
             Permission::Send { entry, .. } => entry,

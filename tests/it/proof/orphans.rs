@@ -35,6 +35,7 @@ async fn answered(
         subject: document.subject.clone(),
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
+        access: None,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token.clone()).await.unwrap() else {
         panic!("it may be sent")

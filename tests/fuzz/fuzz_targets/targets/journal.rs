@@ -47,6 +47,7 @@ pub(super) fn look(data: &[u8]) {
             subject: Subject::new("a@example.com"),
             fingerprint,
             sent_at: now(),
+            access: None,
         };
         if let Ok(Permission::Send { entry, .. }) = journal.intent(intent, token).await {
             let _ =

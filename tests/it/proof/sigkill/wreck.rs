@@ -37,7 +37,7 @@ impl World {
                         self.tally.cut_off += 1;
                     }
                 }
-                EntryState::Unread | EntryState::SetAside | EntryState::Orphan | EntryState::Kept => {
+                EntryState::Unread | EntryState::SetAside | EntryState::Orphan => {
                     panic!("{}: {entry:?}", self.name)
                 }
             }

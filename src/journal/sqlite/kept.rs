@@ -1,0 +1,187 @@
+//! Pairs that stay for a while after their document took them: should it lose them, they are put back.
+//!
+//! The newest pair of each login, with the token that was sent for it: the pair before goes when that is redeemed. The others
+//! go by age, and by size, some with each row that ends; so neither a start nor a pass takes longer because of them.
+
+use super::read::{self, SECRETS};
+use super::{Rows, failure, from_millis};
+use crate::journal::{EntryId, JournalError, KeptPair, KeptPairs};
+use crate::token::Fingerprint;
+use chrono::TimeDelta;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::time::Duration;
+
+/// How long a pair stays, where the settings don't say.
+pub(in crate::journal) const KEEP_PAIRS: Duration = Duration::from_hours(24 * 7);
+
+/// Most bytes of all pairs together: the oldest go first.
+const MOST_BYTES: i64 = 1 << 30;
+
+/// What a pair takes beside its answer, about.
+const ROW_BYTES: i64 = 200;
+
+/// The columns of a kept pair behind [`SECRETS`], as those of a row with an answer.
+const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body)";
+
+/// In `meta`: the bytes of all kept pairs.
+const BYTES: &str = "kept_bytes";
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keeping {
+    /// How long a pair stays; zero: none is kept.
+    pub(super) lasts: Duration,
+    /// Bytes of all kept pairs, with what this transaction has changed.
+    bytes: i64,
+    /// The same, as the last commit left it.
+    noted: i64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { lasts: KEEP_PAIRS, bytes: 0, noted: 0 }
+    }
+}
+
+impl Rows {
+    /// The same, which keeps pairs for so long.
+    pub(in crate::journal) fn keeping_pairs(mut self, lasts: Duration) -> Self {
+        self.kept.lasts = lasts;
+        self
+    }
+
+    /// Reads how many bytes earlier processes have kept.
+    pub(super) fn start_keeping(&mut self) -> Result<(), JournalError> {
+        let bytes = self.find("SELECT value FROM meta WHERE key = ?1", [BYTES], |row| row.get(0))?;
+        let bytes = bytes.unwrap_or_default();
+        (self.kept.bytes, self.kept.noted) = (bytes, bytes);
+        Ok(())
+    }
+
+    /// Notes how many bytes are kept, where that has changed.
+    pub(super) fn note_kept_bytes(&mut self) -> Result<(), JournalError> {
+        if self.kept.bytes == self.kept.noted {
+            return Ok(());
+        }
+        let note = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+        let bytes = self.kept.bytes;
+        self.run("note how much it keeps", note, params![BYTES, bytes])?;
+        self.kept.noted = self.kept.bytes;
+        Ok(())
+    }
+
+    /// What a transaction has changed that is taken back.
+    pub(super) fn forget_kept_changes(&mut self, noted_before: i64) {
+        (self.kept.bytes, self.kept.noted) = (noted_before, noted_before);
+    }
+
+    /// Bytes that are kept, as the last commit left it.
+    pub(super) const fn noted_kept_bytes(&self) -> i64 {
+        self.kept.noted
+    }
+
+    /// Keeps the pair of a row that is about to go: its document holds it. The pair before goes, whose refresh token was sent.
+    pub(super) fn keep_pair(&mut self, id: i64, sent: &str, successor: Fingerprint) -> Result<(), JournalError> {
+        let successor = successor.to_string();
+        self.drop_kept("DELETE FROM kept WHERE successor IN (?1, ?2) OR id = ?3 RETURNING bytes", params![sent, successor, id])?;
+        if self.kept.lasts.is_zero() {
+            return Ok(());
+        }
+        let lasts = TimeDelta::from_std(self.kept.lasts).unwrap_or(TimeDelta::MAX);
+        let forget_at = self.memory.now().checked_add_signed(lasts).unwrap_or(crate::clock::Timestamp::MAX_UTC);
+        let bytes = self.find(
+            "INSERT INTO kept (id, provider, document, subject, fingerprint, successor, sent_at, status, complete,
+               received_at, headers, body, sent, sealed, bytes, forget_at)
+             SELECT id, provider, document, subject, fingerprint, ?2, sent_at, status, complete, received_at, headers, body,
+               sent, coalesce(sealed, 0),
+               ?4 + coalesce(length(headers), 0) + coalesce(length(body), 0) + coalesce(length(sent), 0), ?3
+             FROM entries WHERE id = ?1 AND body IS NOT NULL AND status BETWEEN 200 AND 299
+             RETURNING bytes",
+            params![id, successor, forget_at.timestamp_millis(), ROW_BYTES],
+            |row| row.get::<_, i64>(0),
+        )?;
+        self.writes += 1;
+        self.kept.bytes += bytes.unwrap_or_default();
+        if self.kept.bytes > MOST_BYTES {
+            self.drop_oldest_kept(2)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets up to `most` pairs whose time is over; all of them count so where none is to be kept.
+    pub(super) fn forget_old_pairs(&mut self, most: i64) -> Result<(), JournalError> {
+        if self.kept.bytes == 0 {
+            return Ok(());
+        }
+        let over = if self.kept.lasts.is_zero() { i64::MAX } else { self.memory.now().timestamp_millis() };
+        self.drop_kept(
+            "DELETE FROM kept WHERE id IN (SELECT id FROM kept WHERE forget_at < ?1 ORDER BY forget_at LIMIT ?2)
+             RETURNING bytes",
+            params![over, most],
+        )
+    }
+
+    /// Gives up the oldest pairs: their room is wanted.
+    pub(in crate::journal) fn drop_oldest_kept(&mut self, most: i64) -> Result<(), JournalError> {
+        self.drop_kept(
+            "DELETE FROM kept WHERE id IN (SELECT id FROM kept ORDER BY forget_at LIMIT ?1) RETURNING bytes",
+            [most],
+        )
+    }
+
+    fn drop_kept(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<(), JournalError> {
+        self.writes += 1;
+        let drop = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map(params, |row| row.get::<_, i64>(0))?.sum::<rusqlite::Result<i64>>()
+        };
+        let bytes = drop().map_err(|source| failure(&self.file, "forget a kept pair", source))?;
+        self.kept.bytes -= bytes;
+        Ok(())
+    }
+
+    /// The newest pair that came out of a redeemed token, kept or parked; `None` where there is none, or where it can't be read.
+    pub(in crate::journal) fn pair_of(&mut self, redeemed: Fingerprint) -> Result<Option<KeptPair>, JournalError> {
+        let Some(last) = self.chain_end(redeemed)? else { return Ok(None) };
+        let (sql, of, is_parked) = match last.successor {
+            Some(successor) => {
+                (format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1"), successor.to_string(), false)
+            }
+            None => {
+                let orphan = "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+                (read::select_entries(orphan), last.fingerprint, true)
+            }
+        };
+        let found = self.find(&sql, [of], |row| read::whole(row, &self.seal))?;
+        Ok(found.and_then(Result::ok).map(|entry| KeptPair { entry, is_parked }))
+    }
+}
+
+/// How many pairs are kept, read beside a process that may be writing them.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<KeptPairs> {
+    if !read::table_has_column(connection, "kept", "id")? {
+        return Ok(KeptPairs::default());
+    }
+    let (pairs, oldest, in_the_clear) = connection.query_row(
+        "SELECT count(*), min(received_at), coalesce(sum(sealed = 0), 0) FROM kept",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?)),
+    )?;
+    let bytes = "SELECT value FROM meta WHERE key = ?1";
+    let bytes: Option<i64> = connection.query_row(bytes, [BYTES], |row| row.get(0)).optional()?;
+    Ok(KeptPairs {
+        pairs: pairs.unsigned_abs(),
+        in_the_clear: in_the_clear.unsigned_abs(),
+        bytes: bytes.unwrap_or_default().unsigned_abs(),
+        since: oldest.and_then(from_millis),
+    })
+}
+
+/// The number of a kept pair is that of the row it was.
+impl KeptPair {
+    /// Its number.
+    #[must_use]
+    pub const fn id(&self) -> EntryId {
+        self.entry.id
+    }
+}

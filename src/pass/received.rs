@@ -1,0 +1,35 @@
+//! The pair that was received for a token which a document holds again.
+
+use super::Line;
+use super::recover::provider_of;
+use crate::grant::answer::{Class, Reading, read_answer};
+use crate::journal::{KeptPair, Received};
+use crate::provider::Provider;
+use crate::token::Fingerprint;
+use crate::verdict::ReceivedPair;
+
+impl Line {
+    /// The newest pair that came out of a redeemed token, as the profile reads it today; `None` where the journal has none, or
+    /// one of another provider.
+    pub(super) async fn received_for(&self, token: Fingerprint, provider: &Provider) -> Option<ReceivedPair> {
+        let found = match self.base.journal.pair_of(token).await {
+            Ok(found) => found?,
+            Err(error) => {
+                self.journal_failed(&error);
+                return None;
+            }
+        };
+        let KeptPair { entry, is_parked } = found;
+        if provider_of(&entry, &self.base.providers).is_none_or(|of| of.name != provider.name) {
+            return None;
+        }
+        let answer = entry.answer?;
+        let (received_at, now) = (answer.get().received_at, self.base.clock.now());
+        let reading = answer.map(|raw| read_answer(&raw, &provider.profile, now));
+        let Reading { class: Class::Granted(granted), .. } = reading.get() else { return None };
+        // A pair that kept the refresh token holds none to put back.
+        granted.refresh_token.as_ref()?;
+        let granted = granted.clone();
+        Some(ReceivedPair { pair: Received::Kept(reading.map(|_| granted)), received_at, is_parked })
+    }
+}
