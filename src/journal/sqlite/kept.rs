@@ -17,6 +17,9 @@ pub(in crate::journal) const KEEP_PAIRS: Duration = Duration::from_hours(24 * 7)
 /// Most bytes of all pairs together: the oldest go first.
 const MOST_BYTES: i64 = 1 << 30;
 
+/// How many give way at once where room is short.
+const AT_ONCE: i64 = 100;
+
 /// What a pair takes beside its answer, about.
 const ROW_BYTES: i64 = 200;
 
@@ -31,6 +34,10 @@ const BYTES: &str = "kept_bytes";
 pub(super) struct Keeping {
     /// How long a pair stays; zero: none is kept.
     pub(super) lasts: Duration,
+    /// Is room short, so that no pair is kept?
+    is_short: bool,
+    /// The most bytes of all pairs together.
+    most_bytes: i64,
     /// Bytes of all kept pairs, with what this transaction has changed.
     bytes: i64,
     /// The same, as the last commit left it.
@@ -39,7 +46,7 @@ pub(super) struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { lasts: KEEP_PAIRS, bytes: 0, noted: 0 }
+        Self { lasts: KEEP_PAIRS, is_short: false, most_bytes: MOST_BYTES, bytes: 0, noted: 0 }
     }
 }
 
@@ -84,7 +91,7 @@ impl Rows {
     pub(super) fn keep_pair(&mut self, id: i64, sent: &str, successor: Fingerprint) -> Result<(), JournalError> {
         let successor = successor.to_string();
         self.drop_kept("DELETE FROM kept WHERE successor IN (?1, ?2) OR id = ?3 RETURNING bytes", params![sent, successor, id])?;
-        if self.kept.lasts.is_zero() {
+        if self.kept.lasts.is_zero() || self.kept.is_short {
             return Ok(());
         }
         let lasts = TimeDelta::from_std(self.kept.lasts).unwrap_or(TimeDelta::MAX);
@@ -102,8 +109,8 @@ impl Rows {
         )?;
         self.writes += 1;
         self.kept.bytes += bytes.unwrap_or_default();
-        if self.kept.bytes > MOST_BYTES {
-            self.drop_oldest_kept(2)?;
+        if self.kept.bytes > self.kept.most_bytes {
+            self.drop_oldest(2)?;
         }
         Ok(())
     }
@@ -121,8 +128,13 @@ impl Rows {
         )
     }
 
-    /// Gives up the oldest pairs: their room is wanted.
-    pub(in crate::journal) fn drop_oldest_kept(&mut self, most: i64) -> Result<(), JournalError> {
+    /// Where room is short, answers get that of the oldest pairs: the file doesn't shrink, and doesn't grow either.
+    pub(in crate::journal) fn give_way(&mut self, is_short: bool) -> Result<(), JournalError> {
+        self.kept.is_short = is_short;
+        if is_short && self.kept.bytes > 0 { self.drop_oldest(AT_ONCE) } else { Ok(()) }
+    }
+
+    fn drop_oldest(&mut self, most: i64) -> Result<(), JournalError> {
         self.drop_kept(
             "DELETE FROM kept WHERE id IN (SELECT id FROM kept ORDER BY forget_at LIMIT ?1) RETURNING bytes",
             [most],

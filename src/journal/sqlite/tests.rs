@@ -103,7 +103,7 @@ async fn one_bad_row_is_shown_and_kept_and_the_others_work() {
         "UPDATE entries SET fingerprint = 'no digits' WHERE id = 1",
         "UPDATE entries SET document = CAST(x'ff00fe' AS TEXT), subject = CAST(x'ff' AS TEXT) WHERE id = 2",
         "UPDATE entries SET status = 99999 WHERE id = 3",
-        "INSERT INTO redeemed VALUES (printf('%032x', 7), CAST(x'ff' AS TEXT), 'no digits', 0, NULL)",
+        "INSERT INTO redeemed VALUES (printf('%032x', 7), CAST(x'ff' AS TEXT), 'no digits', 0, NULL, NULL)",
     ] {
         raw.execute(change, []).unwrap();
     }

@@ -123,8 +123,7 @@ fn an_answer_is_given_up_unless_recovery_writes_it() {
         [
             ("intent", nothing.clone()),
             ("answer", Obstacle::OnItsWay),
-            ("unsettled", nothing.clone()),
-            ("kept", nothing)
+            ("unsettled", nothing)
         ]
     );
 }

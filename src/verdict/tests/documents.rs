@@ -146,8 +146,23 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
         Mark::Redeemed(Redeemed { first: first(), at: None, successor: Some(new), received: None }),
         Belief::Believed,
     );
+    let received = |is_parked| ReceivedPair {
+        pair: Received::Kept(Journaled::for_tests(EntryId(7), granted())),
+        received_at: now(),
+        is_parked,
+    };
+    let kept = |is_parked| {
+        let received = Some(Box::new(received(is_parked)));
+        Fact::Redeemed(Redeemed { first: first(), at: None, successor: Some(new), received })
+    };
     compare(
         [
+            ("kept, not looked at".into(), with(kept(false), Document::NotRead)),
+            ("kept, claimed".into(), with(kept(false), Document::There(&busy))),
+            ("kept, the pair is there".into(), with(kept(false), Document::There(&pair))),
+            ("kept, another token is there".into(), with(kept(false), Document::There(&other))),
+            ("kept, gone".into(), with(kept(false), Document::Gone)),
+            ("parked, gone".into(), with(kept(true), Document::Gone)),
             ("not looked at".into(), with(of(first(), Some(new)), Document::NotRead)),
             ("unknown".into(), with(of(first(), Some(new)), Document::Unknown)),
             ("claimed".into(), with(of(first(), Some(new)), Document::There(&busy))),
@@ -159,6 +174,15 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
             ("gone, believed".into(), with(believed, Document::Gone)),
         ],
         &[
+            ("kept, not looked at", "RedeemedLooks | - | look | - | -"),
+            (
+                "kept, claimed",
+                "RedeemedOnItsWay | - | Live next pass, failures 0 | - | StillDue(same_token_in_flight)",
+            ),
+            ("kept, the pair is there", "Copied | - | pair new Live | - | Duplicate"),
+            ("kept, another token is there", "PutBack | - | pair new Live | - | Restored"),
+            ("kept, gone", "PutBack | - | pair new Live | - | Restored"),
+            ("parked, gone", "PutBack | Redeemed | pair new Live | - | Restored"),
             ("not looked at", "RedeemedLooks | - | look | - | -"),
             ("unknown", "RedeemedUnknown | - | leave | - | StillDue(store)"),
             (
@@ -337,6 +361,11 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
         if first.has_pair {
             continue;
         }
+        // Another access token beside it is a new login, where the journal could put the pair back.
+        let new_login = First { is_new_login: true, ..first };
+        let turn = may_go(&permission, &id(), new_login, &provider.profile, now());
+        let is_asked = expected || ask_again != AskAgain::Never;
+        assert_eq!(matches!(turn, Turn::AskAllTheSame), is_asked, "{rotation:?} {ask_again:?} {at:?}");
         // Nor is its user marked, where the pair that was to be copied has gone meanwhile.
         let fact = Fact::Redeemed(Redeemed { first: other, at, successor: None, received: None });
         let case = Case { token: token(books("old", State::Live)), provider, fact };
