@@ -34,7 +34,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use entry::{
-    Adopted, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore, Page, Parked, Standing,
+    Adopted, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore, Page,
+    Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
 pub use forget::Spent;

@@ -188,11 +188,13 @@ impl Redeemer {
         let read = self.line.insist(|| self.line.base.store.read(std::slice::from_ref(first))).await;
         let around = self.line.around();
         match read {
-            Ok(documents) => documents.first().map_or(First { is_new_login, ..First::default() }, |first| First {
-                is_claimed: is_claimed(first, around.now),
-                has_pair: copy(token, *successor, first, &around).is_some(),
-                is_new_login,
-            }),
+            Ok(documents) => {
+                documents.first().map_or(First { is_new_login, ..First::default() }, |first| First {
+                    is_claimed: is_claimed(first, around.now),
+                    has_pair: copy(token, *successor, first, &around).is_some(),
+                    is_new_login,
+                })
+            }
             Err(error) => {
                 self.store_failed(&error);
                 First { has_pair: true, ..First::default() }

@@ -84,10 +84,11 @@ impl Rows {
         &mut self,
         token: Fingerprint,
     ) -> Result<(Option<Timestamp>, Option<Fingerprint>), JournalError> {
-        let found =
-            self.find("SELECT at, access FROM redeemed WHERE fingerprint = ?1", [token.to_string()], |row| {
-                Ok((row.get::<_, i64>(0)?, read::text_or_none(row, 1)?))
-            })?;
+        let found = self.find(
+            "SELECT at, access FROM redeemed WHERE fingerprint = ?1",
+            [token.to_string()],
+            |row| Ok((row.get::<_, i64>(0)?, read::text_or_none(row, 1)?)),
+        )?;
         let (at, access) = found.unzip();
         let access = access.flatten().as_deref().and_then(Fingerprint::from_hex);
         Ok((at.and_then(from_millis), access))

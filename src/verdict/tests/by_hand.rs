@@ -120,10 +120,6 @@ fn an_answer_is_given_up_unless_recovery_writes_it() {
     let nothing = Obstacle::NothingToDiscard;
     assert_eq!(
         obstacles(&found),
-        [
-            ("intent", nothing.clone()),
-            ("answer", Obstacle::OnItsWay),
-            ("unsettled", nothing)
-        ]
+        [("intent", nothing.clone()), ("answer", Obstacle::OnItsWay), ("unsettled", nothing)]
     );
 }
