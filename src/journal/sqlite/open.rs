@@ -117,14 +117,25 @@ impl Rows {
         let file = file.to_owned();
         let memory = MemoryClock::default();
         let to_forget = TOGETHER;
-        let mut rows =
-            Self { connection, file, seal, run, durable: true, writes: 0, writes_a_log, memory, to_forget };
+        let mut rows = Self {
+            connection,
+            file,
+            seal,
+            run,
+            id: String::new(),
+            durable: true,
+            writes: 0,
+            writes_a_log,
+            memory,
+            to_forget,
+        };
         // An earlier process may have left a log whose sync failed: what this one reads of it, it writes anew.
         rows.empty_log()?;
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
         let migrated = format < FORMAT && rows.migrate()?;
         rows.make_tables()?;
+        rows.name_itself()?;
         let sealed = rows.seal_all()?;
         // The answers of an earlier process' intents are not waited for any more.
         rows.note_cut_off(None)?;

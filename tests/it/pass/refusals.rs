@@ -17,10 +17,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
-const ACCEPTED: PassRequest =
-    PassRequest { force: false, limit: None, provider: None, only: None, accept_refusals: true };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
+const ACCEPTED: PassRequest = PassRequest {
+    force: false,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: true,
+    take_over: Vec::new(),
+};
 
 async fn assert_nobody_marked(rehearsal: &Rehearsal) {
     for position in 0..rehearsal.users.len() {

@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long a token of unknown life waits for the machine that may hold its answer.
+const WAIT: Duration = Duration::from_hours(24);
+
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -297,9 +300,10 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
         |success| {
             let Who::Process(machine, _) = success.by else { return false };
-            // Another machine can't know; it must wait until the owner has had one more lease to come back.
+            // Another machine can't know: it sees the claim of the one that has the pair, and waits for it.
+            let over = success.lease_until.is_some_and(|until| until + LEASE + WAIT <= now + tolerance);
             let void = success.lease_until.is_some_and(|until| until + LEASE <= now + tolerance);
-            if machine == life.machine { !within_grace } else { !void }
+            if machine == life.machine { !within_grace } else { !(over || void && within_grace) }
         },
     );
     // What is remembered of redeemed tokens isn't synced by itself: a power cut may take the last of it, and then an old
