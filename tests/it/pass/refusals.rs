@@ -221,7 +221,8 @@ async fn a_whole_collection_in_doubt_is_not_marked_by_a_provider_that_grants_nob
         let lost = tempfile::tempdir().unwrap();
         let everybody: Vec<_> = (0..15).collect();
         Doomed::claims_from(&rehearsal, lost.path(), &everybody).await.dies().await;
-        rehearsal.clock.step(TimeDelta::minutes(21));
+        // Until then its tokens wait for it.
+        rehearsal.clock.step(TimeDelta::hours(25));
         rehearsal.sandbox.set_faults("refuse".parse().unwrap());
         for _ in 0..3 {
             let summary = rehearsal.run().await;
