@@ -154,6 +154,10 @@ pub struct RunArgs {
     /// Mark every user whom the provider refuses, however many they are. Use it after exit code 5, when you have looked (with --once).
     #[arg(long, requires = "once")]
     pub accept_refusals: bool,
+    /// Send what waits for the journal with this id: its machine is gone for good. `unknown` for claims of earlier versions.
+    /// May be repeated (with --once).
+    #[arg(long, value_name = "JOURNAL", requires = "once")]
+    pub take_over: Vec<String>,
     /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
     /// database, or after a restore (with --once).
     #[arg(long, requires = "once")]

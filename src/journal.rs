@@ -13,6 +13,7 @@ mod lock;
 mod marks;
 mod moment;
 mod owner;
+mod passes;
 mod room;
 mod row;
 mod seal;
@@ -84,6 +85,7 @@ impl Default for JournalSettings {
 pub struct Journal {
     requests: mpsc::Sender<owner::Request>,
     directory: Arc<Path>,
+    id: Arc<str>,
     owner: Arc<owner::Owner>,
 }
 
@@ -116,13 +118,14 @@ impl Journal {
         };
         let rows = rows.map_err(|error| room.measured(error))?.keeping_pairs(keep_pairs);
         let (requests, queue) = mpsc::channel(QUEUE);
+        let id = rows.id().into();
         let owner =
             owner::Owner::spawn(rows, room, queue, lock).map_err(|source| JournalError::Directory {
                 directory: directory.to_owned(),
                 action: "start the journal's thread for it",
                 source,
             })?;
-        Ok(Self { requests, directory: directory.into(), owner: Arc::new(owner) })
+        Ok(Self { requests, directory: directory.into(), id, owner: Arc::new(owner) })
     }
 
     /// Reads the open rows of a journal that another process may hold; an absent one has none. Blocks on the disk.

@@ -13,6 +13,7 @@ mod apply;
 mod apply_error;
 mod base;
 mod before;
+mod claims;
 mod clock_step;
 mod ending;
 mod error;
@@ -37,6 +38,7 @@ mod span;
 mod stop;
 mod strangers;
 mod todo;
+mod waits;
 mod without_token;
 
 pub use apply::Applied;
@@ -116,6 +118,8 @@ pub struct PassRequest {
     pub only: Option<TokenId>,
     /// Believe the provider's refusals, however many they are: a person has looked at them.
     pub accept_refusals: bool,
+    /// Ids of journals that are gone for good, as a person says: what waits for them is sent.
+    pub take_over: Vec<String>,
 }
 
 /// What the passes of one request share.
@@ -162,6 +166,7 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
 
 async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassError> {
     let unfinished = line.begin().await?;
+    line.recall_waits().await?;
     let clock_was_ahead = line.clock_was_ahead().await?;
     reach(Point::PassBegun);
     let mut sink = Sink::new(line.clone());
@@ -193,6 +198,7 @@ async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassErr
     if matches!(line.whose, Whose::Strangers) && !unfinished.is_empty() {
         recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
     }
+    line.look_at_claims().await?;
     let looks = line.looks(&round.request, clock_was_ahead).await?;
     let given_up = line.refresh(sink, looks.clone()).await?;
     line.end(given_up).await;
@@ -264,6 +270,7 @@ impl Line {
         }
         reach(Point::PassFinished);
         self.name_put_off().await;
+        self.note_waits().await;
         self.count_untaken().await;
         self.note_pause();
     }

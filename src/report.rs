@@ -10,6 +10,7 @@ mod reports;
 pub mod summary;
 mod text;
 mod trouble;
+mod waits;
 
 pub use ending::{ENDING_SOON, Ending};
 pub use live_again::{LiveAgain, WhyLiveAgain};
@@ -17,6 +18,7 @@ pub use named::{Named, PutOff};
 pub use recovery::Recovery;
 pub use reports::{ProviderPart, Reports};
 pub use trouble::{Trouble, if_these_logins_ended};
+pub use waits::{LeftToOthers, WaitsFor};
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
@@ -121,6 +123,8 @@ struct Inner {
     lost: Vec<Subject>,
     put_offs: put_off::PutOffs,
     endings: ending::Endings,
+    waits: waits::Waits,
+    left_to_others: LeftToOthers,
     live_again: Vec<LiveAgain>,
     live_again_count: u64,
     troubles: Vec<Trouble>,
@@ -219,7 +223,8 @@ impl Report {
     pub fn leaves_something(&self) -> bool {
         let inner = self.lock();
         let still_due = inner.outcomes.get(&Outcome::StillDue).copied().unwrap_or_default();
-        inner.untaken != Some(0) || still_due > 0
+        // No pass of this machine takes what waits for another one, before its time.
+        inner.untaken != Some(0) || still_due > inner.waits.count
     }
 
     /// Is there nothing left for another pass, in the store and in the journal?
@@ -411,6 +416,10 @@ impl Report {
             put_off_count: inner.put_offs.count(),
             put_off_until: inner.put_offs.until(),
             put_off: inner.put_offs.into_named(),
+            waits_for_count: inner.waits.count,
+            waits_for_new: inner.waits.new,
+            waits_for: inner.waits.named,
+            left_to_others: inner.left_to_others,
             ending_count: inner.endings.count(),
             ending: inner.endings.into_list(),
             live_again: inner.live_again,

@@ -6,6 +6,7 @@ mod claims;
 mod flow;
 mod looks;
 mod page;
+mod takeover;
 mod terms;
 
 use crate::clock::{ReadAt, Timestamp};
@@ -19,6 +20,7 @@ pub use again::Again;
 pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
 pub use looks::next_look;
+pub use takeover::{Others, claimed_at};
 pub use terms::{ClaimTerms, page_limit};
 
 /// What a document asks for.
@@ -154,6 +156,13 @@ pub enum Pulled {
     Stray(TokenDocument),
     /// Not claimed: marked before, and nothing changed.
     Known(TokenDocument),
+    /// Not claimed: the process that held its claim is gone, and its journal may hold the answer.
+    Waits {
+        /// The document as it was read.
+        document: TokenDocument,
+        /// When its token is sent by itself, if ever.
+        sent_at: Option<Timestamp>,
+    },
     /// Not claimed: the store can't write into it; why.
     NoRoom(TokenDocument, Unwritable),
 }

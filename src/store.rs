@@ -172,6 +172,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A document into which a pair or the bookkeeping couldn't be written is refused: nothing may be redeemed for it.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
 
+    /// Reads up to `limit` documents that are claimed, the soonest end first, from `after` on; claims that have ended among
+    /// them. With the index of claims it takes as long as there are claims.
+    async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError>;
+
     /// Moves the end of our lease on those of `ids` that still carry `lease.id`, and returns which these are.
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError>;
 
@@ -254,6 +258,8 @@ pub struct Claim {
     pub due_by: Option<Timestamp>,
     /// Another pass' lease that ends later than this is respected.
     pub now: Timestamp,
+    /// With a lease that is `taken_over`: only what carries one of these lease ids. Empty: whichever it carries.
+    pub over: Vec<String>,
 }
 
 /// What [`Store::claim`] gave.

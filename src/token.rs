@@ -14,7 +14,7 @@ mod reason;
 mod secret;
 mod word;
 
-pub use bookkeeping::{Bookkeeping, FIELDS, LEASE_MARGIN, Lease, State};
+pub use bookkeeping::{Bookkeeping, ClaimedBy, FIELDS, LEASE_MARGIN, Lease, State, UNKNOWN_JOURNAL};
 pub use evidence::{LastError, Lost, is_status_alone};
 pub use facts::{Facts, Further};
 pub use field::{FieldValue, MAX_TOKEN_BYTES, Malformed};

@@ -37,6 +37,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         provider: args.provider,
         only: None,
         accept_refusals: args.accept_refusals,
+        take_over: args.take_over,
     };
     if args.adopt_store {
         adopt_store(base).await?;
@@ -143,6 +144,13 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
         base.store.describe()
     );
     tell_existence(base, &readiness.existence);
+    let claims = match &readiness.claims {
+        IndexState::Ready => None,
+        IndexState::Older { reason, command, .. } | IndexState::Missing { reason, command } => Some((
+            format!("the index of claims is missing ({reason}), so every pass looks for claims by a scan"),
+            command,
+        )),
+    };
     let missing = match &readiness.index {
         IndexState::Ready => None,
         IndexState::Older { index, reason, command } => Some((
@@ -156,7 +164,7 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
             command,
         )),
     };
-    if let Some((missing, command)) = missing {
+    for (missing, command) in missing.into_iter().chain(claims) {
         let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
         warn!("{}", with_hint(missing, Some(&hint)));
     }

@@ -15,7 +15,10 @@ use std::time::Duration;
 /// How much longer than a request the grace of a stop should be: time to keep the last answers.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// Refuses a lease that may end before its answer comes.
+/// Longest lease. A claim that lasts for more than twice as long was made under a clock that was ahead, and is cut.
+const LONGEST_LEASE: Duration = Duration::from_hours(12);
+
+/// Refuses a lease that may end before its answer comes, and one that is longer than any process can need.
 pub(super) fn check_lease(
     layers: &Layers,
     lease: Duration,
@@ -23,6 +26,15 @@ pub(super) fn check_lease(
 ) -> Result<(), ConfigError> {
     let (timeout, rest) =
         (registration.provider.profile.request_timeout, registration.provider.profile.settle_after);
+    if lease > LONGEST_LEASE {
+        return Err(ConfigError::Contradiction {
+            first: layers.quoted("lease"),
+            second: format!("the longest lease, {}", words(LONGEST_LEASE)),
+            reason: "a claim that ends in more than a day is taken for one that was made under a wrong clock"
+                .to_owned(),
+            hint: format!("set `lease` to {} or less", words(LONGEST_LEASE)),
+        });
+    }
     let minimum = timeout + LEASE_MARGIN;
     if lease > minimum && lease > rest + LEASE_MARGIN {
         return Ok(());

@@ -65,6 +65,16 @@ const OBJECTS: &[Object] = &[
             ("ending_count", "How many these are in all."),
             ("live_again", "Users who were marked and are live again without a new login; at most 1000."),
             ("live_again_count", "How many these are in all."),
+            (
+                "waits_for",
+                "Documents that wait for another machine, whose journal may hold the answer for their tokens; at most 1000.",
+            ),
+            ("waits_for_count", "How many these are in all."),
+            ("waits_for_new", "How many of them wait for a pass of which no earlier report spoke."),
+            (
+                "left_to_others",
+                "What other processes held when the pass began: `documents`, and `until` when the last claim ends (null where there are none).",
+            ),
             ("recovery", "What an earlier process had left, and what became of it."),
             ("providers", "The part of each provider that had something due, by its name."),
             ("idle_providers", "Providers of which nothing was due: they have no part."),
@@ -95,6 +105,22 @@ const OBJECTS: &[Object] = &[
                 "access_token_lives_seconds",
                 "The shortest life of an access token by the answers of this pass; null where none told it.",
             ),
+        ],
+    },
+    Object {
+        place: "run --once: waits_for[]",
+        fields: &[
+            ("id", "The document's `_id`, as extended JSON in a string."),
+            ("subject", "The user."),
+            ("provider", "The provider; null where the document names none."),
+            ("owner", "Host and process id of the pass that held the document."),
+            (
+                "journal",
+                "Id of the journal that may hold the answer; null where an earlier version made the claim.",
+            ),
+            ("since", "When the claim was made."),
+            ("sent_at", "When the token is sent by itself; null where it never is."),
+            ("new", "False if an earlier report named that pass."),
         ],
     },
     Object {
@@ -255,7 +281,7 @@ const OBJECTS: &[Object] = &[
             ("collection", "The collection and its store."),
             (
                 "recovery",
-                "What an earlier process left: `answers`, `written`, `unsettled`, `claims_released` and `claims_refused` (by the store: their tokens wait until the claims end), as numbers.",
+                "What an earlier process left: `answers`, `written`, `unsettled`, `claims_released`, `claims_refused` (by the store: their tokens wait until the claims end) and `claims_cut` (of a clock that was ahead), as numbers.",
             ),
             ("held", "Pairs that are still in the journal, because the store could not take them."),
             ("parked", "Pairs that were parked in this run."),

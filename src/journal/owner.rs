@@ -1,6 +1,7 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
 use super::marks::MarksRequest;
+use super::passes::PassesRequest;
 use super::room::Room;
 use super::{
     Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
@@ -92,13 +93,15 @@ pub(super) enum Request {
     AdoptStore(Identity, Reply<Option<Adopted>>),
     FinishPass(String, Timestamp, Reply<()>),
     Marks(MarksRequest),
+    Passes(PassesRequest),
 }
 
 impl Request {
     /// Must it survive a power cut? What else is lost with the last second can be found again.
     const fn is_durable(&self) -> bool {
         match self {
-            Self::Answer(..) => true,
+            // A pass that its own journal doesn't know is another machine's: its claims would be waited for.
+            Self::Answer(..) | Self::BeginPass { .. } => true,
             Self::Marks(request) => request.is_durable(),
             _ => false,
         }
@@ -313,6 +316,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
         Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
         Request::Marks(request) => request.perform(rows),
+        Request::Passes(request) => request.perform(rows),
     }
 }
 
@@ -346,6 +350,7 @@ impl Request {
             Self::OtherStore(_, reply) => reply.send(committed),
             Self::AdoptStore(_, reply) => reply.send(committed),
             Self::Marks(request) => request.deliver(committed),
+            Self::Passes(request) => request.deliver(committed),
         }
     }
 }

@@ -9,6 +9,7 @@ mod marks;
 mod memory;
 mod migrate;
 mod open;
+mod passes;
 mod read;
 mod rows;
 mod store;
@@ -50,6 +51,8 @@ pub(super) struct Rows {
     seal: Seal,
     /// The process that writes now.
     run: String,
+    /// The journal itself, over all processes.
+    id: String,
     durable: bool,
     /// Writes since the last checkpoint: statements, and the pages of large bodies.
     writes: usize,

@@ -1,7 +1,6 @@
 //! A clock that was ahead: what was written under it falls due far too late, and would not be looked at.
 
 use super::{Line, PassRequest};
-use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
 use crate::select::CLOCK_TOLERANCE;
 use tracing::warn;
@@ -27,14 +26,6 @@ impl Line {
     }
 
     const ONE_MORE: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1);
-
-    /// The latest that any pass may have seen the clock at.
-    pub(super) async fn latest_clock(&self) -> Result<Timestamp, JournalError> {
-        let journal = &self.base.journal;
-        let latest = journal.remembered(Moment::LatestPass).await?;
-        let ahead = journal.remembered(Moment::ClockAhead).await?;
-        Ok(latest.max(ahead).max(Some(self.base.clock.now())).unwrap_or_default())
-    }
 
     /// Notes how late it was at the end of a pass; one over all documents of its provider that met no trouble has made good
     /// what was written under a clock that was ahead.

@@ -250,6 +250,7 @@ impl Lane {
                     }
                     Some(Pulled::Known(document)) => known(&self.line, &document),
                     Some(Pulled::NoRoom(document, reason)) => no_room(&self.line, &document, &reason),
+                    Some(Pulled::Waits { document, sent_at }) => self.line.waits(&document, sent_at),
                     None => (self.exhausted, self.is_through) = (true, true),
                 }
             }
@@ -353,6 +354,7 @@ impl Lane {
                 }
                 Pulled::Known(document) => known(&self.line, &document),
                 Pulled::NoRoom(document, reason) => no_room(&self.line, &document, &reason),
+                Pulled::Waits { document, sent_at } => self.line.waits(&document, sent_at),
             }
         }
         // A stop has said it.

@@ -8,11 +8,11 @@ use crate::gate::{Gate, Stopped};
 use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
-use crate::select::{ClaimTerms, LooksFor, next_look};
+use crate::select::{ClaimTerms, LooksFor, Others, next_look};
 use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Subject, TokenId};
 use crate::verdict::change::DuePolicy;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing::warn;
@@ -25,6 +25,8 @@ pub(super) struct Line {
     pub(super) terms: ClaimTerms,
     /// The claims of this machine's earlier passes that never finished; known once the pass has begun.
     pub(super) earlier: OnceLock<Vec<String>>,
+    /// The passes of other journals of which an earlier report said that documents wait for them; known as above.
+    pub(super) waited_for: OnceLock<BTreeSet<String>>,
     pub(super) policy: DuePolicy,
     pub(super) report: Arc<Report>,
     pub(super) stop: Stop,
@@ -49,6 +51,11 @@ impl Line {
             terms: ClaimTerms {
                 lease_id: format!("{:032x}", base.chance.unique()),
                 owner: process_name(),
+                others: Others {
+                    journal: base.journal.clone(),
+                    given_up: Arc::new(request.take_over.iter().cloned().collect()),
+                    learned_life: whose.counter().and_then(|counter| counter.learned().refresh),
+                },
                 lease: settings.lease,
                 due_by,
                 all: request.force || request.only.is_some(),
@@ -73,6 +80,7 @@ impl Line {
             base: base.clone(),
             whose,
             earlier: OnceLock::new(),
+            waited_for: OnceLock::new(),
             report,
             stop: stop.clone(),
             whole: request.only.is_none() && request.limit.is_none(),

@@ -224,8 +224,12 @@ impl Redeemer {
             return if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
         }
         let id = std::slice::from_ref(&attempt.token.id);
-        let taken_over = attempt.token.bookkeeping.lease.as_ref().is_some_and(|lease| lease.taken_over);
-        let lease = Lease { taken_over, ..self.line.terms.lease_from(self.line.base.clock.now()) };
+        let lease = self.line.terms.lease_from(self.line.base.clock.now());
+        // Whose it was before, and since when it is ours, stays as it is.
+        let lease = match attempt.token.bookkeeping.lease.take() {
+            Some(Lease { taken_over, by, .. }) => Lease { taken_over, by, ..lease },
+            None => lease,
+        };
         let reason = match self.line.insist(|| self.line.base.store.renew(id, &lease)).await {
             Ok(held) if held.is_empty() => Reason::ClaimLost,
             Ok(_) => {

@@ -2,21 +2,16 @@
 
 use super::span::document_span;
 use super::{Line, PassError};
-use crate::clock::Timestamp;
 use crate::failure::told;
 use crate::kill_point::{Point, reach};
-use crate::store::{Change, DueQuery, Fence, ProviderFilter, Unwritable};
+use crate::store::{Change, Fence, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
 use crate::verdict::{Known, released};
-use chrono::TimeDelta;
 use std::collections::HashMap;
 use tracing::warn;
 
 /// Documents read or changed at once.
 const BATCH: usize = 500;
-
-/// A pass may have claimed so much later than it, or anything of its, was last noted in the journal.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
 
 /// The documents whose tokens the journal has open rows for, and what it knows of these.
 pub(super) type CutOff = HashMap<TokenId, Vec<Known>>;
@@ -28,21 +23,9 @@ pub(super) async fn release_claims(
     unfinished: &[String],
     cut_off: &CutOff,
 ) -> Result<(), PassError> {
-    // Wherever the clock of that process stood.
-    let latest = line.latest_clock().await?;
-    let lease = TimeDelta::from_std(line.base.settings.lease).unwrap_or(TimeDelta::MAX);
-    let horizon = latest.checked_add_signed(lease + CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX_UTC);
-    let mut query = DueQuery {
-        due_by: horizon,
-        due_after: None,
-        force: false,
-        now: horizon,
-        limit: BATCH,
-        after: None,
-        providers: ProviderFilter::Any,
-    };
+    let mut after = None;
     loop {
-        let page = line.insist_at_the_start(|| line.base.store.due_page(&query)).await?;
+        let page = line.insist_at_the_start(|| line.base.store.claimed(after.as_ref(), BATCH)).await?;
         let is_left = |document: &TokenDocument| {
             document.bookkeeping.lease.as_ref().is_some_and(|lease| unfinished.contains(&lease.id))
         };
@@ -71,8 +54,8 @@ pub(super) async fn release_claims(
                 recovery.claims_refused += refused as u64;
             });
         }
-        query.after = page.next;
-        if query.after.is_none() {
+        after = page.next;
+        if after.is_none() {
             return Ok(());
         }
     }

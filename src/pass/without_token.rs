@@ -75,6 +75,7 @@ pub(super) async fn name_strangers(line: Arc<Line>, mut claims: Claims, landed: 
     let mut name = async |pulled| match pulled {
         Pulled::Known(document) => known(&line, &document),
         Pulled::NoRoom(document, reason) => no_room(&line, &document, &reason),
+        Pulled::Waits { document, sent_at } => line.waits(&document, sent_at),
         Pulled::Malformed(document) => {
             line.report.touched();
             found.add(&document);

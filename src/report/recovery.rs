@@ -18,6 +18,8 @@ pub struct Recovery {
     pub claims_released: u64,
     /// Claims that the store refused to release: these tokens wait until the claims end.
     pub claims_refused: u64,
+    /// Claims that would have ended in days, because a clock was ahead: they were cut to one lease.
+    pub claims_cut: u64,
 }
 
 impl Recovery {
@@ -30,6 +32,7 @@ impl Recovery {
             unsettled: self.unsettled + other.unsettled,
             claims_released: self.claims_released + other.claims_released,
             claims_refused: self.claims_refused + other.claims_refused,
+            claims_cut: self.claims_cut + other.claims_cut,
         }
     }
 
@@ -43,7 +46,7 @@ impl Recovery {
 /// What was found, and what became of it.
 impl fmt::Display for Recovery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, written, unsettled, claims_released, claims_refused } = *self;
+        let Self { answers, written, unsettled, claims_released, claims_refused, claims_cut } = *self;
         write!(
             formatter,
             "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
@@ -53,6 +56,9 @@ impl fmt::Display for Recovery {
         )?;
         if claims_refused > 0 {
             write!(formatter, ", {} that the store refuses to release", many(claims_refused, "claim"))?;
+        }
+        if claims_cut > 0 {
+            write!(formatter, ", {} cut that would have lasted for days", many(claims_cut, "claim"))?;
         }
         Ok(())
     }

@@ -182,6 +182,10 @@ impl Summary {
         add_named(&mut self.put_off, other.put_off);
         self.put_off_count += other.put_off_count;
         self.put_off_until = self.put_off_until.max(other.put_off_until);
+        add_named(&mut self.waits_for, other.waits_for);
+        self.left_to_others = self.left_to_others.and(other.left_to_others);
+        self.waits_for_count += other.waits_for_count;
+        self.waits_for_new += other.waits_for_new;
         self.ending.extend(other.ending);
         self.ending_count += other.ending_count;
         add_named(&mut self.live_again, other.live_again);

@@ -1,6 +1,8 @@
 //! The end of a pass, for people and for programs.
 
-use super::{Ending, LiveAgain, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble};
+use super::{
+    Ending, LeftToOthers, LiveAgain, Named, Outcome, ProviderPart, PutOff, Recovery, Trouble, WaitsFor,
+};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
@@ -65,6 +67,15 @@ pub struct Summary {
     pub put_off_count: u64,
     /// When the last of those that are still due or put off is due again, which may be at once; none when there are none.
     pub put_off_until: Option<Timestamp>,
+    /// Documents that wait for another machine, whose journal may hold the answer for their tokens; at most
+    /// [`MOST_NAMED`](super::MOST_NAMED).
+    pub waits_for: Vec<WaitsFor>,
+    /// How many these are in all.
+    pub waits_for_count: u64,
+    /// How many of them no earlier report spoke of.
+    pub waits_for_new: u64,
+    /// What other processes held when the pass began.
+    pub left_to_others: LeftToOthers,
     /// Users whose login ends soon, the soonest end first, among the documents that the pass wrote; at most
     /// [`MOST_NAMED`](super::MOST_NAMED).
     pub ending: Vec<Ending>,
@@ -133,7 +144,7 @@ impl Summary {
     #[must_use]
     pub fn leaves_something_due(&self) -> bool {
         let interrupted = |trouble: &Trouble| matches!(trouble, Trouble::Interrupted { .. });
-        self.count(Outcome::StillDue) + self.count(Outcome::Held) > 0
+        self.count(Outcome::StillDue) + self.count(Outcome::Held) > self.waits_for_count
             || self.troubles.iter().any(|trouble| !interrupted(trouble))
             || !self.adds_up()
     }
@@ -161,6 +172,9 @@ impl Summary {
     #[must_use]
     pub fn reasons(&self) -> BTreeSet<Exit> {
         let interrupted = self.troubles.iter().any(|trouble| matches!(trouble, Trouble::Interrupted { .. }));
+        let waits_known = self.waits_for_count - self.waits_for_new;
+        // A claim of a process that lives is no trouble, unless there was nothing else.
+        let is_held = self.left_to_others.documents > 0 && self.due == Some(0);
         let newly_malformed = if self.finds_no_token() { Exit::Usage } else { Exit::StillDue };
         let found = [
             // After a stop the answers that were given up have no outcome.
@@ -168,7 +182,8 @@ impl Summary {
             (self.count(Outcome::Held) + self.count(Outcome::Lost) > 0, Exit::Unavailable),
             (self.newly_marked > 0, Exit::NeedsLogin),
             (self.newly_malformed > 0 || self.finds_no_token(), newly_malformed),
-            (self.count(Outcome::StillDue) + self.orphans > 0, Exit::StillDue),
+            (self.count(Outcome::StillDue) + self.orphans > waits_known, Exit::StillDue),
+            (is_held || self.recovery.claims_cut > 0, Exit::StillDue),
         ];
         let troubles = self.troubles.iter().map(Trouble::exit);
         found.into_iter().filter_map(|(holds, exit)| holds.then_some(exit)).chain(troubles).collect()

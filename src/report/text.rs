@@ -3,7 +3,7 @@
 mod by_provider;
 
 use super::summary::{Summary, Warned};
-use super::{Ending, LiveAgain, MOST_NAMED, Outcome, PutOff, WhyLiveAgain};
+use super::{Ending, LeftToOthers, LiveAgain, MOST_NAMED, Outcome, PutOff, WhyLiveAgain};
 use crate::clock::Timestamp;
 use crate::failure::{told, with_hint};
 use crate::journal::Parked;
@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// Users shown in the text; `--format json` has up to [`MOST_NAMED`], `evergrant tokens list` all.
-const MOST_SHOWN: usize = 20;
+pub(super) const MOST_SHOWN: usize = 20;
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +57,7 @@ impl Summary {
             writeln!(text, "\n  {}", both.join("; "))?;
         }
         self.write_put_off(text)?;
+        self.write_waits(text)?;
         self.write_lost(text)?;
         self.write_live_again(text)?;
         self.write_named(text)?;
@@ -100,6 +101,9 @@ impl Summary {
                 };
                 writeln!(text, "{taken} due were finished, {requests}; {remaining}")?;
             }
+        }
+        if let LeftToOthers { documents, until: Some(until) } = self.left_to_others {
+            writeln!(text, "{documents} held by other processes, until {} at the latest", moment(until))?;
         }
         if self.known_needs_login > 0 {
             writeln!(text, "{} known to need a login, not asked", self.known_needs_login)?;
@@ -299,7 +303,7 @@ pub(super) fn many(count: u64, noun: &str) -> String {
 }
 
 /// A moment for people.
-fn moment(at: Timestamp) -> impl fmt::Display {
+pub(super) fn moment(at: Timestamp) -> impl fmt::Display {
     at.format("%Y-%m-%d %H:%M UTC")
 }
 

@@ -2,13 +2,14 @@
 
 use super::again::{Again, GIVEN_BACK_WITHIN, Look, Looked, between};
 use super::looks::{MOST_LOOKS, next_look};
+use super::takeover::Takeover;
 use super::{ClaimTerms, Found, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::failure::error_chain;
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -159,9 +160,11 @@ impl Source {
             warn!(error = %error_chain(&error), "no documents could be drawn from all over what is due");
             Vec::new()
         });
+        let drawn: Vec<_> = drawn.into_iter().map(|document| self.sendable(document)).collect();
+        let takeovers = self.takeovers(drawn.iter()).await;
         let drawn: Vec<_> = drawn
             .into_iter()
-            .map(|document| self.sendable(document))
+            .filter(|document| !matches!(takeovers.get(&document.id), Some(Takeover::Wait { .. })))
             .filter(|document| self.is_asked_for(document) && self.asks(document) && is_to_come(document))
             .map(|document| Wanted { document, found: Found::Due })
             .collect();
@@ -269,11 +272,16 @@ impl Source {
         };
         let last = page.documents.last().filter(|_| !self.terms.all);
         shelf.come_to = last.and_then(|document| document.bookkeeping.due_at);
-        for document in page.documents.into_iter().map(|document| self.sendable(document)) {
+        let documents: Vec<_> = page.documents.into_iter().map(|document| self.sendable(document)).collect();
+        let takeovers = self.takeovers(documents.iter()).await;
+        for document in documents {
             if !self.is_asked_for(&document) || shelf.drawn.contains(&document.id) {
                 continue;
             }
-            if self.asks(&document) {
+            let asks = self.asks(&document);
+            if let (true, Some(Takeover::Wait { sent_at })) = (asks, takeovers.get(&document.id)) {
+                shelf.known.push(Pulled::Waits { document, sent_at: *sent_at });
+            } else if asks {
                 shelf.wanted.push_back(Wanted { document, found: Found::Due });
             } else if shelf.second_looks.len() < MOST_LOOKS && self.is_time_for_a_look(&document) {
                 shelf.second_looks.push_back(document.id);
@@ -297,16 +305,24 @@ impl Source {
             let lease = wanted.document.bookkeeping.lease.as_ref();
             lease.is_some_and(|lease| lease.id != self.terms.lease_id)
         };
-        let (taken_over, free): (Vec<_>, Vec<_>) = wanted.iter().partition(of_others);
+        let takeovers = self.takeovers(wanted.iter().map(|wanted| &wanted.document)).await;
+        let waits =
+            |wanted: &&Wanted| matches!(takeovers.get(&wanted.document.id), Some(Takeover::Wait { .. }));
+        let (taken_over, free): (Vec<_>, Vec<_>) =
+            wanted.iter().filter(|wanted| !waits(wanted)).partition(of_others);
         let (mut claimed, mut refused) = (Vec::new(), Vec::new());
         for (documents, taken_over) in [(free, false), (taken_over, true)] {
             if documents.is_empty() {
                 continue;
             }
+            let leases = documents.iter().filter_map(|wanted| wanted.document.bookkeeping.lease.as_ref());
+            let over = leases.map(|lease| lease.id.clone()).collect::<BTreeSet<_>>().into_iter().collect();
             let ids = documents.into_iter().map(|wanted| wanted.document.id.clone()).collect();
             let lease = Lease { taken_over, ..self.terms.lease_from(now) };
+            // What had no claim when it was read has none now: whose may be taken over is decided by who made it.
+            let ended_by = if taken_over { self.terms.takes_over_from(now) } else { Timestamp::UNIX_EPOCH };
             // Read back after the lease is set: the token as it is now, not as it was on the page.
-            let part = Claim { ids, lease, due_by, now: self.terms.takes_over_from(now) };
+            let part = Claim { ids, lease, due_by, now: ended_by, over };
             let part = self.store.claim(&part).await?;
             claimed.extend(part.documents);
             refused.extend(part.refused);
@@ -329,7 +345,12 @@ impl Source {
             match self.sendable(document).into_due_token() {
                 Ok(token) => {
                     let fingerprint = token.refresh_token.fingerprint();
-                    let bookkeeping = token.bookkeeping.noting_the_takeover(fingerprint, now);
+                    let bookkeeping = match takeovers.get(&token.id) {
+                        Some(Takeover::TooLate { sent_at }) => {
+                            token.bookkeeping.noting_the_sending(fingerprint, *sent_at, now)
+                        }
+                        Some(_) | None => token.bookkeeping.noting_the_takeover(fingerprint, now),
+                    };
                     Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at, found }
                 }
                 Err(document) => Pulled::Malformed(*document),

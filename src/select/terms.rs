@@ -1,10 +1,10 @@
 //! What a pass claims with: for how long, and how much at once.
 
-use super::LooksFor;
+use super::{LooksFor, Others};
 use crate::clock::Timestamp;
 use crate::provider::rate::Rate;
 use crate::provider::{Profile, Provider};
-use crate::token::{Lease, TokenId};
+use crate::token::{ClaimedBy, Lease, TokenId};
 use chrono::TimeDelta;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct ClaimTerms {
     pub lease_id: String,
     /// `host:pid`.
     pub owner: String,
+    /// What is known of claims that aren't this pass'.
+    pub others: Others,
     /// How long a claim lasts.
     pub lease: Duration,
     /// Due by then.
@@ -55,7 +57,13 @@ impl ClaimTerms {
     pub fn lease_from(&self, now: Timestamp) -> Lease {
         let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
-        Lease { id: self.lease_id.clone(), owner: self.owner.clone(), until, taken_over: false }
+        let by = ClaimedBy {
+            journal: self.others.journal.id().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: now,
+        };
+        let (id, owner) = (self.lease_id.clone(), self.owner.clone());
+        Lease { id, owner, until, taken_over: false, by: Some(by) }
     }
 
     /// Claims of others that ended before this may be taken over, also by force.

@@ -6,8 +6,8 @@ mod moment;
 use super::mapping::{FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
-    AccessToken, Bookkeeping, Facts, FieldValue, Fingerprint, LastError, Lease, Lost, RefreshToken, State,
-    Subject, TokenDocument, TokenId, Vocabulary as _, Word,
+    AccessToken, Bookkeeping, ClaimedBy, Facts, FieldValue, Fingerprint, LastError, Lease, Lost,
+    RefreshToken, State, Subject, TokenDocument, TokenId, Vocabulary as _, Word,
 };
 use bson::{Bson, Document, spec::ElementType};
 use chrono::DateTime;
@@ -116,6 +116,9 @@ pub(super) fn lease_document(lease: &Lease) -> Document {
     if lease.taken_over {
         document.insert("taken_over", true);
     }
+    if let Some(ClaimedBy { journal, version, since }) = &lease.by {
+        document.extend(bson::doc! { "journal": journal, "version": version, "since": date(*since) });
+    }
     document
 }
 
@@ -186,6 +189,15 @@ fn lease(document: &Document) -> Option<Lease> {
         owner: text(document, "owner").unwrap_or_default().to_owned(),
         until: instant(document, "until")?,
         taken_over: document.get_bool("taken_over").unwrap_or_default(),
+        by: claimed_by(document),
+    })
+}
+
+fn claimed_by(lease: &Document) -> Option<ClaimedBy> {
+    Some(ClaimedBy {
+        journal: text(lease, "journal")?.to_owned(),
+        version: text(lease, "version").unwrap_or_default().to_owned(),
+        since: instant(lease, "since")?,
     })
 }
 
@@ -274,7 +286,13 @@ mod tests {
                     turned_away: true,
                 }),
             }),
-            lease: Some(Lease { id: "l".into(), owner: "host:1".into(), until: at(8), taken_over: true }),
+            lease: Some(Lease {
+                id: "l".into(),
+                owner: "host:1".into(),
+                until: at(8),
+                taken_over: true,
+                by: Some(ClaimedBy { journal: "j".into(), version: "1.0.0".into(), since: at(7) }),
+            }),
         };
         assert_eq!(bookkeeping(&bookkeeping_document(&full)), full);
         assert_eq!(bookkeeping_document(&Bookkeeping::default()), doc! { "state": "live", "failures": 0 });

@@ -39,6 +39,8 @@ pub struct Readiness {
     pub server: String,
     /// The due index.
     pub index: IndexState,
+    /// The index of claims.
+    pub claims: IndexState,
 }
 
 /// Is there a collection of that name?

@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 pub(super) use failure::hint_of;
 
 mod claim;
+mod claims_index;
 mod connect;
 mod draw;
 mod due_index;
@@ -77,6 +78,8 @@ pub struct MongoStore {
     filter: Option<Document>,
     /// The due indexes, once [`Store::prepare`] has found them; without them pages are sorted scans.
     due_indexes: RwLock<DueIndexes>,
+    /// The name of the index of claims, once [`Store::prepare`] has found it; without it they are found by a scan.
+    claims_index: RwLock<Option<String>>,
     /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
     plain_texts: AtomicBool,
     /// Longest wait for any answer, if the URL says so.
@@ -139,6 +142,7 @@ impl MongoStore {
             mapping: Arc::new(settings.mapping.clone()),
             filter,
             due_indexes: RwLock::default(),
+            claims_index: RwLock::default(),
             plain_texts: AtomicBool::new(false),
             longest_wait,
         })
@@ -269,11 +273,14 @@ impl Store for MongoStore {
         let existence = self.find_existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
-        let index = match existence {
-            Existence::Absent { .. } => IndexState::Ready,
-            Existence::There | Existence::Unknown(_) => self.ensure_index().await?,
+        let (index, claims) = match existence {
+            Existence::Absent { .. } => (IndexState::Ready, IndexState::Ready),
+            Existence::There | Existence::Unknown(_) => {
+                let there = self.indexes().await?;
+                (self.ensure_index(&there).await?, self.ensure_claims_index(&there).await?)
+            }
         };
-        Ok(Readiness { existence, documents, server, index })
+        Ok(Readiness { existence, documents, server, index, claims })
     }
 
     async fn existence(&self) -> Result<Existence, StoreError> {
@@ -302,6 +309,10 @@ impl Store for MongoStore {
             return Ok(Claimed::default());
         }
         self.lease(claim, ids).await
+    }
+
+    async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        self.read_claimed(after, limit).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {

@@ -206,6 +206,7 @@ impl Store for SqliteStore {
             documents,
             server: format!("SQLite {}", rusqlite::version()),
             index: IndexState::Ready,
+            claims: IndexState::Ready,
         })
     }
 
@@ -242,6 +243,14 @@ impl Store for SqliteStore {
         }
         let claim = claim.clone();
         self.writing(action, move |connection, mapping| rows::claim(connection, mapping, &claim)).await
+    }
+
+    async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        let after = after.cloned();
+        self.reading("read what is claimed", move |connection, mapping| {
+            rows::claimed(connection, mapping, after.as_ref(), limit)
+        })
+        .await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {

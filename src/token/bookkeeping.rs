@@ -14,6 +14,9 @@ use std::time::Duration;
 /// to the write there is one request and this.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
+/// What a person gives for claims that name no journal: those of earlier versions.
+pub const UNKNOWN_JOURNAL: &str = "unknown";
+
 vocabulary! {
     /// What the document's bookkeeping says of its login.
     #[derive(Default)]
@@ -69,6 +72,20 @@ pub struct Lease {
     /// answer: a refusal then means lost, not revoked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_over: bool,
+    /// Whose claim it is, and since when; absent where an earlier version made it.
+    #[serde(flatten)]
+    pub by: Option<ClaimedBy>,
+}
+
+/// Whose claim it is, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedBy {
+    /// Id of the journal that will hold the answer: of the state directory, over restarts.
+    pub journal: String,
+    /// The version of Evergrant.
+    pub version: String,
+    /// When the claim was made. A renewed claim keeps it.
+    pub since: Timestamp,
 }
 
 /// Everything Evergrant keeps in a token document, in one sub-document (default name `evergrant`).
@@ -106,7 +123,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 26] = [
+pub const FIELDS: [(&str, &str); 29] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
@@ -157,6 +174,9 @@ pub const FIELDS: [(&str, &str); 26] = [
     ("lease.owner", "Host and process id of the pass."),
     ("lease.until", "When the claim ends by itself."),
     ("lease.taken_over", "True where another process held the document until its claim ran out."),
+    ("lease.journal", "Id of the journal in the `state_dir` of that pass. The answer is kept there."),
+    ("lease.version", "Version of Evergrant that made the claim."),
+    ("lease.since", "When the claim was made."),
 ];
 
 impl Bookkeeping {
@@ -206,6 +226,17 @@ impl Bookkeeping {
         };
         Self { last_error: Some(evidence), ..books }
     }
+
+    /// The same, with the time at which the process that held the claim is taken to have sent the token.
+    #[must_use]
+    pub fn noting_the_sending(self, token: Fingerprint, sent_at: Timestamp, now: Timestamp) -> Self {
+        let mut books = self.noting_the_takeover(token, now);
+        let lost = books.last_error.as_mut().and_then(|error| error.lost.as_mut());
+        if let Some(lost) = lost.filter(|lost| lost.sent_at.is_none()) {
+            lost.sent_at = Some(sent_at);
+        }
+        books
+    }
 }
 
 #[cfg(test)]
@@ -217,7 +248,8 @@ mod tests {
     fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not_hidden() {
         let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
         let token = RefreshToken::new("r".into()).fingerprint();
-        let lease = |taken_over| Lease { id: "l".into(), owner: "host:1".into(), until: now, taken_over };
+        let lease =
+            |taken_over| Lease { id: "l".into(), owner: "host:1".into(), until: now, taken_over, by: None };
         let books = Bookkeeping { lease: Some(lease(false)), ..Bookkeeping::default() };
         assert_eq!(books.clone().noting_the_takeover(token, now), books);
         let books = Bookkeeping { lease: Some(lease(true)), ..books };

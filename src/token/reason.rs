@@ -41,6 +41,10 @@ vocabulary! {
         ClaimLost = "claim_lost":
             "Another process took over the claim of this document.",
             "Nothing to do. If it happens often, make `lease` longer.";
+        WaitsFor = "waits_for":
+            "Another machine held this document until its claim ran out. It may have sent the token, and its journal may hold the answer. The document is left as it is.",
+            "Start that machine with its `state_dir`: it writes the pair, or gives the claim back. If it is gone for good: `evergrant run --once --take-over JOURNAL`. \
+             Without either, the token is sent after half of what was left of its life (`evergrant help lost-answers`).";
         DocumentChanged = "document_changed":
             "What is sent beside the token was changed in the document just before the request, and cannot be sent as it is now.",
             "Nothing to do. The next pass says what is wrong with it.";

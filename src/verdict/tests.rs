@@ -74,7 +74,7 @@ fn id() -> TokenId {
 
 /// Bookkeeping of a document that we have claimed; it speaks of `token`.
 fn books(token: &str, state: State) -> Bookkeeping {
-    let lease = Lease { id: LEASE.into(), owner: "host:1".into(), until: now(), taken_over: false };
+    let lease = Lease { id: LEASE.into(), owner: "host:1".into(), until: now(), taken_over: false, by: None };
     let fingerprint = Some(RefreshToken::new(token.into()).fingerprint());
     Bookkeeping { state, fingerprint, lease: Some(lease), ..Bookkeeping::default() }
 }

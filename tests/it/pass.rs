@@ -31,4 +31,5 @@ mod store_away;
 mod taken_back;
 mod takeover;
 mod turned_away;
+mod waits_for;
 mod without_request;

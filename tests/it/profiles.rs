@@ -23,8 +23,14 @@ use std::time::Duration;
 /// Rehearsals at once.
 const AT_ONCE: usize = 16;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
 
 /// Who plays, and who asks: the same profile, unless a test breaks one of them.
 #[derive(Clone)]

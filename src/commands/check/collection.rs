@@ -66,6 +66,7 @@ async fn look(
         Ok(()) | Err(_) => check_readiness(&store.describe(), &readiness),
     });
     looked.checks.extend(check_index(&readiness.index));
+    looked.checks.extend(check_claims_index(&readiness.claims));
     looked.checks.extend(check_identity(config, &store.identity().await?));
     if let Some(file) = assembly::embedded_file(config) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -242,6 +243,16 @@ fn check_index(index: &IndexState) -> Option<Check> {
     }
 }
 
+fn check_claims_index(index: &IndexState) -> Option<Check> {
+    let (IndexState::Missing { reason, command } | IndexState::Older { reason, command, .. }) = index else {
+        return None;
+    };
+    let text =
+        format!("missing, and this user may not create it ({reason}): what is claimed is found by a scan");
+    let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
+    Some(Check::warning("index of claims", text).hint(hint))
+}
+
 /// What is in some documents.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sample {
@@ -381,6 +392,7 @@ mod tests {
             documents: 0,
             server: "MongoDB 6.0.5 (standalone)".to_owned(),
             index: IndexState::Missing { reason: "not authorized".to_owned(), command: "db.x()".to_owned() },
+            claims: IndexState::Ready,
         };
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
         readiness.existence = Existence::There;

@@ -102,8 +102,14 @@ fn recovery_says_what_it_did_and_what_is_left() {
     };
     assert_eq!(recovered_text(&recovered), "nothing to recover for logins.tokens");
     assert_documented("journal recover", &recovered);
-    recovered.recovery =
-        Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 40, claims_refused: 2 };
+    recovered.recovery = Recovery {
+        answers: 3,
+        written: 2,
+        unsettled: 1,
+        claims_released: 40,
+        claims_refused: 2,
+        claims_cut: 0,
+    };
     recovered.parked = 1;
     recovered.open = by_state([EntryState::Orphan, EntryState::Unsettled].into_iter());
     insta::assert_snapshot!(recovered_text(&recovered));

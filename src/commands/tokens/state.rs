@@ -327,6 +327,7 @@ pub(in crate::commands) mod tests {
             owner: "host:1".to_owned(),
             until: at("2026-11-21T03:00:00Z"),
             taken_over: false,
+            by: None,
         };
         let claimed = Bookkeeping { due_at: Some(lease.until), lease: Some(lease), ..Bookkeeping::default() };
         assert_eq!(state_now(&document(Ok("a"), claimed), &Providers::named(&[])), StateNow::New);

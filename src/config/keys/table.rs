@@ -111,7 +111,7 @@ const OWN: &[Key] = &[
         "lease",
         Kind::Duration,
         Is("10min"),
-        "How long a pass may hold a document. Must be longer than request_timeout plus 30s.",
+        "How long a pass may hold a document. Must be longer than request_timeout plus 30s, and not longer than 12h.",
     ),
     top(
         "stop_grace",

@@ -38,6 +38,7 @@ fn contradictions_are_refused_with_both_values() {
         ),
         ("min_age = \"10M\"", &["`min_age = \"304d", "`10M` are ten months"]),
         ("lease = \"90s\"", &["`lease = \"90s\"`"]),
+        ("lease = \"13h\"", &["`lease = \"13h\"`", "12h"]),
         (
             "settle_after = \"15min\"",
             &["`lease = \"10min\"` (default)", "`settle_after = \"15min\"` (evergrant.toml line 1)"],

@@ -1,4 +1,4 @@
-//! What outlives the rows: redeemed tokens, passes, and moments.
+//! What outlives the rows: redeemed tokens, and moments.
 
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
@@ -9,9 +9,6 @@ use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, TokenId};
 use rusqlite::{OptionalExtension as _, params};
 use std::path::Path;
-
-/// Passes of each provider that are remembered, beside those that never finished.
-const PASSES: i64 = 400;
 
 /// How a provider stands.
 const STANDING: &str = "SELECT value FROM meta WHERE key = 'standing ' || ?1";
@@ -216,34 +213,5 @@ impl Rows {
             }
             None => self.run(action, "DELETE FROM meta WHERE key = 'standing ' || ?1", [provider]),
         }
-    }
-
-    /// Notes a pass over the documents of a provider.
-    pub(super) fn note_pass(
-        &mut self,
-        lease_id: &str,
-        provider: &str,
-        at: Timestamp,
-    ) -> Result<(), JournalError> {
-        self.run(
-            "note a pass",
-            "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
-            params![lease_id, provider, self.run.clone(), at.timestamp_millis()],
-        )?;
-        self.run(
-            "forget old passes",
-            "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
-               (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
-            params![provider, PASSES],
-        )
-    }
-
-    pub(in crate::journal) fn finish_pass(
-        &mut self,
-        lease_id: &str,
-        at: Timestamp,
-    ) -> Result<(), JournalError> {
-        let sql = "UPDATE passes SET given_back_at = ?2 WHERE lease_id = ?1 AND given_back_at IS NULL";
-        self.run("end a pass", sql, params![lease_id, at.timestamp_millis()])
     }
 }

@@ -141,6 +141,7 @@ impl Rows {
             file,
             seal,
             run,
+            id: String::new(),
             durable: true,
             writes: 0,
             writes_a_log,
@@ -156,6 +157,7 @@ impl Rows {
         rows.add_access()?;
         let migrated = format < FORMAT && rows.migrate()?;
         rows.make_tables()?;
+        rows.name_itself()?;
         let sealed = rows.seal_all()?;
         // The answers of an earlier process' intents are not waited for any more.
         rows.note_cut_off(None)?;

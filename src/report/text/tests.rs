@@ -82,7 +82,14 @@ fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
     report.throttled();
     report.retried();
     report.recovered(|recovery| {
-        *recovery = Recovery { answers: 3, written: 2, unsettled: 1, claims_released: 5, claims_refused: 1 };
+        *recovery = Recovery {
+            answers: 3,
+            written: 2,
+            unsettled: 1,
+            claims_released: 5,
+            claims_refused: 1,
+            claims_cut: 0,
+        };
     });
     report.trouble(Trouble::Interrupted { given_up: 0 });
     let summary = summary(&report);

@@ -1,7 +1,6 @@
 //! The index by which documents are found that are due: with the provider first, where documents name one.
 
-use super::prepare::first_batch;
-use super::{MongoStore, READ_TIMEOUT};
+use super::MongoStore;
 use crate::store::{IndexState, Mapping, ProviderFilter, StoreError};
 use bson::{Bson, Document, doc};
 use std::sync::PoisonError;
@@ -58,22 +57,14 @@ impl MongoStore {
         *self.due_indexes.write().unwrap_or_else(PoisonError::into_inner) = indexes;
     }
 
-    /// Finds or creates the due index, and remembers its name.
-    pub(super) async fn ensure_index(&self) -> Result<IndexState, StoreError> {
+    /// Finds or creates the due index among those that are there, and remembers its name.
+    pub(super) async fn ensure_index(&self, indexes: &[Bson]) -> Result<IndexState, StoreError> {
         let (plain, by_provider) = keys(&self.mapping);
-        let command = doc! { "listIndexes": &self.namespace.coll };
-        let mut found = match self.command("list the indexes", READ_TIMEOUT, command).await {
-            Ok(reply) => {
-                let indexes = first_batch(&reply);
-                let texts = by_id(indexes).is_some_and(|index| !index.contains_key("collation"));
-                self.plain_texts.store(texts, Ordering::Relaxed);
-                let find = |keys| find_index(indexes, keys);
-                DueIndexes { plain: find(&plain), by_provider: by_provider.as_ref().and_then(find) }
-            }
-            // A user who may not list them may still be allowed to create one; creating it twice is no error.
-            Err(StoreError::Denied { .. }) => DueIndexes::default(),
-            Err(error) => return Err(error),
-        };
+        if let Some(index) = by_id(indexes) {
+            self.plain_texts.store(!index.contains_key("collation"), Ordering::Relaxed);
+        }
+        let find = |keys| find_index(indexes, keys);
+        let mut found = DueIndexes { plain: find(&plain), by_provider: by_provider.as_ref().and_then(find) };
         let (wanted, name, there) = match by_provider {
             Some(keys) => (keys, BY_PROVIDER, &mut found.by_provider),
             None => (plain, PLAIN, &mut found.plain),
@@ -144,21 +135,25 @@ fn find_index(indexes: &[Bson], keys: &Document) -> Option<String> {
 }
 
 /// The index that every collection has; its collation is the collection's.
-fn by_id(indexes: &[Bson]) -> Option<&Document> {
+pub(super) fn by_id(indexes: &[Bson]) -> Option<&Document> {
     let mut indexes = indexes.iter().filter_map(Bson::as_document);
     indexes.find(|index| matches!(index.get_str("name"), Ok("_id_")))
 }
 
-fn usable(index: &Document, keys: &Document) -> Option<String> {
+/// Are these its keys, in this order, each ascending?
+pub(super) fn has_keys(index: &Document, keys: &Document) -> bool {
     let direction = |value: &Bson| match value {
         Bson::Int32(1) | Bson::Int64(1) => true,
         Bson::Double(number) => (*number - 1.0).abs() < f64::EPSILON,
         _ => false,
     };
-    let found = index.get_document("key").ok()?;
-    let same = found.keys().eq(keys.keys()) && found.values().all(direction);
+    let found = index.get_document("key");
+    found.is_ok_and(|found| found.keys().eq(keys.keys()) && found.values().all(direction))
+}
+
+fn usable(index: &Document, keys: &Document) -> Option<String> {
     let partial = ["partialFilterExpression", "sparse", "hidden"].iter().any(|name| index.contains_key(name));
-    (same && !partial).then(|| index.get_str("name").map(str::to_owned).ok()).flatten()
+    (has_keys(index, keys) && !partial).then(|| index.get_str("name").map(str::to_owned).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn read_validator(options: &Document) -> Option<Validator> {
 /// What a pass writes, part by part, as a stage that does the same: a sub-document is replaced, not merged.
 fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> {
     let books = &mapping.bookkeeping;
-    let lease = Lease { id: "0".repeat(32), owner: "host:1".into(), until: now, taken_over: false };
+    let lease = Lease { id: "0".repeat(32), owner: "host:1".into(), until: now, taken_over: false, by: None };
     let claimed = doc! { format!("{books}.due_at"): date(now), format!("{books}.lease"): literal(lease_document(&lease)) };
     let live = Bookkeeping {
         since: Some(now),

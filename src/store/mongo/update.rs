@@ -99,7 +99,11 @@ pub(super) fn may_take(mapping: &Mapping, claim: &Claim) -> Document {
     let lease_id = format!("{path}.lease.id");
     if claim.lease.taken_over {
         // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
-        free.push(doc! { &lease_id: { "$exists": true } });
+        free.push(if claim.over.is_empty() {
+            doc! { &lease_id: { "$exists": true } }
+        } else {
+            doc! { &lease_id: { "$in": &claim.over } }
+        });
     }
     doc! { "$or": [{ lease_id: &claim.lease.id }, and(free)] }
 }
@@ -307,7 +311,7 @@ mod tests {
         assert!(!unfenced(Change { expect_refresh_token: None, ..plain.clone() }));
         let at = chrono::DateTime::UNIX_EPOCH;
         let last_error = LastError { class: "c".into(), code: "c".into(), http_status: None, at, lost: None };
-        let lease = Lease { id: "l".into(), owner: "o".into(), until: at, taken_over: false };
+        let lease = Lease { id: "l".into(), owner: "o".into(), until: at, taken_over: false, by: None };
         for bookkeeping in [
             Bookkeeping { last_error: Some(last_error), ..Bookkeeping::default() },
             Bookkeeping { lease: Some(lease), ..Bookkeeping::default() },

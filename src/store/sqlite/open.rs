@@ -22,6 +22,11 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS evergrant_due ON documents (due_at, id);
 ";
 
+/// What is claimed now. The files of earlier versions lack it, and are as good without it.
+const CLAIMS: &str = "
+    CREATE INDEX IF NOT EXISTS evergrant_claimed ON documents (lease_until, id) WHERE lease_until IS NOT NULL;
+";
+
 /// Opens or makes the file.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     make_private(path).map_err(|error| cannot_open(path, &error))?;
@@ -43,6 +48,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
             return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), Some(text)));
         }
     }
+    transaction.execute_batch(CLAIMS)?;
     place::note(&transaction, path)?;
     transaction.commit()?;
     Ok(connection)

@@ -133,6 +133,19 @@ pub(super) fn list(
     page(connection, mapping, statement, params![id], limit, |_| true)
 }
 
+/// See [`crate::store::Store::claimed`].
+pub(super) fn claimed(
+    connection: &Connection,
+    mapping: &Mapping,
+    after: Option<&Position>,
+    limit: usize,
+) -> rusqlite::Result<DuePage> {
+    let (until, id) = after.map_or((i64::MIN, String::new()), position);
+    let statement = "SELECT id, fields, bookkeeping, lease_until FROM documents
+        WHERE lease_until IS NOT NULL AND (lease_until, id) > (?1, ?2) ORDER BY lease_until, id";
+    page(connection, mapping, statement, params![until, id], limit, |_| true)
+}
+
 fn page(
     connection: &Connection,
     mapping: &Mapping,
@@ -153,8 +166,8 @@ fn page(
         if documents.len() == limit {
             return Ok(DuePage { documents, next: last });
         }
-        let due_at: i64 = row.get(3)?;
-        last = Some(Position(serde_json::json!([due_at, document.id])));
+        let at: i64 = row.get(3)?;
+        last = Some(Position(serde_json::json!([at, document.id])));
         documents.push(document);
     }
     Ok(DuePage { documents, next: None })
@@ -206,9 +219,11 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
     let mut unclaimed = connection.prepare_cached(
         "SELECT bookkeeping, fields FROM documents WHERE id = :id AND (lease_id IS :lease
             OR ((:due_by IS NULL OR due_at <= :due_by) AND (lease_until IS NULL OR lease_until <= :now)
-              AND (NOT :taken_over OR lease_id IS NOT NULL)))",
+              AND (NOT :taken_over OR lease_id IN (SELECT value FROM json_each(:over))
+                   OR (json_array_length(:over) = 0 AND lease_id IS NOT NULL))))",
     )?;
     let parents = mapping.parents_of_the_pair();
+    let over = serde_json::json!(claim.over).to_string();
     let mut ours = Vec::with_capacity(claim.ids.len());
     let mut refused = Vec::new();
     for id in &claim.ids {
@@ -216,6 +231,7 @@ pub(super) fn claim(connection: &Connection, mapping: &Mapping, claim: &Claim) -
             ":id": id.as_str(),
             ":lease": claim.lease.id,
             ":taken_over": claim.lease.taken_over,
+            ":over": over,
             ":due_by": claim.due_by.as_ref().map(Timestamp::timestamp_millis),
             ":now": claim.now.timestamp_millis(),
         };

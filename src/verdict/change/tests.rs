@@ -87,7 +87,7 @@ fn a_change_that_did_not_match_is_ours_theirs_unchanged_or_gone() {
 }
 
 fn lease(id: &str) -> Lease {
-    Lease { id: id.into(), owner: "o".into(), until: policy().due_by, taken_over: false }
+    Lease { id: id.into(), owner: "o".into(), until: policy().due_by, taken_over: false, by: None }
 }
 
 /// The server has written the refresh token of its answer into the document, and nothing else.

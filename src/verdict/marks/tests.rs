@@ -48,7 +48,8 @@ fn token(text: &str) -> RefreshToken {
 }
 
 fn books(of: &str, state: State, last_error: Option<LastError>) -> Bookkeeping {
-    let lease = Lease { id: "ours".into(), owner: "host:1".into(), until: at(2000), taken_over: false };
+    let lease =
+        Lease { id: "ours".into(), owner: "host:1".into(), until: at(2000), taken_over: false, by: None };
     Bookkeeping {
         state,
         since: Some(at(7)),

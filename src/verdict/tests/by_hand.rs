@@ -22,7 +22,7 @@ fn unclaimed(token: &str) -> TokenDocument {
 
 fn claimed(token: &str) -> (TokenDocument, Lease) {
     let until = now() + chrono::TimeDelta::minutes(1);
-    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
+    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false, by: None };
     (document(token, Bookkeeping { lease: Some(lease.clone()), ..books(token, State::Live) }), lease)
 }
 

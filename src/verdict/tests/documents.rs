@@ -135,7 +135,7 @@ fn a_mark_that_is_not_believed_gives_the_claim_back() {
 fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
     let first = || TokenId::from_extended_json("2");
     let until = now() + chrono::TimeDelta::minutes(1);
-    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false };
+    let lease = Lease { id: "theirs".into(), owner: "host:2".into(), until, taken_over: false, by: None };
     let claimed = Bookkeeping { lease: Some(lease), ..books("new", State::Live) };
     let new = RefreshToken::new("new".into()).fingerprint();
     let of = |first, successor| Fact::Redeemed(Redeemed { first, at: None, successor, received: None });

@@ -10,10 +10,22 @@ use evergrant::testing::token::State;
 use serde_json::json;
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
-const ACCEPTED: PassRequest =
-    PassRequest { force: false, limit: None, provider: None, only: None, accept_refusals: true };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
+const ACCEPTED: PassRequest = PassRequest {
+    force: false,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: true,
+    take_over: Vec::new(),
+};
 
 /// Refused, and asked, of the trouble that says so.
 fn doubt(summary: &Summary) -> Option<(u64, u64)> {

@@ -13,8 +13,14 @@ use std::time::Duration;
 
 const USERS: usize = 200;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
 
 /// Where the refused logins stand.
 #[derive(Debug, Clone, Copy)]

@@ -106,9 +106,14 @@ async fn a_claim_on_the_token_that_the_server_wrote_stays() {
                         // After the end of our claim.
                         let now = now + TimeDelta::days(1);
                         let until = now + TimeDelta::hours(1);
-                        let lease =
-                            Lease { id: "another".into(), owner: "o".into(), until, taken_over: false };
-                        let claim = Claim { ids: vec![id], lease, due_by: None, now };
+                        let lease = Lease {
+                            id: "another".into(),
+                            owner: "o".into(),
+                            until,
+                            taken_over: false,
+                            by: None,
+                        };
+                        let claim = Claim { ids: vec![id], lease, due_by: None, now, over: Vec::new() };
                         assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
                     }
                 }
@@ -231,8 +236,10 @@ async fn a_claim_of_another_process_is_not_given_back_by_the_one_that_lost_it() 
             owner: "host:2".into(),
             until: rehearsal.clock.now() + TimeDelta::hours(2),
             taken_over: false,
+            by: None,
         };
         let claim = Claim {
+            over: Vec::new(),
             ids: vec![document_id(1)],
             lease: theirs.clone(),
             due_by: None,

@@ -16,7 +16,7 @@ use evergrant::testing::journal::{EntryId, EntryState, Event, Intent, Journal, P
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::Claim;
-use evergrant::testing::token::{Lease, RefreshToken, State, Subject};
+use evergrant::testing::token::{ClaimedBy, Lease, RefreshToken, State, Subject};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
@@ -41,9 +41,16 @@ impl<'a> Doomed<'a> {
         let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
         let claim = Claim {
             ids: positions.iter().map(|position| document_id(*position)).collect(),
-            lease: Lease { id: "doomed".into(), owner: "host:1".into(), until, taken_over: false },
+            lease: Lease {
+                id: "doomed".into(),
+                owner: "host:1".into(),
+                until,
+                taken_over: false,
+                by: Some(ClaimedBy { journal: journal.id().to_owned(), version: "1.0.0".into(), since: now }),
+            },
             due_by: None,
             now,
+            over: Vec::new(),
         };
         rehearsal.backend.store.claim(&claim).await.unwrap();
         Self { rehearsal, journal }

@@ -17,10 +17,22 @@ use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
-const ACCEPTED: PassRequest =
-    PassRequest { force: false, limit: None, provider: None, only: None, accept_refusals: true };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
+const ACCEPTED: PassRequest = PassRequest {
+    force: false,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: true,
+    take_over: Vec::new(),
+};
 
 /// Puts back the pairs that these users had at first, as a backup has them.
 async fn restore(rehearsal: &Rehearsal, positions: impl IntoIterator<Item = usize>) {

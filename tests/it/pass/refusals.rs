@@ -17,10 +17,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
-const ACCEPTED: PassRequest =
-    PassRequest { force: false, limit: None, provider: None, only: None, accept_refusals: true };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
+const ACCEPTED: PassRequest = PassRequest {
+    force: false,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: true,
+    take_over: Vec::new(),
+};
 
 async fn assert_nobody_marked(rehearsal: &Rehearsal) {
     for position in 0..rehearsal.users.len() {
@@ -209,7 +221,8 @@ async fn a_whole_collection_in_doubt_is_not_marked_by_a_provider_that_grants_nob
         let lost = tempfile::tempdir().unwrap();
         let everybody: Vec<_> = (0..15).collect();
         Doomed::claims_from(&rehearsal, lost.path(), &everybody).await.dies().await;
-        rehearsal.clock.step(TimeDelta::minutes(21));
+        // Until then its tokens wait for it.
+        rehearsal.clock.step(TimeDelta::hours(25));
         rehearsal.sandbox.set_faults("refuse".parse().unwrap());
         for _ in 0..3 {
             let summary = rehearsal.run().await;

@@ -16,8 +16,14 @@ use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
 
 /// The profile of an own server with these rules before its own.
 fn with_rules(rules: &str) -> Profile {

@@ -120,11 +120,17 @@ async fn a_new_token_that_another_machine_has_claimed_is_left_to_it() {
             owner: "host:2".into(),
             until: now + rehearsal.settings.lease,
             taken_over: false,
+            by: None,
         };
         // The doomed process' claim has ended long ago.
         let past = now + 2 * rehearsal.settings.lease;
-        let claim =
-            evergrant::testing::store::Claim { ids: vec![document_id(0)], lease, due_by: None, now: past };
+        let claim = evergrant::testing::store::Claim {
+            ids: vec![document_id(0)],
+            lease,
+            due_by: None,
+            now: past,
+            over: Vec::new(),
+        };
         assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         drop(another);
         recover(&rehearsal, rehearsal.state()).await;

@@ -34,8 +34,14 @@ fn punishing(mut plan: Plan) -> Plan {
     plan
 }
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
 
 #[tokio::test]
 async fn within_a_grace_a_lost_answer_is_asked_for_at_once_and_before_any_new_token() {

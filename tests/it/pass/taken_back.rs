@@ -110,8 +110,9 @@ async fn a_claim_of_another_machine_keeps_a_mark_from_being_taken_back_only_as_l
             mark(&rehearsal, position).await;
             leave_doubted(&rehearsal, "sandbox", position).await;
             let (id, owner) = ("theirs".to_owned(), "other:1".to_owned());
-            let lease = Lease { id, owner, until: now + ends_in, taken_over: false };
-            let claim = Claim { ids: vec![document_id(position)], lease, due_by: None, now };
+            let lease = Lease { id, owner, until: now + ends_in, taken_over: false, by: None };
+            let claim =
+                Claim { ids: vec![document_id(position)], lease, due_by: None, now, over: Vec::new() };
             assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         }
         assert_eq!(taken_back(&rehearsal.run().await).len(), 1);

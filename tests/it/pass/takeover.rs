@@ -6,14 +6,30 @@ use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Rotation;
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::Claim;
 use evergrant::testing::token::{Lease, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const FORCED: PassRequest =
-    PassRequest { force: true, limit: None, provider: None, only: None, accept_refusals: false };
+const FORCED: PassRequest = PassRequest {
+    force: true,
+    limit: None,
+    provider: None,
+    only: None,
+    accept_refusals: false,
+    take_over: Vec::new(),
+};
+
+/// Users of a provider at which a second request does no harm within half an hour: else their tokens would wait for the
+/// other process.
+fn taken_at_once(users: usize) -> Plan {
+    let mut plan = Plan::users(users);
+    plan.profile.rotation = Rotation::Grace;
+    plan.profile.grace = Duration::from_mins(30);
+    plan
+}
 
 /// Another process claims these, and is never heard of again.
 async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
@@ -21,16 +37,17 @@ async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
     let until = now + TimeDelta::from_std(rehearsal.settings.lease).unwrap();
     let claim = Claim {
         ids: positions.iter().map(|position| document_id(*position)).collect(),
-        lease: Lease { id: "another".into(), owner: "host:2".into(), until, taken_over: false },
+        lease: Lease { id: "another".into(), owner: "host:2".into(), until, taken_over: false, by: None },
         due_by: None,
         now,
+        over: Vec::new(),
     };
     rehearsal.backend.store.claim(&claim).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_claim_of_another_process_is_taken_over_one_lease_length_after_its_end_also_by_force() {
-    on_both("taken_over", Plan::users(6), async |mut rehearsal| {
+    on_both("taken_over", taken_at_once(6), async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         claimed_by_another(&rehearsal, &[0, 1]).await;
         rehearsal.clock.step(TimeDelta::minutes(19));
@@ -49,7 +66,7 @@ async fn a_claim_of_another_process_is_taken_over_one_lease_length_after_its_end
 
 #[tokio::test]
 async fn a_refusal_of_a_token_that_was_taken_over_is_a_loss_and_no_revoked_login() {
-    on_both("taken_over_lost", Plan::users(4), async |mut rehearsal| {
+    on_both("taken_over_lost", taken_at_once(4), async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         claimed_by_another(&rehearsal, &[0]).await;
         rehearsal.sandbox.revoke("user-000000");
@@ -66,7 +83,7 @@ async fn a_refusal_of_a_token_that_was_taken_over_is_a_loss_and_no_revoked_login
 
 #[tokio::test]
 async fn that_a_token_was_taken_over_is_not_forgotten_when_the_one_who_took_it_over_never_sends_it() {
-    on_both("taken_over_twice", Plan::users(4), async |mut rehearsal| {
+    on_both("taken_over_twice", taken_at_once(4), async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         claimed_by_another(&rehearsal, &[0]).await;
         rehearsal.sandbox.revoke("user-000000");
@@ -91,7 +108,7 @@ async fn that_a_token_was_taken_over_is_not_forgotten_when_the_one_who_took_it_o
 
 #[tokio::test]
 async fn an_answer_that_its_owner_held_for_longer_than_its_claim_still_goes_into_the_document() {
-    let mut plan = Plan::users(3).faults("delay(2) user=user-000000");
+    let mut plan = taken_at_once(3).faults("delay(2) user=user-000000");
     plan.profile.concurrency = 4.try_into().unwrap();
     on_both("held_long", plan, async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
@@ -138,8 +155,10 @@ async fn a_process_that_was_stopped_behind_its_last_look_looks_again_before_it_s
                         owner: "host:2".into(),
                         until: now + TimeDelta::hours(1),
                         taken_over: false,
+                        by: None,
                     };
-                    let claim = Claim { ids: vec![document_id(1)], lease, due_by: None, now };
+                    let claim =
+                        Claim { ids: vec![document_id(1)], lease, due_by: None, now, over: Vec::new() };
                     assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
                 }
                 Mishap::None

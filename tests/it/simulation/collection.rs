@@ -152,6 +152,7 @@ impl Store for Collection {
             documents: world.documents.len() as u64,
             server: "a simulation".into(),
             index: IndexState::Ready,
+            claims: IndexState::Ready,
         })
         .await
     }
@@ -248,7 +249,8 @@ impl Store for Collection {
                     let held = document.bookkeeping.lease.as_ref();
                     let ours = held.is_some_and(|lease| lease.id == claim.lease.id);
                     let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
-                    let given_back = claim.lease.taken_over && held.is_none();
+                    let is_of = |lease: &Lease| claim.over.is_empty() || claim.over.contains(&lease.id);
+                    let given_back = claim.lease.taken_over && !held.is_some_and(is_of);
                     if !(ours || blind || due && !given_back && !is_leased(document, claim.now)) {
                         continue;
                     }
@@ -265,6 +267,29 @@ impl Store for Collection {
                 claimed
             }),
         )
+        .await
+    }
+
+    async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        let (after_until, after_place): (i64, usize) =
+            after.map_or((i64::MIN, 0), |after| serde_json::from_value(after.0.clone()).unwrap());
+        self.call("read what is claimed", |world| {
+            let until = |document: &Document| document.bookkeeping.lease.as_ref().map(|it| it.until);
+            let mut claimed: Vec<_> = world
+                .documents
+                .iter()
+                .filter_map(|(place, document)| {
+                    Some((until(document)?.timestamp_millis(), *place, shown(*place, document)))
+                })
+                .filter(|(until, place, _)| after.is_none() || (*until, *place) > (after_until, after_place))
+                .collect();
+            claimed.sort_by_key(|(until, place, _)| (*until, *place));
+            let more = claimed.len() > limit;
+            claimed.truncate(limit);
+            let last = claimed.last().filter(|_| more);
+            let next = last.map(|(until, place, _)| Position(serde_json::json!([until, place])));
+            DuePage { documents: claimed.into_iter().map(|(_, _, document)| document).collect(), next }
+        })
         .await
     }
 

@@ -31,6 +31,7 @@ fn lease(random: &mut StdRng) -> Lease {
         owner: "here:1".into(),
         until: at(random),
         taken_over: random.random_bool(0.3),
+        by: None,
     }
 }
 
@@ -161,7 +162,13 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
             }
             1 => {
                 let due_by = if random.random() { Some(at(random)) } else { None };
-                let claim = Claim { ids: ids(random), lease: lease(random), due_by, now: at(random) };
+                let claim = Claim {
+                    ids: ids(random),
+                    lease: lease(random),
+                    due_by,
+                    now: at(random),
+                    over: Vec::new(),
+                };
                 let (ours, theirs) =
                     (simulated.claim(&claim).await.unwrap(), real.claim(&claim).await.unwrap());
                 assert_eq!(sorted(ours.documents), sorted(theirs.documents), "claim, call {call}");

@@ -5,7 +5,7 @@ use super::bugs::Bug;
 use super::lapse::Lapses;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::peer::Storm;
-use super::weather::REQUEST_TIMEOUT;
+use super::weather::{LEASE, REQUEST_TIMEOUT};
 use super::world::{Inner, Life, Look, Script, World, name_of};
 use async_trait::async_trait;
 use evergrant::testing::clock::Clock;
@@ -300,10 +300,10 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
         |success| {
             let Who::Process(machine, _) = success.by else { return false };
-            // Another machine can't know: it waits for the owner to come back for as long as the token is good for waiting.
-            let void =
-                success.lease_until.is_some_and(|until| until + WAITS_FOR_A_MACHINE <= now + tolerance);
-            if machine == life.machine { !within_grace } else { !void }
+            // Another machine can't know: it sees the claim of the one that has the pair, and waits for it.
+            let after = |wait| success.lease_until.is_some_and(|until| until + wait <= now + tolerance);
+            let is_over = after(WAITS_FOR_A_MACHINE) || within_grace && after(LEASE);
+            if machine == life.machine { !within_grace } else { !is_over }
         },
     );
     // Where a journal's disk had failed, the document was all that knew of its pair: with an old copy in its place, nobody

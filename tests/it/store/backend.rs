@@ -258,12 +258,12 @@ pub(crate) fn due_now(limit: usize) -> DueQuery {
 }
 
 pub(crate) fn lease(id: &str, until: i64) -> Lease {
-    Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until), taken_over: false }
+    Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until), taken_over: false, by: None }
 }
 
 /// A claim at `now` of what is due then.
 pub(crate) fn claim(ids: &[TokenId], lease: Lease, now: i64) -> Claim {
-    Claim { ids: ids.to_vec(), lease, due_by: Some(at(now)), now: at(now) }
+    Claim { ids: ids.to_vec(), lease, due_by: Some(at(now)), now: at(now), over: Vec::new() }
 }
 
 /// A token document with this `_id` and these further fields.

@@ -146,6 +146,10 @@ impl Store for Meddler {
         self.call(Call::Claim, self.inner.claim(claim)).await
     }
 
+    async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
+        self.call(Call::DuePage, self.inner.claimed(after, limit)).await
+    }
+
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
         self.call(Call::Renew, self.inner.renew(ids, lease)).await
     }

@@ -5,7 +5,9 @@ use crate::clock::Timestamp;
 use crate::commands::shown;
 use crate::commands::tokens::state::StateNow;
 use crate::config::Config;
-use crate::token::{Code, Evidence, LastError, Reason, State, Vocabulary as _, Word, is_status_alone};
+use crate::token::{
+    Code, Evidence, LastError, Reason, State, UNKNOWN_JOURNAL, Vocabulary as _, Word, is_status_alone,
+};
 
 /// What a dead login asks of a person, and what happens then.
 const LOG_IN: &str = "The user must log in again. The application then writes a new refresh token into this document, and \
@@ -81,6 +83,17 @@ fn asked(shown: &ShownDocument, now: Timestamp) -> (String, String) {
             why,
             "Nothing. If that process is gone, another pass may take it after that time.".to_owned(),
         );
+    }
+    if let Some(lease) = &document.lease {
+        let journal = lease.by.as_ref().map_or(UNKNOWN_JOURNAL, |by| &by.journal);
+        let why = format!(
+            "The claim of {} (journal {}) ended at {} UTC and was not given back (`{}`): that process may have sent the token, and its journal may hold the answer.",
+            shown::plain(&lease.owner),
+            shown::plain(journal),
+            shown::instant(Some(lease.until)),
+            Reason::WaitsFor.word()
+        );
+        return (why, Reason::WaitsFor.advice().to_owned());
     }
     if let Some(error) = &document.last_error {
         return put_off(error, document.refused_once, &by_itself, &wake);

@@ -1,0 +1,102 @@
+//! The journal's id, its passes, and for which passes of other journals documents wait.
+
+use super::{Rows, failure};
+use crate::clock::Timestamp;
+use crate::journal::JournalError;
+use rusqlite::params;
+use std::collections::BTreeSet;
+
+/// Passes of each provider that are remembered, beside those that never finished.
+const PASSES: i64 = 400;
+
+/// Most passes of other journals that are remembered as waited for: a report must not grow with the years.
+const MOST_WAITED_FOR: usize = 1000;
+
+impl Rows {
+    /// The id of this journal, made once.
+    pub(in crate::journal) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Reads the id, or makes one.
+    pub(super) fn name_itself(&mut self) -> Result<(), JournalError> {
+        let made = format!("{:016x}", rand::random::<u64>());
+        let make = "INSERT OR IGNORE INTO meta (key, value) VALUES ('journal_id', ?1)";
+        self.run("name itself", make, [&made])?;
+        let read = "SELECT value FROM meta WHERE key = 'journal_id'";
+        self.id = self.find(read, [], |row| super::read::shown(row, 0))?.unwrap_or(made);
+        Ok(())
+    }
+
+    /// Notes a pass over the documents of a provider.
+    pub(super) fn note_pass(
+        &mut self,
+        lease_id: &str,
+        provider: &str,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        self.run(
+            "note a pass",
+            "INSERT OR REPLACE INTO passes (lease_id, provider, run, started_at) VALUES (?1, ?2, ?3, ?4)",
+            params![lease_id, provider, self.run.clone(), at.timestamp_millis()],
+        )?;
+        self.run(
+            "forget old passes",
+            "DELETE FROM passes WHERE provider = ?1 AND given_back_at IS NOT NULL AND (lease_id, provider) NOT IN
+               (SELECT lease_id, provider FROM passes WHERE provider = ?1 ORDER BY started_at DESC LIMIT ?2)",
+            params![provider, PASSES],
+        )
+    }
+
+    pub(in crate::journal) fn finish_pass(
+        &mut self,
+        lease_id: &str,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        let sql = "UPDATE passes SET given_back_at = ?2 WHERE lease_id = ?1 AND given_back_at IS NULL";
+        self.run("end a pass", sql, params![lease_id, at.timestamp_millis()])
+    }
+
+    pub(in crate::journal) fn known_passes(
+        &mut self,
+        leases: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, JournalError> {
+        let known = || -> rusqlite::Result<BTreeSet<String>> {
+            let mut statement =
+                self.connection.prepare_cached("SELECT 1 FROM passes WHERE lease_id = ?1 LIMIT 1")?;
+            let mut known = BTreeSet::new();
+            for lease in leases {
+                if statement.exists([lease])? {
+                    known.insert(lease.clone());
+                }
+            }
+            Ok(known)
+        };
+        known().map_err(|source| failure(&self.file, "look up a pass", source))
+    }
+
+    pub(in crate::journal) fn waited_for(
+        &mut self,
+        provider: &str,
+    ) -> Result<BTreeSet<String>, JournalError> {
+        let sql = "SELECT value FROM meta WHERE key = 'waits_for ' || ?1";
+        let leases: Option<String> = self.find(sql, [provider], |row| row.get(0))?;
+        // What can't be read is forgotten: then a report says it once more as news.
+        Ok(leases.and_then(|leases| serde_json::from_str(&leases).ok()).unwrap_or_default())
+    }
+
+    pub(in crate::journal) fn set_waited_for(
+        &mut self,
+        provider: &str,
+        leases: &BTreeSet<String>,
+    ) -> Result<(), JournalError> {
+        if leases.is_empty() {
+            let sql = "DELETE FROM meta WHERE key = 'waits_for ' || ?1";
+            return self.run("forget whom documents wait for", sql, [provider]);
+        }
+        let leases: Vec<_> = leases.iter().take(MOST_WAITED_FOR).collect();
+        let leases = serde_json::to_string(&leases).unwrap_or_default();
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('waits_for ' || ?1, ?2)";
+        self.run("remember whom documents wait for", sql, params![provider, leases])
+    }
+}

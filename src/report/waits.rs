@@ -1,0 +1,166 @@
+//! Documents that wait for another machine: its journal may hold the answer for their tokens.
+
+use super::summary::Summary;
+use super::text::{MOST_SHOWN, moment};
+use super::{MOST_NAMED, Outcome, Report};
+use crate::clock::Timestamp;
+use crate::token::{Reason, Subject, TokenId, UNKNOWN_JOURNAL};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+
+/// A document that waits for another machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitsFor {
+    /// The `_id` of the document, as extended JSON.
+    pub id: TokenId,
+    /// Who.
+    pub subject: Subject,
+    /// At which provider; `null` where the document names none.
+    pub provider: Option<String>,
+    /// Host and process id of the pass that held the document.
+    pub owner: String,
+    /// Id of the journal that may hold the answer; `null` where the claim is of an earlier version, which told none.
+    pub journal: Option<String>,
+    /// When the claim was made.
+    pub since: Timestamp,
+    /// When the token is sent by itself; `null` where it never is.
+    pub sent_at: Option<Timestamp>,
+    /// Is this the first report that says so of this pass? Otherwise an earlier one did.
+    pub new: bool,
+}
+
+/// Documents that other processes hold now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct LeftToOthers {
+    /// How many.
+    pub documents: u64,
+    /// When the last of these claims ends, unless it is renewed; none where there are none.
+    pub until: Option<Timestamp>,
+}
+
+impl LeftToOthers {
+    /// One more, until then.
+    pub fn add(&mut self, until: Timestamp) {
+        self.documents += 1;
+        self.until = self.until.max(Some(until));
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { documents: self.documents + other.documents, until: self.until.max(other.until) }
+    }
+}
+
+/// What the report knows of those that wait for other machines.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Waits {
+    pub(super) named: Vec<WaitsFor>,
+    pub(super) count: u64,
+    /// Those of which no earlier report spoke.
+    pub(super) new: u64,
+    leases: BTreeSet<String>,
+}
+
+impl Report {
+    /// So much was held by other processes when the pass began.
+    pub fn left_to_others(&self, left: LeftToOthers) {
+        self.lock().left_to_others = left;
+    }
+
+    /// A document is left as it is, because another machine's journal may hold the answer for its token.
+    ///
+    /// Is it the first of that pass in this report?
+    pub fn waits_for(&self, waits: WaitsFor, lease_id: &str) -> bool {
+        self.touched();
+        self.set_aside();
+        self.ended(Outcome::StillDue, Some(Reason::WaitsFor.word()));
+        let known = &mut self.lock().waits;
+        known.count += 1;
+        known.new += u64::from(waits.new);
+        if known.named.len() < MOST_NAMED {
+            known.named.push(waits);
+        }
+        known.leases.insert(lease_id.to_owned())
+    }
+
+    /// The lease ids of the passes for which documents wait.
+    #[must_use]
+    pub fn waited_for(&self) -> BTreeSet<String> {
+        self.lock().waits.leases.clone()
+    }
+}
+
+/// What waits for one journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OfOneJournal<'a> {
+    owner: &'a str,
+    journal: Option<&'a str>,
+    documents: u64,
+    since: Timestamp,
+    /// The first of them that is sent by itself.
+    sent_at: Option<Timestamp>,
+}
+
+impl Summary {
+    /// Which journals documents wait for, and what a person can do.
+    pub(super) fn write_waits(&self, text: &mut String) -> fmt::Result {
+        if self.waits_for.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\nwait for another machine, because its journal may hold the new pair: {}",
+            self.waits_for_count
+        )?;
+        for one in self.waits_by_journal() {
+            let OfOneJournal { owner, journal, documents, since, sent_at } = one;
+            let journal = journal.unwrap_or(UNKNOWN_JOURNAL);
+            let sent = sent_at.map_or_else(
+                || "never sent by itself".to_owned(),
+                |at| format!("first one sent by itself at {}", moment(at)),
+            );
+            writeln!(
+                text,
+                "  {documents} for `{owner}`, journal {journal}, claimed since {}; {sent}",
+                moment(since)
+            )?;
+        }
+        writeln!(
+            text,
+            "  start that machine with its `state_dir`; if it is gone for good: `evergrant run --once --take-over JOURNAL`"
+        )?;
+        for WaitsFor { subject, new, .. } in self.waits_for.iter().take(MOST_SHOWN) {
+            let before = if *new { "" } else { "  (known before)" };
+            writeln!(text, "  {subject}{before}")?;
+        }
+        let rest = self.waits_for_count.saturating_sub(MOST_SHOWN as u64);
+        if rest > 0 {
+            writeln!(text, "  … and {rest} more: `--format json` names up to {MOST_NAMED}")?;
+        }
+        Ok(())
+    }
+
+    /// Those that are named, by the process and the journal that they wait for.
+    fn waits_by_journal(&self) -> Vec<OfOneJournal<'_>> {
+        let mut found = BTreeMap::<_, OfOneJournal<'_>>::new();
+        for WaitsFor { owner, journal, since, sent_at, .. } in &self.waits_for {
+            let (owner, journal) = (&**owner, journal.as_deref());
+            let one = found.entry((owner, journal)).or_insert(OfOneJournal {
+                owner,
+                journal,
+                documents: 0,
+                since: *since,
+                sent_at: *sent_at,
+            });
+            one.documents += 1;
+            one.since = one.since.min(*since);
+            one.sent_at = match (one.sent_at, *sent_at) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        found.into_values().collect()
+    }
+}
