@@ -9,8 +9,8 @@ use crate::select::FRESH_FOR;
 use crate::store::StoreError;
 use crate::token::{AccessToken, DueToken, Fingerprint, LEASE_MARGIN, Lease, Reason, TokenDocument};
 use crate::verdict::{
-    Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, has_unread_answer,
-    is_claimed, may_go, too_young_until,
+    Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, grace_has_ended,
+    has_unread_answer, is_claimed, may_go, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -42,6 +42,8 @@ struct Recorded {
     entry: EntryId,
     sent_at: Timestamp,
     doubts: Doubts,
+    /// The token was redeemed, and its provider takes it all the same.
+    redeemed: Option<Permission>,
 }
 
 impl Redeemer {
@@ -98,10 +100,12 @@ impl Redeemer {
         };
         let (journal, profile) = (&self.line.base.journal, &self.provider.profile);
         let mut asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
+        let mut redeemed = None;
         loop {
             let permission = match asked {
                 Ok(Permission::Send { entry, doubts }) => {
-                    return self.recorded(attempt, permit, Recorded { entry, sent_at, doubts }).await;
+                    let recorded = Recorded { entry, sent_at, doubts, redeemed };
+                    return self.recorded(attempt, permit, recorded).await;
                 }
                 Ok(permission) => permission,
                 Err(error) => {
@@ -113,6 +117,7 @@ impl Redeemer {
             let first = self.first(&permission, token).await;
             match may_go(&permission, &token.id, first, profile, sent_at) {
                 Turn::AskAllTheSame => {
+                    redeemed = Some(permission);
                     let token = token.refresh_token.clone();
                     asked = journal.intent_although_redeemed(intent.clone(), token).await;
                 }
@@ -139,7 +144,7 @@ impl Redeemer {
         permit: &mut Permit,
         recorded: Recorded,
     ) -> Result<Sending, Returned> {
-        let Recorded { entry, sent_at, doubts } = recorded;
+        let Recorded { entry, sent_at, doubts, redeemed } = recorded;
         // By this process, or by another one that wrote it into the document.
         let lost = first_known(&attempt.token, attempt.lost.as_ref(), doubts);
         if let Some(evidence) = forbids_a_second_request(&self.provider.profile, lost, sent_at) {
@@ -148,6 +153,12 @@ impl Redeemer {
         // The journal was slow, or the process was stopped: the application may have used the token meanwhile, and another
         // process may have taken the claim over.
         let read = if self.is_fresh(&attempt) { Ok(attempt) } else { self.read_again(attempt).await };
+        let now = self.line.base.clock.now();
+        let ended = |redeemed| grace_has_ended(&redeemed, &self.provider.profile, sent_at, now);
+        let read = match (read, redeemed.and_then(ended)) {
+            (Ok(attempt), Some(fact)) => Err((attempt, fact)),
+            (read, _) => read,
+        };
         match read {
             Ok(attempt) if self.lasts(&attempt, Duration::ZERO) => {
                 Ok(Sending { attempt, entry, sent_at, doubts })

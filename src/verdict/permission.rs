@@ -66,6 +66,20 @@ pub const fn already_redeemed(first: TokenId, at: Option<Timestamp>) -> Fact {
     Fact::Redeemed(Redeemed { first, at, successor: None, received: None })
 }
 
+/// What follows where a redeemed token could be sent because of its grace, and that has ended before it was: the journal or
+/// the store was slow.
+#[must_use]
+pub fn grace_has_ended(
+    permission: &Permission,
+    profile: &Profile,
+    asked_at: Timestamp,
+    now: Timestamp,
+) -> Option<Fact> {
+    let Permission::AlreadyRedeemed { first, at, .. } = permission else { return None };
+    let has_ended = takes_redeemed(profile, *at, asked_at) && !takes_redeemed(profile, *at, now);
+    has_ended.then(|| already_redeemed(first.clone(), *at))
+}
+
 /// Takes the provider a token that was redeemed at this time? One that doesn't rotate does, and one with a grace while that
 /// lasts. It depends on the profile of today, and not on the one by which the token was redeemed.
 #[must_use]

@@ -211,10 +211,13 @@ impl Inner {
                 }
                 continue;
             }
-            // What was received is worth something: where it would be granted, the document holds it.
+            // What was received is worth something: where it would be granted, the document holds it. Where a journal's disk had
+            // failed, it may have been in a document only.
             let received =
                 self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
-            if let Some(newest) = received.filter(|newest| self.ledger.would_accept(*newest, Instant::now()))
+            let is_known = |newest: &usize| self.weather.disk == 0.0 || self.in_a_journal(*newest);
+            if let Some(newest) = received
+                .filter(|newest| self.ledger.would_accept(*newest, Instant::now()) && is_known(newest))
                 && books.state != State::Live
             {
                 self.violated(format!(

@@ -364,6 +364,10 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
         if first.has_pair {
             continue;
         }
+        // And not any more when its grace has ended before it is sent.
+        let late = now() + chrono::TimeDelta::seconds(10);
+        let ended = grace_has_ended(&permission, &provider.profile, now(), late).is_some();
+        assert_eq!(ended, rotation == grace && expected, "{rotation:?} {at:?}");
         // Another access token beside it is a new login, where the journal could put the pair back.
         let new_login = First { is_new_login: true, ..first };
         let turn = may_go(&permission, &id(), new_login, &provider.profile, now());
