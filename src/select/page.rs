@@ -310,7 +310,7 @@ impl Source {
     /// Is its provider asked for it, or was it marked before?
     fn asks(&self, document: &TokenDocument) -> bool {
         let asks_marked = self.terms.force || self.terms.only.is_some();
-        select(document, asks_marked, self.terms.profile()) == Selected::Claim
+        select(document, asks_marked, self.terms.profile(), self.clock.now()) == Selected::Claim
     }
 
     /// In a look over the whole collection: is it due, or does it fall due too late?

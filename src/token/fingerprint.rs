@@ -1,13 +1,13 @@
-//! A refresh token's fingerprint: it tells the token apart from others without keeping it.
+//! A token's fingerprint: it tells the token apart from others without keeping it.
 
-use super::RefreshToken;
+use super::{AccessToken, RefreshToken};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The first 16 bytes of a refresh token's SHA-256, shown and stored as 32 hexadecimal digits.
+/// The first 16 bytes of a token's SHA-256, shown and stored as 32 hexadecimal digits.
 ///
-/// Refresh tokens are unguessable (RFC 6749 §10.10), so a digest gives nothing away and two tokens never share one.
+/// Tokens are unguessable (RFC 6749 §10.10), so a digest gives nothing away and two tokens never share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 16]);
 
@@ -15,14 +15,26 @@ impl RefreshToken {
     /// Tells this token apart from others without keeping it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest = Sha256::digest(self.expose().as_bytes());
-        let mut short = [0; 16];
-        short.copy_from_slice(&digest[..16]);
-        Fingerprint(short)
+        Fingerprint::of(self.expose())
+    }
+}
+
+impl AccessToken {
+    /// Tells this token apart from others without keeping it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.expose())
     }
 }
 
 impl Fingerprint {
+    fn of(token: &str) -> Self {
+        let digest = Sha256::digest(token.as_bytes());
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest[..16]);
+        Self(short)
+    }
+
     /// Reads 32 hexadecimal digits; `None` for anything else.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
