@@ -174,8 +174,8 @@ impl Redeemer {
             }
             Step::Write(..) | Step::Leave | Step::Look | Step::Hold(_) => {
                 case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
-                self.land(Landed::of(case, verdict, &around)).await;
-                drop(permit);
+                let landed = Landed::of(case, verdict, &around);
+                self.land_by(permit, landed).await;
                 return Returned::Done;
             }
         };
@@ -310,6 +310,16 @@ impl Redeemer {
             std::borrow::Cow::Borrowed(_) => attempt.token,
         };
         self.land(self.line.judge(token, &self.provider, fact)).await;
+    }
+
+    /// Hands over what came of a request. Until the store has accepted a pair, the gate waits until this one is written.
+    async fn land_by(&self, permit: Permit, landed: Landed) {
+        if landed.brings_a_pair() && self.gate.waits_for_write_backs() {
+            return self.land(landed.by(permit)).await;
+        }
+        let sent = Some(permit.sent());
+        self.land(Landed { sent, ..landed }).await;
+        drop(permit);
     }
 
     pub(super) async fn land(&self, landed: Landed) {

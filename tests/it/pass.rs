@@ -22,6 +22,7 @@ mod races;
 mod recovery;
 mod redeemed;
 mod refusals;
+mod refused_pairs;
 mod rests;
 mod second_looks;
 mod server_writes;
