@@ -6,6 +6,7 @@ mod named;
 pub mod progress;
 mod put_off;
 mod recovery;
+mod rejected;
 mod reports;
 pub mod summary;
 mod text;
@@ -120,6 +121,8 @@ struct Inner {
     endings: ending::Endings,
     live_again: Vec<LiveAgain>,
     live_again_count: u64,
+    rejections: rejected::Rejections,
+    warnings: Vec<summary::Warned>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
     learned: Learned,
@@ -416,7 +419,7 @@ impl Report {
             passes: inner.passes,
             providers: BTreeMap::new(),
             idle_providers: 0,
-            warnings: Vec::new(),
+            warnings: inner.warnings,
             troubles: inner.troubles,
         }
     }

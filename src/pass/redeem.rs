@@ -208,6 +208,9 @@ impl Redeemer {
         let Fact::Asked(asked) = &case.fact else { return };
         let (reading, subject) = (asked.reading(), &case.token.subject);
         let (class, code) = (reading.class.word(), &reading.code);
+        if reading.class == Class::ClientRejected {
+            self.line.report.rejected(code, reading.http_status);
+        }
         let rule = verdict.rule.says();
         debug!(class, code, rule, "the grant of `{subject}` was {class} ({code})");
         match reading.class {

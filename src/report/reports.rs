@@ -184,6 +184,7 @@ impl Summary {
         self.put_off_until = self.put_off_until.max(other.put_off_until);
         self.ending.extend(other.ending);
         self.ending_count += other.ending_count;
+        self.warnings.extend(other.warnings);
         add_named(&mut self.live_again, other.live_again);
         self.live_again_count += other.live_again_count;
         self.recovery = self.recovery.and(other.recovery);
