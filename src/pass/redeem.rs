@@ -184,6 +184,9 @@ impl Redeemer {
         if let Some(row) = verdict.row {
             self.end_row(row).await;
         }
+        if refused.is_some() {
+            reach(Point::RefusedOnce);
+        }
         self.line.report.retried();
         let attempt =
             Attempt { token: case.token, tried, lost, refused, in_the_way, read_at, went_back, question };
