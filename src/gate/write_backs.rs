@@ -34,13 +34,11 @@ impl WriteBacks {
         if self.refused < REFUSED_IN_A_ROW {
             return false;
         }
-        match sent {
-            Some(sent) => self.sample.failed(SAMPLE, sent),
-            None => {
-                self.sample.want(SAMPLE);
-                false
-            }
-        }
+        let Some(sent) = sent else {
+            self.sample.want(SAMPLE);
+            return false;
+        };
+        self.sample.failed(SAMPLE, sent)
     }
 
     /// How many tokens are to be drawn.

@@ -48,6 +48,8 @@ mod tests {
         Timestamp::UNIX_EPOCH + TimeDelta::hours(hours)
     }
 
+    type Change = fn(&mut TokenDocument);
+
     /// Marked in hour 0 beside the access token `a0`, and refused in this hour for the last time.
     fn marked(access_token: Option<&str>, refused_in: i64) -> TokenDocument {
         let refresh_token = RefreshToken::new("r".into());
@@ -81,7 +83,6 @@ mod tests {
     fn a_changed_access_token_is_a_new_login_once_a_day() {
         let profile = profile::load("generic").unwrap();
         let never = Profile { ask_again: AskAgain::Never, ..profile.clone() };
-        type Change = fn(&mut TokenDocument);
         let as_it_is: Change = |_| {};
         for (name, access_token, refused_in, profile, change, expected) in [
             ("at once", Some("a1"), 0, &profile, as_it_is, Some(0)),

@@ -149,9 +149,12 @@ async fn answers_that_cannot_be_read_stop_the_provider_and_are_read_when_they_ca
     .await;
 }
 
+/// How many bytes are missing at the end of a body of this length.
+type Cut = fn(usize) -> usize;
+
 /// Compresses every grant, and cuts so many bytes off its end.
 #[derive(Debug, Clone)]
-struct Cutting(fn(usize) -> usize);
+struct Cutting(Cut);
 
 #[derive(Debug)]
 struct CuttingWire(Arc<dyn Wire>, Cutting);
@@ -180,7 +183,7 @@ impl Wire for CuttingWire {
 async fn a_cut_compressed_answer_is_kept_and_its_token_is_not_sent_again() {
     const USERS: usize = 6;
     // Behind the pair, within the checksum; and within the pair, where nothing can be read.
-    let (behind, within): (fn(usize) -> usize, fn(usize) -> usize) = (|_| 6, |length| length / 2);
+    let (behind, within): (Cut, Cut) = (|_| 6, |length| length / 2);
     for (test, cut, is_read) in [("coded_cut", behind, true), ("coded_cut_within", within, false)] {
         let mut plan = Plan::users(USERS);
         plan.profile.ask_again = AskAgain::Never;
