@@ -11,6 +11,7 @@ mod sample;
 mod signal;
 mod state;
 mod unasked;
+mod write_backs;
 
 use crate::clock::Timestamp;
 use crate::provider::history::History;
@@ -130,12 +131,38 @@ impl Gate {
     /// How many tokens to draw from all over what is due, because none in a row was granted.
     #[must_use]
     pub fn sample_wanted(&self) -> Option<usize> {
-        self.lock().sample.wanted()
+        let state = self.lock();
+        state.sample.wanted().or_else(|| state.write_backs.wanted())
     }
 
     /// This number of tokens was drawn: from now on each that fails counts.
     pub fn sample_drawn(&self, tokens: usize) {
-        self.lock().sample.begin(tokens, Instant::now());
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.sample.begin(tokens, now);
+        state.write_backs.drawn(tokens, now);
+    }
+
+    /// A new pair is in its document.
+    pub fn write_back_accepted(&self) {
+        self.lock().write_backs.accepted();
+        self.changed.notify_one();
+    }
+
+    /// The store refused a new pair; it came for the request that was let through at `sent`. Does the gate stop for it? The
+    /// store refuses those of others as well.
+    #[must_use]
+    pub fn write_back_refused(&self, sent: Option<Instant>) -> bool {
+        let stops = self.lock().write_backs.refused(sent);
+        if stops {
+            self.stop(Stopped::CannotKeep);
+        }
+        stops
+    }
+
+    /// Does a grant count as out until its pair is written, because the store has accepted none yet, or refused one?
+    #[must_use]
+    pub fn waits_for_write_backs(&self) -> bool {
+        self.lock().write_backs.waits()
     }
 
     /// All that is due was asked: a sample that was wanted can't be drawn any more.

@@ -42,6 +42,8 @@ pub enum Point {
     AnswerCommitted,
     /// An answer was kept and read, and the write-back doesn't know.
     AnswerRead,
+    /// A token was refused once, its row has ended, and it waits to be asked once more.
+    RefusedOnce,
     /// The marks of a batch are on the journal's list, and in no document.
     MarksListed,
     /// A batch is about to be written into the store.
@@ -68,7 +70,7 @@ pub enum Point {
 
 impl Point {
     /// All of them, in the order of the way.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::PassBegun,
         Self::RecoveryRead,
         Self::RecoverySorted,
@@ -87,6 +89,7 @@ impl Point {
         Self::AnswerWritten,
         Self::AnswerCommitted,
         Self::AnswerRead,
+        Self::RefusedOnce,
         Self::MarksListed,
         Self::BeforeApply,
         Self::Applied,

@@ -6,6 +6,7 @@ mod named;
 pub mod progress;
 mod put_off;
 mod recovery;
+mod rejected;
 mod reports;
 pub mod summary;
 mod text;
@@ -127,6 +128,8 @@ struct Inner {
     left_to_others: LeftToOthers,
     live_again: Vec<LiveAgain>,
     live_again_count: u64,
+    rejections: rejected::Rejections,
+    warnings: Vec<summary::Warned>,
     troubles: Vec<Trouble>,
     recovery: Recovery,
     learned: Learned,
@@ -428,7 +431,7 @@ impl Report {
             passes: inner.passes,
             providers: BTreeMap::new(),
             idle_providers: 0,
-            warnings: Vec::new(),
+            warnings: inner.warnings,
             troubles: inner.troubles,
         }
     }

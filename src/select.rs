@@ -5,6 +5,7 @@ mod again;
 mod claims;
 mod flow;
 mod looks;
+mod new_login;
 mod page;
 mod takeover;
 mod terms;
@@ -20,6 +21,7 @@ pub use again::Again;
 pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
 pub use looks::next_look;
+pub use new_login::new_login_at;
 pub use takeover::{Others, claimed_at};
 pub use terms::{ClaimTerms, page_limit};
 
@@ -36,9 +38,9 @@ pub enum Selected {
 ///
 /// With `force` every token is asked for again, dead or not; but not one that [`Code::NotAskedAgain`] speaks of, as long as
 /// the profile forbids it. Without, one that [`Code::AlreadyRedeemed`] speaks of is asked for again where the profile says by
-/// now that the provider takes it.
+/// now that the provider takes it, and any other where a [new login](new_login_at) is to be asked for by `now`.
 #[must_use]
-pub fn select(document: &TokenDocument, force: bool, profile: Option<&Profile>) -> Selected {
+pub fn select(document: &TokenDocument, force: bool, profile: Option<&Profile>, now: Timestamp) -> Selected {
     let bookkeeping = &document.bookkeeping;
     let speaks_of = |code| bookkeeping.last_error.as_ref().is_some_and(|error| error.code.is(code));
     let known = match (&document.refresh_token, bookkeeping.state) {
@@ -47,7 +49,8 @@ pub fn select(document: &TokenDocument, force: bool, profile: Option<&Profile>) 
                 && speaks_of(Code::NotAskedAgain);
             let is_taken = profile.is_some_and(|profile| profile.rotation == Rotation::None)
                 && speaks_of(Code::AlreadyRedeemed);
-            let is_asked = force && !is_spared || is_taken;
+            let logs_in = profile.and_then(|profile| new_login_at(document, profile));
+            let is_asked = force && !is_spared || is_taken || logs_in.is_some_and(|at| at <= now);
             !is_asked && bookkeeping.fingerprint == Some(token.fingerprint())
         }
         // It wouldn't be sent anyway, and what is known of it must not be lost.
@@ -176,6 +179,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn document(
         token: Result<&str, Malformed>,
         state: State,
@@ -210,16 +215,16 @@ mod tests {
                 (State::Live, Selected::Claim),
             ] {
                 let document = document(Err(beside.clone()), state, None, "c");
-                assert_eq!(select(&document, false, None), known, "{beside:?}, {state:?}");
+                assert_eq!(select(&document, false, None, NOW), known, "{beside:?}, {state:?}");
             }
             for state in [State::Live, State::Malformed] {
                 let mut doubted = document(Err(beside.clone()), state, None, "c");
                 doubted.bookkeeping.last_error.as_mut().unwrap().class = Evidence::Unreadable.into();
-                assert_eq!(select(&doubted, false, None), Selected::Known, "{beside:?}, {state:?}");
+                assert_eq!(select(&doubted, false, None, NOW), Selected::Known, "{beside:?}, {state:?}");
             }
         }
         let missing = document(Err(Malformed::Missing), State::LostInFlight, None, "c");
-        assert_eq!(select(&missing, false, None), Selected::Claim, "the token itself is gone");
+        assert_eq!(select(&missing, false, None, NOW), Selected::Claim, "the token itself is gone");
     }
 
     #[test]
@@ -238,7 +243,7 @@ mod tests {
             (Err(Malformed::Null), State::Live, None, false, Selected::Claim),
         ] {
             let document = document(token.clone(), state, fingerprint, "null");
-            assert_eq!(select(&document, force, None), expected, "{token:?} {state:?} {force}");
+            assert_eq!(select(&document, force, None, NOW), expected, "{token:?} {state:?} {force}");
         }
     }
 
@@ -256,7 +261,7 @@ mod tests {
         ] {
             let profile = Profile { rotation, ask_again, ..profile::load("generic").unwrap() };
             let document = document(Ok("dead"), State::NeedsLogin, dead, code);
-            let asked = select(&document, force, Some(&profile));
+            let asked = select(&document, force, Some(&profile), NOW);
             assert_eq!(asked, expected, "{rotation:?} {ask_again:?} {code} {force}");
         }
     }

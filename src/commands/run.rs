@@ -112,7 +112,8 @@ async fn once(
     if summary.documents == Some(0) {
         warn!("{}", with_hint(format!("0 documents in {}", summary.collection), Some(RIGHT_STORE)));
     }
-    summary.warnings = warned(config, engine, summary.documents.unwrap_or_default(), surroundings).await?;
+    let documents = summary.documents.unwrap_or_default();
+    summary.warnings.extend(warned(config, engine, documents, surroundings).await?);
     surroundings.print(&summary.to_string(), &summary)?;
     Ok(summary.exit())
 }

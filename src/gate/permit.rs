@@ -24,6 +24,12 @@ impl Permit {
         self.gate.lock().pace.is_late(self.sent, Instant::now())
     }
 
+    /// When it was let through.
+    #[must_use]
+    pub const fn sent(&self) -> Instant {
+        self.sent
+    }
+
     /// Notes that the POST is over: the request can't reach the provider any later.
     pub fn answered(&mut self) {
         if !self.answered {

@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::refusals::Refusals;
 use super::sample::Sample;
+use super::write_backs::WriteBacks;
 use super::{Signal, Stopped};
 use crate::provider::history::History;
 use crate::provider::rate::Rate;
@@ -99,6 +100,7 @@ pub(super) struct State {
     rejection: Option<Stopped>,
     pub(super) refusals: Refusals,
     pub(super) sample: Sample,
+    pub(super) write_backs: WriteBacks,
     pub(super) stopped: Option<Stopped>,
 }
 
@@ -165,6 +167,7 @@ impl State {
             rejection: None,
             refusals: Refusals::default(),
             sample: Sample::None,
+            write_backs: WriteBacks::default(),
             stopped: None,
         }
     }
@@ -175,6 +178,7 @@ impl State {
         self.canary = !self.granted_at.is_some_and(is_proven);
         self.refusals = Refusals::default();
         self.sample = Sample::None;
+        self.write_backs = WriteBacks::default();
         self.refusals.expect(history, accepted);
         self.refusals.in_flight_at_once(self.concurrency.get() as u64);
         let paused_for = self.paused_until.map(|until| until.saturating_duration_since(now));
@@ -231,7 +235,8 @@ impl State {
     }
 
     fn most_in_flight(&self) -> usize {
-        if self.canary || self.outage.is_some() || self.sample.is_wanted() {
+        let is_sampled = self.sample.is_wanted() || self.write_backs.one_at_a_time();
+        if self.canary || self.outage.is_some() || is_sampled {
             return 1;
         }
         if self.pace.is_limited() {

@@ -63,7 +63,10 @@ const OBJECTS: &[Object] = &[
                 "Users whose login ends within 7 days or two wakes, whichever is longer, and no refresh extends it; the soonest end first, at most 1000. Only documents that this pass wrote.",
             ),
             ("ending_count", "How many these are in all."),
-            ("live_again", "Users who were marked and are live again without a new login; at most 1000."),
+            (
+                "live_again",
+                "Users who were marked and are live again with the same refresh token; at most 1000.",
+            ),
             ("live_again_count", "How many these are in all."),
             (
                 "waits_for",
@@ -78,7 +81,10 @@ const OBJECTS: &[Object] = &[
             ("recovery", "What an earlier process had left, and what became of it."),
             ("providers", "The part of each provider that had something due, by its name."),
             ("idle_providers", "Providers of which nothing was due: they have no part."),
-            ("warnings", "What will go wrong later as things are set. They change no exit code."),
+            (
+                "warnings",
+                "What will go wrong later as things are set, and rejections of the client for some tokens while others are granted. They change no exit code.",
+            ),
             (
                 "troubles",
                 "What kept the pass from its work. `kind` says which; the other fields are its evidence, and of a failed store or journal the `message` and the `hint`.",

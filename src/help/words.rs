@@ -28,7 +28,7 @@ fn outcomes() -> [List; 3] {
         ),
         list::<WhyLiveAgain>(
             "live_again",
-            "LIVE AGAIN: why a marked user is live again without a new login (`live_again` in the report)",
+            "LIVE AGAIN: why a marked user is live again with the same refresh token (`live_again` in the report)",
         ),
     ]
 }

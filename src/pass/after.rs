@@ -15,6 +15,9 @@ impl Line {
         if let Some(why) = gate.stopped() {
             self.report.stopped(provider, &why);
         }
+        if gate.granted() > 0 && !matches!(gate.stopped(), Some(Stopped::ClientRejected { .. })) {
+            self.report.rejected_among_grants(&provider.name);
+        }
         if let Some(suspicion) = gate.suspicion() {
             self.report.trouble(Trouble::Refusals { provider: provider.name.to_string(), suspicion });
         }

@@ -1,6 +1,7 @@
 //! What lands at the sink: a document, with what follows for it.
 
 use super::Line;
+use crate::gate::Permit;
 use crate::journal::MadeMark;
 use crate::provider::Provider;
 use crate::store::Change;
@@ -8,6 +9,7 @@ use crate::token::{DueToken, Malformed, Subject, TokenDocument, TokenId};
 use crate::verdict::{Around, Case, Document, Fact, Rule, Step, Verdict, judge, made_mark, without_token};
 use std::cell::Cell;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 thread_local! {
     /// The rules that decided something on this thread, a bit each.
@@ -41,6 +43,11 @@ pub(super) struct Landed {
     /// The mark that it makes, if it makes a new one.
     pub(super) mark: Option<MadeMark>,
     pub(super) verdict: Verdict,
+    /// When the gate let its request through.
+    pub(super) sent: Option<Instant>,
+    /// Given back to the gate when the document has reached its end, where the gate waits for that.
+    #[expect(dead_code, reason = "held, and given back when it is dropped")]
+    pub(super) permit: Option<Permit>,
 }
 
 impl Landed {
@@ -57,13 +64,21 @@ impl Landed {
             mark: made_mark(&case, &verdict, around),
             case: again.then(|| Box::new(case)),
             verdict,
+            sent: None,
+            permit: None,
         }
+    }
+
+    /// The same, with the permit of its request.
+    pub(super) fn by(self, permit: Permit) -> Self {
+        Self { sent: Some(permit.sent()), permit: Some(permit), ..self }
     }
 
     /// A row that an earlier process left.
     pub(super) fn left(id: TokenId, subject: Subject, provider: String, verdict: Verdict) -> Self {
         met(verdict.rule);
-        Self { id, subject, provider: Some(provider), case: None, mark: None, verdict }
+        let provider = Some(provider);
+        Self { id, subject, provider, case: None, mark: None, verdict, sent: None, permit: None }
     }
 
     /// Puts what is still to be written in the place of the change.
@@ -77,6 +92,11 @@ impl Landed {
     pub(super) fn leave_out_further_values(&mut self) -> Vec<String> {
         let Step::Write(change, _) = &mut self.verdict.document else { return Vec::new() };
         change.take_further_values()
+    }
+
+    /// Does it bring a new pair?
+    pub(super) fn brings_a_pair(&self) -> bool {
+        self.change().is_some_and(|change| change.pair.is_some())
     }
 
     /// What is to be written.
@@ -123,6 +143,8 @@ impl Line {
             case: None,
             mark: None,
             verdict: without_token(document, malformed, &self.around()),
+            sent: None,
+            permit: None,
         }
     }
 

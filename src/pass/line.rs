@@ -8,9 +8,9 @@ use crate::gate::{Gate, Stopped};
 use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
-use crate::select::{ClaimTerms, LooksFor, Others, next_look};
+use crate::select::{ClaimTerms, LooksFor, Others, new_login_at, next_look};
 use crate::store::Unwritable;
-use crate::token::{Bookkeeping, Subject, TokenId};
+use crate::token::{Bookkeeping, Subject, TokenDocument, TokenId};
 use crate::verdict::change::DuePolicy;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -104,6 +104,12 @@ impl Line {
     /// When the token of a marked document is sent again by itself.
     pub(super) fn next_look(&self, bookkeeping: &Bookkeeping) -> Option<Timestamp> {
         next_look(bookkeeping, self.terms.profile()?)
+    }
+
+    /// The same, for a document that may hold a new login.
+    pub(super) fn asked_again_at(&self, document: &TokenDocument) -> Option<Timestamp> {
+        let new_login = self.terms.profile().and_then(|profile| new_login_at(document, profile));
+        self.next_look(&document.bookkeeping).into_iter().chain(new_login).min()
     }
 
     /// Takes the right to one more token of this pass.

@@ -174,8 +174,8 @@ impl Redeemer {
             }
             Step::Write(..) | Step::Leave | Step::Look | Step::Hold(_) => {
                 case.token = noted(&case.token, lost.as_ref(), around.now).into_owned();
-                self.land(Landed::of(case, verdict, &around)).await;
-                drop(permit);
+                let landed = Landed::of(case, verdict, &around);
+                self.land_by(permit, landed).await;
                 return Returned::Done;
             }
         };
@@ -183,6 +183,9 @@ impl Redeemer {
         // Before the token goes through the gate again: an open row would keep it from being sent.
         if let Some(row) = verdict.row {
             self.end_row(row).await;
+        }
+        if refused.is_some() {
+            reach(Point::RefusedOnce);
         }
         self.line.report.retried();
         let attempt =
@@ -208,6 +211,9 @@ impl Redeemer {
         let Fact::Asked(asked) = &case.fact else { return };
         let (reading, subject) = (asked.reading(), &case.token.subject);
         let (class, code) = (reading.class.word(), &reading.code);
+        if reading.class == Class::ClientRejected {
+            self.line.report.rejected(code, reading.http_status);
+        }
         let rule = verdict.rule.says();
         debug!(class, code, rule, "the grant of `{subject}` was {class} ({code})");
         match reading.class {
@@ -310,6 +316,16 @@ impl Redeemer {
             std::borrow::Cow::Borrowed(_) => attempt.token,
         };
         self.land(self.line.judge(token, &self.provider, fact)).await;
+    }
+
+    /// Hands over what came of a request. Until the store has accepted a pair, the gate waits until this one is written.
+    async fn land_by(&self, permit: Permit, landed: Landed) {
+        if landed.brings_a_pair() && self.gate.waits_for_write_backs() {
+            return self.land(landed.by(permit)).await;
+        }
+        let sent = Some(permit.sent());
+        self.land(Landed { sent, ..landed }).await;
+        drop(permit);
     }
 
     pub(super) async fn land(&self, landed: Landed) {

@@ -10,7 +10,7 @@ mod unwritten;
 use super::Line;
 use super::held::HeldMarks;
 use super::landed::Landed;
-use crate::failure::{error_chain, told};
+use crate::failure::error_chain;
 use crate::gate::WithoutRequest;
 use crate::journal::{EntryId, Event, JournalError};
 use crate::kill_point::{Point, reach};
@@ -325,11 +325,7 @@ impl Sink {
                     again.push(landed);
                 }
                 (Some(Found::Unchanged) | None, Some(reason)) => {
-                    let (subject, told) = (&landed.subject, told(reason));
-                    let code = Reason::RefusedByStore.word();
-                    let _about = landed.span().entered();
-                    error!(code, %reason, "the store refuses to write the document of `{subject}`: {told}");
-                    self.unwritten(&landed, Unwritten::Failed(Reason::RefusedByStore), rows);
+                    self.refused(&landed, reason, rows);
                 }
                 (Some(Found::Unchanged), None) => again.push(landed),
                 (None, None) => self.unwritten(&landed, Unwritten::Failed(Reason::Store), rows),
@@ -360,6 +356,11 @@ impl Sink {
     fn end(&self, landed: Landed, rows: &mut Rows) {
         let _about = landed.span().entered();
         self.line.tell_ending(&landed);
+        if landed.brings_a_pair()
+            && let Some(gate) = self.line.gate()
+        {
+            gate.write_back_accepted();
+        }
         let change = landed.change().cloned();
         let Landed { id, subject, provider, verdict, .. } = landed;
         self.end_row(verdict.row, rows);

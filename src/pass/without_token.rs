@@ -28,7 +28,7 @@ pub(super) fn known(line: &Line, document: &TokenDocument) {
             provider: line.provider_name(document),
             since: bookkeeping.since,
             new: false,
-            asked_again_at: line.next_look(bookkeeping),
+            asked_again_at: line.asked_again_at(document),
             ..Named::new(&document.id, &document.subject, bookkeeping.state, evidence)
         },
     );

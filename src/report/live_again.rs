@@ -1,4 +1,4 @@
-//! Users who were marked, and are live again without a new login.
+//! Users who were marked, and are live again with the same refresh token.
 
 use super::{MOST_NAMED, Named, Outcome, PutOff, Report};
 use crate::token::{State, Subject, TokenId, vocabulary};
@@ -13,6 +13,9 @@ vocabulary! {
         Granted = "granted":
             "The login was marked. Its token was sent again, and the provider granted it.",
             "Nothing to do. The provider refused a token that was good: if it happens often, ask the provider.";
+        NewLogin = "new_login":
+            "The login was marked. The access token in the document has changed, which is taken for a new login, so the unchanged refresh token was sent again, and the provider granted it.",
+            "Nothing to do.";
         AskedTwice = "asked_twice":
             "The provider refused the token, and granted it a moment later in the same pass. The user was not marked.",
             "Nothing to do. The provider refused a token that was good: if it happens often, ask the provider.";

@@ -188,6 +188,7 @@ impl Summary {
         self.waits_for_new += other.waits_for_new;
         self.ending.extend(other.ending);
         self.ending_count += other.ending_count;
+        self.warnings.extend(other.warnings);
         add_named(&mut self.live_again, other.live_again);
         self.live_again_count += other.live_again_count;
         self.recovery = self.recovery.and(other.recovery);

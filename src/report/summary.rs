@@ -81,7 +81,7 @@ pub struct Summary {
     pub ending: Vec<Ending>,
     /// How many these are in all.
     pub ending_count: u64,
-    /// Users who were marked, in this pass or before, and are live again without a new login; at most
+    /// Users who were marked, in this pass or before, and are live again with the same refresh token; at most
     /// [`MOST_NAMED`](super::MOST_NAMED).
     pub live_again: Vec<LiveAgain>,
     /// How many these are in all.
@@ -101,7 +101,7 @@ pub struct Summary {
     pub troubles: Vec<Trouble>,
 }
 
-/// Something that will go wrong later as things are set.
+/// Something that will go wrong later as things are set, or that a person should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warned {
     /// Of which provider.

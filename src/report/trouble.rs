@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
 use crate::gate::{Suspicion, TooMany};
 use crate::provider::ClientAuth;
+use crate::store::Unwritable;
 use crate::token::{Code, Vocabulary as _, is_status_alone};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -106,6 +107,24 @@ impl Trouble {
     #[must_use]
     pub fn store(error: &impl Advice) -> Self {
         Self::Store { message: error_chain(error), hint: error.hint().map(Cow::into_owned) }
+    }
+
+    /// The store refuses the new pairs of all documents that were tried.
+    #[must_use]
+    pub fn refused_pairs(reason: &Unwritable) -> Self {
+        let message = format!(
+            "the store refuses the new pairs of all documents that were tried: {reason}. The rest was not sent"
+        );
+        let hint = match reason {
+            Unwritable::Validator => Some(
+                "the collection's validator takes the claim and refuses what comes with a new pair: compare its rules for the \
+                 fields that `documents` names, such as types and lengths, with the log and `evergrant check`, and change the \
+                 rule or the setting. Then run again"
+                    .to_owned(),
+            ),
+            reason => reason.hint().map(Cow::into_owned),
+        };
+        Self::Store { message, hint }
     }
 
     /// The journal failed.

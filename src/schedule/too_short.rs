@@ -121,8 +121,8 @@ impl fmt::Display for TooShort {
         match self {
             Self::Refresh { life, due_after, rest, gap } => write!(
                 formatter,
-                "a refresh token can expire between two scheduled passes: by the provider's answers it lives {}, it is due {} \
-                 after it was issued, and then has {} left; scheduled passes start up to {} apart",
+                "a login can end before the next wake: by the provider's answers a refresh token lives {}, it is due {} after it \
+                 was issued, and then has {} left, which is shorter than the longest gap between two wakes of the schedule, {}",
                 words(*life),
                 words(*due_after),
                 words(*rest),
@@ -175,7 +175,7 @@ mod tests {
         let refresh = of(Some(48), None, weekly).unwrap();
         assert_eq!(
             refresh.to_string(),
-            "a refresh token can expire between two scheduled passes: by the provider's answers it lives 2d, it is due 16h after it was issued, and then has 1d 8h left; scheduled passes start up to 7d apart"
+            "a login can end before the next wake: by the provider's answers a refresh token lives 2d, it is due 16h after it was issued, and then has 1d 8h left, which is shorter than the longest gap between two wakes of the schedule, 7d"
         );
         assert_eq!(refresh.pause(), Duration::from_hours(4));
         assert!(refresh.advice().contains("every 1d 8h"), "{}", refresh.advice());

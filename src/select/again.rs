@@ -103,8 +103,9 @@ impl Again {
         // Ours has waited for longer than its claim lasts: it is in the lane.
         let is_ours = document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.id == terms.lease_id);
         !is_ours
-            // Who was marked before is counted where the pass comes to it, and who is marked by it was.
-            && select(document, false, terms.profile()) == Selected::Claim
+            // Who was marked before is counted where the pass comes to it, and who is marked by it was: a new access token beside
+            // such a token is for the next pass.
+            && select(document, false, terms.profile(), Timestamp::MIN_UTC) == Selected::Claim
             && (look.due_after.is_none() || self.report.may_ask_again(document, terms.due_by))
     }
 }

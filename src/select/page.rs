@@ -1,18 +1,19 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
-use super::again::{Again, GIVEN_BACK_WITHIN, Look, Looked, between};
-use super::looks::{MOST_LOOKS, next_look};
+mod draw;
+mod second_looks;
+
+use super::again::{Again, Look, Looked, between};
+use super::looks::MOST_LOOKS;
 use super::takeover::Takeover;
 use super::{ClaimTerms, Found, Pulled, Selected, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
-use crate::failure::error_chain;
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::warn;
 
 /// Share of the lease after which the documents of a page are read again before they are claimed: another process may
 /// have claimed one meanwhile, and be gone.
@@ -133,45 +134,6 @@ impl Source {
             return Ok(Part { pulled: claimed, is_drawn });
         }
         Ok(Part { pulled: shelf.known.drain(..).chain(claimed).collect(), is_drawn })
-    }
-
-    /// Draws documents from all over what is due. One that waits on the shelf leaves it.
-    ///
-    /// A store that can't do this, or not in time, leaves it at those that come next.
-    async fn draw(&self, shelf: &mut Shelf, size: usize) -> Vec<Wanted> {
-        let query = DueQuery {
-            due_by: self.terms.due_by,
-            due_after: None,
-            force: self.terms.all,
-            now: self.terms.takes_over_from(self.clock.now()),
-            limit: size,
-            after: None,
-            providers: self.providers.clone(),
-        };
-        // A pass over all documents has been through a part of them.
-        let (began, now) = (self.terms.due_by, self.clock.now() + GIVEN_BACK_WITHIN);
-        let is_to_come = |document: &TokenDocument| {
-            let Bookkeeping { refreshed_at, due_at, last_error, .. } = &document.bookkeeping;
-            let ended_at = (*refreshed_at).max(last_error.as_ref().map(|error| error.at));
-            let was_given_back = due_at.is_some_and(|due_at| began < due_at && due_at <= now);
-            !was_given_back && ended_at.is_none_or(|at| at < began)
-        };
-        let drawn = self.store.draw(&query).await.unwrap_or_else(|error| {
-            warn!(error = %error_chain(&error), "no documents could be drawn from all over what is due");
-            Vec::new()
-        });
-        let drawn: Vec<_> = drawn.into_iter().map(|document| self.sendable(document)).collect();
-        let takeovers = self.takeovers(drawn.iter()).await;
-        let drawn: Vec<_> = drawn
-            .into_iter()
-            .filter(|document| !matches!(takeovers.get(&document.id), Some(Takeover::Wait { .. })))
-            .filter(|document| self.is_asked_for(document) && self.asks(document) && is_to_come(document))
-            .map(|document| Wanted { document, found: Found::Due })
-            .collect();
-        let is_drawn = |wanted: &Wanted| drawn.iter().any(|drawn| drawn.document.id == wanted.document.id);
-        shelf.wanted.retain(|wanted| !is_drawn(wanted));
-        shelf.drawn.extend(drawn.iter().map(|wanted| wanted.document.id.clone()));
-        drawn
     }
 
     fn page_lasts(&self) -> Duration {
@@ -364,29 +326,10 @@ impl Source {
         Ok(pulled.chain(refused).collect())
     }
 
-    /// Was it marked long enough ago to be asked for once more?
-    fn is_time_for_a_look(&self, document: &TokenDocument) -> bool {
-        let profile = self.terms.profile().filter(|_| self.terms.second_looks);
-        let look = profile.and_then(|profile| next_look(&document.bookkeeping, profile));
-        look.is_some_and(|look| look <= self.clock.now()) && !self.asks(document)
-    }
-
-    /// Reads those once more that were marked long ago.
-    async fn read_second_looks(&self, shelf: &mut Shelf, at_once: usize) -> Result<(), StoreError> {
-        let ids: Vec<_> = shelf.second_looks.iter().take(at_once).cloned().collect();
-        let read_at = self.clock.read_at();
-        let documents = self.store.read(&ids).await?.into_iter().map(|document| self.sendable(document));
-        let wanted = documents.filter(|document| self.is_time_for_a_look(document));
-        shelf.wanted.extend(wanted.map(|document| Wanted { document, found: Found::SecondLook }));
-        shelf.second_looks.drain(..ids.len());
-        shelf.read_at = Some(read_at);
-        Ok(())
-    }
-
     /// Is its provider asked for it, or was it marked before?
     fn asks(&self, document: &TokenDocument) -> bool {
         let asks_marked = self.terms.force || self.terms.only.is_some();
-        select(document, asks_marked, self.terms.profile()) == Selected::Claim
+        select(document, asks_marked, self.terms.profile(), self.clock.now()) == Selected::Claim
     }
 
     /// In a look over the whole collection: is it due, or does it fall due too late?

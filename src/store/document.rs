@@ -18,10 +18,11 @@ pub(super) use id::{id_value, token_id};
 pub(super) use moment::{date, expiry};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
-pub(super) const BOOKKEEPING_FIELDS: [&str; 12] = [
+pub(super) const BOOKKEEPING_FIELDS: [&str; 13] = [
     "state",
     "since",
     "fingerprint",
+    "access_fingerprint",
     "due_at",
     "refreshed_at",
     "access_expires_at",
@@ -96,6 +97,7 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         Some(bookkeeping.state.word().into()),
         dates(bookkeeping.since),
         bookkeeping.fingerprint.map(|fingerprint| fingerprint.to_string().into()),
+        bookkeeping.access_fingerprint.map(|fingerprint| fingerprint.to_string().into()),
         dates(bookkeeping.due_at),
         dates(bookkeeping.refreshed_at),
         dates(bookkeeping.access_expires_at),
@@ -151,6 +153,7 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         state: text(document, "state").and_then(State::from_word).unwrap_or_default(),
         since: instant(document, "since"),
         fingerprint: text(document, "fingerprint").and_then(Fingerprint::from_hex),
+        access_fingerprint: text(document, "access_fingerprint").and_then(Fingerprint::from_hex),
         due_at: instant(document, "due_at"),
         refreshed_at: instant(document, "refreshed_at"),
         access_expires_at: instant(document, "access_expires_at"),
@@ -266,6 +269,7 @@ mod tests {
             state: State::NeedsLogin,
             since: Some(at(1)),
             fingerprint: Some(RefreshToken::new("a".into()).fingerprint()),
+            access_fingerprint: Some(RefreshToken::new("a".into()).fingerprint()),
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             access_expires_at: Some(at(4)),

@@ -1,6 +1,6 @@
 //! What Evergrant keeps in a token document: how the login stands, and who holds the claim.
 
-use super::{Code, Fingerprint, LastError, Lost, Vocabulary as _, vocabulary};
+use super::{AccessToken, Code, Fingerprint, LastError, Lost, Vocabulary as _, vocabulary};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
@@ -101,6 +101,9 @@ pub struct Bookkeeping {
     pub since: Option<Timestamp>,
     /// The refresh token of which `state` and `failures` speak; another one in the document means a new login.
     pub fingerprint: Option<Fingerprint>,
+    /// The access token that stood beside the refresh token when that was marked; another one beside the same refresh token
+    /// means a new login. Only while marked, and where there was one.
+    pub access_fingerprint: Option<Fingerprint>,
     /// Schedule, retry and visibility in one; absent means due now.
     pub due_at: Option<Timestamp>,
     /// When we last wrote a pair.
@@ -123,12 +126,16 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 29] = [
+pub const FIELDS: [(&str, &str); 30] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
         "fingerprint",
         "Fingerprint of the refresh token for which the other fields are valid. If the document holds another one, that is a new login.",
+    ),
+    (
+        "access_fingerprint",
+        "Fingerprint of the access token that stood in the document when the user was marked. If the document holds another one, that is a new login, also where the refresh token is the same. Absent in a document that is not marked.",
     ),
     (
         "due_at",
@@ -187,6 +194,13 @@ impl Bookkeeping {
         self.since.filter(|_| self.state.is_mark())
     }
 
+    /// Does a marked document hold another access token than when it was marked?
+    #[must_use]
+    pub fn has_another_access_token(&self, access_token: Option<&AccessToken>) -> bool {
+        let marked = self.access_fingerprint.filter(|_| self.state.is_mark());
+        marked.zip(access_token).is_some_and(|(marked, there)| there.fingerprint() != marked)
+    }
+
     /// The same, speaking of the token with this fingerprint: what was said of another one is over, a mark above all.
     #[must_use]
     pub fn speaking_of(self, fingerprint: Fingerprint, now: Timestamp) -> Self {
@@ -195,7 +209,14 @@ impl Bookkeeping {
             return self;
         }
         let since = if self.state == State::Live { self.since } else { Some(now) };
-        Self { state: State::Live, since, fingerprint, last_error: None, ..self.of_login(fingerprint, now) }
+        Self {
+            state: State::Live,
+            since,
+            fingerprint,
+            access_fingerprint: None,
+            last_error: None,
+            ..self.of_login(fingerprint, now)
+        }
     }
 
     /// The same; where another token is in the document now, without the ends of the one before. Its login is first seen

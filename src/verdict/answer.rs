@@ -126,7 +126,10 @@ fn granted_pair(case: &Case, asked: &Asked, granted: &Granted, around: &Around<'
     let granted = reading.clone().map(|_| granted.clone());
     let change = around.policy.renewal(&granted, &case.token, case.profile(), *received_at, around.jitter);
     let heals = if is_known_dead(&case.token) {
-        Some((case.token.bookkeeping.state, WhyLiveAgain::Granted))
+        let DueToken { bookkeeping, access_token, .. } = &case.token;
+        let is_new_login = bookkeeping.has_another_access_token(access_token.as_ref());
+        let why = if is_new_login { WhyLiveAgain::NewLogin } else { WhyLiveAgain::Granted };
+        Some((bookkeeping.state, why))
     } else {
         (asked.tried.refused > 0).then_some((State::NeedsLogin, WhyLiveAgain::AskedTwice))
     };

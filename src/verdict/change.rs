@@ -13,7 +13,8 @@ use crate::provider::{Profile, keep::Keep};
 use crate::schedule::{LateAccess, RenewAfter, Wakes, backoff};
 use crate::store::{Change, Fence, PairChange};
 use crate::token::{
-    Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument, Word,
+    AccessToken, Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument,
+    Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
 use lives::{Lives, Success};
@@ -98,6 +99,7 @@ impl DuePolicy {
                 state,
                 since: since.or(Some(received_at)),
                 fingerprint: Some(refresh_token.fingerprint()),
+                access_fingerprint: None,
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
                 access_expires_at: end(access_life),
@@ -149,6 +151,8 @@ impl DuePolicy {
                 state,
                 since: since.or(Some(evidence.at)),
                 fingerprint,
+                // As it was when the token was sent: another one that came since is a new login.
+                access_fingerprint: token.access_token.as_ref().map(AccessToken::fingerprint),
                 due_at: Some(self.after_this_pass(evidence.at)),
                 failures: before.failures.saturating_add(1),
                 last_error: Some(evidence),
@@ -249,6 +253,7 @@ impl DuePolicy {
                 state: State::Live,
                 since: if before.state == State::Live { before.since } else { None }.or(Some(now)),
                 fingerprint,
+                access_fingerprint: None,
                 due_at: Some(self.after_this_pass(self.due_by)),
                 failures: 0,
                 last_error: None,

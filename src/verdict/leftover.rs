@@ -82,7 +82,7 @@ enum Doubt {
 #[must_use]
 pub fn judge_left(left: &Left<'_>, document: Option<&TokenDocument>, around: &Around<'_>) -> LeftVerdict {
     if left.waits_for_a_request()
-        && let Some((rule, event)) = over(left, document)
+        && let Some((rule, event)) = over(left, document, around.now)
     {
         let verdict = Verdict::leave(rule, None).with_row(Some((left.entry.id, event)));
         return LeftVerdict { verdict, known: None, is_open: false };
@@ -142,14 +142,14 @@ impl Left<'_> {
 }
 
 /// How a row ends whose token is asked for by no pass; `None` while it waits.
-fn over(left: &Left<'_>, document: Option<&TokenDocument>) -> Option<(Rule, Event)> {
+fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Option<(Rule, Event)> {
     let (entry, profile) = (left.entry, left.provider.map(|provider| &provider.profile));
     let Some(document) = document else { return Some((Rule::LeftGone, Event::Settled)) };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         // What stands in a cut answer stays for a person for as long as it could be of use.
         let is_over =
-            entry.state != EntryState::SetAside && select(document, false, profile) != Selected::Claim;
+            entry.state != EntryState::SetAside && select(document, false, profile, now) != Selected::Claim;
         return is_over.then_some((Rule::LeftMarked, Event::Settled));
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is

@@ -81,6 +81,7 @@ pub fn take_back(
         bookkeeping: Bookkeeping {
             state: State::Live,
             since: mark.since,
+            access_fingerprint: None,
             due_at: Some(around.policy.behind_others(around.now)),
             last_error: said_before(mark, books.last_error.as_ref(), around),
             lease: None,

@@ -219,6 +219,7 @@ impl Inner {
             if let Some(newest) = received
                 .filter(|newest| self.ledger.would_accept(*newest, Instant::now()) && is_known(newest))
                 && books.state != State::Live
+                && !self.lapses.has_marked(refresh)
             {
                 self.violated(format!(
                     "RESTORED: {found}: rt-{newest} was received for it, and would be granted"

@@ -80,10 +80,7 @@ mod tests {
         let found = check(provider, recall().await, &weekly, now()).unwrap();
         assert_eq!(found.status, Status::Warning);
         assert_eq!(found.name, "autodesk: token lives");
-        assert!(
-            found.detail.starts_with("a refresh token can expire between two scheduled passes: "),
-            "{found:?}"
-        );
+        assert!(found.detail.starts_with("a login can end before the next wake: "), "{found:?}");
         assert_eq!(
             found.hint.as_deref(),
             Some(

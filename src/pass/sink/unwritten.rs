@@ -1,9 +1,10 @@
 //! What isn't written as the verdict wanted it: a document that another program has changed, or that the store refuses.
 
 use super::{Rows, Sink};
+use crate::failure::told;
 use crate::journal::Event;
 use crate::pass::landed::{Landed, met};
-use crate::report::Outcome;
+use crate::report::{Outcome, Trouble};
 use crate::store::{Change, Unwritable};
 use crate::token::{Reason, Subject, TokenDocument};
 use crate::verdict::{End, Pair, Rule, Step, Unwritten, Verdict, given_back, judge_unwritten};
@@ -43,6 +44,26 @@ impl Sink {
         }
         let _about = landed.span().entered();
         tell_without_further_values(&landed.subject, reason, &further);
+    }
+
+    /// The store refuses the document; where it refuses the pairs of others as well, nothing more is redeemed.
+    pub(super) fn refused(&self, landed: &Landed, reason: &Unwritable, rows: &mut Rows) {
+        let (subject, told) = (&landed.subject, told(reason));
+        let code = Reason::RefusedByStore.word();
+        let _about = landed.span().entered();
+        error!(code, %reason, "the store refuses to write the document of `{subject}`: {told}");
+        if landed.brings_a_pair()
+            && let Some(gate) = self.line.gate()
+            && gate.write_back_refused(landed.sent)
+        {
+            error!(
+                code,
+                %reason,
+                "the store refuses the new pairs of all documents that were tried, so nothing more is redeemed: {reason}"
+            );
+            self.line.report.trouble(Trouble::refused_pairs(reason));
+        }
+        self.unwritten(landed, Unwritten::Failed(Reason::RefusedByStore), rows);
     }
 
     /// The document is not as the verdict wanted it.
@@ -102,6 +123,8 @@ impl Sink {
             case: None,
             mark: None,
             verdict: Verdict::write(Rule::Overtaken, change, None),
+            sent: None,
+            permit: None,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A provider, or a proxy in front of it, that compresses what nobody asked to be compressed.
 
 use super::recovery::{Doomed, answer};
-use crate::support::codings::brotli;
+use crate::support::codings::{brotli, gzip};
 use crate::support::journal_file::as_format_1;
 use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use evergrant::testing::grant::http::{ClientError, Https};
 use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::testing::journal::{EntryState, Journal};
 use evergrant::testing::pass::{PassRequest, Stop};
-use evergrant::testing::provider::Provider;
+use evergrant::testing::provider::{AskAgain, Provider};
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble};
 use evergrant::testing::token::State;
@@ -147,6 +147,74 @@ async fn answers_that_cannot_be_read_stop_the_provider_and_are_read_when_they_ca
         assert!(rehearsal.entries().await.is_empty());
     })
     .await;
+}
+
+/// How many bytes are missing at the end of a body of this length.
+type Cut = fn(usize) -> usize;
+
+/// Compresses every grant, and cuts so many bytes off its end.
+#[derive(Debug, Clone)]
+struct Cutting(Cut);
+
+#[derive(Debug)]
+struct CuttingWire(Arc<dyn Wire>, Cutting);
+
+impl Connect for Cutting {
+    fn connect(&self, provider: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(CuttingWire(Https.connect(provider, clock)?, self.clone())))
+    }
+}
+
+#[async_trait]
+impl Wire for CuttingWire {
+    async fn post(&self, request: &GrantRequest) -> Sent {
+        match self.0.post(request).await {
+            Sent::Answered(raw) if raw.status == 200 => {
+                let mut body = gzip(&raw.body);
+                body.truncate(body.len() - self.1.0(body.len()));
+                Sent::Answered(RawAnswer { body: body.into(), complete: false, ..raw })
+            }
+            sent => sent,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_compressed_answer_is_kept_and_its_token_is_not_sent_again() {
+    const USERS: usize = 6;
+    // Behind the pair, within the checksum; and within the pair, where nothing can be read.
+    let (behind, within): (Cut, Cut) = (|_| 6, |length| length / 2);
+    for (test, cut, is_read) in [("coded_cut", behind, true), ("coded_cut_within", within, false)] {
+        let mut plan = Plan::users(USERS);
+        plan.profile.ask_again = AskAgain::Never;
+        on_both(test, plan, async |rehearsal| {
+            let connect = Cutting(cut);
+            for pass in 1..=2 {
+                let process =
+                    rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &connect).await;
+                let summary = run(&process, &PassRequest::default(), &Stop::default()).await;
+                process.close().await;
+                let refreshed = if is_read && pass == 1 { USERS as u64 } else { 0 };
+                assert_eq!(summary.count(Outcome::Refreshed), refreshed, "{test} {pass}: {summary}");
+                let ledger = rehearsal.sandbox.ledger();
+                assert_eq!((ledger.granted, ledger.reuses), (ledger.requests, 0), "{test} {pass}: {summary}");
+            }
+            if is_read {
+                rehearsal.assert_kept(USERS).await;
+                assert!(rehearsal.entries().await.is_empty());
+            } else {
+                // What came stays for a person.
+                let entries = rehearsal.entries().await;
+                let received = rehearsal.sandbox.ledger().granted;
+                assert_eq!(
+                    entries.iter().filter(|entry| entry.received_bytes.is_some()).count() as u64,
+                    received,
+                    "{entries:?}"
+                );
+            }
+        })
+        .await;
+    }
 }
 
 /// Changes the rows into what the first version made of such answers: lost ones.

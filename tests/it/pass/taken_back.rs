@@ -147,6 +147,31 @@ async fn the_marks_of_a_provider_that_has_another_name_now_are_taken_back() {
 }
 
 #[tokio::test]
+async fn marks_that_are_taken_over_from_an_old_name_are_said_once_with_their_number() {
+    let mut rehearsal =
+        Rehearsal::over(crate::store::backend::sqlite(Mapping::default()).await, &Plan::users(4)).await;
+    for position in [1, 2] {
+        mark(&rehearsal, position).await;
+        leave_doubted(&rehearsal, "sandbox", position).await;
+    }
+    rehearsal.change_provider(|provider| provider.name = "new name".into());
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Mutex::new(log.reopen().unwrap());
+    let logged =
+        tracing::subscriber::set_default(tracing_subscriber::fmt().json().with_writer(writer).finish());
+    for _ in 0..2 {
+        rehearsal.run().await;
+    }
+    drop(logged);
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let said: Vec<_> = log.lines().filter(|line| line.contains("are taken over")).collect();
+    let [line] = &said[..] else { panic!("{log}") };
+    let text = "the provider `sandbox` is called `new name` now: 2 of its marks that are not judged yet are taken over";
+    assert!(line.contains(text) && line.contains("\"marks\":2"), "{line}");
+    assert_all_live(&rehearsal).await;
+}
+
+#[tokio::test]
 async fn whose_the_marks_of_an_old_name_are_say_their_documents() {
     let mapping = Mapping { provider: Some("provider".parse().unwrap()), ..Mapping::default() };
     on_both("marked_old_name", Plan { mapping, ..Plan::users(4) }, async |mut rehearsal| {

@@ -287,6 +287,7 @@ async fn bookkeeping_is_written_whole_over_anything() {
             state: State::NeedsLogin,
             since: Some(at(1)),
             fingerprint: Some(RefreshToken::new("old".into()).fingerprint()),
+            access_fingerprint: Some(RefreshToken::new("old".into()).fingerprint()),
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             access_expires_at: Some(at(4)),

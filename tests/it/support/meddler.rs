@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
-    Strangers, Trial, TtlIndex, Waiting, WhoWaits,
+    Strangers, Trial, TtlIndex, Unwritable, Waiting, WhoWaits,
 };
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
@@ -44,12 +44,15 @@ pub(crate) enum Mishap {
     Denied,
 }
 
+type Refuses = dyn Fn(&TokenId) -> bool + Send + Sync;
+
 type Hook = dyn Fn(Call) -> BoxFuture<'static, Mishap> + Send + Sync;
 
 /// The store in between.
 pub(crate) struct Meddler {
     inner: Arc<dyn Store>,
     hook: Mutex<Option<Arc<Hook>>>,
+    refuses: Mutex<Option<Arc<Refuses>>>,
 }
 
 impl std::fmt::Debug for Meddler {
@@ -60,7 +63,7 @@ impl std::fmt::Debug for Meddler {
 
 impl Meddler {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { inner, hook: Mutex::new(None) })
+        Arc::new(Self { inner, hook: Mutex::new(None), refuses: Mutex::new(None) })
     }
 
     /// Decides about every call from now on.
@@ -76,8 +79,34 @@ impl Meddler {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
+    /// Refuses new pairs for these documents from now on, as a validator does that takes the bookkeeping.
+    pub(crate) fn refuse_pairs(&self, refuses: impl Fn(&TokenId) -> bool + Send + Sync + 'static) {
+        *self.refuses.lock().unwrap() = Some(Arc::new(refuses));
+    }
+
+    /// Applies what isn't refused.
+    async fn apply_rest(&self, changes: &[Change]) -> Result<Applied, StoreError> {
+        let Some(refuses) = self.refuses.lock().unwrap().clone() else {
+            return self.inner.apply(changes).await;
+        };
+        let is_refused = |change: &Change| change.pair.is_some() && refuses(&change.id);
+        let (taken, rest): (Vec<_>, Vec<_>) =
+            changes.iter().cloned().enumerate().filter(|(_, change)| !is_refused(change)).unzip();
+        let mut applied = if rest.is_empty() {
+            Applied { every_matched: true, refused: Vec::new() }
+        } else {
+            self.inner.apply(&rest).await?
+        };
+        applied.refused.iter_mut().for_each(|(index, _)| *index = taken[*index]);
+        let refused = changes.iter().enumerate().filter(|(_, change)| is_refused(change));
+        applied.refused.extend(refused.map(|(index, _)| (index, Unwritable::Validator)));
+        applied.every_matched &= applied.refused.is_empty();
+        Ok(applied)
+    }
+
     /// Leaves the store alone again.
     pub(crate) fn leave(&self) {
+        *self.refuses.lock().unwrap() = None;
         *self.hook.lock().unwrap() = None;
     }
 
@@ -155,7 +184,7 @@ impl Store for Meddler {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
-        self.call(Call::Apply(changes.to_vec()), self.inner.apply(changes)).await
+        self.call(Call::Apply(changes.to_vec()), self.apply_rest(changes)).await
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {

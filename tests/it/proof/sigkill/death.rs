@@ -24,6 +24,7 @@ pub(super) const fn reached_at_most(point: Point) -> u64 {
         | Point::RecoveryEnds
         | Point::PageRead
         | Point::Claimed
+        | Point::RefusedOnce
         | Point::MarksListed
         | Point::TakesBack
         | Point::TakenBack
@@ -60,9 +61,9 @@ pub(super) const fn is_of_recovery(point: Point) -> bool {
     )
 }
 
-/// Does only a pass reach it that marks a user, or takes a mark back? Such a pass has a test of its own, `marks`.
+/// Does only a pass reach it that meets a refusal, marks a user, or takes a mark back? Such a pass has a test of its own, `marks`.
 pub(super) const fn is_of_marks(point: Point) -> bool {
-    matches!(point, Point::MarksListed | Point::TakesBack | Point::TakenBack)
+    matches!(point, Point::RefusedOnce | Point::MarksListed | Point::TakesBack | Point::TakenBack)
 }
 
 pub(super) fn deaths(random: u64, at_each_point: u64) -> Vec<Death> {

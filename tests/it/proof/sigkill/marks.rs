@@ -100,3 +100,26 @@ async fn a_killed_process_leaves_every_user_live_or_with_a_mark_that_is_on_the_l
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refusal_before_a_kill_and_one_after_it_mark_no_user() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let Some(scene) = scene(kind).await else { continue };
+        let refused_once = || "refuse user=user-000002 times=1".parse().unwrap();
+        scene.sandbox.set_faults(refused_once());
+        let plan = format!("{}:1", Point::RefusedOnce.name());
+        let ended = scene.command(&ONCE).env("EVERGRANT_TEST_KILL_AT", &plan).status().await.unwrap();
+        assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32), "{kind:?}");
+        assert!(marked(&scene).await.is_empty() && listed(&scene.state_folder()).is_empty(), "{kind:?}");
+
+        // Asked twice anew: granted the second time; those whose logins have ended are refused both times.
+        scene.sandbox.set_faults(refused_once());
+        let report = scene.run(&ONCE).await.json();
+        let again: Vec<_> = report["live_again"].as_array().unwrap().iter().collect();
+        assert!(
+            matches!(&again[..], [one] if one["id"].as_str() == Some(&*id(2)) && one["why"] == "asked_twice"),
+            "{kind:?}: {report}"
+        );
+        assert_eq!(marked(&scene).await, DEAD.map(id), "{kind:?}: {report}");
+    }
+}
