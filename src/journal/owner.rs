@@ -3,8 +3,8 @@
 use super::marks::MarksRequest;
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment, OtherStore,
-    Page, Permission, Spent, Standing, sqlite::Rows,
+    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
+    OtherStore, Page, Permission, Spent, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;

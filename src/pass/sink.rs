@@ -375,6 +375,12 @@ impl Sink {
         if recovered {
             report.recovered(|recovery| recovery.written += 1);
         }
+        if outcome == Outcome::Restored {
+            info!(
+                code = outcome.word(),
+                "restored: the document of `{subject}` held a token again that was redeemed before; the newest pair was put back"
+            );
+        }
         if let (Some(change), Outcome::Refreshed) = (&change, outcome) {
             self.line.learn(change);
         }

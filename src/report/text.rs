@@ -140,7 +140,8 @@ impl Summary {
                 "  same refresh token as another document; got the new pair of that one".to_owned()
             }
             Outcome::Restored => {
-                "  the document held an old token again; the pair that was received for it was put back".to_owned()
+                "  the document held an old token again; the pair that was received for it was put back"
+                    .to_owned()
             }
             Outcome::Refreshed
             | Outcome::NeedsLogin

@@ -180,7 +180,7 @@ pub struct Redeemed {
     pub received: Option<Box<ReceivedPair>>,
 }
 
-/// A pair that was received for a token that a document holds again.
+/// A pair that was received for a token which a document holds again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedPair {
     /// The pair.

@@ -21,7 +21,7 @@ use crate::grant::answer::Granted;
 use crate::journal::{EntryId, Event, Received};
 use crate::provider::Profile;
 use crate::report::Outcome;
-use crate::store::Change;
+use crate::store::{Change, Fence};
 use crate::token::{
     Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
 };
@@ -205,10 +205,21 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let ReceivedPair { pair, received_at, is_parked } = received;
     let (token, profile) = (&case.token, case.profile());
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
-    let new = pair.get().refresh_token.as_ref().filter(|_| *is_parked).map(RefreshToken::fingerprint);
-    let found_its_place = |new| rotated(new, Some(profile), &[&token.bookkeeping, &change.bookkeeping]);
-    let row = new.map(|new| (pair.entry(), found_its_place(new)));
-    Verdict::write(Rule::PutBack, change, Some(End::new(Outcome::Restored))).with_row(row)
+    // Unlike a pair that just came: whoever has taken the claim over looks at this document by itself.
+    let change = Change { expect_lease: Fence::of(token.bookkeeping.lease.as_ref()), ..change };
+    let written = write_pair(token, profile, pair, change);
+    let outcome = match written.rule {
+        Rule::GrantedUnsendable => Outcome::Malformed,
+        _ => Outcome::Restored,
+    };
+    let (row, document) = match written.document {
+        // One that isn't written stays parked.
+        document if *is_parked => (written.row, document),
+        // One that isn't written stays kept, and nothing waits for it.
+        Step::Write(change, _) => (None, Step::Write(change, Pair::None)),
+        document => (None, document),
+    };
+    Verdict { document, ..Verdict::leave(Rule::PutBack, Some(End::new(outcome))) }.with_row(row)
 }
 
 /// The change that copies the pair that came for a token out of the first document, if it is there.

@@ -210,9 +210,7 @@ fn answered(
             // For as long as the document doesn't take the pair.
             (verdict, rotated.then(|| unread(Code::Held.into())).flatten())
         }
-        (_, EntryState::Orphan | EntryState::SetAside) => {
-            stays(left, Rule::LeftBeside, Doubt::Not, around)
-        }
+        (_, EntryState::Orphan | EntryState::SetAside) => stays(left, Rule::LeftBeside, Doubt::Not, around),
         (Class::Unreadable, EntryState::AskAgain) if left.was_misread() => {
             (with(Rule::LeftMisread, Event::CannotRead(code.clone())), unread(code))
         }

@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod journal_fails;
 mod keep;
+mod kept;
 mod marks;
 mod other_machines;
 mod other_stores;

@@ -125,7 +125,8 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         // What a machine held that is gone waits for it for a day.
         let rounds = if world.with(|world| world.weather.dies > 0.0) { 5 } else { 3 };
         for round in 0..rounds {
-            tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 }).await;
+            tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 })
+                .await;
             if round == 0 {
                 calm_since = world.with(|world| world.machines[0].clock.now()) - TimeDelta::seconds(10);
                 world.with(Inner::lapse_once_more);
@@ -211,11 +212,14 @@ impl Inner {
                 continue;
             }
             // What was received is worth something: where it would be granted, the document holds it.
-            let received = self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
+            let received =
+                self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
             if let Some(newest) = received.filter(|newest| self.ledger.would_accept(*newest, Instant::now()))
                 && books.state != State::Live
             {
-                self.violated(format!("RESTORED: {found}: rt-{newest} was received for it, and would be granted"));
+                self.violated(format!(
+                    "RESTORED: {found}: rt-{newest} was received for it, and would be granted"
+                ));
             }
             let token = &self.ledger.tokens[refresh];
             let unreadable = self.weather.peers[self.ledger.provider_of(refresh)].no_tokens > 0.0;

@@ -184,7 +184,8 @@ impl Rows {
         };
         let successor = successor.as_ref().map(Fingerprint::to_string);
         let forget_at = self.memory.forget_at(beside.life).timestamp_millis();
-        let values = params![fingerprint, document, successor, at.timestamp_millis(), forget_at, beside.access];
+        let values =
+            params![fingerprint, document, successor, at.timestamp_millis(), forget_at, beside.access];
         self.run("remember a redeemed token", sql, values)
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Keeping {
     /// Is room short, so that no pair is kept?
     is_short: bool,
     /// The most bytes of all pairs together.
-    most_bytes: i64,
+    pub(super) most_bytes: i64,
     /// Bytes of all kept pairs, with what this transaction has changed.
     bytes: i64,
     /// The same, as the last commit left it.
@@ -88,14 +88,23 @@ impl Rows {
     }
 
     /// Keeps the pair of a row that is about to go: its document holds it. The pair before goes, whose refresh token was sent.
-    pub(super) fn keep_pair(&mut self, id: i64, sent: &str, successor: Fingerprint) -> Result<(), JournalError> {
+    pub(super) fn keep_pair(
+        &mut self,
+        id: i64,
+        sent: &str,
+        successor: Fingerprint,
+    ) -> Result<(), JournalError> {
         let successor = successor.to_string();
-        self.drop_kept("DELETE FROM kept WHERE successor IN (?1, ?2) OR id = ?3 RETURNING bytes", params![sent, successor, id])?;
+        self.drop_kept(
+            "DELETE FROM kept WHERE successor IN (?1, ?2) OR id = ?3 RETURNING bytes",
+            params![sent, successor, id],
+        )?;
         if self.kept.lasts.is_zero() || self.kept.is_short {
             return Ok(());
         }
         let lasts = TimeDelta::from_std(self.kept.lasts).unwrap_or(TimeDelta::MAX);
-        let forget_at = self.memory.now().checked_add_signed(lasts).unwrap_or(crate::clock::Timestamp::MAX_UTC);
+        let forget_at =
+            self.memory.now().checked_add_signed(lasts).unwrap_or(crate::clock::Timestamp::MAX_UTC);
         let bytes = self.find(
             "INSERT INTO kept (id, provider, document, subject, fingerprint, successor, sent_at, status, complete,
                received_at, headers, body, sent, sealed, bytes, forget_at)
@@ -153,14 +162,20 @@ impl Rows {
     }
 
     /// The newest pair that came out of a redeemed token, kept or parked; `None` where there is none, or where it can't be read.
-    pub(in crate::journal) fn pair_of(&mut self, redeemed: Fingerprint) -> Result<Option<KeptPair>, JournalError> {
+    pub(in crate::journal) fn pair_of(
+        &mut self,
+        redeemed: Fingerprint,
+    ) -> Result<Option<KeptPair>, JournalError> {
         let Some(last) = self.chain_end(redeemed)? else { return Ok(None) };
         let (sql, of, is_parked) = match last.successor {
-            Some(successor) => {
-                (format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1"), successor.to_string(), false)
-            }
+            Some(successor) => (
+                format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1 AND elsewhere IS NULL"),
+                successor.to_string(),
+                false,
+            ),
             None => {
-                let orphan = "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+                let orphan =
+                    "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
                 (read::select_entries(orphan), last.fingerprint, true)
             }
         };

@@ -45,7 +45,8 @@ impl Rows {
     pub(super) fn seal_all(&mut self) -> Result<bool, JournalError> {
         let was_sealed = self.find("SELECT 1 FROM meta WHERE key = ?1", [SEALED], |_| Ok(()))?.is_some();
         let key = self.seal.key_name();
-        let kept_by = self.find("SELECT value FROM meta WHERE key = ?1", [KEPT_BY], |row| read::shown(row, 0))?;
+        let kept_by =
+            self.find("SELECT value FROM meta WHERE key = ?1", [KEPT_BY], |row| read::shown(row, 0))?;
         let mut found = Found::default();
         self.seal_table("entries", was_sealed, &mut found)?;
         // There may be a million of them: they are tried once with each key.

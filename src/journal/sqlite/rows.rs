@@ -56,9 +56,7 @@ impl Rows {
             let (at, access) = self.redeemed_beside(intent.fingerprint)?;
             return Ok(Permission::AlreadyRedeemed { first, at, access, successor });
         }
-        let open = select_found!(
-            "WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'"
-        );
+        let open = select_found!("WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'");
         let doubts = match self.find(open, [&fingerprint], found)? {
             None => Doubts::default(),
             // Something else wrote it: it is neither used nor deleted.
@@ -211,7 +209,7 @@ impl Rows {
                 millis(doubts.turned_away_since),
                 (!encrypts).then_some(secret),
                 encrypts,
-                intent.access.map(|access| access.to_string())
+                intent.access.map_or_else(String::new, |access| access.to_string())
             ],
         )?;
         let id = self.connection.last_insert_rowid();

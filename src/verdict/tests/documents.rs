@@ -1,6 +1,8 @@
 //! The document as it is now: marks, copies, claims that are given back, and writes that did not match.
 
+use super::leftovers::granted;
 use super::*;
+use crate::journal::{AccessThen, Journaled, Received};
 use crate::token::{Code, Evidence, LastError, Malformed, Reason};
 
 fn evidence() -> LastError {
@@ -147,7 +149,7 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
         Belief::Believed,
     );
     let received = |is_parked| ReceivedPair {
-        pair: Received::Kept(Journaled::for_tests(EntryId(7), granted())),
+        pair: Received::Kept(Journaled::for_tests(entry(), granted(Some("new")))),
         received_at: now(),
         is_parked,
     };
@@ -296,7 +298,8 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
 fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
-    let redeemed = |first| Permission::AlreadyRedeemed { first, at: None, access: None, successor: None };
+    let redeemed =
+        |first| Permission::AlreadyRedeemed { first, at: None, access: AccessThen::Unknown, successor: None };
     let word = |turn: Turn| match turn {
         Turn::Recorded => "sends",
         Turn::StepAside => "steps aside",
@@ -355,7 +358,12 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
     ] {
         let provider = provider(rotation, ask_again);
         let other = TokenId::from_extended_json("2");
-        let permission = Permission::AlreadyRedeemed { first: other.clone(), at, access: None, successor: None };
+        let permission = Permission::AlreadyRedeemed {
+            first: other.clone(),
+            at,
+            access: AccessThen::Unknown,
+            successor: None,
+        };
         let turn = may_go(&permission, &id(), first, &provider.profile, now());
         assert_eq!(matches!(turn, Turn::AskAllTheSame), expected, "{rotation:?} {at:?} {first:?}");
         if first.has_pair {

@@ -297,7 +297,8 @@ impl Store for Collection {
         let taken = changes[..some.unwrap_or(changes.len())].to_vec();
         let written = self
             .write("write", move |this, world| {
-                let every_matched = taken.iter().fold(true, |every, change| this.change(world, change) && every);
+                let every_matched =
+                    taken.iter().fold(true, |every, change| this.change(world, change) && every);
                 Applied { every_matched, refused: Vec::new() }
             })
             .await;

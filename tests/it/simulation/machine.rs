@@ -73,7 +73,9 @@ fn die(world: &mut Inner, machine: usize) {
     let away = if world.random.random() {
         Away::ForGood
     } else {
-        Away::Until(Instant::now() + Duration::from_secs(world.random.random_range(600..LONGEST_AWAY.as_secs())))
+        Away::Until(
+            Instant::now() + Duration::from_secs(world.random.random_range(600..LONGEST_AWAY.as_secs())),
+        )
     };
     world.note(|| format!("machine {machine} is away: {away:?}"));
     world.machines[machine].away = away;

@@ -102,7 +102,9 @@ async fn save_what_was_read(world: Arc<World>, place: usize) {
             1 => Bookkeeping::default(),
             _ => there.bookkeeping,
         };
-        world.note(|| format!("the application writes document {place} as it had read it: rt-{}", read.refresh));
+        world.note(|| {
+            format!("the application writes document {place} as it had read it: rt-{}", read.refresh)
+        });
         // What the document said of the token's last sending may be gone with it.
         for token in world.ledger.ancestry(there.refresh).into_iter().chain([read.refresh]) {
             world.ledger.tokens[token].memory_lost = true;

@@ -1,10 +1,10 @@
 //! The wires of a simulation, one to each provider: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
 
+use super::WAITS_FOR_A_MACHINE;
 use super::bugs::Bug;
 use super::lapse::Lapses;
 use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
 use super::peer::Storm;
-use super::WAITS_FOR_A_MACHINE;
 use super::weather::REQUEST_TIMEOUT;
 use super::world::{Inner, Life, Look, Script, World, name_of};
 use async_trait::async_trait;
@@ -301,7 +301,8 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
         |success| {
             let Who::Process(machine, _) = success.by else { return false };
             // Another machine can't know: it waits for the owner to come back for as long as the token is good for waiting.
-            let void = success.lease_until.is_some_and(|until| until + WAITS_FOR_A_MACHINE <= now + tolerance);
+            let void =
+                success.lease_until.is_some_and(|until| until + WAITS_FOR_A_MACHINE <= now + tolerance);
             if machine == life.machine { !within_grace } else { !void }
         },
     );
