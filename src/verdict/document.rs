@@ -10,11 +10,16 @@
 //! | the journal has its newest pair | still due | still due | the pair is copied | the pair is put back |
 //! | it has none | still due | still due | the pair is copied | marked, once that is believed |
 //!
+//! A mark that is believed becomes *put back*, too, where the token was asked for although it was redeemed, and the journal has
+//! its newest pair.
+//!
 //! Where the provider takes a token that was redeemed, it is still due instead of put back or marked.
 
 use super::permission::takes_redeemed;
 use super::spent::rotated;
-use super::{Around, Belief, Case, Document, End, Mark, Pair, ReceivedPair, Redeemed, Rule, Step, Verdict};
+use super::{
+    Around, Belief, Case, Document, End, Mark, Pair, ReceivedPair, Redeemed, Refusal, Rule, Step, Verdict,
+};
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
@@ -63,6 +68,12 @@ pub(super) fn marked(
     around: &Around<'_>,
 ) -> Verdict {
     match (mark, belief) {
+        // It was asked although it was redeemed, as a new login that it wasn't: the login goes on with what came for it.
+        (Mark::Refused(Refusal { entry, received: Some(received), .. }), Belief::Believed)
+            if document.holds(&case.token.refresh_token) =>
+        {
+            put_back(case, received, around).with_row(Some((*entry, Event::Settled)))
+        }
         (Mark::Refused(refusal), Belief::Believed) => {
             retire(case, Some(refusal.entry), refusal.state, &refusal.evidence, document, around)
         }

@@ -167,18 +167,15 @@ impl Rows {
         redeemed: Fingerprint,
     ) -> Result<Option<KeptPair>, JournalError> {
         let Some(last) = self.chain_end(redeemed)? else { return Ok(None) };
-        let (sql, of, is_parked) = match last.successor {
-            Some(successor) => (
-                format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1 AND elsewhere IS NULL"),
-                successor.to_string(),
-                false,
-            ),
-            None => {
-                let orphan =
-                    "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
-                (read::select_entries(orphan), last.fingerprint, true)
-            }
+        let is_parked = last.successor.is_none();
+        let sql = if is_parked {
+            let orphan =
+                "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+            read::select_entries(orphan)
+        } else {
+            format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1 AND elsewhere IS NULL")
         };
+        let of = last.successor.map_or(last.fingerprint, |successor| successor.to_string());
         let found = self.find(&sql, [of], |row| read::whole(row, &self.seal))?;
         Ok(found.and_then(Result::ok).map(|entry| KeptPair { entry, is_parked }))
     }

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint)
   WHERE state != 'orphan' AND state != 'set_aside';
 CREATE INDEX IF NOT EXISTS set_aside ON entries (fingerprint) WHERE state = 'set_aside';
+CREATE INDEX IF NOT EXISTS parked ON entries (fingerprint) WHERE state = 'orphan';
 CREATE TABLE IF NOT EXISTS redeemed (
   fingerprint TEXT PRIMARY KEY,
   document TEXT NOT NULL,

@@ -23,7 +23,14 @@ fn verdict(case: &Case, document: Document<'_>) -> Verdict {
 }
 
 fn refusal(state: State) -> Mark {
-    Mark::Refused(Refusal { entry: entry(), state, evidence: evidence(), certain: true, before: false })
+    Mark::Refused(Refusal {
+        entry: entry(),
+        state,
+        evidence: evidence(),
+        certain: true,
+        before: false,
+        received: None,
+    })
 }
 
 #[test]
@@ -290,6 +297,35 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
             ("put off, gone", "DocumentGone | NotProcessed | leave | - | Gone"),
             ("put off, not written", "NotWritten | NotProcessed | leave | - | StillDue(held)"),
             ("given back, not written", "NotWritten | - | leave | - | -"),
+        ],
+    );
+}
+
+#[test]
+fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_marked() {
+    let received = || ReceivedPair {
+        pair: Received::Kept(Journaled::for_tests("8".parse().unwrap(), granted(Some("new")))),
+        received_at: now(),
+        is_parked: false,
+    };
+    let marked = |belief| {
+        let Mark::Refused(refusal) = refusal(State::NeedsLogin) else { panic!("it is one") };
+        let refusal = Refusal { received: Some(Box::new(received())), ..refusal };
+        Fact::Marked(Mark::Refused(refusal), belief)
+    };
+    let there = document("old", books("old", State::Live));
+    let other = document("other", books("other", State::Live));
+    let with = |belief, document| verdict(&live(marked(belief)), document);
+    compare(
+        [
+            ("not looked at".into(), with(Belief::Believed, Document::NotRead)),
+            ("there".into(), with(Belief::Believed, Document::There(&there))),
+            ("another token".into(), with(Belief::Believed, Document::There(&other))),
+        ],
+        &[
+            ("not looked at", "MarkLooks | - | look | - | -"),
+            ("there", "PutBack | Settled | pair new Live | - | Restored"),
+            ("another token", "MarkSuperseded | Settled | leave | - | Superseded"),
         ],
     );
 }

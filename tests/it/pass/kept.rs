@@ -200,6 +200,22 @@ async fn another_access_token_is_a_new_login_that_is_asked_unless_reuse_is_punis
 }
 
 #[tokio::test]
+async fn a_new_login_that_is_refused_gets_the_pair_back_before_its_user_is_marked() {
+    // Its provider refuses an old token, and leaves the rest of that login alone.
+    on_both("kept_refused_login", Plan::users(2), async |rehearsal| {
+        rehearsal.run().await;
+        let login = json!({ "refresh_token": rehearsal.users[0].refresh_token, "access_token": "another" });
+        rehearsal.backend.set(&document_id(0), login).await;
+        let summary = forced(&rehearsal).await;
+        assert_eq!((summary.newly_marked, summary.count(Outcome::Restored)), (0, 1), "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().requests, 5, "{summary:?}");
+        assert_eq!(forced(&rehearsal).await.count(Outcome::Refreshed), 2);
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn after_its_grace_a_token_is_replaced_and_within_it_asked() {
     let mut plan = Plan::users(2);
     plan.sandbox.grace = Duration::from_hours(10_000);
