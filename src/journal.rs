@@ -48,7 +48,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
-pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission};
+pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -63,7 +63,7 @@ pub struct JournalSettings {
     pub free_space_floor_bytes: u64,
     /// Encrypts the answers; `None` keeps them in the clear.
     pub key: Option<JournalKey>,
-    /// Keys that answers may still be encrypted with; none is needed after one start.
+    /// Keys that answers and kept pairs may still be encrypted with; none is needed after one start.
     pub old_keys: Vec<JournalKey>,
     /// How long a pair stays after its document took it; zero: it doesn't.
     pub keep_pairs: Duration,

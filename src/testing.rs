@@ -53,7 +53,8 @@ pub mod help {
 }
 pub mod journal {
     pub use crate::journal::{
-        Entry, EntryId, EntryState, Event, Intent, Journal, JournalError, MadeMark, Moment, Permission,
+        Entry, EntryId, EntryState, Event, Intent, Journal, JournalError, JournalSettings, KeptPairs,
+        MadeMark, Moment, Permission,
     };
     pub mod simulated {
         pub use crate::journal::simulated::{Commit, Desk, Disk, Mistake};

@@ -39,7 +39,9 @@ mod tests;
 mod unwritten;
 
 pub use belief::{Belief, Waiting, believe};
-pub use by_hand::{Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry};
+pub use by_hand::{
+    ByHandPair, Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry,
+};
 pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, ReceivedPair, Redeemed, Refusal, Tried};
 pub use document::{copy, given_back, is_claimed, is_known_dead, without_token};
 pub use doubt::{first_known, noted};

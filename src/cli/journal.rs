@@ -24,10 +24,14 @@ pub enum JournalCommand {
         adopt_store: bool,
     },
     /// Write one parked pair into its document, in place of the token that stands there now.
-    #[command(after_help = "Example:\n  evergrant journal apply 7")]
+    #[command(after_help = "Examples:\n  evergrant journal apply 7\n  \
+                      evergrant journal apply 7 --to 65f0c1d2e3a4b5c6d7e8f901")]
     Apply {
         /// The number that `journal list --orphans` shows.
         id: EntryId,
+        /// Into this document, by its `_id`, if it holds the token for which the pair came: after a move of the document.
+        #[arg(long, value_name = "DOCUMENT-ID")]
+        to: Option<String>,
     },
     /// Allow a second request for a token whose answer could not be read, because the answer held no pair.
     #[command(after_help = "Example:\n  evergrant journal retry 7 8 9")]

@@ -13,7 +13,7 @@ use crate::config::Need;
 use crate::exit::Exit;
 use crate::failure::with_hint;
 use crate::grant::http::Https;
-use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal};
+use crate::journal::{Damaged, Entry, EntryId, EntryState, Holder, Journal, KeptPairs};
 use crate::pass::Stop;
 use crate::report::summary::Summary;
 use crate::report::{Outcome, Recovery, Trouble};
@@ -36,6 +36,8 @@ pub struct JournalList {
     pub entries: Vec<ListedEntry>,
     /// Entries that can't be read. They stay as they are, and stop no other entry.
     pub damaged: Vec<Damaged>,
+    /// Pairs that their documents hold, and that are kept for a while, should these lose them.
+    pub kept: KeptPairs,
 }
 
 /// An open entry of the journal: one refresh token that is on its way.
@@ -102,10 +104,11 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
             } else {
                 list_text(&list, now)
             };
-            surroundings.print(&format!("{text}{}", damaged_text(&list.damaged)), &list)?;
+            let kept = if orphans { String::new() } else { kept_text(&list.kept) };
+            surroundings.print(&format!("{text}{kept}{}", damaged_text(&list.damaged)), &list)?;
             Ok(Exit::Well)
         }
-        JournalCommand::Apply { id } => orphans::apply(id, surroundings).await,
+        JournalCommand::Apply { id, to } => orphans::apply(id, to.as_deref(), surroundings).await,
         JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Capture { id } => capture::capture(id, surroundings).await,
         JournalCommand::Forget(args) => forget::forget(&args, surroundings).await,
@@ -140,6 +143,7 @@ pub(super) async fn list(directory: PathBuf, now: Timestamp) -> Result<JournalLi
             held_by: held_by.as_ref().map(Holder::to_string),
             entries: listed.entries.into_iter().map(|entry| ListedEntry::new(entry, now)).collect(),
             damaged: listed.damaged,
+            kept: listed.kept,
         })
     };
     tokio::task::spawn_blocking(read)
@@ -234,6 +238,19 @@ impl EntryState {
                 "nothing is overwritten or thrown away; `evergrant journal list --orphans` says what to do with each",
             ],
         }
+    }
+}
+
+fn kept_text(kept: &KeptPairs) -> String {
+    let KeptPairs { pairs, bytes, since, .. } = kept;
+    let since =
+        since.map_or_else(String::new, |since| format!(", the oldest of {}", shown::instant(Some(since))));
+    match pairs {
+        0 => String::new(),
+        pairs => format!(
+            "\n\n{pairs} received pairs are kept, should their documents lose them ({} KiB{since})",
+            bytes.div_ceil(1024)
+        ),
     }
 }
 

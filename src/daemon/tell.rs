@@ -15,6 +15,7 @@ pub(super) fn tell(summary: &Summary, name: &str) {
     info!(
         refreshed = count(Is::Refreshed),
         duplicate = count(Is::Duplicate),
+        restored = count(Is::Restored),
         superseded = count(Is::Superseded),
         gone = count(Is::Gone),
         gone_while_refused = summary.gone_while_refused,

@@ -11,7 +11,8 @@ const RULES: [&str; 7] = [
      it, and write with the old token as a condition: \
      updateOne({_id: id, refresh_token: old}, {$set: {access_token: a, refresh_token: r}}) with your field names.",
     "3. Write your own fields with $set. Never write a whole document that you read earlier (replaceOne, save of a whole \
-     object): it brings an old refresh token back, and that token is spent.",
+     object): it brings an old refresh token back, and that token is spent. The next pass puts the newest pair back \
+     (`restored`), and until then the login does not work.",
     "4. After `invalid_grant` read the document again before you log the user out. If the refresh token is another one by now, \
      Evergrant was faster, and the login works.",
     "5. At a new login write the two token fields, and your own fields as you like. Leave `evergrant` alone. Evergrant sees that the refresh token has changed, and the \

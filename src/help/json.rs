@@ -254,6 +254,10 @@ const OBJECTS: &[Object] = &[
             ("held_by", "The process that uses it now; null if there is none."),
             ("entries", "The open entries, oldest first."),
             ("damaged", "Entries that cannot be read."),
+            (
+                "kept",
+                "Received pairs that stay after they were written (`keep_pairs`): `pairs`, `in_the_clear` (not encrypted), `bytes`, and `since` (when the oldest was received).",
+            ),
         ],
     },
     Object {
@@ -262,7 +266,7 @@ const OBJECTS: &[Object] = &[
             ("id", "The number of the entry."),
             (
                 "state",
-                "`intent`, `answer`, `unsettled`, `ask_again`, `unread`, `set_aside`, `orphan` or `kept` (`evergrant journal list` explains each).",
+                "`intent`, `answer`, `unsettled`, `ask_again`, `unread`, `set_aside` or `orphan` (`evergrant journal list` explains each).",
             ),
             ("subject", "The user."),
             ("document", "The document's `_id`, as extended JSON in a string."),

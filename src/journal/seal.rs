@@ -167,7 +167,7 @@ impl Seal {
 
     /// Tells the current key apart from others without giving it away; `none` without one.
     pub(super) fn key_name(&self) -> String {
-        let hex = |id: [u8; KEY_ID_BYTES]| id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |id: [u8; KEY_ID_BYTES]| id.map(|byte| format!("{byte:02x}")).concat();
         self.current.as_ref().map_or_else(|| "none".to_owned(), |key| hex(key.id()))
     }
 

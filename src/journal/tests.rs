@@ -90,7 +90,7 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     let known = |successor: &str| Permission::AlreadyRedeemed {
         first: first.clone(),
         at: Some(Timestamp::default()),
-        access: None,
+        access: AccessThen::Nothing,
         successor: Some(intent(successor, "1").fingerprint),
     };
     assert_eq!(send(&journal, "old", "2").await.unwrap(), known("new"));

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::store::{Change, StoreError};
 use crate::token::{Fingerprint, Subject, TokenDocument, TokenId};
 use crate::verdict::change::{Found, settle};
-use crate::verdict::{Obstacle, Step, Verdict, by_hand_apply};
+use crate::verdict::{ByHandPair, Obstacle, Step, Verdict, by_hand_apply};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -39,19 +39,26 @@ pub struct Applied {
 impl Base {
     /// Writes a parked pair into its document, whatever token stands there now, unless that one changes meanwhile.
     ///
+    /// With `to` into that document, if it holds the token for which the pair came.
+    ///
     /// Access token, refresh token and bookkeeping go in one update. **Must run to completion**; killed midway, it is
     /// found written by the next start.
     ///
     /// # Errors
     /// See [`ApplyError`]; the pair stays parked then.
-    pub async fn apply(&self, id: EntryId) -> Result<Applied, ApplyError> {
+    pub async fn apply(&self, id: EntryId, to: Option<TokenId>) -> Result<Applied, ApplyError> {
         let report = Arc::new(Report::new());
         let line = Line::of_rows(self, &Stop::default(), report);
         line.begin_process().await?;
-        self.apply_entry(&line, id).await
+        self.apply_entry(&line, id, to).await
     }
 
-    async fn apply_entry(&self, line: &Line, id: EntryId) -> Result<Applied, ApplyError> {
+    async fn apply_entry(
+        &self,
+        line: &Line,
+        id: EntryId,
+        to: Option<TokenId>,
+    ) -> Result<Applied, ApplyError> {
         let mut entry = self.open_entry(id).await?;
         match entry.state {
             EntryState::Orphan | EntryState::SetAside => {}
@@ -70,8 +77,15 @@ impl Base {
             return Err(ApplyError::NoProvider { id, provider: name });
         };
         let (pair, written, received_at) = self.pair_of(id, entry.answer.take(), &provider.profile)?;
+        let over = to.is_some().then_some(entry.intent.fingerprint);
+        // From here on the entry is about the document that is written.
+        entry.intent.document = to.unwrap_or(entry.intent.document);
         let there = self.read(&entry.intent.document).await?;
-        let verdict = by_hand_apply(id, pair, received_at, provider, there.as_ref(), &line.around())
+        if let Some(there) = &there {
+            entry.intent.subject = there.subject.clone();
+        }
+        let parked = ByHandPair { entry: id, pair, received_at, over };
+        let verdict = by_hand_apply(parked, provider, there.as_ref(), &line.around())
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let replaces = matches!(verdict.document, Step::Write(..));
         let before = there.and_then(|there| there.refresh_token.ok()).filter(|_| replaces);

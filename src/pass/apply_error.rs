@@ -97,6 +97,18 @@ pub enum ApplyError {
         /// The pair's.
         provider: String,
     },
+    /// A person named the document, and the pair didn't come for its token.
+    #[error(
+        "the document {document} of `{subject}` doesn't hold the token for which the pair of the entry {id} came"
+    )]
+    OtherToken {
+        /// Which entry.
+        id: EntryId,
+        /// Whose.
+        subject: Subject,
+        /// Its `_id`.
+        document: TokenId,
+    },
     /// There is no token in the document to compare with.
     #[error(
         "the document of `{subject}` holds no refresh token that a write could be compared with: {malformed}"
@@ -165,6 +177,11 @@ impl Advice for ApplyError {
                 "set the document's provider back and apply again, or `evergrant journal discard {id}`"
             )
             .into(),
+            Self::OtherToken { id, .. } => format!(
+                "look for the document that holds it (`evergrant journal list --orphans` shows its fingerprint's entry); \
+                 without `--to`, `evergrant journal apply {id}` replaces whatever token its own document holds"
+            )
+            .into(),
             Self::NoToken { .. } => {
                 "write any text into that field and apply again: the write is compared with it, so that no new token is overwritten".into()
             }
@@ -194,6 +211,7 @@ impl ApplyError {
             | Self::Elsewhere { .. }
             | Self::Gone { .. }
             | Self::ProviderChanged { .. }
+            | Self::OtherToken { .. }
             | Self::NoToken { .. }
             | Self::Claimed { .. }
             | Self::Changed(_)
@@ -218,6 +236,7 @@ impl ApplyError {
             Obstacle::ProviderChanged => Self::ProviderChanged { id, subject, provider },
             Obstacle::Claimed(lease) => Self::Claimed { subject, owner: lease.owner, until: lease.until },
             Obstacle::NoToken(malformed) => Self::NoToken { subject, malformed },
+            Obstacle::OtherToken => Self::OtherToken { id, subject, document: entry.intent.document.clone() },
             Obstacle::NeverAskedAgain => Self::NeverAskedAgain { id, provider },
             Obstacle::OnItsWay => Self::Answer(id),
             Obstacle::NothingToDiscard => Self::NotParked { id, state: entry.state },

@@ -3,11 +3,11 @@
 use super::redeem::{Attempt, Redeemer, Returned};
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
-use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
+use crate::journal::{AccessThen, Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{AccessToken, DueToken, Fingerprint, LEASE_MARGIN, Lease, Reason, TokenDocument};
+use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument};
 use crate::verdict::{
     Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, grace_has_ended,
     has_unread_answer, is_claimed, may_go, too_young_until,
@@ -214,18 +214,14 @@ impl Redeemer {
     }
 
     /// Does another access token stand beside a redeemed token than when it was sent, where the journal could put its pair back?
-    async fn is_new_login(&self, token: &DueToken, access: Option<Fingerprint>) -> bool {
-        let now_there = token.access_token.as_ref().map(AccessToken::fingerprint);
-        if now_there.is_none() || now_there == access {
+    async fn is_new_login(&self, token: &DueToken, access: AccessThen) -> bool {
+        if !access.differs_from(token.access_token.as_ref().map(AccessToken::fingerprint)) {
             return false;
         }
-        match self.line.base.journal.pair_of(token.refresh_token.fingerprint()).await {
-            Ok(pair) => pair.is_some(),
-            Err(error) => {
-                self.line.journal_failed(&error);
-                false
-            }
-        }
+        let received = self.line.received_for(token.refresh_token.fingerprint(), &self.provider).await;
+        // The pair's own one was left there by a save of the refresh token alone.
+        received
+            .is_some_and(|received| Some(&received.pair.get().access_token) != token.access_token.as_ref())
     }
 
     /// Renews a lease that could end before the answer is written back, and reads a token again that was read too long

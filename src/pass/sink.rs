@@ -166,8 +166,15 @@ impl Sink {
     /// written into them by then, the journal knows.
     async fn find_successor(&self, case: &mut Case) {
         let token = case.token.refresh_token.fingerprint();
-        let (Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _)) = &mut case.fact else {
-            return;
+        let redeemed = match &mut case.fact {
+            Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => redeemed,
+            Fact::Marked(Mark::Refused(refusal), _) => {
+                let received = self.line.received_for(token, &case.provider).await;
+                // The row of a parked one would have to end beside that of the refusal: the next pass finds it.
+                refusal.received = received.filter(|received| !received.is_parked).map(Box::new);
+                return;
+            }
+            _ => return,
         };
         match self.line.base.journal.successor(token).await {
             Ok(successor) => redeemed.successor = successor,
@@ -375,6 +382,12 @@ impl Sink {
         }
         if recovered {
             report.recovered(|recovery| recovery.written += 1);
+        }
+        if outcome == Outcome::Restored {
+            info!(
+                code = outcome.word(),
+                "restored: the document of `{subject}` held a token again that was redeemed before; the newest pair was put back"
+            );
         }
         if let (Some(change), Outcome::Refreshed) = (&change, outcome) {
             self.line.learn(change);

@@ -212,6 +212,7 @@ fn refusal(case: &Case, asked: &Asked, said: LastError, around: &Around<'_>) -> 
         certain: asked.reading().class == Class::Refused && (asked.tried.refused > 1 || is_last),
         before: known_dead || refused_before(&case.token, around),
         evidence: said,
+        received: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | gone, another provider's, claimed, or without a token to compare with | refused |
 //! | holds the pair | redeemed: nothing is written |
+//! | named by the person, and holds another token than the one that was sent | refused |
 //! | holds any other token | the pair is written in its place, by compare-and-swap |
 //!
 //! | retry: the document | |
@@ -27,7 +28,9 @@ use crate::grant::answer::Granted;
 use crate::journal::{Entry, EntryId, EntryState, Event, Journaled, Received};
 use crate::provider::{AskAgain, Profile, Provider, Rotation};
 use crate::store::{Change, Fence};
-use crate::token::{Bookkeeping, Code, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument};
+use crate::token::{
+    Bookkeeping, Code, Fingerprint, Lease, Malformed, ParkedWhy, RefreshToken, TokenDocument,
+};
 
 /// Why it can't be done now. Nothing changes then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Obstacle {
     Gone,
     /// It belongs to another provider.
     ProviderChanged,
+    /// A person named it, and it doesn't hold the token for which the pair came.
+    OtherToken,
     /// A pass holds it.
     Claimed(Lease),
     /// There is no token in it that a write could be compared with.
@@ -48,18 +53,30 @@ pub enum Obstacle {
     NothingToDiscard,
 }
 
+/// A parked pair that is to be written by hand.
+#[derive(Debug, Clone)]
+pub struct ByHandPair {
+    /// Its row.
+    pub entry: EntryId,
+    /// The pair.
+    pub pair: Journaled<Granted>,
+    /// When its answer came.
+    pub received_at: Timestamp,
+    /// The only token that it may replace; `None`: any.
+    pub over: Option<Fingerprint>,
+}
+
 /// Puts a parked pair into its document, whatever token stands there now.
 ///
 /// # Errors
 /// [`Obstacle`]
 pub fn apply(
-    entry: EntryId,
-    pair: Journaled<Granted>,
-    received_at: Timestamp,
+    parked: ByHandPair,
     provider: &Provider,
     document: Option<&TokenDocument>,
     around: &Around<'_>,
 ) -> Result<Verdict, Obstacle> {
+    let ByHandPair { entry, pair, received_at, over } = parked;
     let Some(document) = document else { return Err(Obstacle::Gone) };
     let new = pair.get().refresh_token.as_ref();
     if let (Some(new), Ok(there)) = (new, &document.refresh_token)
@@ -75,7 +92,10 @@ pub fn apply(
     if let Some(lease) = document.bookkeeping.lease.clone().filter(|_| is_claimed(document, around.now)) {
         return Err(Obstacle::Claimed(lease));
     }
-    document.refresh_token.as_ref().map_err(|malformed| Obstacle::NoToken(malformed.clone()))?;
+    let there = document.refresh_token.as_ref().map_err(|malformed| Obstacle::NoToken(malformed.clone()))?;
+    if over.is_some_and(|over| over != there.fingerprint()) {
+        return Err(Obstacle::OtherToken);
+    }
     let Ok(token) = document.clone().into_due_token() else { return Err(Obstacle::Gone) };
     let pair = Received::Kept(pair);
     let change = around.policy.recovered(&pair, &token, &provider.profile, received_at, around.jitter);

@@ -6,7 +6,9 @@ use crate::clock::Timestamp;
 use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Doubts, EntryId, Received};
 use crate::provider::{Profile, Provider, Rotation};
-use crate::token::{DueToken, Fingerprint, LastError, Lost, Reason, State, TokenDocument, TokenId};
+use crate::token::{
+    DueToken, Fingerprint, LastError, Lost, Reason, RefreshToken, State, TokenDocument, TokenId,
+};
 use std::sync::Arc;
 
 /// One token at one moment.
@@ -180,7 +182,7 @@ pub struct Redeemed {
     pub received: Option<Box<ReceivedPair>>,
 }
 
-/// A pair that was received for a token that a document holds again.
+/// A pair that was received for a token which a document holds again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedPair {
     /// The pair.
@@ -204,6 +206,8 @@ pub struct Refusal {
     pub certain: bool,
     /// Was this token refused before, on another occasion, or is the document marked already?
     pub before: bool,
+    /// The newest pair that came out of the token, where the journal still has it: the token was asked for all the same.
+    pub received: Option<Box<ReceivedPair>>,
 }
 
 /// What was found of the document that a case looks at.
@@ -217,6 +221,14 @@ pub enum Document<'a> {
     Gone,
     /// It is there.
     There(&'a TokenDocument),
+}
+
+impl Document<'_> {
+    /// Is it there, with this token?
+    #[must_use]
+    pub fn holds(self, token: &RefreshToken) -> bool {
+        matches!(self, Self::There(document) if document.refresh_token.as_ref() == Ok(token))
+    }
 }
 
 /// What is the same for all cases of a pass, and what is drawn for each.

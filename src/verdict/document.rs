@@ -10,18 +10,23 @@
 //! | the journal has its newest pair | still due | still due | the pair is copied | the pair is put back |
 //! | it has none | still due | still due | the pair is copied | marked, once that is believed |
 //!
+//! A mark that is believed becomes *put back*, too, where the token was asked for although it was redeemed, and the journal has
+//! its newest pair.
+//!
 //! Where the provider takes a token that was redeemed, it is still due instead of put back or marked.
 
 use super::permission::takes_redeemed;
 use super::spent::rotated;
-use super::{Around, Belief, Case, Document, End, Mark, Pair, ReceivedPair, Redeemed, Rule, Step, Verdict};
+use super::{
+    Around, Belief, Case, Document, End, Mark, Pair, ReceivedPair, Redeemed, Refusal, Rule, Step, Verdict,
+};
 use crate::clock::Timestamp;
 use crate::gate::Signal;
 use crate::grant::answer::Granted;
 use crate::journal::{EntryId, Event, Received};
 use crate::provider::Profile;
 use crate::report::Outcome;
-use crate::store::Change;
+use crate::store::{Change, Fence};
 use crate::token::{
     Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
 };
@@ -63,6 +68,12 @@ pub(super) fn marked(
     around: &Around<'_>,
 ) -> Verdict {
     match (mark, belief) {
+        // It was asked although it was redeemed, as a new login that it wasn't: the login goes on with what came for it.
+        (Mark::Refused(Refusal { entry, received: Some(received), .. }), Belief::Believed)
+            if document.holds(&case.token.refresh_token) =>
+        {
+            put_back(case, received, around).with_row(Some((*entry, Event::Settled)))
+        }
         (Mark::Refused(refusal), Belief::Believed) => {
             retire(case, Some(refusal.entry), refusal.state, &refusal.evidence, document, around)
         }
@@ -205,10 +216,21 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let ReceivedPair { pair, received_at, is_parked } = received;
     let (token, profile) = (&case.token, case.profile());
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
-    let new = pair.get().refresh_token.as_ref().filter(|_| *is_parked).map(RefreshToken::fingerprint);
-    let found_its_place = |new| rotated(new, Some(profile), &[&token.bookkeeping, &change.bookkeeping]);
-    let row = new.map(|new| (pair.entry(), found_its_place(new)));
-    Verdict::write(Rule::PutBack, change, Some(End::new(Outcome::Restored))).with_row(row)
+    // Unlike a pair that just came: whoever has taken the claim over looks at this document by itself.
+    let change = Change { expect_lease: Fence::of(token.bookkeeping.lease.as_ref()), ..change };
+    let written = write_pair(token, profile, pair, change);
+    let outcome = match written.rule {
+        Rule::GrantedUnsendable => Outcome::Malformed,
+        _ => Outcome::Restored,
+    };
+    let (row, document) = match written.document {
+        // One that isn't written stays parked.
+        document if *is_parked => (written.row, document),
+        // One that isn't written stays kept, and nothing waits for it.
+        Step::Write(change, _) => (None, Step::Write(change, Pair::None)),
+        document => (None, document),
+    };
+    Verdict { document, ..Verdict::leave(Rule::PutBack, Some(End::new(outcome))) }.with_row(row)
 }
 
 /// The change that copies the pair that came for a token out of the first document, if it is there.

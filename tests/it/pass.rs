@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod journal_fails;
 mod keep;
+mod kept;
 mod marks;
 mod new_logins;
 mod other_machines;

@@ -3,7 +3,7 @@
 use super::finding::Check;
 use crate::clock::Timestamp;
 use crate::commands::{journal, shown};
-use crate::journal::{EntryState, JournalError, check_free_space};
+use crate::journal::{EntryState, JournalError, KeptPairs, check_free_space};
 use nix::unistd::{AccessFlags, access};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,10 @@ pub(super) async fn checks(directory: &Path, floor_bytes: u64, now: Timestamp) -
         Err(error) => return vec![Check::error("state directory", error)],
     };
     match journal::list(directory.to_owned(), now).await {
-        Ok(list) => checks.push(check_journal(&list)),
+        Ok(list) => {
+            checks.push(check_journal(&list));
+            checks.extend(check_kept(&list.kept));
+        }
         Err(error) => checks.push(Check::error("journal", error)),
     }
     checks
@@ -83,6 +86,26 @@ fn check_journal(list: &journal::JournalList) -> Check {
     } else {
         Check::ok("journal", text)
     }
+}
+
+/// Pairs that stay after they were written are worth as much as those in the collection.
+fn check_kept(kept: &KeptPairs) -> Option<Check> {
+    let KeptPairs { pairs, in_the_clear, bytes, since } = kept;
+    if *pairs == 0 {
+        return None;
+    }
+    let since =
+        since.map_or_else(String::new, |since| format!(", the oldest of {}", shown::instant(Some(since))));
+    let text = format!(
+        "{pairs} received pairs, should their documents lose them ({} KiB{since})",
+        bytes.div_ceil(1024)
+    );
+    Some(if *in_the_clear == 0 {
+        Check::ok("kept pairs", text)
+    } else {
+        Check::warning("kept pairs", format!("{text}; {in_the_clear} of them are not encrypted"))
+            .hint("set `journal_key` (`openssl rand -hex 32` makes one); or keep none: `keep_pairs = \"0s\"`")
+    })
 }
 
 #[cfg(test)]

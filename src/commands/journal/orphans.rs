@@ -3,6 +3,7 @@
 use super::{JournalList, ListedEntry};
 use crate::assembly;
 use crate::clock::Timestamp;
+use crate::commands::tokens::document_shown_as;
 use crate::commands::{CommandError, Surroundings, shown};
 use crate::config::Need;
 use crate::exit::Exit;
@@ -24,10 +25,18 @@ pub(super) struct Discarded {
 }
 
 /// Writes a parked pair into its document.
-pub(super) async fn apply(id: EntryId, surroundings: &Surroundings) -> Result<Exit, CommandError> {
+pub(super) async fn apply(
+    id: EntryId,
+    to: Option<&str>,
+    surroundings: &Surroundings,
+) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
     let base = assembly::base_over_what_is_there(&config, &surroundings.clock).await?;
-    let applied = base.apply(id).await;
+    let to = match to {
+        Some(text) => Some(document_shown_as(text, &*base.store).await?.id),
+        None => None,
+    };
+    let applied = base.apply(id, to).await;
     base.journal.close().await;
     let applied = applied?;
     surroundings.print(&applied_text(&applied), &applied)?;
@@ -193,6 +202,7 @@ pub(super) fn list_text(list: &JournalList, now: Timestamp) -> String {
 mod tests {
     use super::super::tests::entry;
     use super::*;
+    use crate::journal::KeptPairs;
 
     #[test]
     fn each_reason_of_a_parked_pair_is_explained_once_with_what_to_do() {
@@ -209,6 +219,7 @@ mod tests {
                 },
             ],
             damaged: vec![],
+            kept: KeptPairs::default(),
         };
         insta::assert_snapshot!(list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap()));
     }

@@ -31,6 +31,7 @@ fn list(entries: Vec<ListedEntry>, held_by: Option<&str>) -> String {
         held_by: held_by.map(str::to_owned),
         entries,
         damaged: vec![],
+        kept: crate::journal::KeptPairs::default(),
     };
     list_text(&list, "2026-11-21T04:30:00Z".parse().unwrap())
 }
@@ -43,6 +44,7 @@ fn a_directory_without_a_journal_isnt_one_with_nothing_in_it() {
         held_by: None,
         entries: vec![],
         damaged: vec![],
+        kept: crate::journal::KeptPairs::default(),
     };
     let text = list_text(&list, Timestamp::default());
     assert!(text.starts_with("there is no journal in /home/me\nhint: "), "{text}");
@@ -56,6 +58,7 @@ fn help_names_each_field_of_the_json() {
         held_by: None,
         entries: vec![entry("7", EntryState::Answer, None)],
         damaged: vec![],
+        kept: crate::journal::KeptPairs::default(),
     };
     assert_documented("journal list", &list);
     assert_documented("journal list: entries[]", &list.entries[0]);

@@ -37,7 +37,7 @@ pub(super) struct Keeping {
     /// Is room short, so that no pair is kept?
     is_short: bool,
     /// The most bytes of all pairs together.
-    most_bytes: i64,
+    pub(super) most_bytes: i64,
     /// Bytes of all kept pairs, with what this transaction has changed.
     bytes: i64,
     /// The same, as the last commit left it.
@@ -167,18 +167,15 @@ impl Rows {
         redeemed: Fingerprint,
     ) -> Result<Option<KeptPair>, JournalError> {
         let Some(last) = self.chain_end(redeemed)? else { return Ok(None) };
-        let (sql, of, is_parked) = match last.successor {
-            Some(successor) => (
-                format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1"),
-                successor.to_string(),
-                false,
-            ),
-            None => {
-                let orphan =
-                    "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
-                (read::select_entries(orphan), last.fingerprint, true)
-            }
+        let is_parked = last.successor.is_none();
+        let sql = if is_parked {
+            let orphan =
+                "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+            read::select_entries(orphan)
+        } else {
+            format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1 AND elsewhere IS NULL")
         };
+        let of = last.successor.map_or(last.fingerprint, |successor| successor.to_string());
         let found = self.find(&sql, [of], |row| read::whole(row, &self.seal))?;
         Ok(found.and_then(Result::ok).map(|entry| KeptPair { entry, is_parked }))
     }

@@ -2,7 +2,7 @@
 
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
-use crate::journal::{JournalError, Moment};
+use crate::journal::{AccessThen, JournalError, Moment};
 use crate::provider::history::History;
 use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
@@ -80,15 +80,14 @@ impl Rows {
     pub(super) fn redeemed_beside(
         &mut self,
         token: Fingerprint,
-    ) -> Result<(Option<Timestamp>, Option<Fingerprint>), JournalError> {
+    ) -> Result<(Option<Timestamp>, AccessThen), JournalError> {
         let found = self.find(
             "SELECT at, access FROM redeemed WHERE fingerprint = ?1",
             [token.to_string()],
             |row| Ok((row.get::<_, i64>(0)?, read::text_or_none(row, 1)?)),
         )?;
         let (at, access) = found.unzip();
-        let access = access.flatten().as_deref().and_then(Fingerprint::from_hex);
-        Ok((at.and_then(from_millis), access))
+        Ok((at.and_then(from_millis), AccessThen::read(access.flatten().as_deref())))
     }
 
     pub(in crate::journal) fn remembered(

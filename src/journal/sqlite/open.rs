@@ -33,19 +33,20 @@ CREATE TABLE IF NOT EXISTS entries (
   sent BLOB,                       -- the refresh token
   sealed INTEGER,                  -- 1: headers, body and sent are encrypted; 2: and their own key doesn't open them
   elsewhere TEXT,                  -- the identity of the store that it belongs to, where that isn't the one in `meta`
-  access TEXT                      -- fingerprint of the access token that stood beside the refresh token
+  access TEXT                      -- fingerprint of the access token beside it; empty: none stood there; NULL: not known
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint)
   WHERE state != 'orphan' AND state != 'set_aside';
 CREATE INDEX IF NOT EXISTS set_aside ON entries (fingerprint) WHERE state = 'set_aside';
+CREATE INDEX IF NOT EXISTS parked ON entries (fingerprint) WHERE state = 'orphan';
 CREATE TABLE IF NOT EXISTS redeemed (
   fingerprint TEXT PRIMARY KEY,
   document TEXT NOT NULL,
   successor TEXT,                  -- fingerprint of the refresh token that came for it, if the document has it
   at INTEGER NOT NULL,
   forget_at INTEGER,               -- by the clock of the memory; none: an earlier version wrote it, and it stays 400 days
-  access TEXT                      -- fingerprint of the access token that stood beside it; none: none did, or none is known
+  access TEXT                      -- as in `entries`, when it was sent
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS forgotten ON redeemed (coalesce(forget_at, at + 34560000000));
 -- Pairs that their documents hold, should these lose them. Earlier versions of this format have no such table.
@@ -61,9 +62,11 @@ CREATE TABLE IF NOT EXISTS kept (
   headers BLOB, body BLOB, sent BLOB,
   sealed INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
-  forget_at INTEGER NOT NULL       -- by the clock of the memory
+  forget_at INTEGER NOT NULL,      -- by the clock of the memory
+  elsewhere TEXT                   -- as in `entries`
 ) STRICT;
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
+CREATE INDEX IF NOT EXISTS kept_elsewhere ON kept (elsewhere) WHERE elsewhere IS NOT NULL;
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,

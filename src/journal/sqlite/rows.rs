@@ -209,7 +209,7 @@ impl Rows {
                 millis(doubts.turned_away_since),
                 (!encrypts).then_some(secret),
                 encrypts,
-                intent.access.map(|access| access.to_string())
+                intent.access.map_or_else(String::new, |access| access.to_string())
             ],
         )?;
         let id = self.connection.last_insert_rowid();

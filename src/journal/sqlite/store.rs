@@ -45,11 +45,12 @@ impl Rows {
         match &known {
             // Only parked pairs are open: they stay those of the store in which they found no place.
             Some(known) if here.relation_to(known) != Relation::Same => {
-                self.run(
-                    "note another store",
+                for away in [
                     "UPDATE entries SET elsewhere = ?1 WHERE elsewhere IS NULL",
-                    [json(known)],
-                )?;
+                    "UPDATE kept SET elsewhere = ?1 WHERE elsewhere IS NULL",
+                ] {
+                    self.run("note another store", away, [json(known)])?;
+                }
                 self.note_store(here)?;
             }
             Some(known) => self.note_store(&here.clone().with_what_was_known(known))?,
@@ -57,8 +58,12 @@ impl Rows {
         }
         for elsewhere in self.read_store(elsewhere)? {
             if read_identity(&elsewhere).is_some_and(|there| here.relation_to(&there) == Relation::Same) {
-                let back = "UPDATE entries SET elsewhere = NULL WHERE elsewhere = ?1";
-                self.run("note a store that is back", back, [elsewhere])?;
+                for back in [
+                    "UPDATE entries SET elsewhere = NULL WHERE elsewhere = ?1",
+                    "UPDATE kept SET elsewhere = NULL WHERE elsewhere = ?1",
+                ] {
+                    self.run("note a store that is back", back, [&elsewhere])?;
+                }
             }
         }
         Ok(None)
@@ -87,11 +92,12 @@ impl Rows {
             };
             Ok((open.unsigned_abs(), parked.unsigned_abs()))
         })?;
-        self.run(
-            "adopt parked pairs",
+        for adopt in [
             "UPDATE entries SET elsewhere = NULL WHERE elsewhere IS NOT NULL",
-            [],
-        )?;
+            "UPDATE kept SET elsewhere = NULL WHERE elsewhere IS NOT NULL",
+        ] {
+            self.run("adopt parked pairs", adopt, [])?;
+        }
         match &known {
             Some(known) if were.is_none() => self.note_store(&here.clone().with_what_was_known(known))?,
             Some(_) | None => self.note_store(here)?,
@@ -161,10 +167,13 @@ fn known(connection: &Connection) -> rusqlite::Result<Option<Identity>> {
     Ok(Some(noted.filter(|identity| identity.name == name).unwrap_or_else(|| Identity::named(name))))
 }
 
-/// The other stores whose parked pairs are here.
+/// The other stores whose parked or kept pairs are here.
 fn elsewhere(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
-        .prepare_cached("SELECT DISTINCT elsewhere FROM entries WHERE elsewhere IS NOT NULL")?
+        .prepare_cached(
+            "SELECT elsewhere FROM entries WHERE elsewhere IS NOT NULL
+             UNION SELECT elsewhere FROM kept WHERE elsewhere IS NOT NULL",
+        )?
         .query_map([], |row| read::shown(row, 0))?
         .collect()
 }

@@ -2,6 +2,7 @@
 
 mod forget;
 mod format_3;
+mod kept;
 mod sealed;
 
 use crate::clock::Clock;

@@ -78,7 +78,7 @@ fn marked(before: Bookkeeping, state: State, lost: Option<Lost>) -> (Option<Made
     let (policy, there) = (policy(), document(before));
     let entry = "7".parse().unwrap();
     let evidence = error(Evidence::Refused, at(1001), lost);
-    let refusal = Refusal { entry, state, evidence, certain: true, before: false };
+    let refusal = Refusal { entry, state, evidence, certain: true, before: false, received: None };
     let provider = Arc::new(Provider {
         name: "acme".into(),
         profile_name: "generic".into(),

@@ -30,9 +30,12 @@ fn claimed(token: &str) -> (TokenDocument, Lease) {
 fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
     let pair = Journaled::for_tests(entry(), granted(Some("new")));
     let provider = provider(Rotation::SingleUse, AskAgain::Once);
-    let with = |document: Option<&TokenDocument>| {
-        by_hand_apply(entry(), pair.clone(), now(), &provider, document, &around(&policy()))
+    let over = |document: Option<&TokenDocument>, over: Option<&str>| {
+        let over = over.map(|token| RefreshToken::new(token.into()).fingerprint());
+        let parked = ByHandPair { entry: entry(), pair: pair.clone(), received_at: now(), over };
+        by_hand_apply(parked, &provider, document, &around(&policy()))
     };
+    let with = |document| over(document, None);
     let (busy, lease) = claimed("theirs");
     let strange = TokenDocument { provider: Some("else".into()), ..unclaimed("theirs") };
     let empty = TokenDocument { refresh_token: Err(Malformed::Null), ..unclaimed("theirs") };
@@ -43,12 +46,17 @@ fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
         ("claimed", with(Some(&busy))),
         ("no token", with(Some(&empty))),
         ("another token", with(Some(&unclaimed("theirs")))),
+        ("named, holds the token", over(Some(&unclaimed("old")), Some("old"))),
+        ("named, holds the pair", over(Some(&unclaimed("new")), Some("old"))),
+        ("named, another token", over(Some(&unclaimed("theirs")), Some("old"))),
     ];
     compare(
         verdicts(&found),
         &[
             ("the pair", "ByHandThere | Redeemed | leave | - | -"),
             ("another token", "ByHandWritten | Redeemed | pair new Live | granted | Refreshed"),
+            ("named, holds the token", "ByHandWritten | Redeemed | pair new Live | granted | Refreshed"),
+            ("named, holds the pair", "ByHandThere | Redeemed | leave | - | -"),
         ],
     );
     let expected = [
@@ -56,6 +64,7 @@ fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
         ("another provider's", Obstacle::ProviderChanged),
         ("claimed", Obstacle::Claimed(lease)),
         ("no token", Obstacle::NoToken(Malformed::Null)),
+        ("named, another token", Obstacle::OtherToken),
     ];
     assert_eq!(obstacles(&found), expected);
 }

@@ -2,7 +2,7 @@
 
 use super::leftovers::granted;
 use super::*;
-use crate::journal::{Journaled, Received};
+use crate::journal::{AccessThen, Journaled, Received};
 use crate::token::{Code, Evidence, LastError, Malformed, Reason};
 
 fn evidence() -> LastError {
@@ -23,7 +23,14 @@ fn verdict(case: &Case, document: Document<'_>) -> Verdict {
 }
 
 fn refusal(state: State) -> Mark {
-    Mark::Refused(Refusal { entry: entry(), state, evidence: evidence(), certain: true, before: false })
+    Mark::Refused(Refusal {
+        entry: entry(),
+        state,
+        evidence: evidence(),
+        certain: true,
+        before: false,
+        received: None,
+    })
 }
 
 #[test]
@@ -295,10 +302,40 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
 }
 
 #[test]
+fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_marked() {
+    let received = || ReceivedPair {
+        pair: Received::Kept(Journaled::for_tests("8".parse().unwrap(), granted(Some("new")))),
+        received_at: now(),
+        is_parked: false,
+    };
+    let marked = |belief| {
+        let Mark::Refused(refusal) = refusal(State::NeedsLogin) else { panic!("it is one") };
+        let refusal = Refusal { received: Some(Box::new(received())), ..refusal };
+        Fact::Marked(Mark::Refused(refusal), belief)
+    };
+    let there = document("old", books("old", State::Live));
+    let other = document("other", books("other", State::Live));
+    let with = |belief, document| verdict(&live(marked(belief)), document);
+    compare(
+        [
+            ("not looked at".into(), with(Belief::Believed, Document::NotRead)),
+            ("there".into(), with(Belief::Believed, Document::There(&there))),
+            ("another token".into(), with(Belief::Believed, Document::There(&other))),
+        ],
+        &[
+            ("not looked at", "MarkLooks | - | look | - | -"),
+            ("there", "PutBack | Settled | pair new Live | - | Restored"),
+            ("another token", "MarkSuperseded | Settled | leave | - | Superseded"),
+        ],
+    );
+}
+
+#[test]
 fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
-    let redeemed = |first| Permission::AlreadyRedeemed { first, at: None, access: None, successor: None };
+    let redeemed =
+        |first| Permission::AlreadyRedeemed { first, at: None, access: AccessThen::Unknown, successor: None };
     let word = |turn: Turn| match turn {
         Turn::Recorded => "sends",
         Turn::StepAside => "steps aside",
@@ -357,8 +394,12 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
     ] {
         let provider = provider(rotation, ask_again);
         let other = TokenId::from_extended_json("2");
-        let permission =
-            Permission::AlreadyRedeemed { first: other.clone(), at, access: None, successor: None };
+        let permission = Permission::AlreadyRedeemed {
+            first: other.clone(),
+            at,
+            access: AccessThen::Unknown,
+            successor: None,
+        };
         let turn = may_go(&permission, &id(), first, &provider.profile, now());
         assert_eq!(matches!(turn, Turn::AskAllTheSame), expected, "{rotation:?} {at:?} {first:?}");
         if first.has_pair {

@@ -254,7 +254,7 @@ async fn a_pair_that_is_applied_by_hand_goes_without_a_further_field_that_cannot
         let newest = rehearsal.token(0).await;
         let parked = rehearsal.entries().await;
         let process = rehearsal.another_process(rehearsal.state()).await;
-        let applied = process.base.apply(parked[0].id).await.unwrap();
+        let applied = process.base.apply(parked[0].id, None).await.unwrap();
         process.close().await;
         assert!(applied.replaced.is_some(), "{applied:?}");
         let document = rehearsal.document(0).await;

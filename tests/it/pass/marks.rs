@@ -193,7 +193,8 @@ async fn a_second_document_with_the_token_that_comes_in_a_later_pass_gets_the_pa
 
 #[tokio::test]
 async fn a_token_out_of_a_backup_is_never_sent_again() {
-    on_both("backup", Plan::users(4), async |rehearsal| {
+    on_both("backup", Plan::users(4), async |mut rehearsal| {
+        rehearsal.keep_pairs = Duration::ZERO;
         rehearsal.run().await;
         let requests = rehearsal.sandbox.ledger().requests;
         share_the_token(&rehearsal, &[0]).await;

@@ -268,7 +268,7 @@ async fn a_pair_of_a_provider_that_was_left_out_waits_and_can_be_given_up() {
         let sent = rehearsal.sandbox.ledger().requests - requests;
         assert_eq!(sent, 2 - waiting, "what is in the journal isn't asked for");
         let process = rehearsal.another_process(rehearsal.state()).await;
-        let refusal = process.base.apply(held[0].id).await.unwrap_err();
+        let refusal = process.base.apply(held[0].id, None).await.unwrap_err();
         process.close().await;
         assert!(matches!(refusal, ApplyError::NoProvider { .. }), "{refusal}");
         rehearsal.providers = vec![left_out];

@@ -16,7 +16,7 @@ use evergrant::testing::journal::{EntryId, EntryState, Event, Intent, Journal, P
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::Claim;
-use evergrant::testing::token::{ClaimedBy, Lease, RefreshToken, State, Subject};
+use evergrant::testing::token::{AccessToken, ClaimedBy, Lease, RefreshToken, State, Subject};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl<'a> Doomed<'a> {
             subject: Subject::new(&user.email),
             fingerprint: token.fingerprint(),
             sent_at: self.rehearsal.clock.now(),
-            access: None,
+            access: Some(AccessToken::new(user.access_token.clone()).fingerprint()),
         };
         match self.journal.intent(intent, token).await.unwrap() {
             Permission::Send { entry, .. } => entry,

@@ -12,7 +12,7 @@ use evergrant::testing::engine::Engine;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::grant::Connect;
 use evergrant::testing::grant::http::Https;
-use evergrant::testing::journal::{Entry, Journal, JournalError};
+use evergrant::testing::journal::{Entry, Journal, JournalError, JournalSettings};
 use evergrant::testing::pass::{Base, LOOKS_AGAIN_EVERY, PassRequest, PassSettings, Stop};
 use evergrant::testing::provider::token_url::TokenUrl;
 use evergrant::testing::provider::{ClientSecret, Profile, Provider, profile};
@@ -72,6 +72,8 @@ pub(crate) struct Rehearsal {
     pub(crate) providers: Vec<Arc<Provider>>,
     pub(crate) settings: PassSettings,
     pub(crate) clock: Clock,
+    /// How long the journal keeps a pair that was written.
+    pub(crate) keep_pairs: Duration,
     /// The users as they were seeded.
     pub(crate) users: Vec<SeededUser>,
     state: tempfile::TempDir,
@@ -119,9 +121,14 @@ pub(crate) fn provider_of(sandbox: &Sandbox, name: &str, profile: Profile) -> Pr
 
 /// Opens a journal; the process that had it may still be on its way out.
 pub(crate) async fn open_journal(directory: &Path, clock: &Clock) -> Journal {
+    open_journal_with(directory, clock, JournalSettings::default()).await
+}
+
+/// The same with these settings.
+async fn open_journal_with(directory: &Path, clock: &Clock, settings: JournalSettings) -> Journal {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match Journal::open(directory, clock) {
+        match Journal::open_with(directory, clock, settings.clone()) {
             Err(JournalError::Held { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -162,6 +169,7 @@ impl Rehearsal {
                 ending_within: evergrant::testing::report::ENDING_SOON,
             },
             clock: plan.clock.clone(),
+            keep_pairs: JournalSettings::default().keep_pairs,
             state: tempfile::tempdir().unwrap(),
             backend: Arc::new(backend),
             sandbox,
@@ -196,7 +204,8 @@ impl Rehearsal {
         state: &Path,
         connect: &dyn Connect,
     ) -> Engine {
-        let journal = open_journal(state, &self.clock).await;
+        let keeping = JournalSettings { keep_pairs: self.keep_pairs, ..JournalSettings::default() };
+        let journal = open_journal_with(state, &self.clock, keeping).await;
         let (providers, settings) = (self.providers.clone(), self.settings.clone());
         let base = Base::new(store, journal, providers, settings, self.clock.clone(), Chance::system());
         Engine::new(base, connect).unwrap()

@@ -1,0 +1,214 @@
+//! Pairs that stay after their documents took them: the newest of each login, for a time, and within a size.
+
+use super::super::{Rows, kept};
+use super::*;
+use crate::clock::Timestamp;
+use crate::journal::seal::Seal;
+use crate::journal::{IfRedeemed, KeptPairs};
+use crate::store::Identity;
+use std::time::Duration;
+
+fn now() -> Timestamp {
+    "2026-11-21T03:00:00Z".parse().unwrap()
+}
+
+/// Rows in a file of their own, driven without a thread.
+struct Kept {
+    directory: tempfile::TempDir,
+    rows: Rows,
+    now: Timestamp,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&directory.path().join("journal.db"), Seal::default(), now()).unwrap();
+        Self { directory, rows, now: now() }
+    }
+
+    /// Redeems a token into its successor, at this moment.
+    fn redeem(&mut self, token: &str, successor: &str) {
+        self.rows.begin(false).unwrap();
+        let intent = Intent { sent_at: self.now, ..intent(token) };
+        let token = RefreshToken::new(token.into());
+        let asked = self.rows.intent(&intent, &token, IfRedeemed::Send).unwrap();
+        let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
+        let answer = RawAnswer { body: format!("{{\"{successor}\"}}").into(), ..answer() };
+        self.rows.answer(entry, &answer).unwrap();
+        self.rows.forget_old(1, self.now).unwrap();
+        let event = Event::Redeemed { successor: fingerprint(successor), life: None };
+        self.rows.end(entry, &event, self.now).unwrap();
+        self.rows.commit().unwrap();
+    }
+
+    /// What the answer of the newest pair says that came out of this token.
+    fn pair_of(&mut self, token: &str) -> Option<String> {
+        let found = self.rows.pair_of(fingerprint(token)).unwrap()?;
+        assert!(!found.is_parked);
+        let body = found.entry.answer.unwrap().get().body.to_vec();
+        Some(String::from_utf8(body).unwrap().trim_matches(['{', '"', '}']).to_owned())
+    }
+
+    /// How many are kept; their bytes are those of the rows.
+    fn count(&self) -> KeptPairs {
+        let counted = kept::count(&self.rows.connection).unwrap();
+        let sum = "SELECT coalesce(sum(bytes), 0) FROM kept";
+        let bytes: i64 = self.rows.connection.query_row(sum, [], |row| row.get(0)).unwrap();
+        assert_eq!(counted.bytes, bytes.unsigned_abs(), "the running sum is that of the rows");
+        counted
+    }
+}
+
+#[test]
+fn the_newest_pair_of_each_login_is_found_from_every_token_before_it() {
+    let mut kept = Kept::new();
+    for (token, successor) in [("a0", "a1"), ("a1", "a2"), ("b0", "b1"), ("a2", "a3")] {
+        kept.redeem(token, successor);
+    }
+    for token in ["a0", "a1", "a2"] {
+        assert_eq!(kept.pair_of(token).as_deref(), Some("a3"), "{token}");
+    }
+    assert_eq!(kept.pair_of("b0").as_deref(), Some("b1"));
+    assert_eq!((kept.pair_of("a3"), kept.pair_of("else")), (None, None));
+    assert_eq!(kept.count().pairs, 2);
+    // Nothing of an open row is left, and the token that was sent is kept beside its pair.
+    assert!(kept.rows.page(None).unwrap().entries.is_empty());
+    let found = kept.rows.pair_of(fingerprint("a0")).unwrap().unwrap();
+    assert_eq!(found.entry.sent, Some(RefreshToken::new("a2".into())));
+}
+
+#[test]
+fn a_pair_goes_by_its_age_and_where_none_is_to_be_kept_all_go() {
+    let mut kept = Kept::new();
+    kept.redeem("old", "old-1");
+    for day in 1..=8 {
+        // The clock of the memory goes a day at most from one commit to the next.
+        kept.now += TimeDelta::days(1);
+        kept.redeem(&format!("day {day}"), &format!("day {day}-1"));
+        assert_eq!(kept.pair_of("old").is_some(), day <= 7, "day {day}");
+    }
+    let Kept { directory, rows, now } = kept;
+    drop(rows);
+    let rows = Rows::open(&directory.path().join("journal.db"), Seal::default(), now).unwrap();
+    let mut kept = Kept { directory, rows: rows.keeping_pairs(Duration::ZERO), now };
+    kept.redeem("none", "none-1");
+    assert_eq!((kept.pair_of("none"), kept.count().pairs), (None, 0), "{:?}", kept.directory);
+}
+
+#[test]
+fn beyond_the_most_bytes_the_oldest_go() {
+    let mut kept = Kept::new();
+    kept.redeem("0", "0-1");
+    let one = i64::try_from(kept.count().bytes).unwrap();
+    kept.rows.kept.most_bytes = one * 5;
+    for token in 1..20 {
+        kept.now += TimeDelta::minutes(2);
+        kept.redeem(&token.to_string(), &format!("{token}-1"));
+        assert!(i64::try_from(kept.count().bytes).unwrap() <= one * 6, "{:?}", kept.count());
+    }
+    assert_eq!((kept.pair_of("0"), kept.pair_of("19").as_deref()), (None, Some("19-1")));
+}
+
+#[test]
+fn where_room_is_short_pairs_give_way_and_none_is_kept() {
+    let mut kept = Kept::new();
+    for token in 0..120 {
+        kept.redeem(&token.to_string(), &format!("{token}-1"));
+    }
+    for left in [20, 0] {
+        kept.rows.begin(false).unwrap();
+        kept.rows.give_way(true).unwrap();
+        kept.rows.commit().unwrap();
+        assert_eq!(kept.count().pairs, left);
+    }
+    kept.redeem("now", "now-1");
+    assert_eq!(kept.count().pairs, 0);
+    kept.rows.give_way(false).unwrap();
+    kept.redeem("later", "later-1");
+    assert_eq!(kept.count().pairs, 1);
+}
+
+#[test]
+fn a_transaction_that_is_taken_back_changes_no_sum() {
+    let mut kept = Kept::new();
+    kept.redeem("a0", "a1");
+    let before = kept.count();
+    kept.rows.begin(false).unwrap();
+    kept.rows.give_way(true).unwrap();
+    kept.rows.abandon();
+    kept.rows.give_way(false).unwrap();
+    assert_eq!(kept.count(), before);
+    kept.redeem("a1", "a2");
+    assert_eq!(kept.count(), before, "of the same size");
+}
+
+#[test]
+fn a_row_that_was_damaged_is_no_pair_and_stops_nothing() {
+    let mut kept = Kept::new();
+    kept.redeem("a0", "a1");
+    kept.redeem("b0", "b1");
+    kept.rows.connection.execute("UPDATE kept SET status = 99999 WHERE id = 1", []).unwrap();
+    assert_eq!((kept.pair_of("a0"), kept.pair_of("b0").as_deref()), (None, Some("b1")));
+    kept.redeem("a1", "a2");
+    assert_eq!(kept.pair_of("a0").as_deref(), Some("a2"));
+}
+
+#[test]
+fn a_parked_pair_never_hides_the_one_that_found_its_place() {
+    let mut kept = Kept::new();
+    kept.redeem("a0", "a1");
+    kept.rows.begin(false).unwrap();
+    let asked = kept.rows.intent(&intent("a0"), &RefreshToken::new("a0".into()), IfRedeemed::Send).unwrap();
+    let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
+    kept.rows.answer(entry, &answer()).unwrap();
+    kept.rows.end(entry, &Event::NoPlace(ParkedWhy::Superseded), now()).unwrap();
+    kept.rows.commit().unwrap();
+    assert_eq!(kept.pair_of("a0").as_deref(), Some("a1"));
+}
+
+#[test]
+fn a_pair_of_another_store_is_not_put_back_into_this_one() {
+    let mut kept = Kept::new();
+    let stand_on = |kept: &mut Kept, name: &str| {
+        kept.rows.begin(false).unwrap();
+        kept.rows.begin_process(&Identity::named(name.to_owned())).unwrap();
+        kept.rows.commit().unwrap();
+    };
+    stand_on(&mut kept, "here");
+    kept.redeem("a0", "a1");
+    stand_on(&mut kept, "a copy");
+    assert_eq!(kept.pair_of("a0"), None);
+    stand_on(&mut kept, "here");
+    assert_eq!(kept.pair_of("a0").as_deref(), Some("a1"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_set_or_changed_encrypts_kept_pairs_too_and_the_old_one_can_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let entry = sent(&journal, "one").await;
+    journal.answer(entry, answer()).await.unwrap();
+    let event = Event::Redeemed { successor: fingerprint("next"), life: None };
+    journal.end(vec![(entry, event)], now()).await.unwrap();
+    journal.close().await;
+    let kept = |in_the_clear| {
+        let kept = Journal::look(directory.path()).unwrap().kept;
+        assert_eq!((kept.pairs, kept.in_the_clear), (1, in_the_clear));
+        assert_eq!(kept.since, Some(answer().received_at));
+    };
+    kept(1);
+    assert_ne!(planted_in(directory.path()), [] as [&str; 0], "the search finds what is there");
+    for settings in
+        [keyed(Some(key('a')), vec![]), keyed(Some(key('b')), vec![key('a')]), keyed(Some(key('b')), vec![])]
+    {
+        let journal = open(directory.path(), settings).unwrap();
+        let found = journal.pair_of(fingerprint("one")).await.unwrap().unwrap();
+        assert_eq!(found.entry.answer.unwrap().get(), &answer());
+        journal.close().await;
+        kept(0);
+        assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
+    }
+    for settings in [keyed(None, vec![]), keyed(Some(key('a')), vec![])] {
+        assert!(matches!(open(directory.path(), settings), Err(JournalError::Sealed { .. })));
+    }
+}
