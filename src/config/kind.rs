@@ -39,6 +39,8 @@ pub enum Kind {
     Size,
     /// `90s`, `60min`, `14d`.
     Duration,
+    /// The same, or `0`: not at all.
+    DurationOrZero,
     /// A duration, or `unknown`.
     Lifetime,
     /// `400/min`, or `none`.
@@ -124,6 +126,7 @@ impl Kind {
             Self::Positive => "a whole number above 0".to_owned(),
             Self::Size => "a size above 0: a whole number and a unit, like `64MiB` or `1GiB`".to_owned(),
             Self::Duration => "a duration above 0: a number and a unit, like `90s`, `60min` or `14d`".to_owned(),
+            Self::DurationOrZero => "a duration: a number and a unit, like `90s`, `60min` or `14d`; or `0`".to_owned(),
             Self::Lifetime => "a duration like `60min` or `14d`, or `unknown`".to_owned(),
             Self::Rate => {
                 "a whole number above 0 and a unit, like `400/min`, `50/s` or `1000/h`, or `none`".to_owned()
@@ -261,6 +264,7 @@ impl Kind {
             Self::OneOf(words) => words.contains(&text),
             Self::Size => parse_size(text).is_some(),
             Self::Duration => duration(),
+            Self::DurationOrZero => humantime::parse_duration(text).is_ok_and(|duration| duration <= LONGEST),
             Self::Lifetime => text == "unknown" || duration(),
             Self::Rate => text == "none" || text.parse::<Rate>().is_ok(),
             Self::Share => text.parse::<RenewAfter>().is_ok(),

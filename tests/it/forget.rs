@@ -56,7 +56,7 @@ async fn a_person_has_the_tokens_of_a_backup_asked_for_again() {
         let config = SandboxConfig { users: 5, grace: Duration::from_hours(24), ..SandboxConfig::default() };
         let Some(mut scene) = Scene::new("forget", kind, config).await else { continue };
         // Else their pairs go back.
-        scene.set("keep_pairs", "0s");
+        scene.set("keep_pairs", "0");
         let before = scene.documents().await;
         assert_eq!(scene.run(&ONCE).await.code, Some(0));
         put_back(&scene, &before[..3]).await;

@@ -104,7 +104,7 @@ fn check_kept(kept: &KeptPairs) -> Option<Check> {
         Check::ok("kept pairs", text)
     } else {
         Check::warning("kept pairs", format!("{text}; {in_the_clear} of them are not encrypted"))
-            .hint("set `journal_key` (`openssl rand -hex 32` makes one); or keep none: `keep_pairs = \"0s\"`")
+            .hint("set `journal_key` (`openssl rand -hex 32` makes one); or keep none: `keep_pairs = \"0\"`")
     })
 }
 

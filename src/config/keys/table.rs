@@ -146,9 +146,9 @@ const OWN: &[Key] = &[
     ),
     top(
         "keep_pairs",
-        Kind::Duration,
+        Kind::DurationOrZero,
         Is("7d"),
-        "How long a received pair stays in the journal after it was written, should the document lose it. 0s: not at all.",
+        "How long a received pair stays in the journal after it was written, should the document lose it. `0`: not at all.",
     ),
     top(
         "journal_key",

@@ -325,7 +325,7 @@ fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_m
         &[
             ("not looked at", "MarkLooks | - | look | - | -"),
             ("there", "PutBack | Settled | pair new Live | - | Restored"),
-            ("another token", "MarkSuperseded | Settled | leave | - | Superseded"),
+            ("another token", "MarkSuperseded | Settled | Live next pass, failures 0 | - | Superseded"),
         ],
     );
 }
