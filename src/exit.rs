@@ -88,9 +88,8 @@ impl Exit {
             }
             Self::NeedsLogin => "Users were newly marked in this pass: they must log in again.",
             Self::StillDue => {
-                "Something is unfinished: documents are still due (`--limit` alone is no reason), documents newly wait for another machine, other \
-                 processes held all that was due, a claim was cut that would have lasted for days, a new pair was parked in the journal, a \
-                 document is newly malformed, or the pass was stopped."
+                "Something is unfinished: documents are still due (`--limit` alone is no reason), newly wait for another machine, or are \
+                 all held by others, a claim was cut, a new pair was parked, a document is newly malformed, or the pass was stopped."
             }
             Self::ClientRejected => {
                 "A provider rejected the client, far more tokens than usual were refused, or many users would be marked \

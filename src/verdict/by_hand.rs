@@ -42,7 +42,7 @@ pub enum Obstacle {
     /// A person named it, and it doesn't hold the token for which the pair came.
     OtherToken,
     /// A pass holds it.
-    Claimed(Lease),
+    Claimed(Box<Lease>),
     /// There is no token in it that a write could be compared with.
     NoToken(Malformed),
     /// Its provider forbids a second request for a token that may be spent.
@@ -90,7 +90,7 @@ pub fn apply(
         return Err(Obstacle::ProviderChanged);
     }
     if let Some(lease) = document.bookkeeping.lease.clone().filter(|_| is_claimed(document, around.now)) {
-        return Err(Obstacle::Claimed(lease));
+        return Err(Obstacle::Claimed(Box::new(lease)));
     }
     let there = document.refresh_token.as_ref().map_err(|malformed| Obstacle::NoToken(malformed.clone()))?;
     if over.is_some_and(|over| over != there.fingerprint()) {
@@ -127,7 +127,7 @@ pub fn retry(
         return Ok(Verdict::leave(Rule::ByHandParked, None).with_row(row));
     };
     if let Some(lease) = there.bookkeeping.lease.clone().filter(|_| is_claimed(there, around.now)) {
-        return Err(Obstacle::Claimed(lease));
+        return Err(Obstacle::Claimed(Box::new(lease)));
     }
     let unsettled_since = entry.unsettled_since.or(Some(entry.intent.sent_at));
     let doubted = Entry { unsettled_since, answer: None, ..entry.clone() };

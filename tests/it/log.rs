@@ -160,6 +160,7 @@ async fn the_store_is_asked_by_a_pass_within_the_span_of_the_pass() {
             match call {
                 Call::Prepare | Call::Waiting => {}
                 Call::DuePage => seen.lock().unwrap().push(("due_page", span)),
+                Call::Claimed => seen.lock().unwrap().push(("claimed", span)),
                 Call::Claim => seen.lock().unwrap().push(("claim", span)),
                 Call::Renew => seen.lock().unwrap().push(("renew", span)),
                 Call::Apply(_) => seen.lock().unwrap().push(("apply", span)),

@@ -216,7 +216,7 @@ async fn check_one_run_and_the_service_say_the_same_of_a_life_that_is_too_short_
     let report = scene.run(&ONCE).await.json();
     let warning = &report["warnings"][0];
     let why = warning["message"].as_str().unwrap().strip_prefix("`generic`: ").unwrap();
-    assert!(why.contains("by the provider's answers it lives 2d"), "{why}");
+    assert!(why.contains("by the provider's answers a refresh token lives 2d"), "{why}");
     let check = lives().await.expect("the journal remembers");
     assert_eq!((&check["status"], &check["hint"]), (&"warning".into(), &warning["hint"]), "{check}");
     assert!(check["detail"].as_str().unwrap().starts_with(why), "{check}");

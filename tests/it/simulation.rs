@@ -6,6 +6,7 @@
 //! `EVERGRANT_TEST_BUG=NAME` beside it builds that deliberate bug in.
 
 mod bugs;
+mod calls;
 mod collection;
 mod crowd;
 mod lapse;

@@ -5,7 +5,7 @@
 
 use super::read::{self, SECRETS};
 use super::{Rows, failure, from_millis};
-use crate::journal::{EntryId, JournalError, KeptPair, KeptPairs};
+use crate::journal::{JournalError, KeptPair, KeptPairs};
 use crate::token::Fingerprint;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -199,13 +199,4 @@ pub(super) fn count(connection: &Connection) -> rusqlite::Result<KeptPairs> {
         bytes: bytes.unwrap_or_default().unsigned_abs(),
         since: oldest.and_then(from_millis),
     })
-}
-
-/// The number of a kept pair is that of the row it was.
-impl KeptPair {
-    /// Its number.
-    #[must_use]
-    pub const fn id(&self) -> EntryId {
-        self.entry.id
-    }
 }

@@ -51,7 +51,7 @@ fn a_token_of_another_journal_is_sent_where_that_does_no_harm_and_else_it_waits(
         (AnotherJournal, SingleUse, Never, unknown, 100 * DAY, NEVER),
     ] {
         let grace = Duration::from_mins(30);
-        let profile = Profile { rotation, ask_again, grace, ..profile::load("generic").unwrap() };
+        let profile = Profile { rotation, grace, ask_again, ..profile::load("generic").unwrap() };
         let found = takeover(by, Some(&profile), (SINCE, at(10)), life, at(now));
         assert_eq!(found, becomes, "{by:?} {rotation:?} {ask_again:?} {life:?} at {now}");
     }

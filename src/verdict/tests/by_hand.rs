@@ -62,7 +62,7 @@ fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
     let expected = [
         ("gone", Obstacle::Gone),
         ("another provider's", Obstacle::ProviderChanged),
-        ("claimed", Obstacle::Claimed(lease)),
+        ("claimed", Obstacle::Claimed(Box::new(lease))),
         ("no token", Obstacle::NoToken(Malformed::Null)),
         ("named, another token", Obstacle::OtherToken),
     ];
@@ -99,7 +99,7 @@ fn a_token_whose_answer_held_no_pair_is_asked_for_again_where_its_provider_allow
     );
     assert_eq!(
         obstacles(&found),
-        [("never", Obstacle::NeverAskedAgain), ("claimed", Obstacle::Claimed(lease))]
+        [("never", Obstacle::NeverAskedAgain), ("claimed", Obstacle::Claimed(Box::new(lease)))]
     );
 }
 

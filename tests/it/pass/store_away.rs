@@ -133,7 +133,7 @@ async fn a_store_that_is_away_as_a_pass_begins_or_recovers_is_waited_for() {
     on_both("away_at_the_start", Plan::users(10), async |rehearsal| {
         let held = with_held_pairs(&rehearsal).await;
         // The first call of each kind finds nothing there: `prepare`, what recovery reads and writes, and the rest.
-        let kinds: [AtomicUsize; 6] = Default::default();
+        let kinds: [AtomicUsize; 7] = Default::default();
         let requests = rehearsal.sandbox.ledger().requests;
         rehearsal.meddler.decide(move |call| {
             let kind = match call {
@@ -143,6 +143,7 @@ async fn a_store_that_is_away_as_a_pass_begins_or_recovers_is_waited_for() {
                 Call::Apply(_) => 3,
                 Call::Claim | Call::Renew => 4,
                 Call::Waiting => 5,
+                Call::Claimed => 6,
             };
             if kinds[kind].fetch_add(1, Ordering::SeqCst) < 2 { Mishap::Away } else { Mishap::None }
         });
@@ -183,14 +184,19 @@ async fn a_stop_before_the_store_is_reached_says_nothing_of_its_documents() {
 async fn a_stop_ends_the_wait_for_a_store_that_went_away_during_recovery() {
     on_both("stop_in_recovery", Plan::users(10), async |rehearsal| {
         let held = with_held_pairs(&rehearsal).await;
-        for away in ["read", "page"] {
+        for away in ["read", "claims"] {
             let (stop, tried) = (Stop::default(), AtomicUsize::new(0));
             let told = stop.clone();
             rehearsal.meddler.decide(move |call| {
                 let is_away = match call {
                     Call::Read(_) => away == "read",
-                    Call::DuePage => away == "page",
-                    Call::Prepare | Call::Waiting | Call::Apply(_) | Call::Claim | Call::Renew => false,
+                    Call::Claimed => away == "claims",
+                    Call::DuePage
+                    | Call::Prepare
+                    | Call::Waiting
+                    | Call::Apply(_)
+                    | Call::Claim
+                    | Call::Renew => false,
                 };
                 if is_away && tried.fetch_add(1, Ordering::SeqCst) == 2 {
                     told.take_no_more.cancel();

@@ -1,7 +1,7 @@
 //! Tokens whose answers may be in another machine's journal: they wait for it, and are named.
 
 use super::recovery::{Doomed, recover};
-use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both, open_journal, run};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::sandbox;
 use evergrant::testing::clock::Clock;
@@ -10,10 +10,10 @@ use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::provider::{AskAgain, Rotation};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::report::summary::Summary;
-use evergrant::testing::store::{Claim, DueQuery, ProviderFilter};
+use evergrant::testing::store::Claim;
 use evergrant::testing::token::{Lease, State};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The provider granted these, another machine's journal keeps the answers, and it dies before it writes them.
 async fn answered_elsewhere(rehearsal: &Rehearsal, state: &Path, positions: &[usize]) {
@@ -212,52 +212,6 @@ async fn a_claim_that_ends_in_weeks_is_cut_to_one_lease_and_then_ends_like_any_o
         rehearsal.clock.step(TimeDelta::minutes(21));
         let summary = rehearsal.run().await;
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1), "{summary:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-#[ignore = "measures: 200,000 documents"]
-async fn the_claims_of_a_dead_pass_are_found_among_many_that_are_due() {
-    on_both("many_due", Plan::users(200), async |rehearsal| {
-        let user = rehearsal.users[0].clone();
-        for start in (200..200_000).step_by(10_000) {
-            let documents = (start..start + 10_000).map(|position| document(position, &user));
-            rehearsal.backend.insert(documents).await;
-        }
-        Doomed::claims(&rehearsal, &(0..100).collect::<Vec<_>>()).await.dies().await;
-        let store = &rehearsal.backend.store;
-        let (began, mut after, mut read) = (Instant::now(), None, 0);
-        loop {
-            let query = DueQuery {
-                due_by: rehearsal.clock.now() + TimeDelta::days(3),
-                due_after: None,
-                force: false,
-                now: rehearsal.clock.now() + TimeDelta::days(3),
-                limit: 500,
-                after,
-                providers: ProviderFilter::Any,
-            };
-            let page = store.due_page(&query).await.unwrap();
-            read += page.documents.len();
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let all = began.elapsed();
-        let began = Instant::now();
-        let claimed = store.claimed(None, 500).await.unwrap();
-        let of_claims = began.elapsed();
-        let began = Instant::now();
-        recover(&rehearsal, rehearsal.state()).await;
-        eprintln!(
-            "{}: {read} due read in {all:?}; {} claimed in {of_claims:?}; recovered in {:?}",
-            store.describe(),
-            claimed.documents.len(),
-            began.elapsed()
-        );
-        rehearsal.assert_nothing_claimed().await;
     })
     .await;
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) enum Call {
     Prepare,
     DuePage,
+    /// What is claimed now is read.
+    Claimed,
     Waiting,
     Claim,
     Renew,
@@ -176,7 +178,7 @@ impl Store for Meddler {
     }
 
     async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
-        self.call(Call::DuePage, self.inner.claimed(after, limit)).await
+        self.call(Call::Claimed, self.inner.claimed(after, limit)).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
