@@ -109,7 +109,11 @@ impl Store for Collection {
             let more = due.len() > query.limit;
             due.truncate(query.limit);
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
-            DuePage { documents: due.iter().map(|((_, id), document)| shown(*id, document)).collect(), next }
+            let mut documents: Vec<_> = due.iter().map(|((_, id), document)| shown(*id, document)).collect();
+            if world.bug == Some(Bug::ForgetsWhoClaimed) {
+                documents.iter_mut().for_each(|document| document.bookkeeping.lease = None);
+            }
+            DuePage { documents, next }
         })
         .await
     }
@@ -373,6 +377,8 @@ impl Collection {
                     "NEVER BACKWARDS: document {place} held rt-{before}, rt-{refresh} overwrites it"
                 ));
             }
+            // A pair that is put back may have been sent since its document first held it: what the document said of that is gone.
+            world.ledger.tokens[refresh].memory_lost |= world.ledger.tokens[refresh].written;
             world.wrote(refresh);
             self.look_after_writing(world, place, refresh);
         } else if document.bookkeeping.state != written.bookkeeping.state

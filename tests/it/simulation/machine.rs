@@ -120,6 +120,7 @@ pub(super) fn after_the_end(world: &mut Inner, machine: usize) {
         Some(Bug::DropsOldEntries) => disk.empty("entries"),
         Some(Bug::ForgetsRedeemed) => disk.empty("redeemed"),
         Some(Bug::ForgetsMarks) => disk.empty("marks"),
+        Some(Bug::ForgetsKeptPairs) => disk.empty("kept"),
         _ => {}
     }
     world.check_kept();
