@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use world::{Away, Inner, World};
 
 /// Seeds in the ordinary suite.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 
 /// Seeds within which each deliberate bug must be found.
 const SEEDS_FOR_A_BUG: u64 = 2_000;

@@ -28,6 +28,9 @@ const MANY: u32 = 60;
 /// Worlds that each test lives through.
 const WORLDS: u64 = 12;
 
+/// Worlds within which a bug must be found.
+const WORLDS_FOR_A_BUG: u64 = 20;
+
 /// Processes after which a pass must have ended by itself.
 const MOST_PROCESSES: usize = 60;
 
@@ -190,6 +193,6 @@ fn no_user_stays_marked_whom_a_fault_of_the_provider_has_marked() {
 #[test]
 fn a_bug_that_leaves_a_mark_is_found_in_a_crowd() {
     for bug in Bug::OF_A_CROWD {
-        assert!((0..WORLDS).any(|seed| live(seed, Some(bug)).0.is_some()), "{bug:?}");
+        assert!((0..WORLDS_FOR_A_BUG).any(|seed| live(seed, Some(bug)).0.is_some()), "{bug:?}");
     }
 }

@@ -70,14 +70,15 @@ fn die(world: &mut Inner, machine: usize) {
     if is_last || !world.happens(dies) {
         return;
     }
-    let away = if world.random.random() {
+    let is_for_good = world.random.random();
+    let away = if is_for_good {
         Away::ForGood
     } else {
         Away::Until(
             Instant::now() + Duration::from_secs(world.random.random_range(600..LONGEST_AWAY.as_secs())),
         )
     };
-    world.note(|| format!("machine {machine} is away: {away:?}"));
+    world.note(|| format!("machine {machine} is away{}", if is_for_good { " for good" } else { "" }));
     world.machines[machine].away = away;
 }
 
