@@ -111,7 +111,9 @@ impl Store for Collection {
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
             let mut documents: Vec<_> = due.iter().map(|((_, id), document)| shown(*id, document)).collect();
             if world.bug == Some(Bug::ForgetsWhoClaimed) {
-                documents.iter_mut().for_each(|document| document.bookkeeping.lease = None);
+                for document in &mut documents {
+                    document.bookkeeping.lease = None;
+                }
             }
             DuePage { documents, next }
         })
