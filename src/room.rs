@@ -2,9 +2,9 @@
 //!
 //! An answer that can't be kept must not be asked for, and one that is on its way when the disk fills up must still fit.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Free space below which no token is redeemed, in bytes, unless `free_space_floor` says otherwise.
@@ -41,6 +41,20 @@ pub fn shortage(directory: &Path, floor_bytes: u64) -> io::Result<Option<Shortag
     let free_bytes = free_bytes(directory)?;
     let short = free_bytes < floor_bytes;
     Ok(short.then(|| Shortage { directory: directory.to_owned(), free_bytes, floor_bytes }))
+}
+
+/// Makes a folder, 0700, with its parents; an existing one is left as it is. Its name survives a power cut.
+///
+/// A synced file is lost all the same when no sync has reached the name of a folder above it.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // An existing one too: the process that made it may have died before it came to this.
+    for parent in folder.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        // Of a folder that can't be opened we have made no part, and a disk that fails fails other syncs as well.
+        let _ = File::open(parent).and_then(|parent| parent.sync_all());
+    }
+    Ok(())
 }
 
 /// Makes a file that is there already readable by its owner only; one that isn't there stays so.

@@ -2,9 +2,9 @@
 
 use super::JournalError;
 use crate::clock::Timestamp;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,8 +54,10 @@ fn host_name() -> String {
 
 /// Makes the state directory, 0700, with its parents; an existing one is left as it is.
 pub(super) fn make_directory(directory: &Path) -> Result<(), JournalError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
-        JournalError::Directory { directory: directory.to_owned(), action: "create it", source }
+    crate::room::make_folder(directory).map_err(|source| JournalError::Directory {
+        directory: directory.to_owned(),
+        action: "create it",
+        source,
     })
 }
 

@@ -64,15 +64,14 @@ fn make_private(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let (mut directories, mut file) = (fs::DirBuilder::new(), fs::OpenOptions::new());
+    let mut file = fs::OpenOptions::new();
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        directories.mode(0o700);
+        use std::os::unix::fs::OpenOptionsExt as _;
         file.mode(0o600);
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        directories.recursive(true).create(folder)?;
+        crate::room::make_folder(folder)?;
     }
     file.write(true).create(true).truncate(false).open(path).map(drop)
 }
