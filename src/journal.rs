@@ -48,7 +48,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
-pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission};
+pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;
@@ -284,9 +284,9 @@ impl Journal {
         Ok(newest.map(|(document, _)| document))
     }
 
-    /// The newest pair that came out of a redeemed token: one that a document had and that is kept, or a parked one.
-    pub async fn pair_of(&self, redeemed: Fingerprint) -> Result<Option<KeptPair>, JournalError> {
-        self.ask(|reply| owner::Request::PairOf(redeemed, reply)).await
+    /// The pair that belongs in a document which holds a redeemed token again: one that is kept, or a parked one.
+    pub async fn pair_for(&self, stale: StaleDocument) -> Result<Option<KeptPair>, JournalError> {
+        self.ask(|reply| owner::Request::PairFor(stale, reply)).await
     }
 
     /// All open rows that can be read, oldest first; all in memory, so for tests and counts.

@@ -50,6 +50,7 @@ async fn leave_an_answer(surroundings: &Surroundings, directory: &Path) {
         fingerprint: token.fingerprint(),
         sent_at: now,
         access: None,
+        is_refreshed_elsewhere: false,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token).await.unwrap() else {
         panic!("it may be sent")

@@ -5,7 +5,7 @@ use super::passes::PassesRequest;
 use super::room::Room;
 use super::{
     Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
-    OtherStore, Page, Permission, Spent, Standing, sqlite::Rows,
+    OtherStore, Page, Permission, Spent, StaleDocument, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -73,7 +73,7 @@ pub(super) enum Request {
     Standing(Reply<Standing>),
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     RedeemedAt(Fingerprint, Reply<Option<Timestamp>>),
-    PairOf(Fingerprint, Reply<Option<KeptPair>>),
+    PairFor(StaleDocument, Reply<Option<KeptPair>>),
     Remembered(Moment, Reply<Option<Timestamp>>),
     Earliest(Moment, Reply<Option<Timestamp>>),
     Remember(Moment, Option<Timestamp>, Reply<()>),
@@ -287,7 +287,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         }
         Request::Newest(fingerprint, reply) => reply.set(rows.newest(*fingerprint)),
         Request::RedeemedAt(fingerprint, reply) => reply.set(rows.redeemed_at(*fingerprint)),
-        Request::PairOf(fingerprint, reply) => reply.set(rows.pair_of(*fingerprint)),
+        Request::PairFor(stale, reply) => reply.set(rows.pair_for(stale)),
         Request::Page(after, reply) => reply.set(rows.page(*after)),
         Request::Entry(id, reply) => reply.set(rows.entry(*id)),
         Request::Standing(reply) => {
@@ -336,7 +336,7 @@ impl Request {
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
-            Self::PairOf(_, reply) => reply.send(committed),
+            Self::PairFor(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) | Self::Earliest(_, reply) => {
                 reply.send(committed);
             }

@@ -2,7 +2,7 @@
 
 use super::{EntryId, OtherStore};
 use crate::clock::Timestamp;
-use crate::token::{Code, Fingerprint, ParkedWhy, Subject, TokenId, Word};
+use crate::token::{Code, DueToken, Fingerprint, ParkedWhy, Subject, TokenId, Word};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Intent {
     pub sent_at: Timestamp,
     /// The access token that stands beside it in the document; none where none does, and where it isn't asked for.
     pub access: Option<Fingerprint>,
+    /// Did another machine write the last pair into the document?
+    pub is_refreshed_elsewhere: bool,
 }
 
 /// When a token was first sent without an answer that settled what became of it: a refusal then means lost, not revoked.
@@ -41,39 +43,6 @@ pub enum IfRedeemed {
     Send,
 }
 
-/// The access token that stood beside a refresh token when that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AccessThen {
-    /// An earlier version sent it, and didn't note that.
-    #[default]
-    Unknown,
-    /// None stood there.
-    Nothing,
-    /// This one.
-    Token(Fingerprint),
-}
-
-impl AccessThen {
-    /// Is what stands there now known as another one? None now says nothing.
-    #[must_use]
-    pub fn differs_from(self, now_there: Option<Fingerprint>) -> bool {
-        match self {
-            Self::Unknown => false,
-            Self::Nothing => now_there.is_some(),
-            Self::Token(then) => now_there.is_some_and(|now_there| now_there != then),
-        }
-    }
-
-    /// As the journal keeps it; `None` reads as unknown, and no digits as none.
-    pub(super) fn read(text: Option<&str>) -> Self {
-        match text {
-            None => Self::Unknown,
-            Some("") => Self::Nothing,
-            Some(text) => Fingerprint::from_hex(text).map_or(Self::Unknown, Self::Token),
-        }
-    }
-}
-
 /// May this refresh token be sent?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
@@ -92,8 +61,8 @@ pub enum Permission {
         first: TokenId,
         /// When it was first sent with success, or given up by a person; none where that can't be read.
         at: Option<Timestamp>,
-        /// The access token that stood beside it then.
-        access: AccessThen,
+        /// Does an access token stand beside it that stood beside no token of its chain when that was sent?
+        has_other_access: bool,
         /// The newest refresh token that is known to have come out of it by now; none when the pair has no document.
         successor: Option<Fingerprint>,
     },
@@ -112,6 +81,35 @@ pub enum Begun {
     },
     /// The pass must not begin: open rows belong to the documents of another store.
     OtherStore(OtherStore),
+}
+
+/// A document that holds a redeemed token again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleDocument {
+    /// Which one.
+    pub document: TokenId,
+    /// How people call its user.
+    pub subject: Subject,
+    /// The token that it holds.
+    pub token: Fingerprint,
+    /// Does its bookkeeping speak of a pair that another machine wrote since?
+    pub is_newer_elsewhere: bool,
+}
+
+impl StaleDocument {
+    /// The document that holds this token; `journal` is the id of ours.
+    #[must_use]
+    pub fn of(token: &DueToken, journal: &str) -> Self {
+        let fingerprint = token.refresh_token.fingerprint();
+        let books = &token.bookkeeping;
+        Self {
+            document: token.id.clone(),
+            subject: token.subject.clone(),
+            token: fingerprint,
+            is_newer_elsewhere: books.is_refreshed_elsewhere(journal)
+                && books.fingerprint != Some(fingerprint),
+        }
+    }
 }
 
 /// What happens to a row.

@@ -22,6 +22,7 @@ fn intent(token: &str, document: &str) -> Intent {
         fingerprint: RefreshToken::new(token.into()).fingerprint(),
         sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
         access: None,
+        is_refreshed_elsewhere: false,
     }
 }
 
@@ -90,7 +91,7 @@ async fn a_token_on_its_way_or_redeemed_is_not_sent_again() {
     let known = |successor: &str| Permission::AlreadyRedeemed {
         first: first.clone(),
         at: Some(Timestamp::default()),
-        access: AccessThen::Nothing,
+        has_other_access: false,
         successor: Some(intent(successor, "1").fingerprint),
     };
     assert_eq!(send(&journal, "old", "2").await.unwrap(), known("new"));

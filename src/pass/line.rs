@@ -71,6 +71,7 @@ impl Line {
                 first_backoff: settings.first_backoff,
                 longest_backoff: settings.longest_backoff,
                 wakes: settings.wakes.clone(),
+                journal: base.journal.id().into(),
                 documents: *documents,
                 assumed_life: settings
                     .assumed_life

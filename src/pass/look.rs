@@ -3,7 +3,7 @@
 use super::redeem::{Attempt, Redeemer, Returned};
 use crate::clock::Timestamp;
 use crate::gate::{Permit, Signal};
-use crate::journal::{AccessThen, Doubts, EntryId, Event, Intent, Permission};
+use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
@@ -97,6 +97,7 @@ impl Redeemer {
             fingerprint: token.refresh_token.fingerprint(),
             sent_at,
             access: token.access_token.as_ref().map(AccessToken::fingerprint),
+            is_refreshed_elsewhere: token.bookkeeping.is_refreshed_elsewhere(self.line.base.journal.id()),
         };
         let (journal, profile) = (&self.line.base.journal, &self.provider.profile);
         let mut asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
@@ -189,10 +190,10 @@ impl Redeemer {
 
     /// What has become of the pair in the first document with a token? A store that can't tell ends the pass.
     async fn first(&self, permission: &Permission, token: &DueToken) -> First {
-        let Permission::AlreadyRedeemed { first, access, successor, .. } = permission else {
+        let Permission::AlreadyRedeemed { first, has_other_access, successor, .. } = permission else {
             return First::default();
         };
-        let is_new_login = self.is_new_login(token, *access).await;
+        let is_new_login = *has_other_access && self.is_new_login(token).await;
         if *first == token.id {
             return First { is_new_login, ..First::default() };
         }
@@ -213,15 +214,14 @@ impl Redeemer {
         }
     }
 
-    /// Does another access token stand beside a redeemed token than when it was sent, where the journal could put its pair back?
-    async fn is_new_login(&self, token: &DueToken, access: AccessThen) -> bool {
-        if !access.differs_from(token.access_token.as_ref().map(AccessToken::fingerprint)) {
-            return false;
-        }
-        let received = self.line.received_for(token.refresh_token.fingerprint(), &self.provider).await;
+    /// Is a redeemed token beside an access token that isn't of its chain a new login, although the journal could put its pair
+    /// back? Not where no document has had that pair yet: the token is more likely refused than the pair.
+    async fn is_new_login(&self, token: &DueToken) -> bool {
+        let received = self.line.received_for(token, &self.provider).await;
         // The pair's own one was left there by a save of the refresh token alone.
-        received
-            .is_some_and(|received| Some(&received.pair.get().access_token) != token.access_token.as_ref())
+        received.is_some_and(|received| {
+            !received.is_parked && Some(&received.pair.get().access_token) != token.access_token.as_ref()
+        })
     }
 
     /// Renews a lease that could end before the answer is written back, and reads a token again that was read too long

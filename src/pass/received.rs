@@ -3,16 +3,16 @@
 use super::Line;
 use super::recover::provider_of;
 use crate::grant::answer::{Class, Reading, read_answer};
-use crate::journal::{KeptPair, Received};
+use crate::journal::{KeptPair, Received, StaleDocument};
 use crate::provider::Provider;
-use crate::token::Fingerprint;
+use crate::token::DueToken;
 use crate::verdict::ReceivedPair;
 
 impl Line {
-    /// The newest pair that came out of a redeemed token, as the profile reads it today; `None` where the journal has none, or
-    /// one of another provider.
-    pub(super) async fn received_for(&self, token: Fingerprint, provider: &Provider) -> Option<ReceivedPair> {
-        let found = match self.base.journal.pair_of(token).await {
+    /// The pair that belongs in a document which holds a redeemed token again, as the profile reads it today; `None` where the
+    /// journal has none, or one of another provider.
+    pub(super) async fn received_for(&self, token: &DueToken, provider: &Provider) -> Option<ReceivedPair> {
+        let found = match self.base.journal.pair_for(StaleDocument::of(token, self.base.journal.id())).await {
             Ok(found) => found?,
             Err(error) => {
                 self.journal_failed(&error);

@@ -169,7 +169,7 @@ impl Sink {
         let redeemed = match &mut case.fact {
             Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => redeemed,
             Fact::Marked(Mark::Refused(refusal), _) => {
-                let received = self.line.received_for(token, &case.provider).await;
+                let received = self.line.received_for(&case.token, &case.provider).await;
                 // The row of a parked one would have to end beside that of the refusal: the next pass finds it.
                 refusal.received = received.filter(|received| !received.is_parked).map(Box::new);
                 return;
@@ -180,7 +180,7 @@ impl Sink {
             Ok(successor) => redeemed.successor = successor,
             Err(error) => self.line.journal_failed(&error),
         }
-        redeemed.received = self.line.received_for(token, &case.provider).await.map(Box::new);
+        redeemed.received = self.line.received_for(&case.token, &case.provider).await.map(Box::new);
     }
 
     /// Takes the marks out of a batch that wait to be believed.

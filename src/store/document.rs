@@ -18,13 +18,14 @@ pub(super) use id::{id_value, token_id};
 pub(super) use moment::{date, expiry};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
-pub(super) const BOOKKEEPING_FIELDS: [&str; 13] = [
+pub(super) const BOOKKEEPING_FIELDS: [&str; 14] = [
     "state",
     "since",
     "fingerprint",
     "access_fingerprint",
     "due_at",
     "refreshed_at",
+    "refreshed_by",
     "access_expires_at",
     "refresh_expires_at",
     "login_at",
@@ -100,6 +101,7 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         bookkeeping.access_fingerprint.map(|fingerprint| fingerprint.to_string().into()),
         dates(bookkeeping.due_at),
         dates(bookkeeping.refreshed_at),
+        bookkeeping.refreshed_by.as_deref().map(Bson::from),
         dates(bookkeeping.access_expires_at),
         dates(bookkeeping.refresh_expires_at),
         dates(bookkeeping.login_at),
@@ -156,6 +158,7 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         access_fingerprint: text(document, "access_fingerprint").and_then(Fingerprint::from_hex),
         due_at: instant(document, "due_at"),
         refreshed_at: instant(document, "refreshed_at"),
+        refreshed_by: text(document, "refreshed_by").map(str::to_owned),
         access_expires_at: instant(document, "access_expires_at"),
         refresh_expires_at: instant(document, "refresh_expires_at"),
         login_at: instant(document, "login_at"),
@@ -272,6 +275,7 @@ mod tests {
             access_fingerprint: Some(RefreshToken::new("a".into()).fingerprint()),
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
+            refreshed_by: Some("journal".to_owned()),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),

@@ -108,6 +108,8 @@ pub struct Bookkeeping {
     pub due_at: Option<Timestamp>,
     /// When we last wrote a pair.
     pub refreshed_at: Option<Timestamp>,
+    /// Id of the journal that the pair came from.
+    pub refreshed_by: Option<String>,
     /// When the access token in the document ends, if the provider said.
     pub access_expires_at: Option<Timestamp>,
     /// When the refresh token in the document ends, by its own life or by its login's, if anything says.
@@ -126,7 +128,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 30] = [
+pub const FIELDS: [(&str, &str); 31] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
@@ -142,6 +144,7 @@ pub const FIELDS: [(&str, &str); 30] = [
         "When the token is due. Absent: now. After a success up to a tenth of the interval is taken off at random, so that not all documents fall due at once.",
     ),
     ("refreshed_at", "When a new pair was last written."),
+    ("refreshed_by", "Id of the journal in the `state_dir` that the pair came from."),
     ("access_expires_at", "End of the access token, as far as it is known."),
     (
         "refresh_expires_at",
@@ -192,6 +195,12 @@ impl Bookkeeping {
     #[must_use]
     pub fn marked_at(&self) -> Option<Timestamp> {
         self.since.filter(|_| self.state.is_mark())
+    }
+
+    /// Did the last pair come from another journal than the one with this id?
+    #[must_use]
+    pub fn is_refreshed_elsewhere(&self, journal: &str) -> bool {
+        self.refreshed_by.as_ref().is_some_and(|by| by != journal)
     }
 
     /// Does a marked document hold another access token than when it was marked?

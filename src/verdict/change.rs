@@ -34,6 +34,8 @@ pub struct DuePolicy {
     pub wakes: Option<Arc<Wakes>>,
     /// The life of a refresh token by which it is due where its life isn't known; without one it is due at the next wake.
     pub assumed_life: Option<Duration>,
+    /// Id of the journal, as the documents name it.
+    pub journal: Arc<str>,
     /// How many documents a pass meets at most, as far as that is known: 0 where it isn't.
     pub documents: u64,
     /// What this pass calls due; whatever it writes is due later. So it meets a document twice only if it has put it off, and
@@ -102,6 +104,7 @@ impl DuePolicy {
                 access_fingerprint: None,
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
+                refreshed_by: Some(self.journal.to_string()),
                 access_expires_at: end(access_life),
                 refresh_expires_at: ends_at,
                 login_at,

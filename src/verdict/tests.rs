@@ -25,6 +25,7 @@ fn now() -> Timestamp {
 /// The policy of a pass that began then.
 pub(super) fn policy_of(due_by: Timestamp) -> DuePolicy {
     DuePolicy {
+        journal: "journal".into(),
         renew_after: "1/3".parse().unwrap(),
         first_backoff: Duration::from_mins(15),
         longest_backoff: Duration::from_hours(24),

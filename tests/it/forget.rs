@@ -42,6 +42,7 @@ async fn leave_open(scene: &Scene, document: &TokenDocument) -> String {
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
         access: None,
+        is_refreshed_elsewhere: false,
     };
     let asked = journal.intent_although_redeemed(intent, token).await.unwrap();
     let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };

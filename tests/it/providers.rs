@@ -263,6 +263,7 @@ async fn leave(scene: &Scene, token: &str, headers: Headers, body: &str) -> Entr
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
         access: None,
+        is_refreshed_elsewhere: false,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token).await.unwrap() else {
         panic!("it may be sent")

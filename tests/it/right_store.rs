@@ -28,6 +28,7 @@ async fn leave_a_row(state: &Path, store: &dyn Store) {
         fingerprint: token.fingerprint(),
         sent_at: Clock::system().now(),
         access: None,
+        is_refreshed_elsewhere: false,
     };
     assert!(matches!(journal.intent(intent, token).await.unwrap(), Permission::Send { .. }));
     journal.close().await;

@@ -5,8 +5,8 @@
 
 use super::read::{self, SECRETS};
 use super::{Rows, failure, from_millis};
-use crate::journal::{JournalError, KeptPair, KeptPairs};
-use crate::token::Fingerprint;
+use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
+use crate::token::{Fingerprint, TokenId};
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
@@ -161,23 +161,60 @@ impl Rows {
         Ok(())
     }
 
-    /// The newest pair that came out of a redeemed token, kept or parked; `None` where there is none, or where it can't be read.
-    pub(in crate::journal) fn pair_of(
+    /// Forgets the pair of a refresh token that was sent with success: what came for it isn't here, or is parked.
+    pub(super) fn forget_sent(&mut self, token: &str) -> Result<(), JournalError> {
+        self.drop_kept("DELETE FROM kept WHERE successor = ?1 RETURNING bytes", [token])
+    }
+
+    /// Forgets the pairs of a document into which another machine wrote a newer one: theirs came for the last of them.
+    pub(super) fn forget_kept_of(&mut self, document: &TokenId) -> Result<(), JournalError> {
+        let of = "DELETE FROM kept WHERE document = ?1 AND elsewhere IS NULL RETURNING bytes";
+        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(of, [document.as_str()]) }
+    }
+
+    /// The pair that belongs in a document which holds a redeemed token again, kept or parked: the newest of its login, or of a
+    /// later login where the same document of the same user took that.
+    ///
+    /// `None` where there is none or it can't be read, and where another machine wrote the last pair: that isn't here.
+    pub(in crate::journal) fn pair_for(
         &mut self,
-        redeemed: Fingerprint,
+        stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
-        let Some(last) = self.chain_end(redeemed)? else { return Ok(None) };
-        let is_parked = last.successor.is_none();
-        let sql = if is_parked {
-            let orphan =
-                "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
-            read::select_entries(orphan)
-        } else {
-            format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE successor = ?1 AND elsewhere IS NULL")
+        if stale.is_newer_elsewhere {
+            return Ok(None);
+        }
+        let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };
+        let own = match last.successor {
+            Some(successor) => {
+                self.kept_where("successor = ?1 AND elsewhere IS NULL", &successor.to_string())?
+            }
+            None => self.parked_for(&last.fingerprint)?,
         };
-        let of = last.successor.map_or(last.fingerprint, |successor| successor.to_string());
-        let found = self.find(&sql, [of], |row| read::whole(row, &self.seal))?;
-        Ok(found.and_then(Result::ok).map(|entry| KeptPair { entry, is_parked }))
+        // A person has given up what came for it.
+        if last.successor.is_none() && own.is_none() {
+            return Ok(None);
+        }
+        let mut later = None;
+        if last.document == stale.document {
+            let of = "document = ?1 AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+            later = self.kept_where(of, stale.document.as_str())?.filter(|entry| {
+                entry.intent.subject == stale.subject && own.as_ref().is_none_or(|own| own.id < entry.id)
+            });
+        }
+        let is_parked = later.is_none() && last.successor.is_none();
+        Ok(later.or(own).map(|entry| KeptPair { entry, is_parked }))
+    }
+
+    fn parked_for(&mut self, fingerprint: &str) -> Result<Option<Entry>, JournalError> {
+        let orphan = "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+        let found =
+            self.find(&read::select_entries(orphan), [fingerprint], |row| read::whole(row, &self.seal))?;
+        Ok(found.and_then(Result::ok))
+    }
+
+    fn kept_where(&mut self, condition: &str, of: &str) -> Result<Option<Entry>, JournalError> {
+        let sql = format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE {condition}");
+        Ok(self.find(&sql, [of], |row| read::whole(row, &self.seal))?.and_then(Result::ok))
     }
 }
 

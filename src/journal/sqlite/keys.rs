@@ -1,7 +1,7 @@
 //! The keys of the journal, tried at its opening: every secret is opened, and sealed with the current key.
 
 use super::{Rows, read};
-use crate::journal::seal::{Closed, Part};
+use crate::journal::seal::{Closed, Part, Seal};
 use crate::journal::{JournalError, KeyProblem};
 use rusqlite::{Row as Columns, params};
 
@@ -11,6 +11,9 @@ const SEALED: &str = "sealed";
 
 /// In `meta`: the key with which all kept pairs are sealed.
 const KEPT_BY: &str = "kept_by";
+
+/// Kept pairs that are sealed in one commit: the log stays short, and a start that is cut off goes on where it was.
+pub(super) const KEPT_AT_ONCE: usize = 2000;
 
 /// What was found of the secrets.
 #[derive(Default)]
@@ -40,24 +43,15 @@ enum Tried {
 }
 
 impl Rows {
-    /// Opens every sealed secret, and seals each anew that isn't sealed with the current key; without one all stay as they
-    /// are. Tells whether something was sealed.
-    pub(super) fn seal_all(&mut self) -> Result<bool, JournalError> {
+    /// Opens every sealed secret of the rows, and seals each anew that isn't sealed with the current key; without one all stay
+    /// as they are. Tells whether something was sealed.
+    pub(super) fn seal_entries(&mut self) -> Result<bool, JournalError> {
         let was_sealed = self.find("SELECT 1 FROM meta WHERE key = ?1", [SEALED], |_| Ok(()))?.is_some();
-        let key = self.seal.key_name();
-        let kept_by =
-            self.find("SELECT value FROM meta WHERE key = ?1", [KEPT_BY], |row| read::shown(row, 0))?;
         let mut found = Found::default();
-        self.seal_table("entries", was_sealed, &mut found)?;
-        // There may be a million of them: they are tried once with each key.
-        if kept_by.is_some_and(|kept_by| kept_by != key) {
-            self.seal_table("kept", was_sealed, &mut found)?;
-        }
+        self.seal_table("entries", was_sealed, &mut found, (i64::MIN, usize::MAX))?;
         if let Some(problem) = KeyProblem::of(found.no_key, found.wrong_key) {
             return Err(JournalError::Sealed { file: self.file.clone(), problem });
         }
-        let note = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
-        self.run("note the key of what it keeps", note, params![KEPT_BY, key])?;
         let sql = if self.seal.encrypts() {
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, 1)"
         } else {
@@ -67,9 +61,50 @@ impl Rows {
         Ok(found.changed)
     }
 
-    fn seal_table(&mut self, table: &str, was_sealed: bool, found: &mut Found) -> Result<(), JournalError> {
-        let mut after = i64::MIN;
-        while let Some((id, tried)) = self.next_secrets(table, after, was_sealed)? {
+    /// Does the same with the kept pairs, once with each key: there may be a million of them.
+    ///
+    /// One that doesn't open keeps no start from its work. It is of no use until its key is set again, and goes by its age.
+    pub(super) fn seal_kept(&mut self) -> Result<(), JournalError> {
+        let key = self.seal.key_name();
+        let kept_by =
+            self.find("SELECT value FROM meta WHERE key = ?1", [KEPT_BY], |row| read::shown(row, 0))?;
+        if kept_by.as_ref() == Some(&key) {
+            return Ok(());
+        }
+        let was_sealed = kept_by.is_some_and(|kept_by| kept_by != Seal::default().key_name());
+        let (mut found, mut next) = (Found::default(), Some(i64::MIN));
+        while let Some(after) = next {
+            self.begin(true)?;
+            next = self.seal_table("kept", was_sealed, &mut found, (after, KEPT_AT_ONCE))?;
+            let closed = found.no_key + found.wrong_key;
+            if next.is_none() && closed == 0 {
+                let note = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+                self.run("note the key of what it keeps", note, params![KEPT_BY, key])?;
+            } else if next.is_none() {
+                tracing::warn!(
+                    "{closed} kept pairs in {} don't open with the keys that are set: they can't go back into documents that lose them; \
+                     set `journal_old_keys` to the key before, or let them go by their age (`keep_pairs`)",
+                    self.file.display()
+                );
+            }
+            self.commit()?;
+            if found.changed {
+                self.empty_log()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries up to `most` rows behind one; behind which it goes on, where there may be more.
+    fn seal_table(
+        &mut self,
+        table: &str,
+        was_sealed: bool,
+        found: &mut Found,
+        (mut after, most): (i64, usize),
+    ) -> Result<Option<i64>, JournalError> {
+        for _ in 0..most {
+            let Some((id, tried)) = self.next_secrets(table, after, was_sealed)? else { return Ok(None) };
             after = id;
             match tried {
                 Tried::Fine => {}
@@ -89,7 +124,7 @@ impl Rows {
                 }
             }
         }
-        Ok(())
+        Ok(Some(after))
     }
 
     /// The secrets of the next row behind `after` that has some, and isn't known to be damaged.

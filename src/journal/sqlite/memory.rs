@@ -2,7 +2,7 @@
 
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
-use crate::journal::{AccessThen, JournalError, Moment};
+use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
 use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
@@ -12,6 +12,26 @@ use std::path::Path;
 
 /// How a provider stands.
 const STANDING: &str = "SELECT value FROM meta WHERE key = 'standing ' || ?1";
+
+/// The redeemed tokens that came out of each other, from one on: their fingerprints, successors, depths, and one more column.
+macro_rules! chain {
+    ($column:literal) => {
+        concat!(
+            "WITH RECURSIVE chain(fingerprint, successor, depth, ",
+            $column,
+            ") AS (
+               SELECT fingerprint, successor, 0, ",
+            $column,
+            " FROM redeemed WHERE fingerprint = ?1
+               UNION ALL
+               SELECT next.fingerprint, next.successor, depth + 1, next.",
+            $column,
+            " FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
+               WHERE depth < 10000 -- a provider that hands out an old token again makes a ring
+             ) "
+        )
+    };
+}
 
 /// What can't be read is forgotten: the provider says it again.
 fn memory(json: &str) -> Option<Memory> {
@@ -47,13 +67,10 @@ impl Rows {
     /// The last redeemed token of the chain that begins with this one.
     pub(super) fn chain_end(&mut self, fingerprint: Fingerprint) -> Result<Option<Last>, JournalError> {
         let redeemed = self.find(
-            "WITH RECURSIVE chain(fingerprint, document, successor, depth) AS (
-               SELECT fingerprint, document, successor, 0 FROM redeemed WHERE fingerprint = ?1
-               UNION ALL
-               SELECT next.fingerprint, next.document, next.successor, depth + 1
-               FROM chain JOIN redeemed next ON next.fingerprint = chain.successor
-               WHERE depth < 10000 -- a provider that hands out an old token again makes a ring
-             ) SELECT document, successor, fingerprint FROM chain ORDER BY depth DESC LIMIT 1",
+            concat!(
+                chain!("document"),
+                "SELECT document, successor, fingerprint FROM chain ORDER BY depth DESC LIMIT 1"
+            ),
             [fingerprint.to_string()],
             |row| Ok((read::shown(row, 0)?, read::shown(row, 1)?, read::shown(row, 2)?)),
         )?;
@@ -76,18 +93,22 @@ impl Rows {
         Ok(at.and_then(from_millis))
     }
 
-    /// When a token was redeemed, and the access token that stood beside it.
-    pub(super) fn redeemed_beside(
+    /// Is this access token another one than those that stood beside a redeemed token and those after it, when they were
+    /// sent? Not where an earlier version sent it, which didn't note that.
+    pub(super) fn is_other_access(
         &mut self,
         token: Fingerprint,
-    ) -> Result<(Option<Timestamp>, AccessThen), JournalError> {
-        let found = self.find(
-            "SELECT at, access FROM redeemed WHERE fingerprint = ?1",
-            [token.to_string()],
-            |row| Ok((row.get::<_, i64>(0)?, read::text_or_none(row, 1)?)),
+        access: Fingerprint,
+    ) -> Result<bool, JournalError> {
+        let is_other = self.find(
+            concat!(
+                chain!("access"),
+                "SELECT max(depth = 0) AND NOT max(access = ?2) FROM chain WHERE access IS NOT NULL"
+            ),
+            [token.to_string(), access.to_string()],
+            |row| row.get::<_, Option<bool>>(0),
         )?;
-        let (at, access) = found.unzip();
-        Ok((at.and_then(from_millis), AccessThen::read(access.flatten().as_deref())))
+        Ok(is_other.flatten().unwrap_or_default())
     }
 
     pub(in crate::journal) fn remembered(

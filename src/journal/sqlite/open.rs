@@ -65,6 +65,7 @@ CREATE TABLE IF NOT EXISTS kept (
   forget_at INTEGER NOT NULL,      -- by the clock of the memory
   elsewhere TEXT                   -- as in `entries`
 ) STRICT;
+CREATE INDEX IF NOT EXISTS kept_of ON kept (document);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
 CREATE INDEX IF NOT EXISTS kept_elsewhere ON kept (elsewhere) WHERE elsewhere IS NOT NULL;
 CREATE TABLE IF NOT EXISTS passes (
@@ -161,7 +162,7 @@ impl Rows {
         let migrated = format < FORMAT && rows.migrate()?;
         rows.make_tables()?;
         rows.name_itself()?;
-        let sealed = rows.seal_all()?;
+        let sealed = rows.seal_entries()?;
         // The answers of an earlier process' intents are not waited for any more.
         rows.note_cut_off(None)?;
         rows.start_memory_clock(now)?;
@@ -171,11 +172,12 @@ impl Rows {
             // The log still holds what was in the clear, or an index over all redeemed tokens.
             rows.empty_log()?;
         }
+        rows.seal_kept()?;
         Ok(rows)
     }
 
     /// Moves the whole log into the file, and leaves none of it; as far as nobody reads it now.
-    fn empty_log(&mut self) -> Result<(), JournalError> {
+    pub(super) fn empty_log(&mut self) -> Result<(), JournalError> {
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|source| failure(&self.file, "empty its log", source))

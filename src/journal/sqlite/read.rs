@@ -370,6 +370,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 .ok_or_else(|| unreadable(3, "fingerprint"))?,
             sent_at: at(SENT_AT)?.unwrap_or_default(),
             access: None,
+            is_refreshed_elsewhere: false,
         },
         unsettled_since: at(UNSETTLED_SINCE)?,
         turned_away_since: at(TURNED_AWAY_SINCE)?,

@@ -53,8 +53,15 @@ impl Rows {
         if if_redeemed == IfRedeemed::Refuse
             && let Some((first, successor)) = self.newest(intent.fingerprint)?
         {
-            let (at, access) = self.redeemed_beside(intent.fingerprint)?;
-            return Ok(Permission::AlreadyRedeemed { first, at, access, successor });
+            let at = self.redeemed_at(intent.fingerprint)?;
+            let has_other_access = match intent.access {
+                Some(access) => self.is_other_access(intent.fingerprint, access)?,
+                None => false,
+            };
+            return Ok(Permission::AlreadyRedeemed { first, at, has_other_access, successor });
+        }
+        if intent.is_refreshed_elsewhere {
+            self.forget_kept_of(&intent.document)?;
         }
         let open = select_found!("WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'");
         let doubts = match self.find(open, [&fingerprint], found)? {
@@ -139,7 +146,7 @@ impl Rows {
             return Ok(());
         };
         let first_sent_at = row.doubts.unsettled_since.unwrap_or(row.sent_at);
-        let (sent_at, is_success) = (row.sent_at, row.is_success);
+        let sent_at = row.sent_at;
         let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
             JournalError::OutOfOrder { entry, state: illegal.state, event: illegal.event }
         })?;
@@ -151,12 +158,11 @@ impl Rows {
         }
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {
-                if is_success {
-                    self.keep_pair(id, &fingerprint, successor)?;
-                }
+                self.keep_pair(id, &fingerprint, successor)?;
                 self.forget_handed_out(&successor.to_string(), sent_at)?;
             }
-            (Event::Renewed, _) => self.forget_handed_out(&fingerprint, sent_at)?,
+            (_, Some(_)) => self.forget_sent(&fingerprint)?,
+            (Event::Renewed, None) => self.forget_handed_out(&fingerprint, sent_at)?,
             _ => {}
         }
         if has_a_pair {

@@ -44,6 +44,7 @@ fn intent(token: &str) -> Intent {
         fingerprint: fingerprint(token),
         sent_at: "2026-11-21T03:00:00Z".parse().unwrap(),
         access: None,
+        is_refreshed_elsewhere: false,
     }
 }
 

@@ -91,6 +91,7 @@ fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> 
         fingerprint: Some(RefreshToken::new("x".into()).fingerprint()),
         due_at: Some(now),
         refreshed_at: Some(now),
+        refreshed_by: Some("0".repeat(16)),
         access_expires_at: Some(now),
         refresh_expires_at: Some(now),
         login_at: Some(now),

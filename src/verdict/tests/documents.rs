@@ -2,7 +2,7 @@
 
 use super::leftovers::granted;
 use super::*;
-use crate::journal::{AccessThen, Journaled, Received};
+use crate::journal::{Journaled, Received};
 use crate::token::{Code, Evidence, LastError, Malformed, Reason};
 
 fn evidence() -> LastError {
@@ -335,7 +335,7 @@ fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
     let redeemed =
-        |first| Permission::AlreadyRedeemed { first, at: None, access: AccessThen::Unknown, successor: None };
+        |first| Permission::AlreadyRedeemed { first, at: None, has_other_access: false, successor: None };
     let word = |turn: Turn| match turn {
         Turn::Recorded => "sends",
         Turn::StepAside => "steps aside",
@@ -397,7 +397,7 @@ fn a_redeemed_token_is_asked_all_the_same_where_its_provider_takes_it() {
         let permission = Permission::AlreadyRedeemed {
             first: other.clone(),
             at,
-            access: AccessThen::Unknown,
+            has_other_access: false,
             successor: None,
         };
         let turn = may_go(&permission, &id(), first, &provider.profile, now());

@@ -16,6 +16,7 @@ pub(super) fn row(state: EntryState) -> Entry {
             fingerprint: RefreshToken::new("old".into()).fingerprint(),
             sent_at: now(),
             access: None,
+            is_refreshed_elsewhere: false,
         },
         unsettled_since: matches!(state, EntryState::Unsettled | EntryState::AskAgain).then(now),
         turned_away_since: None,

@@ -2,7 +2,7 @@
 
 use super::recovery::Doomed;
 use crate::store::backend::id;
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
 use evergrant::sandbox::SeededUser;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::journal::EntryState;
@@ -182,6 +182,77 @@ async fn a_person_puts_a_parked_pair_into_a_named_document_that_holds_its_token(
         process.close().await;
         let summary = rehearsal.run().await;
         assert_eq!(summary.exit(), Exit::Well, "{summary:?}");
+        assert_well(&rehearsal, 2, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_pair_of_a_document_goes_back_where_another_host_or_a_login_came_between() {
+    on_both("kept_between", Plan::users(3), async |rehearsal| {
+        let other = tempfile::tempdir().unwrap();
+        rehearsal.run().await;
+        let process = rehearsal.another_process(other.path()).await;
+        assert_eq!(run(&process, &FORCED, &Stop::default()).await.count(Outcome::Refreshed), 3);
+        process.close().await;
+        let login = rehearsal.sandbox.login(&rehearsal.users[1].user).unwrap();
+        rehearsal.write_login(1, &login).await;
+        assert_eq!(forced(&rehearsal).await.count(Outcome::Refreshed), 3);
+        restore(&rehearsal, 0..3).await;
+        let summary = forced(&rehearsal).await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Restored)), (Exit::Well, 3), "{summary:?}");
+        assert_well(&rehearsal, 9, 3).await;
+        assert_eq!(forced(&rehearsal).await.count(Outcome::Refreshed), 3);
+        assert_well(&rehearsal, 12, 3).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_another_host_wrote_the_last_pair_an_older_one_is_not_put_back() {
+    on_both("kept_went_on", Plan::users(20), async |rehearsal| {
+        let other = tempfile::tempdir().unwrap();
+        rehearsal.run().await;
+        let process = rehearsal.another_process(other.path()).await;
+        assert_eq!(run(&process, &FORCED, &Stop::default()).await.count(Outcome::Refreshed), 20);
+        process.close().await;
+        restore(&rehearsal, [0]).await;
+        let summary = forced(&rehearsal).await;
+        assert_eq!((summary.count(Outcome::Restored), summary.newly_marked), (0, 1), "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::NeedsLogin);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_access_token_of_the_same_login_beside_an_older_token_is_no_new_login() {
+    on_both("kept_mix", Plan::users(2), async |rehearsal| {
+        rehearsal.run().await;
+        let access = rehearsal.document(0).await["access_token"].clone();
+        forced(&rehearsal).await;
+        let mix = json!({ "refresh_token": rehearsal.users[0].refresh_token, "access_token": access });
+        rehearsal.backend.set(&document_id(0), mix).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Restored)), (Exit::Well, 1), "{summary:?}");
+        assert_well(&rehearsal, 5, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_parked_pair_goes_back_beside_another_access_token_too() {
+    on_both("kept_parked_mix", Plan::users(2), async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        rehearsal.backend.delete(&document_id(0)).await;
+        let mut moved = as_at_first(&rehearsal, 0, &elsewhere());
+        moved["access_token"] = json!("another");
+        rehearsal.backend.insert([moved]).await;
+        let summary = rehearsal.run().await;
+        assert_eq!(summary.count(Outcome::Restored), 1, "{summary:?}");
         assert_well(&rehearsal, 2, 2).await;
     })
     .await;

@@ -66,6 +66,7 @@ impl<'a> Doomed<'a> {
             fingerprint: token.fingerprint(),
             sent_at: self.rehearsal.clock.now(),
             access: Some(AccessToken::new(user.access_token.clone()).fingerprint()),
+            is_refreshed_elsewhere: false,
         };
         match self.journal.intent(intent, token).await.unwrap() {
             Permission::Send { entry, .. } => entry,

@@ -36,6 +36,7 @@ async fn answered(
         fingerprint: token.fingerprint(),
         sent_at: clock.now(),
         access: None,
+        is_refreshed_elsewhere: false,
     };
     let Permission::Send { entry, .. } = journal.intent(intent, token.clone()).await.unwrap() else {
         panic!("it may be sent")

@@ -373,7 +373,7 @@ impl Collection {
                     written.access
                 ));
             }
-            if !world.ledger.descends(refresh, document.refresh) {
+            if !world.ledger.supersedes(refresh, document.refresh) {
                 let before = document.refresh;
                 world.violated(format!(
                     "NEVER BACKWARDS: document {place} held rt-{before}, rt-{refresh} overwrites it"

@@ -199,6 +199,16 @@ impl Ledger {
         self.ancestry(later).contains(&earlier)
     }
 
+    /// May this one take the place of `earlier`? It came out of it, or it is of a later login of the same user at the same
+    /// provider, and a document held it before.
+    pub(super) fn supersedes(&self, later: usize, earlier: usize) -> bool {
+        let [new, old] = [later, earlier].map(|token| &self.tokens[token]);
+        let provider = |token: &Token| self.families[token.family].provider;
+        let is_later_login =
+            new.user == old.user && provider(new) == provider(old) && new.family > old.family && new.written;
+        self.descends(later, earlier) || is_later_login
+    }
+
     /// A token, what it came from, and so on back to the login.
     pub(super) fn ancestry(&self, token: usize) -> Vec<usize> {
         std::iter::successors(Some(token), |token| self.tokens[*token].parent).collect()

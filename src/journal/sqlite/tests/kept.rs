@@ -1,10 +1,11 @@
 //! Pairs that stay after their documents took them: the newest of each login, for a time, and within a size.
 
+use super::super::keys::KEPT_AT_ONCE;
 use super::super::{Rows, kept};
 use super::*;
 use crate::clock::Timestamp;
 use crate::journal::seal::Seal;
-use crate::journal::{IfRedeemed, KeptPairs};
+use crate::journal::{IfRedeemed, KeptPairs, StaleDocument};
 use crate::store::Identity;
 use std::time::Duration;
 
@@ -26,10 +27,14 @@ impl Kept {
         Self { directory, rows, now: now() }
     }
 
-    /// Redeems a token into its successor, at this moment.
+    /// Redeems a token into its successor, at this moment, for a document of its own: `a` for `a0` and those after it.
     fn redeem(&mut self, token: &str, successor: &str) {
+        self.redeem_for(&document(token), token, successor);
+    }
+
+    fn redeem_for(&mut self, document: &TokenId, token: &str, successor: &str) {
         self.rows.begin(false).unwrap();
-        let intent = Intent { sent_at: self.now, ..intent(token) };
+        let intent = Intent { sent_at: self.now, document: document.clone(), ..intent(token) };
         let token = RefreshToken::new(token.into());
         let asked = self.rows.intent(&intent, &token, IfRedeemed::Send).unwrap();
         let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
@@ -43,7 +48,11 @@ impl Kept {
 
     /// What the answer of the newest pair says that came out of this token.
     fn pair_of(&mut self, token: &str) -> Option<String> {
-        let found = self.rows.pair_of(fingerprint(token)).unwrap()?;
+        self.pair_for(&stale(token))
+    }
+
+    fn pair_for(&mut self, stale: &StaleDocument) -> Option<String> {
+        let found = self.rows.pair_for(stale).unwrap()?;
         assert!(!found.is_parked);
         let body = found.entry.answer.unwrap().get().body.to_vec();
         Some(String::from_utf8(body).unwrap().trim_matches(['{', '"', '}']).to_owned())
@@ -56,6 +65,118 @@ impl Kept {
         let bytes: i64 = self.rows.connection.query_row(sum, [], |row| row.get(0)).unwrap();
         assert_eq!(counted.bytes, bytes.unsigned_abs(), "the running sum is that of the rows");
         counted
+    }
+}
+
+fn document(token: &str) -> TokenId {
+    let name = token.trim_end_matches(|of: char| of.is_ascii_digit());
+    TokenId::from_extended_json(if name.is_empty() { token } else { name })
+}
+
+/// Its document holds it again, without bookkeeping.
+fn stale(token: &str) -> StaleDocument {
+    let Intent { subject, fingerprint: token_of, .. } = intent(token);
+    StaleDocument { document: document(token), subject, token: token_of, is_newer_elsewhere: false }
+}
+
+#[test]
+fn a_later_login_of_a_document_goes_into_no_other_document_and_to_no_other_user() {
+    let mut kept = Kept::new();
+    let place = document("a");
+    kept.redeem("a0", "a1");
+    kept.redeem_for(&place, "b0", "b1");
+    let same = stale("a0");
+    assert_eq!(kept.pair_for(&same).as_deref(), Some("b1"));
+    let copy = StaleDocument { document: document("copy"), ..same.clone() };
+    let slot = StaleDocument { subject: Subject::new("another"), ..same.clone() };
+    for other in [copy.clone(), slot] {
+        assert_eq!(kept.pair_for(&other).as_deref(), Some("a1"), "its own login: {other:?}");
+    }
+    let moved = StaleDocument { token: fingerprint("b0"), ..copy };
+    assert_eq!(kept.pair_for(&moved).as_deref(), Some("b1"));
+    // The later login was sent for another document since.
+    kept.redeem_for(&document("copy"), "b1", "b2");
+    assert_eq!(kept.pair_of("b0").as_deref(), Some("b2"));
+    assert_eq!(kept.pair_for(&same).as_deref(), Some("a1"));
+}
+
+#[test]
+fn after_another_machine_wrote_a_pair_none_of_those_before_goes_back() {
+    let mut kept = Kept::new();
+    kept.redeem("a0", "a1");
+    let newer = StaleDocument { is_newer_elsewhere: true, ..stale("a0") };
+    assert_eq!(kept.pair_for(&newer), None);
+    kept.redeem("b0", "b1");
+    // It is seen by the pass that sends what the other machine wrote.
+    kept.rows.begin(false).unwrap();
+    let elsewhere = Intent { is_refreshed_elsewhere: true, document: document("a"), ..intent("a2") };
+    let token = RefreshToken::new("a2".into());
+    let asked = kept.rows.intent(&elsewhere, &token, IfRedeemed::Refuse).unwrap();
+    assert!(matches!(asked, Permission::Send { .. }), "{asked:?}");
+    kept.rows.commit().unwrap();
+    assert_eq!((kept.pair_of("a0"), kept.pair_of("b0").as_deref()), (None, Some("b1")));
+    assert_eq!(kept.count().pairs, 1);
+}
+
+#[test]
+fn a_pair_whose_token_was_sent_goes_even_where_what_came_for_it_is_not_kept() {
+    for event in [
+        Event::Redeemed { successor: fingerprint("a2"), life: None },
+        Event::NoPlace(ParkedWhy::Superseded),
+        Event::GivenUp,
+    ] {
+        let mut kept = Kept::new();
+        kept.redeem("a0", "a1");
+        kept.rows.begin(false).unwrap();
+        let asked =
+            kept.rows.intent(&intent("a1"), &RefreshToken::new("a1".into()), IfRedeemed::Send).unwrap();
+        let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
+        // No answer of the first is kept: it was written back all the same, while the journal failed.
+        if !matches!(event, Event::Redeemed { .. }) {
+            kept.rows.answer(entry, &answer()).unwrap();
+        }
+        kept.rows.end(entry, &event, now()).unwrap();
+        kept.rows.commit().unwrap();
+        assert_eq!(kept.count().pairs, 0, "{event:?}");
+    }
+}
+
+#[test]
+fn an_access_token_is_another_one_where_no_token_of_the_chain_stood_beside_it() {
+    let mut kept = Kept::new();
+    for (token, successor, access) in
+        [("a0", "a1", Some("x")), ("a1", "a2", Some("y")), ("b0", "b1", None), ("b1", "b2", Some("z"))]
+    {
+        let access = access.map(fingerprint);
+        kept.rows.begin(false).unwrap();
+        let intent = Intent { access, ..intent(token) };
+        let token = RefreshToken::new(token.into());
+        let asked = kept.rows.intent(&intent, &token, IfRedeemed::Send).unwrap();
+        let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
+        kept.rows.answer(entry, &answer()).unwrap();
+        let event = Event::Redeemed { successor: fingerprint(successor), life: None };
+        kept.rows.end(entry, &event, now()).unwrap();
+        kept.rows.commit().unwrap();
+    }
+    kept.rows
+        .connection
+        .execute("UPDATE redeemed SET access = NULL WHERE fingerprint = ?1", [fingerprint("b1").to_string()])
+        .unwrap();
+    for (token, access, expected) in [
+        ("a0", Some("x"), false),
+        ("a0", Some("y"), false),
+        ("a0", Some("z"), true),
+        ("a0", None, false),
+        ("a1", Some("x"), true),
+        // None stood beside it; and of the last one an earlier version noted nothing.
+        ("b0", Some("x"), true),
+        ("b1", Some("x"), false),
+    ] {
+        let intent = Intent { access: access.map(fingerprint), ..intent(token) };
+        let token = RefreshToken::new(token.into());
+        let asked = kept.rows.intent(&intent, &token, IfRedeemed::Refuse).unwrap();
+        let Permission::AlreadyRedeemed { has_other_access, .. } = asked else { panic!("{asked:?}") };
+        assert_eq!(has_other_access, expected, "{intent:?}");
     }
 }
 
@@ -73,7 +194,7 @@ fn the_newest_pair_of_each_login_is_found_from_every_token_before_it() {
     assert_eq!(kept.count().pairs, 2);
     // Nothing of an open row is left, and the token that was sent is kept beside its pair.
     assert!(kept.rows.page(None).unwrap().entries.is_empty());
-    let found = kept.rows.pair_of(fingerprint("a0")).unwrap().unwrap();
+    let found = kept.rows.pair_for(&stale("a0")).unwrap().unwrap();
     assert_eq!(found.entry.sent, Some(RefreshToken::new("a2".into())));
 }
 
@@ -202,13 +323,51 @@ async fn a_key_that_is_set_or_changed_encrypts_kept_pairs_too_and_the_old_one_ca
         [keyed(Some(key('a')), vec![]), keyed(Some(key('b')), vec![key('a')]), keyed(Some(key('b')), vec![])]
     {
         let journal = open(directory.path(), settings).unwrap();
-        let found = journal.pair_of(fingerprint("one")).await.unwrap().unwrap();
+        let found = journal.pair_for(stale("one")).await.unwrap().unwrap();
         assert_eq!(found.entry.answer.unwrap().get(), &answer());
         journal.close().await;
         kept(0);
         assert_eq!(planted_in(directory.path()), [] as [&str; 0]);
     }
-    for settings in [keyed(None, vec![]), keyed(Some(key('a')), vec![])] {
-        assert!(matches!(open(directory.path(), settings), Err(JournalError::Sealed { .. })));
+    // Without its key it is of no use, and stops nothing; with it, it is there again.
+    for (settings, opens) in [
+        (keyed(None, vec![]), false),
+        (keyed(Some(key('a')), vec![]), false),
+        (keyed(Some(key('a')), vec![key('b')]), true),
+        (keyed(Some(key('a')), vec![]), true),
+    ] {
+        let journal = open(directory.path(), settings).unwrap();
+        assert_eq!(journal.pair_for(stale("one")).await.unwrap().is_some(), opens);
+        journal.close().await;
+        kept(0);
+    }
+}
+
+#[test]
+fn a_new_key_seals_kept_pairs_some_at_a_time_and_a_start_that_is_cut_off_goes_on() {
+    let mut kept = Kept::new();
+    let pairs = KEPT_AT_ONCE + 10;
+    for token in 0..pairs {
+        kept.redeem(&token.to_string(), &format!("{token}-1"));
+    }
+    let Kept { directory, rows, .. } = kept;
+    let file = directory.path().join("journal.db");
+    // Its second commit fails: nothing of what isn't sealed yet is taken for another program's.
+    let last = format!(
+        "CREATE TRIGGER cut BEFORE UPDATE ON kept WHEN old.id = {pairs} BEGIN SELECT raise(ABORT, 'cut'); END"
+    );
+    rows.connection.execute_batch(&last).unwrap();
+    drop(rows);
+    let keyed = || Seal::new(Some(key('a')), vec![]);
+    Rows::open(&file, keyed(), now()).unwrap_err();
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    assert_eq!(kept::count(&connection).unwrap().in_the_clear, 10);
+    connection.execute_batch("DROP TRIGGER cut").unwrap();
+    let log = || std::fs::metadata(directory.path().join("journal.db-wal")).unwrap().len();
+    let mut rows = Rows::open(&file, keyed(), now()).unwrap();
+    assert_eq!((kept::count(&rows.connection).unwrap().in_the_clear, log()), (0, 0));
+    for token in ["0", &(pairs - 1).to_string()] {
+        let found = rows.pair_for(&stale(token)).unwrap().unwrap();
+        assert_eq!(found.entry.sent, Some(RefreshToken::new(token.into())));
     }
 }

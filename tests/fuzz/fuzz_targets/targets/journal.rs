@@ -48,6 +48,7 @@ pub(super) fn look(data: &[u8]) {
             fingerprint,
             sent_at: now(),
             access: None,
+            is_refreshed_elsewhere: false,
         };
         if let Ok(Permission::Send { entry, .. }) = journal.intent(intent, token).await {
             let _ =
