@@ -3,12 +3,13 @@
 use super::owner::Reply;
 use super::sqlite::Rows;
 use super::{Journal, JournalError, owner};
-use std::collections::BTreeSet;
+use crate::token::Lease;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What can be asked of the passes.
 #[derive(Debug)]
 pub(super) enum PassesRequest {
-    Known { leases: BTreeSet<String>, reply: Reply<BTreeSet<String>> },
+    Known { leases: Vec<Lease>, reply: Reply<BTreeSet<String>> },
     WaitedFor { provider: String, reply: Reply<BTreeSet<String>> },
     SetWaitedFor { provider: String, leases: BTreeSet<String>, reply: Reply<()> },
 }
@@ -40,8 +41,17 @@ impl Journal {
         &self.id
     }
 
-    /// Which of these lease ids are of passes that this journal knows. A restored copy of a journal knows fewer.
-    pub async fn known_passes(&self, leases: BTreeSet<String>) -> Result<BTreeSet<String>, JournalError> {
+    /// The ids of those leases that are of passes which this journal knows, or has forgotten since because they were over. A
+    /// restored copy of a journal knows fewer.
+    pub async fn known_passes(
+        &self,
+        leases: impl Iterator<Item = &Lease>,
+    ) -> Result<BTreeSet<String>, JournalError> {
+        let passes: BTreeMap<_, _> = leases.map(|lease| (&lease.id, lease)).collect();
+        let leases: Vec<_> = passes.into_values().cloned().collect();
+        if leases.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         self.ask(|reply| owner::Request::Passes(PassesRequest::Known { leases, reply })).await
     }
 

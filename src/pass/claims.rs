@@ -70,14 +70,10 @@ impl Line {
 
     async fn known_passes(&self, documents: &[TokenDocument]) -> Result<BTreeSet<String>, PassError> {
         let leases = documents.iter().filter_map(|document| document.bookkeeping.lease.as_ref());
-        let leases: BTreeSet<_> = leases.map(|lease| lease.id.clone()).collect();
-        if leases.is_empty() {
-            return Ok(leases);
-        }
         Ok(self.base.journal.known_passes(leases).await?)
     }
 
-    /// Lets a claim end after one lease from now on, whoever made it; when it ends, unless it has gone meanwhile.
+    /// Lets a claim end after one lease from now on, whichever pass made it; when it ends, unless it has gone meanwhile.
     async fn cut(
         &self,
         document: &TokenDocument,

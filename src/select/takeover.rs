@@ -172,7 +172,7 @@ impl Source {
         if ended.is_empty() {
             return HashMap::new();
         }
-        let leases = ended.iter().map(|(_, lease)| lease.id.clone()).collect();
+        let leases = ended.iter().map(|(_, lease)| *lease);
         let known = self.terms.others.journal.known_passes(leases).await.unwrap_or_else(|error| {
             // Nothing is sent any more: the next intent says so.
             debug!(error = %crate::failure::error_chain(&error), "the journal can't tell its passes");

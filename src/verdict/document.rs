@@ -216,7 +216,7 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let ReceivedPair { pair, received_at, is_parked } = received;
     let (token, profile) = (&case.token, case.profile());
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
-    // Unlike a pair that just came: whoever has taken the claim over looks at this document by itself.
+    // Unlike a pair that just came: the pass that has taken the claim over looks at this document by itself.
     let change = Change { expect_lease: Fence::of(token.bookkeeping.lease.as_ref()), ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {

@@ -1,8 +1,9 @@
 //! The journal's id, its passes, and for which passes of other journals documents wait.
 
-use super::{Rows, failure};
+use super::{Rows, failure, from_millis};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
+use crate::token::Lease;
 use rusqlite::params;
 use std::collections::BTreeSet;
 
@@ -59,20 +60,35 @@ impl Rows {
 
     pub(in crate::journal) fn known_passes(
         &mut self,
-        leases: &BTreeSet<String>,
+        leases: &[Lease],
     ) -> Result<BTreeSet<String>, JournalError> {
+        let forgotten = self.forgotten_until()?;
+        let is_forgotten = |lease: &Lease| {
+            lease.by.as_ref().is_some_and(|by| by.journal == self.id && Some(by.since) < forgotten)
+        };
         let known = || -> rusqlite::Result<BTreeSet<String>> {
             let mut statement =
                 self.connection.prepare_cached("SELECT 1 FROM passes WHERE lease_id = ?1 LIMIT 1")?;
             let mut known = BTreeSet::new();
             for lease in leases {
-                if statement.exists([lease])? {
-                    known.insert(lease.clone());
+                if !known.contains(&lease.id) && (is_forgotten(lease) || statement.exists([&lease.id])?) {
+                    known.insert(lease.id.clone());
                 }
             }
             Ok(known)
         };
         known().map_err(|source| failure(&self.file, "look up a pass", source))
+    }
+
+    /// Until when passes of a provider that were over have been forgotten; none where all are known.
+    fn forgotten_until(&self) -> Result<Option<Timestamp>, JournalError> {
+        let until: Option<Option<i64>> = self.find(
+            "SELECT max(first) FROM
+               (SELECT min(started_at) FILTER (WHERE given_back_at IS NOT NULL) AS first FROM passes GROUP BY provider HAVING count(*) >= ?1)",
+            [PASSES],
+            |row| row.get(0),
+        )?;
+        Ok(until.flatten().and_then(from_millis))
     }
 
     pub(in crate::journal) fn waited_for(

@@ -13,7 +13,7 @@ use crate::journal::{
     EntryId, EntryState, Event, Intent, Journal, JournalError, JournalKey, JournalSettings, KeyProblem,
     Permission,
 };
-use crate::token::{Fingerprint, ParkedWhy, RefreshToken, Subject, TokenId};
+use crate::token::{ClaimedBy, Fingerprint, Lease, ParkedWhy, RefreshToken, Subject, TokenId};
 use chrono::TimeDelta;
 use rusqlite::Connection;
 use std::path::Path;
@@ -259,6 +259,25 @@ async fn so_many_passes_of_each_provider_are_remembered_and_all_that_never_finis
         if number != 7 {
             journal.finish_pass(&lease, at(number + 1)).await.unwrap();
         }
+    }
+    let claim = |lease: &str, journal: &str, since| Lease {
+        id: lease.to_owned(),
+        owner: "host:1".to_owned(),
+        until: at(since + 1),
+        taken_over: false,
+        by: Some(ClaimedBy { journal: journal.to_owned(), version: "1".to_owned(), since: at(since) }),
+    };
+    for (lease, id, since, expected) in [
+        ("lease-449", "another", 449, true),
+        ("lease-7", "another", 7, true),
+        // Forgotten: it was over. What another journal began at that time is unknown, and what came later is of a copy.
+        ("lease-49", journal.id(), 49, true),
+        ("lease-49", "another", 49, false),
+        ("lease-x", journal.id(), 50, false),
+        ("lease-x", journal.id(), 1000, false),
+    ] {
+        let known = journal.known_passes([&claim(lease, id, since)].into_iter()).await.unwrap();
+        assert_eq!(known.contains(lease), expected, "{lease} of {id} at {since}");
     }
     journal.close().await;
     let raw = Connection::open(directory.path().join("journal.db")).unwrap();
