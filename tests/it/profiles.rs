@@ -6,10 +6,10 @@
 mod files;
 
 use crate::store::backend;
-use crate::support::rehearsal::{Plan, Rehearsal};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal};
 use evergrant::sandbox::{Role, SandboxConfig};
 use evergrant::testing::exit::Exit;
-use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::pass::Stop;
 use evergrant::testing::provider::place::RequestPlace;
 use evergrant::testing::provider::request::{ClientAuth, Encoding, Method};
 use evergrant::testing::provider::token_url::{TokenUrl, UrlTemplate, is_template};
@@ -22,15 +22,6 @@ use std::time::Duration;
 
 /// Rehearsals at once.
 const AT_ONCE: usize = 16;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 /// Who plays, and who asks: the same profile, unless a test breaks one of them.
 #[derive(Clone)]

@@ -1,31 +1,14 @@
 //! Doubt in a pass: no user is marked any more, what it has marked is taken back, and all others are refreshed.
 
 use super::taken_back::{assert_all_live, leave_unjudged, taken_back};
-use crate::support::rehearsal::{Plan, document_id, on_both};
+use crate::support::rehearsal::{ACCEPTED, FORCED, Plan, document_id, on_both};
 use evergrant::testing::exit::Exit;
-use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::pass::Stop;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble};
 use evergrant::testing::token::State;
 use serde_json::json;
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
-const ACCEPTED: PassRequest = PassRequest {
-    force: false,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: true,
-    take_over: Vec::new(),
-};
 
 /// Refused, and asked, of the trouble that says so.
 fn doubt(summary: &Summary) -> Option<(u64, u64)> {

@@ -2,26 +2,17 @@
 
 use super::recovery::Doomed;
 use crate::store::backend::id;
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both, run};
 use evergrant::sandbox::SeededUser;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::journal::EntryState;
-use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::pass::Stop;
 use evergrant::testing::provider::{AskAgain, Rotation};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::token::{State, TokenId};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 /// Where a document is moved to.
 fn elsewhere() -> TokenId {

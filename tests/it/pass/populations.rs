@@ -2,7 +2,7 @@
 //! refreshed, who is marked, how the pass ends and how many requests it takes.
 
 use crate::store::backend::sqlite;
-use crate::support::rehearsal::{Plan, Rehearsal};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal};
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Outcome;
@@ -12,15 +12,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const USERS: usize = 200;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 /// Where the refused logins stand.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Tokens that this machine redeemed before and finds again: a stale copy is named, a restored backup is a question.
 
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run};
+use crate::support::rehearsal::{ACCEPTED, FORCED, Plan, Rehearsal, document_id, on_both, run};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
@@ -8,7 +8,7 @@ use evergrant::testing::exit::Exit;
 use evergrant::testing::grant::headers::Headers;
 use evergrant::testing::grant::http::ClientError;
 use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::pass::Stop;
 use evergrant::testing::provider::{Provider, Rotation};
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble};
@@ -16,23 +16,6 @@ use evergrant::testing::token::State;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
-const ACCEPTED: PassRequest = PassRequest {
-    force: false,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: true,
-    take_over: Vec::new(),
-};
 
 /// The journal keeps no pair that was written: what was redeemed before is a mark, or a question.
 fn keeping_none(mut rehearsal: Rehearsal) -> Rehearsal {

@@ -1,7 +1,7 @@
 //! Refusals that are believed, and those that are more likely our fault, or that of somebody in between.
 
 use super::recovery::Doomed;
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, fixed_url, on_both};
+use crate::support::rehearsal::{ACCEPTED, FORCED, Plan, Rehearsal, document_id, fixed_url, on_both};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
@@ -16,23 +16,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
-const ACCEPTED: PassRequest = PassRequest {
-    force: false,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: true,
-    take_over: Vec::new(),
-};
 
 async fn assert_nobody_marked(rehearsal: &Rehearsal) {
     for position in 0..rehearsal.users.len() {

@@ -2,11 +2,11 @@
 //! The oracle is the ledger of a server whose answers a test writes.
 
 use crate::support::own_server::{OwnServer, Presented, Scripted, Shape};
-use crate::support::rehearsal::{LIFETIME, Plan, Rehearsal, document_id, on_both};
+use crate::support::rehearsal::{FORCED, LIFETIME, Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
-use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::pass::Stop;
 use evergrant::testing::provider::rules::{Rule, check};
 use evergrant::testing::provider::{PastEnd, Profile, profile};
 use evergrant::testing::report::Outcome;
@@ -15,15 +15,6 @@ use evergrant::testing::token::State;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 /// The profile of an own server with these rules before its own.
 fn with_rules(rules: &str) -> Profile {

@@ -3,7 +3,7 @@
 use super::recovery::{Doomed, recover};
 use crate::support::journal_file::as_format_1;
 use crate::support::meddler::{Call, Mishap};
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, run, write_login};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both, run, write_login};
 use async_trait::async_trait;
 use evergrant::sandbox::Reuse;
 use evergrant::testing::clock::Clock;
@@ -33,15 +33,6 @@ fn punishing(mut plan: Plan) -> Plan {
     plan.profile.settle_after = Duration::from_millis(50);
     plan
 }
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 #[tokio::test]
 async fn within_a_grace_a_lost_answer_is_asked_for_at_once_and_before_any_new_token() {

@@ -1,7 +1,7 @@
 //! Claims that ran out in somebody else's hands.
 
 use crate::support::meddler::{Call, Mishap};
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
@@ -12,15 +12,6 @@ use evergrant::testing::store::Claim;
 use evergrant::testing::token::{Lease, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-const FORCED: PassRequest = PassRequest {
-    force: true,
-    limit: None,
-    provider: None,
-    only: None,
-    accept_refusals: false,
-    take_over: Vec::new(),
-};
 
 /// Users of a provider at which a second request does no harm within half an hour: else their tokens would wait for the
 /// other process.

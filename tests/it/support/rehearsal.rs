@@ -33,6 +33,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A refresh token's life in most tests, so that a second pass finds nothing due.
 pub(crate) const LIFETIME: Duration = Duration::from_hours(14 * 24);
 
+/// Whatever is due or not.
+pub(crate) const FORCED: PassRequest = request(true, false);
+
+/// A person takes the provider's refusals for true.
+pub(crate) const ACCEPTED: PassRequest = request(false, true);
+
+/// [`PassRequest::default`] with these, for constants.
+const fn request(force: bool, accept_refusals: bool) -> PassRequest {
+    PassRequest { force, limit: None, provider: None, only: None, accept_refusals, take_over: Vec::new() }
+}
+
 /// What a rehearsal is made of.
 #[derive(Clone)]
 pub(crate) struct Plan {
