@@ -17,6 +17,7 @@ mod requests;
 mod shapes;
 mod sigkill;
 mod two_daemons;
+mod two_hosts;
 mod unsendable;
 mod wakes;
 
