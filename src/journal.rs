@@ -35,8 +35,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use entry::{
-    Adopted, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore, Page,
-    Parked, Standing,
+    Adoption, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore,
+    Page, Parked, Standing,
 };
 pub use error::{JournalError, KeyProblem};
 pub use forget::Spent;
@@ -401,8 +401,13 @@ impl Journal {
         self.ask(|reply| owner::Request::OtherStore(here.clone(), reply)).await
     }
 
-    /// Makes all rows those of this store, because a person says so. `None` when they are already.
-    pub async fn adopt_store(&self, here: &Identity) -> Result<Option<Adopted>, JournalError> {
+    /// What [`Journal::adopt_store`] would make this store's, and whose that is now.
+    pub async fn adoptable(&self, here: &Identity) -> Result<Adoption, JournalError> {
+        self.ask(|reply| owner::Request::Adoptable(here.clone(), reply)).await
+    }
+
+    /// Makes all rows those of this store, because a person says so, in one step; returns what was another store's.
+    pub async fn adopt_store(&self, here: &Identity) -> Result<Adoption, JournalError> {
         self.ask(|reply| owner::Request::AdoptStore(here.clone(), reply)).await
     }
 

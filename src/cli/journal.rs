@@ -23,6 +23,14 @@ pub enum JournalCommand {
         #[arg(long)]
         adopt_store: bool,
     },
+    /// Make what the journal holds of another store this store's: open entries, kept and parked pairs. After a restore, a
+    /// move to another database, or a renamed collection. Shows first what it found.
+    #[command(after_help = "Example:\n  evergrant journal adopt")]
+    Adopt {
+        /// Do not ask for confirmation.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Write one parked pair into its document, in place of the token that stands there now.
     #[command(after_help = "Examples:\n  evergrant journal apply 7\n  \
                       evergrant journal apply 7 --to 65f0c1d2e3a4b5c6d7e8f901")]

@@ -1,5 +1,6 @@
 //! `evergrant journal`: what is on its way, and what to do about it.
 
+mod adopt;
 mod capture;
 mod forget;
 mod orphans;
@@ -22,6 +23,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+pub(super) use adopt::adopted_text;
 
 /// What `journal list --format json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -108,6 +111,7 @@ pub async fn run(command: JournalCommand, surroundings: &Surroundings) -> Result
             surroundings.print(&format!("{text}{kept}{}", damaged_text(&list.damaged)), &list)?;
             Ok(Exit::Well)
         }
+        JournalCommand::Adopt { yes } => adopt::adopt(yes, surroundings).await,
         JournalCommand::Apply { id, to } => orphans::apply(id, to.as_deref(), surroundings).await,
         JournalCommand::Retry { ids } => retry::retry(&ids, surroundings).await,
         JournalCommand::Capture { id } => capture::capture(id, surroundings).await,

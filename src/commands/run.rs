@@ -1,6 +1,6 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
-use super::{CommandError, Surroundings, shown};
+use super::{CommandError, Surroundings, journal};
 use crate::assembly;
 use crate::cli::RunArgs;
 use crate::clock::Timestamp;
@@ -10,7 +10,6 @@ use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::{Advice as _, told, with_hint};
 use crate::grant::http::Https;
-use crate::journal::Adopted;
 use crate::pass::{Base, PassRequest, Stop};
 use crate::provider::Provider;
 use crate::report::summary::Warned;
@@ -69,13 +68,12 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
 /// Makes the journal's rows those of this store, and says so.
 pub(super) async fn adopt_store(base: &Base) -> Result<(), CommandError> {
     let here = base.store.describe();
-    let Some(Adopted { store, open, parked }) = base.adopt_store().await? else {
+    let adoption = base.adopt_store().await?;
+    if adoption.from.is_empty() {
         info!("`--adopt-store`: all entries of the journal belong to {here} already");
-        return Ok(());
-    };
-    let from = store.map_or_else(String::new, |store| format!("; they were of {store}"));
-    let (open, parked) = (shown::entries(open), shown::count(parked, "parked pair"));
-    warn!("of the journal, {open} and {parked} belong to {here} from now on{from}");
+    } else {
+        warn!("{}", journal::adopted_text(&adoption, &here));
+    }
     Ok(())
 }
 

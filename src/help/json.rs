@@ -300,6 +300,27 @@ const OBJECTS: &[Object] = &[
         ],
     },
     Object {
+        place: "journal adopt",
+        fields: &[
+            ("store", "The store that everything in the journal belongs to now."),
+            ("from", "The stores that it belonged to; empty where there was nothing to adopt."),
+            ("open", "Open entries that were adopted."),
+            ("answers", "How many of them hold a successful answer."),
+            ("kept", "Kept pairs that were adopted."),
+            ("parked", "Parked pairs that were adopted."),
+        ],
+    },
+    Object {
+        place: "journal adopt: from[]",
+        fields: &[
+            ("store", "The store."),
+            (
+                "relation",
+                "How the store of today stands to it: `replaced`, `renamed`, `copy` or `other` (`journal adopt` says each in words).",
+            ),
+        ],
+    },
+    Object {
         place: "journal apply",
         fields: &[
             ("id", "The number of the entry, which is gone now."),

@@ -205,8 +205,8 @@ pub struct KnownTokens {
     pub on_their_way: HashSet<Fingerprint>,
 }
 
-/// Another store that open rows belong to. Parked pairs don't count: they stay those of their store, and never keep a pass from
-/// going over another one.
+/// Another store that open rows or kept pairs belong to. Parked pairs don't count: they stay those of their store, and never
+/// keep a pass from going over another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherStore {
     /// How the store of the pass stands to it.
@@ -217,16 +217,22 @@ pub struct OtherStore {
     pub open: u64,
     /// How many of them hold a successful answer.
     pub answers: u64,
+    /// How many pairs are kept for its documents.
+    pub kept: u64,
 }
 
-/// What [`super::Journal::adopt_store`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adopted {
-    /// The store that the open rows belonged to, for people; `None` when that was this one.
-    pub store: Option<String>,
-    /// Open rows that belong to this store from now on.
+/// What [`super::Journal::adopt_store`] makes this store's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Adoption {
+    /// The stores that it belonged to, for people, and how this one stands to each. Empty: all is this store's already.
+    pub from: Vec<(Relation, String)>,
+    /// Open rows.
     pub open: u64,
-    /// Parked pairs that do.
+    /// How many of them hold a successful answer.
+    pub answers: u64,
+    /// Pairs that are kept, should their documents lose them.
+    pub kept: u64,
+    /// Parked pairs.
     pub parked: u64,
 }
 

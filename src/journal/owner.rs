@@ -4,7 +4,7 @@ use super::marks::MarksRequest;
 use super::passes::PassesRequest;
 use super::room::Room;
 use super::{
-    Adopted, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
+    Adoption, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
     OtherStore, Page, Permission, Spent, StaleDocument, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
@@ -90,7 +90,8 @@ pub(super) enum Request {
     Spent(Vec<Fingerprint>, Reply<Vec<Spent>>),
     Forget(Vec<Fingerprint>, Reply<u64>),
     OtherStore(Identity, Reply<Option<OtherStore>>),
-    AdoptStore(Identity, Reply<Option<Adopted>>),
+    Adoptable(Identity, Reply<Adoption>),
+    AdoptStore(Identity, Reply<Adoption>),
     FinishPass(String, Timestamp, Reply<()>),
     Marks(MarksRequest),
     Passes(PassesRequest),
@@ -101,7 +102,7 @@ impl Request {
     const fn is_durable(&self) -> bool {
         match self {
             // A pass that its own journal doesn't know is another machine's: its claims would be waited for.
-            Self::Answer(..) | Self::BeginPass { .. } => true,
+            Self::Answer(..) | Self::BeginPass { .. } | Self::AdoptStore(..) => true,
             Self::Marks(request) => request.is_durable(),
             _ => false,
         }
@@ -313,6 +314,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Spent(tokens, reply) => reply.set(rows.spent(tokens)),
         Request::Forget(tokens, reply) => reply.set(rows.forget(tokens)),
         Request::OtherStore(here, reply) => reply.set(rows.other_store(here)),
+        Request::Adoptable(here, reply) => reply.set(rows.adoptable(here)),
         Request::AdoptStore(here, reply) => reply.set(rows.adopt(here)),
         Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
         Request::Marks(request) => request.perform(rows),
@@ -348,7 +350,7 @@ impl Request {
             Self::Spent(_, reply) => reply.send(committed),
             Self::Forget(_, reply) => reply.send(committed),
             Self::OtherStore(_, reply) => reply.send(committed),
-            Self::AdoptStore(_, reply) => reply.send(committed),
+            Self::Adoptable(_, reply) | Self::AdoptStore(_, reply) => reply.send(committed),
             Self::Marks(request) => request.deliver(committed),
             Self::Passes(request) => request.deliver(committed),
         }

@@ -167,7 +167,7 @@ impl Advice for ApplyError {
                 format!("configure it under that name, or `evergrant journal discard {id}`").into()
             }
             Self::Elsewhere { .. } => {
-                "set `store.url` back to that store and apply again; or, if its tokens live here now, `evergrant journal recover --adopt-store`".into()
+                "set `store.url` back to that store and apply again; or, if its tokens live here now, `evergrant journal adopt`".into()
             }
             Self::Gone { id, .. } => format!(
                 "bring it back, with any refresh token in it, and apply again; or `evergrant journal discard {id}`"

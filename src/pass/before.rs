@@ -3,7 +3,7 @@
 use super::insist::{START_PATIENCE, Turn, insist};
 use super::{Base, PassError, Stop};
 use crate::failure::error_chain;
-use crate::journal::Adopted;
+use crate::journal::Adoption;
 use crate::store::{Existence, Identity, Readiness, Store, StoreError};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -30,13 +30,23 @@ impl Base {
         }
     }
 
-    /// Makes all rows of the journal those of this store, because a person says so; `None` when they are already.
+    /// What the journal holds of another store, and which store this is. Changes nothing.
     ///
     /// # Errors
     /// [`PassError`] when the store or the journal isn't there.
-    pub async fn adopt_store(&self) -> Result<Option<Adopted>, PassError> {
+    pub async fn adoptable(&self) -> Result<(Identity, Adoption), PassError> {
         must_exist(&self.prepare(&CancellationToken::new()).await?.existence)?;
         let here = self.identity(&CancellationToken::new()).await?;
+        let adoption = self.journal.adoptable(&here).await?;
+        Ok((here, adoption))
+    }
+
+    /// Makes all rows of the journal those of this store, because a person says so; returns what was another store's.
+    ///
+    /// # Errors
+    /// [`PassError`] when the store or the journal isn't there.
+    pub async fn adopt_store(&self) -> Result<Adoption, PassError> {
+        let (here, _) = self.adoptable().await?;
         Ok(self.journal.adopt_store(&here).await?)
     }
 

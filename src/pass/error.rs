@@ -4,7 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Advice;
 use crate::grant::http::ClientError;
 use crate::journal::{JournalError, OtherStore};
-use crate::store::{Identity, Relation, StoreError};
+use crate::store::{Identity, StoreError};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -21,14 +21,14 @@ pub enum PassError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The journal holds rows of other documents.
-    #[error("{}", refusal(directory, other, here))]
+    #[error("{}", refusal(directory, other, how))]
     OtherStore {
         /// The state directory.
         directory: PathBuf,
         /// Whose rows they are, and how many.
         other: OtherStore,
-        /// The store of this pass.
-        here: String,
+        /// How the store of this pass stands to it.
+        how: String,
     },
     /// The collection isn't there.
     #[error("{}", absent(collection, database, others))]
@@ -56,8 +56,8 @@ impl Advice for PassError {
             Self::Client(error) => error.hint(),
             Self::OtherStore { other, .. } => Some(
                 format!(
-                    "set `store.url` back to {} and run once more; or, if its tokens live here now, `evergrant run --once \
-                     --adopt-store` writes the received pairs into this store; or, for a rehearsal, set `state_dir` \
+                    "if its tokens live in this store now, `evergrant journal adopt` makes the entries and the kept pairs \
+                     those of this store; if not, set `store.url` back to {}, or, for a rehearsal, `state_dir` \
                      (`EVERGRANT_STATE_DIR`) to a directory of its own",
                     other.store
                 )
@@ -100,7 +100,8 @@ impl PassError {
     /// The refusal of a pass over `here`, while the rows of the journal in `directory` belong to another store.
     #[must_use]
     pub fn other_store(directory: &Path, other: OtherStore, here: &Identity) -> Self {
-        Self::OtherStore { directory: directory.to_owned(), other, here: here.to_string() }
+        let how = here.how(other.relation);
+        Self::OtherStore { directory: directory.to_owned(), other, how }
     }
 }
 
@@ -118,22 +119,16 @@ fn absent(collection: &str, database: &str, others: &[String]) -> String {
 }
 
 /// Why a pass doesn't go over another store than the one that the journal's rows belong to.
-fn refusal(directory: &Path, other: &OtherStore, here: &str) -> String {
-    let OtherStore { relation, store, open, answers } = other;
-    let what = match relation {
-        Relation::Copy => {
-            format!("{here} is a copy of it: it has the same collection UUID, and none of these servers")
-        }
-        Relation::Replaced => {
-            format!(
-                "under that name stands another one now: it was dropped and made again, or restored ({here})"
-            )
-        }
-        Relation::Other | Relation::Same => format!("this store is another one: {here}"),
+fn refusal(directory: &Path, other: &OtherStore, how: &str) -> String {
+    let OtherStore { store, open, answers, kept, .. } = other;
+    let kept = match kept {
+        0 => String::new(),
+        1 => ", and 1 kept pair".to_owned(),
+        kept => format!(", and {kept} kept pairs"),
     };
     let entries = if *open == 1 { "1 open entry".to_owned() } else { format!("{open} open entries") };
     format!(
-        "the journal in {directory} holds {entries}, {answers} of them with a received answer, of the store {store}; {what}",
+        "the journal in {directory} holds {entries}, {answers} of them with a received answer{kept}, of the store {store}; {how}",
         directory = directory.display()
     )
 }

@@ -43,7 +43,8 @@ pub struct Deployment {
 }
 
 /// How a store stands to the one that a journal's rows belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Relation {
     /// The same, under whatever name and at whichever member.
     Same,
@@ -51,6 +52,8 @@ pub enum Relation {
     Copy,
     /// Another collection or file under the same name: dropped and made again, or restored.
     Replaced,
+    /// Another name in the same deployment, and no UUID that says more: it was renamed, or it is another one.
+    Renamed,
     /// Another one.
     Other,
 }
@@ -81,10 +84,37 @@ impl Identity {
             (Mark::Untold, _) | (_, Mark::Untold | Mark::Absent) => {
                 if same_name {
                     Relation::Same
+                } else if deployments.is_some() && !apart {
+                    Relation::Renamed
                 } else {
                     Relation::Other
                 }
             }
+        }
+    }
+
+    /// How this store stands to the one that is `known`, for people; `relation` as [`Identity::relation_to`] says.
+    #[must_use]
+    pub fn how(&self, relation: Relation) -> String {
+        let file = self.name.strip_prefix("sqlite ");
+        match relation {
+            Relation::Same => format!("{self} is the same store"),
+            Relation::Copy => {
+                format!("{self} is a copy of it: it has the same collection UUID, and none of these servers")
+            }
+            Relation::Replaced if file.is_some() => {
+                format!("under that path stands another file now: it was replaced, or restored ({self})")
+            }
+            Relation::Replaced => {
+                format!(
+                    "under that name stands another one now: it was dropped and made again, or restored ({self})"
+                )
+            }
+            Relation::Renamed => format!(
+                "this store is another collection there, or the same one renamed (the server doesn't tell the UUID that \
+                 would say so): {self}"
+            ),
+            Relation::Other => format!("this store is another one: {self}"),
         }
     }
 
@@ -137,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_store_is_known_by_itself_and_not_by_its_name() {
-        use Relation::{Copy, Other, Replaced, Same};
+        use Relation::{Copy, Other, Renamed, Replaced, Same};
         let known = store("app.tokens", Some("u"), Some("rs"), &["a:1", "b:1"]);
         let old = Identity::named("mongodb app.tokens");
         let absent = Identity { mark: Mark::Absent, ..known.clone() };
@@ -174,6 +204,7 @@ mod tests {
             ("the same names elsewhere", store("app.tokens", Some("v"), Some("rs"), &["x:1"]), &known, Other),
             ("no UUID any more", store("app.tokens", None, Some("rs"), &["a:1"]), &known, Same),
             ("no UUID, elsewhere", store("app.tokens", None, Some("rs"), &["x:1"]), &known, Other),
+            ("no UUID, another name", store("app.logins", None, Some("rs"), &["a:1"]), &known, Renamed),
             ("noted by an earlier version", known.clone(), &old, Same),
             (
                 "noted by an earlier version, renamed since",

@@ -7,6 +7,7 @@ use evergrant::testing::journal::{Intent, Journal, Permission};
 use evergrant::testing::store::Store;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::sqlite::SqliteStore;
+use futures::TryStreamExt as _;
 use serde_json::json;
 use std::path::Path;
 
@@ -105,14 +106,69 @@ async fn open_rows_of_another_store_end_every_command_with_2_until_it_is_adopted
             assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
             let said = format!("{}{}", ended.stdout, ended.stderr);
             assert!(said.contains("holds 1 open entry, 0 of them with a received answer"), "{ended:?}");
-            assert!(said.contains("`evergrant run --once --adopt-store`"), "{ended:?}");
+            assert!(said.contains("`evergrant journal adopt`"), "{ended:?}");
         }
-        assert_eq!(scene.sandbox.ledger().requests, 0);
-        let adopted = scene.run(&["run", "--once", "--adopt-store"]).await;
-        assert_eq!(adopted.code, Some(0), "{adopted:?}");
-        assert!(adopted.stderr.contains("1 open entry and 0 parked pairs belong to"), "{adopted:?}");
+        let unsure = scene.run(&["journal", "adopt"]).await;
+        assert_eq!(unsure.code, Some(2), "{unsure:?}");
+        assert!(unsure.stderr.contains("confirm with `--yes`"), "{unsure:?}");
+        assert_eq!((scene.run(&ONCE).await.code, scene.sandbox.ledger().requests), (Some(2), 0));
+        let adopted = scene.run(&["journal", "adopt", "--yes", "--format", "json"]).await;
+        assert_eq!((adopted.code, &adopted.json()["open"]), (Some(0), &json!(1)), "{adopted:?}");
+        let again = scene.run(&["journal", "adopt"]).await;
+        assert_eq!(again.code, Some(0), "{again:?}");
+        assert!(again.stdout.contains("nothing to adopt"), "{again:?}");
+        assert_eq!(scene.run(&ONCE).await.code, Some(0));
         assert_eq!(scene.sandbox.ledger().granted, 3);
         assert_eq!(scene.run(&["check"]).await.code, Some(0));
+    }
+}
+
+/// A backup is restored under the same name: its documents hold the tokens that were redeemed since.
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_kept_for_a_store_that_was_replaced_go_back_into_it_once_a_person_adopts_it() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let Some(scene) = Scene::new("replaced", kind, users(3)).await else { continue };
+        let path = scene.folder.path().join("tokens.db");
+        let replaced = match kind {
+            Kind::Mongo => {
+                let collection = scene.collection().await;
+                let before: Vec<bson::Document> =
+                    collection.find(bson::doc! {}).await.unwrap().try_collect().await.unwrap();
+                assert_eq!(scene.run(&ONCE).await.code, Some(0));
+                collection.drop().await.unwrap();
+                collection.insert_many(before).await.unwrap();
+                "dropped and made again, or restored"
+            }
+            Kind::Sqlite => {
+                let store = SqliteStore::open(&path, Mapping::default()).await.unwrap();
+                let before = store.export(None, 10).await.unwrap().documents;
+                assert_eq!(scene.run(&ONCE).await.code, Some(0));
+                drop(store);
+                std::fs::rename(&path, scene.folder.path().join("away.db")).unwrap();
+                for ending in ["-wal", "-shm"] {
+                    let _ = std::fs::remove_file(scene.folder.path().join(format!("tokens.db{ending}")));
+                }
+                let store = SqliteStore::open(&path, Mapping::default()).await.unwrap();
+                store.import(before).await.unwrap();
+                "another file now: it was replaced, or restored"
+            }
+        };
+        for arguments in [&["run"][..], &ONCE, &["journal", "recover"], &["check"]] {
+            let ended = scene.run(arguments).await;
+            assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            for part in ["0 open entries", "and 3 kept pairs", replaced, "`evergrant journal adopt`"] {
+                assert!(said.contains(part), "{part}: {ended:?}");
+            }
+        }
+        let asked = scene.run(&["journal", "adopt"]).await;
+        assert!(asked.stderr.contains("3  kept pairs: one goes into"), "{asked:?}");
+        let adopted = scene.run(&["journal", "adopt", "--yes", "--format", "json"]).await;
+        assert_eq!((adopted.code, &adopted.json()["kept"]), (Some(0), &json!(3)), "{adopted:?}");
+        let ended = scene.run(&ONCE).await;
+        assert_eq!((ended.code, &ended.json()["outcomes"]["restored"]), (Some(0), &json!(3)), "{ended:?}");
+        let ledger = scene.sandbox.ledger();
+        assert_eq!((ledger.requests, ledger.granted, ledger.reuses), (3, 3, 0));
     }
 }
 

@@ -191,7 +191,7 @@ pub(super) fn list_text(list: &JournalList, now: Timestamp) -> String {
         let _ = write!(
             text,
             "\n{}: of another store ({store}), and left alone until passes go over it again\n  next: \
-             `evergrant journal recover --adopt-store`, if its tokens live in this store now",
+             `evergrant journal adopt`, if its tokens live in this store now",
             ids.join(", ")
         );
     }

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tables that hold everything; the last one counts the numbers of the rows, so that none comes again.
-const TABLES: [&str; 7] = ["entries", "redeemed", "passes", "marks", "meta", "kept", "sqlite_sequence"];
+const TABLES: [&str; 8] =
+    ["entries", "redeemed", "passes", "marks", "meta", "stores", "kept", "sqlite_sequence"];
 
 /// Where `entries` has what is asked of it.
 const DOCUMENT_COLUMN: usize = 3;
@@ -33,6 +34,7 @@ impl Rows {
         let open = || {
             let connection = Connection::open_in_memory()?;
             if let Some(image) = image {
+                connection.execute_batch(super::open::STORES)?;
                 connection.execute_batch(super::open::SCHEMA)?;
                 connection.pragma_update(None, "user_version", super::open::FORMAT)?;
                 image.restore(&connection)?;

@@ -4,6 +4,7 @@
 //! go by age, and by size, some with each row that ends; so neither a start nor a pass takes longer because of them.
 
 use super::read::{self, SECRETS};
+use super::store::ELSEWHERE_NOW;
 use super::{Rows, failure, from_millis};
 use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
 use crate::token::{Fingerprint, TokenId};
@@ -107,10 +108,10 @@ impl Rows {
             self.memory.now().checked_add_signed(lasts).unwrap_or(crate::clock::Timestamp::MAX_UTC);
         let bytes = self.find(
             "INSERT INTO kept (id, provider, document, subject, fingerprint, successor, sent_at, status, complete,
-               received_at, headers, body, sent, sealed, bytes, forget_at)
+               received_at, headers, body, sent, sealed, bytes, forget_at, store)
              SELECT id, provider, document, subject, fingerprint, ?2, sent_at, status, complete, received_at, headers, body,
                sent, coalesce(sealed, 0),
-               ?4 + coalesce(length(headers), 0) + coalesce(length(body), 0) + coalesce(length(sent), 0), ?3
+               ?4 + coalesce(length(headers), 0) + coalesce(length(body), 0) + coalesce(length(sent), 0), ?3, store
              FROM entries WHERE id = ?1 AND body IS NOT NULL AND status BETWEEN 200 AND 299
              RETURNING bytes",
             params![id, successor, forget_at.timestamp_millis(), ROW_BYTES],
@@ -168,8 +169,9 @@ impl Rows {
 
     /// Forgets the pairs of a document into which another machine wrote a newer one: theirs came for the last of them.
     pub(super) fn forget_kept_of(&mut self, document: &TokenId) -> Result<(), JournalError> {
-        let of = "DELETE FROM kept WHERE document = ?1 AND elsewhere IS NULL RETURNING bytes";
-        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(of, [document.as_str()]) }
+        let of =
+            format!("DELETE FROM kept WHERE document = ?1 AND store NOT IN {ELSEWHERE_NOW} RETURNING bytes");
+        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(&of, [document.as_str()]) }
     }
 
     /// The pair that belongs in a document which holds a redeemed token again, kept or parked: the newest of its login, or of a
@@ -185,9 +187,7 @@ impl Rows {
         }
         let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };
         let own = match last.successor {
-            Some(successor) => {
-                self.kept_where("successor = ?1 AND elsewhere IS NULL", &successor.to_string())?
-            }
+            Some(successor) => self.kept_where("successor = ?1", &successor.to_string())?,
             None => self.parked_for(&last.fingerprint)?,
         };
         // A person has given up what came for it.
@@ -196,8 +196,7 @@ impl Rows {
         }
         let mut later = None;
         if last.document == stale.document {
-            let of = "document = ?1 AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
-            later = self.kept_where(of, stale.document.as_str())?.filter(|entry| {
+            later = self.kept_where("document = ?1", stale.document.as_str())?.filter(|entry| {
                 entry.intent.subject == stale.subject && own.as_ref().is_none_or(|own| own.id < entry.id)
             });
         }
@@ -206,14 +205,20 @@ impl Rows {
     }
 
     fn parked_for(&mut self, fingerprint: &str) -> Result<Option<Entry>, JournalError> {
-        let orphan = "fingerprint = ?1 AND state = 'orphan' AND elsewhere IS NULL ORDER BY id DESC LIMIT 1";
+        let orphan = format!(
+            "fingerprint = ?1 AND state = 'orphan' AND store NOT IN {ELSEWHERE_NOW} ORDER BY id DESC LIMIT 1"
+        );
         let found =
-            self.find(&read::select_entries(orphan), [fingerprint], |row| read::whole(row, &self.seal))?;
+            self.find(&read::select_entries(&orphan), [fingerprint], |row| read::whole(row, &self.seal))?;
         Ok(found.and_then(Result::ok))
     }
 
+    /// The newest kept pair of this store that meets a condition.
     fn kept_where(&mut self, condition: &str, of: &str) -> Result<Option<Entry>, JournalError> {
-        let sql = format!("SELECT {SECRETS}, {BEHIND} FROM kept WHERE {condition}");
+        let sql = format!(
+            "SELECT {SECRETS}, {BEHIND} FROM kept WHERE {condition} AND store NOT IN {ELSEWHERE_NOW}
+             ORDER BY id DESC LIMIT 1"
+        );
         Ok(self.find(&sql, [of], |row| read::whole(row, &self.seal))?.and_then(Result::ok))
     }
 }

@@ -1,6 +1,7 @@
-//! Journals of earlier versions, formats 1 to 3, taken over at their opening: in one transaction, or not at all.
+//! Journals of earlier versions, formats 1 to 4, taken over at their opening: in one transaction, or not at all.
 
-use super::open::SCHEMA;
+use super::open::{SCHEMA, STORES};
+use super::store::{json, known_before};
 use super::{Rows, failure, read};
 use crate::grant::headers::Headers;
 use crate::journal::seal::{Closed, Part};
@@ -9,13 +10,8 @@ use crate::token::ParkedWhy;
 use rusqlite::{Row as Columns, params};
 
 /// Columns that came with formats 2 and 3, and their types.
-const LATER_COLUMNS: [(&str, &str); 5] = [
-    ("peer", "TEXT"),
-    ("sealed", "INTEGER"),
-    ("content_encoding", "TEXT"),
-    ("turned_away_since", "INTEGER"),
-    ("elsewhere", "TEXT"),
-];
+const LATER_COLUMNS: [(&str, &str); 4] =
+    [("peer", "TEXT"), ("sealed", "INTEGER"), ("content_encoding", "TEXT"), ("turned_away_since", "INTEGER")];
 
 /// An answer, as today's format has it.
 struct Answer {
@@ -34,6 +30,47 @@ pub(super) fn state(state: EntryState, why: Option<&str>) -> EntryState {
 }
 
 impl Rows {
+    /// Gives rows the number of their store, where an earlier version wrote each row's identity beside it, or none.
+    pub(super) fn number_stores(&mut self) -> Result<(), JournalError> {
+        let number = || {
+            let has = |table, column| read::table_has_column(&self.connection, table, column);
+            if !has("entries", "id")? || has("entries", "store")? {
+                return Ok(());
+            }
+            self.connection.execute_batch(STORES)?;
+            if let Some(known) = known_before(&self.connection)? {
+                let note = "INSERT OR IGNORE INTO stores (id, identity, is_here) VALUES (1, ?1, 1)";
+                self.connection.execute(note, [json(&known)])?;
+            }
+            self.connection.execute("DELETE FROM meta WHERE key IN ('store', 'store_identity')", [])?;
+            for table in ["entries", "kept"] {
+                if !has(table, "id")? || has(table, "store")? {
+                    continue;
+                }
+                let add = format!("ALTER TABLE {table} ADD COLUMN store INTEGER NOT NULL DEFAULT 1");
+                self.connection.execute_batch(&add)?;
+                if !has(table, "elsewhere")? {
+                    continue;
+                }
+                let note = format!(
+                    "INSERT INTO stores (id, identity, is_here)
+                     SELECT (SELECT coalesce(max(id), 1) FROM stores) + row_number() OVER (), elsewhere, 0
+                     FROM (SELECT DISTINCT elsewhere FROM {table} WHERE elsewhere IS NOT NULL
+                       AND elsewhere NOT IN (SELECT identity FROM stores WHERE NOT is_here))"
+                );
+                self.connection.execute(&note, [])?;
+                let of = format!(
+                    "UPDATE {table} SET elsewhere = NULL,
+                       store = (SELECT id FROM stores WHERE identity = elsewhere AND NOT is_here)
+                     WHERE elsewhere IS NOT NULL"
+                );
+                self.connection.execute(&of, [])?;
+            }
+            self.connection.execute_batch("DROP INDEX IF EXISTS kept_elsewhere")
+        };
+        number().map_err(|source| failure(&self.file, "take over its stores", source))
+    }
+
     /// Takes over what an earlier version has left; tells whether there was something.
     ///
     /// # Errors
@@ -104,9 +141,9 @@ impl Rows {
             self.run(
                 "take over its rows",
                 "INSERT INTO entries (id, provider, document, subject, fingerprint, state, sent_at, unsettled_since,
-                   turned_away_since, why, peer, status, complete, received_at, headers, body, sealed, elsewhere)
+                   turned_away_since, why, peer, status, complete, received_at, headers, body, sealed, store)
                  SELECT id, provider, document, subject, fingerprint, ?2, sent_at, unsettled_since,
-                   turned_away_since, why, peer, status, complete, received_at, ?3, ?4, ?5, elsewhere
+                   turned_away_since, why, peer, status, complete, received_at, ?3, ?4, ?5, store
                  FROM entries_before WHERE id = ?1",
                 params![id, word, headers, body, sealed],
             )?;

@@ -11,8 +11,20 @@ use rusqlite::Connection;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+/// The format since which rows are as they are now; the later ones only added columns and tables.
+pub(super) const ROWS_SINCE: i64 = 4;
+
 /// The format of the file, in `user_version`; a newer one is refused, not guessed at.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
+
+/// The stores that rows belong to. A store that takes the place of another one changes a row here, and none of theirs.
+pub(super) const STORES: &str = "
+CREATE TABLE IF NOT EXISTS stores (
+  id INTEGER PRIMARY KEY,
+  identity TEXT NOT NULL,          -- as JSON
+  is_here INTEGER NOT NULL         -- 1: its rows are those of the store that passes go over now
+) STRICT;
+";
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entries (
@@ -32,8 +44,8 @@ CREATE TABLE IF NOT EXISTS entries (
   headers BLOB, body BLOB,         -- of the answer
   sent BLOB,                       -- the refresh token
   sealed INTEGER,                  -- 1: headers, body and sent are encrypted; 2: and their own key doesn't open them
-  elsewhere TEXT,                  -- the identity of the store that it belongs to, where that isn't the one in `meta`
-  access TEXT                      -- fingerprint of the access token beside it; empty: none stood there; NULL: not known
+  access TEXT,                     -- fingerprint of the access token beside it; empty: none stood there; NULL: not known
+  store INTEGER NOT NULL DEFAULT 1 -- the store that it belongs to, in `stores`
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_row ON entries (fingerprint)
@@ -63,11 +75,11 @@ CREATE TABLE IF NOT EXISTS kept (
   sealed INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   forget_at INTEGER NOT NULL,      -- by the clock of the memory
-  elsewhere TEXT                   -- as in `entries`
+  store INTEGER NOT NULL DEFAULT 1 -- as in `entries`
 ) STRICT;
 CREATE INDEX IF NOT EXISTS kept_of ON kept (document);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
-CREATE INDEX IF NOT EXISTS kept_elsewhere ON kept (elsewhere) WHERE elsewhere IS NOT NULL;
+CREATE INDEX IF NOT EXISTS kept_in_store ON kept (store);
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,
@@ -159,7 +171,8 @@ impl Rows {
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
         rows.add_access()?;
-        let migrated = format < FORMAT && rows.migrate()?;
+        rows.number_stores()?;
+        let migrated = format < ROWS_SINCE && rows.migrate()?;
         rows.make_tables()?;
         rows.name_itself()?;
         let sealed = rows.seal_entries()?;
@@ -186,6 +199,7 @@ impl Rows {
     /// Makes the tables that aren't there, and notes by whom, for the error of a version that can't read them.
     fn make_tables(&mut self) -> Result<(), JournalError> {
         let make = || {
+            self.connection.execute_batch(STORES)?;
             self.connection.execute_batch(SCHEMA)?;
             let by = "INSERT OR REPLACE INTO meta (key, value) VALUES ('written_by', ?1)";
             self.connection.execute(by, [env!("CARGO_PKG_VERSION")])?;

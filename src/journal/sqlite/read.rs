@@ -1,8 +1,8 @@
 //! Reading rows: a page at a time, one bad row never in the way of the others.
 
 use super::keys::Secrets;
-use super::open::format_of;
-use super::store::read_identity;
+use super::open::{FORMAT, ROWS_SINCE, format_of};
+use super::store::{ELSEWHERE_NOW, read_identity};
 use super::{Rows, failure, from_millis, kept};
 use crate::grant::headers::Headers;
 use crate::grant::{RawAnswer, secret_bytes};
@@ -37,8 +37,7 @@ const BODY: usize = 9;
 const SENT: usize = 10;
 
 /// The other columns of an [`Entry`], behind those.
-const BEHIND: &str =
-    "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, elsewhere, length(body)";
+const BEHIND: &str = "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, (SELECT identity FROM stores WHERE id = store AND NOT is_here), length(body)";
 const SUBJECT: usize = 11;
 const STATE: usize = 12;
 const SENT_AT: usize = 13;
@@ -55,7 +54,7 @@ impl Rows {
         let read = || {
             let sql = format!(
                 "SELECT {SECRETS}, {BEHIND} FROM entries
-                 WHERE id > ?1 AND elsewhere IS NULL ORDER BY id LIMIT ?2"
+                 WHERE id > ?1 AND store NOT IN {ELSEWHERE_NOW} ORDER BY id LIMIT ?2"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([after.map_or(i64::MIN, |after| after.0), PAGE_ROWS])?;
@@ -115,9 +114,15 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
     let Some((connection, format)) = beside(file)? else { return Ok(Listed::default()) };
     let read = || {
         // A journal of an earlier version that is only looked at lacks some of them, and no secret is read.
+        let has_stores = has_column(&connection, "store")?;
         let column = |column: &'static str| {
             let is_secret = ["headers", "body", "sent"].contains(&column);
-            let has = !is_secret && (column.contains('(') || has_column(&connection, column)?);
+            let has = !is_secret
+                && if column.contains("FROM stores") {
+                    has_stores
+                } else {
+                    column.contains('(') || has_column(&connection, column)?
+                };
             Ok(if has { column } else { "NULL" })
         };
         let columns = SECRETS.split(", ").chain(BEHIND.split(", ")).map(column);
@@ -127,7 +132,7 @@ pub(in crate::journal) fn peek(file: &Path) -> Result<Listed, JournalError> {
         let mut listed = Listed::default();
         while let Some(row) = rows.next()? {
             match entry(row) {
-                Ok(entry) if format < super::open::FORMAT => {
+                Ok(entry) if format < ROWS_SINCE => {
                     let state = super::migrate::state(entry.state, entry.why.as_deref());
                     listed.entries.push(Entry { state, ..entry });
                 }
@@ -148,7 +153,7 @@ pub(in crate::journal) fn peek_one(
     seal: &Seal,
 ) -> Result<Option<Result<Entry, Damaged>>, JournalError> {
     let Some((connection, format)) = beside(file)? else { return Ok(None) };
-    if format < super::open::FORMAT {
+    if format < FORMAT {
         let problem = "an earlier version wrote it, and the next start of this one takes it over".to_owned();
         return Ok(Some(Err(Damaged { id, problem })));
     }
@@ -346,7 +351,7 @@ fn with_secrets(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Result<Entry, &'
 
 /// The store that a row belongs to, for people.
 fn elsewhere(json: &str) -> String {
-    read_identity(json).map_or_else(|| "another store".to_owned(), |identity| identity.to_string())
+    read_identity(json).to_string()
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

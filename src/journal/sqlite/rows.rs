@@ -202,8 +202,9 @@ impl Rows {
         self.change(
             "record an intent",
             "INSERT INTO entries (run, provider, document, subject, fingerprint, state, sent_at, unsettled_since,
-               turned_away_since, sent, sealed, access)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10, ?11)",
+               turned_away_since, sent, sealed, access, store)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10, ?11,
+               coalesce((SELECT max(id) FROM stores WHERE is_here), 1))",
             params![
                 self.run.clone(),
                 &*intent.provider,

@@ -216,7 +216,7 @@ async fn a_file_that_is_damaged_or_newer_is_told_apart_and_left_as_it_is() {
     assert!(newer(Journal::look(directory.path()).map(drop)));
     assert!(newer(open(directory.path(), JournalSettings::default()).map(drop)));
     let error = told(&Journal::look(directory.path()).unwrap_err());
-    let versions = ["Evergrant 0.", "format 99", "formats up to 4", "start the newer version"];
+    let versions = ["Evergrant 0.", "format 99", "formats up to 5", "start the newer version"];
     assert!(versions.iter().all(|part| error.contains(part)), "{error}");
 
     std::fs::write(&file, [b'x'; 8192]).unwrap();

@@ -9,7 +9,8 @@ async fn rows_of_another_store_keep_a_pass_from_beginning() {
     begin(&journal, "first").await;
     let (entry, _) = sent(&journal, "old").await;
     let other = Identity::named("db.other");
-    let refused = OtherStore { relation: Relation::Other, store: "db.tokens".into(), open: 1, answers: 0 };
+    let refused =
+        OtherStore { relation: Relation::Other, store: "db.tokens".into(), open: 1, answers: 0, kept: 0 };
     assert_eq!(begin_at(&journal, "second", &other).await, Begun::OtherStore(refused.clone()));
     assert_eq!(journal.other_store(&other).await.unwrap(), Some(refused.clone()));
     assert_eq!(Journal::look_for_other_store(directory.path(), &other).unwrap(), Some(refused));
@@ -45,9 +46,12 @@ async fn an_adopted_store_is_the_one_that_all_rows_belong_to() {
     begin_at(&journal, "first", &old).await;
     let (entry, _) = sent(&journal, "a").await;
     journal.answer(entry, answer("{}")).await.unwrap();
-    assert_eq!(journal.adopt_store(&old).await.unwrap(), None);
-    let adopted = Adopted { store: Some("db.tokens".into()), open: 1, parked: 0 };
-    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
+    assert_eq!(journal.adopt_store(&old).await.unwrap(), Adoption::default());
+    let from = vec![(Relation::Replaced, "db.tokens".into())];
+    let adoption = Adoption { from, open: 1, answers: 1, ..Adoption::default() };
+    assert_eq!(journal.adoptable(&new).await.unwrap(), adoption);
+    assert!(journal.other_store(&new).await.unwrap().is_some(), "to ask changes nothing");
+    assert_eq!(journal.adopt_store(&new).await.unwrap(), adoption);
     assert_eq!(journal.other_store(&new).await.unwrap(), None);
     assert_eq!(journal.other_store(&old).await.unwrap().unwrap().answers, 1);
 }
@@ -69,8 +73,9 @@ async fn parked_pairs_stay_those_of_their_store_and_keep_nobody_from_another_one
     begin_at(&journal, "third", &old).await;
     assert_eq!(journal.entries().await.unwrap().len(), 1, "back with their store");
     begin_at(&journal, "fourth", &new).await;
-    let adopted = Adopted { store: None, open: 0, parked: 1 };
-    assert_eq!(journal.adopt_store(&new).await.unwrap(), Some(adopted));
+    let from = vec![(Relation::Replaced, "db.tokens".into())];
+    let adoption = Adoption { from, parked: 1, ..Adoption::default() };
+    assert_eq!(journal.adopt_store(&new).await.unwrap(), adoption);
     assert_eq!(journal.entries().await.unwrap().len(), 1);
 }
 

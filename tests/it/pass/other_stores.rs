@@ -89,7 +89,7 @@ async fn a_clone_under_the_same_names_gets_none_of_the_pairs() {
         let (said, text) = refusal(pass_over(&rehearsal, &at_clone).await).await;
         assert_eq!(said, relation, "{text}");
         assert!(text.contains("4 open entries, 4 of them with a received answer"), "{text}");
-        assert!(text.contains("`evergrant run --once --adopt-store`"), "{text}");
+        assert!(text.contains("`evergrant journal adopt`"), "{text}");
         assert_eq!(tokens(&clone).await, before, "{relation:?}");
     }
     rehearsal.run().await;
@@ -108,8 +108,8 @@ async fn a_collection_made_again_under_its_name_is_refused_until_a_person_adopts
     assert_eq!(relation, Relation::Replaced, "{text}");
 
     let pass = pass_over(&rehearsal, rehearsal.backend.settings()).await;
-    let adopted = pass.base.adopt_store().await.unwrap().expect("the rows were those of the old collection");
-    assert_eq!((adopted.open, adopted.parked), (USERS as u64, 0));
+    let adopted = pass.base.adopt_store().await.unwrap();
+    assert_eq!((adopted.open, adopted.answers, adopted.parked), (USERS as u64, USERS as u64, 0));
     let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
     pass.close().await;
     assert_eq!(summary.recovery.written, USERS as u64, "{summary}");
