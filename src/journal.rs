@@ -48,7 +48,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
-pub use step::{Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
+pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
 const QUEUE: usize = owner::MAX_BATCH;

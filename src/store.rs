@@ -334,8 +334,50 @@ pub struct PairChange {
     pub refresh_token: RefreshToken,
     /// Goes into the access token field, where one is mapped; `None` leaves what is there.
     pub access_token: Option<AccessToken>,
+    /// Apply only if this access token stands there, where one is mapped.
+    pub replaces: Replaces,
     /// Go into further fields, by the field's path.
     pub also: Vec<(String, Further)>,
+}
+
+/// The access token that a pair demands in its document.
+///
+/// Where a provider keeps the refresh token, this alone says whether a newer pair was written since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaces {
+    /// Any, or none: the refresh token says enough.
+    Any,
+    /// None.
+    Nothing,
+    /// This one.
+    Token(AccessToken),
+}
+
+impl Replaces {
+    /// The access token that stood there.
+    #[must_use]
+    pub fn of(token: Option<&AccessToken>) -> Self {
+        token.map_or(Self::Nothing, |token| Self::Token(token.clone()))
+    }
+
+    /// Does a document with this access token meet it?
+    #[must_use]
+    pub fn admits(&self, now_there: Option<&AccessToken>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Nothing => now_there.is_none(),
+            Self::Token(expected) => now_there == Some(expected),
+        }
+    }
+
+    /// The text that the field is to hold; empty for none, and `None` where it may hold any.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Any => None,
+            Self::Nothing => Some(""),
+            Self::Token(token) => Some(token.expose()),
+        }
+    }
 }
 
 impl PairChange {

@@ -116,8 +116,9 @@ pub mod silence {
 pub mod store {
     pub use crate::store::{
         Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
-        PairChange, Position, ProviderFilter, Readiness, Relation, Store, StoreError, StoreSettings,
-        Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect, sqlite_path,
+        PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
+        StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
+        sqlite_path,
     };
     pub mod import {
         pub use crate::store::import::{ImportFormat, malformed, read_documents};

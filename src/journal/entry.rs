@@ -1,6 +1,6 @@
 //! The rows of the journal, as recovery and a person read them.
 
-use super::{Intent, Journaled};
+use super::{AccessThen, Intent, Journaled};
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
 use crate::room::Shortage;
@@ -126,6 +126,8 @@ pub struct Entry {
     pub complete: Option<bool>,
     /// The store that it belongs to, where that isn't the one that passes go over now.
     pub elsewhere: Option<String>,
+    /// The access token that stood beside the refresh token when that was sent.
+    pub access: AccessThen,
     /// The refresh token that was sent; `None` where it isn't asked for, and where an earlier version sent it.
     pub sent: Option<RefreshToken>,
     /// What came back; `None` where it isn't asked for.

@@ -43,6 +43,39 @@ pub enum IfRedeemed {
     Send,
 }
 
+/// The access token that stood beside a refresh token when that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessThen {
+    /// An earlier version sent it, and didn't note that.
+    #[default]
+    Unknown,
+    /// None stood there.
+    Nothing,
+    /// This one.
+    Token(Fingerprint),
+}
+
+impl AccessThen {
+    /// Is what stands there now known as another one? None now says nothing.
+    #[must_use]
+    pub fn differs_from(self, now_there: Option<Fingerprint>) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Nothing => now_there.is_some(),
+            Self::Token(then) => now_there.is_some_and(|now_there| now_there != then),
+        }
+    }
+
+    /// As the journal keeps it; `None` reads as unknown, and no digits as none.
+    pub(super) fn read(text: Option<&str>) -> Self {
+        match text {
+            None => Self::Unknown,
+            Some("") => Self::Nothing,
+            Some(text) => Fingerprint::from_hex(text).map_or(Self::Unknown, Self::Token),
+        }
+    }
+}
+
 /// May this refresh token be sent?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {

@@ -147,7 +147,7 @@ impl Base {
         match settle(&change, self.read(&change.id).await?.as_ref(), &line.around()) {
             // Its refresh token is there, and no pass holds the document: the next one finds the rest.
             Found::Ours | Found::Unfinished => Ok(()),
-            Found::Theirs | Found::Unchanged => Err(ApplyError::Changed(subject)),
+            Found::Theirs | Found::NewerAccess | Found::Unchanged => Err(ApplyError::Changed(subject)),
             Found::Gone => Err(ApplyError::obstacle(Obstacle::Gone, entry)),
         }
     }

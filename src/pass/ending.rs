@@ -40,7 +40,7 @@ fn end_until(change: &Change, until: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::PairChange;
+    use crate::store::{PairChange, Replaces};
     use crate::token::{Bookkeeping, RefreshToken, TokenId};
 
     fn token(text: &str) -> RefreshToken {
@@ -60,7 +60,12 @@ mod tests {
             id: TokenId::from_extended_json("1"),
             expect_refresh_token: Some(token("old")),
             expect_lease: crate::store::Fence::None,
-            pair: Some(PairChange { refresh_token: token("new"), access_token: None, also: Vec::new() }),
+            pair: Some(PairChange {
+                refresh_token: token("new"),
+                access_token: None,
+                also: Vec::new(),
+                replaces: Replaces::Any,
+            }),
             bookkeeping: books.clone(),
         };
         assert_eq!((end_until(&change, at(5)), end_until(&change, at(4))), (Some(at(5)), None));

@@ -33,7 +33,7 @@ fn lives_in(change: &Change, profile: &Profile) -> Learned {
 mod tests {
     use super::*;
     use crate::provider::profile;
-    use crate::store::{Fence, PairChange};
+    use crate::store::{Fence, PairChange, Replaces};
     use crate::token::{Bookkeeping, RefreshToken, TokenId};
     use chrono::TimeDelta;
     use std::time::Duration;
@@ -53,7 +53,12 @@ mod tests {
             id: TokenId::from_extended_json("1"),
             expect_refresh_token: Some(token("old")),
             expect_lease: Fence::None,
-            pair: Some(PairChange { refresh_token: token(new), access_token: None, also: Vec::new() }),
+            pair: Some(PairChange {
+                refresh_token: token(new),
+                access_token: None,
+                also: Vec::new(),
+                replaces: Replaces::Any,
+            }),
             bookkeeping: bookkeeping.clone(),
         };
         let profile = |rotation| Profile { rotation, ..profile::load("generic").unwrap() };

@@ -17,7 +17,7 @@ use crate::kill_point::{Point, reach};
 use crate::report::{LiveAgain, Named, Outcome, PutOff, Trouble};
 use crate::store::{Change, StoreError, Unwritable};
 use crate::token::{Reason, TokenDocument, TokenId};
-use crate::verdict::change::{Found, finishing, settle};
+use crate::verdict::change::{Found, finishing, settle, without_pair};
 use crate::verdict::{Case, Document, End, Fact, Mark, Step, Unwritten, Verdict, judge};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -320,6 +320,13 @@ impl Sink {
                 (Some(Found::Unfinished), _) => {
                     let rest = now_there.flatten().map(|document| finishing(change, document));
                     landed.rewrite(rest);
+                    again.push(landed);
+                }
+                (Some(Found::NewerAccess), _) => {
+                    let rest = now_there.flatten().map(|document| without_pair(change, document));
+                    landed.rewrite(rest);
+                    landed.verdict.ends =
+                        landed.verdict.ends.map(|end| End { outcome: Outcome::Superseded, ..end });
                     again.push(landed);
                 }
                 (Some(Found::Theirs), _) => {

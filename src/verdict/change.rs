@@ -2,21 +2,23 @@
 //!
 //! Pure: what to write, and what it means when the document wasn't as expected.
 
+mod found;
 mod lives;
 mod recovered;
 
-use super::{Around, is_known_dead};
+use super::is_known_dead;
 use crate::clock::Timestamp;
 use crate::grant::answer::{Granted, Reading};
 use crate::journal::Received;
 use crate::provider::{Profile, keep::Keep};
 use crate::schedule::{LateAccess, RenewAfter, Wakes, backoff};
-use crate::store::{Change, Fence, PairChange};
+use crate::store::{Change, Fence, PairChange, Replaces};
 use crate::token::{
     AccessToken, Bookkeeping, DueToken, Evidence, LastError, Malformed, RefreshToken, State, TokenDocument,
     Word,
 };
 use chrono::{SubsecRound as _, TimeDelta};
+pub use found::{Found, finishing, settle, without_pair};
 use lives::{Lives, Success};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,22 +43,6 @@ pub struct DuePolicy {
     /// What this pass calls due; whatever it writes is due later. So it meets a document twice only if it has put it off, and
     /// goes on until that wait is over.
     pub due_by: Timestamp,
-}
-
-/// What [`settle`] found in the document of a change that didn't match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// It holds what we wanted to write: an acknowledgement was lost, not the write.
-    Ours,
-    /// It holds our new refresh token without our bookkeeping, under our claim or under none: the server itself wrote the
-    /// token before it answered. [`finishing`] is still to be written.
-    Unfinished,
-    /// It holds a newer token of another program.
-    Theirs,
-    /// It is as it was: the write never arrived, or another process has claimed it.
-    Unchanged,
-    /// It isn't there any more.
-    Gone,
 }
 
 impl DuePolicy {
@@ -91,6 +77,8 @@ impl DuePolicy {
         // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
+        let is_kept = refresh_token == token.refresh_token;
+        let replaces = if is_kept { Replaces::of(token.access_token.as_ref()) } else { Replaces::Any };
         let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
         Change {
             id: token.id.clone(),
@@ -117,6 +105,7 @@ impl DuePolicy {
                 refresh_token,
                 access_token: Some(granted.access_token.clone()),
                 also: granted.also.clone(),
+                replaces,
             }),
         }
     }
@@ -317,7 +306,7 @@ impl DuePolicy {
             id: token.id.clone(),
             expect_refresh_token: Some(token.refresh_token.clone()),
             expect_lease: Fence::of(token.bookkeeping.lease.as_ref()),
-            pair: Some(PairChange { refresh_token, access_token, also: Vec::new() }),
+            pair: Some(PairChange { refresh_token, access_token, also: Vec::new(), replaces: Replaces::Any }),
             bookkeeping: Bookkeeping {
                 due_at: theirs.due_at.map(|due_at| self.after_this_pass(due_at)),
                 lease: None,
@@ -363,56 +352,6 @@ pub fn evidence(reading: &Reading, at: Timestamp) -> LastError {
         at,
         lost: None,
     }
-}
-
-/// The same change for a document that holds its new refresh token already, and nothing else of it: void when that token
-/// or the claim on the document changes.
-#[must_use]
-pub fn finishing(change: &Change, document: &TokenDocument) -> Change {
-    let lease = document.bookkeeping.lease.as_ref();
-    Change {
-        expect_refresh_token: change.pair.as_ref().map(|pair| pair.refresh_token.clone()),
-        // A claim that another process takes from now on is one on the new token, which it may have sent.
-        expect_lease: lease.map_or(Fence::Unclaimed, |lease| Fence::Lease(lease.id.clone())),
-        ..change.clone()
-    }
-}
-
-/// Is it a change that [`finishing`] made? No other one that brings the very token it expects is fenced by a claim.
-fn finishes(change: &Change) -> bool {
-    let brought = change.pair.as_ref().map(|pair| &pair.refresh_token);
-    change.expect_lease != Fence::None && brought.is_some() && brought == change.expect_refresh_token.as_ref()
-}
-
-/// Says what became of a change that didn't match, from the document as it is now.
-#[must_use]
-pub fn settle(change: &Change, document: Option<&TokenDocument>, around: &Around<'_>) -> Found {
-    let Some(document) = document else { return Found::Gone };
-    let now: Option<&RefreshToken> = document.refresh_token.as_ref().ok();
-    let wanted = change.pair.as_ref().map(|pair| &pair.refresh_token);
-    let written = document.bookkeeping == change.bookkeeping;
-    // Where the provider keeps the refresh token, only the bookkeeping tells a write that arrived from one that didn't.
-    if let Some(token) = now.filter(|_| now == wanted) {
-        if written {
-            return Found::Ours;
-        }
-        let of_this_token = document.bookkeeping.fingerprint == Some(token.fingerprint());
-        // Our write takes our claim away: where that stands, the write hasn't come. What another process claims, it asks for.
-        let lease = document.bookkeeping.lease.as_ref();
-        let is_over = lease.map_or(of_this_token, |lease| !around.is_our_claim(&lease.id));
-        if now != change.expect_refresh_token.as_ref() {
-            return if is_over { Found::Ours } else { Found::Unfinished };
-        }
-        if is_over && finishes(change) {
-            return Found::Ours;
-        }
-    }
-    // Nor does a token that can't be sent tell it: it is read as none. And one that another program has put in the place of ours
-    // since then was made of ours: the bookkeeping came with our pair, in one write.
-    if written && (wanted.is_none() || now != change.expect_refresh_token.as_ref()) {
-        return Found::Ours;
-    }
-    if now == change.expect_refresh_token.as_ref() { Found::Unchanged } else { Found::Theirs }
 }
 
 /// The bookkeeping of a token that was sent: what was wrong with it, or beside it, is mended.

@@ -30,7 +30,9 @@ use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
-use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
+use crate::token::{
+    AccessToken, Code, DueToken, Fingerprint, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word,
+};
 use std::time::Duration;
 
 /// A row that an earlier process left.
@@ -271,7 +273,7 @@ fn answered(
 /// | holds the pair, or held it | redeemed | – |
 /// | holds its refresh token, which the server itself has written | written; redeemed where the access token has ended | – |
 /// | belongs to another provider | parked | settled |
-/// | holds the token that was sent | written | written; settled where the access token has ended, renewed where a later answer was written |
+/// | holds the token that was sent | written | written; settled where the access token has ended, renewed where a later answer or another access token was written |
 /// | holds another token | parked | settled |
 fn place(
     left: &Left<'_>,
@@ -323,6 +325,10 @@ fn place(
         Ok(_) if holds_old && new.is_none() && document.bookkeeping.refreshed_at >= Some(received_at) => {
             Verdict::leave(Rule::LeftPairThere, None).with_row(row(Event::Renewed))
         }
+        // It stays, and the access token beside it is another one than when it was sent: another program wrote a newer one.
+        Ok(_) if holds_old && new.is_none() && entry.access.differs_from(access_now(document)) => {
+            Verdict::leave(Rule::LeftPairSuperseded, None).with_row(row(Event::Renewed))
+        }
         Ok(_) if holds_old => match document.clone().into_due_token() {
             Ok(token) => {
                 let change = around.policy.recovered(pair, &token, profile, received_at, around.jitter);
@@ -360,6 +366,10 @@ fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
 /// read, and of one that the application has redeemed since: it speaks of a token only when that stood in the document.
 fn holds(document: &TokenDocument, new: &RefreshToken) -> bool {
     document.refresh_token.as_ref() == Ok(new) || document.bookkeeping.fingerprint == Some(new.fingerprint())
+}
+
+fn access_now(document: &TokenDocument) -> Option<Fingerprint> {
+    document.access_token.as_ref().map(AccessToken::fingerprint)
 }
 
 /// Does the document belong to the provider of the row?

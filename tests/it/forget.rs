@@ -4,7 +4,7 @@ use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::sandbox::SandboxConfig;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::journal::{Event, Intent, Journal, Permission};
-use evergrant::testing::store::{Change, Fence, PairChange};
+use evergrant::testing::store::{Change, Fence, PairChange, Replaces};
 use evergrant::testing::token::{Bookkeeping, State, TokenDocument};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ async fn put_back(scene: &Scene, documents: &[TokenDocument]) {
             refresh_token: document.refresh_token.clone().unwrap(),
             access_token: document.access_token.clone(),
             also: Vec::new(),
+            replaces: Replaces::Any,
         }),
         bookkeeping: Bookkeeping::default(),
     };

@@ -25,7 +25,7 @@ const AT_ONCE: i64 = 100;
 const ROW_BYTES: i64 = 200;
 
 /// The columns of a kept pair behind [`SECRETS`], as those of a row with an answer.
-const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body)";
+const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body), NULL";
 
 /// In `meta`: the bytes of all kept pairs.
 const BYTES: &str = "kept_bytes";

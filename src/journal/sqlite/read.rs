@@ -8,7 +8,8 @@ use crate::grant::headers::Headers;
 use crate::grant::{RawAnswer, secret_bytes};
 use crate::journal::seal::{Closed, Head, Part, Place, SEAL_BYTES, Seal};
 use crate::journal::{
-    Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed, Page, Parked,
+    AccessThen, Damaged, Entry, EntryId, EntryState, Intent, JournalError, Journaled, KnownTokens, Listed,
+    Page, Parked,
 };
 use crate::token::{Fingerprint, RefreshToken, Subject, TokenId};
 use rusqlite::{Connection, Error, OpenFlags, Row};
@@ -37,7 +38,7 @@ const BODY: usize = 9;
 const SENT: usize = 10;
 
 /// The other columns of an [`Entry`], behind those.
-const BEHIND: &str = "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, (SELECT identity FROM stores WHERE id = store AND NOT is_here), length(body)";
+const BEHIND: &str = "subject, state, sent_at, unsettled_since, turned_away_since, why, peer, (SELECT identity FROM stores WHERE id = store AND NOT is_here), length(body), access";
 const SUBJECT: usize = 11;
 const STATE: usize = 12;
 const SENT_AT: usize = 13;
@@ -47,6 +48,7 @@ const WHY: usize = 16;
 const PEER: usize = 17;
 const ELSEWHERE: usize = 18;
 const LENGTH: usize = 19;
+const ACCESS: usize = 20;
 
 impl Rows {
     /// The rows behind `after`, oldest first; none of another store, and no pair that is only kept.
@@ -384,6 +386,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         received_bytes: head.map(|_| length.saturating_sub(sealed_bytes)),
         complete: head.map(|head| head.complete),
         elsewhere: text_or_none(row, ELSEWHERE)?.map(|json| elsewhere(&json)),
+        access: AccessThen::read(text_or_none(row, ACCESS)?.as_deref()),
         sent: None,
         answer: None,
     })

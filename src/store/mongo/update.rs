@@ -16,7 +16,7 @@ pub(super) const MAX_STATEMENTS: usize = 1000;
 const MAX_BYTES: usize = 8 << 20;
 
 /// How often [`renewals`] names an `_id`.
-const IDS_IN_RENEWALS: usize = 5;
+const IDS_IN_RENEWALS: usize = 6;
 
 /// What bookkeeping takes in a statement, at most: the longest is one of a live document.
 const BOOKKEEPING_BYTES: usize = 512;
@@ -131,6 +131,17 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
             }
         }
     }
+    if let Some((path, text)) = replaced(mapping, change) {
+        match comparison {
+            Comparison::Plain => {
+                expressions.push(doc! { "$eq": [text_or_empty(path), { "$literal": text }] })
+            }
+            Comparison::ByteByByte if text.is_empty() => {
+                expressions.push(doc! { "$eq": [{ "$strLenBytes": text_or_empty(path) }, 0] });
+            }
+            Comparison::ByteByByte => expressions.push(is_exactly(&field(path), text)),
+        }
+    }
     let ours = |name: &str| format!("{}.{name}", mapping.bookkeeping);
     match &change.expect_lease {
         Fence::None => {}
@@ -177,6 +188,17 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
     doc! { "q": conditions, "u": update }
 }
 
+/// The access token field, and the text that a pair demands there; empty for none.
+pub(super) fn replaced<'a>(mapping: &'a Mapping, change: &'a Change) -> Option<(&'a FieldPath, &'a str)> {
+    mapping.access_token.as_ref().zip(change.pair.as_ref().and_then(|pair| pair.replaces.text()))
+}
+
+/// A text in a document, or an empty one where none is there. An expression.
+fn text_or_empty(path: &FieldPath) -> Document {
+    let field = field(path);
+    doc! { "$cond": [{ "$eq": [{ "$type": &field }, "string"] }, &field, ""] }
+}
+
 /// Can the change be written by a statement that it shares with others?
 ///
 /// A pair at the top of a document can: there a pipeline sets a field as a modifier does, whatever it held before. Not
@@ -195,7 +217,8 @@ pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
         && others.into_iter().all(Option::is_none)
 }
 
-/// Writes many pairs by one statement, each into its own document and only over the token that it replaces.
+/// Writes many pairs by one statement, each into its own document and only over the tokens that it replaces. Either all of
+/// them demand an access token there, or none does ([`replaced`]).
 ///
 /// A server plans each statement anew, unless it asks for an `_id` and nothing else: for a pair, that takes longer than
 /// the write. Each document is still updated atomically by itself. One that is refused holds back those behind it.
@@ -203,9 +226,11 @@ pub(super) fn may_share(mapping: &Mapping, change: &Change) -> bool {
 /// A pipeline, because only that writes to each document something of its own.
 pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> Document {
     let (mut old, mut refresh, mut access, mut bookkeeping) = (vec![], vec![], vec![], vec![]);
+    let mut old_access = vec![];
     for change in changes {
         let (Some(expected), Some(pair)) = (&change.expect_refresh_token, &change.pair) else { continue };
         old.push(Bson::from(expected.expose()));
+        old_access.extend(replaced(mapping, change).map(|(_, text)| Bson::from(text)));
         refresh.push(Bson::from(pair.refresh_token.expose()));
         access.push(pair.access_token.as_ref().map_or(Bson::Null, |token| token.expose().into()));
         bookkeeping.push(Bson::Document(bookkeeping_document(&change.bookkeeping)));
@@ -220,14 +245,13 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
         mapping.bookkeeping.as_str(): own(bookkeeping),
     };
     set.extend(mapping.access_token.as_ref().map(|path| (path.as_str().to_owned(), own(access).into())));
+    let mut conditions =
+        vec![doc! { "$eq": [field(&mapping.refresh_token), own(old)] }, every_name_once(mapping)];
+    if let Some(path) = mapping.access_token.as_ref().filter(|_| old_access.len() == ids.len()) {
+        conditions.push(doc! { "$eq": [text_or_empty(path), own(old_access)] });
+    }
     doc! {
-        "q": {
-            "_id": { "$in": ids },
-            "$expr": { "$and": [
-                { "$eq": [field(&mapping.refresh_token), own(old)] },
-                every_name_once(mapping),
-            ] },
-        },
+        "q": { "_id": { "$in": ids }, "$expr": { "$and": conditions } },
         "u": [{ "$set": set }],
         "multi": true,
     }
@@ -236,7 +260,8 @@ pub(super) fn renewals(mapping: &Mapping, ids: &[Bson], changes: &[&Change]) -> 
 /// Cuts changes into statements of [`renewals`] that don't get too long; `changes` are those of `positions`.
 pub(super) fn shares(changes: &[Change], positions: &[usize]) -> Vec<Vec<usize>> {
     let length = |change: &Change| {
-        let old = change.expect_refresh_token.as_ref().map_or(0, |token| token.expose().len());
+        let old = change.expect_refresh_token.as_ref().map_or(0, |token| token.expose().len())
+            + change.pair.as_ref().and_then(|pair| pair.replaces.text()).map_or(0, str::len);
         let new = change.pair.as_ref().map_or(0, |pair| {
             pair.refresh_token.expose().len()
                 + pair.access_token.as_ref().map_or(0, |token| token.expose().len())
@@ -289,6 +314,7 @@ fn plain(value: &serde_json::Value) -> Bson {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Replaces;
     use crate::token::{AccessToken, Bookkeeping, LastError, RefreshToken, TokenId};
 
     #[test]
@@ -354,7 +380,12 @@ mod tests {
             id: TokenId::from_extended_json(id.to_string()),
             expect_refresh_token: Some(token()),
             expect_lease: Fence::None,
-            pair: Some(PairChange { refresh_token: token(), access_token: Some(access_token), also: vec![] }),
+            pair: Some(PairChange {
+                refresh_token: token(),
+                access_token: Some(access_token),
+                also: vec![],
+                replaces: Replaces::Any,
+            }),
             bookkeeping: Bookkeeping::default(),
         }
     }

@@ -14,8 +14,13 @@ impl MongoStore {
         let plain = self.plain_texts.load(Ordering::Relaxed);
         let may_share = |&position: &usize| plain && update::may_share(&self.mapping, &changes[position]);
         let (together, mut alone): (Vec<usize>, Vec<usize>) = (0..changes.len()).partition(may_share);
+        // What one of them demands of its document, a statement demands of all.
+        let (demanding, others): (Vec<usize>, Vec<usize>) = together
+            .into_iter()
+            .partition(|&position| update::replaced(&self.mapping, &changes[position]).is_some());
+        let shares = [demanding, others].map(|positions| update::shares(changes, &positions));
         let mut matched = 0;
-        for share in update::shares(changes, &together) {
+        for share in shares.into_iter().flatten() {
             let own_ids: Vec<Bson> = share.iter().map(|&position| ids[position].clone()).collect();
             let own: Vec<&Change> = share.iter().map(|&position| &changes[position]).collect();
             let statement = update::renewals(&self.mapping, &own_ids, &own);

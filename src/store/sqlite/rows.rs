@@ -375,6 +375,14 @@ fn is_as_expected(fields: &Object, bookkeeping: &Bookkeeping, mapping: &Mapping,
     let token = json::get(fields, &mapping.refresh_token).and_then(Value::as_str);
     change.expect_refresh_token.as_ref().is_none_or(|expected| token == Some(expected.expose()))
         && change.expect_lease.admits(bookkeeping)
+        && is_replaced(fields, mapping, change)
+}
+
+/// Does the access token stand there that the pair demands? One that is no text is none.
+fn is_replaced(fields: &Object, mapping: &Mapping, change: &Change) -> bool {
+    let Some((path, pair)) = mapping.access_token.as_ref().zip(change.pair.as_ref()) else { return true };
+    let now_there = json::get(fields, path).and_then(Value::as_str).unwrap_or_default();
+    pair.replaces.text().is_none_or(|text| text == now_there)
 }
 
 /// Puts the pair and the mapped expiries into the fields; fails with the path that can't be written.

@@ -3,6 +3,7 @@ use crate::journal::Journaled;
 use crate::provider::profile;
 use crate::schedule::{ASSUMED_LIFE, Schedule};
 use crate::token::{AccessToken, Lease, Subject, TokenId};
+use crate::verdict::Around;
 use crate::verdict::tests::policy_of;
 
 fn policy() -> DuePolicy {
@@ -54,6 +55,7 @@ fn pair_change(new: &str) -> Change {
         refresh_token: RefreshToken::new(new.into()),
         access_token: Some(AccessToken::new("a2".into())),
         also: Vec::new(),
+        replaces: Replaces::Any,
     });
     change
 }
@@ -157,6 +159,53 @@ fn a_renewal_of_the_same_token_is_not_taken_for_a_finished_one() {
     for leased in [None, Some(lease("ours")), Some(lease("another"))] {
         let found = written_by_the_server("old", leased);
         assert_eq!(settle(&kept, Some(&found), &around(&policy())), Found::Unchanged);
+    }
+}
+
+#[test]
+fn a_newer_access_token_beside_a_kept_refresh_token_is_left_and_the_bookkeeping_is_written_under_our_claim() {
+    let policy = policy();
+    let renewed = |access: Option<&str>, new: Option<&str>| {
+        let access_token = access.map(|access| AccessToken::new(access.into()));
+        let granted = Granted {
+            access_token: AccessToken::new("a2".into()),
+            refresh_token: new.map(|new| RefreshToken::new(new.into())),
+            expires_in: None,
+            refresh_expires_in: None,
+            login_expires_in: None,
+            also: Vec::new(),
+        };
+        let granted = Received::Kept(Journaled::for_tests("1".parse().unwrap(), granted));
+        let profile = profile::load("generic").unwrap();
+        policy.renewal(&granted, &DueToken { access_token, ..token() }, &profile, policy.due_by, 0.0)
+    };
+    let change = renewed(Some("a1"), None);
+    assert_eq!(change.pair.as_ref().unwrap().replaces, Replaces::Token(AccessToken::new("a1".into())));
+    assert_eq!(renewed(None, Some("old")).pair.unwrap().replaces, Replaces::Nothing);
+    assert_eq!(
+        renewed(Some("a1"), Some("new")).pair.unwrap().replaces,
+        Replaces::Any,
+        "that one says enough"
+    );
+    let leased = |id: &str| Bookkeeping { lease: Some(lease(id)), ..Bookkeeping::default() };
+    for (access, bookkeeping, expected) in [
+        ("a1", leased("ours"), Found::Unchanged),
+        ("a3", leased("ours"), Found::NewerAccess),
+        ("a2", leased("ours"), Found::NewerAccess),
+        ("a3", leased("theirs"), Found::Theirs),
+        ("a3", Bookkeeping::default(), Found::Theirs),
+        ("a2", change.bookkeeping.clone(), Found::Ours),
+    ] {
+        let access_token = Some(AccessToken::new(access.into()));
+        let document = TokenDocument { access_token, ..document("old", bookkeeping) };
+        let found = settle(&change, Some(&document), &around(&policy));
+        assert_eq!(found, expected, "{access}: {:?}", document.bookkeeping.lease);
+        if found == Found::NewerAccess {
+            let rest = without_pair(&change, &document);
+            assert!(rest.pair.is_none());
+            assert_eq!(rest.expect_lease, Fence::Lease("ours".into()));
+            assert_eq!(rest.bookkeeping, change.bookkeeping);
+        }
     }
 }
 

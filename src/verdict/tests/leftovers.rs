@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grant::answer::{Class, Granted, Reading};
-use crate::journal::{Entry, EntryState, Intent, Journaled};
+use crate::journal::{AccessThen, Entry, EntryState, Intent, Journaled};
 use crate::token::{Code, ParkedWhy};
 
 pub(super) fn row(state: EntryState) -> Entry {
@@ -25,6 +25,7 @@ pub(super) fn row(state: EntryState) -> Entry {
         received_bytes: None,
         complete: None,
         elsewhere: None,
+        access: AccessThen::Unknown,
         sent: None,
         answer: None,
     }

@@ -6,8 +6,10 @@ use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, until};
 use evergrant::sandbox::{RateLimit, Reuse};
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Rotation;
 use evergrant::testing::provider::rate::Rate;
 use evergrant::testing::report::Outcome;
+use evergrant::testing::token::RefreshToken;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -217,6 +219,67 @@ async fn without_a_limit_a_claim_takes_hundreds_of_documents() {
         assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1200));
         let claims = claims.load(Ordering::SeqCst);
         assert!(claims <= 12, "{claims} claims: the first one fills the pool, then pages of 500");
+    })
+    .await;
+}
+
+/// A provider that keeps the refresh token: the access token alone is new each time.
+fn keeping(users: usize) -> Plan {
+    let mut plan = Plan::users(users);
+    plan.sandbox.rotation = evergrant::sandbox::Rotation::Keep;
+    (plan.profile.rotation, plan.profile.refresh_token_lifetime) = (Rotation::None, None);
+    plan
+}
+
+#[tokio::test]
+async fn a_newer_access_token_beside_a_kept_refresh_token_stays_and_the_bookkeeping_is_ours() {
+    on_both("newer_access", keeping(6), async |rehearsal| {
+        let (backend, written) = (rehearsal.backend.clone(), Arc::new(AtomicBool::new(false)));
+        rehearsal.meddler.meddle(move |call| {
+            let (backend, one) = (backend.clone(), document_id(1));
+            let writes = call.writes_pair_of(&one) && !written.swap(true, Ordering::SeqCst);
+            Box::pin(async move {
+                if writes {
+                    backend.set(&one, json!({ "access_token": "newer" })).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 5), "{summary:?}");
+        assert_eq!((summary.count(Outcome::Superseded), summary.orphans), (1, 0), "{summary:?}");
+        assert_eq!(rehearsal.document(1).await["access_token"], "newer");
+        let (books, other) = (rehearsal.bookkeeping(1).await, rehearsal.bookkeeping(2).await);
+        assert!(books.refreshed_at.is_some() && books.due_at.is_some(), "{books:?}");
+        assert_eq!(books.fingerprint, Some(RefreshToken::new(rehearsal.token(1).await).fingerprint()));
+        assert!(other.refreshed_at.is_some());
+        rehearsal.assert_nothing_claimed().await;
+        assert!(rehearsal.entries().await.is_empty());
+        assert_eq!(rehearsal.sandbox.ledger().requests, 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_access_token_that_waited_in_the_journal_replaces_no_newer_one() {
+    on_both("newer_access_left", keeping(3), async |rehearsal| {
+        rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
+        assert_eq!(rehearsal.run().await.count(Outcome::Held), 3);
+        rehearsal.meddler.leave();
+        rehearsal.backend.set(&document_id(1), json!({ "access_token": "newer" })).await;
+        let process = rehearsal.another_process(rehearsal.state()).await;
+        let summary = process.recover().await.unwrap();
+        process.close().await;
+        assert_eq!(
+            (summary.exit(), summary.recovery.written, summary.orphans),
+            (Exit::Well, 2, 0),
+            "{summary:?}"
+        );
+        let access = async |position| rehearsal.document(position).await["access_token"].clone();
+        assert_eq!(access(1).await, "newer");
+        assert_ne!(access(2).await, rehearsal.users[2].access_token);
+        assert!(rehearsal.entries().await.is_empty());
+        rehearsal.assert_nothing_claimed().await;
     })
     .await;
 }

@@ -12,7 +12,7 @@ use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::report::summary::Summary;
 use evergrant::testing::store::mapping::{FieldPath, Mapping};
-use evergrant::testing::store::{Change, DueQuery, Fence, PairChange, Unwritable};
+use evergrant::testing::store::{Change, DueQuery, Fence, PairChange, Replaces, Unwritable};
 use evergrant::testing::token::{AccessToken, Bookkeeping, Lease, RefreshToken};
 use futures::TryStreamExt as _;
 use mongodb::options::{Acknowledgment, WriteConcern};

@@ -8,7 +8,7 @@ use crate::support::process::{Ended, Kind, ONCE, Scene};
 use bson::doc;
 use evergrant::sandbox::SandboxConfig;
 use evergrant::testing::journal::{EntryState, Journal, JournalSettings};
-use evergrant::testing::store::{Change, Fence, PairChange};
+use evergrant::testing::store::{Change, Fence, PairChange, Replaces};
 use evergrant::testing::token::{AccessToken, Fingerprint, RefreshToken, State, TokenDocument};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -285,6 +285,7 @@ impl World {
                 refresh_token: RefreshToken::new(login.refresh_token),
                 access_token: Some(AccessToken::new(login.access_token)),
                 also: Vec::new(),
+                replaces: Replaces::Any,
             }),
             bookkeeping: document.bookkeeping.clone(),
         };

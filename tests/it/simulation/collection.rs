@@ -347,11 +347,13 @@ impl Collection {
         let place = place_of(&change.id);
         let Some(document) = world.documents.get(&place).cloned() else { return false };
         let now_there = refresh_text(document.refresh);
+        let access_now = AccessToken::new(access_text(document.access));
         let is_mark = change.pair.is_none();
         let blind =
             world.bug == Some(if is_mark { Bug::MarksWithoutCompare } else { Bug::WritesWithoutCompare });
         let expected = change.expect_refresh_token.as_ref().is_none_or(|token| token.expose() == now_there)
-            && change.expect_lease.admits(&document.bookkeeping);
+            && change.expect_lease.admits(&document.bookkeeping)
+            && change.pair.as_ref().is_none_or(|pair| pair.replaces.admits(Some(&access_now)));
         if !expected && !blind {
             return false;
         }

@@ -7,7 +7,9 @@ use chrono::TimeDelta;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::sqlite::SqliteStore;
-use evergrant::testing::store::{Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Store};
+use evergrant::testing::store::{
+    Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Replaces, Store,
+};
 use evergrant::testing::token::{
     AccessToken, Bookkeeping, LastError, Lease, RefreshToken, State, TokenDocument,
 };
@@ -66,6 +68,13 @@ fn change(random: &mut StdRng) -> Change {
     let mut maybe = |chance| random.random_bool(chance);
     let (token, lease_id, pair, leased, due) = (maybe(0.5), maybe(0.3), maybe(0.5), maybe(0.3), maybe(0.8));
     let (marked, error) = (maybe(0.2), maybe(0.5));
+    let (demands, absent) = (maybe(0.5), maybe(0.1));
+    let replaced = AccessToken::new(access_text(random.random_range(0..4)));
+    let replaces = match (demands, absent) {
+        (false, _) => Replaces::Any,
+        (true, true) => Replaces::Nothing,
+        (true, false) => Replaces::Token(replaced),
+    };
     let number = random.random_range(0..4_usize);
     Change {
         id: id_of(random.random_range(0..=DOCUMENTS)),
@@ -81,6 +90,7 @@ fn change(random: &mut StdRng) -> Change {
             refresh_token: RefreshToken::new(refresh_text(number)),
             access_token: Some(AccessToken::new(access_text(number))),
             also: Vec::new(),
+            replaces,
         }),
         bookkeeping: Bookkeeping {
             state: if random.random() { State::Live } else { State::NeedsLogin },

@@ -1,13 +1,13 @@
 //! What only MongoDB has: roles, validators, collations, elections, and acknowledgements that get lost.
 
 use super::backend::{
-    Backend, COLLECTION, at, claim, date, due_now, id, lease, login, mongo, mongo_at, settings,
+    Backend, COLLECTION, at, claim, date, due_now, id, lease, login, mongo, mongo_at, mongo_beside, settings,
 };
 use crate::support::mongod::{self, Server, admin};
 use bson::{Bson, Document, doc};
 use evergrant::testing::store::{
-    Change, Existence, Fence, IndexState, PairChange, Store, StoreError, StoreSettings, Unwritable, connect,
-    mapping::Mapping,
+    Change, Existence, Fence, IndexState, PairChange, Replaces, Store, StoreError, StoreSettings, Unwritable,
+    connect, mapping::Mapping,
 };
 use evergrant::testing::token::{AccessToken, Bookkeeping, RefreshToken, TokenId};
 use mongodb::Client;
@@ -23,6 +23,7 @@ fn change(id: &TokenId) -> Change {
             refresh_token: RefreshToken::new("new".into()),
             access_token: Some(AccessToken::new("new-access".into())),
             also: Vec::new(),
+            replaces: Replaces::Any,
         }),
         bookkeeping: Bookkeeping { due_at: Some(at(500)), ..Bookkeeping::default() },
     }
@@ -38,6 +39,40 @@ async fn fail_update(application: &str, data: Document) {
 
 async fn refresh_token(backend: &Backend, id: &TokenId) -> String {
     backend.read(id).await.refresh_token.unwrap().expose().to_owned()
+}
+
+/// However many pairs are written, and whatever each demands of its document.
+#[tokio::test]
+async fn pairs_that_keep_the_refresh_token_are_written_by_few_statements() {
+    let Some(server) = Server::start(&[]) else { return };
+    let backend = mongo_beside(&server.uri, &server.uri, "few_statements", Mapping::default()).await;
+    let client = Client::with_uri_str(&server.uri).await.unwrap();
+    let statements = async || {
+        let status = client.database("admin").run_command(doc! { "serverStatus": 1 }).await.unwrap();
+        let counters = status.get_document("opcounters").unwrap();
+        let count = counters.get("update").unwrap();
+        count.as_i64().or(count.as_i32().map(i64::from)).unwrap()
+    };
+    let ids: Vec<TokenId> = (0..1000).map(|n| id(&json!(n))).collect();
+    backend.insert((0..1000).map(|n| login(&json!(n), json!({})))).await;
+    let changes = ids.iter().enumerate().map(|(n, id)| {
+        let mut change = change(id);
+        let pair = change.pair.as_mut().unwrap();
+        pair.refresh_token = RefreshToken::new("old".into());
+        pair.replaces =
+            if n % 2 == 0 { Replaces::Token(AccessToken::new("a".into())) } else { Replaces::Any };
+        change
+    });
+    let before = statements().await;
+    let applied = backend.store.apply(&changes.collect::<Vec<_>>()).await.unwrap();
+    assert!(applied.every_matched);
+    assert_eq!(
+        statements().await - before,
+        2,
+        "one for those that demand an access token, one for the others"
+    );
+    let written = backend.read(&ids[998]).await;
+    assert_eq!(written.access_token.unwrap().expose(), "new-access");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, at, both, claim, date, id, lease, login, path};
 use evergrant::testing::store::{
-    Applied, Change, Fence, PairChange,
+    Applied, Change, Fence, PairChange, Replaces,
     mapping::{ExpiryFormat, Mapping},
 };
 use evergrant::testing::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
@@ -18,6 +18,7 @@ fn change(id: &TokenId, old: Option<&str>, new: Option<&str>) -> Change {
             refresh_token: RefreshToken::new(new.to_owned()),
             access_token: Some(AccessToken::new(format!("{new}-access"))),
             also: Vec::new(),
+            replaces: Replaces::Any,
         }),
         bookkeeping: Bookkeeping { due_at: Some(at(500)), ..Bookkeeping::default() },
     }
@@ -79,6 +80,50 @@ async fn a_provider_that_keeps_the_refresh_token_is_no_conflict() {
         assert!(apply(&backend, &[change(&one, Some("old"), Some("old"))]).await);
         assert!(apply(&backend, &[change(&one, Some("old"), Some("old"))]).await, "and may be repeated");
         assert_eq!(pair(&backend.whole(&one).await.unwrap()), ("old", "old-access"));
+    }
+}
+
+/// Written by a statement of its own, and by one that it shares.
+#[tokio::test]
+async fn a_newer_access_token_is_not_replaced_where_the_refresh_token_is_kept() {
+    let nested = Mapping { access_token: Some(path("oauth.access")), ..Mapping::default() };
+    for (test, mapping, field) in
+        [("newer_access", Mapping::default(), "access_token"), ("newer_access_alone", nested, "oauth")]
+    {
+        let place = |access: Value| if field == "oauth" { json!({ "access": access }) } else { access };
+        for backend in both(test, mapping.clone()).await {
+            let replacing = |n: usize, replaces: Replaces| {
+                let mut change = change(&id(&json!(n)), Some("old"), Some("old"));
+                change.pair.as_mut().unwrap().replaces = replaces;
+                change
+            };
+            let a = || Replaces::Token(AccessToken::new("a".into()));
+            let cases = [
+                (json!("a"), a(), true),
+                (json!("A"), a(), false),
+                (json!("newer"), a(), false),
+                (json!(null), a(), false),
+                (json!("a"), Replaces::Nothing, false),
+                (json!(""), Replaces::Nothing, true),
+                (json!(7), Replaces::Nothing, true),
+                (json!("newer"), Replaces::Any, true),
+            ];
+            for (n, (there, ..)) in cases.iter().enumerate() {
+                backend.insert([login(&json!(n), json!({ field: place(there.clone()) }))]).await;
+            }
+            let changes: Vec<_> = cases
+                .iter()
+                .enumerate()
+                .map(|(n, (_, replaces, _))| replacing(n, replaces.clone()))
+                .collect();
+            assert!(!apply(&backend, &changes).await);
+            for (n, (there, _, written)) in cases.iter().enumerate() {
+                let document = backend.whole(&id(&json!(n))).await.unwrap();
+                let expected = if *written { json!("old-access") } else { there.clone() };
+                assert_eq!(document[field], place(expected), "{test}: {n}");
+                assert_eq!(document.get("evergrant").is_some(), *written, "{test}: {n}");
+            }
+        }
     }
 }
 

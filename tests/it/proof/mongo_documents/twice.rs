@@ -252,6 +252,7 @@ async fn write_all_the_same(set: &ReplicaSet, rehearsal: &Rehearsal, shapes: &[(
                 refresh_token: token(),
                 access_token: Some(AccessToken::new("written all the same".to_owned())),
                 also: Vec::new(),
+                replaces: Replaces::Any,
             }),
             bookkeeping: Bookkeeping { due_at: Some(at(4_102_444_800)), ..Bookkeeping::default() },
         }

@@ -4,7 +4,7 @@ use super::death::Death;
 use super::world::{USERS, World};
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::journal::{Entry, EntryState, Intent, Journal};
-use evergrant::testing::store::{Change, Fence, PairChange};
+use evergrant::testing::store::{Change, Fence, PairChange, Replaces};
 use evergrant::testing::token::{AccessToken, RefreshToken, State, TokenDocument};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -128,6 +128,7 @@ impl World {
                 refresh_token: RefreshToken::new(login.refresh_token),
                 access_token: Some(AccessToken::new(login.access_token)),
                 also: Vec::new(),
+                replaces: Replaces::Any,
             }),
             bookkeeping: document.bookkeeping.clone(),
         };
