@@ -6,6 +6,7 @@ pub mod demo;
 pub mod help;
 pub mod journal;
 pub mod providers;
+mod remark;
 pub mod run;
 #[cfg(feature = "rehearsal")]
 pub mod sandbox;

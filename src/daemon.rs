@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::{Advice, told};
-use crate::journal::Moment;
+use crate::journal::{JournalError, Moment};
 use crate::pass::{PassError, PassRequest, Stop, Whose};
 use crate::report::summary::Summary;
 use crate::report::{Reports, progress};
@@ -140,11 +140,13 @@ impl Daemon {
                         }
                         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                     };
+                    let is_moved = matches!(&ended, Err(PassError::Journal(JournalError::Moved { .. })));
                     let about = rounds[number].span();
                     let ended = self.after_pass(&mut rounds[number], wake, ended, stop);
                     let ended = ended.instrument(about).await;
-                    if self.engine.base.journal.is_broken() {
-                        // A journal that failed stays closed in this process, and a restart doesn't repair its disk.
+                    if is_moved || self.engine.base.journal.is_broken() {
+                        // A journal that failed stays closed in this process, and a restart doesn't repair its disk. Nor does it
+                        // bring back one that was moved: it would begin a new one beside it.
                         stop.take_no_more.cancel();
                         exit = Exit::JournalFailed;
                     } else if stop.give_up.is_cancelled() {

@@ -14,6 +14,7 @@ mod marks;
 mod moment;
 mod owner;
 mod passes;
+mod place;
 mod room;
 mod row;
 mod seal;
@@ -29,6 +30,7 @@ use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +89,8 @@ pub struct Journal {
     directory: Arc<Path>,
     id: Arc<str>,
     owner: Arc<owner::Owner>,
+    /// What must stay where it was; empty without a file.
+    places: Arc<place::Places>,
 }
 
 impl Journal {
@@ -108,7 +112,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let JournalSettings { free_space_floor_bytes, key, old_keys, keep_pairs } = settings;
         lock::make_directory(directory)?;
-        let lock = lock::acquire(directory, clock.now())?;
+        let mut lock = lock::acquire(directory, clock.now())?;
         let mut room = room::Room::in_directory(directory, free_space_floor_bytes);
         let seal = seal::Seal::new(key, old_keys);
         let open = || sqlite::Rows::open(&directory.join(FILE_NAME), seal.clone(), clock.now());
@@ -119,13 +123,17 @@ impl Journal {
         let rows = rows.map_err(|error| room.measured(error))?.keeping_pairs(keep_pairs);
         let (requests, queue) = mpsc::channel(QUEUE);
         let id = rows.id().into();
-        let owner =
-            owner::Owner::spawn(rows, room, queue, lock).map_err(|source| JournalError::Directory {
-                directory: directory.to_owned(),
-                action: "start the journal's thread for it",
-                source,
-            })?;
-        Ok(Self { requests, directory: directory.into(), id, owner: Arc::new(owner) })
+        let failed = |action| {
+            move |source| JournalError::Directory { directory: directory.to_owned(), action, source }
+        };
+        let file = directory.join(FILE_NAME);
+        File::open(&file)
+            .and_then(|open| lock.places.note(&file, &open))
+            .map_err(failed("look at the journal in it"))?;
+        let places = Arc::new(lock.places.clone());
+        let owner = owner::Owner::spawn(rows, room, queue, lock)
+            .map_err(failed("start the journal's thread for it"))?;
+        Ok(Self { requests, directory: directory.into(), id, owner: Arc::new(owner), places })
     }
 
     /// Reads the open rows of a journal that another process may hold; an absent one has none. Blocks on the disk.
@@ -174,7 +182,7 @@ impl Journal {
         if !Self::exists(directory) {
             return Ok(None);
         }
-        lock::acquire(directory, clock.now()).map(|file| Some(Lock::of(file)))
+        lock::acquire(directory, clock.now()).map(Some)
     }
 
     /// Asks the same as [`Journal::other_store`] of a journal that another process may hold. Blocks on the disk.
@@ -379,6 +387,7 @@ impl Journal {
     ///
     /// Rows of another store are never mixed with this one's: a document that isn't here may well be there.
     pub async fn begin_process(&self, store: &Identity) -> Result<Begun, JournalError> {
+        self.must_be_in_its_place().await?;
         let store = store.clone();
         self.ask(|reply| owner::Request::BeginProcess { store, reply }).await
     }
@@ -392,8 +401,27 @@ impl Journal {
         provider: Arc<str>,
         at: Timestamp,
     ) -> Result<Begun, JournalError> {
+        self.must_be_in_its_place().await?;
         let (lease_id, store) = (lease_id.to_owned(), store.clone());
         self.ask(|reply| owner::Request::BeginPass { lease_id, store, provider, at, reply }).await
+    }
+
+    /// Refuses where the state directory was moved or replaced since the journal was opened.
+    async fn must_be_in_its_place(&self) -> Result<(), JournalError> {
+        if self.places.is_empty() {
+            return Ok(());
+        }
+        let places = self.places.clone();
+        // The thread panics for no reason of its own.
+        tokio::task::spawn_blocking(move || places.check()).await.map_err(|_| JournalError::Stopped)?
+    }
+
+    /// Is the directory one in which a journal may be kept? One that isn't there is made. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Foreign`] where it, or a link to it, belongs to another user.
+    pub fn may_be_in(directory: &Path) -> Result<(), JournalError> {
+        place::must_be_ours(directory)
     }
 
     /// Asks what [`Journal::begin_pass`] would say of another store, and notes nothing.

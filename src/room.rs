@@ -2,6 +2,10 @@
 //!
 //! An answer that can't be kept must not be asked for, and one that is on its way when the disk fills up must still fit.
 
+mod file_system;
+
+pub use file_system::Unfit;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};

@@ -1,5 +1,6 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
+use super::remark::Remark;
 use super::{CommandError, Surroundings, journal};
 use crate::assembly;
 use crate::cli::RunArgs;
@@ -26,6 +27,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     if !args.allow_empty {
         assembly::must_be_there(&config)?;
     }
+    Remark::tell_all(&config);
     let engine = assembly::engine(&config, &surroundings.clock, &Https).await?;
     let base = &engine.base;
     let stop = Stop::default();

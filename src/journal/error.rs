@@ -30,6 +30,32 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// The state directory, or the link that leads to it, belongs to another user.
+    #[error(
+        "the state directory {} {} the user {owner}, and this process runs as {us}",
+        directory.display(), if *is_link { "is a link of" } else { "belongs to" }
+    )]
+    Foreign {
+        /// The state directory.
+        directory: PathBuf,
+        /// Whose it is, as a number.
+        owner: u32,
+        /// As whom we run.
+        us: u32,
+        /// Is it the link that is theirs?
+        is_link: bool,
+    },
+    /// The state directory, or a file in it, isn't any more what this process has opened.
+    #[error(
+        "{} was {} while Evergrant used it; nothing more is redeemed",
+        path.display(), if *replaced { "replaced by another one" } else { "moved or deleted" }
+    )]
+    Moved {
+        /// What isn't there.
+        path: PathBuf,
+        /// Is something else there now?
+        replaced: bool,
+    },
     /// Not enough free space to keep what would be redeemed. Answers that are on their way are kept as long as they fit.
     #[error(
         "the state directory {} has {} bytes free, less than the {} that are kept for answers",
@@ -117,6 +143,17 @@ impl Advice for JournalError {
             Self::Directory { .. } => {
                 "it must be a directory that this user may write to; set `state_dir` (`EVERGRANT_STATE_DIR`) to one"
             }
+            Self::Foreign { is_link: true, .. } => {
+                "set `state_dir` (`EVERGRANT_STATE_DIR`) to the directory itself, or let its owner or `root` make the link"
+            }
+            Self::Foreign { is_link: false, .. } => {
+                "run Evergrant as that user; or give the directory and the files in it to this one (`chown -R`), or set `state_dir` \
+                 (`EVERGRANT_STATE_DIR`) to another one"
+            }
+            Self::Moved { .. } => {
+                "stop Evergrant, put the state directory back as it was, and start it again: pairs that came meanwhile are in the one \
+                 that was moved"
+            }
             Self::Full(_) => {
                 "free some space there; until then nothing is redeemed (`free_space_floor` says how much is kept)"
             }
@@ -150,8 +187,9 @@ impl JournalError {
         match self {
             Self::Held { .. } => Exit::JournalHeld,
             Self::Directory { .. } => Exit::Unavailable,
-            Self::Newer { .. } | Self::Sealed { .. } => Exit::Usage,
-            Self::Full(_)
+            Self::Newer { .. } | Self::Sealed { .. } | Self::Foreign { .. } => Exit::Usage,
+            Self::Moved { .. }
+            | Self::Full(_)
             | Self::Failed { .. }
             | Self::Unreadable { .. }
             | Self::NoEntry(_)
@@ -176,6 +214,8 @@ impl JournalError {
             }
             Self::Held { .. }
             | Self::Directory { .. }
+            | Self::Foreign { .. }
+            | Self::Moved { .. }
             | Self::Newer { .. }
             | Self::Sealed { .. }
             | Self::Stopped => Self::Stopped,

@@ -1,6 +1,10 @@
-//! The state directory and its lock: who holds the journal, and is there room.
+//! The lock of the state directory: who holds the journal.
+//!
+//! The directory itself is locked, so that no removed file lets a second process in; and the lock file, which says who holds it,
+//! because earlier versions look there, and because some file systems lock no directory.
 
 use super::JournalError;
+use super::place::{Places, must_be_ours};
 use crate::clock::Timestamp;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -30,13 +34,9 @@ impl std::fmt::Display for Holder {
 /// The lock of a journal; it is given up when this is dropped, and by a crash.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    pub(super) const fn of(file: File) -> Self {
-        Self { _file: file }
-    }
+    _files: Vec<File>,
+    /// What it locks: these must stay where they are.
+    pub(super) places: Places,
 }
 
 /// `host:pid`, the owner of the leases that this process takes.
@@ -61,32 +61,36 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), JournalError> {
     })
 }
 
-/// Takes the lock; it is held for as long as the file is open, and a crash gives it up.
-pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<File, JournalError> {
-    let failed =
-        |action| move |source| JournalError::Directory { directory: directory.to_owned(), action, source };
+/// Takes the lock; it is held for as long as its files are open, and a crash gives it up.
+pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<Lock, JournalError> {
+    must_be_ours(directory)?;
+    let failed = |action| refused(directory, action);
+    let whole = File::open(directory).map_err(failed("open it"))?;
+    let mut places = Places::default();
+    places.note(directory, &whole).map_err(failed("look at it"))?;
+    let is_locked = match try_for_long(|| whole.try_lock()) {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => return Err(held(directory)),
+        // NFS locks no directory: there the file alone is the lock, and must stay.
+        Err(TryLockError::Error(_)) => false,
+    };
+    let path = directory.join(FILE_NAME);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(directory.join(FILE_NAME))
+        .open(&path)
         .map_err(failed("create the lock file in it"))?;
-    crate::room::make_private(&directory.join(FILE_NAME))
-        .map_err(failed("keep the lock file in it to ourselves"))?;
-    let mut left = ATTEMPTS;
-    loop {
-        left -= 1;
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => {
-                let holder = read_holder(&mut file);
-                return Err(JournalError::Held { directory: directory.to_owned(), holder });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed("lock the lock file in it")(source)),
-        }
+    crate::room::make_private(&path).map_err(failed("keep the lock file in it to ourselves"))?;
+    match try_for_long(|| file.try_lock()) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(held(directory)),
+        Err(TryLockError::Error(source)) => return Err(failed("lock the lock file in it")(source)),
+    }
+    if !is_locked {
+        places.note(&path, &file).map_err(failed("look at the lock file in it"))?;
     }
     let write = |file: &mut File| {
         file.set_len(0)?;
@@ -101,29 +105,53 @@ pub(super) fn acquire(directory: &Path, now: Timestamp) -> Result<File, JournalE
         file.sync_all()
     };
     write(&mut file).map_err(failed("write the lock file in it"))?;
-    Ok(file)
+    Ok(Lock { _files: vec![whole, file], places })
+}
+
+/// Tries a lock for a moment: [`holder`] has it when it looks.
+fn try_for_long(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match lock() {
+            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(PAUSE),
+            tried => return tried,
+        }
+    }
+}
+
+fn refused(directory: &Path, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+    let directory = directory.to_owned();
+    move |source| JournalError::Directory { directory, action, source }
+}
+
+fn held(directory: &Path) -> JournalError {
+    let holder = read_holder(File::open(directory.join(FILE_NAME)).ok());
+    JournalError::Held { directory: directory.to_owned(), holder }
 }
 
 /// Who holds the journal in `directory` now, if anybody; takes nothing, and changes nothing.
 pub(super) fn holder(directory: &Path) -> Result<Option<Holder>, JournalError> {
-    let failed =
-        |action| move |source| JournalError::Directory { directory: directory.to_owned(), action, source };
-    let mut file = match File::open(directory.join(FILE_NAME)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    let failed = |action| refused(directory, action);
+    let file = match File::open(directory.join(FILE_NAME)) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(failed("read the lock file in it")(source)),
     };
-    // A shared lock is refused while somebody has the exclusive one, and ends with the file.
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
-        Err(TryLockError::Error(source)) => Err(failed("look at the lock file in it")(source)),
+    // A shared lock is refused while a process has the exclusive one, and ends with the file. Where a directory can't be
+    // locked, or opened, the file says it.
+    let is_held = File::open(directory)
+        .is_ok_and(|whole| matches!(whole.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    match file.as_ref().map(File::try_lock_shared) {
+        Some(Err(TryLockError::Error(source))) => Err(failed("look at the lock file in it")(source)),
+        Some(Err(TryLockError::WouldBlock)) => Ok(Some(read_holder(file))),
+        Some(Ok(())) | None => Ok(is_held.then(|| read_holder(file))),
     }
 }
 
-fn read_holder(file: &mut File) -> Holder {
+fn read_holder(file: Option<File>) -> Holder {
     let mut holder = String::new();
-    let read = file.read_to_string(&mut holder);
-    let known = read.is_ok() && !holder.trim().is_empty();
+    let read = file.map(|mut file| file.read_to_string(&mut holder));
+    let known = read.is_some_and(|read| read.is_ok()) && !holder.trim().is_empty();
     Holder(if known { holder.trim().to_owned() } else { "another process".to_owned() })
 }

@@ -1,5 +1,6 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
+use super::lock::Lock;
 use super::marks::MarksRequest;
 use super::passes::PassesRequest;
 use super::room::Room;
@@ -14,7 +15,6 @@ use crate::provider::history::History;
 use crate::provider::memory::Memory;
 use crate::store::Identity;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -158,7 +158,7 @@ impl Owner {
         mut rows: Rows,
         mut room: Room,
         mut queue: mpsc::Receiver<Request>,
-        lock: File,
+        lock: Lock,
     ) -> io::Result<Self> {
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;

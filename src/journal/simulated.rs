@@ -61,7 +61,8 @@ impl Disk {
         self.images = vec![rows.image()?];
         let (requests, queue) = mpsc::channel(QUEUE);
         let owner = Arc::new(Owner::nobody());
-        let journal = Journal { requests, directory: directory.into(), id: rows.id().into(), owner };
+        let places = Arc::default();
+        let journal = Journal { requests, directory: directory.into(), id: rows.id().into(), owner, places };
         Ok((journal, Desk { rows, mistake: None, queue, waiting: Vec::new() }))
     }
 

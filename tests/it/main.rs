@@ -16,6 +16,7 @@ mod readme;
 mod right_store;
 mod run;
 mod simulation;
+mod state_directory;
 mod store;
 mod support;
 mod tokens;

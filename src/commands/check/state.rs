@@ -3,7 +3,7 @@
 use super::finding::Check;
 use crate::clock::Timestamp;
 use crate::commands::{journal, shown};
-use crate::journal::{EntryState, JournalError, KeptPairs, check_free_space};
+use crate::journal::{EntryState, Journal, JournalError, KeptPairs, check_free_space};
 use nix::unistd::{AccessFlags, access};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,6 +29,7 @@ fn check_directory(directory: &Path, floor_bytes: u64) -> Result<Vec<Check>, Jou
     let name = "state directory";
     let shown = directory.display();
     // What will be made needs its place only.
+    Journal::may_be_in(directory)?;
     let place = directory.ancestors().find(|place| place.exists()).unwrap_or(Path::new("/"));
     let refused =
         |action, source| JournalError::Directory { directory: directory.to_owned(), action, source };
@@ -114,7 +115,6 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::exit::Exit;
-    use crate::journal::Journal;
     use std::fs::Permissions;
 
     async fn look(directory: &Path) -> Vec<Check> {

@@ -1,6 +1,7 @@
 //! The state directory: whose it is, and what there is room for.
 
 use super::*;
+use crate::exit::Exit;
 
 #[tokio::test]
 async fn what_it_makes_is_for_its_owner_alone() {
@@ -115,4 +116,79 @@ async fn our_files_are_ours_alone_even_if_they_were_not() {
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{}", path.display());
     }
     journal.close().await;
+}
+
+#[tokio::test]
+async fn no_removed_lock_file_lets_a_second_process_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path()).unwrap();
+    for _ in 0..2 {
+        std::fs::remove_file(directory.path().join("journal.lock")).unwrap();
+        assert!(matches!(open(directory.path()), Err(JournalError::Held { .. })));
+        assert!(Journal::holder(directory.path()).unwrap().is_some());
+        std::fs::write(directory.path().join("journal.lock"), "").unwrap();
+        assert!(matches!(open(directory.path()), Err(JournalError::Held { .. })));
+    }
+    begin(&journal, "it goes on").await;
+    journal.close().await;
+    assert_eq!(Journal::holder(directory.path()).unwrap(), None);
+    open(directory.path()).unwrap().close().await;
+}
+
+#[tokio::test]
+async fn no_pass_begins_after_the_directory_was_moved_deleted_or_replaced_until_it_is_back() {
+    let parent = tempfile::tempdir().unwrap();
+    let [state, away] = ["state", "away"].map(|name| parent.path().join(name));
+    let journal = open(&state).unwrap();
+    let (entry, _) = sent(&journal, "old").await;
+    let here = Identity::named("db.tokens");
+    let begun = async |lease: &str| {
+        journal.begin_pass(lease, &here, "p".into(), Timestamp::default()).await.map(drop)
+    };
+    let replaced = |begun: Result<(), JournalError>| match begun {
+        Err(JournalError::Moved { replaced, .. }) => Some(replaced),
+        _ => None,
+    };
+    begun("first").await.unwrap();
+    std::fs::rename(&state, &away).unwrap();
+    let refused = journal.begin_process(&here).await.unwrap_err();
+    assert_eq!(refused.exit(), Exit::JournalFailed);
+    let told = told(&refused);
+    assert!(told.contains("was moved or deleted") && told.contains("hint: stop Evergrant, put"), "{told}");
+    assert_eq!(replaced(begun("moved").await), Some(false));
+    journal.answer(entry, answer("pair")).await.unwrap();
+    std::fs::create_dir(&state).unwrap();
+    assert_eq!(replaced(begun("replaced").await), Some(true));
+    std::fs::remove_dir(&state).unwrap();
+    std::os::unix::fs::symlink(&away, &state).unwrap();
+    begun("it is there").await.unwrap();
+    std::fs::rename(away.join(FILE_NAME), away.join("aside")).unwrap();
+    std::fs::copy(away.join("aside"), away.join(FILE_NAME)).unwrap();
+    assert_eq!(replaced(begun("another file").await), Some(true));
+    std::fs::rename(away.join("aside"), away.join(FILE_NAME)).unwrap();
+    begun("back").await.unwrap();
+    assert_eq!(journal.entries().await.unwrap().len(), 1, "what came meanwhile is kept");
+}
+
+/// Only `root` can give a directory away.
+#[tokio::test]
+async fn a_directory_or_a_link_of_another_user_is_refused_and_a_link_of_ours_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let [state, link] = ["state", "link"].map(|name| parent.path().join(name));
+    std::fs::create_dir(&state).unwrap();
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    open(&link).unwrap().close().await;
+    if std::os::unix::fs::lchown(&link, Some(4711), None).is_err() {
+        return;
+    }
+    let refused = told(&open(&link).unwrap_err());
+    assert!(
+        refused.contains("is a link of the user 4711") && refused.contains("hint: set `state_dir`"),
+        "{refused}"
+    );
+    std::os::unix::fs::chown(&state, Some(4711), None).unwrap();
+    let error = open(&state).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    let refused = told(&error);
+    assert!(refused.contains("belongs to the user 4711") && refused.contains("`chown -R`"), "{refused}");
 }

@@ -134,7 +134,7 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
     if let Some((path, text)) = replaced(mapping, change) {
         match comparison {
             Comparison::Plain => {
-                expressions.push(doc! { "$eq": [text_or_empty(path), { "$literal": text }] })
+                expressions.push(doc! { "$eq": [text_or_empty(path), { "$literal": text }] });
             }
             Comparison::ByteByByte if text.is_empty() => {
                 expressions.push(doc! { "$eq": [{ "$strLenBytes": text_or_empty(path) }, 0] });
