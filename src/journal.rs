@@ -4,6 +4,7 @@
 //! anybody reads it, gone once the document holds the pair. Rows that are left after a crash are what recovery reads.
 //! The fingerprints of redeemed tokens stay, so that none is ever sent again.
 
+mod documents;
 mod entry;
 mod error;
 mod forget;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+pub use documents::DocumentSettings;
 pub use entry::{
     Adoption, Damaged, Entry, EntryId, EntryState, KeptPair, KeptPairs, KnownTokens, Listed, OtherStore,
     Page, Parked, Standing,

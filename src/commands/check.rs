@@ -13,8 +13,7 @@ mod state;
 
 pub(super) use endpoint::made_up_token;
 
-use super::remark::Remark;
-use super::{CommandError, Surroundings};
+use super::{CommandError, Surroundings, remark};
 use crate::cli::CheckArgs;
 use crate::clock::Timestamp;
 use crate::config::{Config, Need};
@@ -34,8 +33,7 @@ pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, 
     let clock = &surroundings.clock;
     let mut checks = settings(&config);
     checks.extend(state::checks(&config.state_dir, config.journal.free_space_floor_bytes, clock.now()).await);
-    let remarks = Remark::all(&config).into_iter();
-    checks.extend(remarks.map(|remark| Check::warning(remark.about, remark.text).hint(remark.hint)));
+    checks.extend(remark::about_state(&config).await?.into_iter().map(Check::remark));
     let looked = collection::checks(&config, args.allow_empty, clock.now()).await;
     checks.extend(looked.checks);
     checks.push(wakes(&config, clock.now()));

@@ -1,7 +1,7 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
 use super::remark::Remark;
-use super::{CommandError, Surroundings, journal};
+use super::{CommandError, Surroundings, journal, remark};
 use crate::assembly;
 use crate::cli::RunArgs;
 use crate::clock::Timestamp;
@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::failure::{Advice as _, told, with_hint};
 use crate::grant::http::Https;
-use crate::pass::{Base, PassRequest, Stop};
+use crate::pass::{Base, PassError, PassRequest, Stop};
 use crate::provider::Provider;
 use crate::report::summary::Warned;
 use crate::report::{Reports, progress};
@@ -27,7 +27,6 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     if !args.allow_empty {
         assembly::must_be_there(&config)?;
     }
-    Remark::tell_all(&config);
     let engine = assembly::engine(&config, &surroundings.clock, &Https).await?;
     let base = &engine.base;
     let stop = Stop::default();
@@ -43,15 +42,19 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     if args.adopt_store {
         adopt_store(base).await?;
     }
+    // A stop that comes first is the pass' to tell.
+    let readiness = base.ready(&stop, args.allow_empty).await?;
+    if readiness.is_some() {
+        tell_remarks(&config, base).await?;
+    }
     let exit = if args.once {
-        // A stop that comes first is the pass' to tell.
-        if let Some(readiness) = base.ready(&stop, args.allow_empty).await? {
+        if let Some(readiness) = &readiness {
             tell_existence(base, &readiness.existence);
         }
         once(&config, &engine, &request, &stop, surroundings).await?
     } else {
-        if let Some(readiness) = base.ready(&stop, args.allow_empty).await? {
-            tell_readiness(&config, base, &readiness, surroundings);
+        if let Some(readiness) = &readiness {
+            tell_readiness(&config, base, readiness, surroundings);
         }
         let daemon = Daemon {
             engine: engine.clone(),
@@ -65,6 +68,15 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
     };
     engine.close().await;
     Ok(exit)
+}
+
+/// Says what `check` would, and notes by which settings this process works.
+async fn tell_remarks(config: &Config, base: &Base) -> Result<(), CommandError> {
+    let remarks = remark::about_state(config).await?;
+    // A store that is away by now is the pass' to tell.
+    let about_identity = base.store.identity().await.ok().and_then(|here| remark::about_identity(&here));
+    remarks.iter().chain(&about_identity).for_each(Remark::tell);
+    Ok(base.journal.note_documents(remark::settings_now(config)).await.map_err(PassError::from)?)
 }
 
 /// Makes the journal's rows those of this store, and says so.

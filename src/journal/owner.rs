@@ -1,5 +1,6 @@
 //! The one thread that owns the journal's file: it takes what waits, writes it in one commit, then answers all.
 
+use super::documents::NoteDocuments;
 use super::lock::Lock;
 use super::marks::MarksRequest;
 use super::passes::PassesRequest;
@@ -95,6 +96,7 @@ pub(super) enum Request {
     FinishPass(String, Timestamp, Reply<()>),
     Marks(MarksRequest),
     Passes(PassesRequest),
+    Documents(NoteDocuments),
 }
 
 impl Request {
@@ -319,6 +321,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::FinishPass(lease_id, at, reply) => reply.set(rows.finish_pass(lease_id, *at)),
         Request::Marks(request) => request.perform(rows),
         Request::Passes(request) => request.perform(rows),
+        Request::Documents(request) => request.perform(rows),
     }
 }
 
@@ -353,6 +356,7 @@ impl Request {
             Self::Adoptable(_, reply) | Self::AdoptStore(_, reply) => reply.send(committed),
             Self::Marks(request) => request.deliver(committed),
             Self::Passes(request) => request.deliver(committed),
+            Self::Documents(request) => request.deliver(committed),
         }
     }
 }

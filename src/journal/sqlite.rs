@@ -1,5 +1,6 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
+mod documents;
 mod forget;
 #[cfg(any(test, feature = "testing"))]
 mod image;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(super) use documents::documents_before;
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
 pub(super) use kept::KEEP_PAIRS;

@@ -72,3 +72,33 @@ async fn a_state_directory_of_another_user_is_refused_by_check_and_run_with_what
     }
     assert_eq!(scene.sandbox.ledger().requests, 0);
 }
+
+/// What stands under the old name isn't read any more, and a person is told what that means.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_place_of_the_bookkeeping_and_another_filter_are_said_until_a_process_works_by_them() {
+    let users = SandboxConfig { users: 4, ..SandboxConfig::default() };
+    let Some(mut scene) = Scene::new("other_settings", Kind::Mongo, users).await else { return };
+    let said = async |scene: &Scene, arguments: &[&str]| {
+        let ended = scene.run(arguments).await;
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        ["`documents.bookkeeping` is `books`, and was `evergrant`", "`documents.filter` is another one"]
+            .map(|said| text.matches(said).count())
+    };
+    for arguments in [&ONCE[..], &["check"]] {
+        assert_eq!(said(&scene, arguments).await, [0, 0], "nothing has changed");
+    }
+    scene.set("documents.bookkeeping", "books");
+    for (arguments, expected) in
+        [(&["check"][..], [1, 0]), (&ONCE, [1, 0]), (&ONCE, [0, 0]), (&["check"], [0, 0])]
+    {
+        assert_eq!(said(&scene, arguments).await, expected, "{arguments:?}");
+    }
+    assert_eq!(scene.sandbox.ledger().granted, 8, "all were due, once");
+    scene.set("documents.filter", r#"{ "email": { "$exists": true } }"#);
+    for (arguments, expected) in [(&["check"][..], [0, 1]), (&ONCE, [0, 1]), (&["check"], [0, 0])] {
+        assert_eq!(said(&scene, arguments).await, expected, "{arguments:?}");
+    }
+    let audit = scene.audit().await;
+    assert_eq!((audit.kept, audit.is_clean(), scene.sandbox.ledger().reuses), (4, true, 0), "{audit:?}");
+}

@@ -4,6 +4,7 @@ use super::finding::Check;
 use super::{ending, foreign};
 use crate::assembly;
 use crate::clock::Timestamp;
+use crate::commands::remark::about_identity;
 use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, shown};
 use crate::config::Config;
@@ -12,9 +13,7 @@ use crate::journal::Journal;
 use crate::pass::{PassError, must_exist};
 use crate::room::shortage;
 use crate::store::mapping::Mapping;
-use crate::store::{
-    Existence, Identity, IndexState, Mark, Readiness, StoreError, Trial, TrialPart, TrialRefusal,
-};
+use crate::store::{Existence, Identity, IndexState, Readiness, StoreError, Trial, TrialPart, TrialRefusal};
 use crate::token::{Malformed, State, Subject, TokenDocument};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -208,16 +207,7 @@ fn check_identity(config: &Config, here: &Identity) -> Option<Check> {
     if let Ok(Some(other)) = Journal::look_for_other_store(&config.state_dir, here) {
         return Some(Check::error("store", PassError::other_store(&config.state_dir, other, here)));
     }
-    (here.mark == Mark::Untold).then(|| {
-        Check::warning(
-            "store",
-            "the server doesn't tell the collection's UUID, so a copy of this database can't be told apart from it",
-        )
-        .hint(
-            "the role `readWrite` on the database lets us ask (`listCollections`); where the server has no UUIDs, never \
-             point this `state_dir` at a copy",
-        )
-    })
+    about_identity(here).map(Check::remark)
 }
 
 fn check_index(index: &IndexState) -> Option<Check> {

@@ -1,6 +1,7 @@
 //! What one check found, and how all of them are shown.
 
 use crate::commands::CommandError;
+use crate::commands::remark::Remark;
 use crate::config::Warning;
 use crate::exit::Exit;
 use crate::failure::{Advice, error_chain};
@@ -71,6 +72,11 @@ impl Check {
     /// Something that a pass would warn of.
     pub(super) fn warned(name: impl Into<String>, warning: &Warning) -> Self {
         Self { hint: warning.hint().map(Cow::into_owned), ..Self::warning(name, warning.to_string()) }
+    }
+
+    /// Something that a pass would say before it begins.
+    pub(super) fn remark(remark: Remark) -> Self {
+        Self::warning(remark.about, remark.text).hint(remark.hint)
     }
 
     /// An error that a pass would meet.

@@ -197,3 +197,27 @@ async fn parked_pairs_keep_nobody_from_another_store_and_are_written_into_none()
     assert!(rehearsal.entries().await.is_empty(), "and none of this store's recovery");
     rehearsal.assert_whole().await;
 }
+
+#[tokio::test]
+async fn pairs_are_written_where_another_place_of_the_bookkeeping_or_another_filter_hides_their_documents() {
+    for (test, bookkeeping, filter) in [
+        ("other_bookkeeping", "books", None),
+        ("other_filter", "evergrant", Some(r#"{ "email": "nobody" }"#)),
+    ] {
+        let Some(rehearsal) = with_held_pairs(test).await else { return };
+        let mapping = Mapping {
+            bookkeeping: bookkeeping.parse().unwrap(),
+            filter: filter.map(str::to_owned),
+            ..Mapping::default()
+        };
+        let changed = StoreSettings { mapping, ..rehearsal.backend.settings().clone() };
+        let pass = pass_over(&rehearsal, &changed).await;
+        let summary = run(&pass, &PassRequest::default(), &Stop::default()).await;
+        pass.close().await;
+        assert_eq!(summary.recovery.written, USERS as u64, "{test}: {summary}");
+        assert_eq!(summary.orphans, 0, "{test}: {summary}");
+        rehearsal.assert_kept(USERS).await;
+        let ledger = rehearsal.sandbox.ledger();
+        assert_eq!((ledger.reuses, ledger.dead_users), (0, 0), "{test}: {ledger:?}");
+    }
+}
