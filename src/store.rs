@@ -200,6 +200,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The TTL indexes of the collection. Empty where the store has none, and where it may not list them.
     async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError>;
+
+    /// The time on the store's own machine; none where that is ours.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// Which documents [`Store::due_page`] reads.

@@ -13,7 +13,8 @@ use tracing::warn;
 /// Documents read at once.
 const BATCH: usize = 500;
 
-/// A claim that ends later than so much from now on was made under a clock that was ahead: no lease lasts half as long.
+/// A claim that ends later than so much from now on was made under a clock that was ahead: no lease lasts half as
+/// long.
 const FAR: TimeDelta = TimeDelta::days(1);
 
 impl Line {
@@ -23,6 +24,7 @@ impl Line {
             return Ok(());
         }
         let (mut left, mut earlier, mut after) = (LeftToOthers::default(), BTreeSet::new(), None);
+        let mut ahead = None;
         loop {
             let store = &self.base.store;
             let page = self.insist_at_the_start(|| store.claimed(after.as_ref(), BATCH)).await?;
@@ -32,8 +34,11 @@ impl Line {
             let known = self.known_passes(&ours).await?;
             for document in &ours {
                 let Some(lease) = &document.bookkeeping.lease else { continue };
-                if lease.until > now + FAR {
-                    let until = self.cut(document, lease, now).await?;
+                // By the store's clock: under ours, which may be behind, all living claims could seem to be far.
+                let there = now
+                    + if lease.until > now + FAR { self.ahead(&mut ahead).await? } else { TimeDelta::zero() };
+                if lease.until > there + FAR {
+                    let until = self.cut(document, lease, there).await?;
                     left.add(until.unwrap_or(lease.until));
                 } else if lease.until > self.terms.takes_over_from(now) && !known.contains(&lease.id) {
                     left.add(lease.until);
@@ -55,6 +60,17 @@ impl Line {
         }
         self.report.left_to_others(left);
         Ok(())
+    }
+
+    /// How far the store's clock is ahead of ours; asked once.
+    async fn ahead(&self, known: &mut Option<TimeDelta>) -> Result<TimeDelta, PassError> {
+        if let Some(ahead) = known {
+            return Ok(*ahead);
+        }
+        let there = self.insist_at_the_start(|| self.base.store.time()).await?;
+        let ahead = there.map_or_else(TimeDelta::zero, |there| there - self.base.clock.now());
+        *known = Some(ahead);
+        Ok(ahead)
     }
 
     fn is_of_this_pass(&self, document: &TokenDocument) -> bool {

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument};
 use crate::verdict::{
     Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, grace_has_ended,
-    has_unread_answer, is_claimed, may_go, too_young_until,
+    has_unread_answer, is_claimed, is_spent_elsewhere, may_go, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -88,8 +88,12 @@ impl Redeemer {
             let fact = self.unread(&attempt.token).await;
             return Err(self.not_sent(attempt, fact, permit).await);
         }
-        let token = &attempt.token;
         let sent_at = self.line.base.clock.now();
+        let (ours, given_up) = (self.line.base.journal.id(), &self.line.terms.others.given_up);
+        if is_spent_elsewhere(&attempt.token, &self.provider.profile, ours, given_up, sent_at) {
+            return Err(self.not_sent(attempt, Fact::Waits(Reason::SpentElsewhere), permit).await);
+        }
+        let token = &attempt.token;
         let intent = Intent {
             provider: self.provider.name.clone(),
             document: token.id.clone(),

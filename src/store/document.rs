@@ -18,7 +18,7 @@ pub(super) use id::{id_value, token_id};
 pub(super) use moment::{date, expiry};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
-pub(super) const BOOKKEEPING_FIELDS: [&str; 14] = [
+pub(super) const BOOKKEEPING_FIELDS: [&str; 15] = [
     "state",
     "since",
     "fingerprint",
@@ -26,6 +26,7 @@ pub(super) const BOOKKEEPING_FIELDS: [&str; 14] = [
     "due_at",
     "refreshed_at",
     "refreshed_by",
+    "spent",
     "access_expires_at",
     "refresh_expires_at",
     "login_at",
@@ -102,6 +103,7 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         dates(bookkeeping.due_at),
         dates(bookkeeping.refreshed_at),
         bookkeeping.refreshed_by.as_deref().map(Bson::from),
+        bookkeeping.spent.map(|fingerprint| fingerprint.to_string().into()),
         dates(bookkeeping.access_expires_at),
         dates(bookkeeping.refresh_expires_at),
         dates(bookkeeping.login_at),
@@ -159,6 +161,7 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         due_at: instant(document, "due_at"),
         refreshed_at: instant(document, "refreshed_at"),
         refreshed_by: text(document, "refreshed_by").map(str::to_owned),
+        spent: text(document, "spent").and_then(Fingerprint::from_hex),
         access_expires_at: instant(document, "access_expires_at"),
         refresh_expires_at: instant(document, "refresh_expires_at"),
         login_at: instant(document, "login_at"),
@@ -276,6 +279,7 @@ mod tests {
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             refreshed_by: Some("journal".to_owned()),
+            spent: Some(RefreshToken::new("b".into()).fingerprint()),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),

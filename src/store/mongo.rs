@@ -374,4 +374,8 @@ impl Store for MongoStore {
     async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
         self.find_ttl_indexes().await
     }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.server_time().await
+    }
 }

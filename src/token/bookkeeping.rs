@@ -110,6 +110,8 @@ pub struct Bookkeeping {
     pub refreshed_at: Option<Timestamp>,
     /// Id of the journal that the pair came from.
     pub refreshed_by: Option<String>,
+    /// The refresh token for which the pair came, where that isn't in it.
+    pub spent: Option<Fingerprint>,
     /// When the access token in the document ends, if the provider said.
     pub access_expires_at: Option<Timestamp>,
     /// When the refresh token in the document ends, by its own life or by its login's, if anything says.
@@ -128,7 +130,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 31] = [
+pub const FIELDS: [(&str, &str); 32] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
@@ -145,6 +147,10 @@ pub const FIELDS: [(&str, &str); 31] = [
     ),
     ("refreshed_at", "When a new pair was last written."),
     ("refreshed_by", "Id of the journal in the `state_dir` that the pair came from."),
+    (
+        "spent",
+        "Fingerprint of the refresh token that was sent for the pair. Absent where the provider kept it.",
+    ),
     ("access_expires_at", "End of the access token, as far as it is known."),
     (
         "refresh_expires_at",

@@ -45,6 +45,10 @@ vocabulary! {
             "Another machine held this document until its claim ran out. It may have sent the token, and its journal may hold the answer. The document is left as it is.",
             "Start that machine with its `state_dir`: it writes the pair, or gives the claim back. If it is gone for good: `evergrant run --once --take-over JOURNAL`. \
              Without either, the token is sent after half of what was left of its life (`evergrant help lost-answers`).";
+        SpentElsewhere = "spent_elsewhere":
+            "Another machine has sent this token and written the pair that came for it. The document holds the old token again: an old backup was restored, or an old document was saved again. The token is not sent.",
+            "Start that machine with its `state_dir`: its next pass puts the pair back. `refreshed_by` in the document names its journal. \
+             If it is gone for good: `evergrant run --once --take-over JOURNAL` sends the token.";
         DocumentChanged = "document_changed":
             "What is sent beside the token was changed in the document just before the request, and cannot be sent as it is now.",
             "Nothing to do. The next pass says what is wrong with it.";

@@ -76,6 +76,7 @@ impl DuePolicy {
         };
         // The provider's own token, and of no use: it is kept, and reported at once.
         let unsendable = refresh_token.unsendable();
+        let fingerprint = refresh_token.fingerprint();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
         let is_kept = refresh_token == token.refresh_token;
         let replaces = if is_kept { Replaces::of(token.access_token.as_ref()) } else { Replaces::Any };
@@ -88,11 +89,12 @@ impl DuePolicy {
             bookkeeping: Bookkeeping {
                 state,
                 since: since.or(Some(received_at)),
-                fingerprint: Some(refresh_token.fingerprint()),
+                fingerprint: Some(fingerprint),
                 access_fingerprint: None,
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
                 refreshed_by: Some(self.journal.to_string()),
+                spent: Some(token.refresh_token.fingerprint()).filter(|spent| *spent != fingerprint),
                 access_expires_at: end(access_life),
                 refresh_expires_at: ends_at,
                 login_at,

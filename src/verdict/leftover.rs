@@ -33,7 +33,11 @@ use crate::select::{Selected, select};
 use crate::token::{
     AccessToken, Code, DueToken, Fingerprint, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word,
 };
+use chrono::TimeDelta;
 use std::time::Duration;
+
+/// Whose document is gone for so long is not in another place either.
+const GONE_FOR_GOOD: TimeDelta = TimeDelta::days(1);
 
 /// A row that an earlier process left.
 #[derive(Debug)]
@@ -146,7 +150,11 @@ impl Left<'_> {
 /// How a row ends whose token is asked for by no pass; `None` while it waits.
 fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Option<(Rule, Event)> {
     let (entry, profile) = (left.entry, left.provider.map(|provider| &provider.profile));
-    let Some(document) = document else { return Some((Rule::LeftGone, Event::Settled)) };
+    let Some(document) = document else {
+        // It may have been moved, and hold the token under another `_id`: what is in doubt of that stays known for a while.
+        let may_come_again = left.was_in_doubt() && now - entry.intent.sent_at < GONE_FOR_GOOD;
+        return (!may_come_again).then_some((Rule::LeftGone, Event::Settled));
+    };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         // What stands in a cut answer stays for a person for as long as it could be of use.
@@ -365,7 +373,8 @@ fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
 /// Does a document hold this pair, or did it hold it? The bookkeeping says so of a token that can't be sent, which isn't
 /// read, and of one that the application has redeemed since: it speaks of a token only when that stood in the document.
 fn holds(document: &TokenDocument, new: &RefreshToken) -> bool {
-    document.refresh_token.as_ref() == Ok(new) || document.bookkeeping.fingerprint == Some(new.fingerprint())
+    let (books, new_one) = (&document.bookkeeping, Some(new.fingerprint()));
+    document.refresh_token.as_ref() == Ok(new) || books.fingerprint == new_one || books.spent == new_one
 }
 
 fn access_now(document: &TokenDocument) -> Option<Fingerprint> {

@@ -6,6 +6,7 @@ use crate::journal::Permission;
 use crate::provider::{AskAgain, Profile, Rotation};
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, TokenId};
 use chrono::TimeDelta;
+use std::collections::BTreeSet;
 
 /// What the journal's permission means for a document's token.
 #[derive(Debug)]
@@ -103,6 +104,23 @@ pub fn has_unread_answer(token: &DueToken, profile: &Profile, force: bool) -> bo
         && !force
         && books.fingerprint == Some(token.refresh_token.fingerprint())
         && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
+}
+
+/// Does the document say that another machine has sent its token with success, and may only that machine put the pair back?
+/// Not where the provider takes the token all the same, and where a person has given up that machine's journal.
+#[must_use]
+pub fn is_spent_elsewhere(
+    token: &DueToken,
+    profile: &Profile,
+    journal: &str,
+    given_up: &BTreeSet<String>,
+    now: Timestamp,
+) -> bool {
+    let books = &token.bookkeeping;
+    books.spent == Some(token.refresh_token.fingerprint())
+        && books.is_refreshed_elsewhere(journal)
+        && !books.refreshed_by.as_ref().is_some_and(|by| given_up.contains(by))
+        && !takes_redeemed(profile, books.refreshed_at, now)
 }
 
 /// Until when a token is too young to be asked for, by its profile's `min_age`; `None` where it isn't, or where its issue

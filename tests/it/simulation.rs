@@ -267,8 +267,13 @@ impl Inner {
             misnamed.iter().any(|of| of == document)
                 || open.iter().any(|(of, state)| of == document && state == "unread")
         };
+        // What is in doubt of a document that has gone stays known for a day: it may be in another place.
+        let is_gone = |document: &str| {
+            !self.documents.keys().any(|place| collection::id_of(*place).as_str() == document)
+        };
         let is_left = |(document, state): &&(String, String)| match state.as_str() {
             "orphan" | "set_aside" | "unread" => false,
+            "unsettled" | "ask_again" if is_gone(document) => false,
             _ => !waits(document),
         };
         if let Some((document, state)) = open.iter().find(is_left) {

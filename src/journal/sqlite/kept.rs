@@ -183,6 +183,7 @@ impl Rows {
         stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
         if stale.is_newer_elsewhere {
+            self.forget_kept_of(&stale.document)?;
             return Ok(None);
         }
         let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };

@@ -1,6 +1,7 @@
 //! Finds out before the first grant whether a pass can work.
 
 use super::{MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
+use crate::clock::Timestamp;
 use crate::store::{Existence, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
 
@@ -24,6 +25,13 @@ impl MongoStore {
             _ => "standalone".to_owned(),
         };
         Ok(format!("MongoDB {version} ({kind})"))
+    }
+
+    /// The server's clock. Every server has told it since 2.0.
+    pub(super) async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let hello = self.command("ask for the time", READ_TIMEOUT, doc! { "isMaster": 1 }).await?;
+        let at = hello.get_datetime("localTime").ok();
+        Ok(at.and_then(|at| chrono::DateTime::from_timestamp_millis(at.timestamp_millis())))
     }
 
     /// Is there a collection of that name?

@@ -97,23 +97,29 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
     let then = document("theirs", written);
     let refused = || Some(answer(Class::Refused, 400, true));
     let cut = || Some(answer(Class::Ambiguous, 200, false));
+    let old = |entry: Entry| {
+        let intent = crate::journal::Intent { sent_at: now() - chrono::TimeDelta::days(1), ..entry.intent };
+        Entry { intent, ..entry }
+    };
     let with_token = || Some(LeftAnswer { holds_a_token: true, ..answer(Class::Ambiguous, 200, false) });
     compare_left(
         vec![
-            judged("gone", &row(Unsettled), None, single, None),
+            judged("gone, or moved", &row(Unsettled), None, single, None),
+            judged("gone for a day", &old(row(Unsettled)), None, single, None),
             judged("marked", &row(Unsettled), None, single, Some(&marked)),
             judged("waits", &row(Unsettled), None, single, Some(&live)),
             judged("another token", &row(Unsettled), None, single, Some(&other)),
             judged("we wrote a pair right then", &row(Unsettled), None, single, Some(&then)),
             judged("refused, and marked", &row(Answer), refused(), single, Some(&marked)),
-            judged("a cut success", &row(AskAgain), cut(), single, None),
+            judged("a cut success", &old(row(AskAgain)), cut(), single, None),
             judged("a cut success with a token in it", &row(AskAgain), with_token(), single, None),
             judged("set aside, gone", &row(SetAside), cut(), single, None),
             judged("set aside, marked", &row(SetAside), cut(), single, Some(&marked)),
             judged("never sent", &row(Intent), None, single, Some(&live)),
         ],
         &[
-            ("gone", "LeftGone | Settled | leave | - | -", "-"),
+            ("gone, or moved", "LeftInDoubt | - | leave | - | -", "lost: stopped"),
+            ("gone for a day", "LeftGone | Settled | leave | - | -", "-"),
             ("marked", "LeftMarked | Settled | leave | - | -", "-"),
             ("waits", "LeftInDoubt | - | leave | - | -", "lost: stopped"),
             ("another token", "LeftOtherToken | Settled | leave | - | -", "-"),
@@ -194,6 +200,8 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
     let old = document("old", books("old", State::Live));
     let new = document("new", books("new", State::Live));
     let used_since = document("newer", books("new", State::Live));
+    let spent = Some(RefreshToken::new("new".into()).fingerprint());
+    let spent = document("newer", Bookkeeping { spent, ..books("newer", State::Live) });
     let other = document("other", books("other", State::Live));
     let strange =
         TokenDocument { provider: Some("else".into()), ..document("old", books("old", State::Live)) };
@@ -218,6 +226,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
                 single,
                 Some(&used_since),
             ),
+            judged("spent by another machine since", &row(Answer), pair(Some("new")), single, Some(&spent)),
             judged("another token", &row(Answer), pair(Some("new")), single, Some(&other)),
             judged("another token, parked before", &row(Orphan), pair(Some("new")), single, Some(&other)),
             judged("parked before, its place is free", &row(Orphan), pair(Some("new")), single, Some(&old)),
@@ -241,6 +250,11 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
             ),
             ("the pair", "LeftPairThere | Redeemed | leave | - | -", "unreadable: held"),
             ("used by the application since", "LeftPairThere | Redeemed | leave | - | -", "unreadable: held"),
+            (
+                "spent by another machine since",
+                "LeftPairThere | Redeemed | leave | - | -",
+                "unreadable: held",
+            ),
             ("another token", "LeftPairSuperseded | NoPlace(Superseded) | leave | - | -", "unreadable: held"),
             ("another token, parked before", "LeftPairSuperseded | - | leave | - | -", "unreadable: held"),
             (

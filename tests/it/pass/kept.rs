@@ -6,7 +6,7 @@ use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both, r
 use evergrant::sandbox::SeededUser;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::journal::EntryState;
-use evergrant::testing::pass::Stop;
+use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::provider::{AskAgain, Rotation};
 use evergrant::testing::report::Outcome;
 use evergrant::testing::report::summary::Summary;
@@ -212,6 +212,40 @@ async fn where_another_host_wrote_the_last_pair_an_older_one_is_not_put_back() {
         assert_eq!((summary.count(Outcome::Restored), summary.newly_marked), (0, 1), "{summary:?}");
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
         assert_eq!(rehearsal.bookkeeping(0).await.state, State::NeedsLogin);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_another_host_spent_is_left_to_it_and_it_puts_its_pair_back() {
+    on_both("kept_spent_elsewhere", Plan::users(2), async |rehearsal| {
+        let other = tempfile::tempdir().unwrap();
+        let elsewhere = async |request: &PassRequest| {
+            let process = rehearsal.another_process(other.path()).await;
+            let summary = run(&process, request, &Stop::default()).await;
+            process.close().await;
+            summary
+        };
+        rehearsal.run().await;
+        let before = rehearsal.document(0).await;
+        assert_eq!(elsewhere(&FORCED).await.count(Outcome::Refreshed), 2);
+        let journal = rehearsal.bookkeeping(0).await.refreshed_by.unwrap();
+        let stale =
+            json!({ "refresh_token": before["refresh_token"], "access_token": before["access_token"] });
+        rehearsal.backend.set(&document_id(0), stale.clone()).await;
+        for _ in 0..2 {
+            let summary = forced(&rehearsal).await;
+            assert_eq!(summary.still_due_reasons, [("spent_elsewhere".to_owned(), 1)].into(), "{summary:?}");
+            assert_eq!((summary.newly_marked, summary.exit()), (0, Exit::StillDue));
+        }
+        assert_eq!(elsewhere(&FORCED).await.count(Outcome::Restored), 1);
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        rehearsal.assert_kept(2).await;
+        // If that machine is gone for good, a person says so.
+        rehearsal.backend.set(&document_id(0), stale).await;
+        let given_up = PassRequest { take_over: vec![journal], ..FORCED };
+        rehearsal.run_with(&given_up, &Stop::default()).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 2, "asked twice before the user is marked");
     })
     .await;
 }

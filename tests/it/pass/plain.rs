@@ -46,7 +46,7 @@ async fn only_our_own_fields_change() {
             let bookkeeping = after.as_object_mut().unwrap().remove("evergrant").unwrap();
             assert_eq!(bookkeeping["state"], "live");
             let names: Vec<&String> = bookkeeping.as_object().unwrap().keys().collect();
-            let expected = ["state", "since", "fingerprint", "due_at", "refreshed_at", "refreshed_by", "access_expires_at", "refresh_expires_at", "failures"];
+            let expected = ["state", "since", "fingerprint", "due_at", "refreshed_at", "refreshed_by", "spent", "access_expires_at", "refresh_expires_at", "failures"];
             assert_eq!(names, expected);
             for token in ["access_token", "refresh_token"] {
                 let old = before.as_object_mut().unwrap().remove(token);

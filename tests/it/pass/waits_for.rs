@@ -1,7 +1,7 @@
 //! Tokens whose answers may be in another machine's journal: they wait for it, and are named.
 
 use super::recovery::{Doomed, recover};
-use crate::support::rehearsal::{Plan, Rehearsal, document_id, on_both, open_journal, run};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::sandbox;
 use evergrant::testing::clock::Clock;
@@ -190,6 +190,26 @@ async fn claim(rehearsal: &Rehearsal, position: usize, lease: Lease) {
         over: Vec::new(),
     };
     assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_days_behind_cuts_no_living_claim() {
+    on_both("far_behind", Plan::users(3), async |mut rehearsal| {
+        if !rehearsal.backend.is_mongo() {
+            return;
+        }
+        rehearsal.clock = Clock::steppable();
+        let until = rehearsal.clock.now() + TimeDelta::minutes(5);
+        let living =
+            Lease { id: "living".into(), owner: "host:2".into(), until, taken_over: false, by: None };
+        claim(&rehearsal, 0, living.clone()).await;
+        rehearsal.clock.step(-TimeDelta::days(2));
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.recovery.claims_cut, summary.left_to_others.documents), (0, 1), "{summary:?}");
+        assert_eq!(rehearsal.bookkeeping(0).await.lease, Some(living));
+        assert_eq!(rehearsal.sandbox.ledger().requests, 2);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -199,14 +199,14 @@ impl Ledger {
         self.ancestry(later).contains(&earlier)
     }
 
-    /// May this one take the place of `earlier`? It came out of it, or it is of a later login of the same user at the same
-    /// provider, and a document held it before.
+    /// May this one take the place of `earlier`? It came out of it; or it is of another login of the same user at the same
+    /// provider, was granted after all that came out of that one, and a document held it before.
     pub(super) fn supersedes(&self, later: usize, earlier: usize) -> bool {
         let [new, old] = [later, earlier].map(|token| &self.tokens[token]);
         let provider = |token: &Token| self.families[token.family].provider;
-        let is_later_login =
-            new.user == old.user && provider(new) == provider(old) && new.family > old.family && new.written;
-        self.descends(later, earlier) || is_later_login
+        let is_newest = self.tokens[later..].iter().all(|token| token.family != old.family);
+        let is_newer = new.user == old.user && provider(new) == provider(old) && new.written && is_newest;
+        self.descends(later, earlier) || is_newer
     }
 
     /// A token, what it came from, and so on back to the login.

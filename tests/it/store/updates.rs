@@ -336,6 +336,7 @@ async fn bookkeeping_is_written_whole_over_anything() {
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             refreshed_by: Some("journal".to_owned()),
+            spent: None,
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),

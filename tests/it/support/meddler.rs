@@ -1,6 +1,7 @@
 //! A store between the pass and the real one, where things go wrong at the moment that a test names.
 
 use async_trait::async_trait;
+use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
     Strangers, Trial, TtlIndex, Unwritable, Waiting, WhoWaits,
@@ -211,5 +212,9 @@ impl Store for Meddler {
 
     async fn ttl_indexes(&self) -> Result<Vec<TtlIndex>, StoreError> {
         self.inner.ttl_indexes().await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.time().await
     }
 }

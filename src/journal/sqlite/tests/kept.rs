@@ -105,12 +105,17 @@ fn after_another_machine_wrote_a_pair_none_of_those_before_goes_back() {
     let mut kept = Kept::new();
     kept.redeem("a0", "a1");
     let newer = StaleDocument { is_newer_elsewhere: true, ..stale("a0") };
-    assert_eq!(kept.pair_for(&newer), None);
+    assert_eq!(
+        (kept.pair_for(&newer), kept.pair_of("a0")),
+        (None, None),
+        "nor once its bookkeeping has changed"
+    );
+    kept.redeem("a1", "a2");
     kept.redeem("b0", "b1");
     // It is seen by the pass that sends what the other machine wrote.
     kept.rows.begin(false).unwrap();
-    let elsewhere = Intent { is_refreshed_elsewhere: true, document: document("a"), ..intent("a2") };
-    let token = RefreshToken::new("a2".into());
+    let elsewhere = Intent { is_refreshed_elsewhere: true, document: document("a"), ..intent("a3") };
+    let token = RefreshToken::new("a3".into());
     let asked = kept.rows.intent(&elsewhere, &token, IfRedeemed::Refuse).unwrap();
     assert!(matches!(asked, Permission::Send { .. }), "{asked:?}");
     kept.rows.commit().unwrap();
