@@ -100,7 +100,8 @@ pub fn judge_left(left: &Left<'_>, document: Option<&TokenDocument>, around: &Ar
             _ => without_provider(left, answer, around),
         },
     };
-    LeftVerdict { verdict, known, is_open: left.entry.state.is_open() }
+    let is_gone = document.is_none() && left.waits_for_a_request();
+    LeftVerdict { verdict, known, is_open: left.entry.state.is_open() && !is_gone }
 }
 
 impl Left<'_> {

@@ -198,7 +198,10 @@ impl Rows {
         let mut later = None;
         if last.document == stale.document {
             later = self.kept_where("document = ?1", stale.document.as_str())?.filter(|entry| {
-                entry.intent.subject == stale.subject && own.as_ref().is_none_or(|own| own.id < entry.id)
+                entry.intent.subject == stale.subject
+                    && own
+                        .as_ref()
+                        .is_none_or(|own| own.id < entry.id && own.intent.provider == entry.intent.provider)
             });
         }
         let is_parked = later.is_none() && last.successor.is_none();

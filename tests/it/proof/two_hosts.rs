@@ -194,7 +194,7 @@ impl World {
             assert_eq!(waits, 0, "{fate:?}: {summary}");
         } else {
             assert!(
-                waits as usize >= wreck.held.len() + wreck.cut_off.len(),
+                waits >= (wreck.held.len() + wreck.cut_off.len()) as u64,
                 "{fate:?} {wreck:?}: {summary}"
             );
         }

@@ -196,6 +196,8 @@ impl Inner {
         for (place, document) in self.documents.clone() {
             let books = &document.bookkeeping;
             let is_due = books.due_at.is_none_or(|at| at <= due_by) && books.state == State::Live;
+            // What another machine had claimed waits for that.
+            let is_due = is_due && books.lease.is_none();
             let is_there = super::world::name_of(self.ledger.provider_of(document.refresh)) == provider
                 && self.is_named_well(&document);
             let asked = self.asked.get(&document.user);

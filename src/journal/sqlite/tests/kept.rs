@@ -94,6 +94,12 @@ fn a_later_login_of_a_document_goes_into_no_other_document_and_to_no_other_user(
     }
     let moved = StaleDocument { token: fingerprint("b0"), ..copy };
     assert_eq!(kept.pair_for(&moved).as_deref(), Some("b1"));
+    // Nor does one of another provider hide it.
+    kept.rows
+        .connection
+        .execute("UPDATE kept SET provider = 'q' WHERE fingerprint = ?1", [fingerprint("b0").to_string()])
+        .unwrap();
+    assert_eq!(kept.pair_for(&same).as_deref(), Some("a1"));
     // The later login was sent for another document since.
     kept.redeem_for(&document("copy"), "b1", "b2");
     assert_eq!(kept.pair_of("b0").as_deref(), Some("b2"));
