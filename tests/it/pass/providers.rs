@@ -123,7 +123,8 @@ async fn a_client_that_is_rejected_in_the_middle_stops_what_was_not_sent() {
         assert_eq!(summary.exit(), Exit::ClientRejected);
         let ledger = rehearsal.sandbox.ledger();
         assert_eq!(ledger.granted, 19);
-        assert!(ledger.requests <= 19 + 3 + 4 + 4, "{ledger:?}");
+        // Three, three from elsewhere, and what was on its way before these were drawn; not the other sixty.
+        assert!(ledger.requests <= 19 + 20, "{ledger:?}");
         assert_eq!(summary.newly_marked, 0);
         rehearsal.assert_nothing_claimed().await;
         rehearsal.sandbox.set_faults("".parse().unwrap());
