@@ -135,12 +135,14 @@ impl StaleDocument {
     pub fn of(token: &DueToken, journal: &str) -> Self {
         let fingerprint = token.refresh_token.fingerprint();
         let books = &token.bookkeeping;
+        // A mark as redeemed speaks of the token, whatever its document said of another one before.
+        let is_marked = books.last_error.as_ref().is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
+        let speaks_of_another = is_marked || books.fingerprint != Some(fingerprint);
         Self {
             document: token.id.clone(),
             subject: token.subject.clone(),
             token: fingerprint,
-            is_newer_elsewhere: books.is_refreshed_elsewhere(journal)
-                && books.fingerprint != Some(fingerprint),
+            is_newer_elsewhere: speaks_of_another && books.is_refreshed_elsewhere(journal),
         }
     }
 }

@@ -5,6 +5,7 @@ mod stores;
 
 use super::*;
 use crate::failure::told;
+use crate::store::Identity;
 use crate::store::{Mark, Relation};
 use crate::token::{ParkedWhy, RefreshToken, Subject};
 use bytes::Bytes;

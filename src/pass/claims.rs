@@ -35,8 +35,8 @@ impl Line {
             for document in &ours {
                 let Some(lease) = &document.bookkeeping.lease else { continue };
                 // By the store's clock: under ours, which may be behind, all living claims could seem to be far.
-                let there = now
-                    + if lease.until > now + FAR { self.ahead(&mut ahead).await? } else { TimeDelta::zero() };
+                let seems_far = lease.until > now + FAR;
+                let there = if seems_far { now + self.ahead(&mut ahead).await? } else { now };
                 if lease.until > there + FAR {
                     let until = self.cut(document, lease, there).await?;
                     left.add(until.unwrap_or(lease.until));

@@ -119,7 +119,7 @@ pub(super) fn may_be_spent(
         .with_row(Some((entry, Event::NotProcessed))),
         Document::Gone => {
             let ends = Some(End::new(Outcome::Gone));
-            Verdict::leave(Rule::MarkGone, ends).with_row(Some((entry, Event::Settled)))
+            Verdict::leave(Rule::MarkGone, ends).with_row(Some((entry, Event::NotProcessed)))
         }
         Document::Unknown | Document::There(_) => {
             retire(case, Some(entry), State::LostInFlight, evidence, document, around)
@@ -142,9 +142,10 @@ fn retire(
         Document::NotRead => look(Rule::MarkLooks),
         // Not settled after all: the provider is asked again in the next pass.
         Document::Unknown => unknown(Rule::MarkUnknown).with_row(row(Event::NotProcessed)),
+        // It may have been moved, and hold the token under another `_id`: what was in doubt of that stays known.
         Document::Gone => {
             let ends = End { refused: true, ..End::new(Outcome::Gone) };
-            Verdict::leave(Rule::MarkGone, Some(ends)).with_row(row(Event::Settled))
+            Verdict::leave(Rule::MarkGone, Some(ends)).with_row(row(Event::NotProcessed))
         }
         // The loser of a race marks no user: the refused token isn't theirs any more.
         Document::There(document) if document.refresh_token.as_ref() != Ok(&token.refresh_token) => {

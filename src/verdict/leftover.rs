@@ -153,7 +153,9 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let (entry, profile) = (left.entry, left.provider.map(|provider| &provider.profile));
     let Some(document) = document else {
         // It may have been moved, and hold the token under another `_id`: what is in doubt of that stays known for a while.
-        let may_come_again = left.was_in_doubt() && now - entry.intent.sent_at < GONE_FOR_GOOD;
+        // A clock that was years ahead must not keep it for years.
+        let since = (now - entry.intent.sent_at).abs();
+        let may_come_again = left.was_in_doubt() && since < GONE_FOR_GOOD;
         return (!may_come_again).then_some((Rule::LeftGone, Event::Settled));
     };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);

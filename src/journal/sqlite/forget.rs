@@ -98,13 +98,18 @@ impl Rows {
         add().map_err(|source| failure(&self.file, "make its tables", source))
     }
 
-    /// Adds the columns for the access token beside a refresh token, which earlier versions' tables lack.
-    pub(super) fn add_access(&mut self) -> Result<(), JournalError> {
+    /// Adds the columns for what stood beside a refresh token when that was sent, which earlier versions' tables lack.
+    pub(super) fn add_beside(&mut self) -> Result<(), JournalError> {
         let add = || {
-            for table in ["entries", "redeemed"] {
+            for (table, column, kind) in [
+                ("entries", "access", "TEXT"),
+                ("entries", "after_another", "INTEGER NOT NULL DEFAULT 0"),
+                ("redeemed", "access", "TEXT"),
+            ] {
                 let has = |column| read::table_has_column(&self.connection, table, column);
-                if has("fingerprint")? && !has("access")? {
-                    self.connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN access TEXT"))?;
+                if has("fingerprint")? && !has(column)? {
+                    let add = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
+                    self.connection.execute_batch(&add)?;
                 }
             }
             Ok(())

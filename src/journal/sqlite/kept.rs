@@ -7,7 +7,7 @@ use super::read::{self, SECRETS};
 use super::store::ELSEWHERE_NOW;
 use super::{Rows, failure, from_millis};
 use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
-use crate::token::{Fingerprint, TokenId};
+use crate::token::Fingerprint;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
@@ -167,11 +167,11 @@ impl Rows {
         self.drop_kept("DELETE FROM kept WHERE successor = ?1 RETURNING bytes", [token])
     }
 
-    /// Forgets the pairs of a document into which another machine wrote a newer one: theirs came for the last of them.
-    pub(super) fn forget_kept_of(&mut self, document: &TokenId) -> Result<(), JournalError> {
+    /// Forgets the pairs of a document into which another machine wrote a newer one, which was granted since.
+    pub(super) fn forget_kept_of(&mut self, document: &str) -> Result<(), JournalError> {
         let of =
             format!("DELETE FROM kept WHERE document = ?1 AND store NOT IN {ELSEWHERE_NOW} RETURNING bytes");
-        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(&of, [document.as_str()]) }
+        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(&of, [document]) }
     }
 
     /// The pair that belongs in a document which holds a redeemed token again, kept or parked: the newest of its login, or of a
@@ -183,7 +183,6 @@ impl Rows {
         stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
         if stale.is_newer_elsewhere {
-            self.forget_kept_of(&stale.document)?;
             return Ok(None);
         }
         let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };

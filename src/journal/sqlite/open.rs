@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS entries (
   sent BLOB,                       -- the refresh token
   sealed INTEGER,                  -- 1: headers, body and sent are encrypted; 2: and their own key doesn't open them
   access TEXT,                     -- fingerprint of the access token beside it; empty: none stood there; NULL: not known
+  after_another INTEGER NOT NULL DEFAULT 0, -- 1: another machine had written the pair whose token was sent
   store INTEGER NOT NULL DEFAULT 1 -- the store that it belongs to, in `stores`
 ) STRICT;
 -- By fingerprint alone: a token is the same token when its provider is called another name.
@@ -170,7 +171,7 @@ impl Rows {
         rows.empty_log()?;
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
-        rows.add_access()?;
+        rows.add_beside()?;
         rows.number_stores()?;
         let migrated = format < ROWS_SINCE && rows.migrate()?;
         rows.make_tables()?;

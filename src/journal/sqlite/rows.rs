@@ -20,7 +20,8 @@ macro_rules! select_found {
     ($rest:literal) => {
         concat!(
             "SELECT id, fingerprint, document, state, sent_at, unsettled_since, turned_away_since, why, peer,
-               coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL, access
+               coalesce(status BETWEEN 200 AND 299, 0), coalesce(sealed, 0) = 0 AND coalesce(body, sent) IS NOT NULL, access,
+               after_another
              FROM entries ",
             $rest
         )
@@ -39,6 +40,8 @@ struct Found {
     is_known: bool,
     /// The fingerprint of the access token that stood beside the token.
     access: Option<String>,
+    /// Did another machine write the pair whose token was sent?
+    is_after_another: bool,
 }
 
 impl Rows {
@@ -59,9 +62,6 @@ impl Rows {
                 None => false,
             };
             return Ok(Permission::AlreadyRedeemed { first, at, has_other_access, successor });
-        }
-        if intent.is_refreshed_elsewhere {
-            self.forget_kept_of(&intent.document)?;
         }
         let open = select_found!("WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'");
         let doubts = match self.find(open, [&fingerprint], found)? {
@@ -142,7 +142,7 @@ impl Rows {
         at: Timestamp,
     ) -> Result<(), JournalError> {
         let found = self.find(select_found!("WHERE id = ?1"), [entry.0], found)?;
-        let Some(Found { id, fingerprint, document, row, access, .. }) = found else {
+        let Some(Found { id, fingerprint, document, row, access, is_after_another, .. }) = found else {
             return Ok(());
         };
         let first_sent_at = row.doubts.unsettled_since.unwrap_or(row.sent_at);
@@ -155,6 +155,9 @@ impl Rows {
             let at = first_sent_at.clamp(at - LONGEST_GRACE, at);
             let beside = Beside { life: event.life(), access: access.as_deref() };
             self.remember_redeemed(&fingerprint, &document, remember, beside, at)?;
+        }
+        if remember.is_some() && is_after_another {
+            self.forget_kept_of(&document)?;
         }
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {
@@ -202,8 +205,8 @@ impl Rows {
         self.change(
             "record an intent",
             "INSERT INTO entries (run, provider, document, subject, fingerprint, state, sent_at, unsettled_since,
-               turned_away_since, sent, sealed, access, store)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10, ?11,
+               turned_away_since, sent, sealed, access, after_another, store)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7, ?8, ?9, ?10, ?11, ?12,
                coalesce((SELECT max(id) FROM stores WHERE is_here), 1))",
             params![
                 self.run.clone(),
@@ -216,7 +219,8 @@ impl Rows {
                 millis(doubts.turned_away_since),
                 (!encrypts).then_some(secret),
                 encrypts,
-                intent.access.map_or_else(String::new, |access| access.to_string())
+                intent.access.map_or_else(String::new, |access| access.to_string()),
+                intent.is_refreshed_elsewhere
             ],
         )?;
         let id = self.connection.last_insert_rowid();
@@ -275,5 +279,6 @@ fn found(columns: &Columns<'_>) -> rusqlite::Result<Found> {
         is_clear: columns.get(10)?,
         is_known: EntryState::from_word(&word).is_some(),
         access: read::text_or_none(columns, 11).ok().flatten(),
+        is_after_another: columns.get(12)?,
     })
 }

@@ -155,7 +155,7 @@ fn other_store(connection: &Connection, here: &Identity) -> rusqlite::Result<Opt
     } else {
         "1".to_owned()
     };
-    // Parked pairs keep nobody from another store: they stay those of theirs.
+    // Parked pairs refuse no other store: they stay those of theirs.
     let Counted { open, answers, kept, .. } = Counted::of(connection, &is_of, [])?;
     let other = OtherStore { relation, store: known.to_string(), open, answers, kept };
     Ok((open > 0 || kept > 0).then_some(other))

@@ -67,11 +67,17 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
             ("may be spent, believed".into(), with(spent(), Document::NotRead)),
             ("may be spent, there".into(), with(spent(), Document::There(&same))),
             ("may be spent, unknown".into(), with(spent(), Document::Unknown)),
+            ("may be spent, gone".into(), with(spent(), Document::Gone)),
+            (
+                "may be spent, gone at once".into(),
+                with(Fact::MayBeSpent(entry(), evidence()), Document::Gone),
+            ),
         ],
         &[
             ("not looked at", "MarkLooks | - | look | - | -"),
             ("unknown", "MarkUnknown | NotProcessed | leave | - | StillDue(store)"),
-            ("gone", "MarkGone | Settled | leave | - | Gone"),
+            // It may have been moved: an earlier doubt stays with the token.
+            ("gone", "MarkGone | NotProcessed | leave | - | Gone"),
             (
                 "another token, our claim",
                 "MarkSuperseded | Settled | Live next pass, failures 0 | - | Superseded",
@@ -93,6 +99,8 @@ fn a_mark_is_made_only_where_the_document_still_holds_the_refused_token() {
                 "MarkedLost | Settled | LostInFlight next pass, failures 1 | - | LostInFlight",
             ),
             ("may be spent, unknown", "MarkUnknown | NotProcessed | leave | - | StillDue(store)"),
+            ("may be spent, gone", "MarkGone | NotProcessed | leave | - | Gone"),
+            ("may be spent, gone at once", "MarkGone | NotProcessed | leave | - | Gone"),
         ],
     );
 }

@@ -97,15 +97,17 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
     let then = document("theirs", written);
     let refused = || Some(answer(Class::Refused, 400, true));
     let cut = || Some(answer(Class::Ambiguous, 200, false));
-    let old = |entry: Entry| {
-        let intent = crate::journal::Intent { sent_at: now() - chrono::TimeDelta::days(1), ..entry.intent };
-        Entry { intent, ..entry }
+    let sent = |entry: Entry, days_ago| {
+        let sent_at = now() - chrono::TimeDelta::days(days_ago);
+        Entry { intent: crate::journal::Intent { sent_at, ..entry.intent }, ..entry }
     };
+    let (old, ahead) = (|entry| sent(entry, 1), |entry| sent(entry, -1000));
     let with_token = || Some(LeftAnswer { holds_a_token: true, ..answer(Class::Ambiguous, 200, false) });
     compare_left(
         vec![
             judged("gone, or moved", &row(Unsettled), None, single, None),
             judged("gone for a day", &old(row(Unsettled)), None, single, None),
+            judged("gone, by a clock of years ahead", &ahead(row(Unsettled)), None, single, None),
             judged("marked", &row(Unsettled), None, single, Some(&marked)),
             judged("waits", &row(Unsettled), None, single, Some(&live)),
             judged("another token", &row(Unsettled), None, single, Some(&other)),
@@ -120,6 +122,7 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
         &[
             ("gone, or moved", "LeftInDoubt | - | leave | - | -", "lost: stopped"),
             ("gone for a day", "LeftGone | Settled | leave | - | -", "-"),
+            ("gone, by a clock of years ahead", "LeftGone | Settled | leave | - | -", "-"),
             ("marked", "LeftMarked | Settled | leave | - | -", "-"),
             ("waits", "LeftInDoubt | - | leave | - | -", "lost: stopped"),
             ("another token", "LeftOtherToken | Settled | leave | - | -", "-"),

@@ -244,8 +244,7 @@ async fn a_pair_that_is_applied_by_hand_goes_without_a_further_field_that_cannot
     plan.profile.answer.also = [("more.kind".to_owned(), place)].into();
     on_both("further_by_hand", plan, async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         let login = login(&rehearsal.sandbox, 0);
         rehearsal.write_login(0, &login).await;

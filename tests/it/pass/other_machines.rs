@@ -2,14 +2,16 @@
 
 use super::recovery::{Doomed, answer, recover};
 use crate::support::meddler::Mishap;
-use crate::support::rehearsal::{Plan, on_both, open_journal, run};
+use crate::support::rehearsal::{Plan, document_id, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::sandbox::Rotation;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::journal::{EntryState, Event};
 use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::AskAgain;
 use evergrant::testing::report::Outcome;
+use serde_json::json;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -40,6 +42,30 @@ async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
         assert_eq!(summary.still_due_reasons.get("unread_answer"), Some(&1), "{summary:?}");
         assert_eq!(summary.count(Outcome::Refreshed), 2);
         assert_eq!(rehearsal.sandbox.ledger().reuses, 1, "what was answered with a success isn't sent again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_in_doubt_is_not_sent_again_where_that_is_forbidden_from_the_place_to_which_its_document_was_moved()
+ {
+    let mut plan = Plan::users(2);
+    plan.profile.ask_again = AskAgain::Never;
+    on_both("doubt_moved", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.dies().await;
+        let mut moved = rehearsal.document(0).await;
+        moved["_id"] = json!({ "$oid": "e".repeat(24) });
+        rehearsal.backend.delete(&document_id(0)).await;
+        rehearsal.backend.insert([moved]).await;
+        // Recovery finds the document gone; then the token is met at its new place, and at the next start once more.
+        for _ in 0..2 {
+            let summary = rehearsal.run().await;
+            assert_eq!(summary.count(Outcome::LostInFlight), 1, "{summary:?}");
+        }
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
     })
     .await;
 }
@@ -130,8 +156,7 @@ async fn an_older_access_token_is_not_written_over_a_newer_one() {
     on_both("newer_access", plan, async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         // Another machine takes the claim over and refreshes it, before this one comes back.
         rehearsal.clock.step(TimeDelta::minutes(21));
@@ -151,8 +176,7 @@ async fn an_older_access_token_is_not_written_over_a_newer_one() {
 async fn a_pair_that_the_store_refuses_keeps_the_other_machines_from_asking() {
     on_both("refused_pair", Plan::users(3), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         rehearsal.meddler.decide(|call| if call.writes_a_pair() { Mishap::Denied } else { Mishap::None });
         let process = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;

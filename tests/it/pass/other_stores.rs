@@ -171,7 +171,7 @@ async fn remove_member(set: &ReplicaSet, primary: usize, dead: usize) {
 }
 
 #[tokio::test]
-async fn parked_pairs_keep_nobody_from_another_store_and_are_written_into_none() {
+async fn parked_pairs_refuse_no_other_store_and_are_written_into_none() {
     let Some(uri) = mongod::uri_as("parked_elsewhere") else { return };
     let Some(backend) = mongo_at(&uri, "parked_elsewhere", Mapping::default()).await else { return };
     let rehearsal = Rehearsal::over(backend, &Plan::users(USERS)).await;
@@ -202,7 +202,7 @@ async fn parked_pairs_keep_nobody_from_another_store_and_are_written_into_none()
 async fn pairs_are_written_where_another_place_of_the_bookkeeping_or_another_filter_hides_their_documents() {
     for (test, bookkeeping, filter) in [
         ("other_bookkeeping", "books", None),
-        ("other_filter", "evergrant", Some(r#"{ "email": "nobody" }"#)),
+        ("other_filter", "evergrant", Some(r#"{ "email": "none@example.com" }"#)),
     ] {
         let Some(rehearsal) = with_held_pairs(test).await else { return };
         let mapping = Mapping {

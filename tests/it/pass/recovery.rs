@@ -85,6 +85,13 @@ impl<'a> Doomed<'a> {
         }
     }
 
+    /// What the provider said to the grant of this user's token is in the journal.
+    pub(super) async fn is_answered(&self, position: usize) -> EntryId {
+        let entry = self.intends(position).await;
+        self.keeps(entry, self.sends(position).await).await;
+        entry
+    }
+
     pub(super) async fn keeps(&self, entry: EntryId, answer: RawAnswer) {
         self.journal.answer(entry, answer).await.unwrap();
     }
@@ -113,14 +120,12 @@ async fn what_a_crash_left_is_settled_before_anything_else() {
     on_both("crash_left", Plan::users(10), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0, 1, 2, 3, 4, 5]).await;
         // 0: answered. 1: rotated, and the answer never journaled. 2: intended, never sent. 3: refused. 4: a page.
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.intends(1).await;
         doomed.sends(1).await;
         doomed.intends(2).await;
         rehearsal.sandbox.revoke("user-000003");
-        let entry = doomed.intends(3).await;
-        doomed.keeps(entry, doomed.sends(3).await).await;
+        doomed.is_answered(3).await;
         let entry = doomed.intends(4).await;
         doomed.keeps(entry, answer(200, "<html>")).await;
         doomed.dies().await;
@@ -152,8 +157,7 @@ async fn an_answer_that_kept_the_refresh_token_is_written_and_the_token_redeemed
         plan.profile.rotation = evergrant::testing::provider::Rotation::None;
         on_both(test, plan, async |rehearsal| {
             let doomed = Doomed::claims(&rehearsal, &[0]).await;
-            let entry = doomed.intends(0).await;
-            doomed.keeps(entry, doomed.sends(0).await).await;
+            doomed.is_answered(0).await;
             doomed.dies().await;
             for pass in 0..2 {
                 let forced = PassRequest { force: true, ..PassRequest::default() };
@@ -198,8 +202,7 @@ async fn an_answer_whose_document_has_gone_or_changed_is_parked() {
     on_both("parked_in_recovery", Plan::users(4), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0, 1]).await;
         for position in [0, 1] {
-            let entry = doomed.intends(position).await;
-            doomed.keeps(entry, doomed.sends(position).await).await;
+            doomed.is_answered(position).await;
         }
         doomed.dies().await;
         rehearsal.backend.delete(&document_id(0)).await;
@@ -282,8 +285,7 @@ async fn a_recovery_that_finds_the_store_away_loses_nothing() {
     use crate::support::meddler::{Call, Mishap};
     on_both("recovery_away", Plan::users(6), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0, 1, 2]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         for denied in [
             |call: &Call| matches!(call, Call::Read(_)),
@@ -350,8 +352,7 @@ fn copied(state: &Path) -> tempfile::TempDir {
 async fn a_pair_that_the_application_has_redeemed_since_it_was_written_is_nobodys_orphan() {
     on_both("redeemed_since", Plan::users(2), async |rehearsal| {
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         let before_the_cut = copied(rehearsal.state());
         recover(&rehearsal, rehearsal.state()).await;
@@ -401,8 +402,7 @@ async fn an_access_token_that_has_ended_is_not_written_where_the_refresh_token_s
     on_both("ended_access", plan, async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        let entry = doomed.intends(0).await;
-        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.is_answered(0).await;
         doomed.dies().await;
         rehearsal.clock.step(TimeDelta::days(7));
         let theirs = rehearsal.document(0).await["access_token"].clone();

@@ -19,8 +19,7 @@ use std::time::Duration;
 async fn answered_elsewhere(rehearsal: &Rehearsal, state: &Path, positions: &[usize]) {
     let doomed = Doomed::claims_from(rehearsal, state, positions).await;
     for position in positions {
-        let entry = doomed.intends(*position).await;
-        doomed.keeps(entry, doomed.sends(*position).await).await;
+        doomed.is_answered(*position).await;
     }
     doomed.dies().await;
 }

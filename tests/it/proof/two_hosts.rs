@@ -8,8 +8,7 @@ use crate::support::process::{Ended, Kind, ONCE, Scene};
 use bson::doc;
 use evergrant::sandbox::SandboxConfig;
 use evergrant::testing::journal::{EntryState, Journal, JournalSettings};
-use evergrant::testing::store::{Change, Fence, PairChange, Replaces};
-use evergrant::testing::token::{AccessToken, Fingerprint, RefreshToken, State, TokenDocument};
+use evergrant::testing::token::{Fingerprint, RefreshToken, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -278,26 +277,9 @@ impl World {
         }
         for document in documents.iter().filter(|document| document.bookkeeping.state == State::LostInFlight)
         {
-            self.log_in(document).await;
+            self.scene.log_in(document).await;
         }
         self.tally.grants = self.scene.sandbox.ledger().granted;
-    }
-
-    async fn log_in(&self, document: &TokenDocument) {
-        let login = self.scene.sandbox.login(document.subject.as_str()).unwrap();
-        let change = Change {
-            id: document.id.clone(),
-            expect_refresh_token: None,
-            expect_lease: Fence::None,
-            pair: Some(PairChange {
-                refresh_token: RefreshToken::new(login.refresh_token),
-                access_token: Some(AccessToken::new(login.access_token)),
-                also: Vec::new(),
-                replaces: Replaces::Any,
-            }),
-            bookkeeping: document.bookkeeping.clone(),
-        };
-        self.scene.store.apply(&[change]).await.unwrap();
     }
 }
 

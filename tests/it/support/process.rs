@@ -3,8 +3,8 @@
 use super::{canaries, mongod};
 use evergrant::sandbox::{Sandbox, SandboxConfig, SeededUser};
 use evergrant::testing::store::mapping::Mapping;
-use evergrant::testing::store::{self, Store, StoreSettings};
-use evergrant::testing::token::TokenDocument;
+use evergrant::testing::store::{self, Change, Fence, PairChange, Replaces, Store, StoreSettings};
+use evergrant::testing::token::{AccessToken, RefreshToken, TokenDocument};
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -145,6 +145,24 @@ impl Scene {
             }
         };
         tokio::time::timeout(PATIENCE, look).await.expect("the ledger gets there");
+    }
+
+    /// The user of a document logs in again; its bookkeeping stays.
+    pub(crate) async fn log_in(&self, document: &TokenDocument) {
+        let login = self.sandbox.login(document.subject.as_str()).unwrap();
+        let change = Change {
+            id: document.id.clone(),
+            expect_refresh_token: None,
+            expect_lease: Fence::None,
+            pair: Some(PairChange {
+                refresh_token: RefreshToken::new(login.refresh_token),
+                access_token: Some(AccessToken::new(login.access_token)),
+                also: Vec::new(),
+                replaces: Replaces::Any,
+            }),
+            bookkeeping: document.bookkeeping.clone(),
+        };
+        self.store.apply(&[change]).await.unwrap();
     }
 }
 

@@ -4,8 +4,7 @@ use super::death::Death;
 use super::world::{USERS, World};
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::journal::{Entry, EntryState, Intent, Journal};
-use evergrant::testing::store::{Change, Fence, PairChange, Replaces};
-use evergrant::testing::token::{AccessToken, RefreshToken, State, TokenDocument};
+use evergrant::testing::token::{AccessToken, RefreshToken, State};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -109,30 +108,12 @@ impl World {
         }
         self.tally.lost_in_flight += lost.len() as u64;
         for document in documents.iter().filter(|document| lost.contains(document.subject.as_str())) {
-            self.log_in(document).await;
+            self.scene.log_in(document).await;
         }
     }
 
     fn may_be_sent_again(&self, token: &str) -> bool {
         self.cut_off.contains(&RefreshToken::new(token.to_owned()).fingerprint())
-    }
-
-    /// Whoever was lost logs in again, as people do.
-    async fn log_in(&self, document: &TokenDocument) {
-        let login = self.scene.sandbox.login(document.subject.as_str()).unwrap();
-        let change = Change {
-            id: document.id.clone(),
-            expect_refresh_token: None,
-            expect_lease: Fence::None,
-            pair: Some(PairChange {
-                refresh_token: RefreshToken::new(login.refresh_token),
-                access_token: Some(AccessToken::new(login.access_token)),
-                also: Vec::new(),
-                replaces: Replaces::Any,
-            }),
-            bookkeeping: document.bookkeeping.clone(),
-        };
-        self.scene.store.apply(&[change]).await.unwrap();
     }
 }
 
