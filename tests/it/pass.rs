@@ -11,6 +11,7 @@ mod idle;
 mod journal_fails;
 mod keep;
 mod kept;
+mod kept_doubt;
 mod marks;
 mod new_logins;
 mod other_machines;

@@ -98,6 +98,21 @@ impl Rows {
         add().map_err(|source| failure(&self.file, "make its tables", source))
     }
 
+    /// Adds the columns for what is in doubt of a kept token, which earlier versions' tables lack.
+    pub(super) fn add_doubts(&mut self) -> Result<(), JournalError> {
+        let add = || {
+            let has = |column| read::table_has_column(&self.connection, "kept", column);
+            if has("id")? && !has("unsettled_since")? {
+                self.connection.execute_batch(
+                    "ALTER TABLE kept ADD COLUMN unsettled_since INTEGER;
+                     ALTER TABLE kept ADD COLUMN turned_away_since INTEGER",
+                )?;
+            }
+            Ok(())
+        };
+        add().map_err(|source| failure(&self.file, "make its tables", source))
+    }
+
     /// Adds the columns for what stood beside a refresh token when that was sent, which earlier versions' tables lack.
     pub(super) fn add_beside(&mut self) -> Result<(), JournalError> {
         let add = || {

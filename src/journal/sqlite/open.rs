@@ -76,7 +76,8 @@ CREATE TABLE IF NOT EXISTS kept (
   sealed INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   forget_at INTEGER NOT NULL,      -- by the clock of the memory
-  store INTEGER NOT NULL DEFAULT 1 -- as in `entries`
+  store INTEGER NOT NULL DEFAULT 1, -- as in `entries`
+  unsettled_since INTEGER, turned_away_since INTEGER -- what is in doubt of the token that came, as in `entries`
 ) STRICT;
 CREATE INDEX IF NOT EXISTS kept_of ON kept (document);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
@@ -172,6 +173,7 @@ impl Rows {
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
         rows.add_beside()?;
+        rows.add_doubts()?;
         rows.number_stores()?;
         let migrated = format < ROWS_SINCE && rows.migrate()?;
         rows.make_tables()?;

@@ -65,7 +65,7 @@ impl Rows {
         }
         let open = select_found!("WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'");
         let doubts = match self.find(open, [&fingerprint], found)? {
-            None => Doubts::default(),
+            None => self.noted_doubts(&fingerprint)?,
             // Something else wrote it: it is neither used nor deleted.
             Some(open) if !open.is_known || open.is_clear && self.seal.encrypts() => {
                 return Ok(Permission::InFlight(TokenId::from(open.document)));
@@ -146,7 +146,7 @@ impl Rows {
             return Ok(());
         };
         let first_sent_at = row.doubts.unsettled_since.unwrap_or(row.sent_at);
-        let sent_at = row.sent_at;
+        let (sent_at, doubts) = (row.sent_at, row.doubts);
         let Next { row, remember, has_a_pair } = row.on(event).map_err(|illegal| {
             JournalError::OutOfOrder { entry, state: illegal.state, event: illegal.event }
         })?;
@@ -165,7 +165,11 @@ impl Rows {
                 self.forget_handed_out(&successor.to_string(), sent_at)?;
             }
             (_, Some(_)) => self.forget_sent(&fingerprint)?,
-            (Event::Renewed, None) => self.forget_handed_out(&fingerprint, sent_at)?,
+            (Event::Renewed, None) => {
+                self.note_doubts(&fingerprint, Doubts::default())?;
+                self.forget_handed_out(&fingerprint, sent_at)?;
+            }
+            (Event::Settled, None) => self.note_doubts(&fingerprint, doubts)?,
             _ => {}
         }
         if has_a_pair {

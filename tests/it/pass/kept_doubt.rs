@@ -1,0 +1,72 @@
+//! Tokens whose answers were lost, and which come back with their kept pairs: what is in doubt of them stays known.
+
+use super::recovery::{Doomed, recover};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both};
+use evergrant::testing::pass::Stop;
+use evergrant::testing::provider::AskAgain;
+use evergrant::testing::report::Outcome;
+use evergrant::testing::token::State;
+use serde_json::json;
+
+/// A provider that must not see a token twice.
+fn strict(users: usize) -> Plan {
+    let mut plan = Plan::users(users);
+    plan.profile.ask_again = AskAgain::Never;
+    plan
+}
+
+/// The user as the document of today has it.
+async fn as_it_is_now(rehearsal: &mut Rehearsal, position: usize) {
+    let document = rehearsal.document(position).await;
+    let text = |name: &str| document[name].as_str().unwrap().to_owned();
+    let user = &mut rehearsal.users[position];
+    (user.refresh_token, user.access_token) = (text("refresh_token"), text("access_token"));
+}
+
+#[tokio::test]
+async fn a_token_in_doubt_that_comes_back_with_its_kept_pair_is_not_sent_twice() {
+    on_both("kept_doubt", strict(20), async |mut rehearsal| {
+        let first = rehearsal.users[0].clone();
+        rehearsal.run().await;
+        as_it_is_now(&mut rehearsal, 0).await;
+        // Its second token was rotated, and the answer never journaled.
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.dies().await;
+        // Meanwhile a stale save brings the first one back.
+        let pair = json!({ "refresh_token": first.refresh_token, "access_token": first.access_token });
+        rehearsal.backend.set(&document_id(0), pair).await;
+        recover(&rehearsal, rehearsal.state()).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!(summary.count(Outcome::Restored), 1, "{summary:?}");
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0, "it is shown once: {summary:?}");
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::LostInFlight);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_marked_as_lost_is_not_sent_when_it_comes_back_with_its_kept_pair() {
+    on_both("kept_marked_doubt", strict(20), async |mut rehearsal| {
+        let first = rehearsal.users[0].clone();
+        rehearsal.run().await;
+        as_it_is_now(&mut rehearsal, 0).await;
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.dies().await;
+        rehearsal.run().await;
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::LostInFlight);
+        let pair = json!({ "refresh_token": first.refresh_token, "access_token": first.access_token });
+        rehearsal.backend.set(&document_id(0), pair).await;
+        for _ in 0..2 {
+            rehearsal.run_with(&FORCED, &Stop::default()).await;
+        }
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0, "it is shown once");
+        assert_eq!(rehearsal.bookkeeping(0).await.state, State::LostInFlight);
+        assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
