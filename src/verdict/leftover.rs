@@ -4,7 +4,7 @@
 //!
 //! | the document | a request without a usable answer |
 //! |---|---|
-//! | gone | settled |
+//! | gone | settled; within a day only where nothing is in doubt |
 //! | holds the token, and is marked for it | settled |
 //! | holds the token | waits: its token is asked for first |
 //! | holds the token that we wrote right then | redeemed |
@@ -146,6 +146,12 @@ impl Left<'_> {
             || self.entry.unsettled_since.is_some()
             || self.entry.turned_away_since.is_some()
     }
+
+    /// Did an answer come that wasn't judged yet, and says nothing of the token?
+    fn settles_nothing(&self) -> bool {
+        let reading = self.answer.as_ref().and_then(|answer| answer.reading.as_ref());
+        self.entry.state == EntryState::Answer && reading.is_some_and(|reading| !reading.get().settles)
+    }
 }
 
 /// How a row ends whose token is asked for by no pass; `None` while it waits.
@@ -155,7 +161,7 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
         // It may have been moved, and hold the token under another `_id`: what is in doubt of that stays known for a while.
         // A clock that was years ahead must not keep it for years.
         let since = (now - entry.intent.sent_at).abs();
-        let may_come_again = left.was_in_doubt() && since < GONE_FOR_GOOD;
+        let may_come_again = (left.was_in_doubt() || left.settles_nothing()) && since < GONE_FOR_GOOD;
         return (!may_come_again).then_some((Rule::LeftGone, Event::Settled));
     };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
@@ -174,6 +180,8 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     Some(match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
         Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
+        // What is in doubt is noted first: the token may come back with its kept pair.
+        None if left.settles_nothing() => return None,
         None => (Rule::LeftOtherToken, Event::Settled),
     })
 }

@@ -102,6 +102,7 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
         Entry { intent: crate::journal::Intent { sent_at, ..entry.intent }, ..entry }
     };
     let (old, ahead) = (|entry| sent(entry, 1), |entry| sent(entry, -1000));
+    let page = || Some(answer(Class::Ambiguous, 502, false));
     let with_token = || Some(LeftAnswer { holds_a_token: true, ..answer(Class::Ambiguous, 200, false) });
     compare_left(
         vec![
@@ -113,6 +114,9 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             judged("another token", &row(Unsettled), None, single, Some(&other)),
             judged("we wrote a pair right then", &row(Unsettled), None, single, Some(&then)),
             judged("refused, and marked", &row(Answer), refused(), single, Some(&marked)),
+            judged("says nothing, gone", &row(Answer), page(), single, None),
+            judged("says nothing, gone for a day", &old(row(Answer)), page(), single, None),
+            judged("says nothing, another token", &row(Answer), page(), single, Some(&other)),
             judged("a cut success", &old(row(AskAgain)), cut(), single, None),
             judged("a cut success with a token in it", &row(AskAgain), with_token(), single, None),
             judged("set aside, gone", &row(SetAside), cut(), single, None),
@@ -128,6 +132,9 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             ("another token", "LeftOtherToken | Settled | leave | - | -", "-"),
             ("we wrote a pair right then", "LeftWrittenThen | Redeemed | leave | - | -", "-"),
             ("refused, and marked", "LeftMarked | Settled | leave | - | -", "-"),
+            ("says nothing, gone", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
+            ("says nothing, gone for a day", "LeftGone | Settled | leave | - | -", "-"),
+            ("says nothing, another token", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
             ("a cut success", "LeftGone | Settled | leave | - | -", "-"),
             ("a cut success with a token in it", "LeftInDoubt | - | leave | - | -", "lost: a_code"),
             ("set aside, gone", "LeftGone | Settled | leave | - | -", "-"),

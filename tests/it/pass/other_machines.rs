@@ -1,6 +1,7 @@
 //! What recovery finds out, and what the other machines and the next passes must know of it.
 
 use super::recovery::{Doomed, answer, recover};
+use crate::store::backend::id;
 use crate::support::meddler::Mishap;
 use crate::support::rehearsal::{Plan, document_id, on_both, open_journal, run};
 use chrono::TimeDelta;
@@ -214,6 +215,30 @@ async fn a_token_whose_answer_a_person_has_given_up_is_named_and_not_waited_for(
         journal.close().await;
         let next = rehearsal.run().await;
         assert_eq!((next.count(Outcome::NeedsLogin), next.grants), (2, 0), "{next:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_settles_nothing_stays_in_doubt_while_its_document_is_moved() {
+    let mut plan = Plan::users(20);
+    plan.profile.ask_again = AskAgain::Never;
+    on_both("moved_doubt", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.sends(0).await;
+        doomed.keeps(entry, answer(502, "a page")).await;
+        doomed.dies().await;
+        let mut moved = rehearsal.document(0).await;
+        let elsewhere = id(&json!({ "$oid": "f".repeat(24) }));
+        rehearsal.backend.delete(&document_id(0)).await;
+        recover(&rehearsal, rehearsal.state()).await;
+        moved["_id"] = serde_json::from_str(elsewhere.as_str()).unwrap();
+        moved.as_object_mut().unwrap().remove("evergrant");
+        rehearsal.backend.insert([moved]).await;
+        let summary = rehearsal.run().await;
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0, "it is shown once: {summary:?}");
+        assert_eq!(summary.count(Outcome::LostInFlight), 1, "{summary:?}");
     })
     .await;
 }
