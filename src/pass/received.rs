@@ -20,7 +20,8 @@ impl Line {
             }
         };
         let KeptPair { entry, is_parked } = found;
-        if provider_of(&entry, &self.base.providers).is_none_or(|of| of.name != provider.name) {
+        // A name that isn't configured any more was that of the provider which the document names now.
+        if provider_of(&entry, &self.base.providers).is_some_and(|of| of.name != provider.name) {
             return None;
         }
         let answer = entry.answer?;

@@ -4,10 +4,11 @@ use super::recovery::{Doomed, login};
 use crate::store::backend;
 use crate::support::meddler::{Call, Mishap};
 use crate::support::process::{Kind, Scene};
-use crate::support::rehearsal::{Plan, Rehearsal, document, document_id, on_both};
+use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document, document_id, on_both};
 use evergrant::sandbox::{Rotation, SandboxConfig};
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassError, PassRequest, Stop};
+use evergrant::testing::provider::Provider;
 use evergrant::testing::provider::place::AnswerPlace;
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::mapping::Mapping;
@@ -264,6 +265,33 @@ async fn a_pair_that_is_applied_by_hand_goes_without_a_further_field_that_cannot
         );
         assert_ne!(rehearsal.token(0).await, newest);
         assert!(rehearsal.entries().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kept_pair_goes_back_when_its_provider_has_another_name_beside_a_second_one() {
+    let mut plan = Plan::users(20);
+    plan.mapping.provider = Some("provider".parse().unwrap());
+    on_both("kept_renamed", plan, async |mut rehearsal| {
+        rehearsal.settings.documents_name_provider = true;
+        let named = async |rehearsal: &Rehearsal, name: &str| {
+            for position in 0..20 {
+                rehearsal.backend.set(&document_id(position), json!({ "provider": name })).await;
+            }
+        };
+        named(&rehearsal, "sandbox").await;
+        rehearsal.run().await;
+        rehearsal.change_provider(|provider| provider.name = "new".into());
+        let second = Provider { name: "second".into(), ..(*rehearsal.providers[0]).clone() };
+        rehearsal.providers.push(Arc::new(second));
+        named(&rehearsal, "new").await;
+        let user = &rehearsal.users[0];
+        let stale = json!({ "refresh_token": user.refresh_token, "access_token": user.access_token });
+        rehearsal.backend.set(&document_id(0), stale).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!((summary.newly_marked, summary.count(Outcome::Restored)), (0, 1), "{summary:?}");
+        rehearsal.assert_kept(20).await;
     })
     .await;
 }
