@@ -91,7 +91,8 @@ impl Redeemer {
         let sent_at = self.line.base.clock.now();
         let (ours, given_up) = (self.line.base.journal.id(), &self.line.terms.others.given_up);
         if is_spent_elsewhere(&attempt.token, &self.provider.profile, ours, given_up, sent_at) {
-            return Err(self.not_sent(attempt, Fact::Waits(Reason::SpentElsewhere), permit).await);
+            // Due as before: that machine must find it due, too, when it looks.
+            return Err(self.not_sent(attempt, Fact::NotSent(Reason::SpentElsewhere), permit).await);
         }
         let token = &attempt.token;
         let intent = Intent {

@@ -3,7 +3,7 @@
 use super::recovery::{Doomed, answer, recover};
 use crate::store::backend::id;
 use crate::support::meddler::Mishap;
-use crate::support::rehearsal::{Plan, document_id, on_both, open_journal, run};
+use crate::support::rehearsal::{FORCED, Plan, document_id, on_both, open_journal, run};
 use chrono::TimeDelta;
 use evergrant::sandbox::Rotation;
 use evergrant::testing::clock::Clock;
@@ -14,6 +14,7 @@ use evergrant::testing::provider::AskAgain;
 use evergrant::testing::report::Outcome;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn what_recovery_finds_out_of_a_token_is_told_to_the_other_machines() {
@@ -239,6 +240,38 @@ async fn an_answer_that_settles_nothing_stays_in_doubt_while_its_document_is_mov
         let summary = rehearsal.run().await;
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0, "it is shown once: {summary:?}");
         assert_eq!(summary.count(Outcome::LostInFlight), 1, "{summary:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_left_to_another_machine_is_due_when_that_one_looks() {
+    on_both("kept_turns", Plan::users(2), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        rehearsal.settings.first_backoff = Duration::from_mins(15);
+        let other = tempfile::tempdir().unwrap();
+        let elsewhere = async |request: &PassRequest| {
+            let process = rehearsal.another_process(other.path()).await;
+            let summary = run(&process, request, &Stop::default()).await;
+            process.close().await;
+            summary
+        };
+        rehearsal.run().await;
+        let before = rehearsal.document(0).await;
+        assert_eq!(elsewhere(&FORCED).await.count(Outcome::Refreshed), 2);
+        let stale =
+            json!({ "refresh_token": before["refresh_token"], "access_token": before["access_token"] });
+        rehearsal.backend.set(&document_id(0), stale).await;
+        // Each day the one looks at three o'clock, and the other five minutes later.
+        let (mut left, mut restored) = (0, 0);
+        for _ in 0..14 {
+            let summary = rehearsal.run().await;
+            left += summary.still_due_reasons.get("spent_elsewhere").copied().unwrap_or_default();
+            rehearsal.clock.step(TimeDelta::minutes(5));
+            restored += elsewhere(&PassRequest::default()).await.count(Outcome::Restored);
+            rehearsal.clock.step(TimeDelta::days(1) - TimeDelta::minutes(5));
+        }
+        assert_eq!(restored, 1, "it was left {left} times to the machine that has its pair");
     })
     .await;
 }
