@@ -169,9 +169,12 @@ impl Sink {
         let redeemed = match &mut case.fact {
             Fact::Redeemed(redeemed) | Fact::Marked(Mark::Redeemed(redeemed), _) => redeemed,
             Fact::Marked(Mark::Refused(refusal), _) => {
-                let received = self.line.received_for(&case.token, &case.provider).await;
-                // The row of a parked one would have to end beside that of the refusal: the next pass finds it.
-                refusal.received = received.filter(|received| !received.is_parked).map(Box::new);
+                refusal.received = self.line.received_for(&case.token, &case.provider).await.map(Box::new);
+                // The row of a parked one ends in the place of that of the refusal, which has settled its own.
+                if refusal.received.as_ref().is_some_and(|received| received.is_parked) {
+                    let row = (refusal.entry, Event::Settled);
+                    self.end_rows(vec![row]).await;
+                }
                 return;
             }
             _ => return,

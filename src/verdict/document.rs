@@ -72,7 +72,10 @@ pub(super) fn marked(
         (Mark::Refused(Refusal { entry, received: Some(received), .. }), Belief::Believed)
             if document.holds(&case.token.refresh_token) =>
         {
-            put_back(case, received, around).with_row(Some((*entry, Event::Settled)))
+            let verdict = put_back(case, received, around);
+            // That of a parked pair ends in the place of the refusal's own.
+            let row = verdict.row.clone().or(Some((*entry, Event::Settled)));
+            verdict.with_row(row)
         }
         (Mark::Refused(refusal), Belief::Believed) => {
             retire(case, Some(refusal.entry), refusal.state, &refusal.evidence, document, around)

@@ -1,5 +1,6 @@
 //! Tokens that this machine redeemed before and finds again: a stale copy is named, a restored backup is a question.
 
+use super::recovery::{Doomed, recover};
 use crate::support::rehearsal::{ACCEPTED, FORCED, Plan, Rehearsal, document_id, on_both, run};
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -264,6 +265,30 @@ async fn a_token_that_a_later_success_hands_out_is_asked_for_again() {
         }
         assert_eq!(*hands.0.lock().unwrap(), ["B"]);
         rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_parked_pair_goes_back_before_a_user_is_marked_whose_token_was_asked_for_within_its_grace() {
+    let mut plan = Plan::users(20);
+    // The provider's grace is shorter than the profile says.
+    (plan.profile.rotation, plan.profile.grace) = (Rotation::Grace, Duration::from_mins(30));
+    on_both("parked_in_grace", plan, async |rehearsal| {
+        let doomed = Doomed::claims(&rehearsal, &[0]).await;
+        let entry = doomed.intends(0).await;
+        doomed.keeps(entry, doomed.sends(0).await).await;
+        doomed.dies().await;
+        let mut moved = rehearsal.document(0).await;
+        rehearsal.backend.delete(&document_id(0)).await;
+        recover(&rehearsal, rehearsal.state()).await;
+        moved.as_object_mut().unwrap().remove("evergrant");
+        moved["_id"] = json!({ "$oid": "f".repeat(24) });
+        rehearsal.backend.insert([moved]).await;
+        let summary = rehearsal.run().await;
+        assert_eq!((summary.newly_marked, summary.count(Outcome::Restored)), (0, 1), "{summary:?}");
+        rehearsal.assert_kept(20).await;
+        assert!(rehearsal.entries().await.is_empty());
     })
     .await;
 }
