@@ -214,13 +214,16 @@ impl Rows {
         if last.successor.is_none() && own.is_none() {
             return Ok(None);
         }
+        let redeemed_at = self.redeemed_at_of(&last.fingerprint)?;
         let mut later = None;
         if last.document == stale.document {
             later = self.kept_where("document = ?1", stale.document.as_str())?.filter(|entry| {
                 entry.intent.subject == stale.subject
-                    && own
-                        .as_ref()
-                        .is_none_or(|own| own.id < entry.id && own.intent.provider == entry.intent.provider)
+                    && match &own {
+                        Some(own) => own.id < entry.id && own.intent.provider == entry.intent.provider,
+                        // Its own one is gone: by time.
+                        None => redeemed_at.is_some_and(|at| at < entry.intent.sent_at),
+                    }
             });
         }
         let is_parked = later.is_none() && last.successor.is_none();

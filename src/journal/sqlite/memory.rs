@@ -86,10 +86,12 @@ impl Rows {
         &mut self,
         token: Fingerprint,
     ) -> Result<Option<Timestamp>, JournalError> {
-        let at: Option<i64> =
-            self.find("SELECT at FROM redeemed WHERE fingerprint = ?1", [token.to_string()], |row| {
-                row.get(0)
-            })?;
+        self.redeemed_at_of(&token.to_string())
+    }
+
+    pub(super) fn redeemed_at_of(&mut self, fingerprint: &str) -> Result<Option<Timestamp>, JournalError> {
+        let sql = "SELECT at FROM redeemed WHERE fingerprint = ?1";
+        let at: Option<i64> = self.find(sql, [fingerprint], |row| row.get(0))?;
         Ok(at.and_then(from_millis))
     }
 

@@ -108,6 +108,23 @@ fn a_later_login_of_a_document_goes_into_no_other_document_and_to_no_other_user(
 }
 
 #[test]
+fn the_pair_of_an_earlier_login_does_not_go_over_a_later_one_whose_own_pair_is_gone() {
+    let mut kept = Kept::new();
+    kept.redeem("a0", "a1");
+    kept.now += chrono::TimeDelta::hours(1);
+    // The later login's answer didn't get into the journal, and its pair went straight into the document.
+    kept.rows.begin(false).unwrap();
+    let intent = Intent { sent_at: kept.now, document: document("a"), ..intent("b0") };
+    let asked = kept.rows.intent(&intent, &RefreshToken::new("b0".into()), IfRedeemed::Refuse).unwrap();
+    let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
+    let event = Event::Redeemed { successor: fingerprint("b1"), life: None };
+    kept.rows.end(entry, &event, kept.now).unwrap();
+    kept.rows.commit().unwrap();
+    let stale = StaleDocument { document: document("a"), ..stale("b0") };
+    assert_eq!(kept.pair_for(&stale), None);
+}
+
+#[test]
 fn after_another_machine_wrote_a_pair_none_of_those_before_goes_back() {
     let mut kept = Kept::new();
     kept.redeem("a0", "a1");
