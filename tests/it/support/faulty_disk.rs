@@ -1,11 +1,10 @@
 //! A layer under the built binary that makes its disk fail: C, compiled here, loaded before the C library.
 
-use super::mongod::say_skipped;
+use super::compiled::Compiled;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/faulty_disk.c");
+static LAYER: Compiled = Compiled::library("faulty_disk", "the failing disk");
 
 /// What fails.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +30,8 @@ pub(crate) struct FaultyDisk {
 impl FaultyDisk {
     /// `None`, said loudly, where nothing can be compiled or loaded.
     pub(crate) fn new(folder: &Path, fault: &Fault) -> Option<Self> {
-        let library = library()?;
         Some(Self {
-            library,
+            library: LAYER.path()?,
             fault: *fault,
             trigger: folder.join("disk.fails"),
             log: folder.join("disk.log"),
@@ -64,30 +62,4 @@ impl FaultyDisk {
     pub(crate) fn failures(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
-}
-
-/// Compiled once for all tests.
-fn library() -> Option<&'static Path> {
-    static LIBRARY: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
-    let compiled = LIBRARY.get_or_init(|| {
-        if !cfg!(target_os = "linux") {
-            say_skipped("the failing disk", "`LD_PRELOAD` is Linux's");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let library = folder.path().join("faulty_disk.so");
-        let compiled = std::process::Command::new("cc")
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .args([library.as_os_str(), SOURCE.as_ref()])
-            .args(["-ldl", "-lpthread"])
-            .output();
-        match compiled {
-            Ok(output) if output.status.success() => Some((folder, library)),
-            failed => {
-                say_skipped("the failing disk", &format!("{SOURCE} can't be compiled: {failed:?}"));
-                None
-            }
-        }
-    });
-    compiled.as_ref().map(|(_, library)| library.as_path())
 }
