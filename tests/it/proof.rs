@@ -13,6 +13,7 @@ mod lost_answers;
 mod mongo_documents;
 mod network;
 mod orphans;
+mod power;
 mod requests;
 mod shapes;
 mod sigkill;

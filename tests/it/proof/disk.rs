@@ -5,14 +5,10 @@ use crate::support::faulty_disk::{Fault, FaultyDisk};
 use crate::support::process::{Ended, Kind, ONCE, Scene};
 use crate::support::small_disk::SmallDisk;
 use evergrant::sandbox::SandboxConfig;
-use evergrant::testing::store::mapping::Mapping;
-use evergrant::testing::store::sqlite::SqliteStore;
 use evergrant::testing::token::State;
 use nix::errno::Errno;
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Grants that go well before the disk fails.
@@ -172,18 +168,8 @@ async fn a_disk_that_fills_up_under_the_journal_ends_the_pass_and_costs_nobody()
 async fn a_disk_that_fills_up_under_the_store_ends_the_pass_and_costs_nobody() {
     let Some(mut scene) = scene("small_store", Kind::Sqlite, 2000).await else { return };
     let Some(disk) = SmallDisk::mount(scene.folder.path()) else { return };
+    scene.put_store_in(disk.path()).await;
     let path = disk.path().join("tokens.db");
-    let store = SqliteStore::open(&path, Mapping::default()).await.unwrap();
-    let documents = scene.sandbox.users().into_iter().enumerate().map(|(index, user)| {
-        let document = json!({
-            "_id": index, "email": user.email,
-            "access_token": user.access_token, "refresh_token": user.refresh_token,
-        });
-        document.as_object().unwrap().clone()
-    });
-    store.import(documents.collect()).await.unwrap();
-    scene.store = Arc::new(store);
-    scene.set("store.url", &format!("sqlite:{}", path.display()));
     scene.set("free_space_floor", "1MiB");
     filled_pass(&scene, &disk, &path, 7).await;
     disk.free();

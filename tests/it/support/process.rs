@@ -88,6 +88,20 @@ impl Scene {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
+    /// Puts a SQLite store, with the documents as they were seeded, into this folder instead.
+    pub(crate) async fn put_store_in(&mut self, folder: &Path) {
+        let url = format!("sqlite:{}", folder.join("tokens.db").display());
+        let settings = StoreSettings {
+            url: url.clone().into(),
+            database: None,
+            collection: "tokens".to_owned(),
+            mapping: Mapping::default(),
+        };
+        fill(Kind::Sqlite, &settings, &self.sandbox.users()).await;
+        self.store = store::connect(&settings, 4).await.unwrap();
+        self.set("store.url", &url);
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         command(self.folder.path(), &self.settings, arguments)
     }
