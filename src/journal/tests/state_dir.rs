@@ -98,6 +98,28 @@ async fn a_full_disk_gets_the_ballast_and_the_same_batch_is_written_once_more() 
     assert!(ballast.exists(), "the next start makes it again");
 }
 
+/// A service would redeem nothing any more otherwise, until it is started anew.
+#[tokio::test]
+async fn the_next_pass_of_the_same_process_looks_anew_at_a_disk_that_was_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut room = room::Room::in_directory(directory.path(), 1);
+    let file = directory.path().join(FILE_NAME);
+    let mut rows = sqlite::Rows::open(&file, seal::Seal::default(), Timestamp::default()).unwrap();
+    assert!(room.ran_out() && room.shortage().is_some());
+    let (reply, mut begun) = oneshot::channel();
+    let request = owner::Request::BeginPass {
+        lease_id: "next".into(),
+        store: Identity::named("db.tokens"),
+        provider: "p".into(),
+        at: Timestamp::default(),
+        reply: owner::Reply::new(reply),
+    };
+    assert!(owner::commit(&mut rows, &mut room, vec![request].into_iter(), |rows, _| rows.commit()));
+    begun.try_recv().unwrap().unwrap();
+    assert!(room.shortage().is_none());
+    assert!(directory.path().join(room::BALLAST_NAME).exists());
+}
+
 #[tokio::test]
 async fn our_files_are_ours_alone_even_if_they_were_not() {
     let directory = tempfile::tempdir().unwrap();

@@ -326,6 +326,13 @@ mod tests {
         assert!(batches([]).is_empty());
     }
 
+    /// On a server that stands alone a majority is the server itself, which has acknowledged before its log is synced.
+    #[test]
+    fn a_write_is_acknowledged_when_it_is_on_the_disks_of_a_majority() {
+        let concern = command("tokens", Vec::new()).get_document("writeConcern").unwrap().clone();
+        assert_eq!((concern.get_str("w"), concern.get_bool("j")), (Ok("majority"), Ok(true)));
+    }
+
     #[test]
     fn only_a_pair_at_the_top_of_a_document_shares_a_statement() {
         let path = |text: &str| text.parse::<FieldPath>().unwrap();

@@ -1,6 +1,8 @@
 //! The disk: full, failing, without a word about a sync. The built binary on a real small file system, and above a layer
 //! that fails as it is told. The oracle is the provider's ledger once the fault has ended and a pass has followed.
 
+mod service;
+
 use crate::support::faulty_disk::{Fault, FaultyDisk};
 use crate::support::process::{Ended, Kind, ONCE, Scene};
 use crate::support::small_disk::SmallDisk;

@@ -28,7 +28,8 @@ const RANDOM_KILLS: u64 = 10;
 async fn survives(kind: Kind, grace: bool, deaths: Vec<Death>) {
     if let Some(world) = World::new(kind, grace, 1).await {
         let kills = deaths.len() as u64;
-        assert!(world.live(deaths).await.kills >= kills);
+        let tally = world.live(deaths).await;
+        assert!(tally.kills >= kills && tally.journaled > 0, "{tally:?}");
     }
 }
 
@@ -97,13 +98,14 @@ async fn no_kill_loses_or_replays_what_was_received() {
     assert_eq!(points.len(), all, "at every point");
     tell(&format!(
         "sigkill: {} kills ({random} at random times, {at_each_point} at each of {} points, and those before them), \
-         {} passes, {} grants, {} answers received: {} received and lost, {} replayed; of {} grants cut off {} lost \
+         {} passes, {} grants, {} answers received, {} of them left in the journal: {} received and lost, {} replayed; of {} grants cut off {} lost \
          in flight; took {} s",
         sum(|tally| tally.kills),
         points.len(),
         sum(|tally| tally.passes),
         sum(|tally| tally.grants),
         sum(|tally| tally.received),
+        sum(|tally| tally.journaled),
         sum(|tally| tally.received_and_lost),
         sum(|tally| tally.replayed),
         sum(|tally| tally.cut_off),

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use notes::Notes;
 use rand::rngs::StdRng;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,6 +80,13 @@ impl PowerCut {
         ];
         environment.extend(self.deaf.map(|ending| ("POWER_CUT_DEAF", ending.to_owned())));
         environment
+    }
+
+    /// Was the first file changed after the second one was?
+    pub(crate) fn is_newer(&self, file: &Path, other: &Path) -> bool {
+        let notes = Notes::read(&self.notes.join("log"));
+        let last = |file: &Path| notes.last_change_of(file.metadata().ok()?.ino());
+        last(file) > last(other)
     }
 
     /// Cuts the power of a process that has ended. Each change that no sync had reached survives with this probability.

@@ -1,5 +1,6 @@
 //! Which answers a dead process had been told are durable.
 
+use crate::support::power_cut::PowerCut;
 use rusqlite::Connection;
 use std::collections::HashSet;
 use std::fs;
@@ -12,22 +13,27 @@ const FRAME_HEAD: usize = 24;
 /// Fingerprints of the tokens whose successes the journal has kept, or has seen through to the end.
 ///
 /// One thread writes the journal, a commit after the other, and tells its callers between two of them. So all but the last
-/// commit were told, and of the last one that isn't known.
-pub(super) fn acknowledged(state: &Path) -> HashSet<String> {
-    let journal = state.join("journal.db");
-    if !journal.exists() {
+/// commit were told, and of the last one that isn't known; but where the log was being moved into the file, that was told, too.
+pub(super) fn acknowledged(state: &Path, power: &PowerCut) -> HashSet<String> {
+    let [file, log] = ["journal.db", "journal.db-wal"].map(|name| state.join(name));
+    if !file.exists() {
         return HashSet::new();
     }
     let beside = tempfile::tempdir().unwrap();
     let copy = beside.path().join("journal.db");
-    fs::copy(journal, &copy).unwrap();
-    let log = fs::read(state.join("journal.db-wal")).unwrap_or_default();
-    fs::write(beside.path().join("journal.db-wal"), without_last_commit(&log)).unwrap();
-    told(&Connection::open(copy).unwrap()).unwrap_or_default()
+    fs::copy(&file, &copy).unwrap();
+    let written = fs::read(&log).unwrap_or_default();
+    let is_told = power.is_newer(&file, &log);
+    let told = if is_told { &written[..] } else { without_last_commit(&written) };
+    fs::write(beside.path().join("journal.db-wal"), told).unwrap();
+    read(&Connection::open(copy).unwrap()).unwrap()
 }
 
-/// An error says that the tables aren't there yet.
-fn told(journal: &Connection) -> rusqlite::Result<HashSet<String>> {
+fn read(journal: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('entries', 'redeemed')";
+    if journal.query_row(tables, [], |row| row.get::<_, i64>(0))? < 2 {
+        return Ok(HashSet::new());
+    }
     let mut told = journal.prepare(
         "SELECT fingerprint FROM entries WHERE state = 'answer' AND status BETWEEN 200 AND 299
          UNION SELECT fingerprint FROM redeemed",

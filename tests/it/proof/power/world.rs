@@ -218,7 +218,7 @@ impl World {
 
     /// Reads the journal as the process left it, and not as a cut leaves it; says how many there are more.
     fn note_acknowledged(&mut self) -> u64 {
-        let acknowledged = acknowledged(&self.state());
+        let acknowledged = acknowledged(&self.state(), &self.power);
         let before = self.spent.len();
         for user in self.scene.sandbox.users() {
             let current = self.scene.sandbox.user(&user.email).unwrap().current_refresh_token;

@@ -31,6 +31,8 @@ pub(super) struct Tally {
     pub(super) passes: u64,
     pub(super) grants: u64,
     pub(super) received: u64,
+    /// Successes that a killed process left in its journal.
+    pub(super) journaled: u64,
     pub(super) received_and_lost: u64,
     pub(super) replayed: u64,
     pub(super) cut_off: u64,

@@ -3,9 +3,10 @@
 use super::death::Death;
 use super::world::{USERS, World};
 use evergrant::testing::clock::Timestamp;
-use evergrant::testing::journal::{Entry, EntryState, Intent, Journal};
+use evergrant::testing::journal::{EntryId, EntryState, Intent, Journal, JournalSettings};
 use evergrant::testing::token::{AccessToken, RefreshToken, State};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 /// What stands after a kill and must be so after the next pass.
@@ -21,14 +22,16 @@ impl World {
     /// What the killed process had received is what its journal holds; what it had sent is there as an intent.
     pub(super) async fn look_at(&mut self, wreck: &mut Wreck) {
         self.quiet().await;
-        for entry in Journal::peek(&self.scene.state_folder()).unwrap() {
+        let state = self.scene.state_folder();
+        for entry in Journal::peek(&state).unwrap() {
             match entry.state {
                 // A refusal says again what it said, whoever asks; only a success is never asked for again.
-                EntryState::Answer if !is_success(&entry) => {}
+                EntryState::Answer if !has_a_success(&state, entry.id) => {}
                 EntryState::Answer => {
                     let token = self.token_of(&entry.intent);
                     let record = self.scene.sandbox.token_history(&token).unwrap();
-                    wreck.spent.insert(token, record.presentations.len());
+                    // As often as before the first of several kills.
+                    wreck.spent.entry(token).or_insert(record.presentations.len());
                 }
                 EntryState::Intent | EntryState::Unsettled | EntryState::AskAgain => {
                     wreck.cut_off.insert(entry.intent.subject.as_str().to_owned());
@@ -66,6 +69,7 @@ impl World {
     /// What must be so after the pass that followed; then whoever was lost logs in again.
     pub(super) async fn judge(&mut self, death: Death, began: Timestamp, wreck: Wreck) {
         let round = format!("{} {death:?} (kill {})", self.name, self.tally.kills);
+        self.tally.journaled += wreck.spent.len() as u64;
         for (token, presented) in &wreck.spent {
             let now = self.scene.sandbox.token_history(token).unwrap().presentations.len();
             assert_eq!(
@@ -117,6 +121,9 @@ impl World {
     }
 }
 
-fn is_success(entry: &Entry) -> bool {
-    entry.answer.as_ref().is_some_and(|answer| (200..300).contains(&answer.get().status))
+/// [`Journal::peek`] reads rows without their answers.
+fn has_a_success(state: &Path, row: EntryId) -> bool {
+    let row = Journal::look_at(state, row, JournalSettings::default()).unwrap();
+    let answer = row.expect("no process has the journal").unwrap().answer.expect("it is an answer's row");
+    (200..300).contains(&answer.get().status)
 }

@@ -95,6 +95,12 @@ impl Notes {
         self.changes.push((number, change));
     }
 
+    /// The number of the last change of a file's content.
+    pub(super) fn last_change_of(&self, inode: Inode) -> Option<u64> {
+        let is_of = |change: &Change| matches!(change, Change::Content(content) if content.file == inode);
+        self.changes.iter().rev().find_map(|(number, change)| is_of(change).then_some(*number))
+    }
+
     /// The changes that no sync has reached, in their order.
     pub(super) fn unsynced(&self) -> impl DoubleEndedIterator<Item = &Change> {
         self.changes.iter().filter_map(|(number, change)| {
