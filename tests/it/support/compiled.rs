@@ -40,7 +40,7 @@ impl Compiled {
         let folder = tempfile::tempdir().unwrap();
         let made = folder.path().join(self.name);
         let output = Command::new("cc")
-            .args(["-O1", "-Wall", "-Werror", "-o"])
+            .args(["-O1", "-o"])
             .args([made.as_os_str(), source.as_ref()])
             .args(self.options)
             .args(["-ldl", "-lpthread"])

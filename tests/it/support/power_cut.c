@@ -117,13 +117,17 @@ static void note(struct note what, const void *bytes, size_t size) {
 
 /* Notes what stands in a range of a file, before it changes. */
 static void note_content(int fd, struct note what, uint64_t from, uint64_t size) {
-    /* Another descriptor: this one may be for writing only. */
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    int reader = size ? (int)syscall(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC) : -1;
     char *there = malloc(size ? size : 1);
-    if (!there || (size && syscall(SYS_pread64, reader, there, size, from) != (ssize_t)size)) stop("content", link);
-    if (reader >= 0) syscall(SYS_close, reader);
+    ssize_t read = there && size ? syscall(SYS_pread64, fd, there, size, from) : 0;
+    if (read < 0 && errno == EBADF) {
+        /* This descriptor is for writing only. Not otherwise: closing another one gives up SQLite's locks. */
+        char link[64];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        int reader = (int)syscall(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC);
+        read = syscall(SYS_pread64, reader, there, size, from);
+        syscall(SYS_close, reader);
+    }
+    if (!there || read != (ssize_t)size) stop("the content", "a file");
     note(what, there, size);
     free(there);
 }

@@ -11,13 +11,10 @@ mod put_back;
 mod tests;
 
 use super::compiled::Compiled;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use notes::Notes;
 use rand::rngs::StdRng;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,11 +93,9 @@ impl PowerCut {
     }
 }
 
-/// Kills a process; `false` when it had ended by itself.
-pub(crate) async fn killed(child: &mut tokio::process::Child) -> bool {
-    if let Some(id) = child.id() {
-        // An error says that it has just ended by itself, and then the wait below tells.
-        let _ = kill(Pid::from_raw(i32::try_from(id).unwrap()), Signal::SIGKILL);
-    }
-    child.wait().await.unwrap().signal() == Some(Signal::SIGKILL as i32)
+/// Kills a process, which may have ended by itself.
+pub(crate) async fn killed(child: &mut tokio::process::Child) {
+    // An error says so.
+    let _ = child.start_kill();
+    child.wait().await.unwrap();
 }

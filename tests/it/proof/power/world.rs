@@ -39,6 +39,24 @@ const POINTS: [Point; 14] = [
     Point::PassFinished,
 ];
 
+/// When the power goes.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// So many grants after the start; a process that ends before that loses it then.
+    Grants(u64),
+    /// When a point is reached for the nth time.
+    At(Point, u64),
+}
+
+/// The first cuts, the worst ones, which take all that they may: in the pass that makes the journal, and where one more
+/// sync would be too late.
+const WORST: [Moment; 4] = [
+    Moment::Grants(USERS as u64 / 2),
+    Moment::At(Point::Claimed, 1),
+    Moment::At(Point::AnswerCommitted, 2),
+    Moment::At(Point::Ended, 1),
+];
+
 /// What was done in a world, for the line of figures.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -175,27 +193,34 @@ impl World {
         Ok(())
     }
 
+    /// When the power goes, and with which probability something survives that is not synced.
+    fn any_cut(&mut self) -> (Moment, f64) {
+        let moment = if self.random.random_bool(0.5) {
+            let times = *[1, 1, 2, 3, 5].choose(&mut self.random).unwrap();
+            Moment::At(*POINTS.choose(&mut self.random).unwrap(), times)
+        } else {
+            Moment::Grants(self.random.random_range(0..=USERS as u64))
+        };
+        (moment, *[0.0, 0.0, 0.1, 0.5, 0.9, 1.0].choose(&mut self.random).unwrap())
+    }
+
     /// Starts a process, cuts its power, and notes what must not be lost by that.
     async fn loses_power(&mut self) -> Result<(), Broken> {
         let granted = self.scene.sandbox.ledger().granted;
+        let worst = usize::try_from(self.tally.cuts).ok().and_then(|cut| WORST.get(cut));
+        let (moment, survival) = worst.map_or_else(|| self.any_cut(), |moment| (*moment, 0.0));
         let mut command = self.command(&[]);
-        // The first cut is the worst one: it comes in the middle of the pass that makes the journal, and takes all that it may.
-        let is_first = self.tally.cuts == 0;
-        let kill_at = (!is_first && self.random.random_bool(0.5)).then(|| {
-            let point = POINTS.choose(&mut self.random).unwrap();
-            format!("{}:{}", point.name(), self.random.random_range(1..=6))
-        });
-        // Otherwise after so many grants; one of them may be the last, and then the process may end by itself: the power
-        // goes then as well.
-        let after =
-            granted + if is_first { USERS as u64 / 2 } else { self.random.random_range(0..=USERS as u64) };
-        command.envs(kill_at.as_ref().map(|point| ("EVERGRANT_TEST_KILL_AT", point)));
-        let mut child = command.spawn().unwrap();
-        if kill_at.is_some() {
-            child.wait().await.unwrap();
-        } else {
-            self.scene.until(&mut child, |sandbox| sandbox.ledger().granted >= after).await;
-            killed(&mut child).await;
+        match moment {
+            Moment::At(point, times) => {
+                let plan = format!("{}:{times}", point.name());
+                command.env("EVERGRANT_TEST_KILL_AT", plan).spawn().unwrap().wait().await.unwrap();
+            }
+            Moment::Grants(grants) => {
+                let mut child = command.spawn().unwrap();
+                let wanted = granted + grants;
+                self.scene.until(&mut child, |sandbox| sandbox.ledger().granted >= wanted).await;
+                killed(&mut child).await;
+            }
         }
         self.tally.passes += 1;
         while self.scene.sandbox.in_flight() > 0 {
@@ -206,8 +231,6 @@ impl World {
         self.tally.cut_off += cut_off;
         // Those under way, and those whose answers the last commit held.
         self.must(cut_off <= 2 * CONCURRENCY, || format!("{cut_off} of {granted} grants were cut off"))?;
-        let survival = *[0.0, 0.0, 0.1, 0.5, 0.9, 1.0].choose(&mut self.random).unwrap();
-        let survival = if is_first { 0.0 } else { survival };
         let taken = self.power.cut(survival, &mut self.random);
         self.tally.cuts += 1;
         self.tally.unsynced += taken.unsynced;
