@@ -170,8 +170,8 @@ async fn a_disk_that_fills_up_under_the_journal_ends_the_pass_and_costs_nobody()
 async fn a_disk_that_fills_up_under_the_store_ends_the_pass_and_costs_nobody() {
     let Some(mut scene) = scene("small_store", Kind::Sqlite, 2000).await else { return };
     let Some(disk) = SmallDisk::mount(scene.folder.path()) else { return };
-    scene.put_store_in(disk.path()).await;
     let path = disk.path().join("tokens.db");
+    scene.put_store_at(&format!("sqlite:{}", path.display())).await;
     scene.set("free_space_floor", "1MiB");
     filled_pass(&scene, &disk, &path, 7).await;
     disk.free();

@@ -1,11 +1,12 @@
 //! The built binary on a disk that loses power: what no sync had reached is gone, or half of it, at random times and at named
-//! points. The journal is on that disk, and a SQLite store as well; a MongoDB is another machine's.
+//! points. The journal is on that disk, and a SQLite store as well; a MongoDB is another machine's, whose power goes in `mongod`.
 //!
 //! `cargo test --test it -- --ignored proof::power --nocapture` is the proof; `EVERGRANT_TEST_CUTS` changes how often the power
 //! is cut, `EVERGRANT_TEST_SEED` which cuts these are.
 
 mod acknowledged;
 mod judge;
+mod mongod;
 mod world;
 
 use super::{knob, tell};

@@ -102,8 +102,15 @@ pub(super) fn data_folder() -> PathBuf {
 }
 
 /// Starts a server on a port that may be taken by now, and what ends it with this process.
-pub(super) fn launch(mongod: &Path, port: u16, folder: &Path, arguments: &[&str]) -> (Child, Watchdog) {
+pub(super) fn launch(
+    mongod: &Path,
+    port: u16,
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&'static str, String)],
+) -> (Child, Watchdog) {
     let process = Command::new(mongod)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .args(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"])
         .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
         .args(["--setParameter", "enableTestCommands=1"])
@@ -122,6 +129,11 @@ pub(super) fn launch(mongod: &Path, port: u16, folder: &Path, arguments: &[&str]
     (process, watchdog)
 }
 
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Server {
     /// Starts a server with more arguments than the usual ones; with `--replSet` it is made a set of one member.
     pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
@@ -133,9 +145,31 @@ impl Server {
         Some(started.expect("a mongod that starts; is the disk full?"))
     }
 
+    /// Starts a server that stands alone, with its data in this folder, over what another one has left there.
+    pub(crate) fn alone(
+        port: u16,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Option<Self> {
+        let Some(mongod) = mongod() else {
+            skip("the power cut of a MongoDB", ABSENT);
+            return None;
+        };
+        let (mut process, watchdog) = launch(mongod, port, folder, arguments, environment);
+        let uri = format!("mongodb://127.0.0.1:{port}/");
+        assert!(wait_until_writable(&uri, &mut process, port, false), "a mongod that starts in {folder:?}");
+        Some(Self { uri, process, watchdog })
+    }
+
+    /// Ends it with SIGKILL, and leaves its data.
+    pub(crate) fn kill(mut self) {
+        end(&mut self.process, &mut self.watchdog, Left::Folder);
+    }
+
     fn start_once(mongod: &Path, arguments: &[&str]) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (mut process, mut watchdog) = launch(mongod, port, &data_folder(), arguments);
+        let port = free_port();
+        let (mut process, mut watchdog) = launch(mongod, port, &data_folder(), arguments, &[]);
         let uri = format!("mongodb://127.0.0.1:{port}/");
         if wait_until_writable(&uri, &mut process, port, arguments.contains(&"--replSet")) {
             return Some(Self { uri, process, watchdog });

@@ -8,7 +8,7 @@
  * POWER_CUT_MICROS  how long a sync takes
  * POWER_CUT_DEAF    syncs of paths with this ending say that they were made, and weren't; a folder's path ends with `/`
  *
- * What it doesn't know how to put back (a shared mapping, a link, a vectored write) stops the program with a word.
+ * What it doesn't know how to put back (a shared mapping, a link) stops the program with a word.
  * SQLite's `-shm` files are left alone: SQLite makes them anew after a crash. 64-bit Linux only.
  */
 #define _GNU_SOURCE
@@ -192,19 +192,26 @@ int openat64(int from, const char *name, int flags, ...) { MODE(flags, flags) re
 int creat(const char *name, mode_t mode) { return open_file(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 int creat64(const char *name, mode_t mode) { return open_file(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 
-ssize_t write(int fd, const void *bytes, size_t size) {
+ssize_t writev(int fd, const struct iovec *parts, int count) {
     char path[PATH_MAX];
     struct stat is;
-    if (!is_ours(fd, path, &is)) return syscall(SYS_write, fd, bytes, size);
+    if (!is_ours(fd, path, &is)) return syscall(SYS_writev, fd, parts, count);
     ssize_t written;
+    size_t size = 0;
+    for (int part = 0; part < count; part++) size += parts[part].iov_len;
     pthread_mutex_lock(&lock);
     fstat(fd, &is);
     int appends = (int)syscall(SYS_fcntl, fd, F_GETFL) & O_APPEND;
     off_t at = appends ? is.st_size : (off_t)syscall(SYS_lseek, fd, 0, SEEK_CUR);
     note_write(fd, &is, (uint64_t)at, size);
-    written = syscall(SYS_write, fd, bytes, size);
+    written = syscall(SYS_writev, fd, parts, count);
     pthread_mutex_unlock(&lock);
     return written;
+}
+
+ssize_t write(int fd, const void *bytes, size_t size) {
+    struct iovec part = {(void *)bytes, size};
+    return writev(fd, &part, 1);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t at) {
@@ -281,6 +288,11 @@ int unlink(const char *name) {
     return done;
 }
 
+int remove(const char *name) {
+    struct stat is;
+    return lstat(name, &is) == 0 && S_ISDIR(is.st_mode) ? rmdir(name) : unlink(name);
+}
+
 int rename(const char *from, const char *to) {
     char old[PATH_MAX], new[PATH_MAX], names[2 * NAME_MAX + 2];
     uint64_t old_folder, new_folder;
@@ -324,11 +336,6 @@ void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t f
 
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t from) {
     return mmap64(at, size, protection, flags, fd, from);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int count) {
-    STOP_FOR_FILE(fd, "a vectored write");
-    return syscall(SYS_writev, fd, parts, count);
 }
 
 ssize_t copy_file_range(int from, off64_t *at, int to, off64_t *there, size_t size, unsigned flags) {

@@ -88,18 +88,23 @@ impl Scene {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
 
-    /// Puts a SQLite store, with the documents as they were seeded, into this folder instead.
-    pub(crate) async fn put_store_in(&mut self, folder: &Path) {
-        let url = format!("sqlite:{}", folder.join("tokens.db").display());
+    /// Puts the store, with the documents as they were seeded, to another place of its kind.
+    pub(crate) async fn put_store_at(&mut self, url: &str) {
+        let kind = if url.starts_with("sqlite:") { Kind::Sqlite } else { Kind::Mongo };
         let settings = StoreSettings {
-            url: url.clone().into(),
-            database: None,
+            url: url.to_owned().into(),
+            database: (kind == Kind::Mongo).then(|| self.setting("store.database").to_owned()),
             collection: "tokens".to_owned(),
             mapping: Mapping::default(),
         };
-        fill(Kind::Sqlite, &settings, &self.sandbox.users()).await;
+        fill(kind, &settings, &self.sandbox.users()).await;
         self.store = store::connect(&settings, 4).await.unwrap();
-        self.set("store.url", &url);
+        self.set("store.url", url);
+    }
+
+    fn setting(&self, key: &str) -> &str {
+        let (_, value) = self.settings.iter().find(|(known, _)| known == key).expect("a MongoDB");
+        value
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -138,12 +143,8 @@ impl Scene {
 
     /// The collection as the application sees it, through a connection of its own.
     pub(crate) async fn collection(&self) -> mongodb::Collection<bson::Document> {
-        let setting = |key: &str| {
-            let (_, value) = self.settings.iter().find(|(known, _)| known == key).expect("a MongoDB");
-            value.as_str()
-        };
-        let client = mongodb::Client::with_uri_str(setting("store.url")).await.unwrap();
-        client.database(setting("store.database")).collection("tokens")
+        let client = mongodb::Client::with_uri_str(self.setting("store.url")).await.unwrap();
+        client.database(self.setting("store.database")).collection("tokens")
     }
 
     pub(crate) fn state_folder(&self) -> std::path::PathBuf {

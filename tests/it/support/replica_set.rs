@@ -47,7 +47,7 @@ impl Drop for Member {
 impl Member {
     fn start(&mut self) {
         let mongod = mongod().expect("it started before");
-        self.running = Some(launch(mongod, self.port, &self.folder, &["--replSet", NAME]));
+        self.running = Some(launch(mongod, self.port, &self.folder, &["--replSet", NAME], &[]));
     }
 
     /// Ends it as SIGKILL does; its data stay.

@@ -129,7 +129,8 @@ impl World {
         if kind == Kind::Sqlite {
             // A connection of ours beside the process' would keep its log from being recovered.
             let away = Arc::clone(&scene.store);
-            scene.put_store_in(power.root()).await;
+            let url = format!("sqlite:{}", power.root().join("tokens.db").display());
+            scene.put_store_at(&url).await;
             scene.store = away;
         }
         let state = power.root().join("state");
