@@ -158,7 +158,11 @@ impl Server {
         };
         let (mut process, watchdog) = launch(mongod, port, folder, arguments, environment);
         let uri = format!("mongodb://127.0.0.1:{port}/");
-        assert!(wait_until_writable(&uri, &mut process, port, false), "a mongod that starts in {folder:?}");
+        assert!(
+            wait_until_writable(&uri, &mut process, port, false),
+            "a mongod that starts in {}",
+            folder.display()
+        );
         Some(Self { uri, process, watchdog })
     }
 
