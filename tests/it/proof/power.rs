@@ -73,7 +73,7 @@ async fn a_disk_that_never_syncs_a_folder_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "proof: 500 power cuts over both stores; about seven minutes on 2 cores"]
+#[ignore = "proof: 500 power cuts over both stores; about four minutes on 2 cores"]
 async fn no_power_cut_loses_or_replays_what_was_acknowledged() {
     let began = Instant::now();
     let (cuts, seed) = (knob("EVERGRANT_TEST_CUTS", 500), knob("EVERGRANT_TEST_SEED", 1));

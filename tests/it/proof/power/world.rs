@@ -48,13 +48,14 @@ enum Moment {
     At(Point, u64),
 }
 
-/// The first cuts, the worst ones, which take all that they may: in the pass that makes the journal, and where one more
-/// sync would be too late.
-const WORST: [Moment; 4] = [
-    Moment::Grants(USERS as u64 / 2),
-    Moment::At(Point::Claimed, 1),
-    Moment::At(Point::AnswerCommitted, 2),
-    Moment::At(Point::Ended, 1),
+/// The first cuts, the worst ones, and with which probability something survives: in the pass that makes the journal, where one
+/// more sync would be too late, and where the journal must still have what the store has not.
+const WORST: [(Moment, f64); 5] = [
+    (Moment::Grants(USERS as u64 / 2), 0.0),
+    (Moment::At(Point::Claimed, 1), 0.0),
+    (Moment::At(Point::AnswerCommitted, 2), 0.0),
+    (Moment::At(Point::BeforeApply, 2), 1.0),
+    (Moment::At(Point::Ended, 1), 0.0),
 ];
 
 /// What was done in a world, for the line of figures.
@@ -209,7 +210,7 @@ impl World {
     async fn loses_power(&mut self) -> Result<(), Broken> {
         let granted = self.scene.sandbox.ledger().granted;
         let worst = usize::try_from(self.tally.cuts).ok().and_then(|cut| WORST.get(cut));
-        let (moment, survival) = worst.map_or_else(|| self.any_cut(), |moment| (*moment, 0.0));
+        let (moment, survival) = worst.copied().unwrap_or_else(|| self.any_cut());
         let mut command = self.command(&[]);
         match moment {
             Moment::At(point, times) => {

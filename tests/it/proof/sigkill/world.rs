@@ -70,6 +70,9 @@ impl World {
         if grace {
             scene.set("rotation", "grace");
             scene.set("grace", "2min");
+        } else {
+            // Otherwise a pair that the journal gave up too early would be put back.
+            scene.set("keep_pairs", "0s");
         }
         Some(Self {
             name,
