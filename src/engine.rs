@@ -5,7 +5,7 @@
 //! time.
 
 use crate::grant::Connect;
-use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Todo, Whose};
+use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Todo, Whose, wrong_clock};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{Report, Reports, Trouble};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// What lives as long as the process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -179,8 +181,17 @@ impl Engine {
             self.pick(&mut work, &reports).await?;
         }
         let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
-        self.passes(work, &round, &reports).await?;
-        Ok(self.with_parked(summarized(Some(documents))).await)
+        let ended = CancellationToken::new();
+        let time = tokio::spawn(self.base.clone().keep_time(ended.clone()).in_current_span());
+        let passes = self.passes(work, &round, &reports).await;
+        ended.cancel();
+        if let Err(panic) = time.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+        passes?;
+        let mut summary = self.with_parked(summarized(Some(documents))).await;
+        summary.warnings.extend(wrong_clock(&self.base.clock, &collection));
+        Ok(summary)
     }
 
     /// Settles what earlier processes left, as [`Engine::open`], and says what came of it.

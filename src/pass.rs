@@ -36,6 +36,7 @@ mod retry;
 mod sink;
 mod span;
 mod stop;
+mod store_time;
 mod strangers;
 mod todo;
 mod waits;
@@ -47,6 +48,7 @@ pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
 pub use stop::Stop;
+pub use store_time::{store_time, wrong_clock};
 pub use todo::Todo;
 
 use crate::journal::{Begun, JournalError};

@@ -5,6 +5,7 @@
 use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use mapping::Mapping;
 use secrecy::{ExposeSecret, SecretString};
 use std::{path::Path, sync::Arc};
@@ -181,6 +182,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Moves the end of our lease on those of `ids` that still carry `lease.id`, and returns which these are.
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError>;
 
+    /// Moves the end of another process' lease, which carries `lease.id`, nearer, where it is `far` from now on, or further; says
+    /// whether it is so now. A store on a machine of its own judges that by its own clock.
+    async fn cut(&self, id: &TokenId, lease: &Lease, far: TimeDelta) -> Result<bool, StoreError> {
+        // Our clock is the store's.
+        let _ = far;
+        Ok(!self.renew(std::slice::from_ref(id), lease).await?.is_empty())
+    }
+
     /// Applies each change whose document still is as the change expects, each in one atomic update, in no order,
     /// with majority and on-disk acknowledgement.
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError>;
@@ -267,6 +276,9 @@ pub struct Claim {
     pub now: Timestamp,
     /// With a lease that is `taken_over`: only what carries one of these lease ids. Empty: whichever it carries.
     pub over: Vec<String>,
+    /// With a lease that is `taken_over`: for how long the other lease must have ended by the clock of the store's own machine,
+    /// where that isn't ours: no wrong clock of ours takes a living claim.
+    pub ended_for: TimeDelta,
 }
 
 /// What [`Store::claim`] gave.

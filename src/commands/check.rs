@@ -1,5 +1,6 @@
 //! `evergrant check`: everything that a pass needs, looked at before one is needed. Changes nothing but the due index.
 
+mod clock;
 mod collection;
 mod ending;
 mod endpoint;
@@ -34,7 +35,7 @@ pub async fn run(args: &CheckArgs, surroundings: &Surroundings) -> Result<Exit, 
     let mut checks = settings(&config);
     checks.extend(state::checks(&config.state_dir, config.journal.free_space_floor_bytes, clock.now()).await);
     checks.extend(remark::about_state(&config).await?.into_iter().map(Check::remark));
-    let looked = collection::checks(&config, args.allow_empty, clock.now()).await;
+    let looked = collection::checks(&config, args.allow_empty, clock).await;
     checks.extend(looked.checks);
     checks.push(wakes(&config, clock.now()));
     for provider in &config.providers {

@@ -216,7 +216,7 @@ async fn warned(
     let mut warned = Vec::new();
     for provider in &config.providers {
         warned.extend(slow_passes(config, provider, documents, now).map(|warning| Warned {
-            provider: provider.name.to_string(),
+            provider: Some(provider.name.to_string()),
             message: warning.to_string(),
             hint: warning.hint().map(Cow::into_owned),
         }));
@@ -228,7 +228,7 @@ async fn warned(
     warned.extend(engine.too_short(&config.schedule).await?.into_iter().map(|(provider, why)| Warned {
         message: format!("`{provider}`: {why}"),
         hint: Some(why.advice_for_once()),
-        provider: provider.to_string(),
+        provider: Some(provider.to_string()),
     }));
     Ok(warned)
 }

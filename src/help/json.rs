@@ -83,7 +83,7 @@ const OBJECTS: &[Object] = &[
             ("idle_providers", "Providers of which nothing was due: they have no part."),
             (
                 "warnings",
-                "What will go wrong later as things are set, and rejections of the client for some tokens while others are granted. They change no exit code.",
+                "What will go wrong later as things are set, rejections of the client for some tokens while others are granted, and a wrong clock of this machine. They change no exit code.",
             ),
             (
                 "troubles",
@@ -132,7 +132,7 @@ const OBJECTS: &[Object] = &[
     Object {
         place: "run --once: warnings[]",
         fields: &[
-            ("provider", "The provider."),
+            ("provider", "The provider; null where it concerns all of them."),
             ("message", "What will go wrong, with the numbers."),
             ("hint", "What to set."),
         ],

@@ -27,12 +27,14 @@ pub struct Base {
     pub providers: Arc<[Arc<Provider>]>,
     /// Settings.
     pub settings: Arc<PassSettings>,
-    /// The wall clock.
+    /// The time: the store's, once it was asked, where it has a clock of its own.
     pub clock: Clock,
     /// Jitter and lease ids.
     pub chance: Chance,
     /// Was it said that the store is away? Every call that waits for it finds out by itself.
     pub(super) store_is_away: Arc<AtomicBool>,
+    /// Was it said that the machine's clock is wrong?
+    pub(super) has_told_of_clock: Arc<AtomicBool>,
 }
 
 impl Base {
@@ -47,7 +49,16 @@ impl Base {
         chance: Chance,
     ) -> Self {
         let (providers, settings) = (providers.into(), Arc::new(settings));
-        Self { store, journal, providers, settings, clock, chance, store_is_away: Arc::default() }
+        Self {
+            store,
+            journal,
+            providers,
+            settings,
+            clock,
+            chance,
+            store_is_away: Arc::default(),
+            has_told_of_clock: Arc::default(),
+        }
     }
 
     /// Which documents are of this provider.

@@ -4,8 +4,7 @@ use super::insist::{START_PATIENCE, Turn, insist};
 use super::{Base, PassError, Stop};
 use crate::failure::error_chain;
 use crate::journal::Adoption;
-use crate::store::{Existence, Identity, Readiness, Store, StoreError};
-use std::sync::Arc;
+use crate::store::{Existence, Identity, Readiness, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, warn};
 
@@ -64,21 +63,23 @@ impl Base {
     }
 
     async fn prepare(&self, end: &CancellationToken) -> Result<Readiness, StoreError> {
-        self.ask_patiently(end, |store| async move { store.prepare().await }).await
+        let readiness = self.ask_patiently(end, |base| async move { base.store.prepare().await }).await?;
+        self.ask_patiently(end, |base| async move { base.set_clock().await }).await?;
+        Ok(readiness)
     }
 
     /// Asks the store something before a pass begins, and waits for one that is away.
     async fn ask_patiently<T: Send + 'static, F>(
         &self,
         end: &CancellationToken,
-        ask: impl Fn(Arc<dyn Store>) -> F,
+        ask: impl Fn(Self) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let call = || async {
             // A task of its own, because a store's method must run to completion.
-            match tokio::spawn(ask(self.store.clone()).in_current_span()).await {
+            match tokio::spawn(ask(self.clone()).in_current_span()).await {
                 Ok(answer) => answer,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
@@ -96,7 +97,7 @@ impl Base {
     }
 
     async fn identity(&self, end: &CancellationToken) -> Result<Identity, StoreError> {
-        self.ask_patiently(end, |store| async move { store.identity().await }).await
+        self.ask_patiently(end, |base| async move { base.store.identity().await }).await
     }
 }
 

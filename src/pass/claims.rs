@@ -24,23 +24,19 @@ impl Line {
             return Ok(());
         }
         let (mut left, mut earlier, mut after) = (LeftToOthers::default(), BTreeSet::new(), None);
-        let mut ahead = None;
         loop {
             let store = &self.base.store;
             let page = self.insist_at_the_start(|| store.claimed(after.as_ref(), BATCH)).await?;
-            let now = self.base.clock.now();
+            let (now, by) = (self.base.clock.now(), self.terms.takes_over_from(&self.base.clock));
             let ours: Vec<_> =
                 page.documents.into_iter().filter(|document| self.is_of_this_pass(document)).collect();
             let known = self.known_passes(&ours).await?;
             for document in &ours {
                 let Some(lease) = &document.bookkeeping.lease else { continue };
-                // By the store's clock: under ours, which may be behind, all living claims could seem to be far.
-                let seems_far = lease.until > now + FAR;
-                let there = if seems_far { now + self.ahead(&mut ahead).await? } else { now };
-                if lease.until > there + FAR {
-                    let until = self.cut(document, lease, there).await?;
+                if lease.until > now + FAR {
+                    let until = self.cut(document, lease, now).await?;
                     left.add(until.unwrap_or(lease.until));
-                } else if lease.until > self.terms.takes_over_from(now) && !known.contains(&lease.id) {
+                } else if lease.until > by && !known.contains(&lease.id) {
                     left.add(lease.until);
                     if lease.until > now && is_of_an_earlier_version(lease) {
                         earlier.insert(lease.owner.clone());
@@ -60,17 +56,6 @@ impl Line {
         }
         self.report.left_to_others(left);
         Ok(())
-    }
-
-    /// How far the store's clock is ahead of ours; asked once.
-    async fn ahead(&self, known: &mut Option<TimeDelta>) -> Result<TimeDelta, PassError> {
-        if let Some(ahead) = known {
-            return Ok(*ahead);
-        }
-        let there = self.insist_at_the_start(|| self.base.store.time()).await?;
-        let ahead = there.map_or_else(TimeDelta::zero, |there| there - self.base.clock.now());
-        *known = Some(ahead);
-        Ok(ahead)
     }
 
     fn is_of_this_pass(&self, document: &TokenDocument) -> bool {
@@ -98,9 +83,8 @@ impl Line {
     ) -> Result<Option<Timestamp>, PassError> {
         let until = self.terms.lease_from(now).until;
         let cut = Lease { until, ..lease.clone() };
-        let id = std::slice::from_ref(&document.id);
-        let is_cut = !self.insist_at_the_start(|| self.base.store.renew(id, &cut)).await?.is_empty();
-        if !is_cut {
+        let store = &self.base.store;
+        if !self.insist_at_the_start(|| store.cut(&document.id, &cut, FAR)).await? {
             return Ok(None);
         }
         let (subject, owner, far) = (&document.subject, &lease.owner, lease.until);

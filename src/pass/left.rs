@@ -35,7 +35,7 @@ impl Base {
     }
 
     fn due_query(&self, force: bool, due_by: Timestamp, providers: ProviderFilter) -> DueQuery {
-        let now = ClaimTerms::takes_over(self.settings.lease, self.clock.now());
+        let now = ClaimTerms::takes_over(self.settings.lease, &self.clock);
         DueQuery { due_by, due_after: None, force, now, limit: 1, after: None, providers }
     }
 }

@@ -46,7 +46,7 @@ impl Base {
         let (now, by_name) = (self.clock.now(), self.settings.documents_name_provider);
         let who = WhoWaits {
             due_by: now,
-            now: ClaimTerms::takes_over(self.settings.lease, now),
+            now: ClaimTerms::takes_over(self.settings.lease, &self.clock),
             providers: if by_name { self.provider_names() } else { Vec::new() },
         };
         let store = self.store.clone();

@@ -48,7 +48,7 @@ impl Report {
             codes.join("; ")
         );
         let hint = if_these_logins_ended(code, *http_status);
-        inner.warnings.push(Warned { provider: provider.to_owned(), message, hint });
+        inner.warnings.push(Warned { provider: Some(provider.to_owned()), message, hint });
     }
 }
 

@@ -104,8 +104,8 @@ pub struct Summary {
 /// Something that will go wrong later as things are set, or that a person should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warned {
-    /// Of which provider.
-    pub provider: String,
+    /// Of which provider; none where it concerns all of them.
+    pub provider: Option<String>,
     /// What, with the numbers.
     pub message: String,
     /// What to do.
@@ -239,7 +239,7 @@ mod tests {
             new: true,
         };
         assert_documented("run --once: put_off[]", &put_off);
-        let warned = Warned { provider: "p".into(), message: "m".into(), hint: None };
+        let warned = Warned { provider: None, message: "m".into(), hint: None };
         assert_documented("run --once: warnings[]", &warned);
         let PutOff { id, subject, provider, due_at: ends_at, .. } = put_off;
         let (was, why) = (State::NeedsLogin, crate::report::WhyLiveAgain::TakenBack);

@@ -11,6 +11,7 @@ use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
+use chrono::TimeDelta;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +171,7 @@ impl Source {
             due_by: look.due_by,
             due_after: look.due_after,
             force: false,
-            now: terms.takes_over_from(now),
+            now: terms.takes_over_from(&self.clock),
             limit: terms.page,
             after: look.after.clone(),
             providers: self.providers.clone(),
@@ -219,7 +220,7 @@ impl Source {
             due_by: self.terms.due_by,
             due_after: None,
             force: self.terms.all,
-            now: self.terms.takes_over_from(self.clock.now()),
+            now: self.terms.takes_over_from(&self.clock),
             limit: self.terms.page,
             after: shelf.after.clone(),
             providers: self.providers.clone(),
@@ -282,9 +283,11 @@ impl Source {
             let ids = documents.into_iter().map(|wanted| wanted.document.id.clone()).collect();
             let lease = Lease { taken_over, ..self.terms.lease_from(now) };
             // What had no claim when it was read has none now: whose may be taken over is decided by who made it.
-            let ended_by = if taken_over { self.terms.takes_over_from(now) } else { Timestamp::UNIX_EPOCH };
+            let ended_by =
+                if taken_over { self.terms.takes_over_from(&self.clock) } else { Timestamp::UNIX_EPOCH };
             // Read back after the lease is set: the token as it is now, not as it was on the page.
-            let part = Claim { ids, lease, due_by, now: ended_by, over };
+            let ended_for = TimeDelta::from_std(self.terms.lease).unwrap_or(TimeDelta::MAX);
+            let part = Claim { ids, lease, due_by, now: ended_by, over, ended_for };
             let part = self.store.claim(&part).await?;
             claimed.extend(part.documents);
             refused.extend(part.refused);

@@ -126,10 +126,10 @@ fn life(document: &TokenDocument, profile: Option<&Profile>, learned: Option<Dur
 }
 
 impl ClaimTerms {
-    /// The claim of another pass on this document, where it may be taken over by its time.
-    fn ended<'a>(&self, document: &'a TokenDocument, now: Timestamp) -> Option<&'a Lease> {
+    /// The claim of another pass on this document, where it ended before this.
+    fn ended<'a>(&self, document: &'a TokenDocument, by: Timestamp) -> Option<&'a Lease> {
         let lease = document.bookkeeping.lease.as_ref()?;
-        (lease.id != self.lease_id && lease.until <= self.takes_over_from(now)).then_some(lease)
+        (lease.id != self.lease_id && lease.until <= by).then_some(lease)
     }
 
     fn takeover_of(
@@ -165,9 +165,9 @@ impl Source {
         &self,
         documents: impl Iterator<Item = &TokenDocument> + Clone,
     ) -> HashMap<TokenId, Takeover> {
-        let now = self.clock.now();
+        let (now, by) = (self.clock.now(), self.terms.takes_over_from(&self.clock));
         let ended = documents.filter(|document| has_a_good_token(document));
-        let ended = ended.filter_map(|document| Some((document, self.terms.ended(document, now)?)));
+        let ended = ended.filter_map(|document| Some((document, self.terms.ended(document, by)?)));
         let ended: Vec<_> = ended.collect();
         if ended.is_empty() {
             return HashMap::new();

@@ -1,7 +1,7 @@
 //! What a pass claims with: for how long, and how much at once.
 
 use super::{LooksFor, Others};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::provider::rate::Rate;
 use crate::provider::{Profile, Provider};
 use crate::token::{ClaimedBy, Lease, TokenId};
@@ -15,6 +15,10 @@ const LARGEST_PAGE: usize = 500;
 
 /// Share of the lease in which a page must have passed the gate: what was read of it is of use for so long.
 const LEASE_SHARE: u32 = 8;
+
+/// For so many leases after a leap of the store's clock no claim is taken over: one until the holder has lost the claim that it had
+/// at the leap, and one in which it may write an answer.
+pub const LEASES_AFTER_A_LEAP: u32 = 2;
 
 /// What a pass claims with.
 #[derive(Debug, Clone)]
@@ -55,8 +59,7 @@ impl ClaimTerms {
     /// A lease from `now` on.
     #[must_use]
     pub fn lease_from(&self, now: Timestamp) -> Lease {
-        let lasts = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
-        let until = now.checked_add_signed(lasts).unwrap_or(Timestamp::MAX_UTC);
+        let until = now.checked_add_signed(delta(self.lease)).unwrap_or(Timestamp::MAX_UTC);
         let by = ClaimedBy {
             journal: self.others.journal.id().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -72,16 +75,24 @@ impl ClaimTerms {
     /// its claims lasted may hold an answer, and gets as much time again to write it. Its own next start gives its
     /// claims back at once.
     #[must_use]
-    pub fn takes_over_from(&self, now: Timestamp) -> Timestamp {
-        Self::takes_over(self.lease, now)
+    pub fn takes_over_from(&self, clock: &Clock) -> Timestamp {
+        Self::takes_over(self.lease, clock)
     }
 
-    /// The same for a lease of this length.
+    /// The same for a lease of this length. None has ended while a leap of the store's clock may be why it seems so: by the end
+    /// of [`LEASES_AFTER_A_LEAP`] each holder has renewed its claim, or has lost it by its own clock.
     #[must_use]
-    pub fn takes_over(lease: Duration, now: Timestamp) -> Timestamp {
-        let lasts = TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
-        now.checked_sub_signed(lasts).unwrap_or(Timestamp::MIN_UTC)
+    pub fn takes_over(lease: Duration, clock: &Clock) -> Timestamp {
+        let lasts = delta(lease);
+        if clock.leapt_within(delta(lease.saturating_mul(LEASES_AFTER_A_LEAP))) {
+            return Timestamp::MIN_UTC;
+        }
+        clock.now().checked_sub_signed(lasts).unwrap_or(Timestamp::MIN_UTC)
     }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 /// How many documents to read at once: what passes the gate in a part of the lease, and fills the pool.

@@ -5,7 +5,7 @@
 //! `w: majority, j: true` themselves, because the implicit default isn't one on every topology, and go through
 //! `run_command`, because the driver's own bulk write needs a server 8.0.
 
-use super::document::{date, id_value, token_document, token_id};
+use super::document::{id_value, token_document, token_id};
 use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Position,
     Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use chrono::TimeDelta;
 use due_index::DueIndexes;
 use failure::Cause;
 use futures::TryStreamExt;
@@ -324,9 +325,14 @@ impl Store for MongoStore {
             let one = |id: &Bson| update::renew(&self.mapping, id, lease);
             self.update("renew leases", ids.iter().map(one).collect()).await?;
         }
-        let until = Some(date(lease.until));
-        let found = self.find("read leases", query::leased(&self.mapping, ids, &lease.id, until)).await?;
-        Ok(found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect())
+        self.carrying(ids, lease).await
+    }
+
+    async fn cut(&self, id: &TokenId, lease: &Lease, far: TimeDelta) -> Result<bool, StoreError> {
+        let ids = self.ids(std::slice::from_ref(id))?;
+        let one = |id: &Bson| update::cut(&self.mapping, id, lease, far);
+        self.update("cut a lease", ids.iter().map(one).collect()).await?;
+        Ok(!self.carrying(ids, lease).await?.is_empty())
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {

@@ -32,6 +32,7 @@ mod settle;
 mod silence;
 mod stops;
 mod store_away;
+mod store_clock;
 mod taken_back;
 mod takeover;
 mod turned_away;

@@ -215,7 +215,14 @@ async fn the_walls_of_a_pass_stand_for_one_document_too() {
     let until = Clock::system().now() + chrono::TimeDelta::hours(1);
     let lease = Lease { id: "theirs".into(), owner: "other:1".into(), until, taken_over: false, by: None };
     let now = Clock::system().now();
-    let claim = Claim { ids: vec![documents[0].id.clone()], lease, due_by: None, now, over: Vec::new() };
+    let claim = Claim {
+        ids: vec![documents[0].id.clone()],
+        lease,
+        due_by: None,
+        now,
+        over: Vec::new(),
+        ended_for: chrono::TimeDelta::zero(),
+    };
     assert_eq!(scene.store.claim(&claim).await.unwrap().documents.len(), 1);
     let held = scene.run(&["providers", "try", "--id", &id(0), "--yes"]).await;
     assert_eq!(held.code, Some(0), "{held:?}");

@@ -6,6 +6,7 @@ pub(crate) mod codings;
 pub(crate) mod compiled;
 pub(crate) mod faulty_disk;
 pub(crate) mod foreign;
+pub(crate) mod in_step;
 pub(crate) mod journal_file;
 pub(crate) mod meddler;
 pub(crate) mod mongod;

@@ -3,7 +3,7 @@
 use super::finding::Check;
 use super::{ending, foreign};
 use crate::assembly;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::commands::remark::about_identity;
 use crate::commands::tokens::state::{Providers, state_now};
 use crate::commands::{CommandError, shown};
@@ -29,9 +29,9 @@ pub(super) struct Looked {
 }
 
 /// Connects, prepares (which may make the due index and nothing else), and reads a sample.
-pub(super) async fn checks(config: &Config, allow_empty: bool, now: Timestamp) -> Looked {
+pub(super) async fn checks(config: &Config, allow_empty: bool, clock: &Clock) -> Looked {
     let mut looked = Looked { checks: Vec::new(), documents: None };
-    if let Err(error) = look(config, allow_empty, now, &mut looked).await {
+    if let Err(error) = look(config, allow_empty, clock, &mut looked).await {
         looked.checks.push(Check::error("store", error));
     }
     looked
@@ -40,7 +40,7 @@ pub(super) async fn checks(config: &Config, allow_empty: bool, now: Timestamp) -
 async fn look(
     config: &Config,
     allow_empty: bool,
-    now: Timestamp,
+    clock: &Clock,
     looked: &mut Looked,
 ) -> Result<(), CommandError> {
     if let Some(file) = assembly::embedded_file(config)
@@ -59,6 +59,8 @@ async fn look(
     }
     let store = assembly::store(config).await?;
     let readiness = store.prepare().await?;
+    looked.checks.extend(super::clock::check(&*store, clock).await?);
+    let now = clock.now();
     looked.documents = Some(readiness.documents);
     looked.checks.push(match must_exist(&readiness.existence) {
         Err(error) if !allow_empty => Check::error("store", error),

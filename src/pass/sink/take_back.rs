@@ -120,7 +120,7 @@ impl Sink {
 
     fn taking_back(&self, mark: &MadeMark, document: Option<&TokenDocument>) -> TakingBack {
         let around = self.line.around();
-        take_back(mark, document, self.line.terms.takes_over_from(around.now), &around)
+        take_back(mark, document, self.line.terms.takes_over_from(&self.line.base.clock), &around)
     }
 
     fn tell_live_again(&self, mark: &MadeMark, Said { was, why }: Said, change: &Change) {

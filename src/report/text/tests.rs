@@ -216,7 +216,7 @@ fn a_report_of_several_providers_has_a_line_for_each_that_had_something_to_do() 
 fn what_will_go_wrong_later_stands_at_the_end_with_what_to_set() {
     let mut summary = summary(&refreshed(1));
     summary.warnings.push(Warned {
-        provider: "p".to_owned(),
+        provider: Some("p".to_owned()),
         message: "`p`: a refresh token lives 2d".to_owned(),
         hint: Some("set `schedule = \"continuous\"`".to_owned()),
     });

@@ -18,7 +18,7 @@ impl Source {
             due_by: self.terms.due_by,
             due_after: None,
             force: self.terms.all,
-            now: self.terms.takes_over_from(self.clock.now()),
+            now: self.terms.takes_over_from(&self.clock),
             limit: size,
             after: None,
             providers: self.providers.clone(),

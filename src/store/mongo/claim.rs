@@ -3,9 +3,9 @@
 use super::raw::Raw;
 use super::writable::Obstacles;
 use super::{MongoStore, failure, query, update};
-use crate::store::document::token_id;
+use crate::store::document::{date, token_id};
 use crate::store::{Claim, Claimed, StoreError, Unwritable};
-use crate::token::TokenId;
+use crate::token::{Lease, TokenId};
 use bson::{Bson, Document};
 use std::collections::HashSet;
 
@@ -31,6 +31,13 @@ impl MongoStore {
         let rest = ids.into_iter().filter(|id| !known.contains(&token_id(id.clone()))).collect();
         claimed.refused.extend(self.obstacles(rest, Some(update::may_take(&self.mapping, claim))).await?);
         Ok(claimed)
+    }
+
+    /// Those of `ids` whose lease is this one, and ends as it does.
+    pub(super) async fn carrying(&self, ids: Vec<Bson>, lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
+        let until = Some(date(lease.until));
+        let found = self.find("read leases", query::leased(&self.mapping, ids, &lease.id, until)).await?;
+        Ok(found.iter().filter_map(|raw| Raw(raw).id()).map(token_id).collect())
     }
 
     /// Those of `ids` that nothing can be written into, and why; only those that meet the condition, if there is one.

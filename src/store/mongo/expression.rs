@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::store::document::date;
 use crate::store::mapping::FieldPath;
 use bson::{Document, doc};
+use chrono::TimeDelta;
 
 /// The whole document, in an expression.
 pub(super) const ROOT: &str = "$$ROOT";
@@ -39,6 +40,13 @@ pub(super) fn and_expressions(mut expressions: Vec<Document>) -> Document {
 /// No lease, or one that has ended; one whose end isn't a date is none.
 pub(super) fn lease_is_free(bookkeeping: &FieldPath, now: Timestamp) -> Document {
     doc! { format!("{bookkeeping}.lease.until"): { "$not": { "$gt": date(now) } } }
+}
+
+/// Has the lease ended so long ago by the server's clock, or isn't its end a date? An expression. A negative time lies ahead.
+pub(super) fn ended_for(bookkeeping: &FieldPath, time: TimeDelta) -> Document {
+    let until = field_of(bookkeeping, "lease.until");
+    let by = doc! { "$subtract": ["$$NOW", time.num_milliseconds()] };
+    doc! { "$or": [{ "$ne": [{ "$type": &until }, "date"] }, { "$lte": [until, by] }] }
 }
 
 /// Has the document's `due_at` come, or isn't it a date? An expression.

@@ -1,12 +1,13 @@
 //! Update statements, pure: what is demanded of a document, and what is set in it.
 
-use super::expression::{and, and_expressions, due_by, field, is_exactly, lease_is_free};
+use super::expression::{and, and_expressions, due_by, ended_for, field, is_exactly, lease_is_free};
 use super::writable::{every_name_once, is_writable};
 use crate::store::document::{bookkeeping_document, date, expiry, lease_document};
 use crate::store::mapping::FieldPath;
 use crate::store::{Change, Claim, Fence, Mapping, PairChange};
 use crate::token::{Lease, State};
 use bson::{Bson, Document, doc};
+use chrono::TimeDelta;
 use std::time::Duration;
 
 /// Statements in one command: far below the server's limit of 100,000, so that one command never takes long.
@@ -98,6 +99,7 @@ pub(super) fn may_take(mapping: &Mapping, claim: &Claim) -> Document {
     free.extend(claim.due_by.map(|at| doc! { "$expr": due_by(path, at) }));
     let lease_id = format!("{path}.lease.id");
     if claim.lease.taken_over {
+        free.push(doc! { "$expr": ended_for(path, claim.ended_for) });
         // One that was given back meanwhile isn't taken over: it would be said of its token that it may have been sent.
         free.push(if claim.over.is_empty() {
             doc! { &lease_id: { "$exists": true } }
@@ -106,6 +108,16 @@ pub(super) fn may_take(mapping: &Mapping, claim: &Claim) -> Document {
         });
     }
     doc! { "$or": [{ lease_id: &claim.lease.id }, and(free)] }
+}
+
+/// Moves the end of another process' lease, if that is `far` by the server's clock, or further.
+pub(super) fn cut(mapping: &Mapping, id: &Bson, lease: &Lease, far: TimeDelta) -> Document {
+    let mut cut = renew(mapping, id, lease);
+    if let Ok(conditions) = cut.get_document_mut("q") {
+        let is_far = doc! { "$expr": { "$not": [ended_for(&mapping.bookkeeping, -far)] } };
+        conditions.insert("$and", vec![is_far]);
+    }
+    cut
 }
 
 /// Moves the end of our lease.

@@ -113,7 +113,14 @@ async fn a_claim_on_the_token_that_the_server_wrote_stays() {
                             taken_over: false,
                             by: None,
                         };
-                        let claim = Claim { ids: vec![id], lease, due_by: None, now, over: Vec::new() };
+                        let claim = Claim {
+                            ids: vec![id],
+                            lease,
+                            due_by: None,
+                            now,
+                            over: Vec::new(),
+                            ended_for: chrono::TimeDelta::zero(),
+                        };
                         assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
                     }
                 }
@@ -244,6 +251,7 @@ async fn a_claim_of_another_process_is_not_given_back_by_the_one_that_lost_it() 
             lease: theirs.clone(),
             due_by: None,
             now: rehearsal.clock.now() + TimeDelta::hours(1),
+            ended_for: TimeDelta::zero(),
         };
         let (backend, done) = (rehearsal.backend.clone(), AtomicBool::new(false));
         rehearsal.meddler.meddle(move |call| {

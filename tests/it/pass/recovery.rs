@@ -51,6 +51,7 @@ impl<'a> Doomed<'a> {
             due_by: None,
             now,
             over: Vec::new(),
+            ended_for: chrono::TimeDelta::zero(),
         };
         rehearsal.backend.store.claim(&claim).await.unwrap();
         Self { rehearsal, journal }

@@ -130,6 +130,7 @@ async fn a_new_token_that_another_machine_has_claimed_is_left_to_it() {
             due_by: None,
             now: past,
             over: Vec::new(),
+            ended_for: chrono::TimeDelta::zero(),
         };
         assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         drop(another);

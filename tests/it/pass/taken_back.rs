@@ -111,8 +111,14 @@ async fn a_claim_of_another_machine_keeps_a_mark_from_being_taken_back_only_as_l
             leave_doubted(&rehearsal, "sandbox", position).await;
             let (id, owner) = ("theirs".to_owned(), "other:1".to_owned());
             let lease = Lease { id, owner, until: now + ends_in, taken_over: false, by: None };
-            let claim =
-                Claim { ids: vec![document_id(position)], lease, due_by: None, now, over: Vec::new() };
+            let claim = Claim {
+                ids: vec![document_id(position)],
+                lease,
+                due_by: None,
+                now,
+                over: Vec::new(),
+                ended_for: chrono::TimeDelta::zero(),
+            };
             assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
         }
         assert_eq!(taken_back(&rehearsal.run().await).len(), 1);

@@ -32,6 +32,7 @@ async fn claimed_by_another(rehearsal: &Rehearsal, positions: &[usize]) {
         due_by: None,
         now,
         over: Vec::new(),
+        ended_for: chrono::TimeDelta::zero(),
     };
     rehearsal.backend.store.claim(&claim).await.unwrap();
 }
@@ -148,8 +149,14 @@ async fn a_process_that_was_stopped_behind_its_last_look_looks_again_before_it_s
                         taken_over: false,
                         by: None,
                     };
-                    let claim =
-                        Claim { ids: vec![document_id(1)], lease, due_by: None, now, over: Vec::new() };
+                    let claim = Claim {
+                        ids: vec![document_id(1)],
+                        lease,
+                        due_by: None,
+                        now,
+                        over: Vec::new(),
+                        ended_for: chrono::TimeDelta::zero(),
+                    };
                     assert_eq!(backend.store.claim(&claim).await.unwrap().documents.len(), 1);
                 }
                 Mishap::None

@@ -187,6 +187,7 @@ async fn claim(rehearsal: &Rehearsal, position: usize, lease: Lease) {
         due_by: None,
         now: rehearsal.clock.now(),
         over: Vec::new(),
+        ended_for: chrono::TimeDelta::zero(),
     };
     assert_eq!(rehearsal.backend.store.claim(&claim).await.unwrap().documents.len(), 1);
 }
@@ -202,7 +203,7 @@ async fn a_machine_whose_clock_is_days_behind_cuts_no_living_claim() {
         let living =
             Lease { id: "living".into(), owner: "host:2".into(), until, taken_over: false, by: None };
         claim(&rehearsal, 0, living.clone()).await;
-        rehearsal.clock.step(-TimeDelta::days(2));
+        rehearsal.clock.set_machine_ahead(-TimeDelta::days(2));
         let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
         assert_eq!((summary.recovery.claims_cut, summary.left_to_others.documents), (0, 1), "{summary:?}");
         assert_eq!(rehearsal.bookkeeping(0).await.lease, Some(living));

@@ -178,6 +178,7 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
                     due_by,
                     now: at(random),
                     over: Vec::new(),
+                    ended_for: chrono::TimeDelta::zero(),
                 };
                 let (ours, theirs) =
                     (simulated.claim(&claim).await.unwrap(), real.claim(&claim).await.unwrap());

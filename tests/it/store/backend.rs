@@ -261,9 +261,16 @@ pub(crate) fn lease(id: &str, until: i64) -> Lease {
     Lease { id: id.to_owned(), owner: "host:1".to_owned(), until: at(until), taken_over: false, by: None }
 }
 
-/// A claim at `now` of what is due then.
+/// A claim at `now` of what is due then. The server's clock has no say in it: the tests' times are made up.
 pub(crate) fn claim(ids: &[TokenId], lease: Lease, now: i64) -> Claim {
-    Claim { ids: ids.to_vec(), lease, due_by: Some(at(now)), now: at(now), over: Vec::new() }
+    Claim {
+        ids: ids.to_vec(),
+        lease,
+        due_by: Some(at(now)),
+        now: at(now),
+        over: Vec::new(),
+        ended_for: -chrono::TimeDelta::days(36_500),
+    }
 }
 
 /// A token document with this `_id` and these further fields.

@@ -1,6 +1,8 @@
 //! Two processes never hold one document.
 
-use super::backend::{at, both, claim, date, due_now, id, lease, login, path};
+use super::backend::{at, both, claim, date, due_now, id, lease, login, mongo, path};
+use chrono::TimeDelta;
+use evergrant::testing::clock::Clock;
 use evergrant::testing::store::{Claim, Claimed, Store, Unwritable, mapping::Mapping};
 use evergrant::testing::token::{Lease, State, TokenId};
 use serde_json::json;
@@ -114,6 +116,30 @@ async fn only_what_still_carries_a_lease_is_taken_over_and_says_so() {
         assert_eq!(claimed.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..1]);
         assert_eq!(backend.read(&ids[0]).await.bookkeeping.lease, Some(over));
         assert_eq!(backend.read(&ids[1]).await.bookkeeping.lease, None);
+    }
+}
+
+#[tokio::test]
+async fn the_servers_clock_lets_no_living_claim_be_taken_over_or_cut_whatever_time_we_say_it_is() {
+    let Some(backend) = mongo("living_claim", Mapping::default()).await else { return };
+    let now = Clock::system().now();
+    for (minutes, may_be_taken, may_be_cut) in
+        [(-11, true, false), (-9, false, false), (5, false, false), (60 * 25, false, true)]
+    {
+        backend.insert([login(&json!(minutes), json!({}))]).await;
+        let ids = [id(&json!(minutes))];
+        let theirs = Lease { until: now + TimeDelta::minutes(minutes), ..lease("theirs", 0) };
+        let first = Claim { due_by: None, ..claim(&ids, theirs.clone(), 0) };
+        assert_eq!(backend.store.claim(&first).await.unwrap().documents.len(), 1);
+        let over = Lease { taken_over: true, ..lease("ours", 0) };
+        let ended_for = TimeDelta::minutes(10);
+        let (wrong, claim) = (now + TimeDelta::days(300), claim(&ids, over, 0));
+        let take = Claim { due_by: None, now: wrong, ended_for, ..claim };
+        let taken = backend.store.claim(&take).await.unwrap().documents.len();
+        assert_eq!(taken == 1, may_be_taken, "ends in {minutes} min");
+        let nearer = Lease { until: now + TimeDelta::minutes(10), ..theirs };
+        let cut = backend.store.cut(&ids[0], &nearer, TimeDelta::days(1)).await.unwrap();
+        assert_eq!(cut, may_be_cut, "ends in {minutes} min");
     }
 }
 

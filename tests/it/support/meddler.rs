@@ -1,6 +1,7 @@
 //! A store between the pass and the real one, where things go wrong at the moment that a test names.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
@@ -184,6 +185,10 @@ impl Store for Meddler {
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
         self.call(Call::Renew, self.inner.renew(ids, lease)).await
+    }
+
+    async fn cut(&self, id: &TokenId, lease: &Lease, far: TimeDelta) -> Result<bool, StoreError> {
+        self.call(Call::Renew, self.inner.cut(id, lease, far)).await
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {

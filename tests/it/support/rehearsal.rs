@@ -2,6 +2,7 @@
 //!
 //! The oracle is the sandbox's ledger and what the store holds, never our own counters.
 
+use super::in_step::InStep;
 use super::meddler::Meddler;
 use crate::store::backend::{Backend, both, id};
 use chrono::TimeDelta;
@@ -208,8 +209,18 @@ impl Rehearsal {
         self.process_over(store, state, &Https).await
     }
 
-    /// The same over another wire.
+    /// The same over another wire. The store's clock goes with ours.
     pub(crate) async fn process_over(
+        &self,
+        store: Arc<dyn Store>,
+        state: &Path,
+        connect: &dyn Connect,
+    ) -> Engine {
+        self.process_as(InStep::with(store, self.clock.clone()), state, connect).await
+    }
+
+    /// The same over just this store, with its own clock.
+    pub(crate) async fn process_as(
         &self,
         store: Arc<dyn Store>,
         state: &Path,
