@@ -23,7 +23,7 @@ pub use flow::{FRESH_FOR, Flow};
 pub use looks::next_look;
 pub use new_login::new_login_at;
 pub use takeover::{Others, claimed_at};
-pub use terms::{ClaimTerms, page_limit};
+pub use terms::{ClaimTerms, LEASES_AFTER_A_LEAP, page_limit};
 
 /// What a document asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod found;
 mod lifetime;
 mod other_name;
 mod pair;
+mod provider_time;
 mod retry_after;
 mod rule;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use super::Sent;
 use crate::clock::Timestamp;
 use crate::provider::Profile;
 use crate::token::{AccessToken, Further, RefreshToken};
+use chrono::TimeDelta;
 use std::time::Duration;
 
 pub use classify::read_answer;
@@ -44,6 +46,9 @@ pub struct Granted {
     pub refresh_expires_in: Option<Duration>,
     /// How long the login lasts, whatever is refreshed until then, if the answer says.
     pub login_expires_in: Option<Duration>,
+    /// How far our clock was ahead of the provider's when the answer came, where they don't agree: an end that stands in a token
+    /// means the provider's.
+    pub clock_ahead: TimeDelta,
     /// Further values for the document, by the path of their field.
     pub also: Vec<(String, Further)>,
 }

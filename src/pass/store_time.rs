@@ -5,6 +5,7 @@ use crate::clock::{Clock, Reading};
 use crate::duration::words;
 use crate::failure::{error_chain, with_hint};
 use crate::report::summary::Warned;
+use crate::select::LEASES_AFTER_A_LEAP;
 use crate::store::{Store, StoreError};
 use chrono::TimeDelta;
 use std::sync::atomic::Ordering;
@@ -80,8 +81,10 @@ impl Base {
         let corrected = self.clock.follow(&reading, lease);
         let store = self.store.describe();
         if corrected.abs() >= lease {
-            let (by, wait) =
-                (words(corrected.abs().to_std().unwrap_or_default()), words(self.settings.lease * 2));
+            let (by, wait) = (
+                words(corrected.abs().to_std().unwrap_or_default()),
+                words(self.settings.lease.saturating_mul(LEASES_AFTER_A_LEAP)),
+            );
             let direction = if corrected > TimeDelta::zero() { "ahead" } else { "back" };
             let message = format!(
                 "the clock of {store} has leapt {by} {direction}: for {wait} this process takes over no claim of another one"

@@ -32,7 +32,7 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     let found = found.as_deref();
     let settles = is_whole && is_the_providers(answer.status, &body, found);
     let reading = |class, code: &str| Reading::new(class, code, Some(answer.status), settles);
-    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
+    let source = Source::of(answer, &body);
     if success && let Some(granted) = read_pair(source, profile) {
         return (reading(Class::Granted(granted), "granted"), Decided::Pair);
     }
@@ -44,7 +44,7 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
     {
         return (reading(Class::Granted(granted), "granted"), Decided::CutPair);
     }
-    let wait = answer.retry_after().and_then(|field| retry_after(field, date_of(answer).unwrap_or(now)));
+    let wait = answer.retry_after().and_then(|field| retry_after(field, answer.date().unwrap_or(now)));
     let ruled = by_rule(&shape.rules, answer.status, source, &plain.text, wait).filter(|_| is_whole);
     if answer.status == 429 {
         let decided = ruled.as_ref().map_or(Decided::TooMany, |ruled| Decided::Rule(ruled.number));
@@ -104,21 +104,10 @@ pub(super) fn decide(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> (
         }
         && !is_listed
         && wait.is_none();
-    let unknown_at = may_be_past_its_end.then(|| sent_at(answer));
+    let unknown_at = may_be_past_its_end.then(|| answer.date().unwrap_or(answer.received_at));
     let shown = found.map(shown_code).or_else(|| body.value().and_then(|body| nested_code(body, shape)));
     let reading = Reading { unknown_at, ..reading(class, shown.unwrap_or(&code)) };
     (as_its_status_is(reading), Decided::Status)
-}
-
-/// When an answer was sent, by its own `Date` (RFC 9110 §6.6.1), else when it came.
-fn sent_at(answer: &RawAnswer) -> Timestamp {
-    date_of(answer).unwrap_or(answer.received_at)
-}
-
-/// The provider's own time: a `Retry-After` with a date means that clock, and ours may be another.
-fn date_of(answer: &RawAnswer) -> Option<Timestamp> {
-    let date = answer.headers.all("date").next().and_then(|date| std::str::from_utf8(date).ok());
-    date.and_then(|date| httpdate::parse_http_date(date.trim()).ok()).map(Timestamp::from)
 }
 
 /// Is an answer the provider's own, and not one of a proxy, a firewall or a gateway before it? These seldom send an object

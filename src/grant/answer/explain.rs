@@ -90,7 +90,7 @@ pub fn explain(answer: &RawAnswer, profile: &Profile, now: Timestamp) -> Explain
     let whole = Body::of_format(&plain.text, shape.format, answer.complete);
     let part = if whole.value().is_none() { complete_part(&plain.text).map(Body::Json) } else { None };
     let body = part.as_ref().unwrap_or(&whole);
-    let source = Source { body, headers: &answer.headers, at: answer.received_at };
+    let source = Source::of(answer, body);
     let found = |places: &AnswerPlaces| {
         let (place, characters) = source.place_of(places)?;
         Some(FoundToken { place: place.clone(), characters })

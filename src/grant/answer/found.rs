@@ -1,12 +1,14 @@
 //! What stands at a place of an answer: in its body, its cookies, its header fields.
 
 use crate::clock::Timestamp;
+use crate::grant::RawAnswer;
 use crate::grant::body::{Body, holds_refresh_token};
 use crate::grant::headers::Headers;
 use crate::grant::mask::could_be_token;
 use crate::provider::lifetime::{Form, Said};
 use crate::provider::place::{AnswerPlace, AnswerPlaces};
 use crate::token::Further;
+use chrono::TimeDelta;
 use percent_encoding::percent_decode;
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
@@ -33,8 +35,18 @@ pub(super) enum Found {
 pub(super) struct Source<'a> {
     pub(super) body: &'a Body,
     pub(super) headers: &'a Headers,
-    /// When it came: a cookie that ends before is one that the server deletes.
+    /// When it came.
     pub(super) at: Timestamp,
+    /// How far the clock that says so is ahead of the provider's.
+    pub(super) clock_ahead: TimeDelta,
+}
+
+impl<'a> Source<'a> {
+    /// Of this answer, in which this body was read.
+    pub(super) fn of(answer: &'a RawAnswer, body: &'a Body) -> Self {
+        let (at, clock_ahead) = (answer.received_at, answer.clock_ahead());
+        Self { body, headers: &answer.headers, at, clock_ahead }
+    }
 }
 
 /// A cookie that is set, and not deleted.
@@ -151,8 +163,14 @@ impl Source<'_> {
         self.cookies().filter(could_be).map(|cookie| String::from_utf8_lossy(cookie.name).into_owned())
     }
 
+    /// Is it past by the provider's clock, and by ours? A cookie that ends then is one that the server deletes.
     fn is_past(&self, date: &[u8]) -> bool {
-        http_date(date).is_some_and(|end| end <= self.at)
+        http_date(date).is_some_and(|end| end <= self.at.min(self.by_the_provider()))
+    }
+
+    /// When it came, by the provider's clock.
+    pub(super) fn by_the_provider(&self) -> Timestamp {
+        self.at.checked_sub_signed(self.clock_ahead).unwrap_or(self.at)
     }
 
     /// Does a refresh token stand anywhere in it: at its places, or under whatever spelling of that name?
@@ -210,8 +228,13 @@ mod tests {
     fn found(places: &[&str], body: &str, cookies: &[&str]) -> Found {
         let places = AnswerPlaces(places.iter().map(|place| place.parse().unwrap()).collect());
         let headers = cookies.iter().map(|cookie| ("set-cookie", *cookie)).collect();
-        Source { body: &Body::read(body.as_bytes()), headers: &headers, at: Timestamp::UNIX_EPOCH }
-            .token(&places)
+        Source {
+            body: &Body::read(body.as_bytes()),
+            headers: &headers,
+            at: Timestamp::UNIX_EPOCH,
+            clock_ahead: TimeDelta::zero(),
+        }
+        .token(&places)
     }
 
     fn a_token(text: &str) -> Found {

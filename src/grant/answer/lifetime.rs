@@ -15,7 +15,8 @@ impl Source<'_> {
         token: Option<&str>,
         longest: Duration,
     ) -> Option<Duration> {
-        let believed = |place: &LifetimePlace| self.said(place, token)?.believed(self.at, longest);
+        let believed =
+            |place: &LifetimePlace| self.said(place, token)?.believed(self.by_the_provider(), longest);
         places.0.iter().find_map(believed)
     }
 
@@ -70,7 +71,7 @@ mod tests {
         ];
         let headers = fields.into_iter().collect();
         let body = Body::read(body.as_bytes());
-        let source = Source { body: &body, headers: &headers, at };
+        let source = Source { body: &body, headers: &headers, at, clock_ahead: chrono::TimeDelta::zero() };
         for (places, expected) in [
             (&["/n"][..], Some(7)),
             (&["/t"], Some(8)),

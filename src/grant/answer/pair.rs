@@ -44,6 +44,7 @@ pub(super) fn read_pair(source: Source<'_>, profile: &Profile) -> Option<Granted
         login_expires_in: source.lifetime(&shape.login_expires_in, new, LONGEST_LOGIN),
         access_token: AccessToken::new(access_token),
         refresh_token,
+        clock_ahead: source.clock_ahead,
         also: shape
             .also
             .iter()
@@ -60,7 +61,7 @@ pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, profile: &Profi
         AnswerFormat::Form => complete_part(body).or_else(|| form::complete_part(body)),
     };
     let body = Body::Json(part?);
-    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
+    let source = Source::of(answer, &body);
     let granted = read_pair(source, profile)?;
     granted.refresh_token.is_some().then_some(granted)
 }
@@ -70,7 +71,7 @@ pub(super) fn read_partial_pair(body: &[u8], answer: &RawAnswer, profile: &Profi
 pub fn holds_a_token(answer: &RawAnswer) -> bool {
     let text = Plain::of(answer).text;
     let body = Body::read(&text);
-    let source = Source { body: &body, headers: &answer.headers, at: answer.received_at };
+    let source = Source::of(answer, &body);
     let part = body.value().cloned().or_else(|| complete_part(&text));
     part.is_some_and(|part| holds_refresh_token(&part) || could_be_a_refresh_token(&part))
         || form::names_a_refresh_token(&text, answer.complete)

@@ -112,7 +112,12 @@ mod tests {
         let rules: Vec<Rule> = table["rules"].clone().try_into().unwrap();
         let headers: Headers = fields.iter().copied().collect();
         let at = crate::clock::Timestamp::UNIX_EPOCH;
-        let source = Source { body: &Body::read(body.as_bytes()), headers: &headers, at };
+        let source = Source {
+            body: &Body::read(body.as_bytes()),
+            headers: &headers,
+            at,
+            clock_ahead: chrono::TimeDelta::zero(),
+        };
         let ruled = by_rule(&rules, status, source, body.as_bytes(), Some(Duration::from_secs(5)))?;
         let class = match &ruled.class {
             Class::Throttled(wait) => format!("throttled {}", wait.unwrap_or_default().as_secs()),
@@ -128,7 +133,12 @@ mod tests {
             let rules: Vec<Rule> = table["rules"].clone().try_into().unwrap();
             let headers = Headers::default();
             let at = crate::clock::Timestamp::UNIX_EPOCH;
-            let source = Source { body: &Body::read(b"{}"), headers: &headers, at };
+            let source = Source {
+                body: &Body::read(b"{}"),
+                headers: &headers,
+                at,
+                clock_ahead: chrono::TimeDelta::zero(),
+            };
             let ruled = by_rule(&rules, 400, source, b"{}", wait.map(Duration::from_secs)).unwrap();
             ruled.rests.map(|rest| rest.as_secs())
         };

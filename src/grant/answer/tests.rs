@@ -413,3 +413,37 @@ fn a_refresh_token_is_seen_in_an_answer_of_either_format() {
         assert_eq!(holds_a_token(&answer), expected, "{body} {complete}");
     }
 }
+
+#[test]
+fn an_end_in_an_answer_means_the_providers_clock_where_ours_is_another() {
+    let mut profile = profile::load("generic").unwrap();
+    profile.answer.refresh_token = "cookie:rt".parse().unwrap();
+    profile.answer.expires_in = "/expires_at as date".parse().unwrap();
+    profile.answer.refresh_token_expires_in = "cookie:rt as max_age".parse().unwrap();
+    let sent_at: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+    let expires = "rt=new-refresh-token; Expires=Sat, 21 Nov 2026 05:00:00 GMT";
+    for (date, seconds_ahead, clock_ahead, lives) in [
+        (Some("Sat, 21 Nov 2026 03:00:00 GMT"), 0, 0, Some((3600, 7200))),
+        (Some("Sat, 21 Nov 2026 03:00:00 GMT"), 1, 0, Some((3599, 7199))),
+        (Some("Sat, 21 Nov 2026 03:00:00 GMT"), 86_400, 86_400, Some((3600, 7200))),
+        (Some("Sat, 21 Nov 2026 03:00:00 GMT"), -86_400, -86_400, Some((3600, 7200))),
+        // Past by a wrong `Date` alone is no deletion.
+        (Some("Tue, 01 Dec 2026 00:00:00 GMT"), 0, -853_200, None),
+        (Some("yesterday"), 60, 0, Some((3540, 7140))),
+        (None, 60, 0, Some((3540, 7140))),
+    ] {
+        let fields = [("set-cookie", expires)].into_iter().chain(date.map(|date| ("date", date)));
+        let raw = RawAnswer {
+            headers: fields.collect(),
+            received_at: sent_at + TimeDelta::seconds(seconds_ahead),
+            ..answer(200, r#"{"access_token":"a","expires_at":"2026-11-21T04:00:00Z"}"#)
+        };
+        let reading = super::read_answer(&raw, &profile, raw.received_at);
+        let Class::Granted(granted) = reading.class else { panic!("{date:?}: {reading:?}") };
+        assert!(granted.refresh_token.is_some());
+        assert_eq!(granted.clock_ahead.num_seconds(), clock_ahead, "{date:?}");
+        let seconds = |life: Option<Duration>| life.map(|life| life.as_secs());
+        let told = seconds(granted.expires_in).zip(seconds(granted.refresh_expires_in));
+        assert_eq!(told, lives, "{date:?}, {seconds_ahead} s ahead");
+    }
+}

@@ -8,7 +8,7 @@ use crate::grant::answer::Granted;
 use crate::provider::lifetime::{LONGEST_LOGIN, LONGEST_TOKEN_LIFE, life_until};
 use crate::provider::{Profile, Rotation};
 use crate::schedule::{RenewAfter, due_at_after_success};
-use crate::token::DueToken;
+use crate::token::{DueToken, RefreshToken};
 use chrono::{SubsecRound as _, TimeDelta};
 use std::time::Duration;
 
@@ -80,6 +80,12 @@ impl Success<'_> {
         Some(end.trunc_subsecs(3))
     }
 
+    /// How long a token lives from the success on, as the end in it says, which means the provider's clock.
+    fn life_in(&self, token: &RefreshToken, longest: Duration) -> Option<Duration> {
+        let at = self.received_at.checked_sub_signed(self.granted.clock_ahead)?;
+        life_until(token.ends_at()?, at, longest)
+    }
+
     fn token_life(&self) -> TokenLife {
         let Self { granted, token, profile, received_at, .. } = self;
         let extended = |life| TokenLife { life: Some(life), due_by_life: None, is_fixed: false };
@@ -88,8 +94,7 @@ impl Success<'_> {
         }
         let came = granted.refresh_token.as_ref();
         let stays = came.unwrap_or(&token.refresh_token);
-        if let Some(life) = stays.ends_at().and_then(|end| life_until(end, *received_at, LONGEST_TOKEN_LIFE))
-        {
+        if let Some(life) = self.life_in(stays, LONGEST_TOKEN_LIFE) {
             let is_fixed = *stays == token.refresh_token;
             return TokenLife { life: Some(life), due_by_life: None, is_fixed };
         }
@@ -133,8 +138,8 @@ impl Success<'_> {
         let is_new = granted.refresh_token.as_ref().is_some_and(|new| *new != token.refresh_token);
         let never_replaced = profile.rotation == Rotation::None && !is_new;
         let of_the_token = || {
-            let end = token.refresh_token.ends_at().filter(|_| never_replaced)?;
-            life_until(end, *received_at, LONGEST_LOGIN).map(|_| end)
+            let stays = Some(&token.refresh_token).filter(|_| never_replaced)?;
+            self.end(self.life_in(stays, LONGEST_LOGIN))
         };
         // The end of a token that was never replaced, and is now, is the end of no login.
         let carried = || noted.filter(|_| profile.rotation != Rotation::None || !is_new);

@@ -168,6 +168,7 @@ fn a_newer_access_token_beside_a_kept_refresh_token_is_left_and_the_bookkeeping_
     let renewed = |access: Option<&str>, new: Option<&str>| {
         let access_token = access.map(|access| AccessToken::new(access.into()));
         let granted = Granted {
+            clock_ahead: chrono::TimeDelta::zero(),
             access_token: AccessToken::new("a2".into()),
             refresh_token: new.map(|new| RefreshToken::new(new.into())),
             expires_in: None,
@@ -245,6 +246,7 @@ fn renewed(
     received_at: Timestamp,
 ) -> (i64, Option<i64>) {
     let granted = Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("a".into()),
         refresh_token: Some(RefreshToken::new("new".into())),
         expires_in: says.map(Duration::from_mins),
@@ -335,6 +337,7 @@ fn a_pair_that_lay_in_the_journal_until_it_fell_due_again_is_due_in_the_pass_tha
         ..profile::load("generic").unwrap()
     };
     let granted = |token: &str| Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("a".into()),
         refresh_token: Some(RefreshToken::new(token.into())),
         expires_in: None,

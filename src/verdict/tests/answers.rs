@@ -44,6 +44,7 @@ fn lost(cause: Code, turned_away: bool) -> Lost {
 
 fn granted(refresh_token: Option<&str>) -> Class {
     Class::Granted(Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("access".into()),
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: None,

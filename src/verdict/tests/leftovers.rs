@@ -39,6 +39,7 @@ fn answer(class: Class, http_status: u16, settles: bool) -> LeftAnswer {
 
 pub(super) fn granted(refresh_token: Option<&str>) -> Granted {
     Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("access".into()),
         refresh_token: refresh_token.map(|token| RefreshToken::new(token.into())),
         expires_in: Some(Duration::from_mins(1)),

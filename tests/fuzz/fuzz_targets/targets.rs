@@ -198,6 +198,7 @@ fn with_head(head: &[u8], body: &[u8]) -> RawAnswer {
 fn no_token_is_shown(reading: &Reading) {
     let Class::Granted(granted) = &reading.class else { return };
     let other = Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("another".into()),
         refresh_token: granted.refresh_token.as_ref().map(|_| RefreshToken::new("another".into())),
         ..granted.clone()

@@ -34,6 +34,8 @@ struct Case {
     books: Option<Bookkeeping>,
     login_ends_at: Option<i64>,
     logged_in_at: Option<i64>,
+    /// Seconds by which our clock was ahead of the provider's.
+    clock_ahead: i64,
 }
 
 impl Default for Case {
@@ -48,6 +50,7 @@ impl Default for Case {
             books: None,
             login_ends_at: None,
             logged_in_at: None,
+            clock_ahead: 0,
         }
     }
 }
@@ -71,6 +74,7 @@ impl Case {
         };
         let [expires_in, refresh_expires_in, login_expires_in] = self.says.map(|life| life.map(seconds));
         let granted = Granted {
+            clock_ahead: TimeDelta::seconds(self.clock_ahead),
             access_token: AccessToken::new("a".into()),
             refresh_token: self.came.map(RefreshToken::new),
             expires_in,
@@ -162,6 +166,21 @@ fn the_end_of_a_token_is_extended_only_where_that_is_known() {
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
+#[test]
+fn the_end_in_a_token_means_the_providers_clock_and_is_noted_by_ours() {
+    let ends = |seconds: i64| jwt(&format!(r#"{{"exp":{}}}"#, at(seconds).timestamp()));
+    for clock_ahead in [0, 5 * DAY, -5 * DAY] {
+        // The token lives two days after the success, by the provider's clock.
+        let came = Some(ends(2 * DAY - clock_ahead));
+        let (ends_at, _, _, due_at) = Case { came, clock_ahead, ..Case::default() }.told();
+        assert_eq!((ends_at, due_at), (Some(2 * DAY), 2 * DAY / 3), "{clock_ahead}");
+        let sent = ends(2 * DAY - clock_ahead);
+        let kept = Case { sent, came: None, rotation: Rotation::None, clock_ahead, ..Case::default() };
+        let (ends_at, _, login_ends_at, _) = kept.told();
+        assert_eq!((ends_at, login_ends_at), (Some(2 * DAY), Some(2 * DAY)), "{clock_ahead}");
+    }
+}
+
 #[test]
 fn the_end_of_a_login_is_the_first_that_is_there_and_the_earlier_end_is_the_documents() {
     let none = Rotation::None;
@@ -292,6 +311,7 @@ fn a_login_that_was_not_ours_begins_when_it_is_first_seen() {
     let profile =
         Profile { login_lifetime: case.login_lifetime.map(seconds), ..profile::load("generic").unwrap() };
     let granted = Granted {
+        clock_ahead: chrono::TimeDelta::zero(),
         access_token: AccessToken::new("a".into()),
         refresh_token: None,
         expires_in: None,
@@ -341,7 +361,7 @@ facts: crate::token::Facts { login_ends_at: (by == 1).then(|| at(lifetime)), log
             // Some clocks and answers are late; the login ends when it does.
             let left = (at(lifetime) - received_at).num_seconds() + late;
             let granted = Granted {
-                access_token: AccessToken::new("a".into()),
+                clock_ahead: chrono::TimeDelta::zero(), access_token: AccessToken::new("a".into()),
                 refresh_token: came.then(|| RefreshToken::new(number.to_string())),
                 expires_in: None,
                 refresh_expires_in: says.map(seconds),
