@@ -214,7 +214,7 @@ impl Journal {
     pub async fn close(self) {
         // Behind whatever others have asked: an answer that is on its way to the disk gets there, even when the task
         // that brought it isn't waited for. A journal that has failed has nothing to wait for.
-        let _ = self.remembered(Moment::LatestPass).await;
+        let _ = self.standing().await;
         drop(self.requests);
         if let Some(owner) = Arc::into_inner(self.owner) {
             // A panic of the thread was shown when it happened, and every request since then got `Stopped`.

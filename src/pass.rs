@@ -14,7 +14,6 @@ mod apply_error;
 mod base;
 mod before;
 mod claims;
-mod clock_step;
 mod ending;
 mod error;
 mod held;
@@ -39,6 +38,7 @@ mod stop;
 mod store_time;
 mod strangers;
 mod todo;
+mod void_dates;
 mod waits;
 mod without_token;
 
@@ -54,8 +54,8 @@ pub use todo::Todo;
 use crate::journal::{Begun, JournalError};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
-use crate::schedule::{RenewAfter, Wakes};
-use crate::select::{Again, ClaimTerms, Claims, Flow, LooksFor, page_limit};
+use crate::schedule::{LateAccess, RenewAfter, Wakes};
+use crate::select::{Again, ClaimTerms, Claims, Flow, page_limit};
 use crate::store::{Identity, ProviderFilter, StoreError};
 use crate::token::TokenId;
 use line::Line;
@@ -169,7 +169,6 @@ pub async fn run(base: &Base, whose: Whose, round: &Round, report: Arc<Report>) 
 async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassError> {
     let unfinished = line.begin().await?;
     line.recall_waits().await?;
-    let clock_was_ahead = line.clock_was_ahead().await?;
     reach(Point::PassBegun);
     let mut sink = Sink::new(line.clone());
     if let Some(counter) = line.whose.counter() {
@@ -201,14 +200,12 @@ async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassErr
         recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
     }
     line.look_at_claims().await?;
-    let looks = line.looks(&round.request, clock_was_ahead).await?;
-    let given_up = line.refresh(sink, looks.clone()).await?;
+    line.mend_void_dates().await?;
+    let looks = line.looks(&round.request).await?;
+    let has_looked = looks.is_some();
+    let given_up = line.refresh(sink, looks).await?;
     line.end(given_up).await;
-    let noted = match line.note_clock(clock_was_ahead, &round.request).await {
-        Ok(()) => line.note_looks(&looks, &round.request).await,
-        failed => failed,
-    };
-    if let Err(error) = noted {
+    if let Err(error) = line.note_looks(has_looked, &round.request).await {
         line.journal_failed(&error);
     }
     Ok(())
@@ -216,7 +213,7 @@ async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassErr
 
 impl Line {
     /// Runs the lane, and the sink; returns the grants whose answers were given up.
-    async fn refresh(self: &Arc<Self>, sink: Sink, looks: LooksFor) -> Result<u64, PassError> {
+    async fn refresh(self: &Arc<Self>, sink: Sink, looks: Option<LateAccess>) -> Result<u64, PassError> {
         let (landed, sink_queue) = mpsc::channel(SINK_QUEUE);
         let shortage = self.base.journal.standing().await?.shortage;
         let keeps = shortage.is_none();
@@ -304,7 +301,7 @@ impl Line {
         }
     }
 
-    fn claims(&self, looks_for: LooksFor) -> Claims {
+    fn claims(&self, looks_for: Option<LateAccess>) -> Claims {
         let base = &self.base;
         let (filter, flow, page) = match self.whose.counter().map(|counter| &counter.provider) {
             Some(provider) => {
@@ -320,7 +317,7 @@ impl Line {
             ),
         };
         let most = usize::try_from(self.left.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let all = looks_for.is_anything() || self.terms.all;
+        let all = looks_for.is_some() || self.terms.all;
         // By force a document would be asked where it stands as well.
         let is_plain = self.gate().is_some() && !self.terms.force && self.terms.only.is_none();
         let again = is_plain.then(|| Again {

@@ -9,13 +9,13 @@ mod new_login;
 mod page;
 mod takeover;
 mod terms;
+mod void;
 
 use crate::clock::{ReadAt, Timestamp};
 use crate::provider::{AskAgain, Profile, Rotation};
 use crate::schedule::LateAccess;
 use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
-use chrono::TimeDelta;
 
 pub use again::Again;
 pub use claims::Claims;
@@ -24,6 +24,7 @@ pub use looks::next_look;
 pub use new_login::new_login_at;
 pub use takeover::{Others, claimed_at};
 pub use terms::{ClaimTerms, LEASES_AFTER_A_LEAP, page_limit};
+pub use void::Latest;
 
 /// What a document asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,19 +80,6 @@ fn is_in_doubt(bookkeeping: &Bookkeeping) -> bool {
         .is_some_and(|error| error.lost.is_some() || error.class.is(Evidence::Unreadable))
 }
 
-/// Clock error that is ignored: what was put off under such a clock is late by no more.
-pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
-
-/// Does a document fall due too late for its token, because the clock was ahead when its bookkeeping was written?
-#[must_use]
-pub fn falls_due_too_late(bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
-    let Some(due_at) = bookkeeping.due_at.filter(|due_at| *due_at > now + CLOCK_TOLERANCE) else {
-        return false;
-    };
-    let was_ahead = bookkeeping.refreshed_at.is_none_or(|at| at > now);
-    was_ahead || bookkeeping.refresh_expires_at.is_none_or(|end| end <= due_at)
-}
-
 /// Does a document fall due later than its access token asks for, because that wasn't kept good when its bookkeeping was
 /// written? Only what a success has written says so: a wait after anything else has another reason.
 #[must_use]
@@ -101,31 +89,6 @@ pub fn falls_due_after_its_access_token(bookkeeping: &Bookkeeping, late: &LateAc
     let was_success = *state == State::Live && *failures == 0 && last_error.is_none();
     let known = refreshed_at.zip(*due_at).filter(|_| was_success);
     known.is_some_and(|(issued_at, due_at)| late.is_late(issued_at, *access_expires_at, due_at))
-}
-
-/// What a look over the whole collection is for.
-#[derive(Debug, Clone, Default)]
-pub struct LooksFor {
-    /// What was written under a clock that was ahead.
-    pub clock: bool,
-    /// What falls due after its access token.
-    pub access: Option<LateAccess>,
-}
-
-impl LooksFor {
-    /// Is there anything to look for?
-    #[must_use]
-    pub const fn is_anything(&self) -> bool {
-        self.clock || self.access.is_some()
-    }
-
-    /// Is it this document?
-    #[must_use]
-    pub fn finds(&self, bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
-        let late = self.access.as_ref();
-        self.clock && falls_due_too_late(bookkeeping, now)
-            || late.is_some_and(|late| falls_due_after_its_access_token(bookkeeping, late))
-    }
 }
 
 /// Where a document was found.
@@ -176,6 +139,7 @@ mod tests {
     use crate::provider::profile;
     use crate::schedule::{Schedule, Wakes};
     use crate::token::{Fingerprint, LastError, Malformed, RefreshToken, Subject, TokenId};
+    use chrono::TimeDelta;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -307,38 +271,11 @@ mod tests {
                 access_expires_at: at(ends),
                 ..Bookkeeping::default()
             };
-            let looks_for = LooksFor { clock: false, access: Some(late.clone()) };
             assert_eq!(
-                looks_for.finds(&bookkeeping, wake),
+                falls_due_after_its_access_token(&bookkeeping, &late),
                 expected,
                 "{refreshed:?} {due:?} {ends:?} {failures}"
             );
-            assert!(!LooksFor::default().finds(&bookkeeping, wake));
-        }
-    }
-
-    #[test]
-    fn what_falls_due_behind_the_end_of_its_token_was_written_under_a_clock_that_was_ahead() {
-        let at = |days: Option<i64>| days.map(|days| Timestamp::default() + TimeDelta::days(days));
-        let now = Timestamp::default();
-        for (refreshed, due, expires, expected) in [
-            (Some(-1), Some(4), Some(13), false),
-            (Some(-1), None, Some(13), false),
-            (Some(-1), Some(-1), None, false),
-            // Refreshed in days to come; given back under that clock; put off under it.
-            (Some(60), Some(64), Some(74), true),
-            (Some(-1), Some(60), Some(13), true),
-            (None, Some(60), None, true),
-            // An unknown life is over at every wake.
-            (Some(-1), Some(3), None, true),
-        ] {
-            let bookkeeping = Bookkeeping {
-                refreshed_at: at(refreshed),
-                due_at: at(due),
-                refresh_expires_at: at(expires),
-                ..Bookkeeping::default()
-            };
-            assert_eq!(falls_due_too_late(&bookkeeping, now), expected, "{refreshed:?} {due:?} {expires:?}");
         }
     }
 }

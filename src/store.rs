@@ -3,12 +3,12 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
-use crate::token::{Lease, TokenDocument, TokenId};
+use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use mapping::Mapping;
 use secrecy::{ExposeSecret, SecretString};
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 mod change;
 mod document;
@@ -167,6 +167,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Which providers have something due, without a question for each document or for each provider that has nothing.
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError>;
 
+    /// By provider, a moment later than which no document of it falls due; who isn't here has none with a due date. One question,
+    /// however many providers there are. A store that can't tell quickly says the end of time.
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError>;
+
     /// Leases those of `ids` that are still unclaimed, and with `due_by` still due, and reads them back.
     ///
     /// Sets `lease`, and `due_at = lease.until`, so that a claim whose owner died falls due again. Two processes never
@@ -224,9 +228,8 @@ pub struct DueQuery {
     /// Due is what has no `due_at` (or one that isn't a date), or one up to and including this. Where there is an
     /// array of dates, MongoDB goes by the earliest of them.
     pub due_by: Timestamp,
-    /// Only what was put off until a date later than this: a document that says what went wrong last. A pass refreshes
-    /// documents that may be due at once again, and they are none of it. Not heeded with `force`.
-    pub due_after: Option<Timestamp>,
+    /// Only what is due later than this. Not heeded with `force`.
+    pub due_after: Option<DueAfter>,
     /// Every document, due or not; still none that is leased until after `now`.
     pub force: bool,
     /// Documents leased beyond this are not read.
@@ -237,6 +240,52 @@ pub struct DueQuery {
     pub after: Option<Position>,
     /// Which providers' documents.
     pub providers: ProviderFilter,
+}
+
+/// Some of what is due later than a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueAfter {
+    /// Not due at this moment, nor before.
+    pub at: Timestamp,
+    /// Which of them.
+    pub only: Later,
+}
+
+/// Which of the documents that are due later than a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Later {
+    /// What was put off: a document that says what went wrong last. A pass refreshes documents that may be due at once again, and
+    /// they are none of it.
+    PutOff,
+    /// What its own bookkeeping doesn't explain: written later than `now`, or without an end of the token that comes after the due
+    /// date.
+    Unexplained {
+        /// The time now, and what a clock may be off by.
+        now: Timestamp,
+    },
+}
+
+impl DueAfter {
+    /// What was put off until later than this.
+    #[must_use]
+    pub const fn put_off(at: Timestamp) -> Self {
+        Self { at, only: Later::PutOff }
+    }
+
+    /// Is a document with this bookkeeping one of these, whenever it is due?
+    #[must_use]
+    pub fn admits(&self, bookkeeping: &Bookkeeping) -> bool {
+        let Bookkeeping { due_at, refreshed_at, refresh_expires_at, last_error, .. } = bookkeeping;
+        match self.only {
+            Later::PutOff => last_error.is_some(),
+            Later::Unexplained { now } => {
+                let is_later = |at: Option<Timestamp>| at.is_some_and(|at| at > now);
+                is_later(*refreshed_at)
+                    || is_later(last_error.as_ref().map(|error| error.at))
+                    || refresh_expires_at.is_none_or(|end| Some(end) < *due_at)
+            }
+        }
+    }
 }
 
 /// Which documents belong to a pass, by the value of the mapped provider field.

@@ -115,8 +115,8 @@ pub mod silence {
 }
 pub mod store {
     pub use crate::store::{
-        Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
-        PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
+        Applied, Change, Claim, Claimed, DueAfter, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
+        Later, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
         StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
         sqlite_path,
     };

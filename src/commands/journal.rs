@@ -317,8 +317,15 @@ fn why(entry: &ListedEntry) -> String {
 }
 
 fn recovered_text(recovered: &Recovered) -> String {
-    let Recovery { answers, written, unsettled, claims_released, claims_refused, claims_cut: _ } =
-        recovered.recovery;
+    let Recovery {
+        answers,
+        written,
+        unsettled,
+        claims_released,
+        claims_refused,
+        claims_cut: _,
+        void_due_dates: _,
+    } = recovered.recovery;
     let open: u64 = recovered.open.values().sum();
     let mut lines = Vec::new();
     if recovered.recovery.is_empty() && recovered.parked == 0 {

@@ -291,7 +291,7 @@ const OBJECTS: &[Object] = &[
             ("collection", "The collection and its store."),
             (
                 "recovery",
-                "What an earlier process left: `answers`, `written`, `unsettled`, `claims_released`, `claims_refused` (by the store: their tokens wait until the claims end) and `claims_cut` (of a clock that was ahead), as numbers.",
+                "What an earlier process left: `answers`, `written`, `unsettled`, `claims_released`, `claims_refused` (by the store: their tokens wait until the claims end), `claims_cut` (of a clock that was ahead) and `void_due_dates` (of a clock that was ahead: these documents are due now), as numbers.",
             ),
             ("held", "Pairs that are still in the journal, because the store could not take them."),
             ("parked", "Pairs that were parked in this run."),

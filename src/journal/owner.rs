@@ -277,9 +277,8 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         }
         Request::Answer(entry, answer, reply) => reply.set_its_own(rows.answer(*entry, answer)),
         Request::End(endings, at, reply) => {
-            reply.set(rows.note_clock(*at))?;
             rows.give_way(room.known().is_some())?;
-            rows.forget_old(endings.len(), *at)?;
+            reply.set(rows.forget_old(endings.len(), *at))?;
             for (entry, event) in endings {
                 let ended = rows.end(*entry, event, *at);
                 if !matches!(ended, Ok(())) {

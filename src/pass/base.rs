@@ -15,6 +15,7 @@ use crate::store::{ProviderFilter, Store};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What all passes of a process work with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,6 +96,8 @@ pub struct Counter {
     by_due: AtomicBool,
     /// Are all of its documents known to fall due in time for their access tokens?
     pub(super) keeps_in_time: AtomicBool,
+    /// When a pass has looked for void due dates last.
+    void_dates: Mutex<Option<Instant>>,
     /// Did its last pass leave something undone, in the store or in the journal?
     pub(crate) left_something: AtomicBool,
 }
@@ -126,6 +129,7 @@ impl Counter {
             learned: Mutex::default(),
             by_due: AtomicBool::default(),
             keeps_in_time: AtomicBool::default(),
+            void_dates: Mutex::default(),
             left_something: AtomicBool::default(),
         })
     }
@@ -196,6 +200,16 @@ impl Counter {
     pub(super) fn assumed_life(&self) -> Option<Duration> {
         let by_due = self.by_due.load(Ordering::Relaxed);
         by_due.then(|| self.learned().refresh.unwrap_or(ASSUMED_LIFE))
+    }
+
+    /// When a pass has looked for void due dates last.
+    pub(super) fn void_dates(&self) -> Option<Instant> {
+        *self.void_dates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pass has looked for void due dates.
+    pub(super) fn looked_for_void_dates(&self) {
+        *self.void_dates.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

@@ -3,45 +3,40 @@
 
 use super::{Line, PassRequest};
 use crate::journal::JournalError;
-use crate::select::LooksFor;
+use crate::schedule::LateAccess;
 use tracing::info;
 
 impl Line {
     /// What the lane looks for in all of its documents. Are the access tokens kept good by other settings than those under
     /// which the documents were written? Then what falls due too late by these, and so do the next passes until one is
     /// through.
-    pub(super) async fn looks(
-        &self,
-        request: &PassRequest,
-        clock_was_ahead: bool,
-    ) -> Result<LooksFor, JournalError> {
-        let looks = LooksFor { clock: clock_was_ahead, access: None };
-        let Some(counter) = self.whose.counter() else { return Ok(looks) };
+    pub(super) async fn looks(&self, request: &PassRequest) -> Result<Option<LateAccess>, JournalError> {
+        let Some(counter) = self.whose.counter() else { return Ok(None) };
         let (journal, name) = (&self.base.journal, &counter.provider.name);
         let known = journal.keeping(name).await?;
         let Some(keeping) = self.base.keeping(&counter.provider) else {
             if known.is_some_and(|known| !known.is_empty()) {
                 journal.set_keeping(name, String::new()).await?;
             }
-            return Ok(looks);
+            return Ok(None);
         };
         if request.only.is_some() || known.as_ref() == Some(&keeping) {
-            return Ok(looks);
+            return Ok(None);
         }
         info!(
             provider = &**name,
             "the access tokens of `{name}` are kept good by settings that are new here: the whole collection is searched for documents that would fall due too late"
         );
-        Ok(LooksFor { access: self.policy.late_access(&counter.provider.profile), ..looks })
+        Ok(self.policy.late_access(&counter.provider.profile))
     }
 
     /// Notes the settings once a pass has looked through all documents, where nothing has kept it from its work.
     pub(super) async fn note_looks(
         &self,
-        looks: &LooksFor,
+        has_looked: bool,
         request: &PassRequest,
     ) -> Result<(), JournalError> {
-        let (journal, has_looked) = (&self.base.journal, looks.access.is_some());
+        let journal = &self.base.journal;
         if !has_looked || journal.is_broken() || self.report.has_trouble() || request.limit.is_some() {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use crate::gate::{Gate, Stopped};
 use crate::journal::{EntryId, Event, JournalError, process_name};
 use crate::kill_point::{Point, reach};
 use crate::report::{Report, Trouble};
-use crate::select::{ClaimTerms, LooksFor, Others, new_login_at, next_look};
+use crate::select::{ClaimTerms, Others, new_login_at, next_look};
 use crate::store::Unwritable;
 use crate::token::{Bookkeeping, Subject, TokenDocument, TokenId};
 use crate::verdict::change::DuePolicy;
@@ -59,7 +59,7 @@ impl Line {
                 lease: settings.lease,
                 due_by,
                 all: request.force || request.only.is_some(),
-                looks_for: LooksFor::default(),
+                looks_for: None,
                 only: request.only.clone(),
                 force: request.force,
                 second_looks: request.only.is_none() && request.limit.is_none() && !request.force,

@@ -1,11 +1,10 @@
 //! Who has something to do: asked of the store and the journal before any pass begins.
 
 use super::{Base, PassError, Whose};
-use crate::clock::Timestamp;
-use crate::journal::{JournalError, Moment};
+use crate::journal::JournalError;
 use crate::provider::Provider;
 use crate::provider::keep::Keep;
-use crate::select::{CLOCK_TOLERANCE, ClaimTerms};
+use crate::select::ClaimTerms;
 use crate::store::{Waiting, Waits, WhoWaits};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -56,19 +55,20 @@ impl Base {
             Ok(waiting) => waiting?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        Ok(Todo { waiting, by_name, looks: self.who_looks(work, now).await? })
+        Ok(Todo { waiting, by_name, looks: self.who_looks(work).await? })
     }
 
     /// Whose next pass looks through the whole collection, due or not: as [`Line::looks`](super::Line) will find.
-    async fn who_looks(&self, work: &[Whose], now: Timestamp) -> Result<HashSet<Arc<str>>, JournalError> {
-        let latest = self.journal.remembered(Moment::LatestPass).await?;
-        let steps_back = latest.is_some_and(|latest| latest > now + CLOCK_TOLERANCE);
-        let ahead = self.journal.remembered(Moment::ClockAhead).await?;
-        let mut looks = HashSet::new();
+    async fn who_looks(&self, work: &[Whose]) -> Result<HashSet<Arc<str>>, PassError> {
+        let (base, counters) = (self.clone(), work.iter().filter_map(Whose::counter).cloned().collect());
+        // A task of its own, because a store's method must run to completion.
+        let asked = tokio::spawn(async move { base.who_has_void_dates(counters).await }.in_current_span());
+        let mut looks: HashSet<Arc<str>> = match asked.await {
+            Ok(found) => found?.into_iter().collect(),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
         for whose in work {
-            let looked = async || self.journal.remembered(Moment::ClockLooked(whose.name())).await;
-            let by_clock = steps_back || ahead.is_some() && looked().await? != ahead;
-            if by_clock || self.looks_for_late_access(whose).await? {
+            if self.looks_for_late_access(whose).await? {
                 looks.insert(whose.name());
             }
         }

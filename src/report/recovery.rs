@@ -20,6 +20,8 @@ pub struct Recovery {
     pub claims_refused: u64,
     /// Claims that would have ended in days, because a clock was ahead: they were cut to one lease.
     pub claims_cut: u64,
+    /// Due dates that no life of a token explains, because a clock was ahead: these documents were made due now.
+    pub void_due_dates: u64,
 }
 
 impl Recovery {
@@ -33,6 +35,7 @@ impl Recovery {
             claims_released: self.claims_released + other.claims_released,
             claims_refused: self.claims_refused + other.claims_refused,
             claims_cut: self.claims_cut + other.claims_cut,
+            void_due_dates: self.void_due_dates + other.void_due_dates,
         }
     }
 
@@ -46,7 +49,8 @@ impl Recovery {
 /// What was found, and what became of it.
 impl fmt::Display for Recovery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, written, unsettled, claims_released, claims_refused, claims_cut } = *self;
+        let Self { answers, written, unsettled, claims_released, claims_refused, claims_cut, void_due_dates } =
+            *self;
         write!(
             formatter,
             "left by an earlier process: {} ({written} written back), {} without an answer, {} released",
@@ -59,6 +63,10 @@ impl fmt::Display for Recovery {
         }
         if claims_cut > 0 {
             write!(formatter, ", {} cut that would have lasted for days", many(claims_cut, "claim"))?;
+        }
+        if void_due_dates > 0 {
+            let dates = many(void_due_dates, "due date");
+            write!(formatter, ", {dates} of a clock that was ahead: due now")?;
         }
         Ok(())
     }

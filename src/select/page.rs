@@ -6,10 +6,10 @@ mod second_looks;
 use super::again::{Again, Look, Looked, between};
 use super::looks::MOST_LOOKS;
 use super::takeover::Takeover;
-use super::{ClaimTerms, Found, Pulled, Selected, select};
+use super::{ClaimTerms, Found, Pulled, Selected, falls_due_after_its_access_token, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::kill_point::{Point, reach};
-use crate::store::{Claim, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
+use crate::store::{Claim, DueAfter, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
 use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
 use chrono::TimeDelta;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -169,7 +169,7 @@ impl Source {
         let read_at = self.clock.read_at();
         let query = DueQuery {
             due_by: look.due_by,
-            due_after: look.due_after,
+            due_after: look.due_after.map(DueAfter::put_off),
             force: false,
             now: terms.takes_over_from(&self.clock),
             limit: terms.page,
@@ -340,7 +340,9 @@ impl Source {
         let bookkeeping = &document.bookkeeping;
         let is_due = bookkeeping.due_at.is_none_or(|at| at <= self.terms.due_by);
         let is_only_looked_at = self.terms.all && !self.terms.force && self.terms.only.is_none();
-        !is_only_looked_at || is_due || self.terms.looks_for.finds(bookkeeping, self.clock.now())
+        let late = self.terms.looks_for.as_ref();
+        let is_late = || late.is_some_and(|late| falls_due_after_its_access_token(bookkeeping, late));
+        !is_only_looked_at || is_due || is_late()
     }
 
     fn is_of_this_lane(&self, document: &TokenDocument) -> bool {

@@ -1,9 +1,10 @@
 //! What a pass claims with: for how long, and how much at once.
 
-use super::{LooksFor, Others};
+use super::Others;
 use crate::clock::{Clock, Timestamp};
 use crate::provider::rate::Rate;
 use crate::provider::{Profile, Provider};
+use crate::schedule::LateAccess;
 use crate::token::{ClaimedBy, Lease, TokenId};
 use chrono::TimeDelta;
 use std::num::NonZeroUsize;
@@ -35,8 +36,8 @@ pub struct ClaimTerms {
     pub due_by: Timestamp,
     /// The whole collection, and not what is due alone.
     pub all: bool,
-    /// Without force: what of the rest is wanted, too.
-    pub looks_for: LooksFor,
+    /// Without force: what falls due later than this is wanted, too.
+    pub looks_for: Option<LateAccess>,
     /// This document alone, due or not, marked or not.
     pub only: Option<TokenId>,
     /// Everything, due or not, dead or not.

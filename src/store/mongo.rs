@@ -24,6 +24,7 @@ use mongodb::{
 };
 use raw::Raw;
 use reading::Reading;
+use std::collections::BTreeMap;
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
@@ -302,6 +303,10 @@ impl Store for MongoStore {
 
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
         self.find_waiting(who).await
+    }
+
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.find_latest_due(providers).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {

@@ -7,11 +7,13 @@ use super::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, IndexState, Mapping, Mark,
     Position, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, WhoWaits,
 };
+use crate::clock::Timestamp;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use file::File;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use std::collections::BTreeMap;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -230,6 +232,14 @@ impl Store for SqliteStore {
             waiting::waiting(connection, mapping, &who)
         })
         .await
+    }
+
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        let latest =
+            self.reading("look for what is due", |connection, _| waiting::latest_due(connection)).await?;
+        Ok(latest.map_or_else(BTreeMap::new, |latest| {
+            providers.iter().map(|name| (name.clone(), latest)).collect()
+        }))
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {

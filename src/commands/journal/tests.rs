@@ -112,6 +112,7 @@ fn recovery_says_what_it_did_and_what_is_left() {
         claims_released: 40,
         claims_refused: 2,
         claims_cut: 0,
+        void_due_dates: 0,
     };
     recovered.parked = 1;
     recovered.open = by_state([EntryState::Orphan, EntryState::Unsettled].into_iter());

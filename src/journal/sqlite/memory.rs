@@ -143,7 +143,7 @@ impl Rows {
         &mut self,
         moment: &Moment,
     ) -> Result<Option<Timestamp>, JournalError> {
-        let key = moment.common_key().unwrap_or_default();
+        let key = moment.common_key();
         let earliest: Option<Option<i64>> = self.find(
             "SELECT min(value) FROM meta WHERE key = ?1 OR substr(key, 1, length(?1) + 1) = ?1 || ' '",
             [key],
@@ -171,16 +171,6 @@ impl Rows {
         let ids = serde_json::to_string(documents).unwrap_or_default();
         let set = "INSERT OR REPLACE INTO meta (key, value) VALUES ('put_off ' || ?1, ?2)";
         self.run("remember who is put off", set, [provider, &ids])
-    }
-
-    /// Notes how late the clock was seen.
-    pub(in crate::journal) fn note_clock(&mut self, at: Timestamp) -> Result<(), JournalError> {
-        self.run(
-            "remember a moment",
-            "INSERT INTO meta (key, value) VALUES (?1, ?2)
-             ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
-            params![Moment::LatestPass.key(), at.timestamp_millis()],
-        )
     }
 
     pub(in crate::journal) fn history(&mut self, provider: &str) -> Result<History, JournalError> {

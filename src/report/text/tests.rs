@@ -89,6 +89,7 @@ fn a_pass_of_all_kinds_of_outcomes_says_what_happened_to_each() {
             claims_released: 5,
             claims_refused: 1,
             claims_cut: 0,
+            void_due_dates: 0,
         };
     });
     report.trouble(Trouble::Interrupted { given_up: 0 });

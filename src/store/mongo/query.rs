@@ -10,7 +10,7 @@ use super::reading::{Reading, projection};
 use crate::clock::Timestamp;
 use crate::store::document::date;
 use crate::store::mapping::FieldPath;
-use crate::store::{DueQuery, Mapping, ProviderFilter};
+use crate::store::{DueAfter, DueQuery, Later, Mapping, ProviderFilter};
 use crate::token::{Code, State};
 use bson::{Bson, Document, doc};
 use mongodb::options::Hint;
@@ -32,7 +32,7 @@ pub(super) fn due(
     conditions.extend(of_providers(mapping, &query.providers));
     conditions.extend(extra.cloned());
     if let Some(after) = query.due_after.filter(|_| !query.force) {
-        if after >= query.due_by || matches!(range, Range::Late | Range::Arrays) {
+        if after.at >= query.due_by || matches!(range, Range::Late | Range::Arrays) {
             return None;
         }
         conditions.extend(due_since(path, after));
@@ -62,7 +62,9 @@ pub(super) fn due(
     if let Some(index) = index {
         let start = match range {
             Range::Late => Bson::Timestamp(bson::Timestamp { time: 0, increment: 0 }),
-            Range::Early | Range::Arrays | Range::ById => query.due_after.map_or(Bson::MinKey, date),
+            Range::Early | Range::Arrays | Range::ById => {
+                query.due_after.map_or(Bson::MinKey, |after| date(after.at))
+            }
         };
         let after = after.filter(|_| range != Range::Arrays);
         reading.min = Some(after.map_or_else(
@@ -183,11 +185,21 @@ fn arrays(bookkeeping: &FieldPath) -> Document {
     doc! { "$or": paths.map(|path| doc! { path: { "$type": "array" } }).collect::<Vec<_>>() }
 }
 
-/// What has a date there, and one after this.
-fn due_since(bookkeeping: &FieldPath, after: Timestamp) -> [Document; 3] {
-    let (due_at, last_error) = (format!("{bookkeeping}.due_at"), format!("{bookkeeping}.last_error"));
-    let was_put_off = doc! { last_error: { "$exists": true } };
-    [arrays_left_out(bookkeeping), doc! { due_at: { "$gt": date(after) } }, was_put_off]
+/// What has a date there, and one after this; of these as [`DueAfter::admits`] says.
+fn due_since(bookkeeping: &FieldPath, after: DueAfter) -> [Document; 3] {
+    let ours = |name: &str| format!("{bookkeeping}.{name}");
+    let only = match after.only {
+        Later::PutOff => doc! { ours("last_error"): { "$exists": true } },
+        Later::Unexplained { now } => {
+            let ends_later = doc! { "$gte": [field_of(bookkeeping, "refresh_expires_at"), field_of(bookkeeping, "due_at")] };
+            doc! { "$or": [
+                { ours("refreshed_at"): { "$gt": date(now) } },
+                { ours("last_error.at"): { "$gt": date(now) } },
+                { "$expr": { "$not": [ends_later] } },
+            ] }
+        }
+    };
+    [arrays_left_out(bookkeeping), doc! { ours("due_at"): { "$gt": date(after.at) } }, only]
 }
 
 fn arrays_left_out(bookkeeping: &FieldPath) -> Document {

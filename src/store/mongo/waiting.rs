@@ -1,4 +1,4 @@
-//! Which providers have something due: one question for all of them, and one more for each that has.
+//! Which providers have something due, one question for all of them and one more for each that has; and how late they fall due.
 //!
 //! The index begins with the provider, so the server jumps from one provider to the next (a distinct scan).
 
@@ -6,9 +6,11 @@ use super::due_index::DueIndexes;
 use super::expression::and;
 use super::prepare::first_batch;
 use super::{MongoStore, READ_TIMEOUT, failure, query};
+use crate::clock::Timestamp;
 use crate::store::{DueQuery, ProviderFilter, StoreError, Waiting, Waits, WhoWaits};
 use bson::{Bson, Document, doc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::BTreeMap;
 
 /// What the store is doing, in an error.
 const ACTION: &str = "look for what is due";
@@ -91,6 +93,71 @@ impl MongoStore {
             }
         }
         Ok(due)
+    }
+
+    /// See [`crate::store::Store::latest_due`]. One entry of the index is read for each provider.
+    pub(super) async fn find_latest_due(
+        &self,
+        providers: &[String],
+    ) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        match self.look_for_latest_due(providers).await {
+            Err(error) if failure::is_code(&error, failure::BAD_VALUE) => {
+                self.remember_indexes(DueIndexes::default());
+                self.look_for_latest_due(providers).await
+            }
+            found => found,
+        }
+    }
+
+    async fn look_for_latest_due(
+        &self,
+        providers: &[String],
+    ) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        let indexes = self.due_indexes();
+        let (provider, due_at) =
+            (self.mapping.provider.as_ref(), format!("{}.due_at", self.mapping.bookkeeping));
+        let index = if provider.is_some() { &indexes.by_provider } else { &indexes.plain };
+        let Some(index) = index else {
+            return Ok(providers.iter().map(|name| (name.clone(), Timestamp::MAX_UTC)).collect());
+        };
+        let named = provider.map(|path| doc! { "$match": { path.as_str(): { "$in": providers } } });
+        let mut order: Document =
+            provider.map(|path| (path.to_string(), Bson::Int32(-1))).into_iter().collect();
+        order.insert(&due_at, -1);
+        let whose = provider.map_or(Bson::Null, |path| format!("${path}").into());
+        let last = doc! { "_id": whose, "last": { "$first": format!("${due_at}") } };
+        let of_all = provider.is_none().then(|| doc! { "$limit": 1 });
+        let stages =
+            named.into_iter().chain([doc! { "$sort": order }]).chain(of_all).chain([doc! { "$group": last }]);
+        let command = doc! {
+            "aggregate": &self.namespace.coll,
+            "pipeline": stages.collect::<Vec<_>>(),
+            "cursor": { "batchSize": i32::try_from(providers.len() + 1).unwrap_or(i32::MAX) },
+            "maxTimeMS": i64::try_from((READ_TIMEOUT * 9 / 10).as_millis()).unwrap_or(i64::MAX),
+            "hint": &**index,
+        };
+        let reply = self.command(ACTION, READ_TIMEOUT, command).await?;
+        // An array of names, or of dates, isn't told apart here.
+        let is_odd = |group: &Document| matches!(group.get("_id"), Some(Bson::Array(_)));
+        let groups = || first_batch(&reply).iter().filter_map(Bson::as_document);
+        if groups().any(is_odd) {
+            return Ok(providers.iter().map(|name| (name.clone(), Timestamp::MAX_UTC)).collect());
+        }
+        let mut latest = BTreeMap::new();
+        for group in groups() {
+            let last = match group.get("last") {
+                None | Some(Bson::Null) => continue,
+                Some(Bson::DateTime(last)) => {
+                    Timestamp::from_timestamp_millis(last.timestamp_millis()).unwrap_or(Timestamp::MAX_UTC)
+                }
+                Some(_) => Timestamp::MAX_UTC,
+            };
+            match group.get_str("_id") {
+                Ok(name) => drop(latest.insert(name.to_owned(), last)),
+                Err(_) => latest.extend(providers.iter().map(|name| (name.clone(), last))),
+            }
+        }
+        Ok(latest)
     }
 
     /// What waits of these documents; `narrower` is met by all of them that an index may find.

@@ -4,7 +4,8 @@ use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::document::{self, token_document};
 use crate::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Fence, Mapping, Position, ProviderFilter, Unwritable,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Fence, Later, Mapping, Position, ProviderFilter,
+    Unwritable,
     mapping::{ExpiryFormat, FieldPath},
 };
 use crate::token::{Bookkeeping, Code, Lease, State, TokenDocument, TokenId};
@@ -29,7 +30,11 @@ pub(super) fn due_page(
     // No id is empty: such a place is before all documents that are due at that moment.
     let (due_at, id) = query.after.as_ref().map_or_else(|| (earliest(query), String::new()), position);
     let now = query.now.timestamp_millis();
-    let belongs = |document: &TokenDocument| belongs(document, &query.providers);
+    let belongs = |document: &TokenDocument| {
+        let later = query.due_after.filter(|_| !query.force);
+        belongs(document, &query.providers) && later.is_none_or(|later| later.admits(&document.bookkeeping))
+    };
+    let was_put_off = query.due_after.is_some_and(|later| later.only == Later::PutOff);
     if query.force {
         let statement = "SELECT id, fields, bookkeeping, due_at FROM documents
             WHERE id > ?1 AND (lease_until IS NULL OR lease_until <= ?2) ORDER BY id";
@@ -39,13 +44,13 @@ pub(super) fn due_page(
         WHERE due_at <= ?1 AND (due_at, id) > (?2, ?3) AND (lease_until IS NULL OR lease_until <= ?4)
             AND (NOT ?5 OR instr(bookkeeping, '\"last_error\":') > 0)
         ORDER BY due_at, id";
-    let values = params![query.due_by.timestamp_millis(), due_at, id, now, query.due_after.is_some()];
+    let values = params![query.due_by.timestamp_millis(), due_at, id, now, was_put_off];
     page(connection, mapping, statement, values, query.limit, belongs)
 }
 
 /// The first `due_at` that a query asks for.
 fn earliest(query: &DueQuery) -> i64 {
-    query.due_after.map_or(DUE_NOW, |after| after.timestamp_millis().saturating_add(1))
+    query.due_after.map_or(DUE_NOW, |after| after.at.timestamp_millis().saturating_add(1))
 }
 
 /// See [`crate::store::Store::count_due`].
@@ -63,10 +68,11 @@ pub(super) fn count_due(
     let mut count = 0;
     while let Some(row) = rows.next()? {
         // Whose a document is stands in its fields; how it stands, in the bookkeeping alone, unless it had no token.
-        let Bookkeeping { state, last_error, .. } = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref());
-        if query.due_after.is_some() && !query.force && last_error.is_none() {
+        let bookkeeping = json::bookkeeping(bookkeeping_column(row, 2)?.as_ref());
+        if query.due_after.is_some_and(|later| !query.force && !later.admits(&bookkeeping)) {
             continue;
         }
+        let state = bookkeeping.state;
         let counts = if query.providers == ProviderFilter::Any && state != State::Malformed {
             query.force || state == State::Live
         } else {

@@ -1,11 +1,21 @@
 //! Which providers have something due: the due rows are read until all of them are found.
 
 use super::json;
-use super::rows::{bookkeeping_column, has_a_token_now, read_row};
+use super::rows::{DUE_NOW, bookkeeping_column, has_a_token_now, read_row};
+use crate::clock::Timestamp;
 use crate::store::{Mapping, Waiting, Waits, WhoWaits};
 use crate::token::State;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
+
+/// The latest date that any document falls due on.
+pub(super) fn latest_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let latest: Option<i64> =
+        connection.query_row("SELECT max(due_at) FROM documents", [], |row| row.get(0))?;
+    Ok(latest
+        .filter(|latest| *latest != DUE_NOW)
+        .map(|latest| Timestamp::from_timestamp_millis(latest).unwrap_or(Timestamp::MAX_UTC)))
+}
 
 /// See [`crate::store::Store::waiting`].
 pub(super) fn waiting(

@@ -1,7 +1,7 @@
 //! The clock is stepped by hours in the middle of a pass.
 
 use super::recovery::Doomed;
-use crate::support::rehearsal::{Plan, on_both, until};
+use crate::support::rehearsal::{FORCED, Plan, on_both, until};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
@@ -132,6 +132,52 @@ async fn claims_that_lapsed_under_a_stepped_clock_are_taken_over_once_and_the_lo
         rehearsal.clock.step(TimeDelta::days(5));
         assert_eq!(rehearsal.run().await.exit(), Exit::Well);
         rehearsal.assert_kept(60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn due_dates_of_another_machine_whose_clock_was_ahead_are_void_and_that_is_said() {
+    for (test, days) in [("void_years", 1500), ("void_weeks", 20)] {
+        on_both(test, Plan::users(12), async |mut rehearsal| {
+            rehearsal.clock = Clock::steppable();
+            assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 12);
+            let (state, later) = (tempfile::tempdir().unwrap(), TimeDelta::days(days));
+            rehearsal.clock.step(later);
+            let other = rehearsal.another_process(state.path()).await;
+            let summary = crate::support::rehearsal::run(&other, &FORCED, &Stop::default()).await;
+            assert_eq!(summary.count(Outcome::Refreshed), 12, "{summary:?}");
+            other.close().await;
+            rehearsal.clock = Clock::steppable();
+            rehearsal.clock.step(TimeDelta::hours(2));
+            let summary = rehearsal.run().await;
+            assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 12), "{summary:?}");
+            assert_eq!(summary.recovery.void_due_dates, 12, "{summary:?}");
+            assert!(summary.to_string().contains("12 due dates of a clock that was ahead"), "{summary}");
+            assert_eq!(rehearsal.due_within(TimeDelta::days(6)).await, 12);
+            let next = rehearsal.run().await;
+            assert_eq!((next.touched, next.recovery.void_due_dates), (0, 0), "{next:?}");
+            rehearsal.assert_kept(12).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_due_date_that_the_end_of_its_own_token_explains_is_none_of_a_wrong_clock() {
+    on_both("explained", Plan::users(5), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 5);
+        // The profile says a shorter life from now on, and the state directory is another one.
+        rehearsal.change_provider(|provider| {
+            provider.profile.refresh_token_lifetime = Some(Duration::from_hours(24));
+        });
+        let state = tempfile::tempdir().unwrap();
+        let other = rehearsal.another_process(state.path()).await;
+        let (request, stop) = (PassRequest::default(), Stop::default());
+        let summary = crate::support::rehearsal::run(&other, &request, &stop).await;
+        assert_eq!((summary.touched, summary.recovery.void_due_dates), (0, 0), "{summary:?}");
+        other.close().await;
     })
     .await;
 }

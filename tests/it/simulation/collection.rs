@@ -8,11 +8,12 @@ use super::world::{Document, Inner, Life, Look};
 use async_trait::async_trait;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState, Position,
-    ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState, Later,
+    Position, ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
 };
 use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -84,8 +85,9 @@ impl Store for Collection {
     }
 
     async fn due_page(&self, query: &DueQuery) -> Result<DuePage, StoreError> {
+        let was_put_off = query.due_after.is_some_and(|after| after.only == Later::PutOff);
         self.call("read a page", |world| {
-            if query.due_after.is_some() && world.bug == Some(Bug::OverlooksWhatFallsDue) {
+            if was_put_off && world.bug == Some(Bug::OverlooksWhatFallsDue) {
                 return DuePage { documents: Vec::new(), next: None };
             }
             let after: Option<(i64, usize)> =
@@ -96,8 +98,7 @@ impl Store for Collection {
                 .filter(|(_, document)| due_at(document) <= query.due_by.timestamp_millis())
                 .filter(|(_, document)| {
                     query.due_after.is_none_or(|after| {
-                        due_at(document) > after.timestamp_millis()
-                            && document.bookkeeping.last_error.is_some()
+                        due_at(document) > after.at.timestamp_millis() && after.admits(&document.bookkeeping)
                     })
                 })
                 .filter(|(_, document)| !is_leased(document, query.now))
@@ -167,6 +168,20 @@ impl Store for Collection {
         Ok(0)
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.call("tell the time", |world| Some(world.store_clock.now())).await
+    }
+
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.call("look for what is due last", |world| {
+            let latest = world.documents.values().filter_map(|document| document.bookkeeping.due_at).max();
+            latest.map_or_else(BTreeMap::new, |latest| {
+                providers.iter().map(|name| (name.clone(), latest)).collect()
+            })
+        })
+        .await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let wanted = claim.clone();
         self.seen(
@@ -175,6 +190,7 @@ impl Store for Collection {
                 let claim = &wanted;
                 let blind = world.bug == Some(Bug::ClaimsWithoutLease);
                 let mut claimed = Claimed::default();
+                let store_now = world.store_clock.now();
                 for id in &claim.ids {
                     let place = place_of(id);
                     let Some(document) = world.documents.get_mut(&place) else { continue };
@@ -183,7 +199,10 @@ impl Store for Collection {
                     let due = claim.due_by.is_none_or(|due_by| due_at(document) <= due_by.timestamp_millis());
                     let is_of = |lease: &Lease| claim.over.is_empty() || claim.over.contains(&lease.id);
                     let given_back = claim.lease.taken_over && !held.is_some_and(is_of);
-                    if !(ours || blind || due && !given_back && !is_leased(document, claim.now)) {
+                    // By the store's clock, whatever the process says the time is.
+                    let lives = claim.lease.taken_over && is_leased(document, store_now - claim.ended_for);
+                    let is_free = !given_back && !lives && !is_leased(document, claim.now);
+                    if !(ours || blind || due && is_free) {
                         continue;
                     }
                     let taken_over = held.is_some() && !ours;

@@ -131,7 +131,7 @@ impl Inner {
     }
 
     fn begin_lapse(&mut self, peer: usize, whom: Whom, ends: Ends) {
-        self.note(|| format!("provider {peer} refuses the living: {whom:?}, {ends:?}"));
+        self.note(|| format!("provider {peer} refuses the living: {whom:?}"));
         self.lapses.now.insert(peer, Lapse { whom, ends });
     }
 

@@ -8,7 +8,7 @@ use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::sqlite::SqliteStore;
 use evergrant::testing::store::{
-    Change, Claim, DueQuery, Fence, PairChange, ProviderFilter, Replaces, Store,
+    Change, Claim, DueAfter, DueQuery, Fence, Later, PairChange, ProviderFilter, Replaces, Store,
 };
 use evergrant::testing::token::{
     AccessToken, Bookkeeping, LastError, Lease, RefreshToken, State, TokenDocument,
@@ -25,6 +25,11 @@ const CALLS: usize = 2_000;
 fn at(random: &mut StdRng) -> Timestamp {
     let start: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
     start + TimeDelta::seconds(random.random_range(0..20))
+}
+
+fn later(random: &mut StdRng) -> DueAfter {
+    let only = if random.random() { Later::PutOff } else { Later::Unexplained { now: at(random) } };
+    DueAfter { at: at(random), only }
 }
 
 fn lease(random: &mut StdRng) -> Lease {
@@ -148,7 +153,7 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
             0 => {
                 let query = DueQuery {
                     due_by: at(random),
-                    due_after: random.random::<bool>().then(|| at(random)),
+                    due_after: random.random::<bool>().then(|| later(random)),
                     force: false,
                     now: at(random),
                     limit: random.random_range(1..4),
@@ -178,7 +183,8 @@ async fn the_simulated_store_answers_as_a_real_one_does() {
                     due_by,
                     now: at(random),
                     over: Vec::new(),
-                    ended_for: chrono::TimeDelta::zero(),
+                    // The real one has no clock of its own.
+                    ended_for: -TimeDelta::days(36_500),
                 };
                 let (ours, theirs) =
                     (simulated.claim(&claim).await.unwrap(), real.claim(&claim).await.unwrap());

@@ -84,6 +84,8 @@ pub(super) struct Look {
 }
 
 pub(super) struct Inner {
+    /// The time that the store tells, and judges claims by.
+    pub(super) store_clock: Clock,
     pub(super) random: StdRng,
     pub(super) weather: Weather,
     pub(super) bug: Option<Bug>,
@@ -143,7 +145,7 @@ impl World {
         let machine = |number: usize| {
             let clock = Clock::simulated(start);
             let skew = chrono::TimeDelta::from_std(weather.skew).unwrap_or_default();
-            clock.step(if number == 0 { chrono::TimeDelta::zero() } else { skew });
+            clock.set_machine_ahead(if number == 0 { chrono::TimeDelta::zero() } else { skew });
             Machine {
                 disk: Disk::default(),
                 clock,
@@ -157,6 +159,7 @@ impl World {
         let mut inner = Inner {
             machines: (0..weather.machines).map(machine).collect(),
             ledger: Ledger::new(weather.peers.iter().map(|peer| peer.rules).collect()),
+            store_clock: Clock::simulated(start),
             bug,
             calm: false,
             documents: BTreeMap::new(),

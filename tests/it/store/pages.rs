@@ -1,7 +1,8 @@
 //! Which documents are read, and in which order.
 
 use super::backend::{Backend, at, both, claim, date, due_now, id, lease, login, path};
-use evergrant::testing::store::{DueQuery, ProviderFilter, mapping::Mapping};
+use evergrant::testing::clock::Timestamp;
+use evergrant::testing::store::{DueAfter, DueQuery, Later, ProviderFilter, mapping::Mapping};
 use evergrant::testing::token::{Malformed, TokenId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -219,14 +220,14 @@ async fn what_has_fallen_due_since_a_moment_is_what_has_a_date_after_it() {
                 login(&json!("leased"), leased),
             ])
             .await;
-        let since = |limit: usize| DueQuery { due_after: Some(at(-3)), ..due_now(limit) };
+        let since = |limit: usize| DueQuery { due_after: Some(DueAfter::put_off(at(-3))), ..due_now(limit) };
         let expected: Vec<TokenId> = ["b", "c", "a"].iter().map(|text| id(&json!(text))).collect();
         for limit in [1, 2, 10] {
             assert_eq!(backend.due(&since(limit)).await, expected, "{limit} at a time");
         }
         assert_eq!(backend.store.count_due(&since(1)).await.unwrap(), 3);
         for after in [0, 1] {
-            let nothing = DueQuery { due_after: Some(at(after)), ..due_now(1) };
+            let nothing = DueQuery { due_after: Some(DueAfter::put_off(at(after))), ..due_now(1) };
             assert_eq!(backend.due(&nothing).await, [], "{after}");
         }
         if backend.is_mongo() {
@@ -351,5 +352,52 @@ async fn a_list_has_every_document_once_in_the_order_of_ids() {
         }
         let read = backend.store.read(&whole).await.unwrap();
         assert_eq!(read.len(), whole.len(), "an `_id` of each kind finds its document");
+    }
+}
+
+#[tokio::test]
+async fn what_falls_due_later_than_its_bookkeeping_explains_is_found_soonest_first() {
+    for backend in both("unexplained", Mapping::default()).await {
+        let due = |at: i64, more: Value| {
+            let mut books = json!({ "due_at": date(at) });
+            books.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({ "evergrant": books })
+        };
+        let refreshed =
+            |at: i64, end: i64| json!({ "refreshed_at": date(at), "refresh_expires_at": date(end) });
+        let error =
+            |at: i64| json!({ "last_error": { "class": "transient", "code": "http_503", "at": date(at) } });
+        let mut put_off_ahead = refreshed(-1, 900);
+        put_off_ahead.as_object_mut().unwrap().extend(error(30).as_object().unwrap().clone());
+        backend
+            .insert([
+                login(&json!("soon"), due(50, json!({}))),
+                login(&json!("explained"), due(200, refreshed(-1, 600))),
+                login(&json!("until its end"), due(200, refreshed(-1, 200))),
+                login(&json!("no end"), due(300, json!({ "refreshed_at": date(-1) }))),
+                login(&json!("behind its end"), due(210, refreshed(-1, 150))),
+                login(&json!("written ahead"), due(205, refreshed(30, 600))),
+                login(&json!("put off ahead"), due(206, put_off_ahead)),
+                login(&json!("no date"), json!({ "evergrant": { "due_at": "2099-01-01" } })),
+                login(
+                    &json!("claimed"),
+                    json!({ "evergrant": {
+                    "due_at": date(400), "lease": { "id": "x", "owner": "y", "until": date(400) } } }),
+                ),
+            ])
+            .await;
+        let only = Later::Unexplained { now: at(10) };
+        let due_after = Some(DueAfter { at: at(100), only });
+        let query = |limit: usize| DueQuery { due_by: Timestamp::MAX_UTC, due_after, ..due_now(limit) };
+        let names = ["written ahead", "put off ahead", "behind its end", "no end"];
+        let expected: Vec<TokenId> = names.iter().map(|text| id(&json!(text))).collect();
+        for limit in [1, 3, 10] {
+            assert_eq!(backend.due(&query(limit)).await, expected, "{limit} at a time");
+        }
+        assert_eq!(backend.store.count_due(&query(1)).await.unwrap(), 4);
+        if backend.is_mongo() {
+            backend.collection().drop_index("evergrant_due").await.unwrap();
+            assert_eq!(backend.due(&query(2)).await, expected, "without the index");
+        }
     }
 }

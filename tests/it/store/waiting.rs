@@ -3,6 +3,7 @@
 use super::backend::{Backend, COLLECTION, at, both, date, due_now, id, login, mongo, path, settings};
 use crate::support::mongod;
 use bson::{Document, doc};
+use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;
 use evergrant::testing::store::{DueQuery, IndexState, ProviderFilter, Waiting, Waits, WhoWaits, connect};
 use evergrant::testing::token::TokenId;
@@ -287,4 +288,37 @@ async fn a_thousand_providers_are_asked_about_by_a_few_commands_that_read_a_key_
     };
     assert_eq!(commands.len(), 2 + 2 * 3, "{commands:#?}");
     assert!(sum("keysExamined") <= 2100 && sum("docsExamined") <= 10, "{commands:#?}");
+}
+
+#[tokio::test]
+async fn no_document_of_a_provider_falls_due_later_than_is_said() {
+    let due = |provider: &str, number: usize, at: i64| of(provider, number, json!({ "due_at": date(at) }));
+    let names = ["early", "late", "none"].map(str::to_owned);
+    let said =
+        |moments: &[(&str, i64)]| moments.iter().map(|(name, to)| ((*name).to_owned(), at(*to))).collect();
+    let unmapped = Mapping::default();
+    for mapping in [by_provider(), unmapped] {
+        let is_mapped = mapping.provider.is_some();
+        for backend in both(if is_mapped { "latest_mapped" } else { "latest" }, mapping).await {
+            let latest = async || backend.store.latest_due(&names).await.unwrap();
+            assert_eq!(latest().await, [].into());
+            backend.insert((0..20).map(|number| of("none", number, json!({})))).await;
+            assert_eq!(latest().await, [].into(), "without a date");
+            backend.insert((0..20).map(|number| due("early", number, -5))).await;
+            backend.insert((0..20).map(|number| due("late", number, number.try_into().unwrap()))).await;
+            // A file has one index for all of them: the latest of all is no lie.
+            let expected = if is_mapped && backend.is_mongo() {
+                said(&[("early", -5), ("late", 19)])
+            } else {
+                said(&[("early", 19), ("late", 19), ("none", 19)])
+            };
+            assert_eq!(latest().await, expected);
+            if backend.is_mongo() {
+                let index = if is_mapped { "evergrant_provider_due" } else { "evergrant_due" };
+                drop_index(&backend, index).await;
+                let unknown = names.clone().map(|name| (name, Timestamp::MAX_UTC));
+                assert_eq!(latest().await, unknown.into(), "without an index");
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use evergrant::testing::store::{
     StoreError, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -83,6 +84,10 @@ impl Store for InStep {
 
     async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
         self.inner.draw(query).await
+    }
+
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.inner.latest_due(providers).await
     }
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {

@@ -9,6 +9,7 @@ use evergrant::testing::store::{
 };
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// What the pass is about to ask of the store.
@@ -169,6 +170,10 @@ impl Store for Meddler {
 
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError> {
         self.call(Call::Waiting, self.inner.waiting(who)).await
+    }
+
+    async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.inner.latest_due(providers).await
     }
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
