@@ -54,8 +54,7 @@ impl Clock {
 
     /// Goes by the store's time from now on, and returns by how much that corrects the time that was shown; nothing for the
     /// first reading. A correction by `leap` or more is a [leap](Clock::leapt_within) of the store's clock.
-    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
-    pub fn follow(&self, reading: &Reading, leap: TimeDelta) -> TimeDelta {
+    pub(crate) fn follow(&self, reading: &Reading, leap: TimeDelta) -> TimeDelta {
         self.discipline().follow(reading, self.passed(), self.machine.wall(), leap)
     }
 

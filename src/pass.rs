@@ -48,7 +48,7 @@ pub use base::{Base, Counter, Whose};
 pub use recover::Held;
 pub use retry::Retried;
 pub use stop::Stop;
-pub use store_time::{store_time, wrong_clock};
+pub use store_time::{go_by_its_time, wrong_clock};
 pub use todo::Todo;
 
 use crate::journal::{Begun, JournalError};

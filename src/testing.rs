@@ -65,7 +65,8 @@ pub mod kill_point {
 }
 pub mod pass {
     pub use crate::pass::{
-        ApplyError, Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop, Whose, rules_met,
+        ApplyError, Base, LOOKS_AGAIN_EVERY, PassError, PassRequest, PassSettings, Stop, Whose,
+        go_by_its_time, rules_met,
     };
 }
 pub mod provider {

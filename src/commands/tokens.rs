@@ -9,9 +9,10 @@ pub(super) mod state;
 use super::{CommandError, Surroundings, shown};
 use crate::assembly;
 use crate::cli::TokensCommand;
+use crate::clock::Clock;
 use crate::config::{Config, Need};
 use crate::exit::Exit;
-use crate::pass::must_exist;
+use crate::pass::{go_by_its_time, must_exist};
 use crate::store::{Store, ids_shown_as};
 use crate::token::TokenDocument;
 use std::path::Path;
@@ -30,11 +31,13 @@ pub async fn run(command: TokensCommand, surroundings: &Surroundings) -> Result<
     }
 }
 
-/// Connects to a store in which the documents' collection exists; an absent one is refused with the names of the others.
-pub(super) async fn connect_existing(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
+/// Connects to a store in which the documents' collection exists; an absent one is refused with the names of the others. The clock
+/// goes by the store's from then on: its claims and due dates are in that time.
+pub(super) async fn connect_existing(config: &Config, clock: &Clock) -> Result<Arc<dyn Store>, CommandError> {
     assembly::must_be_there(config)?;
     let store = assembly::store(config).await?;
     must_exist(&store.existence().await?)?;
+    go_by_its_time(&*store, clock).await?;
     Ok(store)
 }
 

@@ -30,10 +30,7 @@ const SAID_FROM: TimeDelta = TimeDelta::seconds(1);
 const REPORTED_FROM: TimeDelta = TimeDelta::minutes(1);
 
 /// The store's time, by the quickest of a few answers; `None` where its machine is ours. Must run to completion.
-///
-/// # Errors
-/// [`StoreError`] when the store can't be asked.
-pub async fn store_time(store: &dyn Store, clock: &Clock) -> Result<Option<Reading>, StoreError> {
+async fn store_time(store: &dyn Store, clock: &Clock) -> Result<Option<Reading>, StoreError> {
     let mut best: Option<Reading> = None;
     for _ in 0..QUESTIONS {
         let asked = clock.passed();
@@ -47,6 +44,16 @@ pub async fn store_time(store: &dyn Store, clock: &Clock) -> Result<Option<Readi
         }
     }
     Ok(best)
+}
+
+/// Lets the clock go by the store's, once; says whether that is another one. Must run to completion.
+///
+/// # Errors
+/// [`StoreError`] when the store can't be asked: the clock stays as it was.
+pub async fn go_by_its_time(store: &dyn Store, clock: &Clock) -> Result<bool, StoreError> {
+    let Some(reading) = store_time(store, clock).await? else { return Ok(false) };
+    clock.follow(&reading, TimeDelta::MAX);
+    Ok(true)
 }
 
 /// What is said of a machine's clock that is wrong by more than a minute; `None` where it is right enough, or where the clock

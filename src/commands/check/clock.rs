@@ -2,15 +2,12 @@
 
 use super::finding::Check;
 use crate::clock::Clock;
-use crate::pass::{store_time, wrong_clock};
+use crate::pass::{go_by_its_time, wrong_clock};
 use crate::store::{Store, StoreError};
-use chrono::TimeDelta;
 
 /// Sets the clock by the store's, and says where the machine's is wrong; `None` where the store has no other one.
 pub(super) async fn check(store: &dyn Store, clock: &Clock) -> Result<Option<Check>, StoreError> {
-    let Some(reading) = store_time(store, clock).await? else { return Ok(None) };
-    clock.follow(&reading, TimeDelta::MAX);
-    Ok(Some(found(clock, &store.describe())))
+    Ok(go_by_its_time(store, clock).await?.then(|| found(clock, &store.describe())))
 }
 
 fn found(clock: &Clock, store: &str) -> Check {
@@ -25,6 +22,7 @@ mod tests {
     use super::super::finding::Status;
     use super::*;
     use crate::clock::Timestamp;
+    use chrono::TimeDelta;
 
     #[test]
     fn a_clock_that_is_off_by_more_than_a_minute_is_a_warning_with_what_to_do() {

@@ -52,7 +52,7 @@ struct Found {
 pub(super) async fn forget(args: &ForgetArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
     let journal = assembly::journal(&config, &surroundings.clock).await?;
-    let store = connect_existing(&config).await?;
+    let store = connect_existing(&config, &surroundings.clock).await?;
     let (mut found, mut id) = (Found::default(), None);
     let provider = if let Some(text) = &args.id {
         let document = document_shown_as(text, &*store).await?;

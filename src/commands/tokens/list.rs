@@ -52,7 +52,7 @@ pub(super) async fn run(
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
     check_provider(args, config)?;
-    let store = connect_existing(config).await?;
+    let store = connect_existing(config, &surroundings.clock).await?;
     let providers = Providers::of(config);
     let shows_provider = config.store.mapping.provider.is_some();
     let now = surroundings.clock.now();

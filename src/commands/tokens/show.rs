@@ -76,7 +76,7 @@ pub(super) async fn run(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    let store = connect_existing(config).await?;
+    let store = connect_existing(config, &surroundings.clock).await?;
     let now = surroundings.clock.now();
     let mut found = find(&*store, user).await?;
     let more = found.len() > MOST_SHOWN;

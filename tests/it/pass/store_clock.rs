@@ -7,7 +7,7 @@ use evergrant::sandbox;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
 use evergrant::testing::grant::http::Https;
-use evergrant::testing::pass::Stop;
+use evergrant::testing::pass::{Stop, go_by_its_time};
 use evergrant::testing::provider::Rotation;
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::Claim;
@@ -79,6 +79,20 @@ async fn a_wrong_clock_takes_and_cuts_no_living_claim_writes_the_right_time_and_
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_command_that_reads_goes_by_the_clock_of_a_store_that_has_one() {
+    on_both("goes_by", Plan::users(1), async |rehearsal| {
+        let (clock, ahead) = (Clock::steppable(), TimeDelta::hours(2));
+        clock.set_machine_ahead(ahead);
+        let has_one = go_by_its_time(&*rehearsal.backend.store, &clock).await.unwrap();
+        assert_eq!(has_one, rehearsal.backend.is_mongo());
+        let shown = clock.now() - Clock::system().now();
+        let off = if has_one { shown } else { shown - ahead };
+        assert!(off.abs() < TimeDelta::minutes(1), "{shown}");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ pub(super) async fn run(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
-    let (document, token) = find(provider, id, config).await?;
+    let (document, token) = find(provider, id, config, surroundings).await?;
     if !yes {
         confirm(&document, provider, surroundings)?;
     }
@@ -173,8 +173,9 @@ async fn find(
     provider: &Provider,
     id: &str,
     config: &Config,
+    surroundings: &Surroundings,
 ) -> Result<(TokenDocument, RefreshToken), CommandError> {
-    let store = connect_existing(config).await?;
+    let store = connect_existing(config, &surroundings.clock).await?;
     let document = document_shown_as(id, &*store).await?;
     let shown = words::plain(id);
     if !store.left_out(std::slice::from_ref(&document.id)).await?.is_empty() {
