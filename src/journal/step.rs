@@ -125,8 +125,8 @@ pub struct StaleDocument {
     pub subject: Subject,
     /// The token that it holds.
     pub token: Fingerprint,
-    /// Does its bookkeeping speak of a pair that another machine wrote since?
-    pub is_newer_elsewhere: bool,
+    /// When another machine wrote the pair of which its bookkeeping speaks, where that isn't the one that it holds.
+    pub refreshed_elsewhere: Option<Timestamp>,
 }
 
 impl StaleDocument {
@@ -138,11 +138,12 @@ impl StaleDocument {
         // A mark as redeemed speaks of the token, whatever its document said of another one before.
         let is_marked = books.last_error.as_ref().is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
         let speaks_of_another = is_marked || books.fingerprint != Some(fingerprint);
+        let is_elsewhere = speaks_of_another && books.is_refreshed_elsewhere(journal);
         Self {
             document: token.id.clone(),
             subject: token.subject.clone(),
             token: fingerprint,
-            is_newer_elsewhere: speaks_of_another && books.is_refreshed_elsewhere(journal),
+            refreshed_elsewhere: is_elsewhere.then(|| books.refreshed_at.unwrap_or(Timestamp::MAX_UTC)),
         }
     }
 }

@@ -358,25 +358,3 @@ async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_s
     let (_, turned_away, unsettled) = ask().await;
     assert!(!turned_away && unsettled.is_none());
 }
-
-#[tokio::test]
-#[ignore = "not so yet: only the last access token that stood beside a token is remembered"]
-async fn an_access_token_that_stood_beside_a_token_before_it_was_renewed_is_no_new_login() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = open(directory.path()).unwrap();
-    let beside = |access: &str| Intent { access: Some(intent(access, "1").fingerprint), ..intent("t0", "1") };
-    let token = || RefreshToken::new("t0".into());
-    // The provider keeps the refresh token for once, and rotates it the next time.
-    for (access, event) in [("a0", Event::Renewed), ("a1", redeemed("t1"))] {
-        let asked = journal.intent(beside(access), token()).await.unwrap();
-        let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
-        journal.answer(entry, answer("pair")).await.unwrap();
-        journal.end(vec![(entry, event)], Timestamp::default()).await.unwrap();
-    }
-    // A backup from the beginning.
-    let asked = journal.intent(beside("a0"), token()).await.unwrap();
-    assert!(
-        matches!(asked, Permission::AlreadyRedeemed { has_other_access: false, .. }),
-        "it was redeemed, and would be sent again as a new login: {asked:?}"
-    );
-}

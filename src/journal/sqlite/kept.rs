@@ -25,6 +25,9 @@ const AT_ONCE: i64 = 100;
 /// What a pair takes beside its answer, about.
 const ROW_BYTES: i64 = 200;
 
+/// By how much the clocks of two machines may be apart that wrote into one document.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
+
 /// The columns of a kept pair behind [`SECRETS`], as those of a row with an answer.
 const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body), NULL";
 
@@ -187,24 +190,24 @@ impl Rows {
         self.drop_kept("DELETE FROM kept WHERE successor = ?1 RETURNING bytes", [token])
     }
 
-    /// Forgets the pairs of a document into which another machine wrote a newer one, which was granted since.
-    pub(super) fn forget_kept_of(&mut self, document: &str) -> Result<(), JournalError> {
-        let of =
-            format!("DELETE FROM kept WHERE document = ?1 AND store NOT IN {ELSEWHERE_NOW} RETURNING bytes");
-        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(&of, [document]) }
+    /// Forgets the pairs of a document and its provider into which another machine wrote a newer one: that was granted now, in
+    /// the row with this number.
+    pub(super) fn forget_kept_before(&mut self, id: i64) -> Result<(), JournalError> {
+        let of = format!(
+            "DELETE FROM kept WHERE (document, provider) = (SELECT document, provider FROM entries WHERE id = ?1)
+               AND store NOT IN {ELSEWHERE_NOW} RETURNING bytes"
+        );
+        if self.kept.bytes == 0 { Ok(()) } else { self.drop_kept(&of, [id]) }
     }
 
     /// The pair that belongs in a document which holds a redeemed token again, kept or parked: the newest of its login, or of a
     /// later login where the same document of the same user took that.
     ///
-    /// `None` where there is none or it can't be read, and where another machine wrote the last pair: that isn't here.
+    /// `None` where there is none or it can't be read, and where another machine wrote a later pair: that isn't here.
     pub(in crate::journal) fn pair_for(
         &mut self,
         stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
-        if stale.is_newer_elsewhere {
-            return Ok(None);
-        }
         let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };
         let own = match last.successor {
             Some(successor) => self.kept_where("successor = ?1", &successor.to_string())?,
@@ -214,6 +217,9 @@ impl Rows {
         if last.successor.is_none() && own.is_none() {
             return Ok(None);
         }
+        let is_last = |entry: &Entry| {
+            stale.refreshed_elsewhere.is_none_or(|at| entry.intent.sent_at - CLOCKS_APART > at)
+        };
         let redeemed_at = self.redeemed_at_of(&last.fingerprint)?;
         let mut later = None;
         if last.document == stale.document {
@@ -227,7 +233,7 @@ impl Rows {
             });
         }
         let is_parked = later.is_none() && last.successor.is_none();
-        Ok(later.or(own).map(|entry| KeptPair { entry, is_parked }))
+        Ok(later.or(own).filter(is_last).map(|entry| KeptPair { entry, is_parked }))
     }
 
     fn parked_for(&mut self, fingerprint: &str) -> Result<Option<Entry>, JournalError> {

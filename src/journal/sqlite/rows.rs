@@ -157,7 +157,7 @@ impl Rows {
             self.remember_redeemed(&fingerprint, &document, remember, beside, at)?;
         }
         if remember.is_some() && is_after_another {
-            self.forget_kept_of(&document)?;
+            self.forget_kept_before(id)?;
         }
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {

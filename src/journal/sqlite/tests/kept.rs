@@ -77,7 +77,7 @@ fn document(token: &str) -> TokenId {
 /// Its document holds it again, without bookkeeping.
 fn stale(token: &str) -> StaleDocument {
     let Intent { subject, fingerprint: token_of, .. } = intent(token);
-    StaleDocument { document: document(token), subject, token: token_of, is_newer_elsewhere: false }
+    StaleDocument { document: document(token), subject, token: token_of, refreshed_elsewhere: None }
 }
 
 #[test]
@@ -128,13 +128,24 @@ fn the_pair_of_an_earlier_login_does_not_go_over_a_later_one_whose_own_pair_is_g
 fn after_another_machine_wrote_a_pair_none_of_those_before_goes_back() {
     let mut kept = Kept::new();
     kept.redeem("a0", "a1");
-    let newer = StaleDocument { is_newer_elsewhere: true, ..stale("a0") };
-    assert_eq!(kept.pair_for(&newer), None);
+    let elsewhere = |minutes| {
+        let at = kept.now + chrono::TimeDelta::minutes(minutes);
+        StaleDocument { refreshed_elsewhere: Some(at), ..stale("a0") }
+    };
+    let (before, about_then, after) = (elsewhere(-2), elsewhere(-1), elsewhere(2));
+    assert_eq!(kept.pair_for(&before).as_deref(), Some("a1"), "ours is the last");
+    for newer in [about_then, after] {
+        assert_eq!(kept.pair_for(&newer), None);
+    }
     kept.redeem("b0", "b1");
     // It is known for certain once what the other machine wrote was granted; a refusal says nothing of the pairs before.
-    for (token, successor, is_kept) in [("a7", None, true), ("a2", Some("a3"), false)] {
+    // Nor does a grant of another provider.
+    for (token, provider, successor, is_kept) in
+        [("a7", "p", None, true), ("c0", "q", Some("c1"), true), ("a2", "p", Some("a3"), false)]
+    {
         kept.rows.begin(false).unwrap();
-        let elsewhere = Intent { is_refreshed_elsewhere: true, document: document("a"), ..intent(token) };
+        let (provider, place) = (provider.into(), document("a"));
+        let elsewhere = Intent { is_refreshed_elsewhere: true, provider, document: place, ..intent(token) };
         let asked =
             kept.rows.intent(&elsewhere, &RefreshToken::new(token.into()), IfRedeemed::Refuse).unwrap();
         let Permission::Send { entry, .. } = asked else { panic!("{asked:?}") };
@@ -149,7 +160,7 @@ fn after_another_machine_wrote_a_pair_none_of_those_before_goes_back() {
         assert_eq!(kept.pair_for(&moved).is_some(), is_kept, "{token}");
     }
     assert_eq!(kept.pair_of("b0").as_deref(), Some("b1"));
-    assert_eq!(kept.count().pairs, 2);
+    assert_eq!(kept.count().pairs, 3);
 }
 
 #[test]
