@@ -29,7 +29,7 @@ use chrono::TimeDelta;
 use evergrant::testing::gate::skip_samples;
 use evergrant::testing::grant::answer::Class;
 use evergrant::testing::pass::rules_met;
-use evergrant::testing::token::{LastError, State};
+use evergrant::testing::token::{Bookkeeping, LastError, State};
 use evergrant::testing::verdict::Rule;
 use ledger::{Reached, Rotation, Who};
 use std::collections::BTreeSet;
@@ -171,6 +171,15 @@ impl Inner {
         self.lapses.end();
     }
 
+    /// Did another machine write the last pair of the document than the one to which this token was handed out?
+    fn is_refreshed_by_another(&self, books: &Bookkeeping, token: usize) -> bool {
+        let birth = self.ledger.tokens[token].parent.and_then(|parent| {
+            self.ledger.tokens[parent].redemptions.iter().find(|success| success.child == token)
+        });
+        let Some(Who::Process(machine, _)) = birth.map(|birth| birth.by) else { return false };
+        books.is_refreshed_elsewhere(&self.machines[machine].journal)
+    }
+
     /// What must be so once the faults have ended and everybody had their passes.
     fn judge_the_end(&mut self, calm_since: evergrant::testing::clock::Timestamp) {
         self.check_kept();
@@ -217,8 +226,11 @@ impl Inner {
             let received =
                 self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
             let is_known = |newest: &usize| self.weather.disk == 0.0 || self.in_a_journal(*newest);
+            // Where the tokens alone went back behind another machine's pair, that one's may be worth more.
+            let is_last = |newest: &usize| !self.is_refreshed_by_another(books, *newest);
             if let Some(newest) = received
                 .filter(|newest| self.ledger.would_accept(*newest, Instant::now()) && is_known(newest))
+                .filter(is_last)
                 && books.state != State::Live
                 && !self.lapses.has_marked(refresh)
             {

@@ -49,6 +49,10 @@ pub(super) enum Bug {
     ForgetsKeptPairs,
     /// A claim that has ended counts as none: whose it was isn't asked.
     ForgetsWhoClaimed,
+    /// A document doesn't say which machine wrote its pair.
+    ForgetsWhoRefreshed,
+    /// A document doesn't say which token its pair came for.
+    ForgetsWhatWasSpent,
 }
 
 impl Bug {
@@ -56,26 +60,28 @@ impl Bug {
     pub(super) const OF_A_CROWD: [Self; 2] = [Self::LeavesMarks, Self::ForgetsMarks];
 
     /// All, each with a seed at which it is found.
-    pub(super) const ALL: [(Self, u64); 20] = [
-        (Self::AcknowledgesBeforeFsync, 42),
-        (Self::AcknowledgesBeforeWrite, 1),
-        (Self::DropsOldEntries, 3),
-        (Self::ForgetsRedeemed, 10),
+    pub(super) const ALL: [(Self, u64); 22] = [
+        (Self::AcknowledgesBeforeFsync, 4),
+        (Self::AcknowledgesBeforeWrite, 0),
+        (Self::DropsOldEntries, 22),
+        (Self::ForgetsRedeemed, 3),
         (Self::BelievesTheFirstRead, 27),
-        (Self::ClaimsWithoutLease, 31),
-        (Self::WritesWithoutCompare, 27),
-        (Self::MarksWithoutCompare, 387),
+        (Self::ClaimsWithoutLease, 16),
+        (Self::WritesWithoutCompare, 4),
+        (Self::MarksWithoutCompare, 288),
         (Self::TakesAnErrorForDone, 27),
         (Self::WritesHalfAPair, 0),
-        (Self::MarksOnRejectedClient, 24),
+        (Self::MarksOnRejectedClient, 43),
         (Self::TakesLostForNotSent, 0),
-        (Self::RepeatsInTheTransport, 0),
+        (Self::RepeatsInTheTransport, 3),
         (Self::RecoversRowsOfOthers, 43),
         (Self::ReleasesClaimsOfOthers, 40),
         (Self::MarksAtTheFirstRefusal, 1),
         (Self::StopsWithoutASample, 24),
-        (Self::ForgetsRedeemedTooEarly, 10),
+        (Self::ForgetsRedeemedTooEarly, 3),
         (Self::ForgetsKeptPairs, 30),
         (Self::ForgetsWhoClaimed, 2),
+        (Self::ForgetsWhoRefreshed, 34),
+        (Self::ForgetsWhatWasSpent, 34),
     ];
 }

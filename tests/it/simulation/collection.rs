@@ -381,6 +381,11 @@ impl Collection {
         }
         let mut written = document.clone();
         written.bookkeeping = change.bookkeeping.clone();
+        match world.bug {
+            Some(Bug::ForgetsWhoRefreshed) => written.bookkeeping.refreshed_by = None,
+            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = None,
+            _ => {}
+        }
         if let Some(pair) = &change.pair {
             let refresh = by_text(pair.refresh_token.expose()).unwrap();
             written.refresh = refresh;

@@ -1,5 +1,6 @@
 //! The providers of a simulation: what each handed out, to whom, and what became of it. They are the oracle.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -48,6 +49,8 @@ pub(super) struct Token {
     pub(super) parent: Option<usize>,
     family: usize,
     pub(super) redemptions: Vec<Redemption>,
+    /// The machines of ours that have presented it.
+    sent_by: BTreeSet<usize>,
     first_redeemed_at: Option<Instant>,
     /// Was it in a document at any time?
     pub(super) written: bool,
@@ -122,6 +125,7 @@ impl Ledger {
             parent,
             family,
             redemptions: Vec::new(),
+            sent_by: BTreeSet::new(),
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
@@ -156,6 +160,9 @@ impl Ledger {
         now: Instant,
         lease_until: Option<Instant>,
     ) -> Said {
+        if let Who::Process(machine, _) = by {
+            self.tokens[token].sent_by.insert(machine);
+        }
         if !self.would_accept(token, now) {
             if self.rules[self.provider_of(token)].revokes_family
                 && self.tokens[token].first_redeemed_at.is_some()
@@ -183,15 +190,25 @@ impl Ledger {
         self.tokens[parent].redemptions.iter_mut().find(|redemption| redemption.child == token)
     }
 
-    /// The newest token that a process of ours has kept of all that came out of this one, on a machine that is `there`; none
-    /// where nothing was kept.
+    /// The newest token that a machine of ours has kept of all that came out of this one; none where nothing was kept, or that
+    /// machine isn't `there`. Nor where several machines have had a part in the login: the one that meets an old token of it
+    /// may not know what the other has made of that.
     pub(super) fn newest_received(&self, token: usize, there: &impl Fn(usize) -> bool) -> Option<usize> {
-        let kept = |success: &&Redemption| {
-            let Who::Process(machine, _) = success.by else { return false };
-            there(machine) && success.reached == Reached::Kept && success.child != token
+        let family = self.tokens[token].family;
+        let of_login = self.tokens.iter().filter(|token| token.family == family);
+        let machines: BTreeSet<_> = of_login.flat_map(|token| &token.sent_by).copied().collect();
+        if machines.len() > 1 || !machines.iter().all(|machine| there(*machine)) {
+            return None;
+        }
+        let kept = |token: usize| {
+            let kept = |success: &&Redemption| {
+                matches!(success.by, Who::Process(..))
+                    && success.reached == Reached::Kept
+                    && success.child != token
+            };
+            Some(self.tokens[token].redemptions.iter().rev().find(kept)?.child)
         };
-        let child = self.tokens[token].redemptions.iter().rev().find(kept)?.child;
-        Some(self.newest_received(child, there).unwrap_or(child))
+        std::iter::successors(kept(token), |token| kept(*token)).last()
     }
 
     /// Did `later` come out of `earlier`?

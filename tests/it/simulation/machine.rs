@@ -172,6 +172,7 @@ pub(super) fn start_as(
         let seed = world.random.random();
         let machine = &mut world.machines[life.machine];
         let (journal, desk) = machine.disk.open(Path::new("/tmp"), machine.clock.now()).unwrap();
+        journal.id().clone_into(&mut machine.journal);
         tokio::spawn(keep(life.clone(), desk));
         world.note(|| format!("{life:?} starts"));
         (journal, world.machines[life.machine].clock.clone(), Chance::seeded(seed))

@@ -3,7 +3,7 @@
 use super::WAITS_FOR_A_MACHINE;
 use super::bugs::Bug;
 use super::lapse::Lapses;
-use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text};
+use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text, refresh_text};
 use super::peer::Storm;
 use super::weather::{LEASE, REQUEST_TIMEOUT};
 use super::world::{Inner, Life, Look, Script, World, name_of};
@@ -14,6 +14,7 @@ use evergrant::testing::grant::http::ClientError;
 use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
 use evergrant::testing::provider::{ClientSecret, Provider, profile};
 use evergrant::testing::select::FRESH_FOR;
+use evergrant::testing::token::RefreshToken;
 use rand::Rng as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -296,6 +297,17 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
     let tolerance = world.weather.skew;
     // Within the grace of its first use a token is asked for again, also by the machine that redeemed it.
     let within_grace = world.ledger.is_within_grace(token, now, tolerance);
+    // What another machine has sent is told by the document alone, where that speaks of the very pair that came for it.
+    let came: Vec<_> = world.ledger.tokens[token]
+        .redemptions
+        .iter()
+        .map(|success| Some(RefreshToken::new(refresh_text(success.child)).fingerprint()))
+        .collect();
+    let is_told = world.documents.values().any(|there| {
+        let books = &there.bookkeeping;
+        there.refresh == token && books.refreshed_at.is_some() && came.contains(&books.fingerprint)
+    });
+    let unknown = world.ledger.tokens[token].memory_lost && !is_told;
     let successes = world.ledger.tokens[token].redemptions.iter();
     let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
         |success| {
@@ -303,7 +315,7 @@ fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
             // Another machine can't know: it sees the claim of the one that has the pair, and waits for it.
             let after = |wait| success.lease_until.is_some_and(|until| until + wait <= now + tolerance);
             let is_over = after(WAITS_FOR_A_MACHINE) || within_grace && after(LEASE);
-            if machine == life.machine { !within_grace } else { !is_over }
+            if machine == life.machine || is_told { !within_grace } else { !is_over && !unknown }
         },
     );
     // Where a journal's disk had failed, the document was all that knew of its pair: with an old copy in its place, nobody

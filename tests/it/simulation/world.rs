@@ -54,6 +54,8 @@ pub(super) struct Machine {
     paused_until: Option<Instant>,
     pub(super) died: Arc<Notify>,
     pub(super) away: Away,
+    /// The id of its journal, once a process has opened it.
+    pub(super) journal: String,
 }
 
 /// Is a machine there?
@@ -154,6 +156,7 @@ impl World {
                 paused_until: None,
                 died: Arc::new(Notify::new()),
                 away: Away::No,
+                journal: String::new(),
             }
         };
         let mut inner = Inner {
