@@ -31,6 +31,7 @@ impl Line {
         // A pair that kept the refresh token holds none to put back.
         granted.refresh_token.as_ref()?;
         let granted = granted.clone();
-        Some(ReceivedPair { pair: Received::Kept(reading.map(|_| granted)), received_at, is_parked })
+        let (pair, sent) = (Received::Kept(reading.map(|_| granted)), entry.intent.fingerprint);
+        Some(ReceivedPair { pair, sent, received_at, is_parked })
     }
 }

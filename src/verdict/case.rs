@@ -187,6 +187,8 @@ pub struct Redeemed {
 pub struct ReceivedPair {
     /// The pair.
     pub pair: Received<Granted>,
+    /// The token that was sent for it: another one than the document's, where that is older.
+    pub sent: Fingerprint,
     /// When its answer came.
     pub received_at: Timestamp,
     /// Has it had no place yet?

@@ -28,7 +28,8 @@ use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::{Change, Fence};
 use crate::token::{
-    Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State, TokenDocument,
+    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State,
+    TokenDocument,
 };
 use std::time::Duration;
 
@@ -217,11 +218,13 @@ pub(super) fn redeemed(
 
 /// A document holds a token again that was redeemed: the newest pair that came out of it goes back, by compare-and-swap.
 fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdict {
-    let ReceivedPair { pair, received_at, is_parked } = received;
+    let ReceivedPair { pair, sent, received_at, is_parked } = received;
     let (token, profile) = (&case.token, case.profile());
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
     // Unlike a pair that just came: the pass that has taken the claim over looks at this document by itself.
-    let change = Change { expect_lease: Fence::of(token.bookkeeping.lease.as_ref()), ..change };
+    let expect_lease = Fence::of(token.bookkeeping.lease.as_ref());
+    let bookkeeping = Bookkeeping { spent: Some(*sent), ..change.bookkeeping };
+    let change = Change { expect_lease, bookkeeping, ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {
         Rule::GrantedUnsendable => Outcome::Malformed,

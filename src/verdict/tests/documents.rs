@@ -164,6 +164,7 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
         Belief::Believed,
     );
     let received = |is_parked| ReceivedPair {
+        sent: RefreshToken::new("old".into()).fingerprint(),
         pair: Received::Kept(Journaled::for_tests(entry(), granted(Some("new")))),
         received_at: now(),
         is_parked,
@@ -312,6 +313,7 @@ fn a_pair_that_is_not_in_its_document_is_parked_held_or_lost_and_never_dropped()
 #[test]
 fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_marked() {
     let received = || ReceivedPair {
+        sent: RefreshToken::new("old".into()).fingerprint(),
         pair: Received::Kept(Journaled::for_tests("8".parse().unwrap(), granted(Some("new")))),
         received_at: now(),
         is_parked: false,
