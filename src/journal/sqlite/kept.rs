@@ -255,16 +255,23 @@ impl Rows {
     }
 }
 
+/// All pairs, those in the clear, and when the oldest was received: by indexes alone, because the pairs themselves may fill a
+/// gibibyte.
+pub(super) const COUNTS: [&str; 3] = [
+    "SELECT count(*) FROM kept",
+    "SELECT count(*) FROM kept WHERE sealed = 0",
+    "SELECT received_at FROM kept ORDER BY forget_at LIMIT 1",
+];
+
 /// How many pairs are kept, read beside a process that may be writing them.
 pub(super) fn count(connection: &Connection) -> rusqlite::Result<KeptPairs> {
     if !read::table_has_column(connection, "kept", "id")? {
         return Ok(KeptPairs::default());
     }
-    let (pairs, oldest, in_the_clear) = connection.query_row(
-        "SELECT count(*), min(received_at), coalesce(sum(sealed = 0), 0) FROM kept",
-        [],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?)),
-    )?;
+    let [pairs, in_the_clear, oldest] = COUNTS;
+    let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let (pairs, in_the_clear) = (count(pairs)?, count(in_the_clear)?);
+    let oldest = connection.query_row(oldest, [], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten();
     let bytes = "SELECT value FROM meta WHERE key = ?1";
     let bytes: Option<i64> = connection.query_row(bytes, [BYTES], |row| row.get(0)).optional()?;
     Ok(KeptPairs {

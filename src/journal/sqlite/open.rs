@@ -82,6 +82,7 @@ CREATE TABLE IF NOT EXISTS kept (
 CREATE INDEX IF NOT EXISTS kept_of ON kept (document);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
 CREATE INDEX IF NOT EXISTS kept_in_store ON kept (store);
+CREATE INDEX IF NOT EXISTS kept_in_the_clear ON kept (sealed) WHERE sealed = 0;
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,

@@ -331,3 +331,15 @@ fn a_parked_pair_never_hides_the_one_that_found_its_place() {
     kept.rows.commit().unwrap();
     assert_eq!(kept.pair_of("a0").as_deref(), Some("a1"));
 }
+
+#[test]
+fn pairs_are_counted_without_a_look_at_each() {
+    let kept = Kept::new();
+    for sql in kept::COUNTS {
+        let plan = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut statement = kept.rows.connection.prepare(&plan).unwrap();
+        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(steps.iter().all(|step| step.contains("INDEX")), "{sql}: {steps:?}");
+    }
+}
