@@ -56,11 +56,12 @@ pub(super) struct Weather {
     pub(super) misnames: f64,
     /// A person goes to another provider.
     pub(super) moves: f64,
-    /// An old copy of a document comes back; only with one machine, whose journal remembers.
+    /// An old copy of a document comes back.
     pub(super) restore: f64,
-    /// The application writes back a whole document, or its token fields, as it had read them; only with one machine.
+    /// The application writes back a whole document, or its token fields, as it had read them.
     pub(super) stale: f64,
-    /// The application moves a document to another `_id`; only with one machine.
+    /// The application moves a document to another `_id`; only with one machine, because the claim goes with it, and the one that
+    /// made that looks for its document in the old place.
     pub(super) relocate: f64,
     /// A machine dies for good, or for a long time, when its process has ended.
     pub(super) dies: f64,
@@ -102,7 +103,7 @@ impl Weather {
             duplicate: chance([1.0; 3]) > 0.0 && machines == 1,
             skew: Duration::from_secs_f64(chance([0.2, 1.0, 5.0])),
             stale: chance([0.05, 0.2, 0.5]),
-            relocate: chance([0.02, 0.05, 0.2]),
+            relocate: chance([0.02, 0.05, 0.2]) * alone,
             dies: chance([0.02, 0.1, 0.3]) * (1.0 - alone),
             store_late: chance([0.01, 0.05, 0.2]),
             store_cuts: chance([0.01, 0.05, 0.2]),
