@@ -1,6 +1,8 @@
 //! Documents in which a name stands twice: BSON allows it, and MongoDB treats them badly.
 
 use super::*;
+use chrono::TimeDelta;
+use evergrant::testing::clock::Clock;
 
 /// What becomes of a document in which a name stands twice.
 #[derive(Debug, Clone, Copy)]
@@ -242,6 +244,7 @@ fn newest(rehearsal: &Rehearsal, at: usize) -> String {
 
 /// As if each document had been claimed while it was well: a pair goes where no name stands twice beside it.
 async fn write_all_the_same(set: &ReplicaSet, rehearsal: &Rehearsal, shapes: &[(Twice, Make)]) {
+    let tomorrow = Clock::system().now() + TimeDelta::days(1);
     let change = |position: usize| {
         let token = || RefreshToken::new(newest(rehearsal, position));
         Change {
@@ -254,7 +257,7 @@ async fn write_all_the_same(set: &ReplicaSet, rehearsal: &Rehearsal, shapes: &[(
                 also: Vec::new(),
                 replaces: Replaces::Any,
             }),
-            bookkeeping: Bookkeeping { due_at: Some(at(4_102_444_800)), ..Bookkeeping::default() },
+            bookkeeping: Bookkeeping { due_at: Some(tomorrow), ..Bookkeeping::default() },
         }
     };
     let before = on_each_member(set, rehearsal).await;
