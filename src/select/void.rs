@@ -55,7 +55,8 @@ impl Latest {
     /// Is the due date of this document void?
     #[must_use]
     pub fn is_void(&self, bookkeeping: &Bookkeeping, now: Timestamp) -> bool {
-        let Bookkeeping { due_at, refreshed_at, refresh_expires_at, last_error, lease, .. } = bookkeeping;
+        let Bookkeeping { due_at, refreshed_at, refresh_expires_at, failures, last_error, lease, .. } =
+            bookkeeping;
         let Some(due_at) = due_at.filter(|_| lease.is_none()) else { return false };
         let wait = due_at - now;
         if wait <= self.after_success {
@@ -66,11 +67,9 @@ impl Latest {
         {
             return true;
         }
-        match refresh_expires_at {
-            Some(end) => *end < due_at,
-            None if last_error.is_some() => wait > self.put_off.max(self.end),
-            None => wait > self.end,
-        }
+        // A backoff asks for no end: it goes beyond that of the token, and goes on after it.
+        let was_put_off = (*failures > 0 || last_error.is_some()) && wait <= self.put_off;
+        !was_put_off && refresh_expires_at.map_or(wait > self.end, |end| end < due_at)
     }
 }
 
@@ -142,8 +141,15 @@ mod tests {
             ..Bookkeeping::default()
         };
         for (hours, failed_hours_ago, expected) in [(24, 0, false), (26, 0, true), (20, -5, true)] {
-            let books = books(hours, now - TimeDelta::hours(failed_hours_ago));
-            assert_eq!(hourly.is_void(&books, now), expected, "{hours} h, {failed_hours_ago} h ago");
+            // The end of its token explains nothing here: a backoff goes beyond it, or goes on after it.
+            for ends_in in [None, Some(5), Some(-5)] {
+                let books = Bookkeeping {
+                    refresh_expires_at: ends_in.map(|hours| now + TimeDelta::hours(hours)),
+                    ..books(hours, now - TimeDelta::hours(failed_hours_ago))
+                };
+                let about = format!("{hours} h, {failed_hours_ago} h ago, ends in {ends_in:?} h");
+                assert_eq!(hourly.is_void(&books, now), expected, "{about}");
+            }
         }
     }
 }

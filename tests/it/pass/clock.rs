@@ -181,3 +181,26 @@ async fn a_due_date_that_the_end_of_its_own_token_explains_is_none_of_a_wrong_cl
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_backoff_beyond_the_end_of_its_token_lasts_and_is_none_of_a_wrong_clock() {
+    let mut plan = Plan::users(3);
+    plan.profile.refresh_token_lifetime = Some(Duration::from_hours(1));
+    plan.profile.answer.suspected = std::mem::take(&mut plan.profile.answer.refused);
+    on_both("backoff", plan, async |mut rehearsal| {
+        rehearsal.settings.first_backoff = Duration::from_hours(8);
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 3);
+        rehearsal.sandbox.revoke("user-000001");
+        assert_eq!(rehearsal.run_with(&FORCED, &Stop::default()).await.count(Outcome::StillDue), 1);
+        let books = rehearsal.bookkeeping(1).await;
+        assert!(books.refresh_expires_at.is_some_and(|end| Some(end) < books.due_at), "{books:?}");
+        let requests = rehearsal.sandbox.ledger().requests;
+        // As cron starts one process after another.
+        for _ in 0..3 {
+            let summary = rehearsal.run().await;
+            assert_eq!((summary.touched, summary.recovery.void_due_dates), (0, 0), "{summary:?}");
+        }
+        assert_eq!(rehearsal.sandbox.ledger().requests, requests);
+    })
+    .await;
+}
