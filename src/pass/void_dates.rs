@@ -144,10 +144,11 @@ impl Line {
 
     fn due_now(&self, document: &TokenDocument) -> Change {
         let due_at = Some(self.policy.due_by);
+        // A provider may keep the refresh token: the due date alone says whether another process has worked on it since.
         Change {
             id: document.id.clone(),
             expect_refresh_token: document.refresh_token.as_ref().ok().cloned(),
-            expect_lease: Fence::Unclaimed,
+            expect_lease: document.bookkeeping.due_at.map_or(Fence::Unclaimed, Fence::Due),
             pair: None,
             bookkeeping: Bookkeeping { due_at, ..document.bookkeeping.clone() },
         }

@@ -28,6 +28,8 @@ pub enum Fence {
     Lease(String),
     /// The document carries no lease.
     Unclaimed,
+    /// The document carries no lease, and falls due at this moment: what was read of it is as it was.
+    Due(Timestamp),
     /// The document carries no lease, and the mark that was made at this moment ([`Bookkeeping::marked_at`]).
     Marked(Timestamp),
 }
@@ -47,6 +49,7 @@ impl Fence {
             Self::None => true,
             Self::Lease(expected) => lease_id == Some(expected),
             Self::Unclaimed => lease_id.is_none(),
+            Self::Due(at) => lease_id.is_none() && bookkeeping.due_at == Some(*at),
             Self::Marked(at) => lease_id.is_none() && bookkeeping.marked_at() == Some(*at),
         }
     }

@@ -159,6 +159,9 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
         Fence::None => {}
         Fence::Lease(id) => drop(conditions.insert(ours("lease.id"), id)),
         Fence::Unclaimed => drop(conditions.insert(ours("lease"), doc! { "$exists": false })),
+        Fence::Due(at) => {
+            conditions.extend(doc! { ours("lease"): { "$exists": false }, ours("due_at"): date(*at) });
+        }
         Fence::Marked(at) => conditions.extend(doc! {
             ours("lease"): { "$exists": false },
             ours("state"): { "$in": [State::NeedsLogin.word(), State::LostInFlight.word()] },

@@ -1,13 +1,18 @@
 //! The clock is stepped by hours in the middle of a pass.
 
 use super::recovery::Doomed;
-use crate::support::rehearsal::{FORCED, Plan, on_both, until};
+use crate::support::meddler::{Call, Mishap};
+use crate::support::rehearsal::{FORCED, Plan, document_id, on_both, until};
 use chrono::TimeDelta;
-use evergrant::testing::clock::Clock;
+use evergrant::sandbox;
+use evergrant::testing::clock::{Clock, Timestamp};
 use evergrant::testing::exit::Exit;
 use evergrant::testing::pass::{PassRequest, Stop};
+use evergrant::testing::provider::Rotation;
 use evergrant::testing::report::Outcome;
-use evergrant::testing::token::State;
+use evergrant::testing::store::{Change, Fence};
+use evergrant::testing::token::{Bookkeeping, RefreshToken, State};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[tokio::test]
@@ -201,6 +206,49 @@ async fn a_backoff_beyond_the_end_of_its_token_lasts_and_is_none_of_a_wrong_cloc
             assert_eq!((summary.touched, summary.recovery.void_due_dates), (0, 0), "{summary:?}");
         }
         assert_eq!(rehearsal.sandbox.ledger().requests, requests);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mending_a_void_due_date_undoes_nothing_that_another_process_wrote_since_it_was_read() {
+    let mut plan = Plan::users(1);
+    plan.profile.rotation = Rotation::None;
+    plan.sandbox.rotation = sandbox::Rotation::Keep;
+    on_both("newer_books", plan, async |rehearsal| {
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 1);
+        let known = rehearsal.bookkeeping(0).await;
+        let expect_refresh_token = Some(RefreshToken::new(rehearsal.token(0).await));
+        let write = move |bookkeeping| Change {
+            id: document_id(0),
+            expect_refresh_token: expect_refresh_token.clone(),
+            expect_lease: Fence::Unclaimed,
+            pair: None,
+            bookkeeping,
+        };
+        let ahead = |at: Option<Timestamp>| at.map(|at| at + TimeDelta::days(60));
+        let void =
+            Bookkeeping { refreshed_at: ahead(known.refreshed_at), due_at: ahead(known.due_at), ..known };
+        let store = rehearsal.backend.store.clone();
+        store.apply(&[write(void.clone())]).await.unwrap();
+        // Another one has found it, too, and refreshed it by now: the token is the same.
+        let now = Clock::system().now();
+        let due_at = Some(now + TimeDelta::days(4));
+        let newer = Bookkeeping { refreshed_at: Some(now), due_at, failures: 3, ..void };
+        let (change, done) = (write(newer.clone()), AtomicBool::default());
+        rehearsal.meddler.meddle(move |call| {
+            let (store, change) = (store.clone(), change.clone());
+            let is_first = matches!(call, Call::Apply(_)) && !done.swap(true, Ordering::SeqCst);
+            Box::pin(async move {
+                if is_first {
+                    store.apply(&[change]).await.unwrap();
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run().await;
+        assert_eq!(rehearsal.bookkeeping(0).await, newer, "{summary:?}");
+        assert_eq!((summary.touched, rehearsal.sandbox.ledger().requests), (0, 1), "{summary:?}");
     })
     .await;
 }

@@ -231,6 +231,28 @@ async fn a_change_for_a_mark_spares_whatever_has_become_of_the_document_since() 
 }
 
 #[tokio::test]
+async fn a_due_date_is_moved_only_from_where_it_was_and_while_the_document_is_unclaimed() {
+    for backend in both("due_fence", Mapping::default()).await {
+        let one = id(&json!("a"));
+        let due = |seconds| Bookkeeping { due_at: Some(at(seconds)), ..Bookkeeping::default() };
+        let write = |expect_lease, bookkeeping| Change {
+            expect_lease,
+            pair: None,
+            bookkeeping,
+            ..change(&one, Some("old"), None)
+        };
+        backend.insert([login(&json!("a"), json!({}))]).await;
+        assert!(!apply(&backend, &[write(Fence::Due(at(7)), due(1))]).await, "no bookkeeping at all");
+        assert!(apply(&backend, &[write(Fence::None, due(7))]).await);
+        assert!(!apply(&backend, &[write(Fence::Due(at(8)), due(1))]).await);
+        assert!(apply(&backend, &[write(Fence::Due(at(7)), due(1))]).await);
+        assert_eq!(backend.read(&one).await.bookkeeping.due_at, Some(at(1)));
+        backend.store.claim(&claim(std::slice::from_ref(&one), lease("first", 10), 20)).await.unwrap();
+        assert!(!apply(&backend, &[write(Fence::Due(at(10)), due(1))]).await, "claimed");
+    }
+}
+
+#[tokio::test]
 async fn paths_may_be_dotted_and_expiries_are_written_as_mapped() {
     let formats = [
         (ExpiryFormat::Date, date(60)),
