@@ -200,7 +200,7 @@ async fn walk(base: &Base, line: Arc<Line>, round: &Round) -> Result<(), PassErr
         recover::recover(&line, &mut sink, Rows::None, &unfinished).await?;
     }
     line.look_at_claims().await?;
-    line.mend_void_dates().await?;
+    line.mend_void_dates().await;
     let looks = line.looks(&round.request).await?;
     let has_looked = looks.is_some();
     let given_up = line.refresh(sink, looks).await?;

@@ -1,7 +1,7 @@
 //! Due dates that no life explains are void: their documents are due now, and that is said.
 
 use super::span::document_span;
-use super::{Base, Counter, Line, PassError};
+use super::{Base, Counter, Line};
 use crate::clock::Timestamp;
 use crate::failure::error_chain;
 use crate::select::{ClaimTerms, Latest};
@@ -16,6 +16,9 @@ const BATCH: usize = 500;
 
 /// How often a process looks for void due dates of a provider: once found, they are gone, and only another wrong clock makes more.
 const LOOKS_EVERY: Duration = Duration::from_hours(1);
+
+/// Said where a look fails, of which all that is due goes on without it.
+const UNSEARCHABLE: &str = "the store can't be searched for void due dates; it is searched again in an hour";
 
 impl Counter {
     /// Is it time to look for void due dates?
@@ -48,10 +51,14 @@ impl Base {
         for counter in look {
             let (latest, name) = (counter.latest(self), &counter.provider.name);
             let is_late = last.get(&**name).is_some_and(|last| *last > latest.looks_after(now).at);
-            if is_late && self.has_void_dates(&counter, latest, now).await? {
-                found.push(name.clone());
-            } else {
-                counter.looked_for_void_dates();
+            let has_some = if is_late { self.has_void_dates(&counter, latest, now).await } else { Ok(false) };
+            match has_some {
+                Ok(true) => found.push(name.clone()),
+                Ok(false) => counter.looked_for_void_dates(),
+                Err(error) => {
+                    debug!(error = %error_chain(&error), "{UNSEARCHABLE}");
+                    counter.looked_for_void_dates();
+                }
             }
         }
         Ok(found)
@@ -98,48 +105,44 @@ impl Base {
 }
 
 impl Line {
-    /// Makes those documents due in this pass whose due dates are void.
-    pub(super) async fn mend_void_dates(&self) -> Result<(), PassError> {
-        match self.look_for_void_dates().await {
-            Err(PassError::Store(error)) if !matches!(error, StoreError::Unavailable { .. }) => {
-                // The lane reads pages, too: it says what is wrong, and ends the pass.
-                debug!(error = %error_chain(&error), "the store can't be searched for void due dates");
-                Ok(())
-            }
-            looked => looked,
-        }
-    }
-
-    async fn look_for_void_dates(&self) -> Result<(), PassError> {
-        let Some(counter) = self.whose.counter().filter(|counter| counter.looks_for_void_dates()) else {
-            return Ok(());
-        };
-        if self.terms.only.is_some() {
-            return Ok(());
-        }
-        let (latest, now) = (counter.latest(&self.base), self.base.clock.now());
-        let (mut after, mut mended, mut first) = (None, 0, None);
-        loop {
-            let read = || self.base.due_unexplained(counter, latest, now, BATCH, after.clone());
-            let page = self.insist_at_the_start(read).await?;
-            let is_void = |document: &&TokenDocument| latest.is_void(&document.bookkeeping, now);
-            let void: Vec<_> = page.documents.iter().filter(is_void).collect();
-            let changes: Vec<_> = void.iter().map(|document| self.due_now(document)).collect();
-            if !changes.is_empty() {
-                let applied = self.insist_at_the_start(|| self.base.store.apply(&changes)).await?;
-                mended += (changes.len() - applied.refused.len()) as u64;
-                first = first.or_else(|| void.first().map(|document| (*document).clone()));
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+    /// Makes those documents due in this pass whose due dates are void. A store that can't be searched for them, or not in time,
+    /// holds up no pass: the lane finds out by itself where the store is away.
+    pub(super) async fn mend_void_dates(&self) {
+        let counter = self.whose.counter().filter(|counter| counter.looks_for_void_dates());
+        let Some(counter) = counter.filter(|_| self.terms.only.is_none()) else { return };
+        let (mut mended, mut first) = (0, None);
+        if let Err(error) = self.look_for_void_dates(counter, &mut mended, &mut first).await {
+            debug!(error = %error_chain(&error), "{UNSEARCHABLE}");
         }
         counter.looked_for_void_dates();
         if let Some(document) = first {
             self.tell_void(mended, &document);
         }
-        Ok(())
+    }
+
+    async fn look_for_void_dates(
+        &self,
+        counter: &Counter,
+        mended: &mut u64,
+        first: &mut Option<TokenDocument>,
+    ) -> Result<(), StoreError> {
+        let (latest, now) = (counter.latest(&self.base), self.base.clock.now());
+        let mut after = None;
+        loop {
+            let page = self.base.due_unexplained(counter, latest, now, BATCH, after).await?;
+            let is_void = |document: &&TokenDocument| latest.is_void(&document.bookkeeping, now);
+            let void: Vec<_> = page.documents.iter().filter(is_void).collect();
+            let changes: Vec<_> = void.iter().map(|document| self.due_now(document)).collect();
+            if !changes.is_empty() {
+                let applied = self.insist_at_the_start(|| self.base.store.apply(&changes)).await?;
+                *mended += (changes.len() - applied.refused.len()) as u64;
+                *first = first.take().or_else(|| void.first().map(|document| (*document).clone()));
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     fn due_now(&self, document: &TokenDocument) -> Change {

@@ -12,7 +12,8 @@ use evergrant::testing::provider::Rotation;
 use evergrant::testing::report::Outcome;
 use evergrant::testing::store::{Change, Fence};
 use evergrant::testing::token::{Bookkeeping, RefreshToken, State};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[tokio::test]
@@ -249,6 +250,31 @@ async fn mending_a_void_due_date_undoes_nothing_that_another_process_wrote_since
         let summary = rehearsal.run().await;
         assert_eq!(rehearsal.bookkeeping(0).await, newer, "{summary:?}");
         assert_eq!((summary.touched, rehearsal.sandbox.ledger().requests), (0, 1), "{summary:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_takes_too_long_to_search_for_void_due_dates_holds_up_nothing_that_is_due() {
+    on_both("unsearchable", Plan::users(5), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        assert_eq!(rehearsal.run().await.count(Outcome::Refreshed), 5);
+        // All of them could be void until they are read.
+        rehearsal.change_provider(|provider| {
+            provider.profile.refresh_token_lifetime = Some(Duration::from_hours(24));
+        });
+        let pass = rehearsal.process(rehearsal.meddler.clone(), rehearsal.state()).await;
+        let searched = Arc::new(AtomicUsize::default());
+        let counted = searched.clone();
+        rehearsal.meddler.decide(move |call| match call {
+            Call::DuePage if counted.fetch_add(1, Ordering::SeqCst) == 0 => Mishap::Away,
+            _ => Mishap::None,
+        });
+        for _ in 0..2 {
+            pass.todo().await.unwrap();
+            assert_eq!(searched.load(Ordering::SeqCst), 1, "not at each look");
+        }
+        pass.close().await;
     })
     .await;
 }
