@@ -1,6 +1,7 @@
 //! One page: read, sorted into what is wanted and what is known, and claimed in parts.
 
 mod draw;
+mod give_back;
 mod second_looks;
 
 use super::again::{Again, Look, Looked, between};
@@ -235,8 +236,10 @@ impl Source {
         };
         let last = page.documents.last().filter(|_| !self.terms.all);
         shelf.come_to = last.and_then(|document| document.bookkeeping.due_at);
-        let documents: Vec<_> = page.documents.into_iter().map(|document| self.sendable(document)).collect();
+        let mut documents: Vec<_> =
+            page.documents.into_iter().map(|document| self.sendable(document)).collect();
         let takeovers = self.takeovers(documents.iter()).await;
+        self.give_back(&mut documents, &takeovers).await?;
         for document in documents {
             if !self.is_asked_for(&document) || shelf.drawn.contains(&document.id) {
                 continue;

@@ -127,7 +127,7 @@ fn life(document: &TokenDocument, profile: Option<&Profile>, learned: Option<Dur
 
 impl ClaimTerms {
     /// The claim of another pass on this document, where it ended before this.
-    fn ended<'a>(&self, document: &'a TokenDocument, by: Timestamp) -> Option<&'a Lease> {
+    pub(super) fn ended<'a>(&self, document: &'a TokenDocument, by: Timestamp) -> Option<&'a Lease> {
         let lease = document.bookkeeping.lease.as_ref()?;
         (lease.id != self.lease_id && lease.until <= by).then_some(lease)
     }
@@ -173,16 +173,21 @@ impl Source {
             return HashMap::new();
         }
         let leases = ended.iter().map(|(_, lease)| *lease);
-        let known = self.terms.others.journal.known_passes(leases).await.unwrap_or_else(|error| {
-            // Nothing is sent any more: the next intent says so.
-            debug!(error = %crate::failure::error_chain(&error), "the journal can't tell its passes");
-            BTreeSet::new()
-        });
+        let known = self.known_passes(leases).await;
         let of = |(document, lease): (&TokenDocument, &Lease)| {
             let takeover = self.terms.takeover_of(document, lease, known.contains(&lease.id), now);
             (document.id.clone(), takeover)
         };
         ended.into_iter().map(of).collect()
+    }
+
+    /// The ids of those leases that are of passes which this machine's journal knows; none where it can't tell.
+    pub(super) async fn known_passes(&self, leases: impl Iterator<Item = &Lease>) -> BTreeSet<String> {
+        self.terms.others.journal.known_passes(leases).await.unwrap_or_else(|error| {
+            // Nothing is sent any more: the next intent says so.
+            debug!(error = %crate::failure::error_chain(&error), "the journal can't tell its passes");
+            BTreeSet::new()
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::mapping::FieldPath;
 use crate::clock::Timestamp;
 use crate::token::{AccessToken, Bookkeeping, Further, Lease, RefreshToken, TokenId};
+use chrono::TimeDelta;
 
 /// One atomic update of one document: a pair and the bookkeeping, or the bookkeeping alone.
 #[derive(Debug, Clone)]
@@ -26,6 +27,15 @@ pub enum Fence {
     None,
     /// The document still carries this lease id.
     Lease(String),
+    /// The document still carries this very claim, which has ended.
+    Ended {
+        /// The id of the lease.
+        lease: String,
+        /// Its end: a renewed claim has another one.
+        until: Timestamp,
+        /// By the store's clock it ended so long ago, or longer. A store on a machine of its own has our clock.
+        ended_for: TimeDelta,
+    },
     /// The document carries no lease.
     Unclaimed,
     /// The document carries no lease, and falls due at this moment: what was read of it is as it was.
@@ -48,6 +58,10 @@ impl Fence {
         match self {
             Self::None => true,
             Self::Lease(expected) => lease_id == Some(expected),
+            Self::Ended { lease, until, .. } => {
+                let carried = bookkeeping.lease.as_ref();
+                carried.is_some_and(|carried| carried.id == *lease && carried.until == *until)
+            }
             Self::Unclaimed => lease_id.is_none(),
             Self::Due(at) => lease_id.is_none() && bookkeeping.due_at == Some(*at),
             Self::Marked(at) => lease_id.is_none() && bookkeeping.marked_at() == Some(*at),

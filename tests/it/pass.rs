@@ -12,6 +12,7 @@ mod journal_fails;
 mod keep;
 mod kept;
 mod kept_doubt;
+mod late_claims;
 mod marks;
 mod new_logins;
 mod other_machines;

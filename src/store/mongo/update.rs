@@ -158,6 +158,10 @@ pub(super) fn apply(mapping: &Mapping, id: Bson, change: &Change, comparison: Co
     match &change.expect_lease {
         Fence::None => {}
         Fence::Lease(id) => drop(conditions.insert(ours("lease.id"), id)),
+        Fence::Ended { lease, until, ended_for: time } => {
+            conditions.extend(doc! { ours("lease.id"): lease, ours("lease.until"): date(*until) });
+            expressions.push(ended_for(&mapping.bookkeeping, *time));
+        }
         Fence::Unclaimed => drop(conditions.insert(ours("lease"), doc! { "$exists": false })),
         Fence::Due(at) => {
             conditions.extend(doc! { ours("lease"): { "$exists": false }, ours("due_at"): date(*at) });

@@ -1,10 +1,10 @@
 //! Two processes never hold one document.
 
 use super::backend::{at, both, claim, date, due_now, id, lease, login, mongo, path};
-use chrono::TimeDelta;
+use chrono::{SubsecRound, TimeDelta};
 use evergrant::testing::clock::Clock;
-use evergrant::testing::store::{Claim, Claimed, Store, Unwritable, mapping::Mapping};
-use evergrant::testing::token::{Lease, State, TokenId};
+use evergrant::testing::store::{Change, Claim, Claimed, Fence, Store, Unwritable, mapping::Mapping};
+use evergrant::testing::token::{Bookkeeping, Lease, State, TokenId};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -140,6 +140,41 @@ async fn the_servers_clock_lets_no_living_claim_be_taken_over_or_cut_whatever_ti
         let nearer = Lease { until: now + TimeDelta::minutes(10), ..theirs };
         let cut = backend.store.cut(&ids[0], &nearer, TimeDelta::days(1)).await.unwrap();
         assert_eq!(cut, may_be_cut, "ends in {minutes} min");
+    }
+}
+
+#[tokio::test]
+async fn an_ended_claim_is_given_back_only_as_it_was_read_and_by_the_servers_clock() {
+    for backend in both("ended_claim", Mapping::default()).await {
+        let now = Clock::system().now().trunc_subsecs(3);
+        let until = |minutes| now + TimeDelta::minutes(minutes);
+        for (minutes, lease_id, read_as_minutes, expected) in [
+            (-11, "theirs", -11, true),
+            (-11, "another", -11, false),
+            (-11, "theirs", -12, false),
+            (-9, "theirs", -9, !backend.is_mongo()),
+            (5, "theirs", 5, !backend.is_mongo()),
+        ] {
+            let name = json!(format!("{minutes} {lease_id} {read_as_minutes}"));
+            backend.insert([login(&name, json!({}))]).await;
+            let ids = [id(&name)];
+            let theirs = Lease { until: until(minutes), ..lease("theirs", 0) };
+            backend.store.claim(&claim(&ids, theirs.clone(), 0)).await.unwrap();
+            let change = Change {
+                id: ids[0].clone(),
+                expect_refresh_token: None,
+                expect_lease: Fence::Ended {
+                    lease: lease_id.into(),
+                    until: until(read_as_minutes),
+                    ended_for: TimeDelta::minutes(10),
+                },
+                pair: None,
+                bookkeeping: Bookkeeping::default(),
+            };
+            assert_eq!(backend.store.apply(&[change]).await.unwrap().every_matched, expected, "{name}");
+            let left = backend.read(&ids[0]).await.bookkeeping.lease;
+            assert_eq!(left, (!expected).then_some(theirs), "{name}");
+        }
     }
 }
 

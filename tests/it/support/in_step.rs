@@ -1,13 +1,13 @@
 //! A store whose clock goes with the clock that a test steps: what passes there passes at the server, too.
 //!
-//! A real server's clock can't be moved. It is asked for its time, and judges claims by it, only in `time`, `claim` and `cut`.
+//! A real server's clock can't be moved. It is asked for its time, and judges claims by it, only in `time`, `claim`, `cut` and `apply`.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use evergrant::testing::clock::{Clock, Timestamp};
 use evergrant::testing::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Identity, Position, Readiness, Store,
-    StoreError, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, Position, Readiness,
+    Store, StoreError, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use std::collections::BTreeMap;
@@ -107,7 +107,13 @@ impl Store for InStep {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<Applied, StoreError> {
-        self.inner.apply(changes).await
+        let mut changes = changes.to_vec();
+        for change in &mut changes {
+            if let Fence::Ended { ended_for, .. } = &mut change.expect_lease {
+                *ended_for -= self.ahead();
+            }
+        }
+        self.inner.apply(&changes).await
     }
 
     async fn read(&self, ids: &[TokenId]) -> Result<Vec<TokenDocument>, StoreError> {
