@@ -3,6 +3,7 @@
 mod draw;
 mod give_back;
 mod second_looks;
+mod sendable;
 
 use super::again::{Again, Look, Looked, between};
 use super::looks::MOST_LOOKS;
@@ -11,7 +12,7 @@ use super::{ClaimTerms, Found, Pulled, Selected, falls_due_after_its_access_toke
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueAfter, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
-use crate::token::{Bookkeeping, DueToken, Lease, Malformed, Subject, TokenDocument, TokenId};
+use crate::token::{DueToken, Lease, TokenDocument, TokenId};
 use chrono::TimeDelta;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -355,55 +356,6 @@ impl Source {
             ProviderFilter::NoneOf(names) => {
                 document.provider.as_ref().is_none_or(|found| !names.contains(found))
             }
-        }
-    }
-
-    /// The document with what is wrong with its token here: its provider isn't configured, or takes no such token.
-    fn sendable(&self, mut document: TokenDocument) -> TokenDocument {
-        if matches!(self.providers, ProviderFilter::NoneOf(_)) {
-            document.bookkeeping = of_the_token_there(&document, self.clock.now());
-            document.refresh_token = Err(match &document.provider {
-                Some(name) => Malformed::UnknownProvider(Subject::new(name)),
-                None => Malformed::NoProvider,
-            });
-        }
-        if let (Some(provider), Ok(token)) = (&self.terms.provider, &document.refresh_token)
-            && let Err(malformed) = provider.takes(token, document.access_token.as_ref(), &document.facts)
-        {
-            document.refresh_token = Err(malformed);
-        }
-        document
-    }
-}
-
-/// The bookkeeping, for a document whose token isn't looked at any further: a mark of another token says nothing of it.
-fn of_the_token_there(document: &TokenDocument, now: Timestamp) -> Bookkeeping {
-    let books = document.bookkeeping.clone();
-    match &document.refresh_token {
-        Ok(token) if books.fingerprint.is_some() => books.speaking_of(token.fingerprint(), now),
-        Ok(_) | Err(_) => books,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::token::{Facts, RefreshToken, State};
-
-    #[test]
-    fn a_mark_of_the_token_before_says_nothing_of_a_new_login_at_a_provider_that_is_not_configured() {
-        for (there, state) in [("dead", State::NeedsLogin), ("new login", State::Live)] {
-            let fingerprint = Some(RefreshToken::new("dead".into()).fingerprint());
-            let document = TokenDocument {
-                id: TokenId::from_extended_json("1"),
-                subject: Subject::new("a"),
-                provider: Some("elsewhere".into()),
-                refresh_token: Ok(RefreshToken::new(there.into())),
-                access_token: None,
-                facts: Facts::default(),
-                bookkeeping: Bookkeeping { state: State::NeedsLogin, fingerprint, ..Bookkeeping::default() },
-            };
-            assert_eq!(of_the_token_there(&document, Timestamp::default()).state, state, "{there}");
         }
     }
 }

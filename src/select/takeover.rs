@@ -192,7 +192,7 @@ impl Source {
 }
 
 /// Is there a token in it that another process may have sent?
-fn has_a_good_token(document: &TokenDocument) -> bool {
+pub(super) fn has_a_good_token(document: &TokenDocument) -> bool {
     document.refresh_token.as_ref().err().is_none_or(crate::token::Malformed::leaves_the_token_good)
 }
 

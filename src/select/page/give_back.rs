@@ -1,6 +1,6 @@
 //! Ended claims on documents that no pass claims: they are given back here, or they would stay for ever.
 //!
-//! A claim may take effect when its pass has given up waiting for it, on a document that was marked meanwhile.
+//! A claim may take effect after its pass gave up waiting for it, on a document that was marked meanwhile.
 //!
 //! | the claim has ended, and a claim may be taken over by now | |
 //! |---|---|
@@ -13,7 +13,7 @@
 use super::Source;
 use crate::clock::Timestamp;
 use crate::provider::Rotation;
-use crate::select::takeover::Takeover;
+use crate::select::takeover::{Takeover, has_a_good_token};
 use crate::store::{Change, Fence, StoreError};
 use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
 use chrono::TimeDelta;
@@ -81,7 +81,7 @@ impl Source {
     ) -> Option<Bookkeeping> {
         let mut books = document.bookkeeping.clone();
         let lease = books.lease.take()?;
-        let Some(takeover) = takeover else { return Some(books) };
+        let Some(takeover) = takeover else { return (!has_a_good_token(document)).then_some(books) };
         if matches!(takeover, Takeover::Wait { .. }) {
             return None;
         }

@@ -10,8 +10,14 @@ use evergrant::testing::store::Claim;
 use evergrant::testing::token::{Bookkeeping, Lease, State};
 use std::sync::{Arc, Mutex};
 
-/// Two users, one of whom is refused.
+const USERS: u64 = 10;
+
+/// One of them is refused.
 const DEAD: usize = 0;
+
+fn plan() -> Plan {
+    Plan::users(usize::try_from(USERS).unwrap())
+}
 
 /// How long after its end a claim may be taken over, and a little more: two leases after it was made.
 const OVER: TimeDelta = TimeDelta::minutes(21);
@@ -70,7 +76,7 @@ fn without_claim(books: Bookkeeping) -> Bookkeeping {
 #[tokio::test]
 async fn a_claim_of_our_own_that_comes_late_on_a_marked_document_is_given_back_and_the_mark_stays_as_it_was()
 {
-    on_both("late_ours", Plan::users(2), async |mut rehearsal| {
+    on_both("late_ours", plan(), async |mut rehearsal| {
         let (before, lease) = marked(&mut rehearsal).await;
         takes_effect(&rehearsal, &lease).await;
         rehearsal.clock.step(TimeDelta::minutes(19));
@@ -89,7 +95,7 @@ async fn a_claim_of_our_own_that_comes_late_on_a_marked_document_is_given_back_a
         rehearsal.clock.step(TimeDelta::days(8));
         let requests = rehearsal.sandbox.ledger().requests;
         let summary = rehearsal.run().await;
-        assert_eq!(rehearsal.sandbox.ledger().requests - requests, 2, "{summary}");
+        assert_eq!(rehearsal.sandbox.ledger().requests - requests, USERS, "{summary}");
         assert_eq!(rehearsal.bookkeeping(DEAD).await.state, State::NeedsLogin);
         rehearsal.assert_nothing_claimed().await;
     })
@@ -98,7 +104,7 @@ async fn a_claim_of_our_own_that_comes_late_on_a_marked_document_is_given_back_a
 
 #[tokio::test]
 async fn a_claim_of_another_machine_on_a_marked_document_is_given_back_when_its_token_may_be_sent_again() {
-    on_both("late_theirs", Plan::users(2), async |mut rehearsal| {
+    on_both("late_theirs", plan(), async |mut rehearsal| {
         let (before, lease) = marked(&mut rehearsal).await;
         let theirs = of_another_machine(&lease);
         takes_effect(&rehearsal, &theirs).await;
@@ -119,7 +125,7 @@ async fn a_claim_of_another_machine_on_a_marked_document_is_given_back_when_its_
 
 #[tokio::test]
 async fn where_a_second_request_does_no_harm_a_late_claim_of_another_machine_leaves_no_trace() {
-    let mut plan = Plan::users(2);
+    let mut plan = plan();
     plan.sandbox.rotation = evergrant::sandbox::Rotation::Keep;
     plan.profile.rotation = Rotation::None;
     on_both("late_none", plan, async |mut rehearsal| {
@@ -136,7 +142,7 @@ async fn where_a_second_request_does_no_harm_a_late_claim_of_another_machine_lea
 
 #[tokio::test]
 async fn a_claim_that_its_holder_renews_at_that_moment_is_left_alone() {
-    on_both("late_renewed", Plan::users(2), async |mut rehearsal| {
+    on_both("late_renewed", plan(), async |mut rehearsal| {
         let (_, lease) = marked(&mut rehearsal).await;
         takes_effect(&rehearsal, &lease).await;
         rehearsal.clock.step(OVER);
@@ -159,7 +165,7 @@ async fn a_claim_that_its_holder_renews_at_that_moment_is_left_alone() {
 
 #[tokio::test]
 async fn a_write_that_is_not_answered_is_repeated_and_the_pass_goes_on() {
-    on_both("late_lost", Plan::users(2), async |mut rehearsal| {
+    on_both("late_lost", plan(), async |mut rehearsal| {
         let (before, lease) = marked(&mut rehearsal).await;
         takes_effect(&rehearsal, &lease).await;
         rehearsal.clock.step(OVER);
@@ -179,7 +185,7 @@ async fn a_write_that_is_not_answered_is_repeated_and_the_pass_goes_on() {
 
 #[tokio::test]
 async fn a_claim_on_a_document_without_a_token_is_given_back_also_of_another_machine() {
-    on_both("late_missing", Plan::users(2), async |mut rehearsal| {
+    on_both("late_missing", plan(), async |mut rehearsal| {
         rehearsal.clock = Clock::steppable();
         rehearsal.backend.set(&document_id(DEAD), serde_json::json!({ "refresh_token": null })).await;
         rehearsal.run().await;

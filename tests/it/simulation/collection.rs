@@ -370,7 +370,11 @@ impl Collection {
         let is_mark = change.pair.is_none();
         let blind =
             world.bug == Some(if is_mark { Bug::MarksWithoutCompare } else { Bug::WritesWithoutCompare });
+        // By the store's clock, whatever the process says the time is.
+        let store_now = world.store_clock.now();
+        let lives = matches!(&change.expect_lease, Fence::Ended { until, ended_for, .. } if *until > store_now - *ended_for);
         let expected = change.expect_refresh_token.as_ref().is_none_or(|token| token.expose() == now_there)
+            && !lives
             && change.expect_lease.admits(&document.bookkeeping)
             && change.pair.as_ref().is_none_or(|pair| pair.replaces.admits(Some(&access_now)));
         if !expected && !blind {
