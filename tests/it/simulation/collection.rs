@@ -420,7 +420,7 @@ impl Collection {
             judge_mark(world, place, &document, written.bookkeeping.state);
         }
         let books = &written.bookkeeping;
-        let is_kept = books.last_error.as_ref().is_some_and(super::is_kept);
+        let is_kept = books.last_error.as_ref().is_some_and(super::judge::is_kept);
         let of_this_token = RefreshToken::new(refresh_text(written.refresh)).fingerprint();
         if is_kept && books.fingerprint == Some(of_this_token) {
             world.ledger.tokens[written.refresh].noted = true;
