@@ -291,6 +291,28 @@ async fn a_thousand_providers_are_asked_about_by_a_few_commands_that_read_a_key_
 }
 
 #[tokio::test]
+async fn how_late_providers_fall_due_is_asked_of_one_entry_for_each() {
+    let Some(backend) = mongo("latest_entries", by_provider()).await else { return };
+    let names: Vec<String> = (0..50).map(|number| format!("p{number:03}")).collect();
+    for name in &names {
+        backend
+            .insert((0..100).map(|each| of(name, each, json!({ "due_at": date(each.try_into().unwrap()) }))))
+            .await;
+    }
+    let client = backend.collection().client();
+    let database = client.database(&backend.collection().namespace().db);
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    assert_eq!(backend.store.latest_due(&names).await.unwrap().len(), 50);
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+    let ours = doc! { "ns": backend.collection().namespace().to_string() };
+    let profile = database.collection::<Document>("system.profile").find(ours).await.unwrap();
+    let commands: Vec<Document> = profile.try_collect().await.unwrap();
+    let sum = |name: &str| commands.iter().map(|one| one.get_i32(name).unwrap_or_default()).sum::<i32>();
+    assert_eq!(commands.len(), 1, "{commands:#?}");
+    assert!(sum("keysExamined") <= 110 && sum("docsExamined") == 0, "{commands:#?}");
+}
+
+#[tokio::test]
 async fn no_document_of_a_provider_falls_due_later_than_is_said() {
     let due = |provider: &str, number: usize, at: i64| of(provider, number, json!({ "due_at": date(at) }));
     let names = ["early", "late", "none"].map(str::to_owned);
