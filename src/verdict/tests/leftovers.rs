@@ -95,6 +95,11 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
     let live = document("old", books("old", State::Live));
     let other = document("other", books("x", State::Live));
     let written = Bookkeeping { refreshed_at: Some(now()), ..books("ours", State::Live) };
+    let for_token = |token: &str| {
+        let spent = Some(RefreshToken::new(token.into()).fingerprint());
+        document("theirs", Bookkeeping { spent, ..written.clone() })
+    };
+    let (for_it, for_another) = (for_token("old"), for_token("another"));
     let then = document("theirs", written);
     let refused = || Some(answer(Class::Refused, 400, true));
     let cut = || Some(answer(Class::Ambiguous, 200, false));
@@ -114,6 +119,8 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             judged("waits", &row(Unsettled), None, single, Some(&live)),
             judged("another token", &row(Unsettled), None, single, Some(&other)),
             judged("we wrote a pair right then", &row(Unsettled), None, single, Some(&then)),
+            judged("right then, for this token", &row(Unsettled), None, single, Some(&for_it)),
+            judged("right then, for another token", &row(Unsettled), None, single, Some(&for_another)),
             judged("refused, and marked", &row(Answer), refused(), single, Some(&marked)),
             judged("says nothing, gone", &row(Answer), page(), single, None),
             judged("says nothing, gone for a day", &old(row(Answer)), page(), single, None),
@@ -132,6 +139,8 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             ("waits", "LeftInDoubt | - | leave | - | -", "lost: stopped"),
             ("another token", "LeftOtherToken | Settled | leave | - | -", "-"),
             ("we wrote a pair right then", "LeftWrittenThen | Redeemed | leave | - | -", "-"),
+            ("right then, for this token", "LeftWrittenThen | Redeemed | leave | - | -", "-"),
+            ("right then, for another token", "LeftOtherToken | Settled | leave | - | -", "-"),
             ("refused, and marked", "LeftMarked | Settled | leave | - | -", "-"),
             ("says nothing, gone", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
             ("says nothing, gone for a day", "LeftGone | Settled | leave | - | -", "-"),

@@ -459,7 +459,8 @@ fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State
     // A commit that failed may have recorded an intent that was never sent: nobody can know.
     // Two documents hold one token: what became of it is written into the one that was asked for.
     let twin = world.weather.duplicate;
-    let in_doubt = token.in_doubt > 0 || world.weather.disk > 0.0;
+    // And an old copy may have brought a claim back, under which the token may have been sent.
+    let in_doubt = token.in_doubt > 0 || world.weather.disk > 0.0 || token.memory_lost;
     if state == State::NeedsLogin && rotated_by_us && !kept && !token.memory_lost && !twin {
         world.violated(format!(
             "TOLD APART: document {place} is marked NeedsLogin, and it was us who lost what came for rt-{refresh}"
