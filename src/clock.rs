@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// What a store tells that answers after so many milliseconds.
+    /// What a store tells whose answer takes `took` milliseconds.
     fn told(clock: &Clock, store: Timestamp, took: i64) -> Reading {
         let asked = clock.passed();
         clock.step(TimeDelta::milliseconds(took));

@@ -52,6 +52,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
+pub use room::check_free_space;
 pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.
@@ -383,19 +384,6 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(owner::Reply::new(reply))).await.map_err(|_| JournalError::Stopped)?;
         answer.await.map_err(|_| JournalError::Stopped)?
-    }
-}
-
-/// Refuses when the file system has less than `floor_bytes` for us.
-pub fn check_free_space(directory: &Path, floor_bytes: u64) -> Result<(), JournalError> {
-    match crate::room::shortage(directory, floor_bytes) {
-        Ok(None) => Ok(()),
-        Ok(Some(shortage)) => Err(JournalError::Full(shortage)),
-        Err(source) => Err(JournalError::Directory {
-            directory: directory.to_owned(),
-            action: "ask for its free space",
-            source,
-        }),
     }
 }
 

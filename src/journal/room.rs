@@ -114,3 +114,16 @@ impl Place {
         self.short = short;
     }
 }
+
+/// Refuses when the file system has less than `floor_bytes` for us.
+pub fn check_free_space(directory: &Path, floor_bytes: u64) -> Result<(), JournalError> {
+    match shortage(directory, floor_bytes) {
+        Ok(None) => Ok(()),
+        Ok(Some(shortage)) => Err(JournalError::Full(shortage)),
+        Err(source) => Err(JournalError::Directory {
+            directory: directory.to_owned(),
+            action: "ask for its free space",
+            source,
+        }),
+    }
+}

@@ -17,8 +17,8 @@ const LARGEST_PAGE: usize = 500;
 /// Share of the lease in which a page must have passed the gate: what was read of it is of use for so long.
 const LEASE_SHARE: u32 = 8;
 
-/// For so many leases after a leap of the store's clock no claim is taken over: one until the holder has lost the claim that it had
-/// at the leap, and one in which it may write an answer.
+/// How many leases long no claim is taken over after a leap of the store's clock: one until the holder has lost the claim that it
+/// had at the leap, and one in which it may write an answer.
 pub const LEASES_AFTER_A_LEAP: u32 = 2;
 
 /// What a pass claims with.

@@ -6,7 +6,7 @@ use evergrant::testing::pass::Stop;
 use evergrant::testing::provider::AskAgain;
 use evergrant::testing::report::Outcome;
 use evergrant::testing::token::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A provider that must not see a token twice.
 fn strict(users: usize) -> Plan {
@@ -23,20 +23,24 @@ async fn as_it_is_now(rehearsal: &mut Rehearsal, position: usize) {
     (user.refresh_token, user.access_token) = (text("refresh_token"), text("access_token"));
 }
 
+/// Its second token was rotated, and the answer never journaled. Returns its first pair, as a stale save would bring it back.
+async fn refreshed_and_then_in_doubt(rehearsal: &mut Rehearsal) -> Value {
+    let first = rehearsal.users[0].clone();
+    rehearsal.run().await;
+    as_it_is_now(rehearsal, 0).await;
+    let doomed = Doomed::claims(rehearsal, &[0]).await;
+    doomed.intends(0).await;
+    doomed.sends(0).await;
+    doomed.dies().await;
+    json!({ "refresh_token": first.refresh_token, "access_token": first.access_token })
+}
+
 #[tokio::test]
 async fn a_token_in_doubt_that_comes_back_with_its_kept_pair_is_not_sent_twice() {
     on_both("kept_doubt", strict(20), async |mut rehearsal| {
-        let first = rehearsal.users[0].clone();
-        rehearsal.run().await;
-        as_it_is_now(&mut rehearsal, 0).await;
-        // Its second token was rotated, and the answer never journaled.
-        let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        doomed.intends(0).await;
-        doomed.sends(0).await;
-        doomed.dies().await;
+        let first = refreshed_and_then_in_doubt(&mut rehearsal).await;
         // Meanwhile a stale save brings the first one back.
-        let pair = json!({ "refresh_token": first.refresh_token, "access_token": first.access_token });
-        rehearsal.backend.set(&document_id(0), pair).await;
+        rehearsal.backend.set(&document_id(0), first).await;
         recover(&rehearsal, rehearsal.state()).await;
         let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
         assert_eq!(summary.count(Outcome::Restored), 1, "{summary:?}");
@@ -50,17 +54,10 @@ async fn a_token_in_doubt_that_comes_back_with_its_kept_pair_is_not_sent_twice()
 #[tokio::test]
 async fn a_token_that_was_marked_as_lost_is_not_sent_when_it_comes_back_with_its_kept_pair() {
     on_both("kept_marked_doubt", strict(20), async |mut rehearsal| {
-        let first = rehearsal.users[0].clone();
-        rehearsal.run().await;
-        as_it_is_now(&mut rehearsal, 0).await;
-        let doomed = Doomed::claims(&rehearsal, &[0]).await;
-        doomed.intends(0).await;
-        doomed.sends(0).await;
-        doomed.dies().await;
+        let first = refreshed_and_then_in_doubt(&mut rehearsal).await;
         rehearsal.run().await;
         assert_eq!(rehearsal.bookkeeping(0).await.state, State::LostInFlight);
-        let pair = json!({ "refresh_token": first.refresh_token, "access_token": first.access_token });
-        rehearsal.backend.set(&document_id(0), pair).await;
+        rehearsal.backend.set(&document_id(0), first).await;
         for _ in 0..2 {
             rehearsal.run_with(&FORCED, &Stop::default()).await;
         }

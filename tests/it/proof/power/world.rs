@@ -261,7 +261,7 @@ impl World {
         noted
     }
 
-    /// Lives through so many cuts, and says what happened.
+    /// Lives until `cuts` have happened, and says what they did.
     pub(super) async fn live(mut self, cuts: u64) -> Result<Tally, Broken> {
         while self.tally.cuts < cuts {
             self.round().await?;
