@@ -7,7 +7,7 @@ pub(crate) use import::import_terms;
 use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, MAX_RETRY_AFTER_FAILURE};
-use crate::engine::Engine;
+use crate::engine::{Engine, Places};
 use crate::grant::Connect;
 use crate::journal::{Journal, JournalError};
 use crate::pass::{Base, LOOKS_AGAIN_EVERY, PassError, PassSettings};
@@ -85,7 +85,12 @@ pub(crate) async fn engine(
     clock: &Clock,
     connect: &dyn Connect,
 ) -> Result<Engine, PassError> {
-    Engine::new(base(config, clock).await?, connect)
+    let folder = |file: &Path| file.parent().unwrap_or(file).to_owned();
+    let places = Places {
+        floor_bytes: config.journal.free_space_floor_bytes,
+        store: embedded_file(config).map(folder),
+    };
+    Ok(Engine::new(base(config, clock).await?, connect)?.showing(places))
 }
 
 fn pass_settings(config: &Config, now: Timestamp) -> PassSettings {

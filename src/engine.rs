@@ -4,11 +4,15 @@
 //! the first grant; after that each provider has at most one pass at a time, and passes of several providers run at the same
 //! time.
 
+mod watched;
+
+use crate::failure::error_chain;
 use crate::grant::Connect;
+use crate::journal::EndedPass;
 use crate::pass::{self, Base, Counter, Held, PassError, PassRequest, Round, Stop, Todo, Whose, wrong_clock};
 use crate::provider::Provider;
 use crate::report::summary::Summary;
-use crate::report::{Report, Reports, Trouble};
+use crate::report::{PassRecord, Report, Reports, Tally, Trouble};
 use crate::schedule::{Schedule, TooShort};
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -16,7 +20,10 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, debug};
+use watched::Shown;
+
+pub use watched::Places;
 
 /// What lives as long as the process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +34,9 @@ pub struct Engine {
     /// Was it settled what earlier processes left?
     opened: Arc<Mutex<bool>>,
     strangers_at_work: Arc<Mutex<()>>,
+    /// What passes over documents of no configured provider have done.
+    others: Arc<Tally>,
+    shown: Arc<Shown>,
 }
 
 impl Engine {
@@ -39,7 +49,9 @@ impl Engine {
             |provider: &Arc<Provider>| Counter::open(provider.clone(), connect, &base.clock).map(Arc::new);
         let counters =
             base.providers.iter().map(open).collect::<Result<_, crate::grant::http::ClientError>>()?;
-        Ok(Self { base, counters, opened: Arc::default(), strangers_at_work: Arc::default() })
+        let shown = Arc::new(Shown::new(base.clock.now()));
+        let (opened, strangers_at_work, others) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { base, counters, opened, strangers_at_work, others, shown })
     }
 
     /// Settles what earlier processes left, if that wasn't done yet: pairs go into their documents or are parked, claims are
@@ -54,7 +66,7 @@ impl Engine {
         if *opened {
             return Ok(Opened::Before);
         }
-        let report = reports.begin(None);
+        let report = reports.begin(None, Arc::default());
         let held = match self.base.recover(stop, report.clone()).await {
             Err(PassError::Store(StoreError::Unavailable { .. })) if stop.take_no_more.is_cancelled() => {
                 report.trouble(Trouble::Interrupted { given_up: 0 });
@@ -162,9 +174,10 @@ impl Engine {
         let collection = self.base.store.describe();
         let summarized = |documents| reports.summary(&collection, documents, started_at, began.elapsed());
         let Some(readiness) = self.base.prepare_unless(stop).await? else {
-            reports.begin(None).trouble(Trouble::Interrupted { given_up: 0 });
+            reports.begin(None, Arc::default()).trouble(Trouble::Interrupted { given_up: 0 });
             return Ok(summarized(None));
         };
+        self.shown.prepared(&readiness);
         let documents = readiness.documents;
         let just_settled = match self.open(stop, &reports).await? {
             Opened::Stopped => return Ok(summarized(Some(documents))),
@@ -252,7 +265,8 @@ impl Engine {
         let all = work.len();
         let mut passes = Vec::with_capacity(all);
         for whose in work {
-            let report = reports.begin(whose.counter().map(|counter| counter.provider.name.clone()));
+            let provider = whose.counter().map(|counter| counter.provider.name.clone());
+            let report = reports.begin(provider, self.tally(&whose));
             let (engine, round, told) = (self.clone(), round.clone(), report.clone());
             passes.push((report, tokio::spawn(async move { engine.pass(whose, &round, told).await })));
         }
@@ -280,12 +294,39 @@ impl Engine {
             Some(counter) => counter.at_work.lock().await,
             None => self.strangers_at_work.lock().await,
         };
+        let started_at = self.base.clock.now();
+        self.tally(&whose).pass_begins(started_at, &report);
         let ended = pass::run(&self.base, whose.clone(), round, report.clone()).await;
         if let Some(counter) = whose.counter() {
             counter.left_something.store(ended.is_err() || !report.is_through(), Ordering::Relaxed);
         }
+        let record = ended
+            .is_ok()
+            .then(|| PassRecord::of(&report, started_at, self.base.clock.now(), round.is_whole()));
+        self.tally(&whose).pass_ended(record.as_ref());
+        if let Some(record) = record {
+            self.remember(&whose, record).await;
+        }
         drop(at_work);
         ended
+    }
+
+    /// Where what the passes over this work do is counted.
+    fn tally(&self, whose: &Whose) -> Arc<Tally> {
+        whose.counter().map_or_else(|| self.others.clone(), |counter| counter.tally.clone())
+    }
+
+    /// Remembers how a pass ended. A journal that can't has told so where it mattered.
+    async fn remember(&self, whose: &Whose, record: PassRecord) {
+        let ended = EndedPass {
+            lease_id: record.pass.clone(),
+            provider: whose.name(),
+            complete_at: record.complete.then_some(record.ended_at),
+            record: serde_json::to_string(&record).unwrap_or_default(),
+        };
+        if let Err(error) = self.base.journal.note_ended_pass(ended).await {
+            debug!(error = %error_chain(&error), "how the pass ended can't be remembered");
+        }
     }
 }
 

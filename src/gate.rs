@@ -10,6 +10,7 @@ mod refusals;
 mod sample;
 mod signal;
 mod state;
+mod status;
 mod unasked;
 mod write_backs;
 
@@ -29,7 +30,8 @@ pub use refusals::{Standing, Suspicion};
 pub use sample::skip_samples;
 pub use signal::{Signal, Stopped};
 pub use state::LONGEST_WAIT_IN_A_PASS;
-pub use state::{Status, Stretch};
+pub use state::Stretch;
+pub use status::{Doing, Pauses, Status};
 pub use unasked::{TooMany, WithoutRequest};
 
 /// What [`Gate::enter`] gave.

@@ -52,6 +52,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
+pub use passes::{Census, EndedPass, LastPasses};
 pub use room::check_free_space;
 pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 

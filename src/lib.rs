@@ -58,6 +58,9 @@ mod daemon;
 mod engine;
 mod pass;
 
+// What a process shows of itself.
+mod watch;
+
 // From settings to an engine.
 mod assembly;
 

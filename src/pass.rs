@@ -145,6 +145,12 @@ impl Round {
         Self { request, stop, documents, left, just_settled: None }
     }
 
+    /// Is it about everything that is due?
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.request.only.is_none() && self.request.limit.is_none()
+    }
+
     /// All that was left was settled right before, but for this.
     #[must_use]
     pub fn just_settled(mut self, held: Option<Held>) -> Self {

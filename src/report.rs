@@ -5,10 +5,12 @@ mod live_again;
 mod named;
 pub mod progress;
 mod put_off;
+mod record;
 mod recovery;
 mod rejected;
 mod reports;
 pub mod summary;
+mod tally;
 mod text;
 mod trouble;
 mod waits;
@@ -16,13 +18,16 @@ mod waits;
 pub use ending::{ENDING_SOON, Ending};
 pub use live_again::{LiveAgain, WhyLiveAgain};
 pub use named::{Named, PutOff};
+pub use record::PassRecord;
 pub use recovery::Recovery;
 pub use reports::{ProviderPart, Reports};
+pub use tally::{Counts, Durations, NOT_BEGUN, Tally};
 pub use trouble::{Trouble, if_these_logins_ended};
 pub use waits::{LeftToOthers, WaitsFor};
 
 use crate::clock::Timestamp;
 use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
+use crate::grant::answer::Class;
 use crate::journal::Parked;
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
@@ -96,12 +101,15 @@ impl Serialize for Outcome {
 pub struct Report {
     inner: Mutex<Inner>,
     gate: Mutex<Option<Arc<Gate>>>,
+    /// What its provider's passes have done since the process began.
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Inner {
     outcomes: BTreeMap<Outcome, u64>,
     newly_marked: u64,
+    newly_lost_in_flight: u64,
     newly_malformed: u64,
     gone_while_refused: u64,
     named: Vec<Named>,
@@ -147,6 +155,7 @@ impl Inner {
             self.newly_malformed += u64::from(named.new);
         } else {
             self.newly_marked += u64::from(named.new);
+            self.newly_lost_in_flight += u64::from(named.new && named.state == State::LostInFlight);
         }
         if self.named.len() < MOST_NAMED {
             self.named.push(named);
@@ -161,10 +170,16 @@ impl Default for Report {
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty one that counts for itself alone.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner::default()), gate: Mutex::new(None) }
+        Self::counted_in(Arc::default())
+    }
+
+    /// An empty one; what it is told counts in `tally` as well.
+    #[must_use]
+    pub fn counted_in(tally: Arc<Tally>) -> Self {
+        Self { inner: Mutex::default(), gate: Mutex::default(), tally }
     }
 
     /// The gate of the pass, whose pauses are shown.
@@ -254,7 +269,13 @@ impl Report {
 
     /// A token goes back to wait at the gate.
     pub fn retried(&self) {
+        self.tally.retried();
         self.lock().retries += 1;
+    }
+
+    /// A request came to this, at this time.
+    pub fn heard(&self, class: &Class, took: Duration, at: Timestamp) {
+        self.tally.heard(class, took, at);
     }
 
     /// A good pair was parked in the journal.
@@ -405,6 +426,7 @@ impl Report {
                 .map(|&outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
                 .collect(),
             newly_marked: inner.newly_marked,
+            newly_lost_in_flight: inner.newly_lost_in_flight,
             newly_malformed: inner.newly_malformed,
             gone_while_refused: inner.gone_while_refused,
             named: inner.named,

@@ -21,6 +21,7 @@ pub mod mongo;
 pub mod sqlite;
 mod unwritable;
 mod waiting;
+mod watched;
 
 pub use change::{Change, Fence, PairChange, Replaces};
 pub use document::ids_shown_as;
@@ -31,6 +32,7 @@ pub use found::{
 pub use identity::{Deployment, Identity, Mark, Relation};
 pub use unwritable::Unwritable;
 pub use waiting::{Waiting, Waits, WhoWaits};
+pub use watched::{Health, Pulse, Watched};
 
 /// Where the documents are and how they look.
 #[derive(Clone)]

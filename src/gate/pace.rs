@@ -92,6 +92,14 @@ impl Pace {
         self.factor
     }
 
+    /// Share of the grants that the rate allows in its window, which the last window used; none without a rate.
+    #[expect(clippy::cast_precision_loss, reason = "a share of counts that are far below 2^52")]
+    pub(super) fn budget_used(&self, now: Instant) -> Option<f64> {
+        let rate = self.rate?;
+        let used = self.window.iter().rev().take_while(|slot| slot.sent + rate.window > now).count();
+        Some(used as f64 / f64::from(rate.grants.get()))
+    }
+
     /// Goes on at a share of the full rate that an earlier process had come to.
     pub(super) fn set_factor(&mut self, factor: f64, now: Instant) {
         if factor.is_finite() {

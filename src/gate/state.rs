@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::refusals::Refusals;
 use super::sample::Sample;
+use super::status::Pauses;
 use super::write_backs::WriteBacks;
 use super::{Signal, Stopped};
 use crate::provider::history::History;
@@ -58,19 +59,6 @@ const MOST_LONG_WAITS: u32 = 2;
 /// How long after a grant the next pass needs no canary: by then the provider, or our registration there, may be another.
 const PROVEN_FOR: Duration = Duration::from_hours(1);
 
-/// What a person may want to know of a gate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Status {
-    /// Grants out now.
-    pub in_flight: usize,
-    /// How long the provider still pauses us.
-    pub paused_for: Option<Duration>,
-    /// Share of the full rate.
-    pub factor: f64,
-    /// Is the sink full or the store down?
-    pub closed: bool,
-}
-
 /// Everything that a gate knows of its provider.
 #[derive(Debug)]
 pub(super) struct State {
@@ -82,6 +70,7 @@ pub(super) struct State {
     pub(super) canary: bool,
     granted_at: Option<Instant>,
     pub(super) paused_until: Option<Instant>,
+    pub(super) pauses: Pauses,
     pub(super) closed: bool,
     failures: u32,
     /// When it last worked.
@@ -155,6 +144,7 @@ impl State {
             canary: true,
             granted_at: None,
             paused_until: None,
+            pauses: Pauses::default(),
             closed: false,
             failures: 0,
             worked_at: None,
@@ -190,18 +180,6 @@ impl State {
         self.rejecting.clear();
         self.rejection = None;
         self.outage = self.outage.take().map(|outage| Outage::going_on(outage.since, now));
-    }
-
-    pub(super) fn status(&self, now: Instant) -> Status {
-        Status {
-            in_flight: self.in_flight,
-            paused_for: self
-                .paused_until
-                .map(|until| until.saturating_duration_since(now))
-                .filter(|p| !p.is_zero()),
-            factor: self.pace.factor(),
-            closed: self.closed,
-        }
     }
 
     /// Is no user granted now? Since a run of failures began that is an outage with one more; or, where that is enough to know,
@@ -303,14 +281,14 @@ impl State {
                 }
                 let wait = wait.unwrap_or(DEFAULT_PAUSE);
                 if wait <= LONGEST_WAIT_IN_A_PASS {
-                    self.pause(now + wait);
+                    self.pause_as_asked(wait, now);
                 } else if self.canary || self.waits_asked > 0 {
-                    self.pause(now + wait);
+                    self.pause_as_asked(wait, now);
                     self.stopped.get_or_insert(Stopped::Paused);
                 } else {
                     // It may be about one token, while its neighbours are granted.
                     self.waits_asked += 1;
-                    self.pause(now + DEFAULT_PAUSE);
+                    self.pause_as_asked(DEFAULT_PAUSE, now);
                 }
             }
             Signal::Failed => self.failed(sent, now),

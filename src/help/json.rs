@@ -39,6 +39,7 @@ const OBJECTS: &[Object] = &[
             ("touched", "Documents that the pass looked at, known ones too. The outcomes add up to it."),
             ("outcomes", "Count of each outcome (`evergrant help outcomes`)."),
             ("newly_marked", "Users who were marked in this pass and not before."),
+            ("newly_lost_in_flight", "Of these: marked as `lost_in_flight`."),
             ("newly_malformed", "Documents that were found malformed in this pass and not before."),
             (
                 "gone_while_refused",

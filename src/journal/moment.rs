@@ -9,11 +9,13 @@ pub enum Moment {
     LastWake(Arc<str>),
     /// When another pass is to follow those of a provider that put something off.
     FollowUp(Arc<str>),
+    /// When a pass of a provider last came through everything that was due.
+    LastCompletePass(Arc<str>),
 }
 
 impl Moment {
     pub(super) fn key(&self) -> String {
-        let (Self::LastWake(provider) | Self::FollowUp(provider)) = self;
+        let (Self::LastWake(provider) | Self::FollowUp(provider) | Self::LastCompletePass(provider)) = self;
         format!("{} {provider}", self.common_key())
     }
 
@@ -22,6 +24,7 @@ impl Moment {
         match self {
             Self::LastWake(_) => "last_wake",
             Self::FollowUp(_) => "follow_up",
+            Self::LastCompletePass(_) => "last_complete_pass",
         }
     }
 }

@@ -6,8 +6,8 @@ use super::marks::MarksRequest;
 use super::passes::PassesRequest;
 use super::room::Room;
 use super::{
-    Adoption, Begun, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair, Moment,
-    OtherStore, Page, Permission, Spent, StaleDocument, Standing, sqlite::Rows,
+    Adoption, Begun, Census, Damaged, Entry, EntryId, Event, IfRedeemed, Intent, JournalError, KeptPair,
+    Moment, OtherStore, Page, Permission, Spent, StaleDocument, Standing, sqlite::Rows,
 };
 use crate::clock::Timestamp;
 use crate::grant::RawAnswer;
@@ -72,6 +72,7 @@ pub(super) enum Request {
     Page(Option<EntryId>, Reply<Page>),
     Entry(EntryId, Reply<Option<Result<Entry, Damaged>>>),
     Standing(Reply<Standing>),
+    Census(Reply<Census>),
     Newest(Fingerprint, Reply<Option<(TokenId, Option<Fingerprint>)>>),
     RedeemedAt(Fingerprint, Reply<Option<Timestamp>>),
     PairFor(StaleDocument, Reply<Option<KeptPair>>),
@@ -295,6 +296,7 @@ fn perform(rows: &mut Rows, room: &Room, request: &mut Request) -> Result<(), Jo
         Request::Standing(reply) => {
             reply.set(rows.parked().map(|parked| Standing { parked, shortage: room.known() }))
         }
+        Request::Census(reply) => reply.set(rows.census()),
         Request::Remembered(moment, reply) => reply.set(rows.remembered(moment)),
         Request::Earliest(moment, reply) => reply.set(rows.earliest(moment)),
         Request::Remember(moment, at, reply) => reply.set(rows.remember(moment, *at)),
@@ -339,6 +341,7 @@ impl Request {
             Self::Page(_, reply) => reply.send(committed),
             Self::Entry(_, reply) => reply.send(committed),
             Self::Standing(reply) => reply.send(committed),
+            Self::Census(reply) => reply.send(committed),
             Self::Newest(_, reply) => reply.send(committed),
             Self::PairFor(_, reply) => reply.send(committed),
             Self::RedeemedAt(_, reply) | Self::Remembered(_, reply) | Self::Earliest(_, reply) => {

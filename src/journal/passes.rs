@@ -1,10 +1,14 @@
-//! Which passes are this journal's, and for which passes of other journals its reports have said that documents wait.
+//! Which passes are this journal's, how they ended, and for which passes of other journals its reports have said that
+//! documents wait.
 
 use super::owner::Reply;
 use super::sqlite::Rows;
-use super::{Journal, JournalError, owner};
+use super::{EntryState, Journal, JournalError, owner, sqlite};
+use crate::clock::Timestamp;
 use crate::token::Lease;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What can be asked of the passes.
 #[derive(Debug)]
@@ -12,6 +16,41 @@ pub(super) enum PassesRequest {
     Known { leases: Vec<Lease>, reply: Reply<BTreeSet<String>> },
     WaitedFor { provider: String, reply: Reply<BTreeSet<String>> },
     SetWaitedFor { provider: String, leases: BTreeSet<String>, reply: Reply<()> },
+    Ended(EndedPass, Reply<()>),
+    Last { provider: String, reply: Reply<LastPasses> },
+}
+
+/// A pass that is over.
+#[derive(Debug)]
+pub struct EndedPass {
+    /// What it claimed with.
+    pub lease_id: String,
+    /// Whose documents it was about.
+    pub provider: Arc<str>,
+    /// How it ended, as JSON: counts, and no name of a user.
+    pub record: String,
+    /// When it ended, if it came through everything that was due.
+    pub complete_at: Option<Timestamp>,
+}
+
+/// The last passes of a provider, of this process or an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastPasses {
+    /// How the last one ended, as it was noted.
+    pub record: Option<String>,
+    /// When one last came through everything that was due.
+    pub complete_at: Option<Timestamp>,
+}
+
+/// What is in the journal, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Rows by their state.
+    pub states: BTreeMap<EntryState, u64>,
+    /// Rows whose state is no word of this version.
+    pub unknown: u64,
+    /// When the token of the oldest row was sent.
+    pub oldest_sent_at: Option<Timestamp>,
 }
 
 impl PassesRequest {
@@ -22,13 +61,16 @@ impl PassesRequest {
             Self::SetWaitedFor { provider, leases, reply } => {
                 reply.set(rows.set_waited_for(provider, leases))
             }
+            Self::Ended(ended, reply) => reply.set(rows.note_ended_pass(ended)),
+            Self::Last { provider, reply } => reply.set(rows.last_passes(provider)),
         }
     }
 
     pub(super) fn deliver(self, committed: Result<(), &JournalError>) {
         match self {
             Self::Known { reply, .. } | Self::WaitedFor { reply, .. } => reply.send(committed),
-            Self::SetWaitedFor { reply, .. } => reply.send(committed),
+            Self::SetWaitedFor { reply, .. } | Self::Ended(_, reply) => reply.send(committed),
+            Self::Last { reply, .. } => reply.send(committed),
         }
     }
 }
@@ -66,5 +108,32 @@ impl Journal {
         let provider = provider.to_owned();
         let request = |reply| PassesRequest::SetWaitedFor { provider, leases, reply };
         self.ask(|reply| owner::Request::Passes(request(reply))).await
+    }
+
+    /// Remembers how a pass ended; of each provider the last ones. It is about no token: what a power cut takes of it is a figure.
+    pub async fn note_ended_pass(&self, ended: EndedPass) -> Result<(), JournalError> {
+        self.ask(|reply| owner::Request::Passes(PassesRequest::Ended(ended, reply))).await
+    }
+
+    /// How the last passes of a provider ended.
+    pub async fn last_passes(&self, provider: &str) -> Result<LastPasses, JournalError> {
+        let provider = provider.to_owned();
+        self.ask(|reply| owner::Request::Passes(PassesRequest::Last { provider, reply })).await
+    }
+
+    /// How the last passes of each provider ended, by a journal that another process may hold; none by an absent one. Needs no
+    /// key. Blocks on the disk.
+    pub fn look_at_passes(directory: &Path) -> Result<BTreeMap<String, LastPasses>, JournalError> {
+        sqlite::last_passes(&directory.join(super::FILE_NAME))
+    }
+
+    /// What is in the journal, counted.
+    pub async fn census(&self) -> Result<Census, JournalError> {
+        self.ask(owner::Request::Census).await
+    }
+
+    /// The same of a journal that another process may hold; nothing is in an absent one. Needs no key. Blocks on the disk.
+    pub fn look_at_census(directory: &Path) -> Result<Census, JournalError> {
+        sqlite::census(&directory.join(super::FILE_NAME))
     }
 }

@@ -1,6 +1,7 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
 mod documents;
+mod ended;
 mod forget;
 #[cfg(any(test, feature = "testing"))]
 mod image;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use documents::documents_before;
+pub(super) use ended::{census, last_passes};
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
 pub(super) use kept::KEEP_PAIRS;

@@ -10,8 +10,9 @@ use crate::journal::{Journal, JournalError};
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
+use crate::report::Tally;
 use crate::schedule::{ASSUMED_LIFE, Schedule, TooShort};
-use crate::store::{ProviderFilter, Store};
+use crate::store::{ProviderFilter, Pulse, Store, Watched};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 pub struct Base {
     /// Where the documents are.
     pub store: Arc<dyn Store>,
+    /// How it has answered.
+    pub pulse: Pulse,
     /// Where answers are kept until they are written back.
     pub journal: Journal,
     /// All configured providers; at least one.
@@ -50,8 +53,10 @@ impl Base {
         chance: Chance,
     ) -> Self {
         let (providers, settings) = (providers.into(), Arc::new(settings));
+        let pulse = Pulse::default();
         Self {
-            store,
+            store: Arc::new(Watched::new(store, pulse.clone())),
+            pulse,
             journal,
             providers,
             settings,
@@ -85,6 +90,8 @@ pub struct Counter {
     pub provider: Arc<Provider>,
     /// How fast.
     pub gate: Arc<Gate>,
+    /// What its passes have done since the process began.
+    pub tally: Arc<Tally>,
     pub(super) wire: Arc<dyn Wire>,
     /// One pass of a provider at a time: what the journal holds of it between two passes is in no task's hand.
     pub(crate) at_work: tokio::sync::Mutex<()>,
@@ -123,6 +130,7 @@ impl Counter {
         Ok(Self {
             provider,
             gate,
+            tally: Arc::default(),
             wire,
             at_work: tokio::sync::Mutex::default(),
             noted: Mutex::default(),

@@ -84,7 +84,7 @@ impl Line {
             waited_for: OnceLock::new(),
             report,
             stop: stop.clone(),
-            whole: request.only.is_none() && request.limit.is_none(),
+            whole: round.is_whole(),
             left: left.clone(),
             held: Mutex::default(),
             no_room: Mutex::default(),

@@ -132,9 +132,12 @@ impl Redeemer {
             return Returned::Done;
         };
         reach(Point::BeforePost);
+        let posted = Instant::now();
         let sent = self.wire.post(&request).await;
+        let took = posted.elapsed();
         permit.answered();
         let heard = self.keep_and_read(entry, &attempt.token, sent, progress).await;
+        line.report.heard(&heard.reading().class, took, line.base.clock.now());
         drop(unanswered);
         reach(Point::AnswerRead);
         let sending = Sending { attempt, entry, sent_at, doubts };

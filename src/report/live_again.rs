@@ -67,7 +67,9 @@ impl Report {
             inner.known_needs_login = inner.known_needs_login.saturating_sub(1);
         }
         if named.is_none_or(|named| named.new) {
+            let lost = u64::from(was == Outcome::LostInFlight);
             inner.newly_marked = inner.newly_marked.saturating_sub(1);
+            inner.newly_lost_in_flight = inner.newly_lost_in_flight.saturating_sub(lost);
         }
         if let Some(count) = inner.outcomes.get_mut(&was) {
             *count = count.saturating_sub(1);

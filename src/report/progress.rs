@@ -162,7 +162,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_log_says_once_a_minute_how_far_a_pass_is_and_what_it_waits_for() {
         let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
-        let report = reports.begin(None);
+        let report = reports.begin(None, Arc::default());
         let said = Arc::new(Mutex::new(Vec::new()));
         let say = {
             let said = said.clone();
@@ -195,9 +195,9 @@ mod tests {
         let _logged = tracing::subscriber::set_default(subscriber);
         let (reports, done) = (Arc::new(Reports::new()), CancellationToken::new());
         // What belongs to no provider comes first, and has no pass of its own.
-        reports.begin(None);
+        reports.begin(None, Arc::default());
         for (provider, id) in [("quick", "1a"), ("slow", "2b")] {
-            reports.begin(Some(provider.into())).of_pass(id);
+            reports.begin(Some(provider.into()), Arc::default()).of_pass(id);
         }
         let telling = tokio::spawn(tell(reports, async { None }, done.clone(), |line| info!("{line}")));
         tokio::time::sleep(TELL + Duration::from_secs(1)).await;

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::summary::Summary;
-use super::{MOST_NAMED, Outcome, Report, Trouble};
+use super::{MOST_NAMED, Outcome, Report, Tally, Trouble};
 use crate::clock::Timestamp;
 use crate::provider::learned::Learned;
 use serde::Serialize;
@@ -35,9 +35,9 @@ impl Reports {
         Self::default()
     }
 
-    /// Begins the report of one more pass: of a provider, or of what belongs to none.
-    pub fn begin(&self, provider: Option<Arc<str>>) -> Arc<Report> {
-        let report = Arc::new(Report::new());
+    /// Begins the report of one more pass: of a provider, or of what belongs to none. What it is told counts in `tally` as well.
+    pub fn begin(&self, provider: Option<Arc<str>>, tally: Arc<Tally>) -> Arc<Report> {
+        let report = Arc::new(Report::counted_in(tally));
         self.lock().begun.push(Part { provider, report: report.clone() });
         report
     }
@@ -168,6 +168,7 @@ impl Summary {
             *self.outcomes.entry(outcome).or_default() += count;
         }
         self.newly_marked += other.newly_marked;
+        self.newly_lost_in_flight += other.newly_lost_in_flight;
         self.newly_malformed += other.newly_malformed;
         self.gone_while_refused += other.gone_while_refused;
         for (reason, count) in other.still_due_reasons {

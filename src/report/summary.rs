@@ -41,6 +41,8 @@ pub struct Summary {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Users marked in this pass, and not before: they must log in again.
     pub newly_marked: u64,
+    /// Of these: those whose token an answer that never arrived may have rotated.
+    pub newly_lost_in_flight: u64,
     /// Documents that were found malformed in this pass, and not before.
     pub newly_malformed: u64,
     /// Of the documents that are gone: those whose token the provider refuses.

@@ -133,6 +133,23 @@ impl Trouble {
         Self::Journal { message: error_chain(error), hint: error.hint().map(Cow::into_owned) }
     }
 
+    /// One word for it: the `kind` in JSON.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::ClientRejected { .. } => "client_rejected",
+            Self::Refusals { .. } => "refusals",
+            Self::RedeemedBefore { .. } => "redeemed_before",
+            Self::NotAskedAgain { .. } => "not_asked_again",
+            Self::Outage { .. } => "outage",
+            Self::Paused { .. } => "paused",
+            Self::Overrun { .. } => "overrun",
+            Self::Store { .. } => "store",
+            Self::Journal { .. } => "journal",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
     /// The exit code of a pass that had this trouble and none that is more urgent.
     #[must_use]
     pub const fn exit(&self) -> Exit {
@@ -384,6 +401,29 @@ mod tests {
             [("http_302", 302), ("http_404", 404), ("invalid_scope", 400), ("invalid_client", 401)]
         {
             assert!(!hint(code, status, ClientAuth::Basic).contains("logins"), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_word_of_a_trouble_is_its_kind_in_json() {
+        let (provider, until) = ("p".to_owned(), Timestamp::default());
+        let (message, hint) = (String::new(), None);
+        for trouble in [
+            Trouble::Outage { provider: provider.clone() },
+            Trouble::Paused { provider: provider.clone(), seconds: 1, until },
+            Trouble::Overrun { provider: provider.clone(), documents: 1, taken: 2 },
+            Trouble::Store { message: message.clone(), hint: hint.clone() },
+            Trouble::Journal { message, hint },
+            Trouble::Interrupted { given_up: 0 },
+            Trouble::ClientRejected {
+                provider,
+                code: "invalid_client".into(),
+                http_status: None,
+                client_auth: ClientAuth::Basic,
+            },
+        ] {
+            let json = serde_json::to_value(&trouble).unwrap();
+            assert_eq!(json["kind"], trouble.word());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The file itself: what stands in it, in the clear or not, and what it bears.
 
+mod ended;
 mod faults;
 mod forget;
 mod format_3;

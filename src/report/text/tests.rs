@@ -194,7 +194,7 @@ fn a_report_of_several_providers_has_a_line_for_each_that_had_something_to_do() 
     let reports = crate::report::Reports::new();
     for (provider, refreshes, refused) in [("google", 300, 2), ("xero", 0, 0), ("a-name-that-is-long", 1, 0)]
     {
-        let report = reports.begin(Some(provider.into()));
+        let report = reports.begin(Some(provider.into()), std::sync::Arc::default());
         for _ in 0..refreshes {
             report.touched();
             report.ended(Outcome::Refreshed, None);

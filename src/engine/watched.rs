@@ -1,0 +1,238 @@
+//! How a process stands: put together from what passes left behind, and from what the watcher has asked for.
+
+use super::Engine;
+use crate::clock::Timestamp;
+use crate::failure::error_chain;
+use crate::gate::{Doing, Pauses};
+use crate::journal::Census;
+use crate::pass::Counter;
+use crate::report::Tally;
+use crate::room::free_bytes;
+use crate::store::{IndexState, Readiness};
+use crate::watch::{
+    Hangs, JournalStatus, Life, ProviderStatus, Running, Space, Standstill, Status, StoreStatus,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// Under which name the documents of no configured provider stand.
+const OTHER: &str = "other";
+
+/// How often the journal and the disk are asked.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+
+/// What costs a call, and is asked for now and then.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    census: Option<(Timestamp, Census)>,
+    journal_space: Option<Space>,
+    store_space: Option<Space>,
+    indexes: BTreeMap<&'static str, bool>,
+}
+
+/// Places whose free room is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The free bytes below which nothing is redeemed.
+    pub floor_bytes: u64,
+    /// The folder of the embedded store's file; none for a MongoDB.
+    pub store: Option<PathBuf>,
+}
+
+/// What an engine shows of itself.
+#[derive(Debug)]
+pub(super) struct Shown {
+    life: Life,
+    known: watch::Sender<Known>,
+    places: OnceLock<Places>,
+    started_at: Timestamp,
+}
+
+impl Shown {
+    pub(super) fn new(now: Timestamp) -> Self {
+        let (known, places) = (watch::Sender::default(), OnceLock::new());
+        Self { life: Life::begun(now), known, places, started_at: now }
+    }
+
+    /// The store was prepared: which of our indexes does it have?
+    pub(super) fn prepared(&self, readiness: &Readiness) {
+        let is_there = |index: &IndexState| *index == IndexState::Ready;
+        self.known.send_modify(|known| {
+            known.indexes =
+                [("due", is_there(&readiness.index)), ("claims", is_there(&readiness.claims))].into();
+        });
+    }
+}
+
+impl Engine {
+    /// Shows the free room of these places from now on.
+    #[must_use]
+    pub fn showing(self, places: Places) -> Self {
+        // Once: it is put together in one place.
+        let _ = self.shown.places.set(places);
+        self
+    }
+
+    /// What the supervisor says of itself.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.shown.life
+    }
+
+    /// How the process stands. From memory: it asks neither store nor journal, and no pass waits for it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let (known, told) = (self.shown.known.borrow().clone(), self.shown.life.told());
+        let (counted_at, census) =
+            known.census.map_or((None, Census::default()), |(at, census)| (Some(at), census));
+        let of_counter =
+            |counter: &Arc<Counter>| (counter.provider.name.to_string(), provider_status(counter));
+        let mut providers: BTreeMap<_, _> = self.counters.iter().map(of_counter).collect();
+        if self.base.settings.documents_name_provider {
+            providers.entry(OTHER.into()).or_insert_with(|| others(&self.others));
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            collection: self.base.store.describe(),
+            now: self.base.clock.now(),
+            started_at: self.shown.started_at,
+            phase: told.phase,
+            since: told.since,
+            next_wake_at: told.next_wake_at,
+            follow_up_at: told.follow_up_at,
+            wake_interval_seconds: told.wake_interval.map(|interval| interval.as_secs()),
+            providers,
+            journal: JournalStatus {
+                up: !self.base.journal.is_broken(),
+                counted_at,
+                entries: census.states,
+                unknown_entries: census.unknown,
+                oldest_sent_at: census.oldest_sent_at,
+                space: known.journal_space,
+            },
+            store: StoreStatus {
+                up: self.base.pulse.health().up,
+                health: self.base.pulse.health(),
+                indexes: known.indexes,
+                space: known.store_space,
+            },
+        }
+    }
+
+    /// Why the process hangs, if it does.
+    #[must_use]
+    pub fn hangs(&self) -> Option<Hangs> {
+        let store_is_away = self.base.pulse.health().up == Some(false);
+        let still = |counter: &Arc<Counter>| {
+            let (_, _, _, lasts) = counter.tally.running()?;
+            let gate = counter.gate.status();
+            let is_known = store_is_away || !matches!(gate.doing, Doing::Open | Doing::Unproven);
+            let period = counter.provider.profile.rate.map(|rate| rate.period().div_f64(gate.factor));
+            let provider = counter.provider.name.to_string();
+            Some(Standstill { provider, lasts, pace: period.unwrap_or_default(), is_known })
+        };
+        let standstills: Vec<_> = self.counters.iter().filter_map(still).collect();
+        self.shown.life.hangs(&standstills)
+    }
+
+    /// Asks the journal and the disk now and then, until `ended`: what it finds is in each [status](Self::status). Cancel-safe.
+    pub async fn keep_watch(self, ended: CancellationToken) {
+        self.recall_passes().await;
+        loop {
+            self.look_around().await;
+            if ended.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Asks the journal and the disk once.
+    pub async fn look_around(&self) {
+        self.shown.life.asks_journal();
+        let census = self.base.journal.census().await;
+        self.shown.life.journal_answered();
+        let census = match census {
+            Ok(census) => Some((self.base.clock.now(), census)),
+            // One that has failed has told so, and ends the process.
+            Err(error) => {
+                debug!(error = %error_chain(&error), "the journal's rows can't be counted");
+                None
+            }
+        };
+        let places = self.shown.places.get().cloned().unwrap_or_default();
+        let directory = self.base.journal.directory().to_owned();
+        let spaces = tokio::task::spawn_blocking(move || {
+            let space = |place: &Path| {
+                Some(Space { free_bytes: free_bytes(place).ok()?, floor_bytes: places.floor_bytes })
+            };
+            (space(&directory), places.store.as_deref().and_then(space))
+        });
+        let (journal_space, store_space) = spaces.await.unwrap_or_default();
+        self.shown.known.send_modify(|known| {
+            known.census = census.or(known.census.take());
+            (known.journal_space, known.store_space) = (journal_space, store_space);
+        });
+    }
+
+    /// How the last passes of earlier processes ended: a restart must not look as if none ever came through.
+    pub async fn recall_passes(&self) {
+        let tallies = self.counters.iter().map(|counter| (counter.provider.name.clone(), &counter.tally));
+        for (name, tally) in tallies.chain([("".into(), &self.others)]) {
+            match self.base.journal.last_passes(&name).await {
+                Ok(last) => {
+                    let record = last.record.as_deref().and_then(|json| serde_json::from_str(json).ok());
+                    tally.recall(record, last.complete_at);
+                }
+                Err(error) => {
+                    debug!(error = %error_chain(&error), "how the last pass ended can't be read");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn provider_status(counter: &Counter) -> ProviderStatus {
+    let (gate, rate) = (counter.gate.status(), counter.provider.profile.rate);
+    ProviderStatus {
+        state: Some(gate.doing),
+        paused_for_seconds: gate.paused_for.map(|left| left.as_secs_f64()),
+        in_flight: gate.in_flight as u64,
+        rate_factor: gate.factor,
+        budget_used: gate.budget_used,
+        rate: rate.map(|rate| (rate.grants.get(), rate.window.as_secs_f64())),
+        pauses: gate.pauses,
+        ..others(&counter.tally)
+    }
+}
+
+/// What is counted where no provider is asked.
+fn others(tally: &Tally) -> ProviderStatus {
+    let counts = tally.counts();
+    let running = tally.running().map(|(started_at, due, progress, _)| Running {
+        started_at,
+        due,
+        done: progress.done,
+        refreshed: progress.refreshed,
+        needs_login: progress.needs_login,
+    });
+    ProviderStatus {
+        state: None,
+        paused_for_seconds: None,
+        in_flight: 0,
+        rate_factor: 1.0,
+        budget_used: None,
+        rate: None,
+        last_granted_at: counts.last_granted_at,
+        running,
+        last_pass: counts.last.clone(),
+        last_complete_pass_at: counts.last_complete_at,
+        pauses: Pauses::default(),
+        counts,
+    }
+}

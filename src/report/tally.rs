@@ -1,0 +1,172 @@
+//! What the passes of one provider have done since the process began: counts that only grow.
+
+use super::progress::Progress;
+use super::{PassRecord, Report};
+use crate::clock::Timestamp;
+use crate::grant::answer::Class;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The result of a pass that could not begin; the others are the words of [`Exit`](crate::exit::Exit).
+pub const NOT_BEGUN: &str = "not_begun";
+
+/// What the passes of one provider have done since the process began; all of its passes count here.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: Mutex<Counts>,
+    running: Mutex<Option<Runs>>,
+}
+
+/// A pass that runs.
+#[derive(Debug, Clone)]
+struct Runs {
+    started_at: Timestamp,
+    report: Weak<Report>,
+    due: Option<u64>,
+    /// How many documents had ended when that was last looked at, and since when.
+    stood: (u64, Instant),
+}
+
+/// Counts that only grow.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Where documents ended in passes that are over, by the word of the [`Outcome`](super::Outcome). Those that were known to be
+    /// marked count in each pass. A pass that runs may still change its mind about a document, and counts when it is over.
+    pub outcomes: BTreeMap<String, u64>,
+    /// What requests came to: the words of [`Class`].
+    pub classes: BTreeMap<&'static str, u64>,
+    /// How long requests took.
+    pub took: Durations,
+    /// Token requests sent once more for a token.
+    pub retries: u64,
+    /// When a token was granted last.
+    pub last_granted_at: Option<Timestamp>,
+    /// How the last one ended, of this process or an earlier one.
+    pub last: Option<PassRecord>,
+    /// When one last came through everything that was due, of this process or an earlier one.
+    pub last_complete_at: Option<Timestamp>,
+    /// How passes ended: the words of [`Exit`](crate::exit::Exit), and [`NOT_BEGUN`].
+    pub results: BTreeMap<String, u64>,
+}
+
+/// How long something took, in buckets.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Durations {
+    /// How many took no longer than the bound at the same place, and longer than the one before; the last ones took longer than
+    /// any bound.
+    pub buckets: [u64; Self::BOUNDS.len() + 1],
+    /// All of them together.
+    pub sum: Duration,
+}
+
+impl Durations {
+    /// Upper bounds of the buckets, in seconds: from a quick answer to the longest time that a request may take by default.
+    pub const BOUNDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+    fn add(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(Self::BOUNDS.len());
+        self.buckets[bucket] += 1;
+        self.sum += took;
+    }
+}
+
+impl Tally {
+    /// What is counted by now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.lock().clone()
+    }
+
+    /// A request came to this, at this time.
+    pub(super) fn heard(&self, class: &Class, took: Duration, at: Timestamp) {
+        let mut counts = self.lock();
+        *counts.classes.entry(class.word()).or_default() += 1;
+        counts.took.add(took);
+        if matches!(class, Class::Granted(_)) {
+            counts.last_granted_at = counts.last_granted_at.max(Some(at));
+        }
+    }
+
+    /// A token goes back to wait at the gate.
+    pub(super) fn retried(&self) {
+        self.lock().retries += 1;
+    }
+
+    /// What an earlier process has left behind.
+    pub fn recall(&self, last: Option<PassRecord>, complete_at: Option<Timestamp>) {
+        let mut counts = self.lock();
+        if counts.last.is_none() {
+            counts.last = last;
+        }
+        counts.last_complete_at = counts.last_complete_at.max(complete_at);
+    }
+
+    /// A pass begins.
+    pub fn pass_begins(&self, started_at: Timestamp, report: &Arc<Report>) {
+        let runs = Runs { started_at, report: Arc::downgrade(report), due: None, stood: (0, Instant::now()) };
+        *self.runs() = Some(runs);
+    }
+
+    /// So many documents were due when the pass that runs began.
+    pub fn due(&self, documents: u64) {
+        if let Some(runs) = &mut *self.runs() {
+            runs.due = Some(documents);
+        }
+    }
+
+    /// How far the pass is that runs, and for how long it has ended no document, as far as that was looked at.
+    #[must_use]
+    pub fn running(&self) -> Option<(Timestamp, Option<u64>, Progress, Duration)> {
+        let mut runs = self.runs();
+        let runs = runs.as_mut()?;
+        let progress = runs.report.upgrade()?.progress();
+        if runs.stood.0 != progress.done {
+            runs.stood = (progress.done, Instant::now());
+        }
+        Some((runs.started_at, runs.due, progress, runs.stood.1.elapsed()))
+    }
+
+    /// A pass is over; without a record it could not begin.
+    pub fn pass_ended(&self, record: Option<&PassRecord>) {
+        *self.runs() = None;
+        let mut counts = self.lock();
+        if let Some(record) = record {
+            counts.last = Some(record.clone());
+            counts.last_complete_at = counts.last_complete_at.max(record.complete.then_some(record.ended_at));
+        }
+        let result = record.map_or(NOT_BEGUN, |record| &record.result);
+        *counts.results.entry(result.to_owned()).or_default() += 1;
+        for (outcome, count) in record.into_iter().flat_map(|record| &record.outcomes) {
+            *counts.outcomes.entry(outcome.clone()).or_default() += count;
+        }
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Option<Runs>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Counts are whole after every statement: a panic elsewhere leaves them so.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
+        let tally = Tally::default();
+        for millis in [10, 50, 51, 60_000, 60_001] {
+            tally.heard(&Class::Transient, Duration::from_millis(millis), Timestamp::default());
+        }
+        let Counts { took, classes, last_granted_at, .. } = tally.counts();
+        assert_eq!(took.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(took.sum, Duration::from_millis(120_112));
+        assert_eq!((classes, last_granted_at), ([("transient", 5)].into(), None));
+    }
+}
