@@ -23,6 +23,7 @@ use crate::journal::JournalError;
 use crate::pass::{ApplyError, PassError};
 use crate::provider::profile::ProfileError;
 use crate::store::StoreError;
+use crate::watch::admin::ListenError;
 use crate::{silence, telemetry};
 use clap::Parser as _;
 use indicatif::MultiProgress;
@@ -55,6 +56,9 @@ pub enum CommandError {
     /// A provider profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// Metrics and health can't be shown where the settings say.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// What was asked for can't be done.
     #[error("{message}")]
     Usage {
@@ -125,6 +129,7 @@ impl CommandError {
             Self::Journal(error) => error.exit(),
             Self::Pass(error) => error.exit(),
             Self::Daemon(error) => error.exit(),
+            Self::Listen(_) => Exit::Usage,
             Self::ByHand(error) => error.exit(),
             Self::Io { .. } | Self::NoJson { .. } | Self::Panicked { .. } | Self::Internal(_) => {
                 Exit::Internal
@@ -141,6 +146,7 @@ impl Advice for CommandError {
             Self::Journal(error) => error.hint(),
             Self::Pass(error) => error.hint(),
             Self::Daemon(error) => error.hint(),
+            Self::Listen(error) => error.hint(),
             Self::ByHand(error) => error.hint(),
             Self::Usage { hint, .. } => hint.as_deref().map(Cow::from),
             Self::InUse { hint, .. } => Some(hint.into()),

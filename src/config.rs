@@ -19,6 +19,7 @@ mod secret;
 mod store;
 mod variables;
 mod warning;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub(crate) use error::profile_hint;
 pub use keep::Keeping;
 pub(crate) use providers::check_file;
 pub use warning::Warning;
+pub use watch::{Listen, SecretUrl, WatchSettings};
 
 use crate::{
     clock::Timestamp,
@@ -91,6 +93,8 @@ pub struct Config {
     pub max_retries_per_pass: u32,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// What the process shows of itself.
+    pub watch: WatchSettings,
     /// What a person should know before the first pass.
     pub warnings: Vec<Warning>,
     /// The files that were read, strongest first.
@@ -212,6 +216,7 @@ impl Config {
             warnings.extend(secret::command_line_warning(layers, "store.url"));
         }
         let journal = journal::build(layers, credentials.as_deref(), &mut warnings)?;
+        let watch = watch::build(layers, credentials.as_deref(), &mut warnings)?;
         let schedule = schedule(layers, now)?;
         let config = Self {
             store,
@@ -227,6 +232,7 @@ impl Config {
             retry_after_failure: layers.duration("retry_after_failure"),
             max_retries_per_pass: layers.defaulted("max_retries_per_pass"),
             log: LogSettings { format: layers.defaulted("log.format"), level: layers.defaulted("log.level") },
+            watch,
             warnings,
             sources: files.iter().map(|file| file.shown.clone()).collect(),
         };

@@ -19,6 +19,8 @@ use crate::pass::{PassError, PassRequest, Stop, Whose};
 use crate::report::summary::Summary;
 use crate::report::{Reports, progress};
 use crate::schedule::Schedule;
+use crate::watch::Phase;
+use chrono::TimeDelta;
 use follow_up::Left;
 use look::{Look, Looked};
 use round::{Round, of};
@@ -119,6 +121,8 @@ impl Daemon {
             .await?;
         alarm.start().await?;
 
+        let life = self.engine.life();
+        life.wakes_every(self.schedule.longest_gap(self.engine.base.clock.now()).to_std().ok());
         let mut rounds = Round::after_restart(self).await?;
         self.settle_what_was_left(&mut rounds, stop).await;
         self.announce();
@@ -128,6 +132,7 @@ impl Daemon {
             if !stop.take_no_more.is_cancelled() {
                 self.answer_wakes(&mut rounds, &mut look, &mut at_work, stop);
             }
+            self.show(&rounds, stop);
             tokio::select! {
                 () = stop.take_no_more.cancelled(), if !stop.take_no_more.is_cancelled() => {}
                 Some(ended) = at_work.join_next() => {
@@ -165,6 +170,22 @@ impl Daemon {
         alarm.shutdown().await?;
         info!("stopped");
         Ok(exit)
+    }
+
+    /// Shows those who watch that it lives, what it does, and when it goes on.
+    fn show(&self, rounds: &[Round], stop: &Stop) {
+        let (life, now) = (self.engine.life(), self.engine.base.clock.now());
+        let phase = if stop.take_no_more.is_cancelled() {
+            Phase::Stopping
+        } else if rounds.iter().any(|round| round.at_work) {
+            Phase::Passing
+        } else {
+            Phase::Sleeping
+        };
+        life.enter(phase, now);
+        let follow_up = rounds.iter().filter_map(|round| round.follow_up.wait()).min();
+        let follow_up_at = follow_up.and_then(|wait| now.checked_add_signed(TimeDelta::from_std(wait).ok()?));
+        life.beats(self.schedule.next_after(now).filter(|_| !self.schedule.is_continuous()), follow_up_at);
     }
 
     /// Writes back, or parks, what an earlier process had received, and gives back what it had claimed: it doesn't wait for
@@ -290,7 +311,13 @@ async fn pass_with_progress(
     let request = PassRequest::default();
     let total = {
         let (base, whose) = (engine.base.clone(), whose.clone());
-        async move { base.count_due_of(&whose).await }
+        async move {
+            let due = base.count_due_of(&whose).await;
+            if let Some((counter, due)) = whose.counter().zip(due) {
+                counter.tally.due(due);
+            }
+            due
+        }
     };
     let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
     let say = move |line: String| info!("{name}{line}");

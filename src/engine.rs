@@ -15,6 +15,7 @@ use crate::report::summary::Summary;
 use crate::report::{PassRecord, Report, Reports, Tally, Trouble};
 use crate::schedule::{Schedule, TooShort};
 use crate::store::StoreError;
+use crate::watch::Event;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::Mutex;
@@ -295,7 +296,10 @@ impl Engine {
             None => self.strangers_at_work.lock().await,
         };
         let started_at = self.base.clock.now();
+        let provider =
+            whose.counter().map_or_else(|| watched::OTHER.into(), |counter| counter.provider.name.clone());
         self.tally(&whose).pass_begins(started_at, &report);
+        self.shown.happened(Event::Begun { provider: provider.clone(), started_at });
         let ended = pass::run(&self.base, whose.clone(), round, report.clone()).await;
         if let Some(counter) = whose.counter() {
             counter.left_something.store(ended.is_err() || !report.is_through(), Ordering::Relaxed);
@@ -304,9 +308,10 @@ impl Engine {
             .is_ok()
             .then(|| PassRecord::of(&report, started_at, self.base.clock.now(), round.is_whole()));
         self.tally(&whose).pass_ended(record.as_ref());
-        if let Some(record) = record {
+        if let Some(record) = &record {
             self.remember(&whose, record).await;
         }
+        self.shown.happened(Event::Ended { provider, started_at, record });
         drop(at_work);
         ended
     }
@@ -317,12 +322,12 @@ impl Engine {
     }
 
     /// Remembers how a pass ended. A journal that can't has told so where it mattered.
-    async fn remember(&self, whose: &Whose, record: PassRecord) {
+    async fn remember(&self, whose: &Whose, record: &PassRecord) {
         let ended = EndedPass {
             lease_id: record.pass.clone(),
             provider: whose.name(),
             complete_at: record.complete.then_some(record.ended_at),
-            record: serde_json::to_string(&record).unwrap_or_default(),
+            record: serde_json::to_string(record).unwrap_or_default(),
         };
         if let Err(error) = self.base.journal.note_ended_pass(ended).await {
             debug!(error = %error_chain(&error), "how the pass ended can't be remembered");

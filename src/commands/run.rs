@@ -1,5 +1,7 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
+mod watching;
+
 use super::remark::Remark;
 use super::{CommandError, Surroundings, journal, remark};
 use crate::assembly;
@@ -20,6 +22,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use tracing::{info, warn};
+use watching::Watching;
 
 /// Runs until the pass is through, or until a signal.
 pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
@@ -38,6 +41,11 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         only: None,
         accept_refusals: args.accept_refusals,
         take_over: args.take_over,
+    };
+    let watching = if args.once {
+        Watching::of_one_pass(&config.watch, &engine).await
+    } else {
+        Watching::of_a_service(&config.watch, &engine).await?
     };
     if args.adopt_store {
         adopt_store(base).await?;
@@ -66,6 +74,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         drop(daemon);
         exit
     };
+    watching.end().await;
     engine.close().await;
     Ok(exit)
 }

@@ -10,18 +10,20 @@ use crate::report::Tally;
 use crate::room::free_bytes;
 use crate::store::{IndexState, Readiness};
 use crate::watch::{
-    Hangs, JournalStatus, Life, ProviderStatus, Running, Space, Standstill, Status, StoreStatus,
+    EVENTS, Event, Hangs, JournalStatus, Life, ProviderStatus, Running, Shows, Space, Standstill, Status,
+    StoreStatus,
 };
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// Under which name the documents of no configured provider stand.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// How often the journal and the disk are asked.
 const ASK_EVERY: Duration = Duration::from_secs(15);
@@ -49,14 +51,20 @@ pub struct Places {
 pub(super) struct Shown {
     life: Life,
     known: watch::Sender<Known>,
+    events: broadcast::Sender<Event>,
     places: OnceLock<Places>,
     started_at: Timestamp,
 }
 
 impl Shown {
     pub(super) fn new(now: Timestamp) -> Self {
-        let (known, places) = (watch::Sender::default(), OnceLock::new());
-        Self { life: Life::begun(now), known, places, started_at: now }
+        let (known, events) = (watch::Sender::default(), broadcast::Sender::new(EVENTS));
+        Self { life: Life::begun(now), known, events, places: OnceLock::new(), started_at: now }
+    }
+
+    /// Tells those who listen; where none listens, it is lost.
+    pub(super) fn happened(&self, event: Event) {
+        let _ = self.events.send(event);
     }
 
     /// The store was prepared: which of our indexes does it have?
@@ -140,6 +148,12 @@ impl Engine {
         self.shown.life.hangs(&standstills)
     }
 
+    /// What happens to passes from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shown.events.subscribe()
+    }
+
     /// Asks the journal and the disk now and then, until `ended`: what it finds is in each [status](Self::status). Cancel-safe.
     pub async fn keep_watch(self, ended: CancellationToken) {
         self.recall_passes().await;
@@ -194,6 +208,21 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+#[async_trait]
+impl Shows for Engine {
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    fn hangs(&self) -> Option<Hangs> {
+        Self::hangs(self)
+    }
+
+    async fn look_around(&self) {
+        Self::look_around(self).await;
     }
 }
 

@@ -20,3 +20,4 @@ mod state_directory;
 mod store;
 mod support;
 mod tokens;
+mod watch;

@@ -2,6 +2,7 @@
 
 mod documents;
 mod profile;
+mod watch;
 
 use super::DefaultValue::{self, Follows, Is, Profile};
 use super::{Key, Kind, Place};
@@ -16,12 +17,12 @@ const fn provider(name: &'static str, kind: Kind, default: DefaultValue, doc: &'
 
 /// Every key, grouped as `.env.example` groups them.
 pub const KEYS: &[Key] = &{
-    const GROUPS: [&[Key]; 3] = [OWN, documents::KEYS, profile::KEYS];
-    joined::<{ GROUPS[0].len() + GROUPS[1].len() + GROUPS[2].len() }>(GROUPS)
+    const GROUPS: [&[Key]; 4] = [OWN, watch::KEYS, documents::KEYS, profile::KEYS];
+    joined::<{ GROUPS[0].len() + GROUPS[1].len() + GROUPS[2].len() + GROUPS[3].len() }>(GROUPS)
 };
 
 /// The keys of all groups, in their order.
-const fn joined<const ALL: usize>(groups: [&[Key]; 3]) -> [Key; ALL] {
+const fn joined<const ALL: usize>(groups: [&[Key]; 4]) -> [Key; ALL] {
     let mut all = [groups[0][0]; ALL];
     let (mut group, mut filled) = (0, 0);
     while group < groups.len() {

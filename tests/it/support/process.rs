@@ -185,6 +185,8 @@ impl Scene {
 pub(crate) fn command(folder: &Path, settings: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
     command.env_clear().current_dir(folder).args(arguments).stdin(Stdio::null());
+    // Services of several tests run at the same time, and there is one default port.
+    command.env("EVERGRANT_ADMIN_LISTEN", "off");
     for (key, value) in settings {
         command.env(format!("EVERGRANT_{}", key.replace('.', "_").to_uppercase()), value);
     }
