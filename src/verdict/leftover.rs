@@ -178,9 +178,10 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let books = &document.bookkeeping;
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
-    // A document that says what its pair came for is believed: another machine may have written it for another token.
-    let written = written.filter(|_| books.spent.is_none_or(|spent| spent == entry.intent.fingerprint));
-    Some(match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
+    let written = written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN));
+    // A document that says what its pairs came for is believed: another machine may have written them for other tokens.
+    let written = if books.spent.is_empty() { written } else { books.successor_of(entry.intent.fingerprint) };
+    Some(match written {
         Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
         // What is in doubt is noted first: the token may come back with its kept pair.
         None if left.settles_nothing() => return None,
@@ -317,7 +318,9 @@ fn place(
     };
     let Some(document) = document else { return parked(Rule::LeftPairGone, ParkedWhy::Gone) };
     let now_there = document.refresh_token.as_ref();
-    let holds_old = now_there.is_ok_and(|token| token.fingerprint() == old);
+    // What was redeemed since is not written over the old token, which a stale save brought back.
+    let has_gone_on = new.is_some_and(|new| document.bookkeeping.spent.contains(new.fingerprint()));
+    let holds_old = !has_gone_on && now_there.is_ok_and(|token| token.fingerprint() == old);
     let belongs = entry_provider_is(left, document, around);
     if let Some(new) = new.filter(|new| !holds_old && holds(document, new)) {
         let ended = || has_ended(pair.get(), profile, received_at, around.now);
@@ -386,8 +389,10 @@ fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
 /// Does a document hold this pair, or did it hold it? The bookkeeping says so of a token that can't be sent, which isn't
 /// read, and of one that the application has redeemed since: it speaks of a token only when that stood in the document.
 fn holds(document: &TokenDocument, new: &RefreshToken) -> bool {
-    let (books, new_one) = (&document.bookkeeping, Some(new.fingerprint()));
-    document.refresh_token.as_ref() == Ok(new) || books.fingerprint == new_one || books.spent == new_one
+    let (books, new_one) = (&document.bookkeeping, new.fingerprint());
+    document.refresh_token.as_ref() == Ok(new)
+        || books.fingerprint == Some(new_one)
+        || books.spent.contains(new_one)
 }
 
 fn access_now(document: &TokenDocument) -> Option<Fingerprint> {

@@ -11,7 +11,9 @@ use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState, Later,
     Position, ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
 };
-use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
+use evergrant::testing::token::{
+    AccessToken, Lease, RefreshToken, SpentTokens, State, Subject, TokenDocument, TokenId,
+};
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -387,7 +389,7 @@ impl Collection {
         written.bookkeeping = change.bookkeeping.clone();
         match world.bug {
             Some(Bug::ForgetsWhoRefreshed) => written.bookkeeping.refreshed_by = None,
-            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = None,
+            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = SpentTokens::default(),
             _ => {}
         }
         if let Some(pair) = &change.pair {
