@@ -263,16 +263,6 @@ impl Bookkeeping {
         before.with([sent, there], new)
     }
 
-    /// What came for a redeemed token; `None` where that isn't known.
-    #[must_use]
-    pub fn successor_of(&self, token: Fingerprint) -> Option<Fingerprint> {
-        if self.spent.last() == Some(token) {
-            // Of a token that a stale save brought back it says nothing.
-            return self.fingerprint.filter(|now| !self.spent.contains(*now));
-        }
-        self.spent.after(token)
-    }
-
     /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.
     #[must_use]
     pub fn noting_the_takeover(self, token: Fingerprint, now: Timestamp) -> Self {
@@ -335,9 +325,6 @@ mod tests {
         assert_eq!(after(t0, t0, t3), [t0, t1], "it was taken all the same");
         assert_eq!(after(t0, t1, t2), [t1, t0], "the last pair goes back");
         assert_eq!(after(t3, t3, t2), [t3], "a new login");
-        assert_eq!([books.successor_of(t0), books.successor_of(t1)], [Some(t1), Some(t2)]);
-        assert_eq!(books.successor_of(t2), None);
-        assert_eq!(books.clone().speaking_of(t0, now).successor_of(t1), None, "it says nothing of the last pair");
     }
 
     #[test]

@@ -179,8 +179,8 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     let written = written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN));
-    // A document that says what its pairs came for is believed: another machine may have written them for other tokens.
-    let written = if books.spent.is_empty() { written } else { books.successor_of(entry.intent.fingerprint) };
+    // A document that says what its pair came for is believed: another machine may have written it for another token.
+    let written = written.filter(|_| books.spent.last().is_none_or(|spent| spent == entry.intent.fingerprint));
     Some(match written {
         Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
         // What is in doubt is noted first: the token may come back with its kept pair.

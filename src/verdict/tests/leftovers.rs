@@ -222,6 +222,9 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
     let used_since = document("newer", books("new", State::Live));
     let spent = [RefreshToken::new("new".into()).fingerprint()].into_iter().collect();
     let spent = document("newer", Bookkeeping { spent, ..books("newer", State::Live) });
+    let all = ["new", "old"].map(|token| RefreshToken::new(token.into()).fingerprint());
+    let gone_on = Bookkeeping { spent: all.into_iter().collect(), ..books("newer", State::Live) };
+    let stale = document("old", gone_on);
     let other = document("other", books("other", State::Live));
     let strange =
         TokenDocument { provider: Some("else".into()), ..document("old", books("old", State::Live)) };
@@ -247,6 +250,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
                 Some(&used_since),
             ),
             judged("spent by another machine since", &row(Answer), pair(Some("new")), single, Some(&spent)),
+            judged("spent since, and the old token", &row(Answer), pair(Some("new")), single, Some(&stale)),
             judged("another token", &row(Answer), pair(Some("new")), single, Some(&other)),
             judged("another token, parked before", &row(Orphan), pair(Some("new")), single, Some(&other)),
             judged("parked before, its place is free", &row(Orphan), pair(Some("new")), single, Some(&old)),
@@ -272,6 +276,11 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
             ("used by the application since", "LeftPairThere | Redeemed | leave | - | -", "unreadable: held"),
             (
                 "spent by another machine since",
+                "LeftPairThere | Redeemed | leave | - | -",
+                "unreadable: held",
+            ),
+            (
+                "spent since, and the old token",
                 "LeftPairThere | Redeemed | leave | - | -",
                 "unreadable: held",
             ),
