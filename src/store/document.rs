@@ -290,7 +290,10 @@ mod tests {
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             refreshed_by: Some("journal".to_owned()),
-            spent: ["b", "c"].map(|token| RefreshToken::new(token.into()).fingerprint()).into_iter().collect(),
+            spent: ["b", "c"]
+                .map(|token| RefreshToken::new(token.into()).fingerprint())
+                .into_iter()
+                .collect(),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),

@@ -261,15 +261,31 @@ impl DuePolicy {
         }
     }
 
-    /// The change that names a document without a usable token as malformed.
+    /// The change that names a document without a usable token as malformed. `lease_id` is that of the pass: the claim of another
+    /// one stays, because its token may have been sent.
     #[must_use]
-    pub fn malformed(&self, document: &TokenDocument, malformed: &Malformed, now: Timestamp) -> Change {
+    pub fn malformed(
+        &self,
+        document: &TokenDocument,
+        malformed: &Malformed,
+        lease_id: &str,
+        now: Timestamp,
+    ) -> Change {
         let before = &document.bookkeeping;
+        let stays = before.lease.clone().filter(|lease| lease.id != lease_id);
+        let expect_lease = stays.as_ref().map_or_else(
+            || Fence::of(before.lease.as_ref()),
+            |lease| Fence::Ended {
+                lease: lease.id.clone(),
+                until: lease.until,
+                ended_for: TimeDelta::zero(),
+            },
+        );
         let evidence = evidence_of(malformed, now);
         Change {
             id: document.id.clone(),
             expect_refresh_token: None,
-            expect_lease: Fence::of(before.lease.as_ref()),
+            expect_lease,
             pair: None,
             bookkeeping: Bookkeeping {
                 state: State::Malformed,
@@ -278,7 +294,7 @@ impl DuePolicy {
                 fingerprint: before.fingerprint.filter(|_| malformed.leaves_the_token_good()),
                 due_at: Some(self.after_this_pass(now)),
                 last_error: Some(evidence),
-                lease: None,
+                lease: stays,
                 ..before.clone()
             },
         }

@@ -332,7 +332,7 @@ pub fn without_token(
 ) -> Verdict {
     match malformed {
         Some(malformed) => {
-            let change = around.policy.malformed(document, malformed, around.now);
+            let change = around.policy.malformed(document, malformed, around.lease_id, around.now);
             Verdict::write(Rule::Malformed, change, Some(End::new(Outcome::Malformed)))
         }
         None => Verdict::write(Rule::Stray, around.policy.stray(document), None),

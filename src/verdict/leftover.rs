@@ -180,7 +180,8 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     let written = written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN));
     // A document that says what its pair came for is believed: another machine may have written it for another token.
-    let written = written.filter(|_| books.spent.last().is_none_or(|spent| spent == entry.intent.fingerprint));
+    let written =
+        written.filter(|_| books.spent.last().is_none_or(|spent| spent == entry.intent.fingerprint));
     Some(match written {
         Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
         // What is in doubt is noted first: the token may come back with its kept pair.

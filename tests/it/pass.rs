@@ -14,6 +14,7 @@ mod kept;
 mod kept_doubt;
 mod late_claims;
 mod marks;
+mod moved_claims;
 mod new_logins;
 mod other_machines;
 mod other_stores;

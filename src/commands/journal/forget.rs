@@ -134,7 +134,8 @@ impl Found {
         args: &ForgetArgs,
     ) -> Result<(), CommandError> {
         self.documents += documents.len() as u64;
-        let holds = documents.iter().filter_map(|document| Some((document, document.refresh_token.as_ref().ok()?)));
+        let holds =
+            documents.iter().filter_map(|document| Some((document, document.refresh_token.as_ref().ok()?)));
         let holds: Vec<_> = holds.map(|(document, token)| (document, token, token.fingerprint())).collect();
         let known = journal.spent(holds.iter().map(|(_, _, fingerprint)| *fingerprint).collect()).await?;
         for (document, token, fingerprint) in holds {

@@ -190,7 +190,11 @@ mod tests {
             newer(&document(Some(old), old_books), &document(Some(new), new_books), terms)
         };
         assert_eq!(which("new login", &after, "t1", &json!({}), &terms), Stored);
-        assert_eq!(which("t1", &after, "t3", &json!({}), &terms), OfTheFile, "it was saved again, and is old");
+        assert_eq!(
+            which("t1", &after, "t3", &json!({}), &terms),
+            OfTheFile,
+            "it was saved again, and is old"
+        );
         assert_eq!(which("t1", &live, "t3", &after, &terms), OfTheFile);
         let good = ImportTerms { still_good: HashSet::from([fingerprint("t1")]), ..ImportTerms::default() };
         assert_eq!(which("new login", &after, "t1", &json!({}), &good), OfTheFile);

@@ -107,7 +107,11 @@ async fn a_backup_of_yesterday_and_one_of_last_week_get_the_newest_pairs() {
             assert_eq!((summary.exit(), summary.newly_marked), (Exit::Well, 0), "{summary:?}");
             assert_eq!(summary.count(Outcome::Restored), 30, "{summary:?}");
             assert_well(&rehearsal, requests, 30).await;
-            assert_eq!(rehearsal.bookkeeping(0).await.spent.last(), sent, "the token that was sent for the pair");
+            assert_eq!(
+                rehearsal.bookkeeping(0).await.spent.last(),
+                sent,
+                "the token that was sent for the pair"
+            );
         }
     })
     .await;

@@ -29,7 +29,9 @@ async fn refreshed_in_turn(rehearsal: &Rehearsal, turns: &[&TempDir]) -> Vec<Val
     let mut before = Vec::new();
     for machine in turns {
         let document = rehearsal.document(0).await;
-        before.push(json!({ "refresh_token": document["refresh_token"], "access_token": document["access_token"] }));
+        before.push(
+            json!({ "refresh_token": document["refresh_token"], "access_token": document["access_token"] }),
+        );
         let summary = pass_of(rehearsal, machine, &FORCED).await;
         assert_eq!(summary.count(Outcome::Refreshed), rehearsal.users.len() as u64, "{summary:?}");
     }
