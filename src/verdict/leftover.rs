@@ -20,6 +20,8 @@
 //! | turned away, not the provider's own | turned away | stays | stays |
 //! | anything else | not processed: the provider says it again | stays | stays |
 
+mod there;
+
 use super::change::finishing;
 use super::document::write_pair;
 use super::released::Known;
@@ -30,11 +32,9 @@ use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
-use crate::token::{
-    AccessToken, Code, DueToken, Fingerprint, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word,
-};
+use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use chrono::TimeDelta;
-use std::time::Duration;
+use there::{access_now, has_ended, holds, is_unfinished};
 
 /// Whose document is gone for so long is not in another place either.
 const GONE_FOR_GOOD: TimeDelta = TimeDelta::days(1);
@@ -367,16 +367,6 @@ fn place(
     }
 }
 
-/// Has the server itself written the new token into the document, where nothing has happened to it since? Then access token
-/// and bookkeeping are missing there. A claim of another process is one on the new token, which it may have sent.
-fn is_unfinished(entry: &Entry, new: &RefreshToken, document: &TokenDocument, around: &Around<'_>) -> bool {
-    let books = &document.bookkeeping;
-    entry.state.is_open()
-        && document.refresh_token.as_ref() == Ok(new)
-        && books.fingerprint != Some(new.fingerprint())
-        && books.lease.as_ref().is_none_or(|lease| around.is_our_claim(&lease.id))
-}
-
 /// The pair is written into the document that holds its refresh token already.
 fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
     let step = match verdict.document {
@@ -387,27 +377,8 @@ fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
     Verdict { rule: Rule::LeftPairFinished, document: step, ends, ..verdict }
 }
 
-/// Does a document hold this pair, or did it hold it? The bookkeeping says so of a token that can't be sent, which isn't
-/// read, and of one that the application has redeemed since: it speaks of a token only when that stood in the document.
-fn holds(document: &TokenDocument, new: &RefreshToken) -> bool {
-    let (books, new_one) = (&document.bookkeeping, new.fingerprint());
-    document.refresh_token.as_ref() == Ok(new)
-        || books.fingerprint == Some(new_one)
-        || books.spent.contains(new_one)
-}
-
-fn access_now(document: &TokenDocument) -> Option<Fingerprint> {
-    document.access_token.as_ref().map(AccessToken::fingerprint)
-}
-
 /// Does the document belong to the provider of the row?
 fn entry_provider_is(left: &Left<'_>, document: &TokenDocument, around: &Around<'_>) -> bool {
     let provider = left.provider.map(|provider| &*provider.name);
     !around.documents_name_provider || document.provider.as_deref() == provider
-}
-
-/// Has the access token of an answer ended by now, as far as its life is known?
-fn has_ended(granted: &Granted, profile: &Profile, received_at: Timestamp, now: Timestamp) -> bool {
-    let lifetime: Option<Duration> = granted.expires_in.or(profile.access_token_lifetime);
-    lifetime.is_some_and(|lifetime| (now - received_at).to_std().is_ok_and(|age| age >= lifetime))
 }
