@@ -116,9 +116,9 @@ pub mod silence {
 }
 pub mod store {
     pub use crate::store::{
-        Applied, Change, Claim, Claimed, DueAfter, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
-        Later, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
-        StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
+        Applied, Change, Claim, Claimed, Deployment, DueAfter, DuePage, DueQuery, Existence, Fence, Identity,
+        IndexState, Later, Mark, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store,
+        StoreError, StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
         sqlite_path,
     };
     pub mod import {
@@ -128,7 +128,7 @@ pub mod store {
         pub use crate::store::mapping::{ExpiryFormat, FieldPath, Mapping};
     }
     pub mod sqlite {
-        pub use crate::store::sqlite::SqliteStore;
+        pub use crate::store::sqlite::{ImportTerms, SqliteStore, keeps_its_pair};
     }
 }
 pub mod token {

@@ -6,12 +6,15 @@
 //! `EVERGRANT_TEST_BUG=NAME` beside it builds that deliberate bug in.
 
 mod bugs;
+mod by_hand;
 mod calls;
 mod collection;
 mod crowd;
+mod elsewhere;
 mod judge;
 mod lapse;
 mod ledger;
+mod life;
 mod long;
 mod loops;
 mod machine;
@@ -20,10 +23,13 @@ mod peer;
 mod people;
 mod provider;
 mod quick;
+mod rare;
 mod remembered;
+mod sending;
 mod wakes;
 mod weather;
 mod world;
+mod writes;
 
 use bugs::Bug;
 use chrono::TimeDelta;
@@ -105,6 +111,7 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
     runtime.block_on(async {
         skip_samples(bug == Some(Bug::StopsWithoutASample));
         let world = World::new(seed, bug, traced);
+        world.with(|world| rare::draw(world, seed));
         let machines = world.with(|world| world.machines.len());
         let people = tokio::spawn(people::live(world.clone()));
         let running: Vec<_> =
@@ -119,14 +126,15 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
             }
         }
         people.await.unwrap();
-        let mut calm_since = world.with(|world| world.machines[0].clock.now());
+        let mut calm_since = world.with(|world| world.now());
         // What a machine held that is gone waits for it for a day.
-        let rounds = if world.with(|world| world.weather.dies > 0.0) { 5 } else { 3 };
+        let waits = world.with(|world| world.weather.dies > 0.0 || !world.leaps.is_empty() || world.rare.clocks > 0.0);
+        let rounds = if waits { 5 } else { 3 };
         for round in 0..rounds {
             tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 })
                 .await;
             if round == 0 {
-                calm_since = world.with(|world| world.machines[0].clock.now()) - TimeDelta::seconds(10);
+                calm_since = world.with(|world| world.now()) - TimeDelta::seconds(10);
                 world.with(Inner::lapse_once_more);
             }
             for machine in 0..machines {
@@ -271,4 +279,34 @@ fn a_named_seed_shows_its_trace() {
     let ran = run(seed, named_bug(), true);
     say(&found(seed, &ran));
     assert!(ran.violation.is_none());
+}
+
+#[test]
+#[ignore = "hunt"]
+fn hunt() {
+    let from = named_seed().unwrap_or(0);
+    let count: u64 = std::env::var("EVERGRANT_COUNT").ok().and_then(|it| it.parse().ok()).unwrap_or(1000);
+    let bug = named_bug();
+    let next = Arc::new(AtomicU64::new(from));
+    let worker = |next: Arc<AtomicU64>| {
+        move || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= from + count {
+                    return;
+                }
+                if let Some(violation) = run(seed, bug, false).violation {
+                    say(&format!("{bug:?} {seed}: {violation}"));
+                    if bug.is_some() {
+                        next.store(u64::MAX / 2, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    };
+    let workers: Vec<_> = (0..2).map(|_| std::thread::spawn(worker(next.clone()))).collect();
+    for worker in workers {
+        let _ = worker.join();
+    }
+    say("hunt ends");
 }

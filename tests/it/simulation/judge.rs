@@ -19,6 +19,7 @@ impl Inner {
         self.store_down_until = None;
         self.storms.fill(None);
         self.lapses.end();
+        self.set_clocks_right();
     }
 
     /// Did another machine write the last pair of the document than the one to which this token was handed out?

@@ -1,6 +1,6 @@
 //! The providers of a simulation: what each handed out, to whom, and what became of it. They are the oracle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,6 +21,8 @@ pub(super) enum Who {
     Process(usize, u64),
     /// The application.
     App,
+    /// A process of ours over a copy of the database, which a person has adopted there: as the application, it is another program.
+    Elsewhere,
 }
 
 /// How far the answer of a redemption came.
@@ -56,6 +58,8 @@ pub(super) struct Token {
     pub(super) written: bool,
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
+    /// How many requests of each machine for it got no answer that says what became of it.
+    pub(super) unanswered: BTreeMap<usize, u32>,
     /// Did its document ever say that a success for it is kept in a journal, and can't be read or written?
     pub(super) noted: bool,
     /// Did a power cut, or an old copy of its document, take what was known of its sending?
@@ -97,6 +101,11 @@ impl Ledger {
         Self { rules, tokens: Vec::new(), families: Vec::new(), grants: 0 }
     }
 
+    /// Other rules for the same providers.
+    pub(super) fn set_rules(&mut self, rules: Vec<Rules>) {
+        self.rules = rules;
+    }
+
     /// A login at a provider: the first token of a new family.
     pub(super) fn login(&mut self, user: usize, provider: usize) -> usize {
         self.families.push(Family { provider, ended: false });
@@ -129,6 +138,7 @@ impl Ledger {
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
+            unanswered: BTreeMap::new(),
             noted: false,
             memory_lost: false,
         });

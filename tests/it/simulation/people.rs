@@ -2,6 +2,7 @@
 
 use super::ledger::{Said, Who};
 use super::world::{Document, Inner, World};
+use super::{by_hand, elsewhere};
 use evergrant::testing::token::Bookkeeping;
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
@@ -29,7 +30,18 @@ pub(super) async fn live(world: Arc<World>) {
         }) else {
             return;
         };
-        if happens(weather.app) {
+        let rare = world.with(|world| world.rare.clone());
+        if happens(rare.copies) {
+            tokio::spawn(elsewhere::try_out(world.clone()));
+        } else if happens(rare.renames) {
+            world.with(Inner::rename);
+        } else if happens(rare.imports) {
+            tokio::spawn(by_hand::import(world.clone(), backup.clone()));
+        } else if happens(rare.clocks) {
+            world.with(Inner::set_a_clock);
+        } else if happens(rare.leaps) {
+            world.with(Inner::leap);
+        } else if happens(weather.app) {
             tokio::spawn(refresh(world.clone(), place));
         } else if happens(weather.login) {
             tokio::spawn(log_in(world.clone(), place, None));
