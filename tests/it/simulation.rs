@@ -128,7 +128,8 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         people.await.unwrap();
         let mut calm_since = world.with(|world| world.now());
         // What a machine held that is gone waits for it for a day.
-        let waits = world.with(|world| world.weather.dies > 0.0 || !world.leaps.is_empty() || world.rare.clocks > 0.0);
+        let waits = world
+            .with(|world| world.weather.dies > 0.0 || !world.leaps.is_empty() || world.rare.clocks > 0.0);
         let rounds = if waits { 5 } else { 3 };
         for round in 0..rounds {
             tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 })
@@ -293,7 +294,13 @@ fn hunt() {
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= from + count {
+                    say(&format!("met: {:?}", rules_met()));
                     return;
+                }
+                let kinds = std::env::var("EVERGRANT_KIND").unwrap_or("0-99".into());
+                let (a, b) = kinds.split_once('-').unwrap();
+                if !(a.parse().unwrap()..=b.parse().unwrap()).contains(&rare::kind(seed)) {
+                    continue;
                 }
                 if let Some(violation) = run(seed, bug, false).violation {
                     say(&format!("{bug:?} {seed}: {violation}"));

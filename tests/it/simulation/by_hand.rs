@@ -1,14 +1,14 @@
 //! What a person does by hand: a command is a process of its own, while no other one has the journal.
 
 use super::collection::{id_of, shown};
-use super::ledger::{Reached, by_text, refresh_text};
+use super::ledger::{Reached, Rotation, Who};
 use super::life::Life;
 use super::machine;
 use super::world::{Document, Inner, World};
 use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::{Entry, EntryState, Event};
 use evergrant::testing::store::sqlite::{ImportTerms, keeps_its_pair};
-use evergrant::testing::token::{Bookkeeping, RefreshToken, TokenId};
+use evergrant::testing::token::{Bookkeeping, TokenId};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use std::collections::BTreeMap;
@@ -44,15 +44,15 @@ pub(super) async fn command(life: &Life) {
 }
 
 /// The token that an entry's answer handed out.
-fn pair_of(entry: &Entry) -> Option<usize> {
+fn pair_of(world: &Inner, entry: &Entry) -> Option<usize> {
     let body = &entry.answer.as_ref()?.get().body;
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    by_text(body["refresh_token"].as_str()?)
+    world.ledger.by_text(body["refresh_token"].as_str()?)
 }
 
 /// `journal apply`, with a document or without, or `journal discard`.
 async fn parked(life: &Life, engine: &Engine, entry: &Entry) {
-    let Some(child) = pair_of(entry) else { return };
+    let Some(child) = life.world.with(|world| pair_of(world, entry)) else { return };
     enum Does {
         Apply(Option<TokenId>),
         Discard,
@@ -108,8 +108,7 @@ async fn retry(life: &Life, engine: &Engine, entry: &Entry) {
     let retried = engine.base.retry(entry.id).await;
     life.world.with(|world| {
         world.note(|| format!("{life:?} retries {}: {}", entry.id, retried.is_ok()));
-        let is_its_own =
-            |token: &usize| RefreshToken::new(refresh_text(*token)).fingerprint() == entry.intent.fingerprint;
+        let is_its_own = |token: &usize| world.ledger.fingerprint(*token) == entry.intent.fingerprint;
         if let Some(token) = (0..world.ledger.tokens.len()).find(is_its_own) {
             world.ledger.tokens[token].noted = false;
             world.ledger.tokens[token].in_doubt += 1;
@@ -150,10 +149,10 @@ pub(super) async fn import(world: Arc<World>, first: File) {
 fn terms(world: &Inner, file: &File) -> ImportTerms {
     let tokens: Vec<_> =
         file.values().chain(world.documents.values()).map(|document| document.refresh).collect();
-    let fingerprint = |token: &usize| RefreshToken::new(refresh_text(*token)).fingerprint();
+    let fingerprint = |token: &usize| world.ledger.fingerprint(*token);
     let fingerprints: Vec<_> = tokens.iter().map(fingerprint).collect();
     let known = world.machines[0].disk.known(&fingerprints).unwrap();
-    let stays_good = |token: &&usize| world.ledger.rotation_of(**token) == super::ledger::Rotation::Keep;
+    let stays_good = |token: &&usize| world.ledger.rotation_of(**token) == Rotation::Keep;
     let still_good: std::collections::HashSet<_> =
         tokens.iter().filter(stays_good).map(fingerprint).collect();
     ImportTerms {
@@ -172,7 +171,13 @@ fn import_one(world: &mut Inner, place: usize, incoming: Document, with_books: b
         return;
     };
     let careless = world.bug == Some(super::bugs::Bug::ImportsWithoutCompare);
-    if !careless && keeps_its_pair(&shown(place, &stored), &shown(place, &incoming), terms) {
+    if !careless
+        && keeps_its_pair(
+            &shown(&world.ledger, place, &stored),
+            &shown(&world.ledger, place, &incoming),
+            terms,
+        )
+    {
         return;
     }
     judge_import(world, place, &stored, &incoming, terms);
@@ -193,8 +198,7 @@ fn judge_import(
     terms: &ImportTerms,
 ) {
     let (old, new) = (stored.refresh, incoming.refresh);
-    let ours =
-        world.ledger.birth(old).is_some_and(|birth| matches!(birth.by, super::ledger::Who::Process(..)));
+    let ours = world.ledger.birth(old).is_some_and(|birth| matches!(birth.by, Who::Process(..)));
     // An old copy of the document, or a disk that failed, has taken what was known of it.
     let is_known = world.weather.disk == 0.0
         && world.ledger.ancestry(old).iter().all(|token| !world.ledger.tokens[*token].memory_lost);

@@ -2,7 +2,7 @@
 
 use super::bugs::Bug;
 use super::calls::unavailable;
-use super::ledger::{access_text, refresh_text};
+use super::ledger::{Ledger, access_text};
 use super::life::Life;
 use super::world::{Document, Inner, Look};
 use async_trait::async_trait;
@@ -37,12 +37,12 @@ fn belongs(document: &Document, providers: &ProviderFilter) -> bool {
     }
 }
 
-pub(super) fn shown(id: usize, document: &Document) -> TokenDocument {
+pub(super) fn shown(ledger: &Ledger, id: usize, document: &Document) -> TokenDocument {
     TokenDocument {
         id: id_of(id),
         subject: Subject::new(&format!("user-{}", document.user)),
         provider: document.provider.clone(),
-        refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
+        refresh_token: Ok(RefreshToken::new(ledger.text(document.refresh))),
         access_token: Some(AccessToken::new(access_text(document.access))),
         facts: evergrant::testing::token::Facts::default(),
         bookkeeping: document.bookkeeping.clone(),
@@ -109,7 +109,8 @@ impl Store for Collection {
             let more = due.len() > query.limit;
             due.truncate(query.limit);
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
-            let mut documents: Vec<_> = due.iter().map(|((_, id), document)| shown(*id, document)).collect();
+            let mut documents: Vec<_> =
+                due.iter().map(|((_, id), document)| shown(&world.ledger, *id, document)).collect();
             if world.bug == Some(Bug::ForgetsWhoClaimed) {
                 for document in &mut documents {
                     document.bookkeeping.lease = None;
@@ -132,7 +133,10 @@ impl Store for Collection {
                 world.documents.iter().filter(|(_, document)| is_wanted(document)).collect();
             // From the far end: what is due last is what a pass would come to last.
             due.sort_by_key(|(id, document)| std::cmp::Reverse((due_at(document), **id)));
-            due.into_iter().take(query.limit).map(|(id, document)| shown(*id, document)).collect()
+            due.into_iter()
+                .take(query.limit)
+                .map(|(id, document)| shown(&world.ledger, *id, document))
+                .collect()
         })
         .await
     }
@@ -214,7 +218,7 @@ impl Store for Collection {
                     }
                     let taken_over = held.is_some() && !ours;
                     set_lease(document, &claim.lease);
-                    claimed.documents.push(shown(place, document));
+                    claimed.documents.push(shown(&world.ledger, place, document));
                     let refresh = document.refresh;
                     if taken_over {
                         world.ledger.tokens[refresh].in_doubt += 1;
@@ -237,7 +241,11 @@ impl Store for Collection {
                 .documents
                 .iter()
                 .filter_map(|(place, document)| {
-                    Some((until(document)?.timestamp_millis(), *place, shown(*place, document)))
+                    Some((
+                        until(document)?.timestamp_millis(),
+                        *place,
+                        shown(&world.ledger, *place, document),
+                    ))
                 })
                 .filter(|(until, place, _)| after.is_none() || (*until, *place) > (after_until, after_place))
                 .collect();
@@ -309,7 +317,7 @@ impl Store for Collection {
                     let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
                     self.look(world, place, lease_until);
                     document.refresh = believed.unwrap_or(document.refresh);
-                    documents.push(shown(place, &document));
+                    documents.push(shown(&world.ledger, place, &document));
                 }
                 documents
             }),

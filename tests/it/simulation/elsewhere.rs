@@ -2,7 +2,7 @@
 
 use super::bugs::Bug;
 use super::by_hand;
-use super::ledger::{Reached, Rotation, Who, by_text};
+use super::ledger::{Reached, Rotation, Who};
 use super::life::Life;
 use super::machine;
 use super::world::{Away, Document, Inner, Machine, World};
@@ -143,7 +143,7 @@ impl Inner {
     /// Writes into a document of a copy: it is no place in which a pair is kept, and its marks are no marks.
     pub(super) fn write_into_a_copy(&mut self, life: &Life, place: usize, old: Document, change: &Change) {
         self.judge_write_of_a_copy(life);
-        let refresh = change.pair.as_ref().and_then(|pair| by_text(pair.refresh_token.expose()));
+        let refresh = change.pair.as_ref().and_then(|pair| self.ledger.by_text(pair.refresh_token.expose()));
         let refresh = refresh.unwrap_or(old.refresh);
         let bookkeeping = change.bookkeeping.clone();
         self.documents.insert(place, Document { refresh, access: refresh, bookkeeping, ..old });

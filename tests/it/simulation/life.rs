@@ -1,6 +1,6 @@
 //! A process of a simulation: what happens to it at each of its steps, and what its journal has kept.
 
-use super::ledger::{Reached, Who, refresh_text};
+use super::ledger::{Reached, Who};
 use super::weather::LEASE;
 use super::world::{Inner, World};
 use evergrant::testing::journal::simulated::Commit;
@@ -131,7 +131,7 @@ impl Life {
         }
         let done = matches!(becomes, Commit::Done | Commit::Pretended);
         for (child, since) in in_hand {
-            let text = format!("\"{}\"", refresh_text(child));
+            let text = format!("\"{}\"", world.ledger.text(child));
             let kept = world.machines[self.machine].disk.holds(&text);
             // A process that was told that it is kept believes it, whether or not it is.
             if done && (kept || becomes == Commit::Pretended) {

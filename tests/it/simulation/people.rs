@@ -76,7 +76,8 @@ pub(super) async fn live(world: Arc<World>) {
                 for token in displaced.into_iter().chain([old.refresh]) {
                     world.ledger.tokens[token].memory_lost = true;
                 }
-                world.documents.insert(*place, old.clone());
+                let refresh = world.ledger.last_of(old.refresh);
+                world.documents.insert(*place, Document { refresh, ..old.clone() });
             });
         }
     }
@@ -90,6 +91,7 @@ async fn refresh(world: Arc<World>, place: usize) {
     world.some_time().await;
     let said = world.with(|world| world.ledger.present(token, Who::App, Instant::now(), None));
     let Said::Granted(child) = said else { return };
+    world.with(|world| world.hand_out_again(token, child));
     world.some_time().await;
     world.with(|world| {
         world.note(|| format!("the application writes rt-{child} for rt-{token} into document {place}"));
@@ -121,7 +123,8 @@ async fn save_what_was_read(world: Arc<World>, place: usize) {
         for token in world.ledger.ancestry(there.refresh).into_iter().chain([read.refresh]) {
             world.ledger.tokens[token].memory_lost = true;
         }
-        world.documents.insert(place, Document { bookkeeping, ..read });
+        let refresh = world.ledger.last_of(read.refresh);
+        world.documents.insert(place, Document { bookkeeping, refresh, ..read });
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::bugs::Bug;
 use super::lapse::Lapses;
-use super::ledger::{Reached, Redemption, Rotation, Said, body, by_text};
+use super::ledger::{Reached, Redemption, Rotation, Said};
 use super::life::Life;
 use super::peer::Storm;
 use super::sending::{judge_sending, looks_at};
@@ -86,9 +86,10 @@ impl Wire for Endpoint {
     async fn post(&self, request: &GrantRequest) -> Sent {
         let mut fields = url::form_urlencoded::parse(&request.body);
         let (_, text) = fields.find(|(name, _)| name == "refresh_token").unwrap();
-        let token = by_text(&text).unwrap();
-        let (bug, was_refused) =
-            self.life.world.with(|world| (world.bug, world.lapses.has_refused(token, self.life.who())));
+        let (token, bug, was_refused) = self.life.world.with(|world| {
+            let token = world.ledger.by_text(&text).unwrap();
+            (token, world.bug, world.lapses.has_refused(token, self.life.who()))
+        });
         if was_refused && bug == Some(Bug::MarksAtTheFirstRefusal) {
             return self.answer(400, REFUSED);
         }
@@ -139,6 +140,7 @@ impl Endpoint {
                 Sent::NotSent(_) => true,
                 Sent::Lost(_) => false,
             };
+            world.ledger.tokens[token].doubtful |= !settled || leaves_open(&sent);
             if let Some(unanswered) = world.ledger.tokens[token].unanswered.get_mut(&self.life.machine)
                 && (settled || says_that_nothing_was_done(&sent))
             {
@@ -220,14 +222,17 @@ impl Endpoint {
                 self.answer(200, if unknown { r#"{"token":"sealed"}"# } else { NOTHING })
             }
             (Fate::Cut, Some(Said::Granted(child))) => {
-                let body = body(child);
+                let body = world.with(|world| world.ledger.body(child));
                 let kept = world.with(|world| world.random.random_range(0..body.len()));
                 let Sent::Answered(answer) = self.answer(200, &body[..kept]) else {
                     unreachable!("an answer")
                 };
                 Sent::Answered(RawAnswer { complete: false, ..answer })
             }
-            (_, Some(Said::Granted(child))) => return (self.answer(200, &body(child)), Some(child)),
+            (_, Some(Said::Granted(child))) => {
+                let body = world.with(|world| world.ledger.body(child));
+                return (self.answer(200, &body), Some(child));
+            }
             (_, Some(Said::Refused)) => self.answer(400, REFUSED),
             (fate, None) => unreachable!("{fate:?} is processed"),
         };
@@ -255,6 +260,11 @@ impl Endpoint {
     }
 }
 
+/// Does a page say that it failed, by whomever it is?
+fn leaves_open(sent: &Sent) -> bool {
+    matches!(sent, Sent::Answered(answer) if (500..=504).contains(&answer.status))
+}
+
 /// Statuses with which a provider, or the one before it, turns a request away: with any body, and also where it must not be sent twice.
 fn says_that_nothing_was_done(sent: &Sent) -> bool {
     match sent {
@@ -266,7 +276,11 @@ fn says_that_nothing_was_done(sent: &Sent) -> bool {
 
 fn present(world: &mut Inner, life: &Life, token: usize) -> Said {
     let lease_until = looks_at(world, life, token).into_iter().find_map(|(_, look)| look.lease_until);
-    world.ledger.present(token, life.who(), Instant::now(), lease_until)
+    let said = world.ledger.present(token, life.who(), Instant::now(), lease_until);
+    if let Said::Granted(child) = said {
+        world.hand_out_again(token, child);
+    }
+    said
 }
 
 fn draw(world: &mut Inner, peer: usize, token: usize) -> Fate {

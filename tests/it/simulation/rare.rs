@@ -2,9 +2,10 @@
 
 use super::ledger::Rotation;
 use super::weather::LEASE;
-use super::world::Inner;
+use super::world::{DUPLICATE, Inner, Machine};
 use chrono::TimeDelta;
-use evergrant::testing::clock::Timestamp;
+use evergrant::testing::clock::{Clock, Timestamp};
+use evergrant::testing::journal::simulated::Disk;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Rare {
     pub(super) clocks: f64,
     /// The clock of the store leaps.
     pub(super) leaps: f64,
+    /// A provider hands out a token that it handed out before.
+    pub(super) again: f64,
     /// Does the store tell no time, because its machine is ours?
     pub(super) is_local: bool,
 }
@@ -38,9 +41,10 @@ pub(super) struct Rare {
 /// Draws what is rare in the world of this seed.
 pub(super) fn draw(world: &mut Inner, seed: u64) {
     let random = &mut StdRng::seed_from_u64(seed ^ APART);
+    let kind = random.random_range(0..100);
     let chance = *[0.03, 0.1, 0.3].choose(random).expect("three");
     let rare = &mut world.rare;
-    match random.random_range(0..100) {
+    match kind {
         0..6 => rare.copies = chance,
         6..12 => rare.renames = chance,
         12..18 => rare.by_hand = chance,
@@ -48,9 +52,16 @@ pub(super) fn draw(world: &mut Inner, seed: u64) {
         24..30 => rare.clocks = chance,
         30..36 => (rare.clocks, rare.is_local) = (chance, true),
         36..42 => rare.leaps = chance,
+        42..48 => {
+            // A write that comes late compares texts: it can't tell the text of before from one that was handed out again.
+            (rare.again, world.weather.store_late) = (chance, 0.0);
+        }
         _ => {}
     }
-    if rare.is_local {
+    if rare.leaps > 0.0 {
+        two_machines(world);
+    }
+    if world.rare.is_local {
         // A file of one machine. Its clock is the only one: no grace can be measured while it is set.
         (world.weather.machines, world.weather.dies) = (1, 0.0);
         world.machines.truncate(1);
@@ -70,6 +81,20 @@ pub(super) fn draw(world: &mut Inner, seed: u64) {
     for peer in &mut world.weather.peers {
         peer.never = peer.rules.rotation == Rotation::Strict && random.random_bool(0.06);
     }
+}
+
+/// Claims of others are there where there are two machines.
+fn two_machines(world: &mut Inner) {
+    (world.weather.machines, world.weather.duplicate, world.weather.relocate) = (2, false, 0.0);
+    (world.weather.kill, world.weather.slow) = (world.weather.kill.max(0.01), world.weather.slow.max(0.05));
+    world.documents.remove(&DUPLICATE);
+    if world.machines.len() == 1 {
+        world.machines.push(Machine::new(Clock::simulated(world.store_clock.now()), Disk::default()));
+    }
+}
+
+pub(super) fn kind(seed: u64) -> u32 {
+    StdRng::seed_from_u64(seed ^ APART).random_range(0..100)
 }
 
 /// Sets the clock of a machine: right, wrong by hours, or by years.
@@ -117,6 +142,29 @@ impl Inner {
             |(at, _): &&(Instant, TimeDelta)| *at + LEASE * 2 <= Instant::now() && *at + LEASE >= instant;
         let leapt: TimeDelta = self.leaps.iter().filter(is_past).map(|(_, by)| *by).sum();
         leapt.to_std().unwrap_or_default()
+    }
+
+    /// Perhaps the provider gives what it hands out for a token the text of that token, or of the one that it came out of.
+    pub(super) fn hand_out_again(&mut self, token: usize, child: usize) {
+        let chance = self.rare.again;
+        if token == child || !self.happens(chance) {
+            return;
+        }
+        let before = self.ledger.tokens[token].parent.filter(|_| self.random.random());
+        let earlier = before.unwrap_or(token);
+        self.ledger.call_again(child, earlier);
+        let text = self.ledger.text(child);
+        self.note(|| format!("provider hands out {text} again, which is token {child} now"));
+        // Who holds that text holds this token.
+        let mut is_held = false;
+        for document in self.documents.values_mut() {
+            if self.ledger.last_of(document.refresh) == child {
+                document.refresh = child;
+                is_held = true;
+            }
+        }
+        self.looks.values_mut().for_each(|look| look.refresh = self.ledger.last_of(look.refresh));
+        self.ledger.tokens[child].written |= is_held;
     }
 
     /// In calm weather a clock that is the only one is right.

@@ -3,7 +3,7 @@
 use super::bugs::Bug;
 use super::elsewhere::{Copied, Place};
 use super::lapse::Lapses;
-use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
+use super::ledger::{Ledger, Reached, Redemption, Who};
 use super::peer::Storm;
 use super::rare::Rare;
 use super::weather::Weather;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The place of the second document that holds the token of the first one.
-const DUPLICATE: usize = 99;
+pub(super) const DUPLICATE: usize = 99;
 
 /// The name of a provider.
 pub(super) fn name_of(provider: usize) -> String {
@@ -264,7 +264,7 @@ impl Inner {
 
     /// Is this token in an answer that some machine's disk keeps whatever happens? What a copy of a disk holds is of no use here.
     pub(super) fn in_a_journal(&self, token: usize) -> bool {
-        let text = format!("\"{}\"", refresh_text(token));
+        let text = format!("\"{}\"", self.ledger.text(token));
         self.machines.iter().any(|machine| machine.copied.is_none() && machine.disk.holds(&text))
     }
 

@@ -2,11 +2,11 @@
 
 use super::bugs::Bug;
 use super::collection::{Collection, place_of};
-use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
+use super::ledger::{Reached, Rotation, Who, access_text};
 use super::weather::REQUEST_TIMEOUT;
 use super::world::{Document, Inner, Look};
 use evergrant::testing::store::{Change, Fence};
-use evergrant::testing::token::{AccessToken, RefreshToken, State};
+use evergrant::testing::token::{AccessToken, State};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,11 +15,14 @@ impl Collection {
     pub(super) fn change(&self, world: &mut Inner, change: &Change) -> bool {
         let place = place_of(&change.id);
         let Some(document) = world.documents.get(&place).cloned() else { return false };
-        let now_there = refresh_text(document.refresh);
+        let now_there = world.ledger.text(document.refresh);
         let access_now = AccessToken::new(access_text(document.access));
         let is_mark = change.pair.is_none();
         let is_put_back = change.pair.as_ref().is_some_and(|pair| {
-            by_text(pair.refresh_token.expose()).is_some_and(|token| world.ledger.tokens[token].written)
+            world
+                .ledger
+                .by_text(pair.refresh_token.expose())
+                .is_some_and(|token| world.ledger.tokens[token].written)
         });
         let blind = match world.bug {
             Some(Bug::MarksWithoutCompare) => is_mark,
@@ -53,13 +56,13 @@ impl Collection {
             _ => {}
         }
         if let Some(pair) = &change.pair {
-            let refresh = by_text(pair.refresh_token.expose()).unwrap();
+            let refresh = world.ledger.by_text(pair.refresh_token.expose()).unwrap();
             written.refresh = refresh;
             if world.bug != Some(Bug::WritesHalfAPair) {
                 let access = pair.access_token.as_ref().unwrap().expose();
                 written.access = access.strip_prefix("at-").unwrap().parse().unwrap();
             }
-            if written.access != written.refresh {
+            if world.ledger.text(written.access) != world.ledger.text(written.refresh) {
                 world.violated(format!(
                     "WHOLE: document {place} holds rt-{refresh} and at-{}",
                     written.access
@@ -83,7 +86,7 @@ impl Collection {
         }
         let books = &written.bookkeeping;
         let is_kept = books.last_error.as_ref().is_some_and(super::judge::is_kept);
-        let of_this_token = RefreshToken::new(refresh_text(written.refresh)).fingerprint();
+        let of_this_token = world.ledger.fingerprint(written.refresh);
         if is_kept && books.fingerprint == Some(of_this_token) {
             world.ledger.tokens[written.refresh].noted = true;
         }
