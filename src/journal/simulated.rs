@@ -95,11 +95,6 @@ impl Disk {
         self.images.last().is_some_and(Image::binds)
     }
 
-    /// A deliberate bug: parked pairs aren't known as pairs any more.
-    pub fn forget_parked(&mut self) {
-        self.images.iter_mut().for_each(Image::forget_parked);
-    }
-
     /// Which of these tokens a journal on it knows, read beside a process that may be writing it.
     pub fn known(&self, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
         Rows::in_memory(self.images.last(), Timestamp::default())?.known(tokens)

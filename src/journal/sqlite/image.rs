@@ -122,13 +122,6 @@ impl Image {
         !kept.is_empty() || self.open_rows().iter().any(|(_, state)| !is_parked(state))
     }
 
-    /// Makes of each parked pair an answer beside which nothing is known.
-    pub(crate) fn forget_parked(&mut self) {
-        let states = self.0[0].iter_mut().filter_map(|row| row.get_mut(STATE_COLUMN));
-        let parked = states.filter(|state| matches!(state, Value::Text(state) if state == "orphan"));
-        parked.for_each(|state| *state = Value::Text("set_aside".to_owned()));
-    }
-
     fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (table, rows) in TABLES.iter().zip(&self.0) {
             // The rows before have counted, too.

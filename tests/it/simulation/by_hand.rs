@@ -31,6 +31,10 @@ pub(super) async fn adopt(life: &Life) {
 pub(super) async fn command(life: &Life) {
     let (engine, journal) = machine::start(life);
     let entries = journal.entries().await.unwrap_or_default();
+    let entries: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| matches!(entry.state, EntryState::Orphan | EntryState::Unread))
+        .collect();
     let drawn = life.world.with(|world| entries.choose(&mut world.random).map(|entry| entry.id));
     for entry in entries.iter().filter(|entry| Some(entry.id) == drawn) {
         match entry.state {

@@ -172,8 +172,12 @@ impl Inner {
         let apart = self.weather.first_backoff.saturating_sub(self.weather.skew);
         // Where no token is sent twice, what is in doubt ends so, whether or not its request had arrived; and one refusal is enough.
         let known = &self.ledger.tokens[token];
-        let is_in_doubt =
-            known.doubtful || known.unanswered.values().any(|times| *times > 0) || known.memory_lost;
+        // A commit that failed may have recorded an intent that was never sent.
+        let may_be_intended = known.in_doubt > 0 || self.weather.disk > 0.0;
+        let is_in_doubt = may_be_intended
+            || known.doubtful
+            || known.unanswered.values().any(|times| *times > 0)
+            || known.memory_lost;
         let never = self.weather.peers[self.ledger.provider_of(token)].never;
         let is_enough = match state {
             State::LostInFlight if never && is_in_doubt => true,

@@ -276,6 +276,12 @@ impl Ledger {
         self.again.contains_key(&self.tokens[token].text)
     }
 
+    /// Did a token come out of another one with the text of this one?
+    pub(super) fn came_for_text_of(&self, token: usize, other: usize) -> bool {
+        let text = self.tokens[other].text;
+        self.ancestry(token).into_iter().any(|earlier| self.tokens[earlier].text == text)
+    }
+
     /// Hands this token out under the text of an earlier one of its login: what is known of that text is in doubt of it, too.
     pub(super) fn call_again(&mut self, token: usize, earlier: usize) {
         let (text, in_doubt) = (self.tokens[earlier].text, self.tokens[earlier].in_doubt);

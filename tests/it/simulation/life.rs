@@ -136,7 +136,10 @@ impl Life {
             // A process that was told that it is kept believes it, whether or not it is.
             if done && (kept || becomes == Commit::Pretended) {
                 world.note(|| format!("rt-{child} is in the journal of {self:?}"));
-                world.in_journals.insert(child);
+                // Where a document holds its text already, that is no news.
+                if !world.ledger.tokens[child].written {
+                    world.in_journals.insert(child);
+                }
                 if let Some(birth) = world.ledger.birth(child) {
                     birth.reached = Reached::Kept;
                 }

@@ -158,7 +158,6 @@ pub(super) fn after_the_end(world: &mut Inner, machine: usize) {
         Some(Bug::ForgetsRedeemed) => disk.empty("redeemed"),
         Some(Bug::ForgetsMarks) => disk.empty("marks"),
         Some(Bug::ForgetsKeptPairs) => disk.empty("kept"),
-        Some(Bug::ForgetsWhatIsParked) => disk.forget_parked(),
         _ => {}
     }
     world.check_kept();

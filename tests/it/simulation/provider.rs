@@ -140,7 +140,13 @@ impl Endpoint {
                 Sent::NotSent(_) => true,
                 Sent::Lost(_) => false,
             };
-            world.ledger.tokens[token].doubtful |= !settled || leaves_open(&sent);
+            if !settled || leaves_open(&sent) {
+                // Its text may be another token's by now.
+                let now = world.ledger.last_of(token);
+                world.ledger.tokens[token].doubtful = true;
+                world.ledger.tokens[now].doubtful = true;
+                world.ledger.tokens[now].in_doubt += u32::from(now != token);
+            }
             if let Some(unanswered) = world.ledger.tokens[token].unanswered.get_mut(&self.life.machine)
                 && (settled || says_that_nothing_was_done(&sent))
             {

@@ -58,7 +58,13 @@ pub(super) fn draw(world: &mut Inner, seed: u64) {
         }
         _ => {}
     }
-    if rare.leaps > 0.0 {
+    if rare.by_hand > 0.0 {
+        // Pairs that find no place, and answers that can't be read.
+        let weather = &mut world.weather;
+        (weather.login, weather.slow) = (weather.login.max(0.5), weather.slow.max(0.2));
+        weather.peers.iter_mut().for_each(|peer| peer.no_tokens = peer.no_tokens.max(0.03));
+    }
+    if world.rare.leaps > 0.0 {
         two_machines(world);
     }
     if world.rare.is_local {
@@ -91,10 +97,6 @@ fn two_machines(world: &mut Inner) {
     if world.machines.len() == 1 {
         world.machines.push(Machine::new(Clock::simulated(world.store_clock.now()), Disk::default()));
     }
-}
-
-pub(super) fn kind(seed: u64) -> u32 {
-    StdRng::seed_from_u64(seed ^ APART).random_range(0..100)
 }
 
 /// Sets the clock of a machine: right, wrong by hours, or by years.
