@@ -97,7 +97,7 @@ impl Bug {
         (Self::ForgetsWhatWasSpent, 34),
         (Self::TakesACopyForItself, 4),
         (Self::PutsBackWithoutCompare, 27),
-        (Self::ImportsWithoutCompare, 41),
+        (Self::ImportsWithoutCompare, 114),
         (Self::BelievesTheMachinesClock, 10),
         (Self::IgnoresALeap, 99),
         (Self::AsksAgainWhatMayBeSpent, 3),
