@@ -36,6 +36,7 @@ mod exit;
 mod failure;
 mod nearest;
 mod room;
+mod survey;
 mod token;
 
 // What the user says.

@@ -114,6 +114,11 @@ pub mod select {
 pub mod silence {
     pub use crate::silence::keep;
 }
+pub mod survey {
+    pub use crate::survey::{
+        Forecast, NextPass, NotMade, Survey, SurveyQuery, Surveyed, Tokens, WITHIN_DAYS, Within,
+    };
+}
 pub mod store {
     pub use crate::store::{
         Applied, Change, Claim, Claimed, Deployment, DueAfter, DuePage, DueQuery, Existence, Fence, Identity,

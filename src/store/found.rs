@@ -41,6 +41,8 @@ pub struct Readiness {
     pub index: IndexState,
     /// The index of claims.
     pub claims: IndexState,
+    /// The index of states and ends, by which the survey counts.
+    pub expiry: IndexState,
 }
 
 /// Is there a collection of that name?

@@ -11,11 +11,13 @@ use super::{
     Readiness, Store, StoreError, StoreSettings, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use crate::clock::Timestamp;
+use crate::survey::{SurveyQuery, Surveyed};
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use chrono::TimeDelta;
 use due_index::DueIndexes;
+use expiry_index::ExpiryIndex;
 use failure::Cause;
 use futures::TryStreamExt;
 use mongodb::{
@@ -39,6 +41,7 @@ mod claims_index;
 mod connect;
 mod draw;
 mod due_index;
+mod expiry_index;
 mod expression;
 mod failure;
 mod identity;
@@ -49,6 +52,7 @@ mod prepare;
 mod query;
 mod raw;
 mod reading;
+mod survey;
 mod trial;
 mod unreachable;
 mod update;
@@ -82,6 +86,8 @@ pub struct MongoStore {
     due_indexes: RwLock<DueIndexes>,
     /// The name of the index of claims, once [`Store::prepare`] has found it; without it they are found by a scan.
     claims_index: RwLock<Option<String>>,
+    /// The index of states and ends, once [`Store::prepare`] has looked for it; without it there is no survey.
+    expiry_index: RwLock<ExpiryIndex>,
     /// Does [`Store::prepare`] know that the collection compares texts byte by byte?
     plain_texts: AtomicBool,
     /// Longest wait for any answer, if the URL says so.
@@ -145,6 +151,7 @@ impl MongoStore {
             filter,
             due_indexes: RwLock::default(),
             claims_index: RwLock::default(),
+            expiry_index: RwLock::new(ExpiryIndex::NotLookedFor),
             plain_texts: AtomicBool::new(false),
             longest_wait,
         })
@@ -275,14 +282,16 @@ impl Store for MongoStore {
         let existence = self.find_existence().await?;
         let documents = self.estimate().await?;
         self.probe_write().await?;
-        let (index, claims) = match existence {
-            Existence::Absent { .. } => (IndexState::Ready, IndexState::Ready),
+        let (index, claims, expiry) = match existence {
+            Existence::Absent { .. } => (IndexState::Ready, IndexState::Ready, IndexState::Ready),
             Existence::There | Existence::Unknown(_) => {
                 let there = self.indexes().await?;
-                (self.ensure_index(&there).await?, self.ensure_claims_index(&there).await?)
+                let (index, claims) =
+                    (self.ensure_index(&there).await?, self.ensure_claims_index(&there).await?);
+                (index, claims, self.ensure_expiry_index(&there).await?)
             }
         };
-        Ok(Readiness { existence, documents, server, index, claims })
+        Ok(Readiness { existence, documents, server, index, claims, expiry })
     }
 
     async fn existence(&self) -> Result<Existence, StoreError> {
@@ -359,11 +368,11 @@ impl Store for MongoStore {
     }
 
     async fn count_due(&self, query: &DueQuery) -> Result<u64, StoreError> {
-        let conditions = query::due_conditions(&self.mapping, self.filter.as_ref(), query);
-        self.call("count due documents", READ_TIMEOUT, |link| async move {
-            link.collection.count_documents(conditions).max_time(COUNT_TIMEOUT).await
-        })
-        .await
+        self.count_due_by_index(query).await
+    }
+
+    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError> {
+        self.make_survey(query).await
     }
 
     async fn list(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::room::{FREE_SPACE_FLOOR_BYTES, Shortage, shortage};
+use crate::survey::{SurveyQuery, Surveyed};
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use file::File;
@@ -28,6 +29,7 @@ mod merge;
 mod open;
 mod place;
 mod rows;
+mod survey;
 mod transfer;
 mod waiting;
 
@@ -204,13 +206,18 @@ impl Store for SqliteStore {
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.with_file("open the file", File::mend).await?;
-        let documents = self.writing("write to the file", |connection, _| rows::count(connection)).await?;
+        let write = |connection: &Connection, mapping: &Mapping| {
+            survey::ensure_index(connection, mapping)?;
+            rows::count(connection)
+        };
+        let documents = self.writing("write to the file", write).await?;
         Ok(Readiness {
             existence: Existence::There,
             documents,
             server: format!("SQLite {}", rusqlite::version()),
             index: IndexState::Ready,
             claims: IndexState::Ready,
+            expiry: IndexState::Ready,
         })
     }
 
@@ -242,6 +249,17 @@ impl Store for SqliteStore {
         Ok(latest.map_or_else(BTreeMap::new, |latest| {
             providers.iter().map(|name| (name.clone(), latest)).collect()
         }))
+    }
+
+    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError> {
+        let (path, mapping, query) = (self.path.clone(), Arc::clone(&self.mapping), query.clone());
+        // On a connection of its own: no write waits for it.
+        let made = tokio::task::spawn_blocking(move || survey::make(&path, &mapping, &query)).await;
+        let action = "count tokens by state and end";
+        match made {
+            Ok(made) => made.map_err(|error| failure(&self.path, action, error)),
+            Err(panic) => Err(interrupted(&self.describe(), action, panic)),
+        }
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {

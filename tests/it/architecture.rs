@@ -59,12 +59,13 @@ fn each_library_is_named_only_where_it_is_owned() {
 ///
 /// With it hold the rules that matter most: the journal knows neither gate nor pass, the judge knows no pass, a store knows no
 /// grant, and tokens know nothing of those who handle them.
-const FLOORS: [&str; 33] = [
+const FLOORS: [&str; 34] = [
     "clock",
     "exit",
     "failure",
     "nearest",
     "duration",
+    "survey",
     "chance",
     "kill_point",
     "room",

@@ -7,5 +7,6 @@ mod imports;
 mod look_up;
 mod mongo_only;
 mod pages;
+mod surveys;
 mod updates;
 mod waiting;

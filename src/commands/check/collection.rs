@@ -385,6 +385,7 @@ mod tests {
             server: "MongoDB 6.0.5 (standalone)".to_owned(),
             index: IndexState::Missing { reason: "not authorized".to_owned(), command: "db.x()".to_owned() },
             claims: IndexState::Ready,
+            expiry: IndexState::Ready,
         };
         assert_eq!(check_readiness("a.b at db1", &readiness).status, Status::Warning);
         readiness.existence = Existence::There;

@@ -46,6 +46,13 @@ impl DueIndexes {
         };
         by_provider.or_else(|| self.plain.as_deref().map(DueIndex::Plain))
     }
+
+    /// The name of the index by which these documents are found that are due: without it the server may take another one, and
+    /// read all that isn't due.
+    pub(super) fn hint_for(&self, providers: &ProviderFilter) -> Option<&str> {
+        let of_one = self.by_provider.as_deref().filter(|_| matches!(providers, ProviderFilter::Named(_)));
+        of_one.or(self.plain.as_deref()).or(self.by_provider.as_deref())
+    }
 }
 
 impl MongoStore {
@@ -113,7 +120,7 @@ impl MongoStore {
         }
     }
 
-    fn index_command(&self, keys: Document, name: &str) -> String {
+    pub(super) fn index_command(&self, keys: Document, name: &str) -> String {
         let keys = Bson::Document(keys).into_relaxed_extjson();
         format!("{}.createIndex({keys}, {{ name: \"{name}\" }})", self.shell_name())
     }
@@ -127,7 +134,7 @@ fn keys(mapping: &Mapping) -> (Document, Option<Document>) {
 }
 
 /// The name of an index that has every document under these keys, in this order, and with the collection's collation.
-fn find_index(indexes: &[Bson], keys: &Document) -> Option<String> {
+pub(super) fn find_index(indexes: &[Bson], keys: &Document) -> Option<String> {
     let collation = by_id(indexes).and_then(|index| index.get("collation"));
     let mut same =
         indexes.iter().filter_map(Bson::as_document).filter(|index| index.get("collation") == collation);

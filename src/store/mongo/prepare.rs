@@ -1,9 +1,12 @@
 //! Finds out before the first grant whether a pass can work.
 
-use super::{MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
+use super::due_index::DueIndexes;
+use super::query::due_conditions;
+use super::{COUNT_TIMEOUT, MongoStore, READ_TIMEOUT, WRITE_TIMEOUT, failure, update};
 use crate::clock::Timestamp;
-use crate::store::{Existence, StoreError};
+use crate::store::{DueQuery, Existence, StoreError};
 use bson::{Bson, Document, doc, oid::ObjectId};
+use mongodb::options::Hint;
 
 /// The oldest server that has pipeline updates and `allowDiskUse` in `find`, as its wire version: 4.4.
 const OLDEST_WIRE_VERSION: i32 = 9;
@@ -78,6 +81,30 @@ impl MongoStore {
             link.collection.estimated_document_count().await
         })
         .await
+    }
+
+    /// See [`Store::count_due`](crate::store::Store::count_due).
+    pub(super) async fn count_due_by_index(&self, query: &DueQuery) -> Result<u64, StoreError> {
+        let count = |index: Option<String>| {
+            let conditions = due_conditions(&self.mapping, self.filter.as_ref(), query);
+            self.call("count due documents", READ_TIMEOUT, |link| async move {
+                let counting = link.collection.count_documents(conditions).max_time(COUNT_TIMEOUT);
+                match index {
+                    Some(index) => counting.hint(Hint::Name(index)).await,
+                    None => counting.await,
+                }
+            })
+        };
+        let indexes = self.due_indexes();
+        let index = indexes.hint_for(&query.providers).filter(|_| !query.force).map(str::to_owned);
+        match count(index.clone()).await {
+            // The index was dropped since `prepare`: the hint is refused, the scan is not.
+            Err(error) if index.is_some() && failure::is_code(&error, failure::BAD_VALUE) => {
+                self.remember_indexes(DueIndexes::default());
+                count(None).await
+            }
+            counted => counted,
+        }
     }
 
     /// Updates a document that can't be there: the server checks the permission, the role of the member and the

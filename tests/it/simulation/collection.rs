@@ -79,6 +79,7 @@ impl Store for Collection {
             server: "a simulation".into(),
             index: IndexState::Ready,
             claims: IndexState::Ready,
+            expiry: IndexState::Ready,
         })
         .await
     }

@@ -9,6 +9,7 @@ use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, Position, Readiness,
     Store, StoreError, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
+use evergrant::testing::survey::{SurveyQuery, Surveyed};
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,6 +101,10 @@ impl Store for InStep {
 
     async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
         self.inner.claimed(after, limit).await
+    }
+
+    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError> {
+        self.inner.survey(query).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {

@@ -7,6 +7,7 @@ use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, Position, Readiness, Store, StoreError,
     Strangers, Trial, TtlIndex, Unwritable, Waiting, WhoWaits,
 };
+use evergrant::testing::survey::{SurveyQuery, Surveyed};
 use evergrant::testing::token::{Lease, TokenDocument, TokenId};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -186,6 +187,10 @@ impl Store for Meddler {
 
     async fn claimed(&self, after: Option<&Position>, limit: usize) -> Result<DuePage, StoreError> {
         self.call(Call::Claimed, self.inner.claimed(after, limit)).await
+    }
+
+    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError> {
+        self.inner.survey(query).await
     }
 
     async fn renew(&self, ids: &[TokenId], lease: &Lease) -> Result<Vec<TokenId>, StoreError> {
