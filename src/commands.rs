@@ -3,6 +3,7 @@
 pub mod check;
 #[cfg(feature = "rehearsal")]
 pub mod demo;
+mod forecast;
 pub mod help;
 pub mod journal;
 pub mod providers;

@@ -23,6 +23,8 @@ pub mod template;
 pub mod token_url;
 pub mod variable;
 
+use crate::clock::Timestamp;
+use crate::survey::NextPass;
 use crate::token::{AccessToken, Facts, Malformed, RefreshToken};
 use chrono::NaiveDate;
 use example::Example;
@@ -257,6 +259,13 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// A pass that begins then, as the forecast reckons with it: each token takes the even distance of the rate.
+    #[must_use]
+    pub fn next_pass(&self, begins_at: Timestamp) -> NextPass {
+        let per_token = self.profile.rate.map(Rate::period).unwrap_or_default();
+        NextPass { provider: self.name.to_string(), begins_at, per_token }
+    }
+
     /// The value of a variable for one document, as it is put into a request; `None` where the profile has no such variable.
     ///
     /// # Errors

@@ -453,6 +453,7 @@ impl Report {
             passes: inner.passes,
             providers: BTreeMap::new(),
             idle_providers: 0,
+            forecast: None,
             warnings: inner.warnings,
             troubles: inner.troubles,
         }

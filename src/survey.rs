@@ -99,12 +99,13 @@ pub struct NotMade {
 }
 
 /// How many tokens stand how, by provider.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+///
+/// In JSON the forecast of all documents stands beside these.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// The moment that it speaks of.
     pub made_at: Timestamp,
     /// How long it took.
-    #[serde(rename = "took_seconds", serialize_with = "seconds")]
     pub took: Duration,
     /// By the provider's name.
     pub providers: BTreeMap<String, Tokens>,
@@ -169,8 +170,22 @@ impl Serialize for Within {
     }
 }
 
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+impl Serialize for Survey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Object<'a> {
+            made_at: Timestamp,
+            took_seconds: f64,
+            #[serde(flatten)]
+            total: Forecast,
+            providers: &'a BTreeMap<String, Tokens>,
+            others: &'a Option<Tokens>,
+        }
+        let Self { made_at, took, providers, others } = self;
+        let took_seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+        let total = self.total().forecast;
+        Object { made_at: *made_at, took_seconds, total, providers, others }.serialize(serializer)
+    }
 }
 
 impl Survey {

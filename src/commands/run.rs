@@ -3,7 +3,7 @@
 mod watching;
 
 use super::remark::Remark;
-use super::{CommandError, Surroundings, journal, remark};
+use super::{CommandError, Surroundings, forecast, journal, remark};
 use crate::assembly;
 use crate::cli::RunArgs;
 use crate::clock::Timestamp;
@@ -15,9 +15,10 @@ use crate::failure::{Advice as _, told, with_hint};
 use crate::grant::http::Https;
 use crate::pass::{Base, PassError, PassRequest, Stop};
 use crate::provider::Provider;
-use crate::report::summary::Warned;
-use crate::report::{Reports, progress};
+use crate::report::summary::{Summary, Warned};
+use crate::report::{Reports, Trouble, progress};
 use crate::store::{Existence, IndexState, Readiness};
+use crate::survey::NotMade;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -135,8 +136,33 @@ async fn once(
     }
     let documents = summary.documents.unwrap_or_default();
     summary.warnings.extend(warned(config, engine, documents, surroundings).await?);
+    add_forecast(&mut summary, config, engine, stop, surroundings).await;
     surroundings.print(&summary.to_string(), &summary)?;
     Ok(summary.exit())
+}
+
+/// Adds when logins end from now on, or why that isn't known.
+async fn add_forecast(
+    summary: &mut Summary,
+    config: &Config,
+    engine: &Engine,
+    stop: &Stop,
+    surroundings: &Surroundings,
+) {
+    let is_away = summary.troubles.iter().any(|trouble| matches!(trouble, Trouble::Store { .. }));
+    // A store that is away has been told of, and an empty one has no login.
+    if is_away || summary.documents.unwrap_or_default() == 0 {
+        return;
+    }
+    let (store, now) = (engine.base.store.clone(), surroundings.clock.now());
+    match forecast::ask_unless(stop, store, config, now).await {
+        Some(Ok(survey)) => summary.forecast = Some(survey),
+        Some(Err(NotMade { reason, hint })) => {
+            let message = format!("when logins end is not known: {reason}");
+            summary.warnings.push(Warned { provider: None, message, hint });
+        }
+        None => {}
+    }
 }
 
 /// What to ask oneself where there is nothing to do.
@@ -186,7 +212,13 @@ fn tell_readiness(config: &Config, base: &Base, readiness: &Readiness, surroundi
             command,
         )),
     };
-    for (missing, command) in missing.into_iter().chain(claims) {
+    let expiry = match &readiness.expiry {
+        IndexState::Ready => None,
+        IndexState::Older { reason, command, .. } | IndexState::Missing { reason, command } => {
+            Some((format!("the expiry index is missing ({reason}), so there is no forecast"), command))
+        }
+    };
+    for (missing, command) in missing.into_iter().chain(claims).chain(expiry) {
         let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
         warn!("{}", with_hint(missing, Some(&hint)));
     }

@@ -31,9 +31,11 @@ pub(super) fn text() -> String {
     page.lines("  { _id, userId, email, access_token, refresh_token }");
     page.paragraph(
         "A pass writes the two tokens (`documents.access_token`, `documents.refresh_token`) in one update, and keeps its own \
-         fields in one sub-document, `evergrant` (`documents.bookkeeping`). It adds one index: \
-         `evergrant_due` on `evergrant.due_at`, or, where `documents.provider` is set, `evergrant_provider_due`, which begins \
-         with that field. Nothing else changes. Times are dates (UTC).",
+         fields in one sub-document, `evergrant` (`documents.bookkeeping`). It adds three indexes: \
+         `evergrant_due` on `evergrant.due_at`; `evergrant_expiry` on `evergrant.state` and `evergrant.refresh_expires_at`, \
+         for the forecast; and `evergrant_claimed`, which holds only documents that a pass has claimed. Where \
+         `documents.provider` is set, the first two begin with that field, and their names are `evergrant_provider_due` and \
+         `evergrant_provider_expiry`. Nothing else changes. Times are dates (UTC).",
     );
     page.heading("FIELDS of the sub-document `evergrant`");
     for (name, meaning) in FIELDS {

@@ -1,6 +1,7 @@
 //! `evergrant help json`: the JSON that the commands print, and the fields of log lines.
 
 mod providers;
+mod survey;
 
 use super::page::Page;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ pub(crate) struct Object {
 
 /// Every object that a program may want to read.
 pub(crate) fn objects() -> impl Iterator<Item = &'static Object> {
-    OBJECTS.iter().chain(providers::OBJECTS)
+    OBJECTS.iter().chain(survey::OBJECTS).chain(providers::OBJECTS)
 }
 
 /// Those of all commands but `providers`.
@@ -82,6 +83,10 @@ const OBJECTS: &[Object] = &[
             ("recovery", "What an earlier process had left, and what became of it."),
             ("providers", "The part of each provider that had something due, by its name."),
             ("idle_providers", "Providers of which nothing was due: they have no part."),
+            (
+                "forecast",
+                "When logins end if nothing more is refreshed, counted after the pass; null where it could not be counted, and `warnings` says why.",
+            ),
             (
                 "warnings",
                 "What will go wrong later as things are set, rejections of the client for some tokens while others are granted, and a wrong clock of this machine. They change no exit code.",

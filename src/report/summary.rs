@@ -6,6 +6,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::journal::Parked;
+use crate::survey::Survey;
 use crate::token::Subject;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,8 @@ pub struct Summary {
     pub providers: BTreeMap<String, ProviderPart>,
     /// Providers that have no part, because nothing of theirs was due: no pass was begun.
     pub idle_providers: u64,
+    /// When logins end if nothing more is refreshed; none where no survey was made: then a warning says why.
+    pub forecast: Option<Survey>,
     /// What will go wrong later as things are set; no reason for an exit code.
     pub warnings: Vec<Warned>,
     /// The ids of the passes, as their log lines have them.

@@ -62,6 +62,9 @@ impl Summary {
         self.write_live_again(text)?;
         self.write_named(text)?;
         self.write_ending(text)?;
+        if let Some(survey) = &self.forecast {
+            writeln!(text, "\n{}", survey.total().forecast.sentence(survey.made_at))?;
+        }
         if self.finds_no_token() {
             let hint = "check that `documents.refresh_token` and `documents.provider` name the right fields, and that Evergrant may write into the documents; `evergrant check` looks at a sample";
             writeln!(text, "\n{}", with_hint("no document could be worked on".into(), Some(hint)))?;

@@ -18,13 +18,14 @@ mod provider;
 mod rate;
 mod scale;
 mod setup;
+mod survey;
 mod wake;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What can be run by itself.
-const PARTS: [&str; 5] = ["rate", "throughput", "latency", "scale", "wake"];
+const PARTS: [&str; 6] = ["rate", "throughput", "latency", "scale", "wake", "survey"];
 
 /// A target with what was measured.
 struct Measured {
@@ -107,6 +108,9 @@ async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Measured> {
     }
     if wanted("wake") {
         figures.extend(wake::measure().await);
+    }
+    if wanted("survey") {
+        figures.extend(survey::measure().await);
     }
     figures
 }

@@ -6,7 +6,7 @@ use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::commands::remark::about_identity;
 use crate::commands::tokens::state::{Providers, state_now};
-use crate::commands::{CommandError, shown};
+use crate::commands::{CommandError, forecast, shown};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::journal::Journal;
@@ -102,6 +102,7 @@ async fn look(
                 looked.checks.push(Check::error("documents", error));
             }
         }
+        looked.checks.push(ending::forecast(forecast::ask(&*store, config, now).await));
         looked.checks.extend(foreign::checks(&*store, config, readiness.documents).await);
     }
     Ok(())

@@ -4,6 +4,7 @@ use super::finding::Check;
 use crate::clock::Timestamp;
 use crate::commands::shown;
 use crate::commands::tokens::state::{Providers, login_ends_at, state_now};
+use crate::survey::{NotMade, Survey};
 use crate::token::TokenDocument;
 use chrono::TimeDelta;
 
@@ -37,6 +38,27 @@ pub(super) fn check(
             "`evergrant tokens list --ending-within {days}d` names these users: they must log in again by then"
         )),
     })
+}
+
+/// The forecast over all documents; a warning where a login ends before the next pass can refresh it.
+pub(super) fn forecast(asked: Result<Survey, NotMade>) -> Check {
+    let survey = match asked {
+        Ok(survey) => survey,
+        Err(NotMade { reason, hint }) => {
+            let check = Check::warning("forecast", format!("when logins end is not known: {reason}"));
+            return match hint {
+                Some(hint) => check.hint(hint),
+                None => check,
+            };
+        }
+    };
+    let forecast = survey.total().forecast;
+    let text = forecast.sentence(survey.made_at);
+    if forecast.before_next_pass == 0 {
+        return Check::ok("forecast", text);
+    }
+    Check::warning("forecast", text)
+        .hint("`evergrant run --once` refreshes what is due now; then let `schedule` wake more often")
 }
 
 #[cfg(test)]

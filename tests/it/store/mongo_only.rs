@@ -240,7 +240,7 @@ async fn an_equivalent_index_under_another_name_will_do() {
     assert_eq!((readiness.existence, readiness.index), (Existence::There, IndexState::Ready));
     assert!(readiness.server.starts_with("MongoDB "), "{}", readiness.server);
     let names = database.collection::<Document>(COLLECTION).list_index_names().await.unwrap();
-    assert_eq!(names, ["_id_", "theirs", "evergrant_claimed"]);
+    assert_eq!(names, ["_id_", "theirs", "evergrant_claimed", "evergrant_expiry"]);
     database.collection(COLLECTION).insert_one(doc! { "_id": "a" }).await.unwrap();
     assert_eq!(store.due_page(&due_now(5)).await.unwrap().documents.len(), 1);
 }

@@ -218,7 +218,9 @@ async fn by_brute_force(backend: &Backend, mapping: &Mapping, wanted: impl Fn(&V
         let work = backend.due(&due).await;
         let is_work = |document: &&TokenDocument| {
             let is_ours = work.contains(&document.id) && !document.bookkeeping.state.is_mark();
-            is_ours && document.bookkeeping.state != State::Malformed
+            // The store goes by each state of several.
+            let is_one = !raw_of(document)["evergrant"]["state"].is_array();
+            is_ours && is_one && document.bookkeeping.state != State::Malformed
         };
         tokens.oldest_due_at =
             documents.iter().filter(is_work).filter_map(|document| document.bookkeeping.due_at).min();

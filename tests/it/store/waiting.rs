@@ -261,7 +261,10 @@ async fn an_index_of_an_earlier_version_stays_and_serves_who_may_not_create_anot
     assert_eq!(store.due_page(&due_of("a", 5)).await.unwrap().documents.len(), 1);
     assert_eq!(as_user("root").await.prepare().await.unwrap().index, IndexState::Ready);
     let names = database.collection::<Document>(COLLECTION).list_index_names().await.unwrap();
-    assert_eq!(names, ["_id_", "evergrant_due", "evergrant_provider_due", "evergrant_claimed"]);
+    assert_eq!(
+        names,
+        ["_id_", "evergrant_due", "evergrant_provider_due", "evergrant_claimed", "evergrant_provider_expiry"]
+    );
 }
 
 #[tokio::test]
