@@ -230,6 +230,8 @@ pub(crate) enum Group {
     Unseen,
     /// Live, without a date as its end.
     Unknown,
+    /// Live, with an end so far away that no calendar has it: as good as none.
+    TooFar,
     /// Live, with its end in the span of this number: see [`span`].
     Ends(usize),
 }
@@ -237,7 +239,14 @@ pub(crate) enum Group {
 impl Group {
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let others = [Self::NeedsLogin, Self::LostInFlight, Self::Malformed, Self::Unseen, Self::Unknown];
+        let others = [
+            Self::NeedsLogin,
+            Self::LostInFlight,
+            Self::Malformed,
+            Self::Unseen,
+            Self::Unknown,
+            Self::TooFar,
+        ];
         others.into_iter().chain((0..SPANS).map(Self::Ends))
     }
 }
@@ -279,7 +288,7 @@ impl Groups {
     /// What they say; when the first login ends, and what is due, is found in another way.
     pub(crate) fn tokens(&self) -> Tokens {
         let ends: u64 = (0..SPANS).map(|number| self.of(Group::Ends(number))).sum();
-        let (unseen, unknown) = (self.of(Group::Unseen), self.of(Group::Unknown));
+        let (unseen, unknown) = (self.of(Group::Unseen), self.of(Group::Unknown) + self.of(Group::TooFar));
         let mut within = Within::default();
         for (place, count) in within.0.iter_mut().enumerate() {
             *count = self.ending_by_span(place + 1);

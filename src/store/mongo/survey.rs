@@ -173,8 +173,7 @@ impl MongoStore {
         has_due: Option<bool>,
     ) -> Result<(Option<String>, Tokens), Stopped> {
         let mut tokens = row.groups.tokens();
-        let live = tokens.live - tokens.forecast.ended_unseen;
-        if live > row.groups.of(Group::Unknown) {
+        if row.groups.ending_by_span(SPANS - 1) > 0 {
             tokens.forecast.first_end_at = self.first_end(asking, &row.filter).await?;
         }
         if let Some(next) = next {

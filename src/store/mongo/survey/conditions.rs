@@ -24,11 +24,8 @@ impl MongoStore {
             Group::LostInFlight => state(State::LostInFlight),
             Group::Malformed => state(State::Malformed),
             Group::Unseen => self.conditions(asking, of, no_state(&self.mapping)),
-            Group::Unknown => {
-                let mut conditions = state(State::Live);
-                conditions.extend(pick(asking, without_end(&self.mapping)));
-                conditions
-            }
+            Group::Unknown => self.live_and(asking, of, without_end(&self.mapping)),
+            Group::TooFar => self.live_and(asking, of, too_far(&self.mapping)),
             Group::Ends(number) => {
                 let (from, to) = span(number, asking.now);
                 self.ends_between(asking, of, from, to)
@@ -44,8 +41,12 @@ impl MongoStore {
         from: Timestamp,
         to: Timestamp,
     ) -> Vec<Document> {
+        self.live_and(asking, of, end_between(&self.mapping, from, to))
+    }
+
+    fn live_and(&self, asking: &Asking<'_>, of: &ProviderFilter, more: Both) -> Vec<Document> {
         let mut conditions = self.conditions(asking, of, state_is(&self.mapping, State::Live));
-        conditions.extend(pick(asking, end_between(&self.mapping, from, to)));
+        conditions.extend(pick(asking, more));
         conditions
     }
 
@@ -101,15 +102,27 @@ fn no_state(mapping: &Mapping) -> Both {
     }
 }
 
-/// A moment that can be read: a date so far away that no calendar has it is none.
+/// Neither a date that can be read nor a later one: one condition, because the server serves no two negated ones by an index.
 fn without_end(mapping: &Mapping) -> Both {
-    let path = &mapping.bookkeeping;
-    let (first, last) = (date(Timestamp::MIN_UTC), date(Timestamp::MAX_UTC));
+    let (path, first) = (&mapping.bookkeeping, date(Timestamp::MIN_UTC));
     let end = field_of(path, "refresh_expires_at");
+    let is_later =
+        doc! { "$and": [{ "$eq": [{ "$type": &end }, "date"] }, { "$gte": [&end, first.clone()] }] };
     Both {
-        by_index: doc! { format!("{path}.refresh_expires_at"): { "$not": { "$gte": first.clone(), "$lte": last.clone() } } },
-        expression: doc! { "$not": [{ "$and": [{ "$gte": [&end, first] }, { "$lte": [&end, last] }] }] },
+        by_index: doc! { format!("{path}.refresh_expires_at"): { "$not": { "$gte": first } } },
+        expression: doc! { "$not": [is_later] },
         narrows: false,
+    }
+}
+
+fn too_far(mapping: &Mapping) -> Both {
+    let (path, last) = (&mapping.bookkeeping, date(Timestamp::MAX_UTC));
+    let end = field_of(path, "refresh_expires_at");
+    let is_later = doc! { "$and": [{ "$eq": [{ "$type": &end }, "date"] }, { "$gt": [&end, last.clone()] }] };
+    Both {
+        by_index: doc! { format!("{path}.refresh_expires_at"): { "$gt": last } },
+        expression: is_later,
+        narrows: true,
     }
 }
 
