@@ -4,6 +4,7 @@
 //! the first grant; after that each provider has at most one pass at a time, and passes of several providers run at the same
 //! time.
 
+mod survey;
 mod watched;
 
 use crate::failure::error_chain;

@@ -3,7 +3,7 @@
 //! A store knows documents, leases and compare-and-swap; it knows nothing of providers, grants or outcomes.
 
 use crate::clock::Timestamp;
-use crate::survey::{NotMade, SurveyQuery, Surveyed};
+use crate::survey::{SurveyQuery, Surveyed};
 use crate::token::{Bookkeeping, Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -172,11 +172,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ///
     /// Where there are more than fifty thousand of a kind, the largest number may be off by as much as the store's estimate of
     /// the whole. A store that would have to read every document says so instead.
-    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError> {
-        let _ = query;
-        let reason = "this store counts no tokens".to_owned();
-        Ok(Surveyed::NotMade(NotMade { reason, hint: None }))
-    }
+    async fn survey(&self, query: &SurveyQuery) -> Result<Surveyed, StoreError>;
 
     /// Which providers have something due, without a question for each document or for each provider that has nothing.
     async fn waiting(&self, who: &WhoWaits) -> Result<Waiting, StoreError>;

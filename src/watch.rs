@@ -61,6 +61,8 @@ pub enum Event {
         /// How it ended; none where it could not begin.
         record: Option<PassRecord>,
     },
+    /// The tokens were counted anew between two passes.
+    Surveyed,
 }
 
 /// Events that may wait for a slow listener. It loses the oldest ones, and no pass waits for it.

@@ -156,7 +156,10 @@ async fn add_forecast(
     }
     let (store, now) = (engine.base.store.clone(), surroundings.clock.now());
     match forecast::ask_unless(stop, store, config, now).await {
-        Some(Ok(survey)) => summary.forecast = Some(survey),
+        Some(Ok(survey)) => {
+            engine.note_survey(Ok(survey.clone()));
+            summary.forecast = Some(survey);
+        }
         Some(Err(NotMade { reason, hint })) => {
             let message = format!("when logins end is not known: {reason}");
             summary.warnings.push(Warned { provider: None, message, hint });

@@ -1,6 +1,7 @@
 //! How a process stands: put together from what passes left behind, and from what the watcher has asked for.
 
 use super::Engine;
+use super::survey::LastSurvey;
 use crate::clock::Timestamp;
 use crate::failure::error_chain;
 use crate::gate::{Doing, Pauses};
@@ -9,6 +10,7 @@ use crate::pass::Counter;
 use crate::report::Tally;
 use crate::room::free_bytes;
 use crate::store::{IndexState, Readiness};
+use crate::survey::{NotMade, Survey};
 use crate::watch::{
     EVENTS, Event, Hangs, JournalStatus, Life, ProviderStatus, Running, Shows, Space, Standstill, Status,
     StoreStatus,
@@ -35,6 +37,8 @@ struct Known {
     journal_space: Option<Space>,
     store_space: Option<Space>,
     indexes: BTreeMap<&'static str, bool>,
+    survey: Option<Survey>,
+    survey_not_made: Option<NotMade>,
 }
 
 /// Places whose free room is shown.
@@ -71,8 +75,29 @@ impl Shown {
     pub(super) fn prepared(&self, readiness: &Readiness) {
         let is_there = |index: &IndexState| *index == IndexState::Ready;
         self.known.send_modify(|known| {
-            known.indexes =
-                [("due", is_there(&readiness.index)), ("claims", is_there(&readiness.claims))].into();
+            known.indexes = [
+                ("claims", is_there(&readiness.claims)),
+                ("due", is_there(&readiness.index)),
+                ("expiry", is_there(&readiness.expiry)),
+            ]
+            .into();
+        });
+    }
+
+    /// Was the store prepared once?
+    pub(super) fn is_prepared(&self) -> bool {
+        !self.known.borrow().indexes.is_empty()
+    }
+
+    pub(super) const fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// A survey was made, or could not be made; the last one stays.
+    pub(super) fn surveyed(&self, made: Result<Survey, NotMade>) {
+        self.known.send_modify(|known| match made {
+            Ok(survey) => (known.survey, known.survey_not_made) = (Some(survey), None),
+            Err(why) => known.survey_not_made = Some(why),
         });
     }
 }
@@ -129,6 +154,8 @@ impl Engine {
                 indexes: known.indexes,
                 space: known.store_space,
             },
+            survey: known.survey,
+            survey_not_made: known.survey_not_made,
         }
     }
 
@@ -156,12 +183,18 @@ impl Engine {
 
     /// Asks the journal and the disk now and then, until `ended`: what it finds is in each [status](Self::status). Cancel-safe.
     pub async fn keep_watch(self, ended: CancellationToken) {
+        let mut events = self.events();
         self.recall_passes().await;
+        let (mut last, mut is_new) = (LastSurvey::default(), false);
         loop {
             self.look_around().await;
-            if ended.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
-                return;
-            }
+            self.survey_now_and_then(&mut last, is_new).await;
+            // A pass that has ended is shown at once; what happened while it was asked is in the answer.
+            is_new = match ended.run_until_cancelled(tokio::time::timeout(ASK_EVERY, events.recv())).await {
+                Some(Ok(happened)) => matches!(happened, Ok(Event::Ended { .. }) | Err(_)),
+                Some(Err(_)) => false,
+                None => return,
+            };
         }
     }
 

@@ -5,6 +5,7 @@ use super::{
     StoreError, Strangers, Trial, TtlIndex, Waiting, WhoWaits,
 };
 use crate::clock::Timestamp;
+use crate::survey::{SurveyQuery, Surveyed};
 use crate::token::{Lease, TokenDocument, TokenId};
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -102,6 +103,7 @@ watched! {
     due_page(query: &DueQuery) -> DuePage;
     draw(query: &DueQuery) -> Vec<TokenDocument>;
     count_due(query: &DueQuery) -> u64;
+    survey(query: &SurveyQuery) -> Surveyed;
     waiting(who: &WhoWaits) -> Waiting;
     latest_due(providers: &[String]) -> BTreeMap<String, Timestamp>;
     claim(claim: &Claim) -> Claimed;

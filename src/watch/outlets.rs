@@ -32,7 +32,7 @@ impl Outlets {
         (file.is_some() || push_url.is_some()).then_some(Self { file, push_url, labels })
     }
 
-    /// Hands the metrics over after each pass, until `ended`. No pass waits for it: while it is slow, passes become one.
+    /// Hands the metrics over after each pass and each survey, until `ended`. No pass waits for it: while it is slow, passes become one.
     pub async fn after_each_pass(
         self,
         shows: Arc<dyn Shows>,
@@ -43,7 +43,8 @@ impl Outlets {
             if matches!(event, Event::Begun { .. }) {
                 continue;
             }
-            while let Ok(Event::Ended { .. }) = events.try_recv() {}
+            // Several that have happened meanwhile are one.
+            while let Ok(Event::Ended { .. } | Event::Surveyed) = events.try_recv() {}
             shows.look_around().await;
             self.hand_over(&*shows).await;
         }

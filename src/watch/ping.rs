@@ -38,7 +38,7 @@ impl Ping {
 
     /// Tells of one event. What fails is told in the log, and is no failure of a pass.
     pub async fn tell(&mut self, url: &SecretUrl, event: &Event) {
-        let (suffix, id, text) = self.signal(event);
+        let Some((suffix, id, text)) = self.signal(event) else { return };
         let url = signalled(&url.0, suffix, &id);
         if let Err(error) =
             outbound::send(outbound::Method::Post, &url, "text/plain; charset=utf-8", text).await
@@ -49,8 +49,9 @@ impl Ping {
     }
 
     /// What is appended to the URL's path, the id of the pass, and the text.
-    fn signal(&mut self, event: &Event) -> (&'static str, String, String) {
-        match event {
+    fn signal(&mut self, event: &Event) -> Option<(&'static str, String, String)> {
+        Some(match event {
+            Event::Surveyed => return None,
             Event::Begun { provider, started_at } => {
                 ("start", id(provider, *started_at), format!("{provider}: a pass begins\n"))
             }
@@ -70,7 +71,7 @@ impl Ping {
                 text.truncate(text.floor_char_boundary(MOST_BYTES));
                 (suffix, id(provider, *started_at), text)
             }
-        }
+        })
     }
 }
 
@@ -134,23 +135,23 @@ mod tests {
     #[test]
     fn a_failure_stands_until_a_pass_of_the_same_provider_comes_through() {
         let mut ping = Ping::default();
-        let (suffix, id, text) = ping.signal(&ended("crm", false));
+        let (suffix, id, text) = ping.signal(&ended("crm", false)).unwrap();
         assert_eq!((suffix, &*text), ("fail", "crm: unavailable, 1 needs_login, 3 refreshed; store (7 s)\n"));
-        let (suffix, other, text) = ping.signal(&ended("erp", true));
+        let (suffix, other, text) = ping.signal(&ended("erp", true)).unwrap();
         assert_eq!(suffix, "fail", "the other one still fails");
         assert!(text.contains("earlier: crm: unavailable") && id != other, "{text}");
         // Users who must log in again are no failure.
-        assert_eq!(ping.signal(&ended("crm", true)).0, "");
+        assert_eq!(ping.signal(&ended("crm", true)).unwrap().0, "");
         let not_begun =
             Event::Ended { provider: "crm".into(), started_at: Timestamp::default(), record: None };
-        assert_eq!(ping.signal(&not_begun).0, "fail");
+        assert_eq!(ping.signal(&not_begun).unwrap().0, "fail");
     }
 
     #[test]
     fn a_signal_stands_at_the_end_of_the_path_and_the_id_in_the_query() {
         let url = Url::parse("https://hc-ping.com/abc/?create=1").unwrap();
         let begun = Event::Begun { provider: "crm".into(), started_at: Timestamp::default() };
-        let (suffix, id, _) = Ping::default().signal(&begun);
+        let (suffix, id, _) = Ping::default().signal(&begun).unwrap();
         let groups: Vec<_> = id.split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12]);
         assert_eq!(signalled(&url, suffix, "i").as_str(), "https://hc-ping.com/abc/start?create=1&rid=i");

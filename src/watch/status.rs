@@ -5,6 +5,7 @@ use crate::gate::{Doing, Pauses};
 use crate::journal::EntryState;
 use crate::report::{Counts, PassRecord};
 use crate::store::Health;
+use crate::survey::{NotMade, Survey};
 use crate::token::vocabulary;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -55,6 +56,10 @@ pub struct Status {
     pub journal: JournalStatus,
     /// The store.
     pub store: StoreStatus,
+    /// How many tokens stand how, and when logins end if nothing more is refreshed; none before the first survey.
+    pub survey: Option<Survey>,
+    /// Why there is no newer one, where that is so.
+    pub survey_not_made: Option<NotMade>,
 }
 
 /// How one provider stands.

@@ -78,6 +78,7 @@ async fn of_one(store: &str, collection: &Collection, ends: Ends) -> Measured {
     let (from, to) = ends;
     say(&format!("{store}: a survey of {DOCUMENTS} documents that end in {from} to {to} days"));
     let (total, seconds) = surveyed(collection, DOCUMENTS, 1, ends).await;
+    say(&format!("{:.1} ms", seconds * 1000.0));
     let marked = (DOCUMENTS / 200) as u64;
     let known = (DOCUMENTS / 1000) as u64;
     assert_eq!((total.needs_login, total.unseen, total.due), (marked, known, Some(known)));
@@ -95,6 +96,7 @@ async fn of_many(store: &str, collection: Collection) -> Measured {
     let (documents, providers) = OF_MANY;
     say(&format!("{store}: a survey of {documents} documents of {providers} providers"));
     let (total, seconds) = surveyed(&collection, documents, providers, WEEKLY).await;
+    say(&format!("{:.1} ms", seconds * 1000.0));
     assert_eq!(total.needs_login, (documents / 200) as u64);
     let target = format!("{store}, {documents} documents of {providers} providers: a survey");
     Measured::noted(target, format!("{:.0} ms", seconds * 1000.0))
@@ -176,6 +178,8 @@ async fn cost(store: &str, collection: &Collection) -> Measured {
             if is_there {
                 opened.prepare().await.unwrap();
             } else {
+                // It may be gone already.
+                opened.prepare().await.unwrap();
                 drop_index(collection).await;
             }
             let took = write_all(&opened, number).await;

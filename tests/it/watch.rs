@@ -119,7 +119,11 @@ async fn metrics_say_what_the_ledger_says_and_a_restart_does_not_forget_the_last
     let page = shown.until(after_a_pass).await;
     let ledger = scene.sandbox.ledger();
     // One was granted, and its answer never came.
-    assert_eq!(page[&of("evergrant_grants_total", "class=\"granted\"")], float(ledger.delivered), "{ledger:?}");
+    assert_eq!(
+        page[&of("evergrant_grants_total", "class=\"granted\"")],
+        float(ledger.delivered),
+        "{ledger:?}"
+    );
     assert_eq!(sum(&page, "evergrant_grants_total"), float(ledger.requests), "{ledger:?}");
     assert_eq!(page[&of("evergrant_grant_duration_seconds_count", "")], float(ledger.requests));
     let ended = |outcome: Outcome| {

@@ -1,5 +1,7 @@
 //! Every metric, once: its name, its labels, what it says, and where it is read.
 
+mod tokens;
+
 use super::process::Process;
 use super::{Family, Kind, Series, Value};
 use crate::clock::Timestamp;
@@ -17,7 +19,8 @@ use std::borrow::Cow;
 pub const LAST_REQUEST: &str = "last_request";
 
 /// All metrics, in the order of the page.
-pub(super) const FAMILIES: &[&[Family]] = &[OF_THE_PROCESS, OF_PASSES, OF_PROVIDERS, OF_WHAT_IS_KEPT];
+pub(super) const FAMILIES: &[&[Family]] =
+    &[OF_THE_PROCESS, OF_PASSES, tokens::FAMILIES, OF_PROVIDERS, OF_WHAT_IS_KEPT];
 
 const PROVIDER: &[&str] = &["provider"];
 

@@ -4,6 +4,7 @@ use crate::gate::{Doing, Pauses};
 use crate::journal::EntryState;
 use crate::report::{Counts, PassRecord};
 use crate::store::Health;
+use crate::survey::{Forecast, Survey, Tokens, Within};
 use crate::watch::{JournalStatus, Phase, ProviderStatus, Running, Space, StoreStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -93,7 +94,22 @@ fn status() -> Status {
             indexes: [("claims", false), ("due", true)].into(),
             space: None,
         },
+        survey: Some(survey()),
+        survey_not_made: None,
     }
+}
+
+fn survey() -> Survey {
+    let forecast = Forecast {
+        first_end_at: Some(at(90_000)),
+        within: Within([0, 2, 5, 6, 6]),
+        before_next_pass: 1,
+        ended_unseen: 1,
+        unknown: 3,
+    };
+    let tokens = Tokens { live: 7, needs_login: 2, unseen: 3, due: Some(3), forecast, ..Tokens::default() };
+    let providers = [("c\"r\\m\n".to_owned(), tokens)].into();
+    Survey { made_at: at(95), took: Duration::from_millis(12), providers, others: Some(Tokens::default()) }
 }
 
 /// Without what the system says of the process, which is another each time.

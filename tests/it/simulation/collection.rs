@@ -11,6 +11,7 @@ use evergrant::testing::store::{
     Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Later, Position,
     ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
 };
+use evergrant::testing::survey::{NotMade, SurveyQuery, Surveyed};
 use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -120,6 +121,12 @@ impl Store for Collection {
             DuePage { documents, next }
         })
         .await
+    }
+
+    async fn survey(&self, _query: &SurveyQuery) -> Result<Surveyed, StoreError> {
+        // No pass asks for it: what a person is told is not simulated.
+        let reason = "a simulation counts nothing".to_owned();
+        Ok(Surveyed::NotMade(NotMade { reason, hint: None }))
     }
 
     async fn draw(&self, query: &DueQuery) -> Result<Vec<TokenDocument>, StoreError> {
