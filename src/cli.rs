@@ -130,7 +130,7 @@ pub enum Command {
 /// `evergrant help`.
 #[derive(Debug, Clone, Args)]
 pub struct HelpArgs {
-    /// A topic, or the words of a command: `settings`, `tokens list`.
+    /// A topic, or the words of a command: `settings`, `tokens list`, `runbook EvergrantDown`.
     #[arg(value_name = "TOPIC")]
     pub words: Vec<String>,
 }

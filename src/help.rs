@@ -4,8 +4,10 @@
 
 mod document;
 pub(crate) mod json;
+mod metrics;
 mod page;
 mod providers;
+pub(crate) mod runbook;
 mod settings;
 mod words;
 
@@ -41,6 +43,9 @@ pub const LOST_ANSWERS: &str = include_str!("help/lost-answers.md");
 #[doc = include_str!("help/operating.md")]
 pub const OPERATING: &str = include_str!("help/operating.md");
 
+#[doc = include_str!("help/runbook.md")]
+pub const RUNBOOK: &str = include_str!("help/runbook.md");
+
 #[doc = include_str!("help/kubernetes.md")]
 pub const KUBERNETES: &str = include_str!("help/kubernetes.md");
 
@@ -67,6 +72,8 @@ pub enum Topic {
     Providers,
     /// The JSON that the commands print, and the fields of log lines.
     Json,
+    /// Every metric.
+    Metrics,
     /// A profile for a server of one's own.
     OwnServer,
     /// A settings file for Autodesk.
@@ -87,6 +94,8 @@ pub enum Topic {
     LostAnswers,
     /// Installing, upgrading, backups, removal.
     Operating,
+    /// What to do about each alert.
+    Runbook,
     /// The CronJob.
     Kubernetes,
     /// How the promises are tested.
@@ -97,7 +106,7 @@ pub enum Topic {
 
 impl Topic {
     /// All topics, in the order in which they are listed: generated ones first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Settings,
         Self::Outcomes,
         Self::Reasons,
@@ -105,6 +114,7 @@ impl Topic {
         Self::Document,
         Self::Providers,
         Self::Json,
+        Self::Metrics,
         Self::OwnServer,
         Self::Autodesk,
         Self::ExpressJwt,
@@ -115,6 +125,7 @@ impl Topic {
         Self::Limits,
         Self::LostAnswers,
         Self::Operating,
+        Self::Runbook,
         Self::Kubernetes,
         Self::Proofs,
         Self::Architecture,
@@ -131,6 +142,7 @@ impl Topic {
             Self::Document => "document",
             Self::Providers => "providers",
             Self::Json => "json",
+            Self::Metrics => "metrics",
             Self::OwnServer => "own-server",
             Self::Autodesk => "autodesk",
             Self::ExpressJwt => "express-jwt",
@@ -141,6 +153,7 @@ impl Topic {
             Self::Limits => "limits",
             Self::LostAnswers => "lost-answers",
             Self::Operating => "operating",
+            Self::Runbook => "runbook",
             Self::Kubernetes => "kubernetes",
             Self::Proofs => "proofs",
             Self::Architecture => "architecture",
@@ -158,6 +171,7 @@ impl Topic {
             Self::Document => "what is written into a document, and how your application works beside it",
             Self::Providers => "the built-in provider profiles, and how to add a provider",
             Self::Json => "the JSON of each command, and the fields of log lines",
+            Self::Metrics => "every metric with its type, its labels and its meaning",
             Self::OwnServer => "a profile for a server of your own, in eight lines",
             Self::Autodesk => "Autodesk Platform Services: documents, settings, answers",
             Self::ExpressJwt => {
@@ -170,6 +184,7 @@ impl Topic {
             Self::Limits => "what no client can guarantee, and what this version cannot do",
             Self::LostAnswers => "what happens when the answer to a token request is lost",
             Self::Operating => "systemd, backups, upgrades, removal, the journal",
+            Self::Runbook => "what each alert means, where to look and what to do",
             Self::Kubernetes => "the CronJob, its volume and its secrets",
             Self::Proofs => "how the promises are tested, and what the tests printed last",
             Self::Architecture => "the map of the code, for contributors",
@@ -193,6 +208,7 @@ impl Topic {
             Self::Document => document::text(),
             Self::Providers => providers::text(),
             Self::Json => json::text(),
+            Self::Metrics => metrics::text(),
             Self::OwnServer => OWN_SERVER.to_owned(),
             Self::Autodesk => AUTODESK.to_owned(),
             Self::ExpressJwt => EXPRESS_JWT.to_owned(),
@@ -203,6 +219,7 @@ impl Topic {
             Self::Limits => LIMITS.to_owned(),
             Self::LostAnswers => LOST_ANSWERS.to_owned(),
             Self::Operating => OPERATING.to_owned(),
+            Self::Runbook => RUNBOOK.to_owned(),
             Self::Kubernetes => KUBERNETES.to_owned(),
             Self::Proofs => PROOFS.to_owned(),
             Self::Architecture => ARCHITECTURE.to_owned(),
@@ -220,6 +237,7 @@ impl Topic {
             Self::Document => document::data(),
             Self::Providers => providers::data(),
             Self::Json => json::data(),
+            Self::Metrics => metrics::data(),
             Self::OwnServer
             | Self::Autodesk
             | Self::ExpressJwt
@@ -230,6 +248,7 @@ impl Topic {
             | Self::Limits
             | Self::LostAnswers
             | Self::Operating
+            | Self::Runbook
             | Self::Kubernetes
             | Self::Proofs
             | Self::Architecture => json!({ "topic": self.name(), "text": self.text() }),

@@ -3,7 +3,7 @@
 use super::{CommandError, Surroundings};
 use crate::cli::{Cli, HelpArgs};
 use crate::exit::Exit;
-use crate::help::{self, Topic};
+use crate::help::{self, Topic, runbook};
 use crate::nearest::nearest_of;
 use clap::CommandFactory as _;
 use serde_json::json;
@@ -25,6 +25,9 @@ pub fn run(args: &HelpArgs, surroundings: &Surroundings) -> Result<Exit, Command
         && let Some(topic) = Topic::from_name(name)
     {
         surroundings.print(topic.text().trim_end(), &topic.data())?;
+    } else if let ["runbook", alert] = words[..] {
+        let text = runbook::about(alert).ok_or_else(|| unknown_alert(alert))?;
+        surroundings.print(&text, &json!({ "topic": "runbook", "alert": alert, "text": text }))?;
     } else if let Some(command) = command(&words) {
         let text = command_text(command);
         surroundings.print(&text, &json!({ "command": words.join(" "), "text": text }))?;
@@ -60,6 +63,14 @@ fn unknown(words: &[&str]) -> CommandError {
     CommandError::usage(format!("there is no help topic and no command `{given}`"), hint)
 }
 
+fn unknown_alert(alert: &str) -> CommandError {
+    let hint = match nearest_of(alert, runbook::alerts()) {
+        Some(near) => format!("did you mean `evergrant help runbook {near}`?"),
+        None => "`evergrant help runbook` has all alerts".to_owned(),
+    };
+    CommandError::usage(format!("the runbook has no alert `{alert}`"), hint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +84,13 @@ mod tests {
         }
         let text = told(&unknown(&["quantum", "entanglement"]));
         assert!(text.contains("`quantum entanglement`") && text.contains("`evergrant help` lists"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_alert_is_answered_with_the_nearest() {
+        let text = told(&unknown_alert("EvergrantIsDown"));
+        assert!(text.ends_with("did you mean `evergrant help runbook EvergrantDown`?"), "{text}");
+        assert!(told(&unknown_alert("KubePodCrashLooping")).contains("`evergrant help runbook` has all alerts"));
     }
 
     #[test]
