@@ -90,7 +90,9 @@ mod tests {
     fn an_unknown_alert_is_answered_with_the_nearest() {
         let text = told(&unknown_alert("EvergrantIsDown"));
         assert!(text.ends_with("did you mean `evergrant help runbook EvergrantDown`?"), "{text}");
-        assert!(told(&unknown_alert("KubePodCrashLooping")).contains("`evergrant help runbook` has all alerts"));
+        assert!(
+            told(&unknown_alert("KubePodCrashLooping")).contains("`evergrant help runbook` has all alerts")
+        );
     }
 
     #[test]

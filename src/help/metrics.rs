@@ -36,11 +36,8 @@ pub(super) fn data() -> Value {
 }
 
 fn heading(family: &Family) -> String {
-    let labels = if family.labels.is_empty() {
-        String::new()
-    } else {
-        format!("{{{}}}", family.labels.join(", "))
-    };
+    let labels =
+        if family.labels.is_empty() { String::new() } else { format!("{{{}}}", family.labels.join(", ")) };
     format!("{}{labels}  ({})", family.name, kind(family.kind))
 }
 
