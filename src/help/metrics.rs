@@ -12,6 +12,11 @@ pub(super) fn text() -> String {
          provider made up.",
     );
     page.paragraph(
+        "They reach Prometheus in one of three ways. A service is scraped at `/metrics` (`admin.listen`). `metrics.file` is for the \
+         textfile collector of node_exporter, and `metrics.push_url` for a Pushgateway: both receive the page after each pass, also of \
+         `run --once`. `deploy/monitoring/prometheus.yml` has the three jobs.",
+    );
+    page.paragraph(
         "Counters and histograms stand only on a page that is scraped: those of a process that lives for one pass would be a lie. \
          `deploy/monitoring` has alerts and a dashboard, and `evergrant help runbook` says what to do about each alert.",
     );

@@ -17,6 +17,8 @@ pub const NOT_BEGUN: &str = "not_begun";
 pub struct Tally {
     counts: Mutex<Counts>,
     running: Mutex<Option<Runs>>,
+    /// Documents that were due when the pass that runs began. They are counted beside it, and may be known before it has begun.
+    due: Mutex<Option<u64>>,
 }
 
 /// A pass that runs.
@@ -24,7 +26,6 @@ pub struct Tally {
 struct Runs {
     started_at: Timestamp,
     report: Weak<Report>,
-    due: Option<u64>,
     /// How many documents had ended when that was last looked at, and since when.
     stood: (u64, Instant),
 }
@@ -106,15 +107,13 @@ impl Tally {
 
     /// A pass begins.
     pub fn pass_begins(&self, started_at: Timestamp, report: &Arc<Report>) {
-        let runs = Runs { started_at, report: Arc::downgrade(report), due: None, stood: (0, Instant::now()) };
+        let runs = Runs { started_at, report: Arc::downgrade(report), stood: (0, Instant::now()) };
         *self.runs() = Some(runs);
     }
 
-    /// So many documents were due when the pass that runs began.
+    /// So many documents were due when the pass that runs, or is about to, began.
     pub fn due(&self, documents: u64) {
-        if let Some(runs) = &mut *self.runs() {
-            runs.due = Some(documents);
-        }
+        *self.counted_due() = Some(documents);
     }
 
     /// How far the pass is that runs, and for how long it has ended no document, as far as that was looked at.
@@ -126,12 +125,13 @@ impl Tally {
         if runs.stood.0 != progress.done {
             runs.stood = (progress.done, Instant::now());
         }
-        Some((runs.started_at, runs.due, progress, runs.stood.1.elapsed()))
+        Some((runs.started_at, *self.counted_due(), progress, runs.stood.1.elapsed()))
     }
 
     /// A pass is over; without a record it could not begin.
     pub fn pass_ended(&self, record: Option<&PassRecord>) {
         *self.runs() = None;
+        *self.counted_due() = None;
         let mut counts = self.lock();
         if let Some(record) = record {
             counts.last = Some(record.clone());
@@ -146,6 +146,10 @@ impl Tally {
 
     fn runs(&self) -> MutexGuard<'_, Option<Runs>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counted_due(&self) -> MutexGuard<'_, Option<u64>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -168,5 +172,20 @@ mod tests {
         assert_eq!(took.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(took.sum, Duration::from_millis(120_112));
         assert_eq!((classes, last_granted_at), ([("transient", 5)].into(), None));
+    }
+
+    #[test]
+    fn what_was_due_is_known_from_the_count_that_was_faster_than_the_pass_until_that_ends() {
+        let (tally, report) = (Tally::default(), Arc::new(Report::default()));
+        let due = || tally.running().map(|(_, due, ..)| due);
+        tally.due(7);
+        assert_eq!(due(), None);
+        tally.pass_begins(Timestamp::default(), &report);
+        assert_eq!(due(), Some(Some(7)));
+        tally.due(8);
+        assert_eq!(due(), Some(Some(8)));
+        tally.pass_ended(None);
+        tally.pass_begins(Timestamp::default(), &report);
+        assert_eq!(due(), Some(None));
     }
 }
