@@ -54,13 +54,15 @@ fn pair_of(world: &Inner, entry: &Entry) -> Option<usize> {
     world.ledger.by_text(body["refresh_token"].as_str()?)
 }
 
+/// What a person does to a parked pair.
+enum Does {
+    Apply(Option<TokenId>),
+    Discard,
+}
+
 /// `journal apply`, with a document or without, or `journal discard`.
 async fn parked(life: &Life, engine: &Engine, entry: &Entry) {
     let Some(child) = life.world.with(|world| pair_of(world, entry)) else { return };
-    enum Does {
-        Apply(Option<TokenId>),
-        Discard,
-    }
     let does = life.world.with(|world| {
         let place = world.documents.keys().copied().collect::<Vec<_>>().choose(&mut world.random).copied();
         // Only over a token that this pair takes the place of: a person who insists on an older one gets it.

@@ -175,7 +175,7 @@ impl Inner {
         // A commit that failed may have recorded an intent that was never sent.
         let may_be_intended = known.in_doubt > 0 || self.weather.disk > 0.0;
         let is_in_doubt = may_be_intended
-            || known.doubtful
+            || known.doubtful > 0
             || known.unanswered.values().any(|times| *times > 0)
             || known.memory_lost;
         let never = self.weather.peers[self.ledger.provider_of(token)].never;

@@ -63,8 +63,8 @@ pub(super) struct Token {
     pub(super) in_doubt: u32,
     /// How many requests of each machine for it got no answer that says what became of it.
     pub(super) unanswered: BTreeMap<usize, u32>,
-    /// Did any of its answers leave open whether it was processed?
-    pub(super) doubtful: bool,
+    /// How many of its answers left open whether it was processed.
+    pub(super) doubtful: u32,
     /// Did its document ever say that a success for it is kept in a journal, and can't be read or written?
     pub(super) noted: bool,
     /// Did a power cut, or an old copy of its document, take what was known of its sending?
@@ -147,7 +147,7 @@ impl Ledger {
             written: false,
             in_doubt: 0,
             unanswered: BTreeMap::new(),
-            doubtful: false,
+            doubtful: 0,
             noted: false,
             memory_lost: false,
         });

@@ -143,8 +143,8 @@ impl Endpoint {
             if !settled || leaves_open(&sent) {
                 // Its text may be another token's by now.
                 let now = world.ledger.last_of(token);
-                world.ledger.tokens[token].doubtful = true;
-                world.ledger.tokens[now].doubtful = true;
+                world.ledger.tokens[token].doubtful += 1;
+                world.ledger.tokens[now].doubtful += u32::from(now != token);
                 world.ledger.tokens[now].in_doubt += u32::from(now != token);
             }
             if let Some(unanswered) = world.ledger.tokens[token].unanswered.get_mut(&self.life.machine)

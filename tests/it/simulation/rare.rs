@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Its draws are others than those of the weather of the same seed.
-const APART: u64 = 0x5eed_0fa_7a7e;
+const APART: u64 = 0x05ee_d0fa_7a7e;
 
 /// How far a clock is wrong at most.
 const YEARS: TimeDelta = TimeDelta::days(1_500);
