@@ -32,7 +32,6 @@ pub(crate) use error::profile_hint;
 pub use keep::Keeping;
 pub(crate) use providers::check_file;
 pub use warning::Warning;
-pub use watch::{Listen, SecretUrl, WatchSettings};
 
 use crate::{
     clock::Timestamp,
@@ -94,7 +93,7 @@ pub struct Config {
     /// What is logged, and how.
     pub log: LogSettings,
     /// What the process shows of itself.
-    pub watch: WatchSettings,
+    pub watch: crate::watch::WatchSettings,
     /// What a person should know before the first pass.
     pub warnings: Vec<Warning>,
     /// The files that were read, strongest first.

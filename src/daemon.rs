@@ -121,8 +121,6 @@ impl Daemon {
             .await?;
         alarm.start().await?;
 
-        let life = self.engine.life();
-        life.wakes_every(self.schedule.longest_gap(self.engine.base.clock.now()).to_std().ok());
         let mut rounds = Round::after_restart(self).await?;
         self.settle_what_was_left(&mut rounds, stop).await;
         self.announce();

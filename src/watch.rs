@@ -16,6 +16,7 @@ mod outbound;
 pub mod outlets;
 pub mod ping;
 mod report;
+mod settings;
 mod status;
 pub mod systemd;
 
@@ -27,6 +28,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use life::{Hangs, Life, Standstill};
+pub use settings::{Listen, SecretUrl, WatchSettings};
 pub use status::{JournalStatus, Phase, ProviderStatus, Running, Space, Status, StoreStatus};
 
 /// What can be shown: from memory, so that no pass waits for a reader.

@@ -43,6 +43,7 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         accept_refusals: args.accept_refusals,
         take_over: args.take_over,
     };
+    engine.life().wakes_every(config.schedule.longest_gap(surroundings.clock.now()).to_std().ok());
     let watching = if args.once {
         Watching::of_one_pass(&config.watch, &engine).await
     } else {

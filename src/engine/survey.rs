@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::clock::Timestamp;
-use crate::failure::{Advice as _, error_chain};
+use crate::failure::{Advice as _, error_chain, with_hint};
 use crate::survey::{NotMade, Survey, SurveyQuery, Surveyed};
 use crate::watch::Event;
 use std::borrow::Cow;
@@ -41,8 +41,7 @@ impl Engine {
                 debug!("when logins end is still not known: {reason}")
             }
             Err(NotMade { reason, hint }) => {
-                let hint = hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                warn!("when logins end is not known: {reason}{hint}");
+                warn!("{}", with_hint(format!("when logins end is not known: {reason}"), hint.as_deref()));
                 last.is_told = true;
             }
         }

@@ -3,8 +3,7 @@
 //! Few connections, short ones: a reader must not take the file descriptors or the memory of a pass.
 
 use super::metrics::{self, Which};
-use super::{Shows, report};
-use crate::config::{Listen, WatchSettings};
+use super::{Listen, Shows, WatchSettings, report};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::Full;

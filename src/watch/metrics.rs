@@ -60,15 +60,22 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 pub enum Which {
     /// All of them: for a scrape.
     All,
-    /// Without counters and histograms: those of a process that lives for one pass would be a lie.
+    /// Without counters and histograms: those of a process that lives for one pass would be a lie. And without what the system
+    /// says of the process: a collector that reads them has such metrics of its own.
     Gauges,
+}
+
+impl Which {
+    fn has(self, family: &Family) -> bool {
+        self == Self::All || family.kind == Kind::Gauge && !family.name.starts_with("process_")
+    }
 }
 
 /// The page; `labels` are added to each series.
 #[must_use]
 pub fn page(status: &Status, which: Which, labels: &[(String, String)]) -> String {
     let mut page = String::new();
-    for family in families().filter(|family| which == Which::All || family.kind == Kind::Gauge) {
+    for family in families().filter(|family| which.has(family)) {
         let metrics: Vec<_> =
             (family.series)(status).into_iter().map(|series| metric(family, series, labels)).collect();
         if metrics.is_empty() {

@@ -1,8 +1,7 @@
 //! Where metrics go without being asked for: a file for node_exporter's textfile collector, and a Pushgateway.
 
 use super::metrics::{self, Which};
-use super::{Event, Shows, next_event, outbound};
-use crate::config::WatchSettings;
+use super::{Event, Shows, WatchSettings, next_event, outbound};
 use crate::failure::error_chain;
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,7 +1,6 @@
 //! A dead man's switch elsewhere, such as a check of healthchecks.io: told when a pass begins, and how it ended.
 
-use super::{Event, next_event, outbound};
-use crate::config::SecretUrl;
+use super::{Event, SecretUrl, next_event, outbound};
 use crate::failure::error_chain;
 use crate::report::PassRecord;
 use sha2::{Digest as _, Sha256};

@@ -1,12 +1,11 @@
 //! What runs beside the passes, for those who watch: it begins with the process, and ends before the engine is closed.
 
 use super::super::CommandError;
-use crate::config::WatchSettings;
 use crate::engine::Engine;
 use crate::watch::admin::Admin;
 use crate::watch::outlets::Outlets;
 use crate::watch::ping::Ping;
-use crate::watch::{Shows, systemd};
+use crate::watch::{Shows, WatchSettings, systemd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
