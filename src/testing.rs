@@ -121,9 +121,9 @@ pub mod survey {
 }
 pub mod store {
     pub use crate::store::{
-        Applied, Change, Claim, Claimed, Deployment, DueAfter, DuePage, DueQuery, Existence, Fence, Identity,
-        IndexState, Later, Mark, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store,
-        StoreError, StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
+        Applied, Change, Claim, Claimed, DueAfter, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
+        Later, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
+        StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
         sqlite_path,
     };
     pub mod import {
@@ -133,14 +133,13 @@ pub mod store {
         pub use crate::store::mapping::{ExpiryFormat, FieldPath, Mapping};
     }
     pub mod sqlite {
-        pub use crate::store::sqlite::{ImportTerms, SqliteStore, keeps_its_pair};
+        pub use crate::store::sqlite::SqliteStore;
     }
 }
 pub mod token {
     pub use crate::token::{
         AccessToken, Bookkeeping, ClaimedBy, Code, Facts, Fingerprint, Further, LastError, Lease, Lost,
-        Malformed, ParkedWhy, RefreshToken, SpentTokens, State, Subject, TokenDocument, TokenId, Vocabulary,
-        Word,
+        Malformed, ParkedWhy, RefreshToken, State, Subject, TokenDocument, TokenId, Vocabulary, Word,
     };
 }
 pub mod verdict {

@@ -84,8 +84,7 @@ impl Base {
         if let Some(there) = &there {
             entry.intent.subject = there.subject.clone();
         }
-        let sent = entry.intent.fingerprint;
-        let parked = ByHandPair { entry: id, pair, sent, received_at, over };
+        let parked = ByHandPair { entry: id, pair, received_at, over };
         let verdict = by_hand_apply(parked, provider, there.as_ref(), &line.around())
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let replaces = matches!(verdict.document, Step::Write(..));
@@ -134,8 +133,8 @@ impl Base {
             let further = change.take_further_values();
             if !further.is_empty() {
                 let (provider, document) = (&entry.intent.provider, &entry.intent.document);
-                document_span(Some(provider), document, &subject)
-                    .in_scope(|| tell_without_further_values(&subject, reason, &further));
+                let _about = document_span(Some(provider), document, &subject).entered();
+                tell_without_further_values(&subject, reason, &further);
                 written = self.store.apply(std::slice::from_ref(&change)).await?;
             }
         }

@@ -75,7 +75,7 @@ pub(super) async fn recover(
     rows: Rows<'_>,
     unfinished: &[String],
 ) -> Result<(), PassError> {
-    let (mut cut_off, mut after) = (CutOff::default(), None);
+    let (mut cut_off, mut after) = (CutOff::new(), None);
     loop {
         // A page at a time: memory must not grow with what is left.
         let mut page = line.base.journal.page(after).await?;
@@ -117,10 +117,9 @@ async fn recover_page(
         let is_a_pair =
             matches!(verdict.rule, Rule::LeftPairThere | Rule::LeftPairWritten | Rule::LeftPairFinished);
         answers += u64::from(is_a_pair || is_open && state == EntryState::Answer);
-        cut_off.tokens.extend(known.iter().map(|known| (known.fingerprint, known.clone())));
         if is_open {
             unsettled += u64::from(matches!(state, EntryState::Unsettled | EntryState::AskAgain));
-            cut_off.documents.entry(entry.intent.document.clone()).or_default().extend(known);
+            cut_off.entry(entry.intent.document.clone()).or_default().extend(known);
         }
         landed.push(left_landed(line, entry, verdict));
     }

@@ -2,12 +2,10 @@
 
 use super::span::document_span;
 use super::{Line, PassError};
-use crate::clock::Timestamp;
 use crate::failure::told;
-use crate::journal::Spent;
 use crate::kill_point::{Point, reach};
 use crate::store::{Change, Fence, Unwritable};
-use crate::token::{Fingerprint, Reason, RefreshToken, TokenDocument, TokenId};
+use crate::token::{Reason, TokenDocument, TokenId};
 use crate::verdict::{Known, released};
 use std::collections::HashMap;
 use tracing::warn;
@@ -15,27 +13,8 @@ use tracing::warn;
 /// Documents read or changed at once.
 const BATCH: usize = 500;
 
-/// What the journal knows of tokens whose rows an earlier process left.
-#[derive(Debug, Default)]
-pub(super) struct CutOff {
-    /// Of the documents with open rows.
-    pub(super) documents: HashMap<TokenId, Vec<Known>>,
-    /// Of all rows, by the token: its document may have been moved, with the claim in it.
-    pub(super) tokens: HashMap<Fingerprint, Known>,
-}
-
-impl CutOff {
-    /// What is known of the token in this document; `redeemed` are those that have no row any more.
-    fn of(&self, document: &TokenDocument, redeemed: &[Spent], now: Timestamp) -> Option<Vec<Known>> {
-        if let Some(known) = self.documents.get(&document.id) {
-            return Some(known.clone());
-        }
-        let token = document.refresh_token.as_ref().ok()?.fingerprint();
-        let is_redeemed = || redeemed.iter().any(|spent| spent.token == token);
-        let known = self.tokens.get(&token).cloned();
-        known.or_else(|| is_redeemed().then(|| Known::redeemed(token, now))).map(|known| vec![known])
-    }
-}
+/// The documents whose tokens the journal has open rows for, and what it knows of these.
+pub(super) type CutOff = HashMap<TokenId, Vec<Known>>;
 
 /// Gives back what passes that never finished had claimed: due again in this one, the `cut_off` ones before all others,
 /// because a provider that forgives a lost answer doesn't do so for long.
@@ -51,16 +30,13 @@ pub(super) async fn release_claims(
             document.bookkeeping.lease.as_ref().is_some_and(|lease| unfinished.contains(&lease.id))
         };
         let left: Vec<_> = page.documents.into_iter().filter(is_left).collect();
-        let tokens = left.iter().filter_map(|document| document.refresh_token.as_ref().ok());
-        let redeemed = line.base.journal.spent(tokens.map(RefreshToken::fingerprint).collect()).await?;
-        let now = line.base.clock.now();
         let given_back = |document: &TokenDocument| {
-            let known = cut_off.of(document, &redeemed, now);
+            let known = cut_off.get(&document.id).map(Vec::as_slice);
             Some(Change {
                 expect_refresh_token: None,
                 expect_lease: Fence::Lease(document.bookkeeping.lease.as_ref()?.id.clone()),
                 pair: None,
-                bookkeeping: released(document, known.as_deref(), line.policy.due_by, now),
+                bookkeeping: released(document, known, line.policy.due_by, line.base.clock.now()),
                 id: document.id.clone(),
             })
         };

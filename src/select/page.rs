@@ -2,20 +2,18 @@
 
 mod draw;
 mod give_back;
-mod moved;
 mod second_looks;
 mod sendable;
 
 use super::again::{Again, Look, Looked, between};
 use super::looks::MOST_LOOKS;
-use super::takeover::{Takeover, has_a_good_token};
+use super::takeover::Takeover;
 use super::{ClaimTerms, Found, Pulled, Selected, falls_due_after_its_access_token, select};
 use crate::clock::{Clock, ReadAt, Timestamp};
 use crate::kill_point::{Point, reach};
 use crate::store::{Claim, DueAfter, DuePage, DueQuery, Position, ProviderFilter, Store, StoreError};
-use crate::token::{DueToken, Lease, RefreshToken, TokenDocument, TokenId};
+use crate::token::{DueToken, Lease, TokenDocument, TokenId};
 use chrono::TimeDelta;
-use moved::{is_taken_over, noting_redeemed};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,11 +275,8 @@ impl Source {
         let takeovers = self.takeovers(wanted.iter().map(|wanted| &wanted.document)).await;
         let waits =
             |wanted: &&Wanted| matches!(takeovers.get(&wanted.document.id), Some(Takeover::Wait { .. }));
-        let (carried, wanted_now): (Vec<_>, Vec<_>) = wanted
-            .iter()
-            .filter(|wanted| !waits(wanted))
-            .partition(|wanted| self.carries_on(&wanted.document));
-        let (taken_over, free): (Vec<_>, Vec<_>) = wanted_now.into_iter().partition(of_others);
+        let (taken_over, free): (Vec<_>, Vec<_>) =
+            wanted.iter().filter(|wanted| !waits(wanted)).partition(of_others);
         let (mut claimed, mut refused) = (Vec::new(), Vec::new());
         for (documents, taken_over) in [(free, false), (taken_over, true)] {
             if documents.is_empty() {
@@ -305,22 +300,17 @@ impl Source {
         let read: HashMap<_, _> =
             wanted.iter().enumerate().map(|(place, wanted)| (&wanted.document.id, (place, wanted))).collect();
         claimed.sort_by_key(|document| read.get(&document.id).map(|(place, _)| *place));
-        let redeemed = self.redeemed_here(&claimed).await;
         let pulled = claimed.into_iter().map(|mut document| {
             // The claim moved it; what isn't taken gets it back.
             let read = read.get(&document.id).map(|(_, wanted)| *wanted);
             document.bookkeeping.due_at = read.and_then(|read| read.document.bookkeeping.due_at);
             let found = read.map_or(Found::Due, |read| read.found);
-            if let Some(known) = redeemed.get(&document.id) {
-                document.bookkeeping = noting_redeemed(document.bookkeeping, *known, now);
-            }
             if !self.is_of_this_lane(&document) {
                 if let Ok(token) = &document.refresh_token {
                     document.bookkeeping = document.bookkeeping.noting_the_takeover(token.fingerprint(), now);
                 }
                 return Pulled::Stray(document);
             }
-            let there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
             match self.sendable(document).into_due_token() {
                 Ok(token) => {
                     let fingerprint = token.refresh_token.fingerprint();
@@ -332,23 +322,15 @@ impl Source {
                     };
                     Pulled::Token { token: DueToken { bookkeeping, ..token }, read_at, found }
                 }
-                Err(document) => match there.filter(|_| is_taken_over(&document)) {
-                    // It was good on the page. The claim is given back with a note; the next pass names what is wrong.
-                    Some(token) if has_a_good_token(&document) => {
-                        let bookkeeping = document.bookkeeping.clone().noting_the_takeover(token, now);
-                        Pulled::Stray(TokenDocument { bookkeeping, ..*document })
-                    }
-                    Some(_) | None => Pulled::Malformed(*document),
-                },
+                Err(document) => Pulled::Malformed(*document),
             }
         });
-        let carried = carried.into_iter().map(|wanted| Pulled::Malformed(wanted.document.clone()));
         let refused = refused.into_iter().filter_map(|(id, reason)| {
             // One that a look has found is counted where the pass comes to it, or was.
             let (_, wanted) = read.get(&id).filter(|(_, wanted)| wanted.found == Found::Due)?;
             Some(Pulled::NoRoom(wanted.document.clone(), reason))
         });
-        Ok(pulled.chain(carried).chain(refused).collect())
+        Ok(pulled.chain(refused).collect())
     }
 
     /// Is its provider asked for it, or was it marked before?

@@ -78,11 +78,7 @@ impl DuePolicy {
         let unsendable = refresh_token.unsendable();
         let fingerprint = refresh_token.fingerprint();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
-        let sent = token.refresh_token.fingerprint();
         let is_kept = refresh_token == token.refresh_token;
-        // Where it was kept, the journal that received it has the pair that goes back for an older one.
-        let of_before = token.bookkeeping.fingerprint == Some(sent);
-        let kept_by = token.bookkeeping.refreshed_by.clone().filter(|_| is_kept && of_before);
         let replaces = if is_kept { Replaces::of(token.access_token.as_ref()) } else { Replaces::Any };
         let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
         Change {
@@ -97,8 +93,8 @@ impl DuePolicy {
                 access_fingerprint: None,
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
-                refreshed_by: kept_by.or_else(|| Some(self.journal.to_string())),
-                spent: token.bookkeeping.spent_after(sent, sent, fingerprint),
+                refreshed_by: Some(self.journal.to_string()),
+                spent: Some(token.refresh_token.fingerprint()).filter(|spent| *spent != fingerprint),
                 access_expires_at: end(access_life),
                 refresh_expires_at: ends_at,
                 login_at,
@@ -261,31 +257,15 @@ impl DuePolicy {
         }
     }
 
-    /// The change that names a document without a usable token as malformed. `lease_id` is that of the pass: the claim of another
-    /// one stays, because its token may have been sent.
+    /// The change that names a document without a usable token as malformed.
     #[must_use]
-    pub fn malformed(
-        &self,
-        document: &TokenDocument,
-        malformed: &Malformed,
-        lease_id: &str,
-        now: Timestamp,
-    ) -> Change {
+    pub fn malformed(&self, document: &TokenDocument, malformed: &Malformed, now: Timestamp) -> Change {
         let before = &document.bookkeeping;
-        let stays = before.lease.clone().filter(|lease| lease.id != lease_id);
-        let expect_lease = stays.as_ref().map_or_else(
-            || Fence::of(before.lease.as_ref()),
-            |lease| Fence::Ended {
-                lease: lease.id.clone(),
-                until: lease.until,
-                ended_for: TimeDelta::zero(),
-            },
-        );
         let evidence = evidence_of(malformed, now);
         Change {
             id: document.id.clone(),
             expect_refresh_token: None,
-            expect_lease,
+            expect_lease: Fence::of(before.lease.as_ref()),
             pair: None,
             bookkeeping: Bookkeeping {
                 state: State::Malformed,
@@ -294,7 +274,7 @@ impl DuePolicy {
                 fingerprint: before.fingerprint.filter(|_| malformed.leaves_the_token_good()),
                 due_at: Some(self.after_this_pass(now)),
                 last_error: Some(evidence),
-                lease: stays,
+                lease: None,
                 ..before.clone()
             },
         }

@@ -223,10 +223,7 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
     // Unlike a pair that just came: the pass that has taken the claim over looks at this document by itself.
     let expect_lease = Fence::of(token.bookkeeping.lease.as_ref());
-    let there = token.refresh_token.fingerprint();
-    let new = change.bookkeeping.fingerprint.unwrap_or(there);
-    let spent = token.bookkeeping.spent_after(there, *sent, new);
-    let bookkeeping = Bookkeeping { spent, ..change.bookkeeping };
+    let bookkeeping = Bookkeeping { spent: Some(*sent), ..change.bookkeeping };
     let change = Change { expect_lease, bookkeeping, ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {
@@ -332,7 +329,7 @@ pub fn without_token(
 ) -> Verdict {
     match malformed {
         Some(malformed) => {
-            let change = around.policy.malformed(document, malformed, around.lease_id, around.now);
+            let change = around.policy.malformed(document, malformed, around.now);
             Verdict::write(Rule::Malformed, change, Some(End::new(Outcome::Malformed)))
         }
         None => Verdict::write(Rule::Stray, around.policy.stray(document), None),

@@ -9,7 +9,7 @@ use crate::token::{
 
 /// What the journal knows of a token: it goes into the document, because another machine, which may ask for the token
 /// next, doesn't see our journal.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Known {
     /// Of which token.
     pub fingerprint: Fingerprint,
@@ -30,14 +30,6 @@ impl Known {
             turned_away: entry.unsettled_since.is_none() && entry.turned_away_since.is_some(),
         };
         Self { fingerprint: entry.intent.fingerprint, evidence: LastError::in_doubt(lost, now) }
-    }
-
-    /// It was redeemed, for a document in another place.
-    #[must_use]
-    pub fn redeemed(fingerprint: Fingerprint, now: Timestamp) -> Self {
-        let (class, code) = (Evidence::Unreadable.into(), Code::Held.into());
-        let evidence = LastError { class, code, http_status: None, at: now, lost: None };
-        Self { fingerprint, evidence }
     }
 
     /// It was answered with a success that can't be read, or that has no way into its document yet, and isn't sent again.

@@ -1,11 +1,10 @@
 //! The rows as a value, for simulations: what a disk holds from one process to the next.
 
-use super::{Rows, failure, read};
+use super::{Rows, failure};
 use crate::clock::Timestamp;
+use crate::journal::JournalError;
 use crate::journal::seal::Seal;
 use crate::journal::simulated::Mistake;
-use crate::journal::{JournalError, KnownTokens};
-use crate::token::Fingerprint;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::io;
@@ -73,11 +72,6 @@ impl Rows {
         let _ = self.connection.execute(&format!("UPDATE {table} SET provider = ?1"), [provider]);
     }
 
-    /// Which of these tokens they know.
-    pub(crate) fn known(&self, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
-        read::known_of(&self.connection, tokens).map_err(|source| failure(&self.file, "be read", source))
-    }
-
     /// Forgets which tokens were redeemed.
     pub(crate) fn forget_redeemed(&self) {
         // As above.
@@ -113,13 +107,6 @@ impl Image {
     /// Forgets the rows of a table.
     pub(crate) fn empty(&mut self, table: &str) {
         TABLES.iter().zip(&mut self.0).filter(|(name, _)| **name == table).for_each(|(_, rows)| rows.clear());
-    }
-
-    /// Is a pair kept in it, or a row open that isn't parked?
-    pub(crate) fn binds(&self) -> bool {
-        let [.., kept, _] = &self.0;
-        let is_parked = |state: &str| matches!(state, "orphan" | "set_aside");
-        !kept.is_empty() || self.open_rows().iter().any(|(_, state)| !is_parked(state))
     }
 
     fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {

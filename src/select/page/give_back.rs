@@ -6,9 +6,9 @@
 //! |---|---|
 //! | the document holds no token | given back |
 //! | its token waits for the process that held the claim | left as it is |
-//! | its token is a good one, and can't be sent as things are | left as it is: when that is mended, it is taken over |
 //! | this journal knows the pass, or the provider does not rotate | given back |
-//! | any other | given back, with a note that the token may have been sent |
+//! | any other, and the token is a good one | given back, with a note that the token may have been sent |
+//! | any other | left as it is: when what is wrong beside the token is mended, it is taken over |
 
 use super::Source;
 use crate::clock::Timestamp;
@@ -82,7 +82,6 @@ impl Source {
         let mut books = document.bookkeeping.clone();
         let lease = books.lease.take()?;
         let Some(takeover) = takeover else { return (!has_a_good_token(document)).then_some(books) };
-        let token = document.refresh_token.as_ref().ok()?.fingerprint();
         if matches!(takeover, Takeover::Wait { .. }) {
             return None;
         }
@@ -91,6 +90,7 @@ impl Source {
             return Some(books);
         }
         // Only a mark of this very token has come here.
+        let token = document.refresh_token.as_ref().ok()?.fingerprint();
         let held = Bookkeeping { lease: Some(Lease { taken_over: true, ..lease }), ..books };
         let noted = match takeover {
             Takeover::TooLate { sent_at } => held.noting_the_sending(token, *sent_at, now),

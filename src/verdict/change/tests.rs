@@ -211,39 +211,6 @@ fn a_newer_access_token_beside_a_kept_refresh_token_is_left_and_the_bookkeeping_
 }
 
 #[test]
-fn a_renewal_without_a_new_token_leaves_the_pair_to_the_machine_that_received_the_token() {
-    let profile = profile::load("generic").unwrap();
-    let [old, before] = ["old", "before"].map(|token| RefreshToken::new(token.into()).fingerprint());
-    let renewed = |fingerprint, new: Option<&str>| {
-        let bookkeeping = Bookkeeping {
-            fingerprint: Some(fingerprint),
-            refreshed_by: Some("theirs".into()),
-            spent: [before].into_iter().collect(),
-            ..Bookkeeping::default()
-        };
-        let granted = Granted {
-            clock_ahead: chrono::TimeDelta::zero(),
-            access_token: AccessToken::new("a2".into()),
-            refresh_token: new.map(|token| RefreshToken::new(token.into())),
-            expires_in: None,
-            refresh_expires_in: None,
-            login_expires_in: None,
-            also: Vec::new(),
-        };
-        let granted = Received::Kept(Journaled::for_tests("1".parse().unwrap(), granted));
-        let policy = policy();
-        let token = DueToken { bookkeeping, ..token() };
-        let books = policy.renewal(&granted, &token, &profile, policy.due_by, 0.0).bookkeeping;
-        (books.refreshed_by.as_deref() == Some("theirs"), books.spent.iter().collect::<Vec<_>>())
-    };
-    assert_eq!(renewed(old, None), (true, vec![before]));
-    assert_eq!(renewed(old, Some("new")), (false, vec![old, before]));
-    assert_eq!(renewed(old, Some("before")), (false, vec![old]));
-    assert_eq!(renewed(before, Some("new")), (false, vec![old]), "a new login");
-    assert_eq!(renewed(before, None), (false, vec![]), "a new login");
-}
-
-#[test]
 fn nothing_that_a_pass_writes_is_due_in_the_same_pass() {
     let (policy, token) = (policy(), token());
     let long_ago: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
@@ -253,7 +220,7 @@ fn nothing_that_a_pass_writes_is_due_in_the_same_pass() {
         policy.retirement(&token, State::NeedsLogin, error.clone()),
         policy.deferral(&token, error, 0.5),
         policy.release(&token),
-        policy.malformed(&document("old", Bookkeeping::default()), &Malformed::Null, "lease", long_ago),
+        policy.malformed(&document("old", Bookkeeping::default()), &Malformed::Null, long_ago),
     ] {
         assert!(change.bookkeeping.due_at > Some(policy.due_by));
         assert_eq!(change.bookkeeping.lease, None);

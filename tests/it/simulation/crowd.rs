@@ -3,10 +3,9 @@
 
 use super::bugs::Bug;
 use super::ledger::{Ledger, Rotation, Rules};
-use super::life::Life;
 use super::machine;
 use super::peer::{Peer, Storm};
-use super::world::{Inner, World};
+use super::world::{Inner, Life, World};
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Trouble;
 use evergrant::testing::report::{Reports, summary::Summary};
@@ -39,7 +38,6 @@ fn settle(world: &mut Inner) {
     let rules = Rules { rotation: Rotation::Strict, revokes_family: false };
     let well = Peer {
         rules,
-        never: false,
         rate: None,
         concurrency: 8,
         takes: Duration::ZERO,

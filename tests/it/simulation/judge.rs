@@ -19,7 +19,6 @@ impl Inner {
         self.store_down_until = None;
         self.storms.fill(None);
         self.lapses.end();
-        self.set_clocks_right();
     }
 
     /// Did another machine write the last pair of the document than the one to which this token was handed out?
@@ -38,8 +37,7 @@ impl Inner {
             let refresh = document.refresh;
             let books = &document.bookkeeping;
             let found = format!("document {place} with rt-{refresh}, {:?}", books.state);
-            // Beside an unknown provider an ended claim stays: its token may have been sent.
-            if books.lease.is_some() && self.is_named_well(&document) {
+            if books.lease.is_some() {
                 self.violated(format!("GOES ON: {found} is still claimed"));
             }
             let redeemed = self.ledger.tokens[refresh].redemptions.iter().any(|success| {
@@ -49,9 +47,7 @@ impl Inner {
                 // What is in doubt of a token isn't hidden by a mark for what stands beside it.
                 let error = books.last_error.as_ref();
                 let in_doubt = error.is_some_and(|error| error.lost.is_some() || is_kept(error));
-                // A due date that was written under a clock years ahead is mended by the provider's own pass.
-                let is_void = self.rare.clocks > 0.0 && books.due_at.is_some_and(|at| at > self.now());
-                if books.state == State::Live && !in_doubt && !is_void {
+                if books.state == State::Live && !in_doubt {
                     self.violated(format!(
                         "ACCOUNTED: {found} names {:?} as its provider, and isn't marked",
                         document.provider
@@ -101,18 +97,9 @@ impl Inner {
                 .any(|(other, first)| *other != place && self.ledger.descends(first.refresh, refresh));
             // A small collection of which no user is granted anything is a question for a person, and the pass asks it.
             let name = world::name_of(self.ledger.provider_of(refresh));
-            // Its pair is on a machine that is gone for good: that waits for a person.
-            let is_elsewhere = books.spent.contains(self.ledger.fingerprint(refresh))
-                && self.machines.iter().any(|machine| {
-                    machine.away == Away::ForGood && books.refreshed_by.as_ref() == Some(&machine.journal)
-                });
-            if books.state == State::Live
-                && !is_elsewhere
-                && !unreadable
-                && !follows_another
-                && !self.doubted.contains(&name)
+            if books.state == State::Live && !unreadable && !follows_another && !self.doubted.contains(&name)
             {
-                self.violated(format!("ACCOUNTED: {found} would be refused, and isn't marked ({books:?})"));
+                self.violated(format!("ACCOUNTED: {found} would be refused, and isn't marked"));
                 continue;
             }
             let kept = token
@@ -151,16 +138,9 @@ impl Inner {
         let is_gone = |document: &str| {
             !self.documents.keys().any(|place| collection::id_of(*place).as_str() == document)
         };
-        // What a provider refuses beyond belief is not decided.
-        let is_doubted = |document: &str| {
-            self.documents.iter().any(|(place, there)| {
-                collection::id_of(*place).as_str() == document
-                    && self.doubted.contains(&world::name_of(self.ledger.provider_of(there.refresh)))
-            })
-        };
         let is_left = |(document, state): &&(String, String)| match state.as_str() {
             "orphan" | "set_aside" | "unread" => false,
-            "unsettled" | "ask_again" if is_gone(document) || is_doubted(document) => false,
+            "unsettled" | "ask_again" if is_gone(document) => false,
             _ => !waits(document),
         };
         if let Some((document, state)) = open.iter().find(is_left) {

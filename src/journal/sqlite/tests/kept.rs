@@ -77,8 +77,7 @@ fn document(token: &str) -> TokenId {
 /// Its document holds it again, without bookkeeping.
 fn stale(token: &str) -> StaleDocument {
     let Intent { subject, fingerprint: token_of, .. } = intent(token);
-    let (document, token) = (document(token), token_of);
-    StaleDocument { document, subject, token, refreshed_elsewhere: None, last_sent: None }
+    StaleDocument { document: document(token), subject, token: token_of, refreshed_elsewhere: None }
 }
 
 #[test]
