@@ -125,12 +125,11 @@ impl CommandError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::InUse { .. } => Exit::JournalHeld,
-            Self::Config(_) | Self::Profile(_) | Self::Usage { .. } => Exit::Usage,
+            Self::Config(_) | Self::Profile(_) | Self::Listen(_) | Self::Usage { .. } => Exit::Usage,
             Self::Store(error) => error.exit(),
             Self::Journal(error) => error.exit(),
             Self::Pass(error) => error.exit(),
             Self::Daemon(error) => error.exit(),
-            Self::Listen(_) => Exit::Usage,
             Self::ByHand(error) => error.exit(),
             Self::Io { .. } | Self::NoJson { .. } | Self::Panicked { .. } | Self::Internal(_) => {
                 Exit::Internal

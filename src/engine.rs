@@ -312,7 +312,7 @@ impl Engine {
         if let Some(record) = &record {
             self.remember(&whose, record).await;
         }
-        self.shown.happened(Event::Ended { provider, started_at, record });
+        self.shown.happened(Event::Ended { provider, started_at, record: record.map(Arc::new) });
         drop(at_work);
         ended
     }

@@ -44,6 +44,7 @@ pub const LOST_ANSWERS: &str = include_str!("help/lost-answers.md");
 pub const OPERATING: &str = include_str!("help/operating.md");
 
 #[doc = include_str!("help/runbook.md")]
+#[allow(clippy::doc_markdown, reason = "alerts are headings, and named as Prometheus names them")]
 pub const RUNBOOK: &str = include_str!("help/runbook.md");
 
 #[doc = include_str!("help/kubernetes.md")]

@@ -61,7 +61,7 @@ pub enum Event {
         /// When it began.
         started_at: Timestamp,
         /// How it ended; none where it could not begin.
-        record: Option<PassRecord>,
+        record: Option<Arc<PassRecord>>,
     },
     /// The tokens were counted anew between two passes.
     Surveyed,

@@ -38,7 +38,7 @@ impl Engine {
         match &made {
             Ok(_) => last.is_told = false,
             Err(NotMade { reason, .. }) if last.is_told => {
-                debug!("when logins end is still not known: {reason}")
+                debug!("when logins end is still not known: {reason}");
             }
             Err(NotMade { reason, hint }) => {
                 warn!("{}", with_hint(format!("when logins end is not known: {reason}"), hint.as_deref()));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const HEARTBEAT: Duration = Duration::from_secs(90);
 
 /// So long the journal's thread may take for an answer: one fsync on a slow disk takes seconds.
-const JOURNAL_ANSWERS: Duration = Duration::from_secs(60);
+const JOURNAL_ANSWERS: Duration = Duration::from_mins(1);
 
 /// A pass that ends no document for so long hangs, unless it waits for a reason that is known.
 const PROGRESS: Duration = Duration::from_mins(30);

@@ -1,4 +1,4 @@
-//! Where metrics go without being asked for: a file for node_exporter's textfile collector, and a Pushgateway.
+//! Where metrics go without being asked for: a file for `node_exporter`'s textfile collector, and a Pushgateway.
 
 use super::metrics::{self, Which};
 use super::{Event, Shows, WatchSettings, next_event, outbound};

@@ -92,8 +92,17 @@ fn words(provider: &str, record: &PassRecord) -> String {
 /// The id by which the service joins begin and end: the form of a UUID.
 fn id(provider: &str, started_at: crate::clock::Timestamp) -> String {
     let digest = Sha256::digest(format!("{provider} {}", started_at.timestamp_micros()));
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let part = |from: usize, to: usize| {
+        digest[from..to].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        part(0, 4),
+        part(4, 6),
+        part(6, 8),
+        part(8, 10),
+        part(10, 16)
+    )
 }
 
 /// The URL with a signal at the end of its path, and the id of the pass in its query.
@@ -128,7 +137,11 @@ mod tests {
             grants: 4,
             troubles: if complete { Vec::new() } else { vec!["store".into()] },
         };
-        Event::Ended { provider: provider.into(), started_at: Timestamp::default(), record: Some(record) }
+        Event::Ended {
+            provider: provider.into(),
+            started_at: Timestamp::default(),
+            record: Some(Arc::new(record)),
+        }
     }
 
     #[test]

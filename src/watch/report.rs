@@ -29,20 +29,19 @@ impl Report {
 
     /// What a person reads; without `verbose` only what is wrong.
     pub(super) fn text(&self, verbose: bool) -> String {
-        let mut text = String::new();
-        for Line { what, wrong, counts } in &self.lines {
-            match wrong {
-                Some(why) if verbose || *counts => text += &format!("[-]{what} {why}\n"),
-                None if verbose => text += &format!("[+]{what} ok\n"),
-                _ => {}
-            }
-        }
+        let line = |Line { what, wrong, counts }: &Line| match wrong {
+            Some(why) if verbose || *counts => Some(format!("[-]{what} {why}")),
+            None if verbose => Some(format!("[+]{what} ok")),
+            _ => None,
+        };
+        let mut lines: Vec<_> = self.lines.iter().filter_map(line).collect();
         let name = self.name;
         match (self.status() == StatusCode::OK, verbose) {
-            (true, false) => "ok\n".to_owned(),
-            (true, true) => text + &format!("{name} check passed\n"),
-            (false, _) => text + &format!("{name} check failed\n"),
+            (true, false) => return "ok\n".to_owned(),
+            (true, true) => lines.push(format!("{name} check passed")),
+            (false, _) => lines.push(format!("{name} check failed")),
         }
+        lines.join("\n") + "\n"
     }
 }
 

@@ -44,11 +44,10 @@ pub async fn tell(shows: Arc<dyn Shows>, ended: CancellationToken) {
             states.push(NotifyState::Status(&text));
         }
         if !states.is_empty() {
-            let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+            let message = states.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             // A socket whose reader is busy must not stop a worker of the runtime.
-            let sent = tokio::task::spawn_blocking(move || {
-                sd_notify::notify(&[NotifyState::Custom(message.trim_end())])
-            });
+            let sent =
+                tokio::task::spawn_blocking(move || sd_notify::notify(&[NotifyState::Custom(&message)]));
             if let Ok(Err(error)) = sent.await {
                 debug!(%error, "systemd can't be told how the process stands");
             }

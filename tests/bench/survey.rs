@@ -184,9 +184,9 @@ async fn cost(store: &str, collection: &Collection) -> Measured {
             }
             let took = write_all(&opened, number).await;
             if is_there {
-                with.push(took)
+                with.push(took);
             } else {
-                without.push(took)
+                without.push(took);
             }
             took
         };

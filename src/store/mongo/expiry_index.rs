@@ -60,7 +60,6 @@ impl MongoStore {
                 }
                 Ok(IndexState::Ready)
             }
-            Err(error @ StoreError::Unavailable { .. }) => Err(error),
             Err(StoreError::Denied { source, .. }) => {
                 let (reason, command) = (source.to_string(), self.index_command(keys, name));
                 let missing = ExpiryIndex::Missing { reason: reason.clone(), command: command.clone() };

@@ -67,7 +67,10 @@ fn provider_expression(path: &FieldPath) -> Option<String> {
     if path.as_str().contains('"') {
         return None;
     }
-    let names: String = path.segments().map(|name| format!(".\"{}\"", name.replace('\'', "''"))).collect();
+    let names = path.segments().fold(String::new(), |names, name| {
+        let quoted = name.replace('\'', "''");
+        names + ".\"" + &quoted + "\""
+    });
     let value = format!("json_extract(fields, '${names}')");
     Some(format!(
         "CASE WHEN json_valid(fields) AND json_type(fields, '${names}') = 'text' AND {value} <> '' THEN {value} END"

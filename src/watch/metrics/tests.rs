@@ -138,7 +138,7 @@ fn every_series_of_a_closed_list_is_there_before_the_first_pass() {
         let before = &fresh.providers[&name];
         let (state, rate, budget_used) =
             (before.state.map(|_| Doing::Unproven), before.rate, before.budget_used);
-        fresh.providers.insert(name, ProviderStatus { rate, budget_used, ..provider(state) });
+        fresh.providers.insert(name, ProviderStatus { budget_used, rate, ..provider(state) });
     }
     let absent: Vec<_> = series(&done).difference(&series(&fresh)).cloned().collect();
     let may_be_absent = [
