@@ -1,5 +1,7 @@
 //! What a process shows of itself, and whom it tells.
 
+#![expect(clippy::float_cmp, reason = "counts, which a metric writes as whole numbers")]
+
 mod outlets;
 
 use crate::support::app::client;

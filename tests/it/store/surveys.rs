@@ -80,7 +80,9 @@ fn some_bookkeeping(random: &mut StdRng, arrays: bool) -> Option<Value> {
     match random.random_range(0..12) {
         0 => {}
         1 => {
-            drop(books.insert("state".to_owned(), [Value::Null, json!(5)][random.random_range(0..2)].clone()))
+            drop(
+                books.insert("state".to_owned(), [Value::Null, json!(5)][random.random_range(0..2)].clone()),
+            );
         }
         _ => drop(books.insert("state".to_owned(), states[random.random_range(0..states.len())].into())),
     }
@@ -100,7 +102,7 @@ fn some_bookkeeping(random: &mut StdRng, arrays: bool) -> Option<Value> {
                 drop(books.insert(
                     "refresh_expires_at".to_owned(),
                     json!([some_moment(random), some_moment(random)]),
-                ))
+                ));
             }
             _ => {}
         }
@@ -184,7 +186,7 @@ async fn by_brute_force(backend: &Backend, mapping: &Mapping, wanted: impl Fn(&V
     let mut rows: BTreeMap<Option<&str>, (Tokens, Vec<Timestamp>)> = BTreeMap::new();
     let is_mapped = mapping.provider.is_some();
     let names: Vec<_> = if is_mapped { NAMES.to_vec() } else { vec![NAMES[0]] };
-    names.iter().for_each(|name| drop(rows.insert(Some(name), Default::default())));
+    rows.extend(names.iter().map(|name| (Some(*name), Default::default())));
     if is_mapped {
         rows.insert(None, Default::default());
     }
