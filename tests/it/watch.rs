@@ -95,8 +95,10 @@ fn of(metric: &str, labels: &str) -> String {
     format!("{metric}{{provider=\"generic\"{comma}{labels}}}")
 }
 
+/// Has a pass ended, and does the supervisor know it?
 fn after_a_pass(page: &Page) -> bool {
     page.contains_key(&of("evergrant_last_pass_end_timestamp_seconds", ""))
+        && page.get("evergrant_phase{phase=\"sleeping\"}") == Some(&1.0)
 }
 
 /// The sum of a metric over one label.

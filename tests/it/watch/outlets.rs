@@ -1,6 +1,6 @@
 //! What is told without being asked for: a file, a Pushgateway, a ping.
 
-use super::{after_a_pass, of, series};
+use super::series;
 use crate::support::canaries;
 use crate::support::process::{Kind, ONCE, Scene};
 use evergrant::sandbox::SandboxConfig;
@@ -114,10 +114,4 @@ async fn what_can_not_be_told_is_said_and_changes_nothing_of_the_pass() {
         ended.stderr.contains("ping_url") && ended.stderr.contains("https://hc-ping.com/your-uuid"),
         "{ended:?}"
     );
-}
-
-#[test]
-fn a_page_is_read_as_it_is_written() {
-    let page = series("# HELP a b.\nevergrant_last_pass_end_timestamp_seconds{provider=\"generic\"} 5\n");
-    assert!(after_a_pass(&page) && page[&of("evergrant_last_pass_end_timestamp_seconds", "")] == 5.0);
 }
