@@ -3,11 +3,10 @@
 
 use super::owner::Reply;
 use super::sqlite::Rows;
-use super::{EntryState, Journal, JournalError, owner, sqlite};
+use super::{EntryState, Journal, JournalError, owner};
 use crate::clock::Timestamp;
 use crate::token::Lease;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 /// What can be asked of the passes.
@@ -121,19 +120,8 @@ impl Journal {
         self.ask(|reply| owner::Request::Passes(PassesRequest::Last { provider, reply })).await
     }
 
-    /// How the last passes of each provider ended, by a journal that another process may hold; none by an absent one. Needs no
-    /// key. Blocks on the disk.
-    pub fn look_at_passes(directory: &Path) -> Result<BTreeMap<String, LastPasses>, JournalError> {
-        sqlite::last_passes(&directory.join(super::FILE_NAME))
-    }
-
     /// What is in the journal, counted.
     pub async fn census(&self) -> Result<Census, JournalError> {
         self.ask(owner::Request::Census).await
-    }
-
-    /// The same of a journal that another process may hold; nothing is in an absent one. Needs no key. Blocks on the disk.
-    pub fn look_at_census(directory: &Path) -> Result<Census, JournalError> {
-        sqlite::census(&directory.join(super::FILE_NAME))
     }
 }

@@ -28,7 +28,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use documents::documents_before;
-pub(super) use ended::{census, last_passes};
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
 pub(super) use kept::KEEP_PAIRS;

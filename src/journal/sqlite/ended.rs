@@ -1,14 +1,8 @@
-//! How passes ended, and what is in the journal, counted: for those who watch, in this process or beside it.
+//! How passes ended, and what is in the journal, counted: for those who watch.
 
 use super::{Rows, failure, from_millis, read};
 use crate::journal::{Census, EndedPass, EntryState, JournalError, LastPasses, Moment};
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
-use std::path::Path;
-
-/// How the passes of each provider ended that have ended, the newest first.
-const RECORDS: &str =
-    "SELECT provider, summary FROM passes WHERE summary IS NOT NULL ORDER BY started_at DESC";
 
 const OF_A_PROVIDER: &str = "SELECT summary FROM passes WHERE provider = ?1 AND summary IS NOT NULL
   ORDER BY started_at DESC LIMIT 1";
@@ -39,12 +33,6 @@ impl Rows {
     }
 }
 
-/// See [`Journal::look_at_census`](crate::journal::Journal::look_at_census).
-pub(in crate::journal) fn census(file: &Path) -> Result<Census, JournalError> {
-    let Some((connection, _)) = read::beside(file)? else { return Ok(Census::default()) };
-    counted(&connection).map_err(|source| failure(file, "be read", source))
-}
-
 fn counted(connection: &Connection) -> rusqlite::Result<Census> {
     let mut statement = connection.prepare_cached(BY_STATE)?;
     let mut rows = statement.query([])?;
@@ -59,35 +47,4 @@ fn counted(connection: &Connection) -> rusqlite::Result<Census> {
         census.oldest_sent_at = census.oldest_sent_at.into_iter().chain(oldest).min();
     }
     Ok(census)
-}
-
-/// See [`Journal::look_at_passes`](crate::journal::Journal::look_at_passes).
-pub(in crate::journal) fn last_passes(file: &Path) -> Result<BTreeMap<String, LastPasses>, JournalError> {
-    let Some((connection, _)) = read::beside(file)? else { return Ok(BTreeMap::new()) };
-    let read = || {
-        let mut last: BTreeMap<String, LastPasses> = BTreeMap::new();
-        // A journal of an earlier version that is only looked at has no such table.
-        if !read::table_has_column(&connection, "passes", "summary")? {
-            return Ok(last);
-        }
-        let mut statement = connection.prepare(RECORDS)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let of = last.entry(row.get(0)?).or_default();
-            if of.record.is_none() {
-                of.record = row.get(1)?;
-            }
-        }
-        let prefix = Moment::LastCompletePass("".into()).key();
-        let mut statement =
-            connection.prepare("SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1")?;
-        let mut rows = statement.query([&prefix])?;
-        while let Some(row) = rows.next()? {
-            let key: String = row.get(0)?;
-            let provider = key.strip_prefix(&*prefix).unwrap_or_default().to_owned();
-            last.entry(provider).or_default().complete_at = from_millis(row.get(1)?);
-        }
-        Ok(last)
-    };
-    read().map_err(|source| failure(file, "be read", source))
 }
