@@ -4,8 +4,17 @@ use super::{Rows, failure, from_millis, read};
 use crate::journal::{Census, EndedPass, EntryState, JournalError, LastPasses, Moment};
 use rusqlite::{Connection, params};
 
-const OF_A_PROVIDER: &str = "SELECT summary FROM passes WHERE provider = ?1 AND summary IS NOT NULL
+/// Records that stay of each provider. A pass has about a kilobyte of them, and an installation may have a thousand providers.
+const RECORDS: i64 = 20;
+
+pub(super) const OF_A_PROVIDER: &str =
+    "SELECT summary FROM passes WHERE provider = ?1 AND summary IS NOT NULL
   ORDER BY started_at DESC LIMIT 1";
+
+pub(super) const OLD_ONES: &str =
+    "UPDATE passes SET summary = NULL WHERE provider = ?1 AND summary IS NOT NULL
+  AND started_at <= (SELECT started_at FROM passes WHERE provider = ?1 AND summary IS NOT NULL
+                     ORDER BY started_at DESC LIMIT 1 OFFSET ?2)";
 
 const BY_STATE: &str = "SELECT state, count(*), min(sent_at) FROM entries GROUP BY state";
 
@@ -16,6 +25,7 @@ impl Rows {
             "UPDATE passes SET summary = ?3 WHERE lease_id = ?1 AND provider = ?2",
             params![ended.lease_id, &*ended.provider, ended.record],
         )?;
+        self.run("forget how old passes ended", OLD_ONES, params![&*ended.provider, RECORDS])?;
         match ended.complete_at {
             Some(at) => self.remember(&Moment::LastCompletePass(ended.provider.clone()), Some(at)),
             None => Ok(()),

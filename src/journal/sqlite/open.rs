@@ -92,6 +92,7 @@ CREATE TABLE IF NOT EXISTS passes (
   summary TEXT,                    -- its counts, as JSON
   PRIMARY KEY (lease_id, provider)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS ended_passes ON passes (provider, started_at) WHERE summary IS NOT NULL;
 -- Marks whose pass isn't judged yet. Earlier versions of this format have no such table, and leave it alone.
 CREATE TABLE IF NOT EXISTS marks (
   provider TEXT NOT NULL,

@@ -1,7 +1,9 @@
 //! How passes ended, and what is in the journal, counted.
 
+use super::super::ended::{OF_A_PROVIDER, OLD_ONES};
 use super::{answered, keyed, open};
 use crate::journal::{EndedPass, EntryState, LastPasses};
+use rusqlite::Connection;
 
 #[tokio::test]
 async fn how_passes_ended_is_known_after_a_restart() {
@@ -30,4 +32,38 @@ async fn how_passes_ended_is_known_after_a_restart() {
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
     assert_eq!(journal.last_passes("p").await.unwrap(), expected);
     assert_eq!(journal.last_passes("q").await.unwrap(), LastPasses::default());
+}
+
+#[tokio::test]
+async fn a_few_records_of_each_provider_stay_and_none_is_searched_for_by_a_scan() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let here = crate::store::Identity::named("db.tokens");
+    let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
+    for number in 0..30 {
+        for provider in ["p", "q"] {
+            let lease_id = format!("{provider}-{number}");
+            journal.begin_pass(&lease_id, &here, provider.into(), at(number)).await.unwrap();
+            let record = number.to_string();
+            let ended = EndedPass { lease_id, provider: provider.into(), record, complete_at: None };
+            journal.note_ended_pass(ended).await.unwrap();
+        }
+    }
+    assert_eq!(journal.last_passes("p").await.unwrap().record.as_deref(), Some("29"));
+    journal.close().await;
+    let raw = Connection::open(directory.path().join("journal.db")).unwrap();
+    let counted =
+        "SELECT count(summary), min(CAST(summary AS INTEGER)), count(*) FROM passes WHERE provider = 'p'";
+    let counts = raw.query_row(counted, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    assert_eq!(counts, (20, 10, 30), "the records that stay, the oldest of them, and the passes");
+    for sql in [OF_A_PROVIDER, OLD_ONES] {
+        let mut plan = raw.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let bound = vec!["p"; plan.parameter_count()];
+        let steps = plan.query_map(rusqlite::params_from_iter(bound), |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).filter(|step| step.contains("passes")).collect();
+        assert!(
+            !steps.is_empty() && steps.iter().all(|step| step.contains("SEARCH passes USING")),
+            "{steps:?}"
+        );
+    }
 }
