@@ -20,6 +20,7 @@ pub mod import;
 pub mod mapping;
 pub mod mongo;
 pub mod sqlite;
+mod surveyed;
 mod unwritable;
 mod waiting;
 mod watched;
@@ -31,6 +32,7 @@ pub use found::{
     Existence, IndexState, MOST_STRANGE_NAMES, Readiness, Strangers, Trial, TrialPart, TrialRefusal, TtlIndex,
 };
 pub use identity::{Deployment, Identity, Mark, Relation};
+pub use surveyed::surveyed;
 pub use unwritable::Unwritable;
 pub use waiting::{Waiting, Waits, WhoWaits};
 pub use watched::{Health, Pulse, Watched};

@@ -2,22 +2,16 @@
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::failure::{Advice as _, error_chain};
 use crate::pass::Stop;
-use crate::store::Store;
-use crate::survey::{NotMade, Survey, SurveyQuery, Surveyed};
-use std::borrow::Cow;
+use crate::store::{Store, surveyed};
+use crate::survey::{NotMade, Survey, SurveyQuery};
 use std::sync::Arc;
 
 /// Asks the store for it; why there is none where there is none.
 pub(super) async fn ask(store: &dyn Store, config: &Config, now: Timestamp) -> Result<Survey, NotMade> {
     let begins_at = config.schedule.next_after(now).unwrap_or(Timestamp::MAX_UTC);
     let providers = config.providers.iter().map(|provider| provider.next_pass(begins_at)).collect();
-    match store.survey(&SurveyQuery { now, providers }).await {
-        Ok(Surveyed::Made(survey)) => Ok(*survey),
-        Ok(Surveyed::NotMade(why)) => Err(why),
-        Err(error) => Err(NotMade { reason: error_chain(&error), hint: error.hint().map(Cow::into_owned) }),
-    }
+    surveyed(store, &SurveyQuery { now, providers }).await
 }
 
 /// The same, until a stop comes: then there is none, and nothing is to be said.
