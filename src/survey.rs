@@ -42,7 +42,7 @@ pub struct NextPass {
 }
 
 impl NextPass {
-    /// Until when a pass is at work on so many tokens.
+    /// Until when a pass is at work on this number of tokens.
     #[must_use]
     pub fn through_at(&self, tokens: u64) -> Timestamp {
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);

@@ -111,7 +111,7 @@ impl Tally {
         *self.runs() = Some(runs);
     }
 
-    /// So many documents were due when the pass that runs, or is about to, began.
+    /// This number of documents was due when the pass that runs, or is about to, began.
     pub fn due(&self, documents: u64) {
         *self.counted_due() = Some(documents);
     }

@@ -3,7 +3,7 @@
 //! Few connections, short ones: a reader must not take the file descriptors or the memory of a pass.
 
 use super::metrics::{self, Which};
-use super::{Listen, Shows, WatchSettings, report};
+use super::{Listen, Shows, WatchSettings, probe};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -166,12 +166,12 @@ async fn answer<B: Sync>(request: &Request<B>, shows: &dyn Shows, terms: &Terms)
     }
     match request.uri().path() {
         "/livez" => {
-            let report = report::live(shows);
-            text(report.status(), report.text(verbose))
+            let probe = probe::live(shows);
+            text(probe.status(), probe.text(verbose))
         }
         "/readyz" => {
-            let report = report::ready(shows);
-            text(report.status(), report.text(verbose))
+            let probe = probe::ready(shows);
+            text(probe.status(), probe.text(verbose))
         }
         "/metrics" => plain(
             StatusCode::OK,

@@ -76,7 +76,7 @@ pub struct ProviderStatus {
     pub rate_factor: f64,
     /// Share of the requests that the rate allows in its window, which was used in the last one; none without a rate.
     pub budget_used: Option<f64>,
-    /// The rate, as requests in so many seconds; none without one.
+    /// The rate, as requests and the seconds of their window; none without one.
     pub rate: Option<(u32, f64)>,
     /// When a token was granted last in this process.
     pub last_granted_at: Option<Timestamp>,

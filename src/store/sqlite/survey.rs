@@ -1,4 +1,4 @@
-//! The survey: range counts over an index of expressions, which SQLite itself keeps true whoever writes the file.
+//! The survey: range counts over an index of expressions, which SQLite itself keeps true, also when another program writes the file.
 
 use super::json;
 use super::rows::{bookkeeping_column, has_a_token_now, read_row};

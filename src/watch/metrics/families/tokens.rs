@@ -55,7 +55,7 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "evergrant_tokens_expiring",
         kind: Kind::Gauge,
         labels: &["provider", "within"],
-        help: "Live logins that end within so many days if nothing more is refreshed. Each number holds the ones before it.",
+        help: "Live logins that end within this number of days if nothing more is refreshed. Each number holds the ones before it.",
         series: |status| {
             let mut series = Vec::new();
             for (name, tokens) in each(status) {

@@ -5,7 +5,7 @@ use hyper::StatusCode;
 
 /// What was looked at.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct Probe {
     name: &'static str,
     lines: Vec<Line>,
 }
@@ -20,7 +20,7 @@ struct Line {
     counts: bool,
 }
 
-impl Report {
+impl Probe {
     /// What an orchestrator goes by.
     pub(super) fn status(&self) -> StatusCode {
         let is_wrong = self.lines.iter().any(|line| line.counts && line.wrong.is_some());
@@ -47,16 +47,16 @@ impl Report {
 
 /// Does the process work? A store, a provider or a disk that is away is shown and doesn't decide: a restart would not mend it, and
 /// cuts off answers.
-pub(super) fn live(shows: &dyn Shows) -> Report {
+pub(super) fn live(shows: &dyn Shows) -> Probe {
     let hangs = shows.hangs().map(|hangs| hangs.to_string());
     let process = Line { what: "process", wrong: hangs, counts: true };
     let mut lines = around(shows);
     lines.insert(0, process);
-    Report { name: "livez", lines }
+    Probe { name: "livez", lines }
 }
 
 /// Is everything open, and does it go on?
-pub(super) fn ready(shows: &dyn Shows) -> Report {
+pub(super) fn ready(shows: &dyn Shows) -> Probe {
     let status = shows.status();
     let wrong = match status.phase {
         Phase::Starting => Some("has not opened journal and store yet".to_owned()),
@@ -65,7 +65,7 @@ pub(super) fn ready(shows: &dyn Shows) -> Report {
     };
     let mut lines = around(shows);
     lines.insert(0, Line { what: "start", wrong, counts: true });
-    Report { name: "readyz", lines }
+    Probe { name: "readyz", lines }
 }
 
 fn around(shows: &dyn Shows) -> Vec<Line> {
