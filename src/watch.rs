@@ -1,4 +1,4 @@
-//! What a process shows of itself: one status, read by whoever watches, and no pass that waits for a reader.
+//! What a process shows of itself: one status for all readers, and no pass that waits for one.
 //!
 //! ```text
 //! passes ─▶ tally, gate, journal ─┐
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Passes and the supervisor only leave counts and moments behind. A watcher asks journal and store for
-//! what costs a call, now and then; a [`Status`] is put together from memory when somebody asks.
+//! what costs a call, now and then; a [`Status`] is put together from memory when it is asked for.
 
 pub mod admin;
 mod life;
@@ -15,7 +15,7 @@ pub mod metrics;
 mod outbound;
 pub mod outlets;
 pub mod ping;
-mod report;
+mod probe;
 mod settings;
 mod status;
 pub mod systemd;

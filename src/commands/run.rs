@@ -32,9 +32,32 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         assembly::must_be_there(&config)?;
     }
     let engine = assembly::engine(&config, &surroundings.clock, &Https).await?;
-    let base = &engine.base;
     let stop = Stop::default();
     stop_on_signals(stop.clone(), config.stop_grace)?;
+    engine.life().wakes_every(config.schedule.longest_gap(surroundings.clock.now()).to_std().ok());
+    let watching = if args.once {
+        Watching::of_one_pass(&config.watch, &engine).await
+    } else {
+        Watching::of_a_service(&config.watch, &engine).await?
+    };
+    let ended = passes(args, &config, &engine, &stop, surroundings).await;
+    if ended.is_err() {
+        engine.could_not_begin();
+    }
+    watching.end().await;
+    engine.close().await;
+    ended
+}
+
+/// One pass, or passes until a signal.
+async fn passes(
+    args: RunArgs,
+    config: &Config,
+    engine: &Engine,
+    stop: &Stop,
+    surroundings: &Surroundings,
+) -> Result<Exit, CommandError> {
+    let base = &engine.base;
     let request = PassRequest {
         force: args.force,
         limit: args.limit,
@@ -43,42 +66,30 @@ pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, Com
         accept_refusals: args.accept_refusals,
         take_over: args.take_over,
     };
-    engine.life().wakes_every(config.schedule.longest_gap(surroundings.clock.now()).to_std().ok());
-    let watching = if args.once {
-        Watching::of_one_pass(&config.watch, &engine).await
-    } else {
-        Watching::of_a_service(&config.watch, &engine).await?
-    };
     if args.adopt_store {
         adopt_store(base).await?;
     }
     // A stop that comes first is the pass' to tell.
-    let readiness = base.ready(&stop, args.allow_empty).await?;
+    let readiness = base.ready(stop, args.allow_empty).await?;
     if readiness.is_some() {
-        tell_remarks(&config, base).await?;
+        tell_remarks(config, base).await?;
     }
-    let exit = if args.once {
+    if args.once {
         if let Some(readiness) = &readiness {
             tell_existence(base, &readiness.existence);
         }
-        once(&config, &engine, &request, &stop, surroundings).await?
-    } else {
-        if let Some(readiness) = &readiness {
-            tell_readiness(&config, base, readiness, surroundings);
-        }
-        let daemon = Daemon {
-            engine: engine.clone(),
-            schedule: config.schedule.clone(),
-            first_backoff: config.retry_after_failure,
-            longest_backoff: MAX_RETRY_AFTER_FAILURE,
-        };
-        let exit = daemon.run(&stop).await?;
-        drop(daemon);
-        exit
+        return once(config, engine, &request, stop, surroundings).await;
+    }
+    if let Some(readiness) = &readiness {
+        tell_readiness(config, base, readiness, surroundings);
+    }
+    let daemon = Daemon {
+        engine: engine.clone(),
+        schedule: config.schedule.clone(),
+        first_backoff: config.retry_after_failure,
+        longest_backoff: MAX_RETRY_AFTER_FAILURE,
     };
-    watching.end().await;
-    engine.close().await;
-    Ok(exit)
+    Ok(daemon.run(stop).await?)
 }
 
 /// Says what `check` would, and notes by which settings this process works.

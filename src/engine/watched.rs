@@ -181,6 +181,16 @@ impl Engine {
         self.shown.events.subscribe()
     }
 
+    /// Tells those who listen that no pass could begin, where none did: one that began has told how it ended.
+    pub fn could_not_begin(&self) {
+        let started_at = self.base.clock.now();
+        for counter in self.counters.iter().filter(|counter| counter.tally.counts().results.is_empty()) {
+            counter.tally.pass_ended(None);
+            let provider = counter.provider.name.clone();
+            self.shown.happened(Event::Ended { provider, started_at, record: None });
+        }
+    }
+
     /// Asks the journal and the disk now and then, until `ended`: what it finds is in each [status](Self::status). Cancel-safe.
     pub async fn keep_watch(self, ended: CancellationToken) {
         let mut events = self.events();

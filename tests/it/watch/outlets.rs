@@ -115,3 +115,22 @@ async fn what_can_not_be_told_is_said_and_changes_nothing_of_the_pass() {
         "{ended:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_could_not_begin_is_told_as_a_failure() {
+    let config = SandboxConfig { users: 3, ..SandboxConfig::default() };
+    let mut scene = Scene::new("watch_not_begun", Kind::Sqlite, config).await.unwrap();
+    let ping = Listener::start().await;
+    let file = scene.folder.path().join("evergrant.prom");
+    scene.set("ping_url", &format!("http://{}/check", ping.address));
+    scene.set("metrics.file", file.to_str().unwrap());
+    // Nothing listens there.
+    scene.set("store.url", "mongodb://127.0.0.1:1/a?serverSelectionTimeoutMS=300");
+    let ended = scene.run(&ONCE).await;
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    let heard = ping.heard();
+    let [(line, text)] = &heard[..] else { panic!("{heard:?}") };
+    assert!(line.starts_with("POST /check/fail?rid="), "{line}");
+    assert_eq!(text, "generic: the pass could not begin\n");
+    assert_eq!(series(&std::fs::read_to_string(&file).unwrap())["evergrant_store_up"], 0.0);
+}
