@@ -2,19 +2,20 @@
 
 mod journal;
 mod providers;
+#[cfg(feature = "rehearsal")]
+mod rehearsal;
+mod run;
 mod tokens;
 
 pub use journal::{ForgetArgs, JournalCommand};
 pub use providers::{ProviderTestArgs, ProviderTryArgs};
+#[cfg(feature = "rehearsal")]
+pub use rehearsal::{DemoArgs, RotationArg, SandboxArgs};
+pub use run::{RunArgs, SucceedOn};
 pub use tokens::{InputFormat, ListArgs, StateArg, TokensCommand};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-#[cfg(feature = "rehearsal")]
-use std::net::SocketAddr;
-use std::num::NonZeroU64;
-#[cfg(feature = "rehearsal")]
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The end of the help, where there is a demo.
@@ -125,6 +126,24 @@ pub enum Command {
     /// Explain a topic or a command; alone, list the topics.
     #[command(after_help = "Example:\n  evergrant help reasons")]
     Help(HelpArgs),
+    /// Print a script with which a shell completes the command line.
+    #[command(after_help = "Examples:\n  evergrant completions bash > /etc/bash_completion.d/evergrant\n  \
+                      evergrant completions zsh > \"${fpath[1]}/_evergrant\"\n  \
+                      evergrant completions fish > ~/.config/fish/completions/evergrant.fish")]
+    Completions {
+        /// Which one.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one of each command into a folder.
+    #[command(
+        after_help = "Examples:\n  evergrant man | man -l -\n  evergrant man /usr/local/share/man/man1"
+    )]
+    Man {
+        /// The folder; it is made if it isn't there.
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
 }
 
 /// `evergrant help`.
@@ -133,38 +152,6 @@ pub struct HelpArgs {
     /// A topic, or the words of a command: `settings`, `tokens list`, `runbook EvergrantDown`.
     #[arg(value_name = "TOPIC")]
     pub words: Vec<String>,
-}
-
-/// `evergrant run`.
-#[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub struct RunArgs {
-    /// One pass over what is due, then end.
-    #[arg(long)]
-    pub once: bool,
-    /// Only the documents of this provider (with --once).
-    #[arg(long, value_name = "NAME", requires = "once")]
-    pub provider: Option<String>,
-    /// Take at most N tokens (with --once).
-    #[arg(long, value_name = "N", requires = "once")]
-    pub limit: Option<NonZeroU64>,
-    /// Take every token: also those that are not due, and those of marked users. Not those that another process holds (with --once).
-    #[arg(long, requires = "once")]
-    pub force: bool,
-    /// Mark every user whom the provider refuses, however many they are. Use it after exit code 5, when you have looked (with --once).
-    #[arg(long, requires = "once")]
-    pub accept_refusals: bool,
-    /// Send what waits for the journal with this id: its machine is gone for good. `unknown` for claims of earlier versions.
-    /// May be repeated (with --once).
-    #[arg(long, value_name = "JOURNAL", requires = "once")]
-    pub take_over: Vec<String>,
-    /// Make the journal's open entries those of this store, and write their pairs into it: after a move to another
-    /// database, or after a restore (with --once).
-    #[arg(long, requires = "once")]
-    pub adopt_store: bool,
-    /// Go on when the collection, or the store's file, isn't there: it is made later.
-    #[arg(long)]
-    pub allow_empty: bool,
 }
 
 /// `evergrant check`.
@@ -198,87 +185,6 @@ pub enum ProvidersCommand {
     #[command(after_help = "Examples:\n  evergrant providers try --made-up --save own.toml\n  \
                       evergrant providers try own --id 65f0c1d2e3a4b5c6d7e8f901")]
     Try(ProviderTryArgs),
-}
-
-/// `evergrant sandbox`.
-#[cfg(feature = "rehearsal")]
-#[derive(Debug, Clone, Args)]
-pub struct SandboxArgs {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// Users to make at the start.
-    #[arg(long, default_value_t = 1000)]
-    pub users: usize,
-    /// Number of users whose refresh token is dead.
-    #[arg(long, default_value_t = 0)]
-    pub dead: usize,
-    /// Seed of tokens and faults: the same seed and the same requests give the same answers [default: random, printed].
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Write the users as token documents into this file, one JSON object a line, for `mongoimport` or `tokens import`.
-    #[arg(long, value_name = "FILE")]
-    pub documents: Option<PathBuf>,
-    /// Play this provider profile, by its name or its file: take its request, and answer as its examples do.
-    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["rotation", "grace"])]
-    pub profile: Option<String>,
-    /// What happens to a redeemed refresh token.
-    #[arg(long, value_enum, default_value_t = RotationArg::Rotate)]
-    pub rotation: RotationArg,
-    /// How long a redeemed token works again.
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub grace: std::time::Duration,
-    /// A redeemed token that comes again ends the whole login, not only the request.
-    #[arg(long)]
-    pub revoke_family: bool,
-    /// Grants allowed in every sliding window; more are answered with 429.
-    #[arg(long, value_name = "RATE")]
-    pub rate_limit: Option<crate::sandbox::RateLimit>,
-    /// How long an answer takes.
-    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub latency: std::time::Duration,
-    /// Random additional time of an answer, at most.
-    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub latency_jitter: std::time::Duration,
-    /// Faults by script: `503:2%,drop-after:1%,429(2)@10..20`.
-    #[arg(long, default_value = "", value_name = "SCRIPT")]
-    pub fault: crate::sandbox::FaultScript,
-    /// The client id that it knows.
-    #[arg(long, default_value = "sandbox-client", value_name = "ID")]
-    pub client_id: String,
-    /// That client's secret; a rehearsal secret, not a real one.
-    #[arg(long, default_value = "sandbox-secret", value_name = "SECRET")]
-    pub client_secret: String,
-}
-
-/// What a sandbox does with a redeemed refresh token.
-#[cfg(feature = "rehearsal")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RotationArg {
-    /// A new one each time.
-    Rotate,
-    /// The same one stays good, and is in each answer.
-    Keep,
-    /// The same one stays good, and is in no answer.
-    KeepAndOmit,
-}
-
-/// `evergrant demo`.
-#[cfg(feature = "rehearsal")]
-#[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
-    /// Kill the process in the middle of the pass with SIGKILL, start it again, and show what recovery found.
-    #[arg(long)]
-    pub crash: bool,
-    /// Give the provider no grace period: an answer that the crash cut off is then a login lost in flight.
-    #[arg(long)]
-    pub strict: bool,
-    /// Made-up users.
-    #[arg(long, default_value = "1000")]
-    pub users: NonZeroUsize,
-    /// Grants a window.
-    #[arg(long, default_value = "120/s", value_name = "RATE")]
-    pub rate: crate::provider::rate::Rate,
 }
 
 /// The arguments with each `--set KEY=VALUE` at their end, in the order in which they were given.

@@ -1,6 +1,7 @@
 //! The commands: each takes its arguments and the surroundings, prints data to stdout, and ends with an exit code.
 
 pub mod check;
+mod completions;
 #[cfg(feature = "rehearsal")]
 pub mod demo;
 mod forecast;
@@ -191,6 +192,8 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit,
         #[cfg(feature = "rehearsal")]
         Command::Demo(args) => demo::run(args, surroundings).await,
         Command::Help(args) => help::run(&args, surroundings),
+        Command::Completions { shell } => completions::completions(shell, surroundings),
+        Command::Man { directory } => completions::man(directory.as_deref(), surroundings),
     }
 }
 

@@ -5,7 +5,7 @@ mod watching;
 use super::remark::Remark;
 use super::{CommandError, Surroundings, forecast, journal, remark};
 use crate::assembly;
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, SucceedOn};
 use crate::clock::Timestamp;
 use crate::config::{Chances, Config, Keeping, MAX_RETRY_AFTER_FAILURE, Need, Warning, drain_warning};
 use crate::daemon::{Daemon, stop_on_signals};
@@ -78,7 +78,7 @@ async fn passes(
         if let Some(readiness) = &readiness {
             tell_existence(base, &readiness.existence);
         }
-        return once(config, engine, &request, stop, surroundings).await;
+        return once(config, engine, &request, &args.succeed_on, stop, surroundings).await;
     }
     if let Some(readiness) = &readiness {
         tell_readiness(config, base, readiness, surroundings);
@@ -117,6 +117,7 @@ async fn once(
     config: &Config,
     engine: &Engine,
     request: &PassRequest,
+    succeed_on: &[SucceedOn],
     stop: &Stop,
     surroundings: &Surroundings,
 ) -> Result<Exit, CommandError> {
@@ -150,7 +151,19 @@ async fn once(
     summary.warnings.extend(warned(config, engine, documents, surroundings).await?);
     add_forecast(&mut summary, config, engine, stop, surroundings).await;
     surroundings.print(&summary.to_string(), &summary)?;
-    Ok(summary.exit())
+    Ok(exit_but_for(&summary, succeed_on))
+}
+
+/// The most urgent reason that doesn't count as success.
+fn exit_but_for(summary: &Summary, succeed_on: &[SucceedOn]) -> Exit {
+    let (success, others): (Vec<_>, Vec<_>) = summary
+        .reasons()
+        .into_iter()
+        .partition(|exit| succeed_on.iter().any(|success| success.exit() == *exit));
+    for exit in success {
+        info!("exit code {} ({}) counts as success, as `--succeed-on` says", exit.code(), exit.word());
+    }
+    others.into_iter().fold(Exit::Well, Exit::or_more_urgent)
 }
 
 /// Adds when logins end from now on, or why that isn't known.
