@@ -93,6 +93,14 @@ pub enum Command {
     /// Check everything that a pass needs. Changes nothing, but makes the due index if it is missing.
     #[command(after_help = "Example:\n  evergrant check --probe-client")]
     Check(CheckArgs),
+    /// Say how the service stands: what needs a look, the last passes, when logins end. Ends with 0, 4 or 7.
+    ///
+    /// It asks the process at `admin.listen`. Where none answers, it reads the journal in `state_dir`, and asks the store.
+    #[command(
+        after_help = "Exit codes: 0 nothing needs a look, 4 something is unfinished, 7 something can't be used.\n\n\
+                      Examples:\n  evergrant status\n  evergrant status --live\n  evergrant status --format json | jq .concerns"
+    )]
+    Status(StatusArgs),
     /// List users and their state, show why one is not refreshed, import and export.
     #[command(subcommand)]
     Tokens(TokensCommand),
@@ -163,6 +171,15 @@ pub struct CheckArgs {
     /// Don't fail when the collection, or the store's file, isn't there: it is made later.
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+/// `evergrant status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Ask only whether the process works: 0 if it does, 7 if it hangs or doesn't answer. For a probe that runs a command, and for
+    /// Docker's HEALTHCHECK.
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// `evergrant providers …`.

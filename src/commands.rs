@@ -13,6 +13,7 @@ pub mod run;
 #[cfg(feature = "rehearsal")]
 pub mod sandbox;
 mod shown;
+mod status;
 pub mod tokens;
 
 use crate::cli::{self, Cli, Command, Format, Global};
@@ -184,6 +185,7 @@ async fn dispatch(command: Command, surroundings: &Surroundings) -> Result<Exit,
     match command {
         Command::Run(args) => run::run(args, surroundings).await,
         Command::Check(args) => check::run(&args, surroundings).await,
+        Command::Status(args) => status::run(&args, surroundings).await,
         Command::Tokens(command) => tokens::run(command, surroundings).await,
         Command::Journal(command) => journal::run(command, surroundings).await,
         Command::Providers(command) => providers::run(command, surroundings).await,

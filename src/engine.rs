@@ -297,8 +297,9 @@ impl Engine {
             None => self.strangers_at_work.lock().await,
         };
         let started_at = self.base.clock.now();
-        let provider =
-            whose.counter().map_or_else(|| watched::OTHER.into(), |counter| counter.provider.name.clone());
+        let provider = whose
+            .counter()
+            .map_or_else(|| crate::watch::OTHER.into(), |counter| counter.provider.name.clone());
         self.tally(&whose).pass_begins(started_at, &report);
         self.shown.happened(Event::Begun { provider: provider.clone(), started_at });
         let ended = pass::run(&self.base, whose.clone(), round, report.clone()).await;

@@ -28,7 +28,6 @@ mod step;
 use crate::clock::{Clock, Timestamp};
 use crate::grant::RawAnswer;
 use crate::provider::history::History;
-use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, RefreshToken, TokenId};
 use std::fs::File;
@@ -52,7 +51,7 @@ pub(crate) use lock::process_name;
 pub use lock::{Holder, Lock};
 pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
-pub use passes::{Census, EndedPass, LastPasses};
+pub use passes::{Census, EndedPass, LastPasses, Looked};
 pub use room::check_free_space;
 pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 
@@ -171,10 +170,10 @@ impl Journal {
         sqlite::known(&directory.join(FILE_NAME), tokens)
     }
 
-    /// The lives that the answers of a provider told, by a journal that another process may hold; none by an absent one. Needs
+    /// How a provider stood when it was last asked, by a journal that another process may hold; none where nothing is noted. Needs
     /// no key. Blocks on the disk.
-    pub fn lives(directory: &Path, provider: &str) -> Result<Learned, JournalError> {
-        sqlite::lives(&directory.join(FILE_NAME), provider)
+    pub fn look_at_standing(directory: &Path, provider: &str) -> Result<Option<Memory>, JournalError> {
+        sqlite::standing_of(&directory.join(FILE_NAME), provider)
     }
 
     /// Takes the lock of the journal in `directory` and opens nothing; `None` where there is no journal. Blocks on the

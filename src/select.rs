@@ -4,6 +4,7 @@
 mod again;
 mod claims;
 mod flow;
+mod foresee;
 mod looks;
 mod new_login;
 mod page;
@@ -20,8 +21,10 @@ use crate::token::{Bookkeeping, Code, DueToken, Evidence, State, TokenDocument};
 pub use again::Again;
 pub use claims::Claims;
 pub use flow::{FRESH_FOR, Flow};
+pub use foresee::{Foresight, Intended};
 pub use looks::next_look;
 pub use new_login::new_login_at;
+pub use page::sendable;
 pub use takeover::{Others, claimed_at};
 pub use terms::{ClaimTerms, LEASES_AFTER_A_LEAP, page_limit};
 pub use void::Latest;

@@ -17,6 +17,7 @@ pub mod outlets;
 pub mod ping;
 mod probe;
 mod settings;
+pub mod standing;
 mod status;
 pub mod systemd;
 
@@ -28,17 +29,18 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use life::{Hangs, Life, Standstill};
+pub use outbound::{Said, ask};
 pub use settings::{Listen, SecretUrl, WatchSettings};
 pub use status::{JournalStatus, Phase, ProviderStatus, Running, Space, Status, StoreStatus};
+
+/// Under which name the documents of no configured provider stand.
+pub const OTHER: &str = "other";
 
 /// What can be shown: from memory, so that no pass waits for a reader.
 #[async_trait]
 pub trait Shows: Send + Sync {
     /// How the process stands.
     fn status(&self) -> Status;
-
-    /// Why it hangs, if it does.
-    fn hangs(&self) -> Option<Hangs>;
 
     /// Asks the journal and the disk now: what a status says of them is as old as that.
     async fn look_around(&self);

@@ -31,6 +31,10 @@ pub struct RunArgs {
     /// database, or after a restore (with --once).
     #[arg(long, requires = "once")]
     pub adopt_store: bool,
+    /// Say whom a pass would ask now, in which order, and how long that takes. Nothing is claimed, asked or written, also beside a
+    /// service. It lists the first 100 of each provider, or the first N with `--limit N` (with --once).
+    #[arg(long, requires = "once", conflicts_with_all = ["adopt_store", "accept_refusals", "succeed_on", "allow_empty"])]
+    pub dry_run: bool,
     /// End with exit code 0 where only these reasons speak against it: for a Kubernetes Job, which has failed with any other
     /// code (with --once).
     #[arg(long, value_name = "REASON,…", value_enum, value_delimiter = ',', requires = "once")]

@@ -4,13 +4,20 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::pass::Stop;
 use crate::store::{Store, surveyed};
-use crate::survey::{NotMade, Survey, SurveyQuery};
+use crate::survey::{NextPass, NotMade, Survey, SurveyQuery};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Asks the store for it; why there is none where there is none.
 pub(super) async fn ask(store: &dyn Store, config: &Config, now: Timestamp) -> Result<Survey, NotMade> {
     let begins_at = config.schedule.next_after(now).unwrap_or(Timestamp::MAX_UTC);
-    let providers = config.providers.iter().map(|provider| provider.next_pass(begins_at)).collect();
+    let providers = if config.providers.is_empty() {
+        // Their rates aren't known: only what ends before the wake is too late.
+        let named = |name: &String| NextPass { provider: name.clone(), begins_at, per_token: Duration::ZERO };
+        config.provider_names.iter().map(named).collect()
+    } else {
+        config.providers.iter().map(|provider| provider.next_pass(begins_at)).collect()
+    };
     surveyed(store, &SurveyQuery { now, providers }).await
 }
 

@@ -1,5 +1,6 @@
 //! `evergrant run`: one pass, or passes on the schedule.
 
+mod plan;
 mod watching;
 
 use super::remark::Remark;
@@ -28,6 +29,9 @@ use watching::Watching;
 /// Runs until the pass is through, or until a signal.
 pub async fn run(args: RunArgs, surroundings: &Surroundings) -> Result<Exit, CommandError> {
     let config = surroundings.config(Need::Provider)?;
+    if args.dry_run {
+        return plan::run(&args, &config, surroundings).await;
+    }
     if !args.allow_empty {
         assembly::must_be_there(&config)?;
     }

@@ -4,7 +4,7 @@ use super::Engine;
 use super::survey::LastSurvey;
 use crate::clock::Timestamp;
 use crate::failure::error_chain;
-use crate::gate::{Doing, Pauses};
+use crate::gate::Doing;
 use crate::journal::Census;
 use crate::pass::Counter;
 use crate::report::Tally;
@@ -12,8 +12,8 @@ use crate::room::free_bytes;
 use crate::store::{IndexState, Readiness};
 use crate::survey::{NotMade, Survey};
 use crate::watch::{
-    EVENTS, Event, Hangs, JournalStatus, Life, ProviderStatus, Running, Shows, Space, Standstill, Status,
-    StoreStatus,
+    EVENTS, Event, Hangs, JournalStatus, Life, OTHER, ProviderStatus, Running, Shows, Space, Standstill,
+    Status, StoreStatus,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -23,9 +23,6 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-
-/// Under which name the documents of no configured provider stand.
-pub(super) const OTHER: &str = "other";
 
 /// How often the journal and the disk are asked.
 const ASK_EVERY: Duration = Duration::from_secs(15);
@@ -133,14 +130,16 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION"),
             collection: self.base.store.describe(),
             now: self.base.clock.now(),
-            started_at: self.shown.started_at,
-            phase: told.phase,
-            since: told.since,
+            started_at: Some(self.shown.started_at),
+            phase: Some(told.phase),
+            since: Some(told.since),
+            hangs: self.hangs(),
             next_wake_at: told.next_wake_at,
             follow_up_at: told.follow_up_at,
             wake_interval_seconds: told.wake_interval.map(|interval| interval.as_secs()),
             providers,
             journal: JournalStatus {
+                id: self.base.journal.id().to_owned(),
                 up: !self.base.journal.is_broken(),
                 counted_at,
                 entries: census.states,
@@ -160,8 +159,7 @@ impl Engine {
     }
 
     /// Why the process hangs, if it does.
-    #[must_use]
-    pub fn hangs(&self) -> Option<Hangs> {
+    fn hangs(&self) -> Option<Hangs> {
         let store_is_away = self.base.pulse.health().up == Some(false);
         let still = |counter: &Arc<Counter>| {
             let (_, _, _, lasts) = counter.tally.running()?;
@@ -260,10 +258,6 @@ impl Shows for Engine {
         Self::status(self)
     }
 
-    fn hangs(&self) -> Option<Hangs> {
-        Self::hangs(self)
-    }
-
     async fn look_around(&self) {
         Self::look_around(self).await;
     }
@@ -294,17 +288,11 @@ fn others(tally: &Tally) -> ProviderStatus {
         needs_login: progress.needs_login,
     });
     ProviderStatus {
-        state: None,
-        paused_for_seconds: None,
-        in_flight: 0,
-        rate_factor: 1.0,
-        budget_used: None,
-        rate: None,
         last_granted_at: counts.last_granted_at,
         running,
         last_pass: counts.last.clone(),
         last_complete_pass_at: counts.last_complete_at,
-        pauses: Pauses::default(),
         counts,
+        ..ProviderStatus::unknown()
     }
 }

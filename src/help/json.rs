@@ -2,6 +2,7 @@
 
 mod providers;
 mod survey;
+mod watched;
 
 use super::page::Page;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ pub(crate) struct Object {
 
 /// Every object that a program may want to read.
 pub(crate) fn objects() -> impl Iterator<Item = &'static Object> {
-    OBJECTS.iter().chain(survey::OBJECTS).chain(providers::OBJECTS)
+    OBJECTS.iter().chain(survey::OBJECTS).chain(watched::OBJECTS).chain(providers::OBJECTS)
 }
 
 /// Those of all commands but `providers`.

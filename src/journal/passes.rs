@@ -3,10 +3,11 @@
 
 use super::owner::Reply;
 use super::sqlite::Rows;
-use super::{EntryState, Journal, JournalError, owner};
+use super::{EntryState, Journal, JournalError, owner, sqlite};
 use crate::clock::Timestamp;
 use crate::token::Lease;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What can be asked of the passes.
@@ -39,6 +40,17 @@ pub struct LastPasses {
     pub record: Option<String>,
     /// When one last came through everything that was due.
     pub complete_at: Option<Timestamp>,
+}
+
+/// What a journal says of its passes and its rows to those who look beside the process that holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Its id; empty where there is no journal.
+    pub id: String,
+    /// The last passes of each provider.
+    pub passes: BTreeMap<String, LastPasses>,
+    /// Its rows.
+    pub census: Census,
 }
 
 /// What is in the journal, counted.
@@ -123,5 +135,11 @@ impl Journal {
     /// What is in the journal, counted.
     pub async fn census(&self) -> Result<Census, JournalError> {
         self.ask(owner::Request::Census).await
+    }
+
+    /// How its last passes ended, and what is in it, by a journal that another process may hold; nothing by an absent one. Needs
+    /// no key. Blocks on the disk.
+    pub fn look_at_passes(directory: &Path) -> Result<Looked, JournalError> {
+        sqlite::looked(&directory.join(super::FILE_NAME))
     }
 }

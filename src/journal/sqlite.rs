@@ -28,10 +28,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use documents::documents_before;
+pub(super) use ended::looked;
 #[cfg(any(test, feature = "testing"))]
 pub(super) use image::Image;
 pub(super) use kept::KEEP_PAIRS;
-pub(super) use memory::lives;
+pub(super) use memory::standing_of;
 pub(super) use read::{known, peek, peek_one};
 pub(super) use store::look_for_other_store;
 

@@ -5,6 +5,8 @@ mod give_back;
 mod second_looks;
 mod sendable;
 
+pub use sendable::sendable;
+
 use super::again::{Again, Look, Looked, between};
 use super::looks::MOST_LOOKS;
 use super::takeover::Takeover;

@@ -108,7 +108,7 @@ fn is_within(grace: Duration, since: Timestamp, now: Timestamp) -> bool {
 }
 
 /// When the life of the token in the document ends, as far as the bookkeeping speaks of this token.
-fn life(document: &TokenDocument, profile: Option<&Profile>, learned: Option<Duration>) -> Life {
+pub(super) fn life(document: &TokenDocument, profile: Option<&Profile>, learned: Option<Duration>) -> Life {
     let books = &document.bookkeeping;
     let token = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if token.is_none() || token != books.fingerprint {

@@ -151,7 +151,7 @@ impl MongoStore {
             filter,
             due_indexes: RwLock::default(),
             claims_index: RwLock::default(),
-            expiry_index: RwLock::new(ExpiryIndex::NotLookedFor),
+            expiry_index: RwLock::new(ExpiryIndex::Unknown),
             plain_texts: AtomicBool::new(false),
             longest_wait,
         })

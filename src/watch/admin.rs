@@ -1,8 +1,9 @@
-//! The HTTP side: `/livez`, `/readyz`, `/metrics`, `/status.json`. It only reads, and no pass waits for it.
+//! The HTTP side: `/livez`, `/readyz`, `/metrics`, `/status`, `/status.json`. It only reads, and no pass waits for it.
 //!
 //! Few connections, short ones: a reader must not take the file descriptors or the memory of a pass.
 
 use super::metrics::{self, Which};
+use super::standing::{Source, Standing};
 use super::{Listen, Shows, WatchSettings, probe};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -35,6 +36,12 @@ const HEAD: Duration = Duration::from_secs(5);
 
 /// Longest life of a connection: a client that reads slowly keeps its place no longer.
 const CONNECTION: Duration = Duration::from_mins(1);
+
+/// The header in which a process says which journal it holds.
+pub const JOURNAL_HEADER: &str = "evergrant-journal";
+
+/// The header in which it says what `evergrant status` ends with.
+pub const EXIT_HEADER: &str = "evergrant-exit-code";
 
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 8192;
@@ -98,10 +105,10 @@ impl Admin {
         };
         let at = listener.local_addr().unwrap_or(address);
         let is_loopback = address.ip().is_loopback();
-        info!(address = %at, "metrics and health are at http://{at}/metrics, /livez, /readyz and /status.json");
+        info!(address = %at, "metrics and health are at http://{at}/metrics, /livez, /readyz, /status and /status.json");
         if !is_loopback && settings.token.is_none() {
             warn!(
-                "`admin.listen` is open to other machines, and there is no `admin.token`: /status.json is not shown; the rest holds counts alone"
+                "`admin.listen` is open to other machines, and there is no `admin.token`: /status and /status.json are not shown; the rest holds counts alone"
             );
         }
         let terms = Terms {
@@ -178,11 +185,8 @@ async fn answer<B: Sync>(request: &Request<B>, shows: &dyn Shows, terms: &Terms)
             metrics::MEDIA_TYPE,
             metrics::page(&shows.status(), Which::All, &terms.labels),
         ),
-        "/status.json" => match terms.admit(request.headers()) {
-            Ok(()) => {
-                let json = serde_json::to_string_pretty(&shows.status()).unwrap_or_default();
-                plain(StatusCode::OK, "application/json", json + "\n")
-            }
+        path @ ("/status" | "/status.json") => match terms.admit(request.headers()) {
+            Ok(()) => standing(shows, path == "/status.json"),
             Err(Refused::Host) => {
                 text(StatusCode::FORBIDDEN, "this host name is not among `admin.hosts`\n".to_owned())
             }
@@ -199,8 +203,28 @@ async fn answer<B: Sync>(request: &Request<B>, shows: &dyn Shows, terms: &Terms)
                 refused
             }
         },
-        _ => text(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics, /status.json\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics, /status, /status.json\n".to_owned()),
     }
+}
+
+/// How the process stands, as text or as JSON; two headers tell `evergrant status` what it needs of both.
+fn standing(shows: &dyn Shows, as_json: bool) -> Response<Full<Bytes>> {
+    let standing = Standing::of(shows.status(), Source::Process);
+    let mut response = if as_json {
+        let json = serde_json::to_string_pretty(&standing).unwrap_or_default();
+        plain(StatusCode::OK, "application/json", json + "\n")
+    } else {
+        plain(StatusCode::OK, "text/plain; charset=utf-8", format!("{standing}\n"))
+    };
+    for (name, value) in [
+        (JOURNAL_HEADER, standing.status.journal.id.clone()),
+        (EXIT_HEADER, standing.exit.code().to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn plain(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {

@@ -142,4 +142,4 @@ fn histogram(durations: &Durations) -> Histogram {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

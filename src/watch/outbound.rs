@@ -1,10 +1,17 @@
-//! Requests to those whom we tell something: a few tries, short ones, and what fails is said without the URL.
+//! Requests to those whom we tell something: a few tries, short ones, and what fails is said without the URL. And one to a process
+//! of our own, which is asked how it stands.
 
+use crate::failure::error_chain;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::net::SocketAddr;
 use std::time::Duration;
 use url::Url;
 
 /// Longest time for one try.
 const TRY: Duration = Duration::from_secs(10);
+
+/// Longest time for the answer of a process of ours: it has it in memory, and lets a wrong token wait for a second.
+const ASKING: Duration = Duration::from_secs(5);
 
 /// Tries in all.
 const TRIES: u32 = 3;
@@ -53,11 +60,52 @@ pub(super) async fn send(
     once(&client, method, url, media_type, body).await
 }
 
+/// What a process of ours says of itself.
+#[derive(Debug)]
+pub struct Said {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that we asked for, in this order.
+    pub headers: Vec<Option<String>>,
+    /// The body.
+    pub text: String,
+}
+
+/// Asks a process on this machine once, past any proxy.
+///
+/// # Errors
+/// In words, why there is no answer.
+pub async fn ask(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&SecretString>,
+    headers: &[&str],
+) -> Result<Said, String> {
+    let in_words = |error: reqwest::Error| match error {
+        error if error.is_connect() => "nothing listens there".to_owned(),
+        error if error.is_timeout() => format!("it has not answered for {} s", ASKING.as_secs()),
+        error => error_chain(&error.without_url()),
+    };
+    let client = builder().timeout(ASKING).no_proxy().build().map_err(in_words)?;
+    let mut request = client.get(format!("http://{address}{path}"));
+    if let Some(token) = token {
+        request = request.bearer_auth(token.expose_secret());
+    }
+    let answer = request.send().await.map_err(in_words)?;
+    let text = |name: &&str| Some(answer.headers().get(*name)?.to_str().ok()?.to_owned());
+    let (status, headers) = (answer.status().as_u16(), headers.iter().map(text).collect());
+    Ok(Said { status, headers, text: answer.text().await.map_err(in_words)? })
+}
+
 fn client() -> Result<reqwest::Client, OutboundError> {
+    builder().timeout(TRY).build().map_err(OutboundError::NoAnswer)
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // One crypto provider for the whole binary; an error says it is set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder().timeout(TRY).redirect(reqwest::redirect::Policy::none());
-    builder.user_agent(crate::grant::http::USER_AGENT).build().map_err(OutboundError::NoAnswer)
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    builder.user_agent(crate::grant::http::USER_AGENT)
 }
 
 async fn once(

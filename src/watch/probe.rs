@@ -1,6 +1,6 @@
 //! Live and ready, as Kubernetes asks it: `[+]journal ok`.
 
-use super::{Phase, Shows};
+use super::{Phase, Shows, Status};
 use hyper::StatusCode;
 
 /// What was looked at.
@@ -48,9 +48,10 @@ impl Probe {
 /// Does the process work? A store, a provider or a disk that is away is shown and doesn't decide: a restart would not mend it, and
 /// cuts off answers.
 pub(super) fn live(shows: &dyn Shows) -> Probe {
-    let hangs = shows.hangs().map(|hangs| hangs.to_string());
+    let status = shows.status();
+    let hangs = status.hangs.as_ref().map(ToString::to_string);
     let process = Line { what: "process", wrong: hangs, counts: true };
-    let mut lines = around(shows);
+    let mut lines = around(&status);
     lines.insert(0, process);
     Probe { name: "livez", lines }
 }
@@ -59,17 +60,16 @@ pub(super) fn live(shows: &dyn Shows) -> Probe {
 pub(super) fn ready(shows: &dyn Shows) -> Probe {
     let status = shows.status();
     let wrong = match status.phase {
-        Phase::Starting => Some("has not opened journal and store yet".to_owned()),
-        Phase::Stopping => Some("is stopping".to_owned()),
-        Phase::Sleeping | Phase::Passing => None,
+        Some(Phase::Starting) => Some("has not opened journal and store yet".to_owned()),
+        Some(Phase::Stopping) => Some("is stopping".to_owned()),
+        Some(Phase::Sleeping | Phase::Passing) | None => None,
     };
-    let mut lines = around(shows);
+    let mut lines = around(&status);
     lines.insert(0, Line { what: "start", wrong, counts: true });
     Probe { name: "readyz", lines }
 }
 
-fn around(shows: &dyn Shows) -> Vec<Line> {
-    let status = shows.status();
+fn around(status: &Status) -> Vec<Line> {
     let is_short = status.journal.space.is_some_and(|space| space.free_bytes < space.floor_bytes);
     let away = (status.store.up == Some(false)).then(|| "does not answer".to_owned());
     let mut lines = vec![

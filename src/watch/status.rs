@@ -1,5 +1,6 @@
 //! How a process stands, as one value: `/status.json` is this, and metrics are made of it.
 
+use super::Hangs;
 use crate::clock::Timestamp;
 use crate::gate::{Doing, Pauses};
 use crate::journal::EntryState;
@@ -37,13 +38,16 @@ pub struct Status {
     pub collection: String,
     /// The time now, by the store's clock where it has one.
     pub now: Timestamp,
-    /// When the process began.
-    pub started_at: Timestamp,
+    /// When the process began; none where no process tells it, as for what it is doing.
+    pub started_at: Option<Timestamp>,
     /// What it is doing.
-    #[serde(serialize_with = "word")]
-    pub phase: Phase,
+    #[serde(serialize_with = "phase_or_null")]
+    pub phase: Option<Phase>,
     /// Since when.
-    pub since: Timestamp,
+    pub since: Option<Timestamp>,
+    /// Why it hangs, if it does.
+    #[serde(serialize_with = "text_or_null")]
+    pub hangs: Option<Hangs>,
     /// The next wake of the schedule; none where passes begin by what is due alone, and for one pass by hand.
     pub next_wake_at: Option<Timestamp>,
     /// When the next pass follows one that left something due; none when none is planned.
@@ -60,6 +64,15 @@ pub struct Status {
     pub survey: Option<Survey>,
     /// Why there is no newer one, where that is so.
     pub survey_not_made: Option<NotMade>,
+}
+
+impl Status {
+    /// Does a pass run, or does the process settle what is on its way? What is in the journal then is no remainder.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        let runs = self.providers.values().any(|of| of.running.is_some());
+        runs || matches!(self.phase, Some(Phase::Starting | Phase::Passing | Phase::Stopping))
+    }
 }
 
 /// How one provider stands.
@@ -94,6 +107,27 @@ pub struct ProviderStatus {
     pub pauses: Pauses,
 }
 
+impl ProviderStatus {
+    /// One of which nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            state: None,
+            paused_for_seconds: None,
+            in_flight: 0,
+            rate_factor: 1.0,
+            budget_used: None,
+            rate: None,
+            last_granted_at: None,
+            running: None,
+            last_pass: None,
+            last_complete_pass_at: None,
+            counts: Counts::default(),
+            pauses: Pauses::default(),
+        }
+    }
+}
+
 /// A pass that runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Running {
@@ -112,6 +146,8 @@ pub struct Running {
 /// How the journal stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JournalStatus {
+    /// Its id: the same over restarts, and in the claims of its passes. Empty where there is no journal yet.
+    pub id: String,
     /// Does it take answers? One that has failed ends the process.
     pub up: bool,
     /// When it was last counted.
@@ -150,8 +186,12 @@ pub struct StoreStatus {
     pub space: Option<Space>,
 }
 
-fn word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(phase.word())
+fn phase_or_null<S: Serializer>(phase: &Option<Phase>, serializer: S) -> Result<S::Ok, S::Error> {
+    phase.map(Phase::word).serialize(serializer)
+}
+
+fn text_or_null<S: Serializer>(hangs: &Option<Hangs>, serializer: S) -> Result<S::Ok, S::Error> {
+    hangs.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn word_or_null<S: Serializer>(doing: &Option<Doing>, serializer: S) -> Result<S::Ok, S::Error> {

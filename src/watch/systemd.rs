@@ -15,7 +15,7 @@ const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// Tells systemd how the process stands, until `ended`; does nothing where none listens.
 ///
-/// Alive is said as long as nothing [hangs](Shows::hangs), and never for a store or a provider that is away.
+/// Alive is said as long as nothing [hangs](Status::hangs), and never for a store or a provider that is away.
 pub async fn tell(shows: Arc<dyn Shows>, ended: CancellationToken) {
     let watchdog = sd_notify::watchdog_enabled();
     let every = watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK));
@@ -23,20 +23,20 @@ pub async fn tell(shows: Arc<dyn Shows>, ended: CancellationToken) {
     loop {
         let status = shows.status();
         let mut states = Vec::new();
-        if !is_ready && status.phase != Phase::Starting {
+        if !is_ready && status.phase != Some(Phase::Starting) {
             is_ready = true;
             states.push(NotifyState::Ready);
         }
-        if !is_stopping && status.phase == Phase::Stopping {
+        if !is_stopping && status.phase == Some(Phase::Stopping) {
             is_stopping = true;
             states.push(NotifyState::Stopping);
         }
-        if matches!(status.phase, Phase::Starting | Phase::Stopping) {
+        if matches!(status.phase, Some(Phase::Starting | Phase::Stopping)) {
             states.push(NotifyState::ExtendTimeoutUsec(
                 u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX),
             ));
         }
-        if watchdog.is_some() && shows.hangs().is_none() {
+        if watchdog.is_some() && status.hangs.is_none() {
             states.push(NotifyState::Watchdog);
         }
         let text = sentence(&status);
@@ -69,7 +69,7 @@ fn sentence(status: &Status) -> String {
             of.paused_for_seconds.map_or_else(String::new, |left| format!(", paused for {left:.0} s"));
         parts.push(format!("{name}: {}{due}, {} in flight{pauses}", running.done, of.in_flight));
     }
-    if status.phase == Phase::Sleeping
+    if status.phase == Some(Phase::Sleeping)
         && let Some(wake) = status.next_wake_at
     {
         parts.push(format!("next wake {}", wake.format("%a %Y-%m-%d %H:%M UTC")));
@@ -77,6 +77,6 @@ fn sentence(status: &Status) -> String {
     if status.store.up == Some(false) {
         parts.push("the store does not answer".to_owned());
     }
-    let phase = status.phase.word();
+    let phase = status.phase.map_or("", Phase::word);
     if parts.is_empty() { phase.to_owned() } else { format!("{phase}; {}", parts.join("; ")) }
 }

@@ -4,7 +4,7 @@ use crate::support::process::{Ended, Kind, ONCE, Scene};
 use evergrant::sandbox::{FaultScript, SandboxConfig};
 use evergrant::testing::clock::Clock;
 use evergrant::testing::journal::{Journal, Moment};
-use evergrant::testing::token::{State, TokenDocument};
+use evergrant::testing::token::{Bookkeeping, State, TokenDocument};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -93,6 +93,83 @@ async fn the_exit_code_says_what_a_person_must_do() {
     assert_eq!(ended.code, Some(7), "{ended:?}");
     assert!(ended.stderr.contains("EVERGRANT_STATE_DIR"), "{ended:?}");
     assert_eq!(nodir.sandbox.ledger().requests, 0, "nothing is redeemed that can't be kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_succeeds_on_what_it_was_told_and_on_nothing_else() {
+    let config = SandboxConfig { dead_users: 1, ..users(5) };
+    let needs_login = ["run", "--once", "--force", "--succeed-on", "needs_login"];
+    let either = ["run", "--once", "--force", "--succeed-on", "needs_login,unfinished"];
+    for (script, arguments, code) in [("", needs_login, 0), ("503@1", needs_login, 4), ("503@1", either, 0)] {
+        let mut scene = scene("succeed", SandboxConfig { faults: faults(script), ..config.clone() }).await;
+        scene.set("max_retries_per_pass", "0");
+        let ended = scene.run(&arguments).await;
+        assert_eq!(ended.code, Some(code), "{script} {arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("exit code 3 (needs_login) counts as success"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_names_those_whom_the_pass_then_asks_and_touches_nothing() {
+    for kind in [Kind::Sqlite, Kind::Mongo] {
+        let config = SandboxConfig { dead_users: 2, ..users(10) };
+        let Some(mut scene) = Scene::new("dry_run", kind, config).await else { continue };
+        scene.set("rate", "60/min");
+        let plan = |arguments: &'static [&'static str]| {
+            let all = [&["run", "--once", "--dry-run", "--format", "json"], arguments].concat();
+            let scene = &scene;
+            async move {
+                let ended = scene.run(&all).await;
+                assert_eq!(ended.code, Some(0), "{ended:?}");
+                ended.json()
+            }
+        };
+        let first = plan(&["--limit", "4"]).await;
+        let pass = &first["passes"][0];
+        assert_eq!(
+            (&pass["documents"]["asked"], &pass["documents"]["beyond_limit"]),
+            (&4.into(), &6.into()),
+            "{first}"
+        );
+        assert_eq!(pass["takes_seconds"], 4.0, "four requests at one a second");
+        let named: Vec<_> =
+            pass["asked"].as_array().unwrap().iter().map(|asked| asked["id"].to_string()).collect();
+        assert_eq!((named.len(), scene.sandbox.ledger().requests), (4, 0));
+        assert!(
+            scene.documents().await.iter().all(|document| document.bookkeeping == Bookkeeping::default())
+        );
+        assert!(!scene.state_folder().exists(), "not even a journal");
+        // The pass asks these, and these alone.
+        let quick = ["--set", "rate=none"];
+        let limited = [&["run", "--once", "--limit", "4"], &quick[..]].concat();
+        assert_eq!(scene.run(&limited).await.code, Some(0));
+        let refreshed = |document: &&TokenDocument| document.bookkeeping.refreshed_at.is_some();
+        let mut asked: Vec<_> = scene
+            .documents()
+            .await
+            .iter()
+            .filter(refreshed)
+            .map(|document| serde_json::to_string(&document.id).unwrap())
+            .collect();
+        asked.sort_unstable();
+        let mut named = named;
+        named.sort_unstable();
+        assert_eq!(asked, named);
+        assert_eq!(scene.run(&[&ONCE, &quick[..]].concat()).await.code, Some(3));
+        let nothing = plan(&[]).await;
+        assert_eq!(nothing["passes"][0]["asked"], serde_json::json!([]), "{nothing}");
+        let forced = plan(&["--force"]).await;
+        assert_eq!(forced["passes"][0]["documents"]["asked"], 10, "{forced}");
+        // Beside a process.
+        let journal = Journal::open(&scene.state_folder(), &Clock::system()).unwrap();
+        let text = scene.run(&["run", "--once", "--dry-run", "--force"]).await;
+        assert_eq!(text.code, Some(0), "{text:?}");
+        for part in ["would end with exit code 6", "generic: 10 requests", "ORDER", "user-000000@example.com"]
+        {
+            assert!(text.stdout.contains(part), "{part}: {text:?}");
+        }
+        journal.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "counts, which a metric writes as whole numbers")]
 
 mod outlets;
+mod status;
 
 use crate::support::app::client;
 use crate::support::canaries;

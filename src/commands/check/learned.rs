@@ -13,8 +13,9 @@ use std::path::Path;
 /// What the journal remembers; nothing where it can't be read, which a check of its own tells.
 pub(super) async fn recall(directory: &Path, provider: &Provider) -> Learned {
     let (directory, provider) = (directory.to_owned(), provider.name.clone());
-    let read = move || Journal::lives(&directory, &provider);
-    tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).unwrap_or_default()
+    let read = move || Journal::look_at_standing(&directory, &provider);
+    let read = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+    read.map(|memory| memory.learned).unwrap_or_default()
 }
 
 /// `None` where no answer has told a life that matters.

@@ -1,8 +1,10 @@
-//! How passes ended, and what is in the journal, counted: for those who watch.
+//! How passes ended, and what is in the journal, counted: for those who watch, in this process or beside it.
 
 use super::{Rows, failure, from_millis, read};
-use crate::journal::{Census, EndedPass, EntryState, JournalError, LastPasses, Moment};
+use crate::journal::{Census, EndedPass, EntryState, JournalError, LastPasses, Looked, Moment};
 use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Records that stay of each provider. A pass has about a kilobyte of them, and an installation may have a thousand providers.
 const RECORDS: i64 = 20;
@@ -15,6 +17,10 @@ pub(super) const OLD_ONES: &str =
     "UPDATE passes SET summary = NULL WHERE provider = ?1 AND summary IS NOT NULL
   AND started_at <= (SELECT started_at FROM passes WHERE provider = ?1 AND summary IS NOT NULL
                      ORDER BY started_at DESC LIMIT 1 OFFSET ?2)";
+
+/// The same of each provider.
+const LAST_OF_ALL: &str =
+    "SELECT provider, summary, max(started_at) FROM passes WHERE summary IS NOT NULL GROUP BY provider";
 
 const BY_STATE: &str = "SELECT state, count(*), min(sent_at) FROM entries GROUP BY state";
 
@@ -57,4 +63,40 @@ fn counted(connection: &Connection) -> rusqlite::Result<Census> {
         census.oldest_sent_at = census.oldest_sent_at.into_iter().chain(oldest).min();
     }
     Ok(census)
+}
+
+/// See [`Journal::look_at_passes`](crate::journal::Journal::look_at_passes).
+pub(in crate::journal) fn looked(file: &Path) -> Result<Looked, JournalError> {
+    let Some((connection, _)) = read::beside(file)? else { return Ok(Looked::default()) };
+    let read = || {
+        Ok(Looked {
+            id: super::passes::id_of(&connection)?.unwrap_or_default(),
+            passes: passes(&connection)?,
+            census: counted(&connection)?,
+        })
+    };
+    read().map_err(|source| failure(file, "be read", source))
+}
+
+fn passes(connection: &Connection) -> rusqlite::Result<BTreeMap<String, LastPasses>> {
+    let mut last: BTreeMap<String, LastPasses> = BTreeMap::new();
+    // A journal of an earlier version that is only looked at has no records.
+    if !read::table_has_column(connection, "passes", "summary")? {
+        return Ok(last);
+    }
+    let mut statement = connection.prepare(LAST_OF_ALL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        last.entry(row.get(0)?).or_default().record = row.get(1)?;
+    }
+    let prefix = Moment::LastCompletePass("".into()).key();
+    let mut statement =
+        connection.prepare("SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1")?;
+    let mut rows = statement.query([&prefix])?;
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(0)?;
+        let provider = key.strip_prefix(&*prefix).unwrap_or_default().to_owned();
+        last.entry(provider).or_default().complete_at = from_millis(row.get(1)?);
+    }
+    Ok(last)
 }

@@ -4,7 +4,6 @@ use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
 use crate::journal::{JournalError, Moment};
 use crate::provider::history::History;
-use crate::provider::learned::Learned;
 use crate::provider::memory::Memory;
 use crate::token::{Fingerprint, TokenId};
 use rusqlite::{OptionalExtension as _, params};
@@ -38,12 +37,12 @@ fn memory(json: &str) -> Option<Memory> {
     serde_json::from_str(json).ok()
 }
 
-/// See [`Journal::lives`](crate::journal::Journal::lives).
-pub(in crate::journal) fn lives(file: &Path, provider: &str) -> Result<Learned, JournalError> {
-    let Some((connection, _)) = read::beside(file)? else { return Ok(Learned::default()) };
+/// See [`Journal::look_at_standing`](crate::journal::Journal::look_at_standing).
+pub(in crate::journal) fn standing_of(file: &Path, provider: &str) -> Result<Option<Memory>, JournalError> {
+    let Some((connection, _)) = read::beside(file)? else { return Ok(None) };
     let found = connection.query_row(STANDING, [provider], |row| row.get::<_, String>(0)).optional();
     let found = found.map_err(|source| failure(file, "be read", source))?;
-    Ok(found.as_deref().and_then(memory).map(|memory| memory.learned).unwrap_or_default())
+    Ok(found.as_deref().and_then(memory))
 }
 
 /// The last redeemed token of a chain.

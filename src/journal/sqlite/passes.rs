@@ -4,7 +4,7 @@ use super::{Rows, failure, from_millis};
 use crate::clock::Timestamp;
 use crate::journal::JournalError;
 use crate::token::Lease;
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeSet;
 
 /// Passes of each provider that are remembered, beside those that never finished.
@@ -12,6 +12,12 @@ const PASSES: i64 = 400;
 
 /// Most passes of other journals that are remembered as waited for: a report must not grow with the years.
 const MOST_WAITED_FOR: usize = 1000;
+
+/// The id that stands in a journal's file.
+pub(super) fn id_of(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let id = "SELECT value FROM meta WHERE key = 'journal_id'";
+    connection.query_row(id, [], |row| super::read::shown(row, 0)).optional()
+}
 
 impl Rows {
     /// The id of this journal, made once.
@@ -24,8 +30,8 @@ impl Rows {
         let made = format!("{:016x}", rand::random::<u64>());
         let make = "INSERT OR IGNORE INTO meta (key, value) VALUES ('journal_id', ?1)";
         self.run("name itself", make, [&made])?;
-        let read = "SELECT value FROM meta WHERE key = 'journal_id'";
-        self.id = self.find(read, [], |row| super::read::shown(row, 0))?.unwrap_or(made);
+        let read = id_of(&self.connection).map_err(|source| failure(&self.file, "tell its name", source))?;
+        self.id = read.unwrap_or(made);
         Ok(())
     }
 

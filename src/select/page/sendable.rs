@@ -2,26 +2,38 @@
 
 use super::Source;
 use crate::clock::Timestamp;
+use crate::provider::Provider;
 use crate::store::ProviderFilter;
 use crate::token::{Bookkeeping, Malformed, Subject, TokenDocument};
 
 impl Source {
-    /// The document with what is wrong with its token here: its provider isn't configured, or takes no such token.
-    pub(super) fn sendable(&self, mut document: TokenDocument) -> TokenDocument {
-        if matches!(self.providers, ProviderFilter::NoneOf(_)) {
-            document.bookkeeping = of_the_token_there(&document, self.clock.now());
-            document.refresh_token = Err(match &document.provider {
-                Some(name) => Malformed::UnknownProvider(Subject::new(name)),
-                None => Malformed::NoProvider,
-            });
-        }
-        if let (Some(provider), Ok(token)) = (&self.terms.provider, &document.refresh_token)
-            && let Err(malformed) = provider.takes(token, document.access_token.as_ref(), &document.facts)
-        {
-            document.refresh_token = Err(malformed);
-        }
-        document
+    /// See [`sendable`].
+    pub(super) fn sendable(&self, document: TokenDocument) -> TokenDocument {
+        sendable(document, &self.providers, self.terms.provider.as_deref(), self.clock.now())
     }
+}
+
+/// The document with what is wrong with its token here: its provider isn't configured, or takes no such token.
+#[must_use]
+pub fn sendable(
+    mut document: TokenDocument,
+    providers: &ProviderFilter,
+    provider: Option<&Provider>,
+    now: Timestamp,
+) -> TokenDocument {
+    if matches!(providers, ProviderFilter::NoneOf(_)) {
+        document.bookkeeping = of_the_token_there(&document, now);
+        document.refresh_token = Err(match &document.provider {
+            Some(name) => Malformed::UnknownProvider(Subject::new(name)),
+            None => Malformed::NoProvider,
+        });
+    }
+    if let (Some(provider), Ok(token)) = (provider, &document.refresh_token)
+        && let Err(malformed) = provider.takes(token, document.access_token.as_ref(), &document.facts)
+    {
+        document.refresh_token = Err(malformed);
+    }
+    document
 }
 
 /// The bookkeeping, for a document whose token isn't looked at any further: a mark of another token says nothing of it.

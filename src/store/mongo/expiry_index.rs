@@ -22,8 +22,8 @@ const INDEX_TIMEOUT: Duration = Duration::from_mins(30);
 /// The name of the index, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ExpiryIndex {
-    /// [`Store::prepare`](crate::store::Store::prepare) has not looked for it yet.
-    NotLookedFor,
+    /// Not looked for, or not found and not made either.
+    Unknown,
     /// There, under this name.
     Named(String),
     /// We may not create it: why, and the command to run.
@@ -31,12 +31,24 @@ pub(super) enum ExpiryIndex {
 }
 
 impl MongoStore {
-    pub(super) fn expiry_index(&self) -> ExpiryIndex {
+    fn expiry_index(&self) -> ExpiryIndex {
         self.expiry_index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn remember_expiry_index(&self, index: ExpiryIndex) {
         *self.expiry_index.write().unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
+    /// The name of the index, or why there is none; looks for one that isn't known, and makes none.
+    pub(super) async fn known_expiry_index(&self) -> Result<ExpiryIndex, StoreError> {
+        let known = self.expiry_index();
+        if known != ExpiryIndex::Unknown {
+            return Ok(known);
+        }
+        let found = find_index(&self.indexes().await?, &keys(&self.mapping).0);
+        let found = found.map_or(ExpiryIndex::Unknown, ExpiryIndex::Named);
+        self.remember_expiry_index(found.clone());
+        Ok(found)
     }
 
     /// Finds or creates the index among those that are there, and remembers its name.
@@ -46,7 +58,7 @@ impl MongoStore {
             self.remember_expiry_index(ExpiryIndex::Named(index));
             return Ok(IndexState::Ready);
         }
-        self.remember_expiry_index(ExpiryIndex::NotLookedFor);
+        self.remember_expiry_index(ExpiryIndex::Unknown);
         let command = doc! {
             "createIndexes": &self.namespace.coll,
             "indexes": [{ "key": keys.clone(), "name": name }],

@@ -74,10 +74,10 @@ impl MongoStore {
     /// See [`crate::store::Store::survey`].
     pub(super) async fn make_survey(&self, asked: &SurveyQuery) -> Result<Surveyed, StoreError> {
         let not_made = |reason: String, hint: Option<String>| Surveyed::NotMade(NotMade { reason, hint });
-        let index = match self.expiry_index() {
+        let index = match self.known_expiry_index().await? {
             ExpiryIndex::Named(index) => index,
-            ExpiryIndex::NotLookedFor => {
-                return Ok(not_made("the expiry index was not looked for yet".to_owned(), None));
+            ExpiryIndex::Unknown => {
+                return Ok(not_made("there is no expiry index yet; the next pass makes it".to_owned(), None));
             }
             ExpiryIndex::Missing { reason, command } => {
                 let hint = format!("ask a person who may create indexes to run in `mongosh`: {command}");
@@ -90,7 +90,7 @@ impl MongoStore {
             Err(Stopped::NotMade(why)) => Ok(Surveyed::NotMade(why)),
             // The index was dropped since `prepare`: the hint is refused.
             Err(Stopped::Failed(error)) if failure::is_code(&error, failure::BAD_VALUE) => {
-                self.remember_expiry_index(ExpiryIndex::NotLookedFor);
+                self.remember_expiry_index(ExpiryIndex::Unknown);
                 Ok(not_made("the expiry index was dropped; the next pass makes it again".to_owned(), None))
             }
             Err(Stopped::Failed(error)) => Err(error),

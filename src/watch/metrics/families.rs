@@ -32,14 +32,16 @@ const OF_THE_PROCESS: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "When the process began.",
-        series: |status| moment(Some(status.started_at)),
+        series: |status| moment(status.started_at),
     },
     Family {
         name: "evergrant_phase",
         kind: Kind::Gauge,
         labels: &["phase"],
         help: "1 for what the process is doing now, 0 for the others.",
-        series: |status| Phase::ALL.iter().map(|phase| is(phase.word(), *phase == status.phase)).collect(),
+        series: |status| {
+            Phase::ALL.iter().map(|phase| is(phase.word(), Some(*phase) == status.phase)).collect()
+        },
     },
     Family {
         name: "evergrant_next_wake_timestamp_seconds",

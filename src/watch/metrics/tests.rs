@@ -9,7 +9,7 @@ use crate::watch::{JournalStatus, Phase, ProviderStatus, Running, Space, StoreSt
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-fn at(second: i64) -> Timestamp {
+pub(in crate::watch) fn at(second: i64) -> Timestamp {
     chrono::DateTime::from_timestamp(1_764_000_000 + second, 0).unwrap()
 }
 
@@ -18,24 +18,11 @@ fn counted<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
 }
 
 fn provider(state: Option<Doing>) -> ProviderStatus {
-    ProviderStatus {
-        state,
-        paused_for_seconds: None,
-        in_flight: 0,
-        rate_factor: 1.0,
-        budget_used: None,
-        rate: None,
-        last_granted_at: None,
-        running: None,
-        last_pass: None,
-        last_complete_pass_at: None,
-        counts: Counts::default(),
-        pauses: Pauses::default(),
-    }
+    ProviderStatus { state, ..ProviderStatus::unknown() }
 }
 
 /// A process with one provider at work, whose name is hostile, and documents of no configured one.
-fn status() -> Status {
+pub(in crate::watch) fn status() -> Status {
     let last = PassRecord {
         pass: "p1".into(),
         started_at: at(0),
@@ -73,14 +60,16 @@ fn status() -> Status {
         version: "0.1.0",
         collection: "logins.tokens at db1:27017".into(),
         now: at(110),
-        started_at: at(-60),
-        phase: Phase::Passing,
-        since: at(100),
+        started_at: Some(at(-60)),
+        phase: Some(Phase::Passing),
+        since: Some(at(100)),
+        hangs: None,
         next_wake_at: Some(at(604_800)),
         follow_up_at: None,
         wake_interval_seconds: Some(604_800),
         providers: [("c\"r\\m\n".to_owned(), crm), ("other".to_owned(), provider(None))].into(),
         journal: JournalStatus {
+            id: "j1".into(),
             up: true,
             counted_at: Some(at(105)),
             entries: [(EntryState::Intent, 3), (EntryState::Orphan, 1)].into(),

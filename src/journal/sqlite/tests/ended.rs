@@ -2,11 +2,11 @@
 
 use super::super::ended::{OF_A_PROVIDER, OLD_ONES};
 use super::{answered, keyed, open};
-use crate::journal::{EndedPass, EntryState, LastPasses};
+use crate::journal::{EndedPass, EntryState, Journal, LastPasses, Looked};
 use rusqlite::Connection;
 
 #[tokio::test]
-async fn how_passes_ended_is_known_after_a_restart() {
+async fn how_passes_ended_is_known_after_a_restart_and_beside_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
     let here = crate::store::Identity::named("db.tokens");
@@ -28,10 +28,15 @@ async fn how_passes_ended_is_known_after_a_restart() {
     let census = journal.census().await.unwrap();
     assert_eq!((&census.states, census.unknown), (&[(EntryState::Answer, 1)].into(), 0));
     assert!(census.oldest_sent_at.is_some());
+    let looked = Journal::look_at_passes(directory.path()).unwrap();
+    let passes = [("p".to_owned(), expected.clone())].into();
+    assert_eq!(looked, Looked { id: journal.id().to_owned(), passes, census });
     journal.close().await;
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
     assert_eq!(journal.last_passes("p").await.unwrap(), expected);
     assert_eq!(journal.last_passes("q").await.unwrap(), LastPasses::default());
+    let nothing = tempfile::tempdir().unwrap();
+    assert_eq!(Journal::look_at_passes(nothing.path()).unwrap(), Looked::default());
 }
 
 #[tokio::test]
