@@ -1,6 +1,7 @@
 //! The journal's rows in SQLite: WAL, one connection, statements cached.
 
 mod documents;
+mod doubts;
 mod ended;
 mod forget;
 #[cfg(any(test, feature = "testing"))]

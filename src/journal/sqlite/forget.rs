@@ -3,6 +3,7 @@
 //! As many are forgotten as rows end, twice over: so the table stays as large as what is remembered, and neither a start nor a
 //! pass takes longer because of it.
 
+use super::doubts::FORGET_OLD_DOUBTS;
 use super::{Rows, failure, from_millis, read};
 use crate::clock::Timestamp;
 use crate::journal::row::Remember;
@@ -77,7 +78,7 @@ impl MemoryClock {
     }
 
     /// When a token is forgotten that is remembered now, and lives so long.
-    fn forget_at(self, life: Option<Duration>) -> Timestamp {
+    pub(super) fn forget_at(self, life: Option<Duration>) -> Timestamp {
         let lives = life.and_then(|life| TimeDelta::from_std(life.saturating_mul(LIVES)).ok());
         let memory = lives.map_or(WHERE_LIFE_IS_UNKNOWN, |lives| lives.max(LEAST));
         self.now.checked_add_signed(memory).unwrap_or(Timestamp::MAX_UTC)
@@ -94,21 +95,6 @@ impl Rows {
                 self.connection.execute_batch("ALTER TABLE redeemed ADD COLUMN forget_at INTEGER")?;
             }
             Ok(lacks)
-        };
-        add().map_err(|source| failure(&self.file, "make its tables", source))
-    }
-
-    /// Adds the columns for what is in doubt of a kept token, which earlier versions' tables lack.
-    pub(super) fn add_doubts(&mut self) -> Result<(), JournalError> {
-        let add = || {
-            let has = |column| read::table_has_column(&self.connection, "kept", column);
-            if has("id")? && !has("unsettled_since")? {
-                self.connection.execute_batch(
-                    "ALTER TABLE kept ADD COLUMN unsettled_since INTEGER;
-                     ALTER TABLE kept ADD COLUMN turned_away_since INTEGER",
-                )?;
-            }
-            Ok(())
         };
         add().map_err(|source| failure(&self.file, "make its tables", source))
     }
@@ -171,7 +157,9 @@ impl Rows {
             return Ok(());
         }
         let most = i64::try_from(std::mem::take(&mut self.to_forget)).unwrap_or(i64::MAX);
-        self.run("forget old fingerprints", FORGET_OLD, [self.memory.now.timestamp_millis(), most])?;
+        for old in [FORGET_OLD, FORGET_OLD_DOUBTS] {
+            self.run("forget old fingerprints", old, [self.memory.now.timestamp_millis(), most])?;
+        }
         self.forget_old_pairs(most)
     }
 
@@ -213,7 +201,8 @@ impl Rows {
     /// that found its place late says nothing about what became of it since.
     pub(super) fn forget_handed_out(&mut self, token: &str, sent_at: Timestamp) -> Result<(), JournalError> {
         let sql = "DELETE FROM redeemed WHERE fingerprint = ?1 AND at < ?2";
-        self.run("forget a token that is good again", sql, params![token, sent_at.timestamp_millis()])
+        self.run("forget a token that is good again", sql, params![token, sent_at.timestamp_millis()])?;
+        self.forget_doubts(token, sent_at)
     }
 
     /// Those of these tokens that are known as redeemed.

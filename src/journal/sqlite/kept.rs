@@ -7,7 +7,7 @@ use super::read::{self, SECRETS};
 use super::store::ELSEWHERE_NOW;
 use super::{Rows, failure, from_millis};
 use crate::clock::Timestamp;
-use crate::journal::{Doubts, Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
+use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
 use crate::token::Fingerprint;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -163,26 +163,6 @@ impl Rows {
         let bytes = drop().map_err(|source| failure(&self.file, "forget a kept pair", source))?;
         self.kept.bytes -= bytes;
         Ok(())
-    }
-
-    /// Notes what is in doubt of a token whose row goes: its document may lose it, and get it back with the pair.
-    pub(super) fn note_doubts(&mut self, token: &str, doubts: Doubts) -> Result<(), JournalError> {
-        let millis = |at: Option<Timestamp>| at.map(|at| at.timestamp_millis());
-        let (unsettled, turned_away) = (millis(doubts.unsettled_since), millis(doubts.turned_away_since));
-        let note = "UPDATE kept SET unsettled_since = ?2, turned_away_since = ?3 WHERE successor = ?1
-                      AND (unsettled_since IS NOT ?2 OR turned_away_since IS NOT ?3)";
-        self.run("note what is in doubt", note, params![token, unsettled, turned_away])
-    }
-
-    /// What was in doubt of a kept token when its last row went.
-    pub(super) fn noted_doubts(&mut self, token: &str) -> Result<Doubts, JournalError> {
-        let sql = "SELECT unsettled_since, turned_away_since FROM kept WHERE successor = ?1";
-        let found = self.find(sql, [token], |row| {
-            let at =
-                |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.and_then(from_millis));
-            Ok(Doubts { unsettled_since: at(0)?, turned_away_since: at(1)? })
-        })?;
-        Ok(found.unwrap_or_default())
     }
 
     /// Forgets the pair of a refresh token that was sent with success: what came for it isn't here, or is parked.

@@ -76,13 +76,19 @@ CREATE TABLE IF NOT EXISTS kept (
   sealed INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   forget_at INTEGER NOT NULL,      -- by the clock of the memory
-  store INTEGER NOT NULL DEFAULT 1, -- as in `entries`
-  unsettled_since INTEGER, turned_away_since INTEGER -- what is in doubt of the token that came, as in `entries`
+  store INTEGER NOT NULL DEFAULT 1 -- as in `entries`
 ) STRICT;
 CREATE INDEX IF NOT EXISTS kept_of ON kept (document);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (forget_at);
 CREATE INDEX IF NOT EXISTS kept_in_store ON kept (store);
 CREATE INDEX IF NOT EXISTS kept_in_the_clear ON kept (sealed) WHERE sealed = 0;
+-- Tokens whose rows have gone, and of which no answer told whether they were redeemed. Earlier versions have no such table.
+CREATE TABLE IF NOT EXISTS doubted (
+  fingerprint TEXT PRIMARY KEY,
+  unsettled_since INTEGER, turned_away_since INTEGER, -- as in `entries`
+  forget_at INTEGER NOT NULL       -- by the clock of the memory
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS doubted_until ON doubted (forget_at);
 CREATE TABLE IF NOT EXISTS passes (
   lease_id TEXT NOT NULL,          -- what it claimed with
   provider TEXT NOT NULL,
@@ -175,7 +181,6 @@ impl Rows {
         rows.begin(true)?;
         let grown = rows.add_forget_at()?;
         rows.add_beside()?;
-        rows.add_doubts()?;
         rows.number_stores()?;
         let migrated = format < ROWS_SINCE && rows.migrate()?;
         rows.make_tables()?;
@@ -184,6 +189,7 @@ impl Rows {
         // The answers of an earlier process' intents are not waited for any more.
         rows.note_cut_off(None)?;
         rows.start_memory_clock(now)?;
+        rows.move_doubts()?;
         rows.start_keeping()?;
         rows.commit()?;
         if sealed || migrated || grown {

@@ -156,6 +156,9 @@ impl Rows {
             let beside = Beside { life: event.life(), access: access.as_deref() };
             self.remember_redeemed(&fingerprint, &document, remember, beside, at)?;
         }
+        if remember.is_some() && doubts != Doubts::default() {
+            self.forget_doubts(&fingerprint, sent_at)?;
+        }
         if remember.is_some() && is_after_another {
             self.forget_kept_before(id)?;
         }
@@ -165,10 +168,7 @@ impl Rows {
                 self.forget_handed_out(&successor.to_string(), sent_at)?;
             }
             (_, Some(_)) => self.forget_sent(&fingerprint)?,
-            (Event::Renewed, None) => {
-                self.note_doubts(&fingerprint, Doubts::default())?;
-                self.forget_handed_out(&fingerprint, sent_at)?;
-            }
+            (Event::Renewed, None) => self.forget_handed_out(&fingerprint, sent_at)?,
             (Event::Settled, None) => self.note_doubts(&fingerprint, doubts)?,
             _ => {}
         }
