@@ -22,12 +22,22 @@ pub fn man(directory: Option<&Path>, surroundings: &Surroundings) -> Result<Exit
     surroundings.start_logging();
     let Some(directory) = directory else {
         let mut page = Vec::new();
-        Man::new(Cli::command()).render(&mut page).map_err(CommandError::io("make the manual page"))?;
+        self::page(Cli::command()).render(&mut page).map_err(CommandError::io("make the manual page"))?;
         print(String::from_utf8_lossy(&page).trim_end())?;
         return Ok(Exit::Well);
     };
     let cannot = || CommandError::io(format!("write the manual pages into {}", directory.display()));
     std::fs::create_dir_all(directory).map_err(cannot())?;
-    clap_mangen::generate_to(Cli::command(), directory).map_err(cannot())?;
+    let mut all = vec![Cli::command()];
+    all[0].build();
+    while let Some(command) = all.pop() {
+        all.extend(command.get_subcommands().cloned());
+        page(command).generate_to(directory).map_err(cannot())?;
+    }
     Ok(Exit::Well)
+}
+
+/// The page of a command; clap names the program at its foot only for the first one.
+fn page(command: clap::Command) -> Man {
+    Man::new(command).source(concat!("evergrant ", env!("CARGO_PKG_VERSION")))
 }

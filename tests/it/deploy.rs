@@ -17,11 +17,45 @@ fn text(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap()
 }
 
-/// The lines of the unit that systemd reads.
-fn unit() -> Vec<String> {
-    let text = text("evergrant.service");
+/// The lines of a unit that systemd reads.
+fn lines_of(unit: &str) -> Vec<String> {
+    let text = text(unit);
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(ToOwned::to_owned).collect()
+}
+
+fn unit() -> Vec<String> {
+    lines_of("evergrant.service")
+}
+
+#[test]
+fn the_unit_of_one_pass_is_confined_as_the_service_and_takes_its_place() {
+    let (service, once) = (unit(), lines_of("evergrant-once.service"));
+    // What belongs to a process that stays, and to one that ends.
+    let of_service = [
+        "Type=",
+        "NotifyAccess=",
+        "WatchdogSec=",
+        "Restart",
+        "ExecStart=",
+        "Description=",
+        "WantedBy=",
+        "[Install]",
+    ];
+    let of_once = [
+        "Type=",
+        "SuccessExitStatus=",
+        "TimeoutStartSec=",
+        "ExecStart=",
+        "Description=",
+        "Conflicts=evergrant.service",
+    ];
+    let common = |unit: Vec<String>, own: &[&str]| -> BTreeSet<String> {
+        unit.into_iter().filter(|line| !own.iter().any(|start| line.starts_with(start))).collect()
+    };
+    assert_eq!(common(once.clone(), &of_once), common(service, &of_service));
+    assert!(once.iter().any(|line| line == "Conflicts=evergrant.service"));
+    assert!(once.iter().any(|line| line == "SuccessExitStatus=3 4"));
 }
 
 #[test]
@@ -32,6 +66,8 @@ fn the_service_waits_for_network_and_clock_and_stays_stopped_where_a_restart_men
         "After=network-online.target time-sync.target",
         "Restart=always",
         "RestartPreventExitStatus=2 6 8",
+        "Type=notify",
+        "WatchdogSec=90",
     ] {
         assert!(unit.iter().any(|of_unit| of_unit == line), "the unit lacks {line}");
     }
@@ -88,9 +124,11 @@ fn the_services_settings_and_credentials_are_enough() {
 }
 
 #[test]
-fn every_variable_of_manifest_and_image_is_a_setting() {
+fn every_variable_of_manifests_and_image_is_a_setting() {
     let known: BTreeSet<_> = KEYS.iter().map(evergrant::testing::config::keys::Key::variable).collect();
-    for name in ["cronjob.yaml", "Dockerfile"] {
+    for name in
+        ["kubernetes/base/statefulset.yaml", "kubernetes/components/cronjob/cronjob.yaml", "Dockerfile"]
+    {
         let text = text(name);
         let words = text.split(|character: char| !character.is_ascii_uppercase() && character != '_');
         let variables: BTreeSet<_> = words.filter(|word| word.starts_with("EVERGRANT_")).collect();
@@ -101,15 +139,54 @@ fn every_variable_of_manifest_and_image_is_a_setting() {
     }
 }
 
+/// `/etc/evergrant/evergrant.toml` of a pod, with the variables that the manifest sets.
 #[test]
-fn the_schedule_of_the_manifest_is_told_to_the_program() {
-    let manifest = text("cronjob.yaml");
-    let schedules: BTreeSet<_> = manifest
-        .lines()
-        .filter_map(|line| line.split_once("schedule: ").or_else(|| line.split_once("value: \"")))
-        .map(|(_, cron)| cron.split(" #").next().unwrap().trim_matches('"'))
-        .collect();
-    assert_eq!(schedules.len(), 1, "the CronJob and EVERGRANT_SCHEDULE agree: {schedules:?}");
+fn the_pods_settings_and_secrets_are_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = text("kubernetes/base/statefulset.yaml");
+    let set = manifest.lines().filter_map(|line| line.trim().strip_prefix("- { name: EVERGRANT_"));
+    let mut variables: Vec<(std::ffi::OsString, std::ffi::OsString)> = Vec::new();
+    for line in set {
+        let (name, value) = line.trim_end_matches(" }").split_once(", value: ").unwrap();
+        let mut value = value.trim_matches('"').to_owned();
+        if let Some(secret) = value.strip_prefix("/run/secrets/evergrant/") {
+            let file = folder.path().join(secret);
+            fs::write(&file, if secret == "store_url" { "mongodb://localhost/app" } else { "a secret" })
+                .unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+            value = file.to_str().unwrap().to_owned();
+        }
+        variables.push((format!("EVERGRANT_{name}").into(), value.into()));
+    }
+    assert_eq!(variables.len(), 4);
+    let inputs = Inputs {
+        flags: Vec::new(),
+        variables,
+        working_directory: folder.path().to_owned(),
+        file: None,
+        system_file: path("kubernetes/base/evergrant.toml"),
+    };
+    let config = Config::load(&inputs, Need::Provider, Clock::system().now()).unwrap();
+    assert_eq!(config.state_dir, Path::new("/var/lib/evergrant/state"));
+    assert!(config.providers[0].client_secret.is_some());
+}
+
+#[test]
+fn the_schedule_of_the_cronjob_is_told_to_the_program() {
+    let job = text("kubernetes/components/cronjob/cronjob.yaml");
+    let settings = text("kubernetes/base/evergrant.toml");
+    let quoted = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+        line.split('"').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(quoted(&job, "schedule: "), quoted(&settings, "schedule = "));
+}
+
+#[test]
+fn the_version_of_the_image_is_ours() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(text("Dockerfile").contains(&format!("org.opencontainers.image.version=\"{version}\"")));
+    assert!(text("kubernetes/kustomization.yaml").contains(&format!("newTag: {version}\n")));
 }
 
 #[test]
