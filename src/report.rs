@@ -26,7 +26,7 @@ pub use trouble::{Trouble, if_these_logins_ended};
 pub use waits::{LeftToOthers, WaitsFor};
 
 use crate::clock::Timestamp;
-use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
+use crate::gate::{Doing, Gate, Stopped, TooMany, WithoutRequest};
 use crate::grant::answer::Class;
 use crate::journal::Parked;
 use crate::provider::Provider;
@@ -395,6 +395,7 @@ impl Report {
             needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
             throttled: inner.throttled,
             paused_for: gate.and_then(|gate| gate.paused_for),
+            is_outage: gate.is_some_and(|gate| gate.doing == Doing::Outage),
             closed: gate.is_some_and(|gate| gate.closed),
         }
     }

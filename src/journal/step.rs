@@ -161,7 +161,7 @@ pub enum Event {
     },
     /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
     Renewed,
-    /// The answer settled what became of the token, and there is nothing to remember. The row goes.
+    /// There is nothing more to do for the row, and it goes. What was in doubt of its token stays known.
     Settled,
     /// Provably not processed. A token that was in doubt before stays so; otherwise the row goes.
     NotProcessed,

@@ -172,7 +172,7 @@ async fn a_file_whose_maker_was_killed_before_it_had_tables_is_an_empty_journal(
 }
 
 #[tokio::test]
-async fn a_crash_leaves_an_intent_unsettled_until_it_is_settled() {
+async fn a_crash_leaves_a_token_in_doubt_until_a_success_settles_it() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path()).unwrap();
     sent(&journal, "old").await;
@@ -186,6 +186,10 @@ async fn a_crash_leaves_an_intent_unsettled_until_it_is_settled() {
     let (entry, since) = sent(&journal, "old").await;
     assert!(since.is_some(), "a try that wasn't processed settles nothing");
     journal.end(vec![(entry, Event::Settled)], Timestamp::default()).await.unwrap();
+    assert!(journal.entries().await.unwrap().is_empty());
+    let (entry, since) = sent(&journal, "old").await;
+    assert!(since.is_some(), "another document may hold it");
+    journal.end(vec![(entry, Event::Renewed)], Timestamp::default()).await.unwrap();
     assert_eq!(sent(&journal, "old").await.1, None);
 }
 
@@ -326,7 +330,7 @@ async fn tokens_that_come_out_of_each_other_are_looked_up_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_settles_it() {
+async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_a_success_settles_it() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(directory.path(), &Clock::system()).unwrap();
     let ask = async || match send(&journal, "t", "1").await.unwrap() {
@@ -355,6 +359,9 @@ async fn a_token_that_was_turned_away_by_a_page_stays_in_doubt_until_an_answer_s
     assert!(unsettled.is_some());
     end(entry, Event::Settled).await;
     assert!(journal.entries().await.unwrap().is_empty());
+    let (entry, turned_away, unsettled) = ask().await;
+    assert!(turned_away && unsettled.is_some(), "its row went, and what became of it is as unknown");
+    end(entry, Event::Renewed).await;
     let (_, turned_away, unsettled) = ask().await;
     assert!(!turned_away && unsettled.is_none());
 }

@@ -29,8 +29,10 @@ pub struct Progress {
     pub needs_login: u64,
     /// Answers that asked for a pause.
     pub throttled: u64,
-    /// How long a provider still pauses us.
+    /// How long nothing is sent, because a provider asked for a pause, or because it is tried again then.
     pub paused_for: Option<Duration>,
+    /// Does a provider give no usable answers?
+    pub is_outage: bool,
     /// Is the store away or full, so that nothing is redeemed?
     pub closed: bool,
 }
@@ -119,6 +121,7 @@ impl Progress {
             needs_login: self.needs_login + other.needs_login,
             throttled: self.throttled + other.throttled,
             paused_for: self.paused_for.max(other.paused_for),
+            is_outage: self.is_outage || other.is_outage,
             closed: self.closed || other.closed,
         }
     }
@@ -147,7 +150,13 @@ impl Progress {
         if self.closed {
             words = format!("{words} · waiting for the store");
         } else if let Some(pause) = self.paused_for {
-            words = format!("{words} · the provider asked to wait {:.0} s", pause.as_secs_f64().ceil());
+            let seconds = pause.as_secs_f64().ceil();
+            let why = if self.is_outage {
+                format!("the provider gives no usable answers, and is asked again in {seconds:.0} s")
+            } else {
+                format!("the provider asked to wait {seconds:.0} s")
+            };
+            words = format!("{words} · {why}");
         }
         words
     }
@@ -217,6 +226,10 @@ mod tests {
             paused.line(None, 0).ends_with("the provider asked to wait 12 s"),
             "{}",
             paused.line(None, 0)
+        );
+        let away = Progress { is_outage: true, ..paused };
+        assert!(
+            away.line(None, 0).ends_with("the provider gives no usable answers, and is asked again in 12 s")
         );
         let closed = Progress { closed: true, ..paused };
         assert!(closed.line(Some(5), 0).ends_with("waiting for the store"));

@@ -81,7 +81,7 @@ pub struct ProviderStatus {
     /// What its gate lets through; after a pass: as that ended. None for documents of no configured provider.
     #[serde(serialize_with = "word_or_null")]
     pub state: Option<Doing>,
-    /// How long it still pauses us, in seconds.
+    /// How long nothing is sent, in seconds: it asked for a pause, or it gave no usable answers and is tried again then.
     pub paused_for_seconds: Option<f64>,
     /// Token requests that wait for their answer.
     pub in_flight: u64,

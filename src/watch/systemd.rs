@@ -1,6 +1,7 @@
 //! What is told to systemd: ready, what goes on, alive, stopping (`sd_notify`).
 
-use super::{Phase, Shows, Status};
+use super::{Phase, ProviderStatus, Shows, Status};
+use crate::gate::Doing;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,7 @@ fn sentence(status: &Status) -> String {
     for (name, of, running) in running.take(3) {
         let due = running.due.map_or_else(String::new, |due| format!(" of {due}"));
         let pauses =
-            of.paused_for_seconds.map_or_else(String::new, |left| format!(", paused for {left:.0} s"));
+            of.paused_for_seconds.map_or_else(String::new, |left| format!(", {} {left:.0} s", waits(of)));
         parts.push(format!("{name}: {}{due}, {} in flight{pauses}", running.done, of.in_flight));
     }
     if status.phase == Some(Phase::Sleeping)
@@ -79,4 +80,12 @@ fn sentence(status: &Status) -> String {
     }
     let phase = status.phase.map_or("", Phase::word);
     if parts.is_empty() { phase.to_owned() } else { format!("{phase}; {}", parts.join("; ")) }
+}
+
+/// Why nothing is sent for a while.
+const fn waits(of: &ProviderStatus) -> &'static str {
+    match of.state {
+        Some(Doing::Outage) => "no usable answers, asked again in",
+        _ => "paused for",
+    }
 }

@@ -47,7 +47,10 @@ pub(super) const OBJECTS: &[Object] = &[
                 "state",
                 "What is sent to it: `open`, `unproven`, `paused`, `outage`, `client_rejected`, `refusals` or `closed`.",
             ),
-            ("paused_for_seconds", "How long it still pauses us; null where it doesn't."),
+            (
+                "paused_for_seconds",
+                "How long nothing is sent: the provider asked for a pause, or is in an outage and is tried again then; else null.",
+            ),
             ("in_flight", "Token requests that wait for their answer."),
             ("rate_factor", "Share of the rate that is used, after the provider throttled us."),
             (

@@ -5,6 +5,7 @@ use super::{Concern, Source, Standing};
 use crate::clock::Timestamp;
 use crate::duration::words;
 use crate::failure::with_hint;
+use crate::gate::Doing;
 use crate::report::PassRecord;
 use std::fmt;
 
@@ -93,7 +94,10 @@ fn provider(of: &ProviderStatus, now: Timestamp) -> String {
     }
     if let Some(left) = of.paused_for_seconds {
         let left = std::time::Duration::try_from_secs_f64(left).unwrap_or_default();
-        parts.push(format!("the provider asked for a pause, {} are left", words(left)));
+        parts.push(match of.state {
+            Some(Doing::Outage) => format!("the provider is asked again in {}", words(left)),
+            _ => format!("the provider asked for a pause, {} are left", words(left)),
+        });
     }
     parts.push(of.last_pass.as_ref().map_or_else(|| "no pass yet".to_owned(), |last| pass(last, now)));
     if let Some(complete) = of.last_complete_pass_at {
