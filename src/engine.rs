@@ -197,6 +197,8 @@ impl Engine {
         }
         let round = Round::new(request.clone(), stop.clone(), documents).just_settled(just_settled);
         let ended = CancellationToken::new();
+        // Also where this isn't run to its end.
+        let _ends = ended.clone().drop_guard();
         let time = tokio::spawn(self.base.clone().keep_time(ended.clone()).in_current_span());
         let passes = self.passes(work, &round, &reports).await;
         ended.cancel();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "counts, which a metric writes as whole numbers")]
 
+mod hostile;
 mod outlets;
 mod status;
 

@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// A server that takes everything and remembers it: the first line of each request, and its body.
-struct Listener {
-    address: std::net::SocketAddr,
+pub(super) struct Listener {
+    pub(super) address: std::net::SocketAddr,
     heard: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Listener {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, heard) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let listens = heard.clone();
@@ -41,7 +41,7 @@ impl Listener {
         Self { address, heard }
     }
 
-    fn heard(&self) -> Vec<(String, String)> {
+    pub(super) fn heard(&self) -> Vec<(String, String)> {
         self.heard.lock().unwrap().clone()
     }
 }
