@@ -4,8 +4,10 @@ against the Pod Security Standard "restricted".
 Prints a line for each fault, then how many objects and versions were tried. Ends with 1 if there was a fault.
 """
 
+import contextlib
 import itertools
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,8 +29,16 @@ WITHOUT_SCHEMA = BRINGS["monitoring"]
 faults = set()
 
 
-def built(kustomization):
-    text = subprocess.run(["kubectl", "kustomize", kustomization], check=True, capture_output=True, text=True).stdout
+@contextlib.contextmanager
+def kustomization(text):
+    """A folder beside the others with this kustomization: kustomize takes no absolute path."""
+    with tempfile.TemporaryDirectory(dir=MANIFESTS) as folder:
+        (pathlib.Path(folder) / "kustomization.yaml").write_text(text)
+        yield folder
+
+
+def built(folder):
+    text = subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True, text=True).stdout
     return [document for document in yaml.safe_load_all(text) if document]
 
 
@@ -82,10 +92,8 @@ if versions[0] != "1.25.0" or Version(versions[-1]) < Version("1.37"):
 pods, objects = {}, {}
 for size in range(len(COMPONENTS) + 1):
     for chosen in itertools.combinations(COMPONENTS, size):
-        # Beside the others: kustomize takes no absolute path.
-        with tempfile.TemporaryDirectory(dir=MANIFESTS) as folder:
-            lists = {"resources": ["../base"], "components": [f"../components/{name}" for name in chosen]}
-            (pathlib.Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(lists))
+        lists = {"resources": ["../base"], "components": [f"../components/{name}" for name in chosen]}
+        with kustomization(yaml.safe_dump(lists)) as folder:
             documents = built(folder)
         wanted = set().union(*(BRINGS.get(name, set()) for name in chosen))
         wanted |= ALWAYS | {"CronJob", "PersistentVolumeClaim"} if "cronjob" in chosen else SERVICE
@@ -101,6 +109,21 @@ compare(pods["StatefulSet"], pods["CronJob"])
 images = {container["image"] for document in built(MANIFESTS) if document["kind"] == "StatefulSet" for container in pod_of(document)["containers"]}
 if images != {"registry.example.com/evergrant:0.1.0"}:
     faults.add(f"the image is {images}")
+
+# What a person may enable stands in it as a comment.
+head, body = (MANIFESTS / "kustomization.yaml").read_text().split("\nkind: Kustomization\n")
+body = re.sub(r"^( *)# ((?:- |  |patches:|namespace:).*)$", r"\1\2", body, flags=re.MULTILINE)
+body = re.sub(r"- (base|components/)", r"- ../\1", body)
+with kustomization(f"{head}\nkind: Kustomization\n{body}") as folder:
+    enabled = {document["kind"]: document for document in built(folder)}
+if "CronJob" not in enabled or any(document["metadata"].get("namespace") != "evergrant" for document in enabled.values()):
+    faults.add(f"what kustomization.yaml has as a comment brings {sorted(enabled)}")
+if enabled["PersistentVolumeClaim"]["spec"]["accessModes"] != ["ReadWriteOncePod"]:
+    faults.add("the patch of the claim does nothing")
+with kustomization(f"{head}\nkind: Kustomization\n{body.replace('  - ../components/cronjob', '')}") as folder:
+    enabled = {document["kind"]: document for document in built(folder)}
+if enabled["StatefulSet"]["spec"]["volumeClaimTemplates"][0]["spec"]["accessModes"] != ["ReadWriteOncePod"]:
+    faults.add("the patch of the StatefulSet does nothing")
 
 for version, document in itertools.product(versions, objects.values()):
     if document["kind"] in WITHOUT_SCHEMA:
