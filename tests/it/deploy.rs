@@ -183,6 +183,39 @@ fn the_schedule_of_the_cronjob_is_told_to_the_program() {
 }
 
 #[test]
+fn the_timer_starts_a_pass_when_the_settings_say_so() {
+    let (settings, timer) = (text("evergrant.toml"), lines_of("evergrant-once.timer"));
+    assert!(settings.lines().any(|line| line == "schedule = \"0 3 * * *\""));
+    assert!(settings.lines().any(|line| line == "timezone = \"UTC\""));
+    assert!(timer.iter().any(|line| line == "OnCalendar=*-*-* 03:00:00 UTC"), "{timer:?}");
+}
+
+#[test]
+fn each_way_to_stop_it_leaves_time_for_the_answers_to_what_was_sent() {
+    let inputs = Inputs {
+        flags: Vec::new(),
+        variables: vec![("EVERGRANT_CLIENT_SECRET".into(), "a secret".into())],
+        working_directory: path(""),
+        file: None,
+        system_file: path("evergrant.toml"),
+    };
+    let grace = Config::load(&inputs, Need::Provider, Clock::system().now()).unwrap().stop_grace.as_secs();
+    for (name, key) in [
+        ("evergrant.service", "TimeoutStopSec="),
+        ("evergrant-once.service", "TimeoutStopSec="),
+        ("kubernetes/base/statefulset.yaml", "terminationGracePeriodSeconds: "),
+        ("kubernetes/components/cronjob/cronjob.yaml", "terminationGracePeriodSeconds: "),
+    ] {
+        let text = text(name);
+        let seconds = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+        assert!(
+            seconds.parse::<u64>().unwrap() > grace,
+            "{name}: {seconds} s, and `stop_grace` is {grace} s"
+        );
+    }
+}
+
+#[test]
 fn the_version_of_the_image_is_ours() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(text("Dockerfile").contains(&format!("org.opencontainers.image.version=\"{version}\"")));
