@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from world import DEBIAN, REPOSITORY, Podman, World, free_port, run, step, until
+from world import DEBIAN, DNS, REPOSITORY, Podman, World, free_port, run, step, until
 
 STATE = "/var/lib/private/evergrant"
 
@@ -84,7 +84,9 @@ def installed(machine, world, folder):
     assert machine.show("ActiveState")["ActiveState"] == "inactive"
     machine.write("/etc/evergrant/evergrant.toml", world.settings(state_dir="/var/lib/evergrant", **{"admin.listen": f"127.0.0.1:{free_port()}"}))
     machine.write("/etc/evergrant/client_secret", world.secret, "600")
-    machine.write("/etc/evergrant/store_url", world.store_url(), "600")
+    # Names go through both resolvers: the driver's own for the records of the cluster, and the C library's for the server.
+    machine.write("/etc/resolv.conf", f"nameserver {DNS}\n")
+    machine.write("/etc/evergrant/store_url", "mongodb+srv://app.evergrant.test/?tls=false&serverSelectionTimeoutMS=2000", "600")
     machine("mkdir", "-p", "/etc/systemd/system/evergrant.service.d")
     machine.write("/etc/systemd/system/evergrant.service.d/quick.conf", QUICK)
     machine("systemctl", "daemon-reload")
@@ -228,6 +230,7 @@ def main():
         folder.chmod(0o755)
         world = World(folder)
         ends.callback(world.end)
+        world.start_dns()
         machine = Machine(Podman(pathlib.Path(sys.argv[1]).resolve()), folder)
         ends.callback(machine.end)
         try:

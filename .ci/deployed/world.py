@@ -20,6 +20,8 @@ import pymongo
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 BUILT = TARGET / "debug" / "evergrant"
+# Of this machine, as all of 127.0.0.0/8.
+DNS = "127.83.79.1"
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 
 
@@ -110,6 +112,13 @@ class World:
         mongod = shutil.which("mongod") or next(map(str, (TARGET / "tmp").glob("mongod-*")))
         (self.folder / "db").mkdir(exist_ok=True)
         self.start("mongod", mongod, "--dbpath", self.folder / "db", "--port", str(self.mongo_port), "--bind_ip", "127.0.0.1", "--quiet")
+
+    def start_dns(self):
+        """A server that knows `mongodb+srv://app.evergrant.test`, and answers at `DNS`."""
+        records = ["--address=/db.evergrant.test/127.0.0.1", f"--srv-host=_mongodb._tcp.app.evergrant.test,db.evergrant.test,{self.mongo_port}"]
+        records += ["--txt-record=app.evergrant.test,authSource=admin", "--local=/evergrant.test/"]
+        where = [f"--listen-address={DNS}", "--bind-interfaces", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
+        self.start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--user=root", "--pid-file=", *where, *records)
 
     def kill_mongod(self):
         self.processes["mongod"].kill()
