@@ -45,7 +45,7 @@ impl From<TokenId> for String {
 
 /// How a person recognises a document in a log line: its email, its user id, else its `_id`; never a token.
 ///
-/// Control characters are replaced and the length is cut when it is made, so that a document can't forge log lines.
+/// What ends a line or misleads a reader is replaced, and the length is cut when it is made, so that a document can't forge log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Subject(Arc<str>);
@@ -57,7 +57,7 @@ impl Subject {
         let mut shown: String = text
             .chars()
             .take(MAX_SUBJECT_CHARS)
-            .map(|c| if c.is_control() || is_bidi_control(c) { '\u{fffd}' } else { c })
+            .map(|c| if c.is_control() || breaks_lines(c) || misleads(c) { '\u{fffd}' } else { c })
             .collect();
         if text.chars().nth(MAX_SUBJECT_CHARS).is_some() {
             shown.push('…');
@@ -96,9 +96,15 @@ impl From<Subject> for String {
     }
 }
 
-/// Marks that reorder the text around them (Unicode Annex 9) and so could make one subject look like another.
-const fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+/// Unicode's own separators of lines and paragraphs: no control characters, and yet a line ends there for some readers.
+const fn breaks_lines(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Marks that reorder the text around them (Unicode Annex 9), and letters without a shape: one subject could look like another.
+const fn misleads(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+        || matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -108,6 +114,9 @@ mod tests {
     #[test]
     fn a_subject_cannot_forge_a_log_line() {
         assert_eq!(Subject::new("a@b\nERROR x\u{202e}").as_str(), "a@b\u{fffd}ERROR x\u{fffd}");
+        for separator in ['\u{2028}', '\u{2029}', '\u{85}', '\u{200b}', '\u{feff}', '\u{61c}'] {
+            assert_eq!(Subject::new(&format!("a{separator}b")).as_str(), "a\u{fffd}b", "{separator:?}");
+        }
         assert_eq!(Subject::new(&"é".repeat(500)).as_str().chars().count(), MAX_SUBJECT_CHARS + 1);
     }
 }
