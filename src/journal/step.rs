@@ -159,7 +159,7 @@ pub enum Event {
         /// says how long the old one is remembered.
         life: Option<Duration>,
     },
-    /// The document holds the pair, and the refresh token in it is the one that was sent. The row goes.
+    /// The provider granted and kept the refresh token that was sent: it is good, whatever was in doubt of it. The row goes.
     Renewed,
     /// There is nothing more to do for the row, and it goes. What was in doubt of its token stays known.
     Settled,
@@ -188,7 +188,8 @@ pub enum Event {
     AskAgain(Word<Code>),
     /// A good pair that can't go into its document: why. The row and the answer stay; the old token is redeemed.
     NoPlace(ParkedWhy),
-    /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again.
+    /// A person has given it up. The row goes; the old token of a pair or of an unread answer is never sent again. What was in
+    /// doubt of any other stays known.
     GivenUp,
 }
 

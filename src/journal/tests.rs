@@ -1,5 +1,6 @@
 //! What the journal promises, over its file and its thread.
 
+mod memory;
 mod state_dir;
 mod stores;
 

@@ -10,6 +10,8 @@
 //! | holds the token that we wrote right then | redeemed |
 //! | holds another token | settled |
 //!
+//! An answer that says nothing makes the row one in doubt first.
+//!
 //! Then a pair: [`place`] has its table. At last every other answer, by what it says.
 //!
 //! | answer | row was: answered | in doubt | unread |
@@ -157,19 +159,21 @@ impl Left<'_> {
 /// How a row ends whose token is asked for by no pass; `None` while it waits.
 fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Option<(Rule, Event)> {
     let (entry, profile) = (left.entry, left.provider.map(|provider| &provider.profile));
+    // What is in doubt is noted first: another document may hold the token.
+    let noted = |over| (!left.settles_nothing()).then_some(over);
     let Some(document) = document else {
         // It may have been moved, and hold the token under another `_id`: what is in doubt of that stays known for a while.
         // A clock that was years ahead must not keep it for years.
         let since = (now - entry.intent.sent_at).abs();
-        let may_come_again = (left.was_in_doubt() || left.settles_nothing()) && since < GONE_FOR_GOOD;
-        return (!may_come_again).then_some((Rule::LeftGone, Event::Settled));
+        let may_come_again = left.was_in_doubt() && since < GONE_FOR_GOOD;
+        return if may_come_again { None } else { noted((Rule::LeftGone, Event::Settled)) };
     };
     let now_there = document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
     if now_there == Some(entry.intent.fingerprint) {
         // What stands in a cut answer stays for a person for as long as it could be of use.
         let is_over =
             entry.state != EntryState::SetAside && select(document, false, profile, now) != Selected::Claim;
-        return is_over.then_some((Rule::LeftMarked, Event::Settled));
+        return if is_over { noted((Rule::LeftMarked, Event::Settled)) } else { None };
     }
     // Written by us right then: the journal had failed, and the pair went straight into its document. The old token is
     // redeemed all the same, and a second document may hold it, whatever the application has made of the pair since.
@@ -180,12 +184,10 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     // A document that says what its pair came for is believed: another machine may have written it for another token.
     let written = written.filter(|_| books.spent.is_none_or(|spent| spent == entry.intent.fingerprint));
-    Some(match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
-        Some(successor) => (Rule::LeftWrittenThen, rotated(successor, profile, &[books])),
-        // What is in doubt is noted first: the token may come back with its kept pair.
-        None if left.settles_nothing() => return None,
-        None => (Rule::LeftOtherToken, Event::Settled),
-    })
+    match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
+        Some(successor) => Some((Rule::LeftWrittenThen, rotated(successor, profile, &[books]))),
+        None => noted((Rule::LeftOtherToken, Event::Settled)),
+    }
 }
 
 /// The row stays as it is; its document says what is in doubt.
@@ -290,12 +292,12 @@ fn answered(
 ///
 /// | the document | the refresh token is new | it is the one that was sent |
 /// |---|---|---|
-/// | gone | parked | settled |
+/// | gone | parked | renewed |
 /// | holds the pair, or held it | redeemed | – |
 /// | holds its refresh token, which the server itself has written | written; redeemed where the access token has ended | – |
-/// | belongs to another provider | parked | settled |
-/// | holds the token that was sent | written | written; settled where the access token has ended, renewed where a later answer or another access token was written |
-/// | holds another token | parked | settled |
+/// | belongs to another provider | parked | renewed |
+/// | holds the token that was sent | written | written; renewed where the access token has ended, and where a later answer or another access token was written |
+/// | holds another token | parked | renewed |
 fn place(
     left: &Left<'_>,
     pair: &Received<Granted>,
@@ -313,7 +315,7 @@ fn place(
         (EntryState::Orphan, _) => Verdict::leave(rule, None),
         (_, Some(_)) => Verdict::leave(rule, None).with_row(row(Event::NoPlace(why))),
         // A pair that kept the refresh token holds nothing that the document's next grant doesn't give again.
-        (_, None) => Verdict::leave(rule, None).with_row(row(Event::Settled)),
+        (_, None) => Verdict::leave(rule, None).with_row(row(Event::Renewed)),
     };
     let Some(document) = document else { return parked(Rule::LeftPairGone, ParkedWhy::Gone) };
     let now_there = document.refresh_token.as_ref();
@@ -340,7 +342,7 @@ fn place(
     match now_there {
         // An access token that has ended is of no use, and the application may have a newer one.
         Ok(_) if holds_old && new.is_none() && has_ended(pair.get(), profile, received_at, around.now) => {
-            Verdict::leave(Rule::LeftPairEnded, None).with_row(row(Event::Settled))
+            Verdict::leave(Rule::LeftPairEnded, None).with_row(row(Event::Renewed))
         }
         // The refresh token stays: what was written since then came out of this answer, or of a later one.
         Ok(_) if holds_old && new.is_none() && document.bookkeeping.refreshed_at >= Some(received_at) => {

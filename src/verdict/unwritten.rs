@@ -69,8 +69,6 @@ fn lost(row: Option<(EntryId, Event)>) -> Verdict {
 fn without_place(event: Event, parked: ParkedWhy) -> Event {
     match event {
         Event::Redeemed { .. } => Event::NoPlace(parked),
-        // The refresh token is the one that the document had: nothing is lost with the answer.
-        Event::Renewed => Event::Settled,
         event => event,
     }
 }

@@ -169,7 +169,7 @@ impl Rows {
             }
             (_, Some(_)) => self.forget_sent(&fingerprint)?,
             (Event::Renewed, None) => self.forget_handed_out(&fingerprint, sent_at)?,
-            (Event::Settled, None) => self.note_doubts(&fingerprint, doubts)?,
+            (Event::Settled | Event::GivenUp, None) => self.note_doubts(&fingerprint, doubts)?,
             _ => {}
         }
         if has_a_pair {

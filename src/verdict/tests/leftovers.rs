@@ -124,6 +124,7 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             judged("refused, and marked", &row(Answer), refused(), single, Some(&marked)),
             judged("says nothing, gone", &row(Answer), page(), single, None),
             judged("says nothing, gone for a day", &old(row(Answer)), page(), single, None),
+            judged("says nothing, marked", &row(Answer), page(), single, Some(&marked)),
             judged("says nothing, another token", &row(Answer), page(), single, Some(&other)),
             judged("a cut success", &old(row(AskAgain)), cut(), single, None),
             judged("a cut success with a token in it", &row(AskAgain), with_token(), single, None),
@@ -143,7 +144,8 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
             ("right then, for another token", "LeftOtherToken | Settled | leave | - | -", "-"),
             ("refused, and marked", "LeftMarked | Settled | leave | - | -", "-"),
             ("says nothing, gone", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
-            ("says nothing, gone for a day", "LeftGone | Settled | leave | - | -", "-"),
+            ("says nothing, gone for a day", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
+            ("says nothing, marked", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
             ("says nothing, another token", "LeftLost | Lost(a_code) | leave | - | -", "lost: a_code"),
             ("a cut success", "LeftGone | Settled | leave | - | -", "-"),
             ("a cut success with a token in it", "LeftInDoubt | - | leave | - | -", "lost: a_code"),
@@ -257,7 +259,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
         ],
         &[
             ("gone", "LeftPairGone | NoPlace(Gone) | leave | - | -", "unreadable: held"),
-            ("gone, the same token", "LeftPairGone | Settled | leave | - | -", "-"),
+            ("gone, the same token", "LeftPairGone | Renewed | leave | - | -", "-"),
             (
                 "the old token",
                 "LeftPairWritten | Redeemed | pair new Live | granted | Refreshed",
@@ -289,7 +291,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
             ),
             ("renewed", "LeftPairWritten | Renewed | pair old Live | granted | Refreshed", "-"),
             ("renewed since", "LeftPairThere | Renewed | leave | - | -", "-"),
-            ("ended", "LeftPairEnded | Settled | leave | - | -", "-"),
+            ("ended", "LeftPairEnded | Renewed | leave | - | -", "-"),
         ],
     );
 }
