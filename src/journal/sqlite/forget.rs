@@ -198,11 +198,27 @@ impl Rows {
     }
 
     /// A token that a success hands out is good again. Only where it was redeemed before that success was asked for: a pair
-    /// that found its place late says nothing about what became of it since.
-    pub(super) fn forget_handed_out(&mut self, token: &str, sent_at: Timestamp) -> Result<(), JournalError> {
+    /// that found its place late says nothing about what became of it since. Says whether it was known as redeemed.
+    pub(super) fn forget_handed_out(
+        &mut self,
+        token: &str,
+        sent_at: Timestamp,
+    ) -> Result<bool, JournalError> {
         let sql = "DELETE FROM redeemed WHERE fingerprint = ?1 AND at < ?2";
-        self.run("forget a token that is good again", sql, params![token, sent_at.timestamp_millis()])?;
-        self.forget_doubts(token, sent_at)
+        let known = self.change(
+            "forget a token that is good again",
+            sql,
+            params![token, sent_at.timestamp_millis()],
+        )?;
+        self.forget_doubts(token, sent_at)?;
+        Ok(known > 0)
+    }
+
+    /// Forgets which access token stood beside a redeemed token: it was redeemed more than once, each time beside another one, and
+    /// an old file or backup may bring back any of them. None of them tells of a new login.
+    pub(super) fn forget_access_beside(&mut self, token: &str) -> Result<(), JournalError> {
+        let sql = "UPDATE redeemed SET access = NULL WHERE fingerprint = ?1";
+        self.run("forget what stood beside a token", sql, [token])
     }
 
     /// Those of these tokens that are known as redeemed.

@@ -165,10 +165,14 @@ impl Rows {
         match (event, remember) {
             (_, Some(Remember::Redeemed(Some(successor)))) => {
                 self.keep_pair(id, &fingerprint, successor)?;
-                self.forget_handed_out(&successor.to_string(), sent_at)?;
+                if self.forget_handed_out(&successor.to_string(), sent_at)? {
+                    self.forget_access_beside(&fingerprint)?;
+                }
             }
             (_, Some(_)) => self.forget_sent(&fingerprint)?,
-            (Event::Renewed, None) => self.forget_handed_out(&fingerprint, sent_at)?,
+            (Event::Renewed, None) => {
+                self.forget_handed_out(&fingerprint, sent_at)?;
+            }
             (Event::Settled | Event::GivenUp, None) => self.note_doubts(&fingerprint, doubts)?,
             _ => {}
         }
