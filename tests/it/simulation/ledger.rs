@@ -217,13 +217,25 @@ impl Ledger {
     }
 
     /// May this one take the place of `earlier`? It came out of it; or it is of another login of the same user at the same
-    /// provider, was granted after all that came out of that one, and a document held it before.
+    /// provider, was granted after all of that one that is of use, and a document held it before.
     pub(super) fn supersedes(&self, later: usize, earlier: usize) -> bool {
         let [new, old] = [later, earlier].map(|token| &self.tokens[token]);
         let provider = |token: &Token| self.families[token.family].provider;
-        let is_newest = self.tokens[later..].iter().all(|token| token.family != old.family);
+        let is_newest = (later..self.tokens.len())
+            .all(|token| self.tokens[token].family != old.family || self.is_of_no_use(token));
         let is_newer = new.user == old.user && provider(new) == provider(old) && new.written && is_newest;
         self.descends(later, earlier) || is_newer
+    }
+
+    /// Was the answer with this token lost, or is the token spent, so that what came for it counts in its place?
+    fn is_of_no_use(&self, token: usize) -> bool {
+        let is_lost = |redemption: &Redemption| {
+            redemption.child == token && matches!(redemption.reached, Reached::Nobody | Reached::Excused)
+        };
+        let known = &self.tokens[token];
+        let birth = known.parent.map(|parent| &self.tokens[parent].redemptions);
+        let was_lost = !known.written && birth.is_some_and(|all| all.iter().any(is_lost));
+        was_lost || !known.redemptions.is_empty() && !self.would_accept(token, Instant::now())
     }
 
     /// A token, what it came from, and so on back to the login.
