@@ -80,14 +80,16 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     // A collector reads what ends in `.prom`, and nothing else.
     beside.push(".new");
     let beside = file.with_file_name(beside);
-    let open = File::options().write(true).create(true).truncate(true).mode(0o644).open(&beside);
+    // Made anew: others may write into such a folder, and a link that one of them puts there must not lead us to a file of ours.
+    let _ = fs::remove_file(&beside);
+    let open = File::options().write(true).create_new(true).mode(0o644).open(&beside);
     let written = open.and_then(|mut open| {
         open.write_all(text.as_bytes())?;
         open.sync_all()?;
         fs::rename(&beside, file)
     });
     if written.is_err() {
-        // What is left of it is overwritten next time.
+        // What is left of it goes next time.
         let _ = fs::remove_file(&beside);
     }
     written
@@ -108,6 +110,13 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["evergrant.prom"]);
+        // A link in the place of what is written beside it.
+        let journal = folder.path().join("journal.db");
+        fs::write(&journal, "rows").unwrap();
+        std::os::unix::fs::symlink(&journal, folder.path().join("evergrant.prom.new")).unwrap();
+        write(&file, "three\n").unwrap();
+        assert_eq!(fs::read_to_string(&journal).unwrap(), "rows");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "three\n");
         assert!(write(&folder.path().join("absent/evergrant.prom"), "three\n").is_err());
         // A folder in the way of the rename.
         let taken = folder.path().join("taken.prom");
