@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-/// Connections at a time. More wait in the system's queue.
+/// Connections at a time. One more ends the oldest: readers that are slow, or many, must not keep a probe from its answer, which would
+/// end a process that works.
 const CONNECTIONS: usize = 64;
 
 /// Longest time for the head of a request, and between two of them.
@@ -125,25 +127,35 @@ impl Admin {
         let Self { listener, terms } = self;
         let (terms, places, connections) =
             (Arc::new(terms), Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
-        let accept = async || {
-            let place = places.clone().acquire_owned().await.ok()?;
-            match listener.accept().await {
-                Ok((stream, _)) => Some((stream, place)),
+        let mut open = VecDeque::<CancellationToken>::with_capacity(CONNECTIONS);
+        let mut accept = async || {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     debug!(%error, "a connection to `admin.listen` could not be accepted");
                     tokio::time::sleep(PAUSE).await;
-                    None
+                    return None;
                 }
+            };
+            open.retain(|over| !over.is_cancelled());
+            if open.len() >= CONNECTIONS
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.cancel();
             }
+            let over = ended.child_token();
+            open.push_back(over.clone());
+            Some((stream, over, places.clone().acquire_owned().await.ok()?))
         };
         while let Some(accepted) = ended.run_until_cancelled(accept()).await {
-            let Some((stream, place)) = accepted else { continue };
-            let (shows, terms, ended) = (shows.clone(), terms.clone(), ended.clone());
+            let Some((stream, over, place)) = accepted else { continue };
+            let (shows, terms) = (shows.clone(), terms.clone());
             connections.spawn(async move {
                 let served = tokio::time::timeout(CONNECTION, connection(stream, shows, terms));
-                if let Some(Ok(Err(error))) = ended.run_until_cancelled(served).await {
+                if let Some(Ok(Err(error))) = over.run_until_cancelled(served).await {
                     debug!(%error, "a connection to `admin.listen` broke");
                 }
+                over.cancel();
                 drop(place);
             });
         }

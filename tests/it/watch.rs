@@ -187,8 +187,12 @@ async fn readers_that_are_slow_or_many_keep_no_pass_from_its_work_and_no_other_r
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.unwrap();
         slow.push(stream);
     }
+    // A probe gets its answer at once, however many are open.
+    for _ in 0..3 {
+        let probe = tokio::time::timeout(Duration::from_secs(2), shown.get("/livez")).await;
+        assert_eq!(probe.unwrap().unwrap().0, 200);
+    }
     scene.until(&mut shown.child, |sandbox| sandbox.ledger().granted == 400).await;
-    // Their time is over, and the next ones get their turn.
     let page = shown.until(after_a_pass).await;
     assert_eq!(page[&of("evergrant_last_pass_documents", "outcome=\"refreshed\"")], 400.0);
     assert!(page["process_open_fds"] < 150.0, "64 connections at most: {}", page["process_open_fds"]);
