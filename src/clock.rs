@@ -13,6 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// An instant on the wall clock, UTC, whole milliseconds (the resolution of a BSON date).
 pub type Timestamp = DateTime<Utc>;
 
+/// Clock error that is ignored where a moment in the future says that a clock was ahead: what was noted or put off under such a
+/// clock is wrong by no more.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
+
 /// The time: the machine's, until a store has told its own; from then on the store's, for all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {

@@ -4,7 +4,7 @@
 use super::owner::Reply;
 use super::sqlite::Rows;
 use super::{EntryState, Journal, JournalError, owner, sqlite};
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::token::Lease;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,6 +40,14 @@ pub struct LastPasses {
     pub record: Option<String>,
     /// When one last came through everything that was due.
     pub complete_at: Option<Timestamp>,
+}
+
+impl LastPasses {
+    /// Without what was noted under a clock that was ahead: it would hide that no pass comes through any more.
+    #[must_use]
+    pub fn as_of(self, now: Timestamp) -> Self {
+        Self { complete_at: self.complete_at.filter(|at| *at <= now + CLOCK_TOLERANCE), ..self }
+    }
 }
 
 /// What a journal says of its passes and its rows to those who look beside the process that holds it.

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::{PassRecord, Report};
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::grant::answer::Class;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,8 +26,8 @@ pub struct Tally {
 struct Runs {
     started_at: Timestamp,
     report: Weak<Report>,
-    /// How many documents had ended when that was last looked at, and since when.
-    stood: (u64, Instant),
+    /// How many documents had ended and how many answers had come when that was last looked at, and since when.
+    stood: ((u64, u64), Instant),
 }
 
 /// Counts that only grow.
@@ -102,12 +102,16 @@ impl Tally {
         if counts.last.is_none() {
             counts.last = last;
         }
-        counts.last_complete_at = counts.last_complete_at.max(complete_at);
+        counts.last_complete_at = counts.last_complete_at.or(complete_at);
     }
 
     /// A pass begins.
     pub fn pass_begins(&self, started_at: Timestamp, report: &Arc<Report>) {
-        let runs = Runs { started_at, report: Arc::downgrade(report), stood: (0, Instant::now()) };
+        let runs = Runs {
+            started_at,
+            report: Arc::downgrade(report),
+            stood: ((0, self.heard_by_now()), Instant::now()),
+        };
         *self.runs() = Some(runs);
     }
 
@@ -116,14 +120,16 @@ impl Tally {
         *self.counted_due() = Some(documents);
     }
 
-    /// How far the pass is that runs, and for how long it has ended no document, as far as that was looked at.
+    /// How far the pass is that runs, and for how long it has ended no document and heard no answer, as far as that was looked at.
     #[must_use]
     pub fn running(&self) -> Option<(Timestamp, Option<u64>, Progress, Duration)> {
+        let heard = self.heard_by_now();
         let mut runs = self.runs();
         let runs = runs.as_mut()?;
         let progress = runs.report.upgrade()?.progress();
-        if runs.stood.0 != progress.done {
-            runs.stood = (progress.done, Instant::now());
+        let stands = (progress.done, heard);
+        if runs.stood.0 != stands {
+            runs.stood = (stands, Instant::now());
         }
         Some((runs.started_at, *self.counted_due(), progress, runs.stood.1.elapsed()))
     }
@@ -135,13 +141,19 @@ impl Tally {
         let mut counts = self.lock();
         if let Some(record) = record {
             counts.last = Some(record.clone());
-            counts.last_complete_at = counts.last_complete_at.max(record.complete.then_some(record.ended_at));
+            // What a clock that was ahead has left would hide for as long that no pass comes through.
+            let earlier = counts.last_complete_at.filter(|at| *at <= record.started_at + CLOCK_TOLERANCE);
+            counts.last_complete_at = record.complete.then_some(record.ended_at).or(earlier);
         }
         let result = record.map_or(NOT_BEGUN, |record| &record.result);
         *counts.results.entry(result.to_owned()).or_default() += 1;
         for (outcome, count) in record.into_iter().flat_map(|record| &record.outcomes) {
             *counts.outcomes.entry(outcome.clone()).or_default() += count;
         }
+    }
+
+    fn heard_by_now(&self) -> u64 {
+        self.lock().classes.values().sum()
     }
 
     fn runs(&self) -> MutexGuard<'_, Option<Runs>> {
@@ -172,6 +184,38 @@ mod tests {
         assert_eq!(took.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(took.sum, Duration::from_millis(120_112));
         assert_eq!((classes, last_granted_at), ([("transient", 5)].into(), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_stands_still_while_it_ends_no_document_and_hears_no_answer() {
+        let (tally, report) = (Tally::default(), Arc::new(Report::default()));
+        let stands = || tally.running().map(|(.., lasts)| lasts.as_secs());
+        tally.heard(&Class::Transient, Duration::ZERO, Timestamp::default());
+        tally.pass_begins(Timestamp::default(), &report);
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(stands(), Some(7));
+        // One user is asked for again and again: the provider asks to wait.
+        tally.heard(&Class::Throttled(None), Duration::ZERO, Timestamp::default());
+        assert_eq!(stands(), Some(0));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(stands(), Some(3));
+    }
+
+    #[test]
+    fn a_complete_pass_under_a_clock_that_was_ahead_is_forgotten_by_the_next_one() {
+        let at = |days| Timestamp::default() + chrono::TimeDelta::days(days);
+        let ended = |tally: &Tally, day: i64, complete| {
+            let record = PassRecord::of(&Report::default(), at(day), at(day), true);
+            tally.pass_ended(Some(&PassRecord { complete, ..record }));
+            tally.counts().last_complete_at
+        };
+        let tally = Tally::default();
+        assert_eq!(ended(&tally, 1, true), Some(at(1)));
+        assert_eq!(ended(&tally, 2, false), Some(at(1)));
+        assert_eq!(ended(&tally, 1000, true), Some(at(1000)));
+        assert_eq!(ended(&tally, 3, false), None);
+        assert_eq!(ended(&tally, 1000, true), Some(at(1000)));
+        assert_eq!(ended(&tally, 4, true), Some(at(4)));
     }
 
     #[test]

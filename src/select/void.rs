@@ -1,7 +1,7 @@
 //! Void due dates: those that no life of a token explains. They were written under a clock that was ahead, on this machine or on
 //! another one, and would be waited for until long after the token has died.
 
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_TOLERANCE, Timestamp};
 use crate::provider::Profile;
 use crate::provider::learned::Learned;
 use crate::schedule::{ASSUMED_LIFE, RenewAfter};
@@ -9,9 +9,6 @@ use crate::store::{DueAfter, Later};
 use crate::token::Bookkeeping;
 use chrono::TimeDelta;
 use std::time::Duration;
-
-/// Clock error that is ignored: what was put off under such a clock is late by no more.
-pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// How late a document can fall due, by what is known of its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

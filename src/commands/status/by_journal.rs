@@ -1,6 +1,7 @@
 //! How it stands where no process tells it: by the journal in the state directory, and by the store, which is asked once.
 
 use crate::assembly;
+use crate::clock::Timestamp;
 use crate::commands::{CommandError, Surroundings, forecast};
 use crate::config::Config;
 use crate::failure::{Advice as _, error_chain};
@@ -64,7 +65,7 @@ pub(super) async fn standing(
         next_wake_at: None,
         follow_up_at: None,
         wake_interval_seconds: interval.map(|interval| interval.as_secs()),
-        providers: providers(config, &looked),
+        providers: providers(config, &looked, now),
         journal: JournalStatus {
             id: looked.id,
             up: true,
@@ -134,9 +135,9 @@ async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
 }
 
 /// The configured providers, and what is noted of documents of no configured one.
-fn providers(config: &Config, looked: &Looked) -> BTreeMap<String, ProviderStatus> {
+fn providers(config: &Config, looked: &Looked, now: Timestamp) -> BTreeMap<String, ProviderStatus> {
     let of = |name: &str| {
-        let last = looked.passes.get(name).cloned().unwrap_or_default();
+        let last = looked.passes.get(name).cloned().unwrap_or_default().as_of(now);
         ProviderStatus {
             last_pass: last.record.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             last_complete_pass_at: last.complete_at,

@@ -1,6 +1,7 @@
 //! How passes ended, and what is in the journal, counted: for those who watch, in this process or beside it.
 
 use super::{Rows, failure, from_millis, read};
+use crate::clock::CLOCK_TOLERANCE;
 use crate::journal::{Census, EndedPass, EntryState, JournalError, LastPasses, Looked, Moment};
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -18,6 +19,11 @@ pub(super) const OLD_ONES: &str =
   AND started_at <= (SELECT started_at FROM passes WHERE provider = ?1 AND summary IS NOT NULL
                      ORDER BY started_at DESC LIMIT 1 OFFSET ?2)";
 
+/// A record from later than the pass that has ended now was made under a clock that was ahead: it would count as the last one
+/// until then.
+pub(super) const AHEAD: &str = "UPDATE passes SET summary = NULL WHERE provider = ?1 AND summary IS NOT NULL
+  AND started_at > ?3 + (SELECT started_at FROM passes WHERE provider = ?1 AND lease_id = ?2)";
+
 /// The same of each provider.
 const LAST_OF_ALL: &str =
     "SELECT provider, summary, max(started_at) FROM passes WHERE summary IS NOT NULL GROUP BY provider";
@@ -31,11 +37,20 @@ impl Rows {
             "UPDATE passes SET summary = ?3 WHERE lease_id = ?1 AND provider = ?2",
             params![ended.lease_id, &*ended.provider, ended.record],
         )?;
-        self.run("forget how old passes ended", OLD_ONES, params![&*ended.provider, RECORDS])?;
-        match ended.complete_at {
-            Some(at) => self.remember(&Moment::LastCompletePass(ended.provider.clone()), Some(at)),
-            None => Ok(()),
+        let (provider, tolerance) = (&*ended.provider, CLOCK_TOLERANCE.num_milliseconds());
+        self.run("forget what is ahead", AHEAD, params![provider, ended.lease_id, tolerance])?;
+        self.run("forget how old passes ended", OLD_ONES, params![provider, RECORDS])?;
+        let complete = Moment::LastCompletePass(ended.provider.clone());
+        if ended.complete_at.is_some() {
+            return self.remember(&complete, ended.complete_at);
         }
+        let ahead = "DELETE FROM meta WHERE key = ?1
+          AND value > ?4 + (SELECT started_at FROM passes WHERE provider = ?2 AND lease_id = ?3)";
+        self.run(
+            "forget what is ahead",
+            ahead,
+            params![&*complete.key(), provider, ended.lease_id, tolerance],
+        )
     }
 
     pub(in crate::journal) fn last_passes(&mut self, provider: &str) -> Result<LastPasses, JournalError> {

@@ -1,6 +1,6 @@
 //! How passes ended, and what is in the journal, counted.
 
-use super::super::ended::{OF_A_PROVIDER, OLD_ONES};
+use super::super::ended::{AHEAD, OF_A_PROVIDER, OLD_ONES};
 use super::{answered, keyed, open};
 use crate::journal::{EndedPass, EntryState, Journal, LastPasses, Looked};
 use rusqlite::Connection;
@@ -40,6 +40,37 @@ async fn how_passes_ended_is_known_after_a_restart_and_beside_the_process() {
 }
 
 #[tokio::test]
+async fn what_a_clock_that_was_ahead_has_left_does_not_count_as_the_last_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path(), keyed(None, vec![])).unwrap();
+    let here = crate::store::Identity::named("db.tokens");
+    let at = |day: i64| chrono::DateTime::from_timestamp(day * 86_400, 0).unwrap();
+    let pass = async |number: i64, day: i64, complete: bool| {
+        let lease_id = number.to_string();
+        journal.begin_pass(&lease_id, &here, "p".into(), at(day)).await.unwrap();
+        let complete_at = complete.then(|| at(day));
+        let record = number.to_string();
+        journal
+            .note_ended_pass(EndedPass { lease_id, provider: "p".into(), record, complete_at })
+            .await
+            .unwrap();
+        let last = journal.last_passes("p").await.unwrap();
+        (last.record.unwrap(), last.complete_at)
+    };
+    assert_eq!(pass(1, 1, true).await, ("1".to_owned(), Some(at(1))));
+    // Years ahead, for more passes than records stay.
+    for number in 2..30 {
+        pass(number, 2000 + number, true).await;
+    }
+    let ahead = journal.last_passes("p").await.unwrap();
+    assert_eq!(ahead.clone().as_of(at(3)).complete_at, None, "and not before the next pass either");
+    assert_eq!(ahead.clone().as_of(at(2029)), ahead);
+    assert_eq!(pass(30, 3, false).await, ("30".to_owned(), None));
+    assert_eq!(pass(31, 4, true).await, ("31".to_owned(), Some(at(4))));
+    assert_eq!(pass(32, 5, false).await, ("32".to_owned(), Some(at(4))));
+}
+
+#[tokio::test]
 async fn a_few_records_of_each_provider_stay_and_none_is_searched_for_by_a_scan() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path(), keyed(None, vec![])).unwrap();
@@ -61,7 +92,7 @@ async fn a_few_records_of_each_provider_stay_and_none_is_searched_for_by_a_scan(
         "SELECT count(summary), min(CAST(summary AS INTEGER)), count(*) FROM passes WHERE provider = 'p'";
     let counts = raw.query_row(counted, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     assert_eq!(counts, (20, 10, 30), "the records that stay, the oldest of them, and the passes");
-    for sql in [OF_A_PROVIDER, OLD_ONES] {
+    for sql in [OF_A_PROVIDER, OLD_ONES, AHEAD] {
         let mut plan = raw.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let bound = vec!["p"; plan.parameter_count()];
         let steps = plan.query_map(rusqlite::params_from_iter(bound), |row| row.get::<_, String>(3)).unwrap();
