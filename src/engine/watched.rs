@@ -4,7 +4,7 @@ use super::Engine;
 use super::survey::LastSurvey;
 use crate::clock::Timestamp;
 use crate::failure::error_chain;
-use crate::gate::Doing;
+use crate::gate::{Doing, LONGEST_WAIT_IN_A_PASS};
 use crate::journal::Census;
 use crate::pass::Counter;
 use crate::report::Tally;
@@ -18,14 +18,18 @@ use crate::watch::{
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// How often the journal and the disk are asked.
 const ASK_EVERY: Duration = Duration::from_secs(15);
+
+/// A count of the journal's rows that took long waits this many times as long for the next one: passes wait for that thread.
+const REST: u32 = 50;
 
 /// What costs a call, and is asked for now and then.
 #[derive(Debug, Clone, Default)]
@@ -55,12 +59,15 @@ pub(super) struct Shown {
     events: broadcast::Sender<Event>,
     places: OnceLock<Places>,
     started_at: Timestamp,
+    /// When the journal's rows were counted last, and how long that took.
+    counted: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Shown {
     pub(super) fn new(now: Timestamp) -> Self {
         let (known, events) = (watch::Sender::default(), broadcast::Sender::new(EVENTS));
-        Self { life: Life::begun(now), known, events, places: OnceLock::new(), started_at: now }
+        let (life, counted) = (Life::begun(now), Mutex::default());
+        Self { life, known, events, places: OnceLock::new(), started_at: now, counted }
     }
 
     /// Tells those who listen; where none listens, it is lost.
@@ -88,6 +95,17 @@ impl Shown {
 
     pub(super) const fn life(&self) -> &Life {
         &self.life
+    }
+
+    /// Is it time to count the journal's rows?
+    fn counts_rows(&self) -> bool {
+        let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.is_none_or(|(at, took)| at.elapsed() >= took * REST)
+    }
+
+    /// They were counted; it took so long.
+    fn has_counted_rows(&self, took: Duration) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), took));
     }
 
     /// A survey was made, or could not be made; the last one stays.
@@ -165,9 +183,10 @@ impl Engine {
             let (_, _, _, lasts) = counter.tally.running()?;
             let gate = counter.gate.status();
             let is_known = store_is_away || !matches!(gate.doing, Doing::Open | Doing::Unproven);
-            let period = counter.provider.profile.rate.map(|rate| rate.period().div_f64(gate.factor));
-            let provider = counter.provider.name.to_string();
-            Some(Standstill { provider, lasts, pace: period.unwrap_or_default(), is_known })
+            let profile = &counter.provider.profile;
+            let pace = profile.rate.map(|rate| rate.period().div_f64(gate.factor)).unwrap_or_default();
+            let rest = profile.settle_after.max(LONGEST_WAIT_IN_A_PASS) + profile.request_timeout;
+            Some(Standstill { provider: counter.provider.name.to_string(), lasts, pace, rest, is_known })
         };
         let standstills: Vec<_> = self.counters.iter().filter_map(still).collect();
         self.shown.life.hangs(&standstills)
@@ -208,17 +227,7 @@ impl Engine {
 
     /// Asks the journal and the disk once.
     pub async fn look_around(&self) {
-        self.shown.life.asks_journal();
-        let census = self.base.journal.census().await;
-        self.shown.life.journal_answered();
-        let census = match census {
-            Ok(census) => Some((self.base.clock.now(), census)),
-            // One that has failed has told so, and ends the process.
-            Err(error) => {
-                debug!(error = %error_chain(&error), "the journal's rows can't be counted");
-                None
-            }
-        };
+        let census = if self.shown.counts_rows() { self.count_rows().await } else { None };
         let places = self.shown.places.get().cloned().unwrap_or_default();
         let directory = self.base.journal.directory().to_owned();
         let spaces = tokio::task::spawn_blocking(move || {
@@ -234,12 +243,29 @@ impl Engine {
         });
     }
 
+    async fn count_rows(&self) -> Option<(Timestamp, Census)> {
+        let began = Instant::now();
+        self.shown.life.asks_journal();
+        let census = self.base.journal.census().await;
+        self.shown.life.journal_answered();
+        self.shown.has_counted_rows(began.elapsed());
+        match census {
+            Ok(census) => Some((self.base.clock.now(), census)),
+            // One that has failed has told so, and ends the process.
+            Err(error) => {
+                debug!(error = %error_chain(&error), "the journal's rows can't be counted");
+                None
+            }
+        }
+    }
+
     /// How the last passes of earlier processes ended: a restart must not look as if none ever came through.
     pub async fn recall_passes(&self) {
         let tallies = self.counters.iter().map(|counter| (counter.provider.name.clone(), &counter.tally));
         for (name, tally) in tallies.chain([("".into(), &self.others)]) {
             match self.base.journal.last_passes(&name).await {
                 Ok(last) => {
+                    let last = last.as_of(self.base.clock.now());
                     let record = last.record.as_deref().and_then(|json| serde_json::from_str(json).ok());
                     tally.recall(record, last.complete_at);
                 }
@@ -294,5 +320,23 @@ fn others(tally: &Tally) -> ProviderStatus {
         last_complete_pass_at: counts.last_complete_at,
         counts,
         ..ProviderStatus::unknown()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_of_the_rows_that_takes_long_rests() {
+        let shown = Shown::new(Timestamp::default());
+        assert!(shown.counts_rows());
+        shown.has_counted_rows(Duration::ZERO);
+        assert!(shown.counts_rows(), "after each pass, where that costs nothing");
+        shown.has_counted_rows(Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(49)).await;
+        assert!(!shown.counts_rows());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(shown.counts_rows());
     }
 }

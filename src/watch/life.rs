@@ -12,7 +12,7 @@ const HEARTBEAT: Duration = Duration::from_secs(90);
 /// So long the journal's thread may take for an answer: one fsync on a slow disk takes seconds.
 const JOURNAL_ANSWERS: Duration = Duration::from_mins(1);
 
-/// A pass that ends no document for so long hangs, unless it waits for a reason that is known.
+/// A pass that ends no document and gets no answer for so long hangs, unless it waits for a reason that is known.
 const PROGRESS: Duration = Duration::from_mins(30);
 
 /// What the supervisor says of itself.
@@ -47,11 +47,11 @@ pub enum Hangs {
     Supervisor(Duration),
     /// The journal's thread has not answered for so long.
     Journal(Duration),
-    /// The pass of this provider has ended no document for so long, and nothing is known that it could wait for.
+    /// The pass of this provider has ended no document and got no answer for so long, and nothing is known that it could wait for.
     Pass(String, Duration),
 }
 
-/// How long a pass has ended no document.
+/// How long a pass has ended no document and got no answer.
 #[derive(Debug, Clone)]
 pub struct Standstill {
     /// Of which provider.
@@ -60,6 +60,8 @@ pub struct Standstill {
     pub lasts: Duration,
     /// So long the rate alone can make it wait between two documents.
     pub pace: Duration,
+    /// So long a token can wait that is asked for again, and then for its answer.
+    pub rest: Duration,
     /// Is a reason known: a pause, an outage, a store that is away?
     pub is_known: bool,
 }
@@ -131,7 +133,8 @@ impl Life {
         if let Some(lasts) = longer(told.asked_journal, JOURNAL_ANSWERS) {
             return Some(Hangs::Journal(lasts));
         }
-        let hangs = |still: &&Standstill| !still.is_known && still.lasts > PROGRESS.max(still.pace * 3);
+        let longest = |still: &Standstill| PROGRESS.max(still.pace * 3).max(still.rest * 2);
+        let hangs = |still: &&Standstill| !still.is_known && still.lasts > longest(still);
         standstills.iter().find(hangs).map(|still| Hangs::Pass(still.provider.clone(), still.lasts))
     }
 
@@ -149,7 +152,11 @@ impl std::fmt::Display for Hangs {
             }
             Self::Journal(lasts) => write!(formatter, "journal has not answered for {} s", lasts.as_secs()),
             Self::Pass(provider, lasts) => {
-                write!(formatter, "pass of `{provider}` has ended no document for {} s", lasts.as_secs())
+                write!(
+                    formatter,
+                    "pass of `{provider}` has ended no document and got no answer for {} s",
+                    lasts.as_secs()
+                )
             }
         }
     }
@@ -159,9 +166,9 @@ impl std::fmt::Display for Hangs {
 mod tests {
     use super::*;
 
-    fn still(lasts: u64, pace: u64, is_known: bool) -> [Standstill; 1] {
-        let [lasts, pace] = [lasts, pace].map(Duration::from_mins);
-        [Standstill { provider: "crm".into(), lasts, pace, is_known }]
+    fn still(lasts: u64, [pace, rest]: [u64; 2], is_known: bool) -> [Standstill; 1] {
+        let [lasts, pace, rest] = [lasts, pace, rest].map(Duration::from_mins);
+        [Standstill { provider: "crm".into(), lasts, pace, rest, is_known }]
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,12 +191,15 @@ mod tests {
         life.journal_answered();
         assert_eq!(life.hangs(&[]), None);
         for (standstill, hangs) in [
-            (still(30, 0, false), false),
-            (still(31, 0, false), true),
-            (still(31, 0, true), false),
+            (still(30, [0, 1], false), false),
+            (still(31, [0, 1], false), true),
+            (still(31, [0, 1], true), false),
             // One request an hour: it waits for its own rate.
-            (still(120, 60, false), false),
-            (still(181, 60, false), true),
+            (still(120, [60, 1], false), false),
+            (still(181, [60, 1], false), true),
+            // A lost answer is followed by a second request hours later.
+            (still(240, [0, 121], false), false),
+            (still(243, [0, 121], false), true),
         ] {
             assert_eq!(life.hangs(&standstill).is_some(), hangs, "{standstill:?}");
         }
