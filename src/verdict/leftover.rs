@@ -149,10 +149,10 @@ impl Left<'_> {
             || self.entry.turned_away_since.is_some()
     }
 
-    /// Did an answer come that wasn't judged yet, and says nothing of the token?
+    /// Did an answer come that wasn't judged yet, and says nothing of the token, as far as there is a profile to read it by?
     fn settles_nothing(&self) -> bool {
         let reading = self.answer.as_ref().and_then(|answer| answer.reading.as_ref());
-        self.entry.state == EntryState::Answer && reading.is_some_and(|reading| !reading.get().settles)
+        self.entry.state == EntryState::Answer && reading.is_none_or(|reading| !reading.get().settles)
     }
 }
 

@@ -213,6 +213,13 @@ fn an_answer_of_an_earlier_process_means_what_a_live_one_means() {
     let judged = judge_left(&left, there, &around(&policy()));
     assert_eq!(line(&judged.verdict), "LeftUnknownProvider | - | leave | - | -");
     assert!(judged.known.is_some_and(|known| known.evidence.code.is(Code::UnknownProvider)));
+    // Nor can it be told what a page of that provider said of a token that another document may hold.
+    let page = || LeftAnswer { reading: None, ..answer(Class::Ambiguous, 502, false) };
+    for document in [None, Some(&document("other", books("x", State::Live)))] {
+        let left = Left { entry: &row, provider: None, answer: Some(page()) };
+        let judged = judge_left(&left, document, &around(&policy()));
+        assert_eq!(line(&judged.verdict), "LeftUnknownProvider | - | leave | - | -");
+    }
 }
 
 #[test]
