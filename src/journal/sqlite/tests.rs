@@ -1,5 +1,6 @@
 //! The file itself: what stands in it, in the clear or not, and what it bears.
 
+mod doubts;
 mod ended;
 mod faults;
 mod forget;
