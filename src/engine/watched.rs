@@ -265,7 +265,7 @@ impl Engine {
         for (name, tally) in tallies.chain([("".into(), &self.others)]) {
             match self.base.journal.last_passes(&name).await {
                 Ok(last) => {
-                    let last = last.as_of(self.base.clock.now());
+                    let last = last.known_at(self.base.clock.now());
                     let record = last.record.as_deref().and_then(|json| serde_json::from_str(json).ok());
                     tally.recall(record, last.complete_at);
                 }

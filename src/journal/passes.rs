@@ -45,7 +45,7 @@ pub struct LastPasses {
 impl LastPasses {
     /// Without what was noted under a clock that was ahead: it would hide that no pass comes through any more.
     #[must_use]
-    pub fn as_of(self, now: Timestamp) -> Self {
+    pub fn known_at(self, now: Timestamp) -> Self {
         Self { complete_at: self.complete_at.filter(|at| *at <= now + CLOCK_TOLERANCE), ..self }
     }
 }

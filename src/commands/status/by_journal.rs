@@ -137,7 +137,7 @@ async fn connect(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
 /// The configured providers, and what is noted of documents of no configured one.
 fn providers(config: &Config, looked: &Looked, now: Timestamp) -> BTreeMap<String, ProviderStatus> {
     let of = |name: &str| {
-        let last = looked.passes.get(name).cloned().unwrap_or_default().as_of(now);
+        let last = looked.passes.get(name).cloned().unwrap_or_default().known_at(now);
         ProviderStatus {
             last_pass: last.record.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             last_complete_pass_at: last.complete_at,

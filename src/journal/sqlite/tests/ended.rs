@@ -63,8 +63,8 @@ async fn what_a_clock_that_was_ahead_has_left_does_not_count_as_the_last_pass() 
         pass(number, 2000 + number, true).await;
     }
     let ahead = journal.last_passes("p").await.unwrap();
-    assert_eq!(ahead.clone().as_of(at(3)).complete_at, None, "and not before the next pass either");
-    assert_eq!(ahead.clone().as_of(at(2029)), ahead);
+    assert_eq!(ahead.clone().known_at(at(3)).complete_at, None, "and not before the next pass either");
+    assert_eq!(ahead.clone().known_at(at(2029)), ahead);
     assert_eq!(pass(30, 3, false).await, ("30".to_owned(), None));
     assert_eq!(pass(31, 4, true).await, ("31".to_owned(), Some(at(4))));
     assert_eq!(pass(32, 5, false).await, ("32".to_owned(), Some(at(4))));
