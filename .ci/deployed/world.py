@@ -69,6 +69,12 @@ class Podman:
             "CONTAINERS_STORAGE_CONF": f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n',
             "CONTAINERS_REGISTRIES_CONF": 'unqualified-search-registries = ["docker.io"]\n',
         }
+        # Podman notes beside its images where they are. In a folder that was copied or moved they are made anew.
+        place = folder / "place"
+        if not place.exists() or place.read_text() != str(folder):
+            for name in ("storage", "run"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            place.write_text(str(folder))
         self.environment = dict(os.environ)
         for variable, text in files.items():
             path = folder / variable.lower().replace("_conf", ".conf")
