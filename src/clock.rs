@@ -100,6 +100,17 @@ impl Clock {
         self.machine.pass(time);
     }
 
+    /// The clock of a new process on the same machine: it follows no store yet.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        Self { machine: self.machine.clone(), ..Self::default() }
+    }
+
+    /// Forgets that the store's clock has leapt.
+    pub fn forget_leap(&self) {
+        self.discipline().forget_leap();
+    }
+
     /// How much time [`Clock::step`] has let pass.
     #[must_use]
     pub fn stepped(&self) -> TimeDelta {

@@ -121,9 +121,9 @@ pub mod survey {
 }
 pub mod store {
     pub use crate::store::{
-        Applied, Change, Claim, Claimed, DueAfter, DuePage, DueQuery, Existence, Fence, Identity, IndexState,
-        Later, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store, StoreError,
-        StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
+        Applied, Change, Claim, Claimed, Deployment, DueAfter, DuePage, DueQuery, Existence, Fence, Identity,
+        IndexState, Later, Mark, PairChange, Position, ProviderFilter, Readiness, Relation, Replaces, Store,
+        StoreError, StoreSettings, Strangers, Trial, TtlIndex, Unwritable, Waiting, Waits, WhoWaits, connect,
         sqlite_path,
     };
     pub mod import {
@@ -133,7 +133,7 @@ pub mod store {
         pub use crate::store::mapping::{ExpiryFormat, FieldPath, Mapping};
     }
     pub mod sqlite {
-        pub use crate::store::sqlite::SqliteStore;
+        pub use crate::store::sqlite::{ImportTerms, SqliteStore, keeps_its_pair};
     }
 }
 pub mod token {

@@ -66,6 +66,12 @@ impl Discipline {
         correction
     }
 
+    /// Forgets that it has leapt.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) const fn forget_leap(&mut self) {
+        self.leapt = None;
+    }
+
     /// Has it leapt within this time?
     pub(super) fn leapt_within(&self, time: TimeDelta, passed: TimeDelta) -> bool {
         self.leapt.is_some_and(|leapt| passed - leapt < time)

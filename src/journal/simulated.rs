@@ -7,8 +7,9 @@
 use super::owner::{self, Owner, Request};
 use super::room::Room;
 use super::sqlite::{Image, Rows};
-use super::{Journal, JournalError, QUEUE};
+use super::{Journal, JournalError, KnownTokens, QUEUE};
 use crate::clock::Timestamp;
+use crate::token::Fingerprint;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -86,6 +87,17 @@ impl Disk {
     /// A person empties a table: `entries`, `redeemed`, `marks` or `meta`.
     pub fn empty(&mut self, table: &str) {
         self.images.iter_mut().for_each(|image| image.empty(table));
+    }
+
+    /// Does it belong to one store, because of open rows or kept pairs?
+    #[must_use]
+    pub fn binds(&self) -> bool {
+        self.images.last().is_some_and(Image::binds)
+    }
+
+    /// Which of these tokens a journal on it knows, read beside a process that may be writing it.
+    pub fn known(&self, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+        Rows::in_memory(self.images.last(), Timestamp::default())?.known(tokens)
     }
 
     /// Commits that a power cut may take now.

@@ -133,8 +133,8 @@ impl Base {
             let further = change.take_further_values();
             if !further.is_empty() {
                 let (provider, document) = (&entry.intent.provider, &entry.intent.document);
-                let _about = document_span(Some(provider), document, &subject).entered();
-                tell_without_further_values(&subject, reason, &further);
+                document_span(Some(provider), document, &subject)
+                    .in_scope(|| tell_without_further_values(&subject, reason, &further));
                 written = self.store.apply(std::slice::from_ref(&change)).await?;
             }
         }

@@ -34,6 +34,8 @@ mod transfer;
 mod waiting;
 
 pub use merge::ImportTerms;
+#[cfg(any(test, feature = "testing"))]
+pub use merge::keeps_its_pair;
 pub use transfer::{ImportSummary, import_id};
 
 /// How long a statement waits for another process that holds the file's write lock.

@@ -1,10 +1,11 @@
 //! The rows as a value, for simulations: what a disk holds from one process to the next.
 
-use super::{Rows, failure};
+use super::{Rows, failure, read};
 use crate::clock::Timestamp;
-use crate::journal::JournalError;
 use crate::journal::seal::Seal;
 use crate::journal::simulated::Mistake;
+use crate::journal::{JournalError, KnownTokens};
+use crate::token::Fingerprint;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::io;
@@ -12,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The tables that hold everything; the last one counts the numbers of the rows, so that none comes again.
-const TABLES: [&str; 8] =
-    ["entries", "redeemed", "passes", "marks", "meta", "stores", "kept", "sqlite_sequence"];
+const TABLES: [&str; 9] =
+    ["entries", "redeemed", "passes", "marks", "meta", "stores", "doubted", "kept", "sqlite_sequence"];
 
 /// Where `entries` has what is asked of it.
 const DOCUMENT_COLUMN: usize = 3;
@@ -72,6 +73,11 @@ impl Rows {
         let _ = self.connection.execute(&format!("UPDATE {table} SET provider = ?1"), [provider]);
     }
 
+    /// Which of these tokens they know.
+    pub(crate) fn known(&self, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+        read::known_of(&self.connection, tokens).map_err(|source| failure(&self.file, "be read", source))
+    }
+
     /// Forgets which tokens were redeemed.
     pub(crate) fn forget_redeemed(&self) {
         // As above.
@@ -109,6 +115,13 @@ impl Image {
         TABLES.iter().zip(&mut self.0).filter(|(name, _)| **name == table).for_each(|(_, rows)| rows.clear());
     }
 
+    /// Is a pair kept in it, or a row open that isn't parked?
+    pub(crate) fn binds(&self) -> bool {
+        let [.., kept, _] = &self.0;
+        let is_parked = |state: &str| matches!(state, "orphan" | "set_aside");
+        !kept.is_empty() || self.open_rows().iter().any(|(_, state)| !is_parked(state))
+    }
+
     fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (table, rows) in TABLES.iter().zip(&self.0) {
             // The rows before have counted, too.
@@ -123,5 +136,21 @@ impl Image {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_image_has_every_table() {
+        let rows = Rows::in_memory(None, Timestamp::default()).unwrap();
+        let mut statement =
+            rows.connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+        let there: rusqlite::Result<BTreeSet<String>> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect();
+        assert_eq!(there.unwrap(), TABLES.iter().map(|table| (*table).to_owned()).collect());
     }
 }

@@ -170,24 +170,24 @@ pub(in crate::journal) fn peek_one(
 
 /// Which of these refresh tokens the journal knows, read beside a process that may be writing it.
 pub(in crate::journal) fn known(file: &Path, tokens: &[Fingerprint]) -> Result<KnownTokens, JournalError> {
+    let Some((connection, _)) = beside(file)? else { return Ok(KnownTokens::default()) };
+    known_of(&connection, tokens).map_err(|source| failure(file, "be read", source))
+}
+
+pub(super) fn known_of(connection: &Connection, tokens: &[Fingerprint]) -> rusqlite::Result<KnownTokens> {
     let mut known = KnownTokens::default();
-    let Some((connection, _)) = beside(file)? else { return Ok(known) };
-    let mut read = || {
-        let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
-        let mut open = connection.prepare(
-            "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'",
-        )?;
-        for token in tokens {
-            let text = token.to_string();
-            if redeemed.exists([&text])? {
-                known.redeemed.insert(*token);
-            } else if open.exists([&text])? {
-                known.on_their_way.insert(*token);
-            }
+    let mut redeemed = connection.prepare("SELECT 1 FROM redeemed WHERE fingerprint = ?1")?;
+    let mut open = connection.prepare(
+        "SELECT 1 FROM entries WHERE fingerprint = ?1 AND state != 'orphan' AND state != 'set_aside'",
+    )?;
+    for token in tokens {
+        let text = token.to_string();
+        if redeemed.exists([&text])? {
+            known.redeemed.insert(*token);
+        } else if open.exists([&text])? {
+            known.on_their_way.insert(*token);
         }
-        Ok(())
-    };
-    read().map_err(|source| failure(file, "be read", source))?;
+    }
     Ok(known)
 }
 

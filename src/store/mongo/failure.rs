@@ -31,7 +31,8 @@ impl Cause {
     }
 
     fn of_code(code: i32) -> Self {
-        Self { text: code_name(code), hint: None, code: Some(code) }
+        let hint = (code == NOT_PRIMARY_OR_SECONDARY).then_some(unreachable::NO_PRIMARY_HINT);
+        Self { text: code_name(code), hint, code: Some(code) }
     }
 
     pub(super) const fn hint(&self) -> Option<&'static str> {
@@ -97,8 +98,11 @@ const CODES: [(i32, &str, bool); 46] = [
     (11602, "InterruptedDueToReplStateChange", true),
     (13388, "StaleConfig", true),
     (13435, "NotPrimaryNoSecondaryOk", true),
-    (13436, "NotPrimaryOrSecondary", true),
+    (NOT_PRIMARY_OR_SECONDARY, "NotPrimaryOrSecondary", true),
 ];
+
+/// All that a member of a replica set says that was never initiated, where it is asked directly.
+const NOT_PRIMARY_OR_SECONDARY: i32 = 13436;
 
 /// Codes that aren't in [`CODES`] by name but mean that the resulting document would be too large.
 const TOO_LARGE: [i32; 2] = [17419, 17420];
@@ -282,5 +286,7 @@ mod tests {
         }
         assert!(matches!(read_update("a", "b", &errors(13)), Err(StoreError::Denied { .. })));
         assert_eq!(code_name(121), "DocumentValidationFailure (121)");
+        let hint = |code| Cause::of_code(code).hint().unwrap_or_default();
+        assert!(hint(13436).contains("`rs.initiate()`") && hint(112).is_empty());
     }
 }

@@ -17,6 +17,10 @@ enum Why {
     Unknown,
 }
 
+/// What a person may do where servers answer, and none is the primary.
+pub(super) const NO_PRIMARY_HINT: &str = "an election takes some seconds; if it lasts, too few members are up: `rs.status()` shows them. \
+     A replica set that was never set up needs `rs.initiate()` once";
+
 /// Words of the driver, of rustls and of the operating system, in lower case; the first that is found counts.
 const WORDS: [(&str, Why); 22] = [
     ("connection refused", Why::Refused),
@@ -82,9 +86,7 @@ impl Why {
             Self::Closed => {
                 "does the server expect TLS (`tls=true` in `store.url`)? At Atlas: is this machine in the IP access list?"
             }
-            Self::NotPrimary => {
-                "an election takes some seconds; if it lasts, too few members are up: `rs.status()` shows them"
-            }
+            Self::NotPrimary => NO_PRIMARY_HINT,
             Self::Unknown => {
                 "does the server run, and may this machine reach it? `store.url` (`EVERGRANT_STORE_URL`) says where; `-v` shows what the driver says"
             }
@@ -209,6 +211,7 @@ mod tests {
                 "a:1 refused the connection; b:2 answered, but no server is the primary",
                 "`rs.status()`",
             ),
+            (&[("a:1", "RsGhost")], "a:1 answered, but no server is the primary", "`rs.initiate()`"),
             (&[("a:1", "Unknown, Error: Kind: odd")], "a:1 could not be used", "`-v`"),
         ] {
             let cause = selection(&dump(servers), Some(Duration::from_millis(10_012)));

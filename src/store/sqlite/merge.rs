@@ -66,6 +66,13 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
     if refreshed && !dead && !later { Pair::Stored } else { Pair::OfTheFile }
 }
 
+/// Does a document that is imported again keep the pair that it has in the store?
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn keeps_its_pair(stored: &TokenDocument, incoming: &TokenDocument, terms: &ImportTerms) -> bool {
+    newer(stored, incoming, terms) == Pair::Stored
+}
+
 /// A document as it is compared.
 pub(super) fn read(
     id: &TokenId,

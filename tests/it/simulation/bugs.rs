@@ -53,6 +53,18 @@ pub(super) enum Bug {
     ForgetsWhoRefreshed,
     /// A document doesn't say which token its pair came for.
     ForgetsWhatWasSpent,
+    /// A copy of the database is taken for the database.
+    TakesACopyForItself,
+    /// A kept pair is put back into a document that holds something else by now.
+    PutsBackWithoutCompare,
+    /// An import doesn't compare its pairs with those that are there.
+    ImportsWithoutCompare,
+    /// The time is that of the machine's clock, and the store isn't asked for its own.
+    BelievesTheMachinesClock,
+    /// A leap of the store's clock isn't noticed: claims seem to have ended.
+    IgnoresALeap,
+    /// A token that may be spent is sent again to a provider that punishes that.
+    AsksAgainWhatMayBeSpent,
 }
 
 impl Bug {
@@ -60,7 +72,7 @@ impl Bug {
     pub(super) const OF_A_CROWD: [Self; 2] = [Self::LeavesMarks, Self::ForgetsMarks];
 
     /// All, each with a seed at which it is found.
-    pub(super) const ALL: [(Self, u64); 22] = [
+    pub(super) const ALL: [(Self, u64); 28] = [
         (Self::AcknowledgesBeforeFsync, 4),
         (Self::AcknowledgesBeforeWrite, 0),
         (Self::DropsOldEntries, 1),
@@ -83,5 +95,11 @@ impl Bug {
         (Self::ForgetsWhoClaimed, 17),
         (Self::ForgetsWhoRefreshed, 162),
         (Self::ForgetsWhatWasSpent, 162),
+        (Self::TakesACopyForItself, 4),
+        (Self::PutsBackWithoutCompare, 27),
+        (Self::ImportsWithoutCompare, 114),
+        (Self::BelievesTheMachinesClock, 10),
+        (Self::IgnoresALeap, 99),
+        (Self::AsksAgainWhatMayBeSpent, 3),
     ];
 }

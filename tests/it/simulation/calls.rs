@@ -1,7 +1,9 @@
 //! The calls of the simulated store: they don't arrive, aren't answered, or take effect when their caller has given them up.
 
+use super::bugs::Bug;
 use super::collection::Collection;
-use super::world::{Inner, Life};
+use super::life::Life;
+use super::world::Inner;
 use evergrant::testing::store::StoreError;
 use rand::Rng as _;
 use std::time::Duration;
@@ -15,9 +17,14 @@ impl Collection {
         effect: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, StoreError> {
         self.arrives(what).await?;
+        self.0.world.with(|world| {
+            if world.bug == Some(Bug::IgnoresALeap) {
+                world.machines[self.0.machine].clock.forget_leap();
+            }
+        });
         let value = self.0.world.with(|world| {
             world.note(|| format!("{:?} does {what}", self.0));
-            effect(world)
+            world.as_found_by(&self.0, effect)
         });
         self.answered(what).await?;
         Ok(value)
@@ -44,7 +51,7 @@ impl Collection {
             tokio::time::sleep(late).await;
             of.0.world.with(|world| {
                 world.note(|| format!("what {caller} had given up happens now: {what}"));
-                effect(&of, world);
+                world.as_found_by(&of.0, |world| effect(&of, world));
             });
         });
         Err(unavailable(what))

@@ -2,20 +2,19 @@
 
 use super::bugs::Bug;
 use super::calls::unavailable;
-use super::ledger::{Reached, Rotation, Who, access_text, by_text, refresh_text};
-use super::weather::REQUEST_TIMEOUT;
-use super::world::{Document, Inner, Life, Look};
+use super::ledger::{Ledger, access_text};
+use super::life::Life;
+use super::world::{Document, Inner, Look};
 use async_trait::async_trait;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::{
-    Applied, Change, Claim, Claimed, DuePage, DueQuery, Existence, Fence, Identity, IndexState, Later,
-    Position, ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
+    Applied, Change, Claim, Claimed, DuePage, DueQuery, Identity, IndexState, Later, Position,
+    ProviderFilter, Readiness, Store, StoreError, Strangers, TtlIndex, Waiting, Waits, WhoWaits,
 };
 use evergrant::testing::survey::{NotMade, SurveyQuery, Surveyed};
 use evergrant::testing::token::{AccessToken, Lease, RefreshToken, State, Subject, TokenDocument, TokenId};
 use rand::Rng as _;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The store as one process sees it.
@@ -27,7 +26,7 @@ pub(super) fn id_of(document: usize) -> TokenId {
     TokenId::from_extended_json(format!("\"{document}\""))
 }
 
-fn place_of(id: &TokenId) -> usize {
+pub(super) fn place_of(id: &TokenId) -> usize {
     id.as_str().trim_matches('"').parse().unwrap()
 }
 
@@ -39,12 +38,12 @@ fn belongs(document: &Document, providers: &ProviderFilter) -> bool {
     }
 }
 
-fn shown(id: usize, document: &Document) -> TokenDocument {
+pub(super) fn shown(ledger: &Ledger, id: usize, document: &Document) -> TokenDocument {
     TokenDocument {
         id: id_of(id),
         subject: Subject::new(&format!("user-{}", document.user)),
         provider: document.provider.clone(),
-        refresh_token: Ok(RefreshToken::new(refresh_text(document.refresh))),
+        refresh_token: Ok(RefreshToken::new(ledger.text(document.refresh))),
         access_token: Some(AccessToken::new(access_text(document.access))),
         facts: evergrant::testing::token::Facts::default(),
         bookkeeping: document.bookkeeping.clone(),
@@ -71,12 +70,12 @@ impl Store for Collection {
     }
 
     async fn identity(&self) -> Result<Identity, StoreError> {
-        Ok(Identity::named("the simulation"))
+        Ok(self.0.world.with(|world| world.identity_for(&self.0)))
     }
 
     async fn prepare(&self) -> Result<Readiness, StoreError> {
         self.call("prepare", |world| Readiness {
-            existence: Existence::There,
+            existence: world.existence_for(&self.0),
             documents: world.documents.len() as u64,
             server: "a simulation".into(),
             index: IndexState::Ready,
@@ -112,7 +111,8 @@ impl Store for Collection {
             let more = due.len() > query.limit;
             due.truncate(query.limit);
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
-            let mut documents: Vec<_> = due.iter().map(|((_, id), document)| shown(*id, document)).collect();
+            let mut documents: Vec<_> =
+                due.iter().map(|((_, id), document)| shown(&world.ledger, *id, document)).collect();
             if world.bug == Some(Bug::ForgetsWhoClaimed) {
                 for document in &mut documents {
                     document.bookkeeping.lease = None;
@@ -141,7 +141,10 @@ impl Store for Collection {
                 world.documents.iter().filter(|(_, document)| is_wanted(document)).collect();
             // From the far end: what is due last is what a pass would come to last.
             due.sort_by_key(|(id, document)| std::cmp::Reverse((due_at(document), **id)));
-            due.into_iter().take(query.limit).map(|(id, document)| shown(*id, document)).collect()
+            due.into_iter()
+                .take(query.limit)
+                .map(|(id, document)| shown(&world.ledger, *id, document))
+                .collect()
         })
         .await
     }
@@ -177,7 +180,11 @@ impl Store for Collection {
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.call("tell the time", |world| Some(world.store_clock.now())).await
+        self.call("tell the time", |world| {
+            let tells = !world.rare.is_local && world.bug != Some(Bug::BelievesTheMachinesClock);
+            tells.then(|| world.store_clock.now())
+        })
+        .await
     }
 
     async fn latest_due(&self, providers: &[String]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
@@ -196,6 +203,9 @@ impl Store for Collection {
             &claim.ids,
             self.write("claim", move |this, world| {
                 let claim = &wanted;
+                if this.0.elsewhere {
+                    world.judge_write_of_a_copy(&this.0);
+                }
                 let blind = world.bug == Some(Bug::ClaimsWithoutLease);
                 let mut claimed = Claimed::default();
                 let store_now = world.store_clock.now();
@@ -208,14 +218,15 @@ impl Store for Collection {
                     let is_of = |lease: &Lease| claim.over.is_empty() || claim.over.contains(&lease.id);
                     let given_back = claim.lease.taken_over && !held.is_some_and(is_of);
                     // By the store's clock, whatever the process says the time is.
-                    let lives = claim.lease.taken_over && is_leased(document, store_now - claim.ended_for);
+                    let judges = claim.lease.taken_over && !world.rare.is_local;
+                    let lives = judges && is_leased(document, store_now - claim.ended_for);
                     let is_free = !given_back && !lives && !is_leased(document, claim.now);
                     if !(ours || blind || due && is_free) {
                         continue;
                     }
                     let taken_over = held.is_some() && !ours;
                     set_lease(document, &claim.lease);
-                    claimed.documents.push(shown(place, document));
+                    claimed.documents.push(shown(&world.ledger, place, document));
                     let refresh = document.refresh;
                     if taken_over {
                         world.ledger.tokens[refresh].in_doubt += 1;
@@ -238,7 +249,11 @@ impl Store for Collection {
                 .documents
                 .iter()
                 .filter_map(|(place, document)| {
-                    Some((until(document)?.timestamp_millis(), *place, shown(*place, document)))
+                    Some((
+                        until(document)?.timestamp_millis(),
+                        *place,
+                        shown(&world.ledger, *place, document),
+                    ))
                 })
                 .filter(|(until, place, _)| after.is_none() || (*until, *place) > (after_until, after_place))
                 .collect();
@@ -310,7 +325,7 @@ impl Store for Collection {
                     let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
                     self.look(world, place, lease_until);
                     document.refresh = believed.unwrap_or(document.refresh);
-                    documents.push(shown(place, &document));
+                    documents.push(shown(&world.ledger, place, &document));
                 }
                 documents
             }),
@@ -367,116 +382,5 @@ impl Collection {
         let Some(document) = world.documents.get(&place) else { return };
         let look = Look { refresh: document.refresh, lease_until, seen_at: Instant::now() };
         world.looks.insert((self.0.machine, self.0.number, place), look);
-    }
-
-    /// One compare-and-swap, judged: `KEPT`, `WHOLE`, `NEVER BACKWARDS` and `OUR FAULT IS NOT THEIRS`.
-    fn change(&self, world: &mut Inner, change: &Change) -> bool {
-        let place = place_of(&change.id);
-        let Some(document) = world.documents.get(&place).cloned() else { return false };
-        let now_there = refresh_text(document.refresh);
-        let access_now = AccessToken::new(access_text(document.access));
-        let is_mark = change.pair.is_none();
-        let blind =
-            world.bug == Some(if is_mark { Bug::MarksWithoutCompare } else { Bug::WritesWithoutCompare });
-        // By the store's clock, whatever the process says the time is.
-        let store_now = world.store_clock.now();
-        let lives = matches!(&change.expect_lease, Fence::Ended { until, ended_for, .. } if *until > store_now - *ended_for);
-        let expected = change.expect_refresh_token.as_ref().is_none_or(|token| token.expose() == now_there)
-            && !lives
-            && change.expect_lease.admits(&document.bookkeeping)
-            && change.pair.as_ref().is_none_or(|pair| pair.replaces.admits(Some(&access_now)));
-        if !expected && !blind {
-            return false;
-        }
-        if world.bug == Some(Bug::LeavesMarks) && matches!(change.expect_lease, Fence::Marked(_)) {
-            return true;
-        }
-        let mut written = document.clone();
-        written.bookkeeping = change.bookkeeping.clone();
-        match world.bug {
-            Some(Bug::ForgetsWhoRefreshed) => written.bookkeeping.refreshed_by = None,
-            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = None,
-            _ => {}
-        }
-        if let Some(pair) = &change.pair {
-            let refresh = by_text(pair.refresh_token.expose()).unwrap();
-            written.refresh = refresh;
-            if world.bug != Some(Bug::WritesHalfAPair) {
-                let access = pair.access_token.as_ref().unwrap().expose();
-                written.access = access.strip_prefix("at-").unwrap().parse().unwrap();
-            }
-            if written.access != written.refresh {
-                world.violated(format!(
-                    "WHOLE: document {place} holds rt-{refresh} and at-{}",
-                    written.access
-                ));
-            }
-            if !world.ledger.supersedes(refresh, document.refresh) {
-                let before = document.refresh;
-                world.violated(format!(
-                    "NEVER BACKWARDS: document {place} held rt-{before}, rt-{refresh} overwrites it"
-                ));
-            }
-            // A pair that is put back may have been sent since its document first held it: what the document said of that is gone.
-            world.ledger.tokens[refresh].memory_lost |= world.ledger.tokens[refresh].written;
-            world.wrote(refresh);
-            self.look_after_writing(world, place, refresh);
-        } else if document.bookkeeping.state != written.bookkeeping.state
-            || document.bookkeeping.fingerprint != written.bookkeeping.fingerprint
-        {
-            // A mark of the token that was there before is no mark of this one.
-            judge_mark(world, place, &document, written.bookkeeping.state);
-        }
-        let books = &written.bookkeeping;
-        let is_kept = books.last_error.as_ref().is_some_and(super::judge::is_kept);
-        let of_this_token = RefreshToken::new(refresh_text(written.refresh)).fingerprint();
-        if is_kept && books.fingerprint == Some(of_this_token) {
-            world.ledger.tokens[written.refresh].noted = true;
-        }
-        world.note(|| format!("document {place}: rt-{}, {:?}", written.refresh, written.bookkeeping.state));
-        world.documents.insert(place, written);
-        true
-    }
-
-    fn look_after_writing(&self, world: &mut Inner, place: usize, refresh: usize) {
-        let look = Look { refresh, lease_until: None, seen_at: Instant::now() };
-        world.looks.insert((self.0.machine, self.0.number, place), look);
-    }
-}
-
-/// Is the mark true, and is it the right one?
-fn judge_mark(world: &mut Inner, place: usize, document: &Document, state: State) {
-    let refresh = document.refresh;
-    if matches!(state, State::Live | State::Malformed) {
-        return;
-    }
-    // An old copy of a token that we have redeemed is not sent again once its grace is over by our clock: it began when the
-    // token was sent, and the provider's a little later.
-    let redeemed =
-        world.ledger.tokens[refresh].redemptions.iter().any(|success| success.reached == Reached::Kept);
-    let soon = if redeemed { REQUEST_TIMEOUT + world.weather.skew } else { Duration::ZERO };
-    if world.ledger.would_accept(refresh, Instant::now() + soon) {
-        world.judge_mark_of_the_living(place, refresh, state);
-    }
-    let token = &world.ledger.tokens[refresh];
-    let ours = token.redemptions.first().is_some_and(|first| {
-        matches!(first.by, Who::Process(..)) && !world.ledger.tokens[first.child].written
-    });
-    let rotated_by_us = ours && world.ledger.rotation_of(refresh) != Rotation::Keep;
-    let kept = token.redemptions.iter().any(|redemption| redemption.reached == Reached::Kept);
-    // A commit that failed may have recorded an intent that was never sent: nobody can know.
-    // Two documents hold one token: what became of it is written into the one that was asked for.
-    let twin = world.weather.duplicate;
-    // And an old copy may have brought a claim back, under which the token may have been sent.
-    let in_doubt = token.in_doubt > 0 || world.weather.disk > 0.0 || token.memory_lost;
-    if state == State::NeedsLogin && rotated_by_us && !kept && !token.memory_lost && !twin {
-        world.violated(format!(
-            "TOLD APART: document {place} is marked NeedsLogin, and it was us who lost what came for rt-{refresh}"
-        ));
-    }
-    if state == State::LostInFlight && !in_doubt {
-        world.violated(format!(
-            "TOLD APART: document {place} is marked LostInFlight, and rt-{refresh} was never in doubt"
-        ));
     }
 }

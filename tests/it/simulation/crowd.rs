@@ -3,9 +3,10 @@
 
 use super::bugs::Bug;
 use super::ledger::{Ledger, Rotation, Rules};
+use super::life::Life;
 use super::machine;
 use super::peer::{Peer, Storm};
-use super::world::{Inner, Life, World};
+use super::world::{Inner, World};
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::Trouble;
 use evergrant::testing::report::{Reports, summary::Summary};
@@ -38,6 +39,7 @@ fn settle(world: &mut Inner) {
     let rules = Rules { rotation: Rotation::Strict, revokes_family: false };
     let well = Peer {
         rules,
+        never: false,
         rate: None,
         concurrency: 8,
         takes: Duration::ZERO,

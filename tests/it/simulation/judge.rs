@@ -2,6 +2,7 @@
 
 use super::collection;
 use super::ledger::{Reached, Rotation, Who};
+use super::people;
 use super::world::{self, Away, Inner};
 use evergrant::testing::grant::answer::Class;
 use evergrant::testing::token::{Bookkeeping, LastError, State};
@@ -19,6 +20,7 @@ impl Inner {
         self.store_down_until = None;
         self.storms.fill(None);
         self.lapses.end();
+        self.set_clocks_right();
     }
 
     /// Did another machine write the last pair of the document than the one to which this token was handed out?
@@ -37,7 +39,8 @@ impl Inner {
             let refresh = document.refresh;
             let books = &document.bookkeeping;
             let found = format!("document {place} with rt-{refresh}, {:?}", books.state);
-            if books.lease.is_some() {
+            // Beside an unknown provider an ended claim stays: its token may have been sent.
+            if books.lease.is_some() && self.is_named_well(&document) {
                 self.violated(format!("GOES ON: {found} is still claimed"));
             }
             let redeemed = self.ledger.tokens[refresh].redemptions.iter().any(|success| {
@@ -47,7 +50,9 @@ impl Inner {
                 // What is in doubt of a token isn't hidden by a mark for what stands beside it.
                 let error = books.last_error.as_ref();
                 let in_doubt = error.is_some_and(|error| error.lost.is_some() || is_kept(error));
-                if books.state == State::Live && !in_doubt {
+                // A due date that was written under a clock years ahead is mended by the provider's own pass.
+                let is_void = self.rare.clocks > 0.0 && books.due_at.is_some_and(|at| at > self.now());
+                if books.state == State::Live && !in_doubt && !is_void {
                     self.violated(format!(
                         "ACCOUNTED: {found} names {:?} as its provider, and isn't marked",
                         document.provider
@@ -56,8 +61,7 @@ impl Inner {
                 continue;
             }
             if self.ledger.would_accept(refresh, Instant::now()) && !redeemed {
-                let unread = (collection::id_of(place).as_str().to_owned(), "unread".to_owned());
-                if self.machines.iter().any(|machine| machine.disk.open_rows().contains(&unread)) {
+                if self.waits_for_a_person(place) {
                     continue;
                 }
                 // Refused twice, or after a lost answer: its provider has said so.
@@ -72,10 +76,13 @@ impl Inner {
                 continue;
             }
             // What was received is worth something: where it would be granted, the document holds it. Where a journal's disk had
-            // failed, it may have been in a document only.
+            // failed, it may have been in a document only; and so may what it came for, so that nothing leads to it.
             let received =
                 self.ledger.newest_received(refresh, &|machine| self.machines[machine].away != Away::ForGood);
-            let is_known = |newest: &usize| self.weather.disk == 0.0 || self.in_a_journal(*newest);
+            let is_known = |newest: &usize| {
+                let came_for_it = self.ledger.tokens[*newest].parent == Some(refresh);
+                self.weather.disk == 0.0 || came_for_it && self.in_a_journal(*newest)
+            };
             // Where the tokens alone went back behind another machine's pair, that one's may be worth more.
             let is_last = |newest: &usize| !self.is_refreshed_by_another(books, *newest);
             if let Some(newest) = received
@@ -97,9 +104,18 @@ impl Inner {
                 .any(|(other, first)| *other != place && self.ledger.descends(first.refresh, refresh));
             // A small collection of which no user is granted anything is a question for a person, and the pass asks it.
             let name = world::name_of(self.ledger.provider_of(refresh));
-            if books.state == State::Live && !unreadable && !follows_another && !self.doubted.contains(&name)
+            // Its pair is on a machine that is gone for good: that waits for a person.
+            let is_elsewhere = books.spent == Some(self.ledger.fingerprint(refresh))
+                && self.machines.iter().any(|machine| {
+                    machine.away == Away::ForGood && books.refreshed_by.as_ref() == Some(&machine.journal)
+                });
+            if books.state == State::Live
+                && !is_elsewhere
+                && !unreadable
+                && !follows_another
+                && !self.doubted.contains(&name)
             {
-                self.violated(format!("ACCOUNTED: {found} would be refused, and isn't marked"));
+                self.violated(format!("ACCOUNTED: {found} would be refused, and isn't marked ({books:?})"));
                 continue;
             }
             let kept = token
@@ -116,6 +132,13 @@ impl Inner {
             }
         }
         self.judge_open_rows();
+    }
+
+    /// Does a journal hold an answer that nobody could read, for the document in this place or where it was before?
+    fn waits_for_a_person(&self, place: usize) -> bool {
+        let ids: Vec<_> = people::places_of(place).map(collection::id_of).collect();
+        let mut open = self.machines.iter().flat_map(|machine| machine.disk.open_rows());
+        open.any(|(of, state)| state == "unread" && ids.iter().any(|id| id.as_str() == of))
     }
 
     /// No journal of a machine that is there waits for anything.
@@ -138,9 +161,16 @@ impl Inner {
         let is_gone = |document: &str| {
             !self.documents.keys().any(|place| collection::id_of(*place).as_str() == document)
         };
+        // What a provider refuses beyond belief is not decided.
+        let is_doubted = |document: &str| {
+            self.documents.iter().any(|(place, there)| {
+                collection::id_of(*place).as_str() == document
+                    && self.doubted.contains(&world::name_of(self.ledger.provider_of(there.refresh)))
+            })
+        };
         let is_left = |(document, state): &&(String, String)| match state.as_str() {
             "orphan" | "set_aside" | "unread" => false,
-            "unsettled" | "ask_again" if is_gone(document) => false,
+            "unsettled" | "ask_again" if is_gone(document) || is_doubted(document) => false,
             _ => !waits(document),
         };
         if let Some((document, state)) = open.iter().find(is_left) {

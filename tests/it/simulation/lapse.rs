@@ -170,7 +170,18 @@ impl Inner {
     /// The user of a living token is marked: for refusals, and for enough of them? After a lost answer one is enough.
     pub(super) fn judge_mark_of_the_living(&mut self, place: usize, token: usize, state: State) {
         let apart = self.weather.first_backoff.saturating_sub(self.weather.skew);
+        // Where no token is sent twice, what is in doubt ends so, whether or not its request had arrived; and one refusal is enough.
+        let known = &self.ledger.tokens[token];
+        // A commit that failed may have recorded an intent that was never sent.
+        let may_be_intended = known.in_doubt > 0 || self.weather.disk > 0.0;
+        let is_in_doubt = may_be_intended
+            || known.doubtful > 0
+            || known.unanswered.values().any(|times| *times > 0)
+            || known.memory_lost;
+        let never = self.weather.peers[self.ledger.provider_of(token)].never;
         let is_enough = match state {
+            State::LostInFlight if never && is_in_doubt => true,
+            State::NeedsLogin | State::LostInFlight if never => self.lapses.refusals.contains_key(&token),
             State::LostInFlight => self.lapses.refusals.contains_key(&token),
             State::Live | State::NeedsLogin | State::Malformed => self.lapses.has_refused_twice(token, apart),
         };

@@ -1,6 +1,7 @@
 //! The providers of a simulation: what each handed out, to whom, and what became of it. They are the oracle.
 
-use std::collections::BTreeSet;
+use evergrant::testing::token::{Fingerprint, RefreshToken};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub(super) enum Who {
     Process(usize, u64),
     /// The application.
     App,
+    /// A process of ours over a copy of the database, which a person has adopted there: as the application, it is another program.
+    Elsewhere,
 }
 
 /// How far the answer of a redemption came.
@@ -46,6 +49,8 @@ pub(super) struct Redemption {
 
 pub(super) struct Token {
     pub(super) user: usize,
+    /// The number in its text.
+    text: usize,
     pub(super) parent: Option<usize>,
     family: usize,
     pub(super) redemptions: Vec<Redemption>,
@@ -56,6 +61,10 @@ pub(super) struct Token {
     pub(super) written: bool,
     /// Has a process of ours sent it without an answer that settled what became of it?
     pub(super) in_doubt: u32,
+    /// How many requests of each machine for it got no answer that says what became of it.
+    pub(super) unanswered: BTreeMap<usize, u32>,
+    /// How many of its answers left open whether it was processed.
+    pub(super) doubtful: u32,
     /// Did its document ever say that a success for it is kept in a journal, and can't be read or written?
     pub(super) noted: bool,
     /// Did a power cut, or an old copy of its document, take what was known of its sending?
@@ -82,6 +91,8 @@ pub(super) struct Ledger {
     rules: Vec<Rules>,
     pub(super) tokens: Vec<Token>,
     families: Vec<Family>,
+    /// By the number in a text that was handed out more than once: the token that it is now.
+    again: BTreeMap<usize, usize>,
     pub(super) grants: u64,
 }
 
@@ -94,7 +105,12 @@ pub(super) enum Said {
 
 impl Ledger {
     pub(super) fn new(rules: Vec<Rules>) -> Self {
-        Self { rules, tokens: Vec::new(), families: Vec::new(), grants: 0 }
+        Self { rules, tokens: Vec::new(), families: Vec::new(), again: BTreeMap::new(), grants: 0 }
+    }
+
+    /// Other rules for the same providers.
+    pub(super) fn set_rules(&mut self, rules: Vec<Rules>) {
+        self.rules = rules;
     }
 
     /// A login at a provider: the first token of a new family.
@@ -122,6 +138,7 @@ impl Ledger {
     fn hand_out(&mut self, user: usize, parent: Option<usize>, family: usize) -> usize {
         self.tokens.push(Token {
             user,
+            text: self.tokens.len(),
             parent,
             family,
             redemptions: Vec::new(),
@@ -129,6 +146,8 @@ impl Ledger {
             first_redeemed_at: None,
             written: false,
             in_doubt: 0,
+            unanswered: BTreeMap::new(),
+            doubtful: 0,
             noted: false,
             memory_lost: false,
         });
@@ -242,9 +261,59 @@ impl Ledger {
     pub(super) fn ancestry(&self, token: usize) -> Vec<usize> {
         std::iter::successors(Some(token), |token| self.tokens[*token].parent).collect()
     }
+
+    /// The text of a refresh token; the quotes around it in an answer make it unlike all others.
+    pub(super) fn text(&self, token: usize) -> String {
+        refresh_text(self.tokens[token].text)
+    }
+
+    pub(super) fn fingerprint(&self, token: usize) -> Fingerprint {
+        RefreshToken::new(self.text(token)).fingerprint()
+    }
+
+    /// The token that a text is now: the one that was handed out last under it.
+    pub(super) fn by_text(&self, text: &str) -> Option<usize> {
+        let first: usize = text.strip_prefix("rt-")?.parse().ok()?;
+        Some(self.last_of(first))
+    }
+
+    /// The token that the text of this one is now.
+    pub(super) fn last_of(&self, token: usize) -> usize {
+        let text = self.tokens[token].text;
+        self.again.get(&text).copied().unwrap_or(token)
+    }
+
+    /// Was the text of this token handed out more than once?
+    pub(super) fn was_called_again(&self, token: usize) -> bool {
+        self.again.contains_key(&self.tokens[token].text)
+    }
+
+    /// Did a token come out of another one with the text of this one?
+    pub(super) fn came_for_text_of(&self, token: usize, other: usize) -> bool {
+        let text = self.tokens[other].text;
+        self.ancestry(token).into_iter().any(|earlier| self.tokens[earlier].text == text)
+    }
+
+    /// Hands this token out under the text of an earlier one of its login: what is known of that text is in doubt of it, too.
+    pub(super) fn call_again(&mut self, token: usize, earlier: usize) {
+        let (text, in_doubt) = (self.tokens[earlier].text, self.tokens[earlier].in_doubt);
+        let memory_lost = self.tokens[earlier].memory_lost;
+        let known = &mut self.tokens[token];
+        (known.text, known.in_doubt, known.memory_lost) = (text, in_doubt, memory_lost);
+        self.again.insert(text, token);
+    }
+
+    /// The answer that hands a token out.
+    pub(super) fn body(&self, token: usize) -> String {
+        format!(
+            r#"{{"token_type":"bearer","access_token":"{}","refresh_token":"{}","expires_in":3600}}"#,
+            access_text(token),
+            self.text(token)
+        )
+    }
 }
 
-/// The text of a refresh token; the quotes around it in an answer make it unlike all others.
+/// The text under which a token is handed out for the first time.
 pub(super) fn refresh_text(token: usize) -> String {
     format!("rt-{token}")
 }
@@ -252,18 +321,4 @@ pub(super) fn refresh_text(token: usize) -> String {
 /// The text of the access token that came with it; where tokens stay, each answer has one all the same.
 pub(super) fn access_text(token: usize) -> String {
     format!("at-{token}")
-}
-
-/// The place of a token by its text.
-pub(super) fn by_text(text: &str) -> Option<usize> {
-    text.strip_prefix("rt-")?.parse().ok()
-}
-
-/// The answer that hands a token out.
-pub(super) fn body(token: usize) -> String {
-    format!(
-        r#"{{"token_type":"bearer","access_token":"{}","refresh_token":"{}","expires_in":3600}}"#,
-        access_text(token),
-        refresh_text(token)
-    )
 }

@@ -2,10 +2,11 @@
 
 use super::bugs::Bug;
 use super::ledger::{Ledger, Rotation, Rules};
+use super::life::Life;
 use super::machine;
 use super::peer::Peer;
 use super::weather::Weather;
-use super::world::{Inner, Life, Script, World};
+use super::world::{Inner, Script, World};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::pass::{PassRequest, Stop};

@@ -1,7 +1,8 @@
 //! A process of a simulation that runs a loop of passes for each provider, as the daemon does.
 
+use super::life::Life;
 use super::machine::{pass, stop_sometime};
-use super::world::Life;
+
 use evergrant::testing::engine::Engine;
 use evergrant::testing::pass::{PassRequest, Stop, Whose};
 use evergrant::testing::report::Reports;

@@ -1,11 +1,13 @@
 //! A machine of a simulation: processes are started on it, run passes, and end, one way or another.
 
 use super::bugs::Bug;
+use super::by_hand;
 use super::collection::Collection;
+use super::life::Life;
 use super::loops;
 use super::provider::{Line, provider};
 use super::weather::LEASE;
-use super::world::{Away, Inner, Life, World};
+use super::world::{Away, Inner, World};
 use evergrant::testing::chance::Chance;
 use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
@@ -46,7 +48,7 @@ pub(super) async fn run(world: Arc<World>, machine: usize) {
         let ended_by_itself = tokio::select! {
             biased;
             () = died.notified() => false,
-            () = live(&life) => true,
+            () = one_process(&life) => true,
         };
         world.with(|world| {
             if ended_by_itself {
@@ -60,6 +62,21 @@ pub(super) async fn run(world: Arc<World>, machine: usize) {
         }
         let wait = world.with(|world| Duration::from_secs(world.random.random_range(1..120)));
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Passes, or a command of a person.
+async fn one_process(life: &Life) {
+    let (is_by_hand, adopts) = life.world.with(|world| {
+        let (by_hand, renames) = (world.rare.by_hand, world.rare.renames);
+        (by_hand > 0.0 && world.random.random_bool(0.5), renames > 0.0 && world.random.random_bool(0.3))
+    });
+    if is_by_hand {
+        by_hand::command(life).await;
+    } else if adopts {
+        by_hand::adopt(life).await;
+    } else {
+        live(life).await;
     }
 }
 
@@ -87,17 +104,36 @@ pub(super) async fn calm_pass(world: &Arc<World>, machine: usize) {
     if !world.with(|world| world.machines[machine].away.is_there()) {
         return;
     }
-    let life = Life::start(world, machine);
-    let (engine, journal) = start(&life);
-    let (stop, request) = (Stop::default(), PassRequest::default());
+    if world.with(|world| world.rare.renames > 0.0) {
+        by_hand::adopt(&Life::start(world, machine)).await;
+    }
+    once(&Life::start(world, machine)).await;
+}
+
+/// One process that refreshes everything that is due, once.
+pub(super) async fn once(life: &Life) {
+    let world = &life.world;
+    let (engine, journal) = start(life);
+    let (stop, request) =
+        (Stop::default(), PassRequest { take_over: given_up(world), ..PassRequest::default() });
     let loops = world.with(|world| world.weather.several() && world.random.random_bool(LOOPS));
     if loops {
-        loops::run(&life, &engine).await;
+        loops::run(life, &engine).await;
     } else {
-        pass(&life, "everything", &stop, |reports| engine.run(&request, &stop, reports)).await;
+        pass(life, "everything", &stop, |reports| engine.run(&request, &stop, reports)).await;
     }
     drop(engine);
     journal.close().await;
+}
+
+/// The journals of machines that are gone for good, where nothing is sent that they may have sent until a person says so.
+fn given_up(world: &World) -> Vec<String> {
+    world.with(|world| {
+        let gone =
+            world.machines.iter().filter(|machine| machine.away == Away::ForGood && machine.copied.is_none());
+        let asks = world.calm && world.weather.peers.iter().any(|peer| peer.never);
+        gone.filter(|_| asks).map(|machine| machine.journal.clone()).collect()
+    })
 }
 
 /// What happens to the disk when a process has ended: nothing, or the power failed.
@@ -170,7 +206,11 @@ pub(super) fn start_as(
 ) -> (Engine, Journal) {
     let (journal, clock, chance) = life.world.with(|world| {
         let seed = world.random.random();
+        let sets_clocks = world.rare.clocks > 0.0;
         let machine = &mut world.machines[life.machine];
+        if sets_clocks && !life.elsewhere {
+            machine.clock = machine.clock.restarted();
+        }
         let (journal, desk) = machine.disk.open(Path::new("/tmp"), machine.clock.now()).unwrap();
         journal.id().clone_into(&mut machine.journal);
         tokio::spawn(keep(life.clone(), desk));
@@ -208,7 +248,11 @@ pub(super) async fn pass<Run>(life: &Life, whose: &str, stop: &Stop, run: impl F
 where
     Run: Future<Output = Result<Summary, PassError>>,
 {
-    let (began, due_by) = (Instant::now(), life.world.with(|world| world.machines[life.machine].clock.now()));
+    let (began, due_by) = life.world.with(|world| {
+        let is_apart = world.rare.clocks > 0.0;
+        let now = if is_apart { world.now() } else { world.machines[life.machine].clock.now() };
+        (Instant::now(), now)
+    });
     let ended = tokio::time::timeout(PATIENCE, run(Arc::new(Reports::new()))).await;
     life.world.with(|world| {
         world.passes += 1;

@@ -2,7 +2,8 @@
 
 use super::collection::{Collection, id_of};
 use super::ledger::{access_text, refresh_text};
-use super::world::{Document, Life, World};
+use super::life::Life;
+use super::world::{Document, World};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Timestamp;
 use evergrant::testing::store::mapping::Mapping;

@@ -26,6 +26,8 @@ pub(super) enum Storm {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) rules: Rules,
+    /// Does it punish each second request for a token, so that none is sent?
+    pub(super) never: bool,
     pub(super) rate: Option<&'static str>,
     pub(super) concurrency: usize,
     /// Longest time that it takes for an answer.
@@ -60,6 +62,7 @@ impl Peer {
         };
         Self {
             rules: Rules { rotation, revokes_family },
+            never: false,
             rate,
             concurrency,
             takes: Duration::ZERO,

@@ -2,6 +2,7 @@
 
 use super::ledger::{Said, Who};
 use super::world::{Document, Inner, World};
+use super::{by_hand, elsewhere};
 use evergrant::testing::token::Bookkeeping;
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
@@ -11,6 +12,11 @@ use tokio::time::Instant;
 
 /// How far a document moves: no two get to one place.
 const MOVED_BY: usize = 1_000;
+
+/// Where a document is, and where it was before.
+pub(super) fn places_of(place: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(place), |place| place.checked_sub(MOVED_BY))
+}
 
 /// Lives until it is calm.
 pub(super) async fn live(world: Arc<World>) {
@@ -29,7 +35,18 @@ pub(super) async fn live(world: Arc<World>) {
         }) else {
             return;
         };
-        if happens(weather.app) {
+        let rare = world.with(|world| world.rare.clone());
+        if happens(rare.copies) {
+            tokio::spawn(elsewhere::try_out(world.clone()));
+        } else if happens(rare.renames) {
+            world.with(Inner::rename);
+        } else if happens(rare.imports) {
+            tokio::spawn(by_hand::import(world.clone(), backup.clone()));
+        } else if happens(rare.clocks) {
+            world.with(Inner::set_a_clock);
+        } else if happens(rare.leaps) {
+            world.with(Inner::leap);
+        } else if happens(weather.app) {
             tokio::spawn(refresh(world.clone(), place));
         } else if happens(weather.login) {
             tokio::spawn(log_in(world.clone(), place, None));
@@ -64,7 +81,8 @@ pub(super) async fn live(world: Arc<World>) {
                 for token in displaced.into_iter().chain([old.refresh]) {
                     world.ledger.tokens[token].memory_lost = true;
                 }
-                world.documents.insert(*place, old.clone());
+                let refresh = world.ledger.last_of(old.refresh);
+                world.documents.insert(*place, Document { refresh, ..old.clone() });
             });
         }
     }
@@ -78,6 +96,7 @@ async fn refresh(world: Arc<World>, place: usize) {
     world.some_time().await;
     let said = world.with(|world| world.ledger.present(token, Who::App, Instant::now(), None));
     let Said::Granted(child) = said else { return };
+    world.with(|world| world.hand_out_again(token, child));
     world.some_time().await;
     world.with(|world| {
         world.note(|| format!("the application writes rt-{child} for rt-{token} into document {place}"));
@@ -109,7 +128,8 @@ async fn save_what_was_read(world: Arc<World>, place: usize) {
         for token in world.ledger.ancestry(there.refresh).into_iter().chain([read.refresh]) {
             world.ledger.tokens[token].memory_lost = true;
         }
-        world.documents.insert(place, Document { bookkeeping, ..read });
+        let refresh = world.ledger.last_of(read.refresh);
+        world.documents.insert(place, Document { bookkeeping, refresh, ..read });
     });
 }
 

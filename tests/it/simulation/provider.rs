@@ -1,20 +1,19 @@
 //! The wires of a simulation, one to each provider: requests that arrive, or don't, or late, and answers that come, or don't, or in part.
 
-use super::WAITS_FOR_A_MACHINE;
 use super::bugs::Bug;
 use super::lapse::Lapses;
-use super::ledger::{Reached, Redemption, Rotation, Said, Who, body, by_text, refresh_text};
+use super::ledger::{Reached, Redemption, Rotation, Said};
+use super::life::Life;
 use super::peer::Storm;
-use super::weather::{LEASE, REQUEST_TIMEOUT};
-use super::world::{Inner, Life, Look, Script, World, name_of};
+use super::sending::{judge_sending, looks_at};
+use super::weather::REQUEST_TIMEOUT;
+use super::world::{Inner, Script, World, name_of};
 use async_trait::async_trait;
 use evergrant::testing::clock::Clock;
 use evergrant::testing::grant::headers::Headers;
 use evergrant::testing::grant::http::ClientError;
 use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::testing::provider::{ClientSecret, Provider, profile};
-use evergrant::testing::select::FRESH_FOR;
-use evergrant::testing::token::RefreshToken;
+use evergrant::testing::provider::{AskAgain, ClientSecret, Provider, profile};
 use rand::Rng as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,9 +86,10 @@ impl Wire for Endpoint {
     async fn post(&self, request: &GrantRequest) -> Sent {
         let mut fields = url::form_urlencoded::parse(&request.body);
         let (_, text) = fields.find(|(name, _)| name == "refresh_token").unwrap();
-        let token = by_text(&text).unwrap();
-        let (bug, was_refused) =
-            self.life.world.with(|world| (world.bug, world.lapses.has_refused(token, self.life.who())));
+        let (token, bug, was_refused) = self.life.world.with(|world| {
+            let token = world.ledger.by_text(&text).unwrap();
+            (token, world.bug, world.lapses.has_refused(token, self.life.who()))
+        });
         if was_refused && bug == Some(Bug::MarksAtTheFirstRefusal) {
             return self.answer(400, REFUSED);
         }
@@ -105,10 +105,15 @@ impl Endpoint {
     async fn once(&self, token: usize) -> Sent {
         let world = &self.life.world;
         world.with(|world| {
+            if self.life.elsewhere {
+                world.judge_sending_of_a_copy(&self.life, token);
+                return;
+            }
             world.ledger.tokens[token].in_doubt += 1;
             if self.life.is_alive(world) {
                 judge_sending(world, &self.life, self.peer, token);
             }
+            *world.ledger.tokens[token].unanswered.entry(self.life.machine).or_default() += 1;
         });
         // Judged above: a process that is stopped here, between its last look and the first byte, can't know better.
         world.some_time().await;
@@ -135,7 +140,19 @@ impl Endpoint {
                 Sent::NotSent(_) => true,
                 Sent::Lost(_) => false,
             };
-            if settled {
+            if !settled || leaves_open(&sent) {
+                // Its text may be another token's by now.
+                let now = world.ledger.last_of(token);
+                world.ledger.tokens[token].doubtful += 1;
+                world.ledger.tokens[now].doubtful += u32::from(now != token);
+                world.ledger.tokens[now].in_doubt += u32::from(now != token);
+            }
+            if let Some(unanswered) = world.ledger.tokens[token].unanswered.get_mut(&self.life.machine)
+                && (settled || says_that_nothing_was_done(&sent))
+            {
+                *unanswered -= 1;
+            }
+            if settled && !self.life.elsewhere {
                 // Once its journal knows it, too.
                 world.answered.entry((self.life.machine, self.life.number)).or_default().push(token);
             }
@@ -211,14 +228,17 @@ impl Endpoint {
                 self.answer(200, if unknown { r#"{"token":"sealed"}"# } else { NOTHING })
             }
             (Fate::Cut, Some(Said::Granted(child))) => {
-                let body = body(child);
+                let body = world.with(|world| world.ledger.body(child));
                 let kept = world.with(|world| world.random.random_range(0..body.len()));
                 let Sent::Answered(answer) = self.answer(200, &body[..kept]) else {
                     unreachable!("an answer")
                 };
                 Sent::Answered(RawAnswer { complete: false, ..answer })
             }
-            (_, Some(Said::Granted(child))) => return (self.answer(200, &body(child)), Some(child)),
+            (_, Some(Said::Granted(child))) => {
+                let body = world.with(|world| world.ledger.body(child));
+                return (self.answer(200, &body), Some(child));
+            }
             (_, Some(Said::Refused)) => self.answer(400, REFUSED),
             (fate, None) => unreachable!("{fate:?} is processed"),
         };
@@ -246,84 +266,27 @@ impl Endpoint {
     }
 }
 
+/// Does a page say that it failed, by whomever it is?
+fn leaves_open(sent: &Sent) -> bool {
+    matches!(sent, Sent::Answered(answer) if (500..=504).contains(&answer.status))
+}
+
+/// Statuses with which a provider, or the one before it, turns a request away: with any body, and also where it must not be sent twice.
+fn says_that_nothing_was_done(sent: &Sent) -> bool {
+    match sent {
+        // 502, 503 and 504 are those of an outage, where no user is granted.
+        Sent::Answered(answer) => matches!(answer.status, 401 | 429 | 502..=504),
+        Sent::NotSent(_) | Sent::Lost(_) => false,
+    }
+}
+
 fn present(world: &mut Inner, life: &Life, token: usize) -> Said {
     let lease_until = looks_at(world, life, token).into_iter().find_map(|(_, look)| look.lease_until);
-    world.ledger.present(token, life.who(), Instant::now(), lease_until)
-}
-
-/// The documents in which this process saw this token when it last looked.
-fn looks_at(world: &Inner, life: &Life, token: usize) -> Vec<(usize, Look)> {
-    world
-        .looks
-        .range((life.machine, life.number, 0)..=(life.machine, life.number, usize::MAX))
-        .filter(|(_, look)| look.refresh == token)
-        .map(|((_, _, document), look)| (*document, *look))
-        .collect()
-}
-
-/// May this token be sent? To its `OWN` provider, `ONCE`, and never against what the process itself has seen.
-fn judge_sending(world: &mut Inner, life: &Life, peer: usize, token: usize) {
-    let of = world.ledger.provider_of(token);
-    if of != peer {
-        let (to, of) = (name_of(peer), name_of(of));
-        world.violated(format!("OWN: {life:?} sends rt-{token} of {of} to {to}"));
+    let said = world.ledger.present(token, life.who(), Instant::now(), lease_until);
+    if let Said::Granted(child) = said {
+        world.hand_out_again(token, child);
     }
-    if world.ledger.rotation_of(token) == Rotation::Keep {
-        return;
-    }
-    let looks = looks_at(world, life, token);
-    // Where two documents hold one token, one of them is looked at on behalf of the other, too.
-    if looks.is_empty() && !world.weather.duplicate {
-        world.violated(format!("ONCE: {life:?} sends rt-{token}, which it had seen replaced"));
-    }
-    // The application, another machine or a person may have replaced it since then: who looked long ago looks again.
-    let holds_it = |place: &usize| world.documents.get(place).is_some_and(|there| there.refresh == token);
-    let unseen = looks.iter().find(|(place, look)| !holds_it(place) && look.seen_at.elapsed() > FRESH_FOR);
-    // It may have moved to another `_id` since, and been seen there.
-    let is_seen = looks.iter().any(|(place, _)| holds_it(place));
-    if let Some((place, look)) = unseen.filter(|_| !world.weather.duplicate && !is_seen) {
-        let ago = look.seen_at.elapsed();
-        world.violated(format!(
-            "FRESH: {life:?} sends rt-{token}, which document {place} doesn't hold any more; it looked {ago:?} ago"
-        ));
-    }
-    let known = &world.ledger.tokens[token];
-    if known.noted && !known.memory_lost {
-        world.violated(format!(
-            "ONCE: {life:?} sends rt-{token}, whose document says that its answer is kept"
-        ));
-    }
-    let now = Instant::now();
-    let tolerance = world.weather.skew;
-    // Within the grace of its first use a token is asked for again, also by the machine that redeemed it.
-    let within_grace = world.ledger.is_within_grace(token, now, tolerance);
-    // What another machine has sent is told by the document alone, where that speaks of the very pair that came for it.
-    let came: Vec<_> = world.ledger.tokens[token]
-        .redemptions
-        .iter()
-        .map(|success| Some(RefreshToken::new(refresh_text(success.child)).fingerprint()))
-        .collect();
-    let is_told = world.documents.values().any(|there| {
-        let books = &there.bookkeeping;
-        there.refresh == token && books.refreshed_at.is_some() && came.contains(&books.fingerprint)
-    });
-    let unknown = world.ledger.tokens[token].memory_lost && !is_told;
-    let successes = world.ledger.tokens[token].redemptions.iter();
-    let again = successes.filter(|success| matches!(success.reached, Reached::Kept | Reached::Hand(_))).any(
-        |success| {
-            let Who::Process(machine, _) = success.by else { return false };
-            // Another machine can't know: it sees the claim of the one that has the pair, and waits for it.
-            let after = |wait| success.lease_until.is_some_and(|until| until + wait <= now + tolerance);
-            let is_over = after(WAITS_FOR_A_MACHINE) || within_grace && after(LEASE);
-            if machine == life.machine || is_told { !within_grace } else { !is_over && !unknown }
-        },
-    );
-    // Where a journal's disk had failed, the document was all that knew of its pair: with an old copy in its place, nobody
-    // does.
-    let forgotten = world.ledger.tokens[token].memory_lost && world.weather.disk > 0.0;
-    if again && !forgotten {
-        world.violated(format!("ONCE: {life:?} sends rt-{token} again, after a success for it was received"));
-    }
+    said
 }
 
 fn draw(world: &mut Inner, peer: usize, token: usize) -> Fate {
@@ -377,6 +340,9 @@ pub(super) fn provider(world: &World, number: usize) -> Provider {
         }
         Rotation::Keep => evergrant::testing::provider::Rotation::None,
     };
+    if peer.never && bug != Some(Bug::AsksAgainWhatMayBeSpent) {
+        profile.ask_again = AskAgain::Never;
+    }
     if bug == Some(Bug::MarksOnRejectedClient) {
         profile.answer.client_rejected.retain(|code| code != "invalid_client");
         profile.answer.refused.push("invalid_client".into());

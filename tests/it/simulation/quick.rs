@@ -1,9 +1,10 @@
 //! A quick provider beside a slow one, on a paused clock.
 
 use super::ledger::{Ledger, Rotation, Rules};
+use super::life::Life;
 use super::machine;
 use super::peer::Peer;
-use super::world::{Inner, Life, World};
+use super::world::{Inner, World};
 use evergrant::testing::pass::{PassRequest, Stop};
 use evergrant::testing::report::{Outcome, Reports};
 use std::sync::Arc;

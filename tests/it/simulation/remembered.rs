@@ -1,9 +1,10 @@
 //! What a provider did in one pass holds in the next one, in the same process and after a restart, on a paused clock.
 
 use super::ledger::{Ledger, Rotation, Rules};
+use super::life::Life;
 use super::machine;
 use super::peer::{Peer, Storm};
-use super::world::{Inner, Life, Script, World};
+use super::world::{Inner, Script, World};
 use evergrant::testing::engine::Engine;
 use evergrant::testing::journal::Journal;
 use evergrant::testing::pass::{PassRequest, Stop};

@@ -2,9 +2,10 @@
 
 use super::collection::Collection;
 use super::ledger::{Ledger, Rotation, Rules};
+use super::life::Life;
 use super::machine;
 use super::peer::Peer;
-use super::world::{Inner, Life, World, name_of};
+use super::world::{Inner, World, name_of};
 use crate::support::meddler::{Call, Meddler, Mishap};
 use chrono::TimeDelta;
 use evergrant::testing::clock::Timestamp;

@@ -1,12 +1,14 @@
 //! The world of one run: what everybody shares, what happens to a process at each of its steps, and what was seen.
 
 use super::bugs::Bug;
+use super::elsewhere::{Copied, Place};
 use super::lapse::Lapses;
-use super::ledger::{Ledger, Reached, Redemption, Who, refresh_text};
+use super::ledger::{Ledger, Reached, Redemption, Who};
 use super::peer::Storm;
-use super::weather::{LEASE, Weather};
+use super::rare::Rare;
+use super::weather::Weather;
 use evergrant::testing::clock::{Clock, Timestamp};
-use evergrant::testing::journal::simulated::{Commit, Disk};
+use evergrant::testing::journal::simulated::Disk;
 use evergrant::testing::token::Bookkeeping;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The place of the second document that holds the token of the first one.
-const DUPLICATE: usize = 99;
+pub(super) const DUPLICATE: usize = 99;
 
 /// The name of a provider.
 pub(super) fn name_of(provider: usize) -> String {
@@ -49,13 +51,31 @@ pub(super) struct Machine {
     pub(super) disk: Disk,
     pub(super) clock: Clock,
     /// The number of the process that runs on it, or ran last.
-    life: u64,
-    alive: bool,
-    paused_until: Option<Instant>,
+    pub(super) life: u64,
+    pub(super) alive: bool,
+    pub(super) paused_until: Option<Instant>,
     pub(super) died: Arc<Notify>,
     pub(super) away: Away,
     /// The id of its journal, once a process has opened it.
     pub(super) journal: String,
+    /// What it finds in the place of the collection, where it is a copy of another machine.
+    pub(super) copied: Option<Copied>,
+}
+
+impl Machine {
+    pub(super) fn new(clock: Clock, disk: Disk) -> Self {
+        Self {
+            disk,
+            clock,
+            life: 0,
+            alive: false,
+            paused_until: None,
+            died: Arc::new(Notify::new()),
+            away: Away::No,
+            journal: String::new(),
+            copied: None,
+        }
+    }
 }
 
 /// Is a machine there?
@@ -90,6 +110,10 @@ pub(super) struct Inner {
     pub(super) store_clock: Clock,
     pub(super) random: StdRng,
     pub(super) weather: Weather,
+    pub(super) rare: Rare,
+    pub(super) place: Place,
+    /// When the store's clock has leapt, and by how much.
+    pub(super) leaps: Vec<(Instant, chrono::TimeDelta)>,
     pub(super) bug: Option<Bug>,
     pub(super) calm: bool,
     pub(super) documents: BTreeMap<usize, Document>,
@@ -125,20 +149,6 @@ pub(super) struct World {
     inner: Mutex<Inner>,
 }
 
-/// One process, from its start to its end.
-#[derive(Clone)]
-pub(super) struct Life {
-    pub(super) world: Arc<World>,
-    pub(super) machine: usize,
-    pub(super) number: u64,
-}
-
-impl std::fmt::Debug for Life {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "process {}.{}", self.machine, self.number)
-    }
-}
-
 impl World {
     pub(super) fn new(seed: u64, bug: Option<Bug>, traced: bool) -> Arc<Self> {
         let mut random = StdRng::seed_from_u64(seed);
@@ -148,21 +158,15 @@ impl World {
             let clock = Clock::simulated(start);
             let skew = chrono::TimeDelta::from_std(weather.skew).unwrap_or_default();
             clock.set_machine_ahead(if number == 0 { chrono::TimeDelta::zero() } else { skew });
-            Machine {
-                disk: Disk::default(),
-                clock,
-                life: 0,
-                alive: false,
-                paused_until: None,
-                died: Arc::new(Notify::new()),
-                away: Away::No,
-                journal: String::new(),
-            }
+            Machine::new(clock, Disk::default())
         };
         let mut inner = Inner {
             machines: (0..weather.machines).map(machine).collect(),
             ledger: Ledger::new(weather.peers.iter().map(|peer| peer.rules).collect()),
             store_clock: Clock::simulated(start),
+            rare: Rare::default(),
+            place: Place::default(),
+            leaps: Vec::new(),
             bug,
             calm: false,
             documents: BTreeMap::new(),
@@ -258,10 +262,10 @@ impl Inner {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    /// Is this token in an answer that some machine's disk keeps whatever happens?
+    /// Is this token in an answer that some machine's disk keeps whatever happens? What a copy of a disk holds is of no use here.
     pub(super) fn in_a_journal(&self, token: usize) -> bool {
-        let text = format!("\"{}\"", refresh_text(token));
-        self.machines.iter().any(|machine| machine.disk.holds(&text))
+        let text = format!("\"{}\"", self.ledger.text(token));
+        self.machines.iter().any(|machine| machine.copied.is_none() && machine.disk.holds(&text))
     }
 
     /// What a journal kept it must keep until a document had it.
@@ -300,127 +304,5 @@ impl Inner {
         if let Some(birth) = self.ledger.birth(token) {
             birth.reached = Reached::Kept;
         }
-    }
-}
-
-impl Life {
-    /// Starts a process on a machine that has none; before it, perhaps, the power had failed.
-    pub(super) fn start(world: &Arc<World>, machine: usize) -> Self {
-        let number = world.with(|world| {
-            let machine = &mut world.machines[machine];
-            machine.life += 1;
-            machine.alive = true;
-            machine.paused_until = None;
-            machine.life
-        });
-        Self { world: world.clone(), machine, number }
-    }
-
-    pub(super) fn who(&self) -> Who {
-        Who::Process(self.machine, self.number)
-    }
-
-    /// One step of the process: time passes, and it may be stopped or killed before it goes on.
-    ///
-    /// A killed process never goes on: whatever of it is left waits here for ever, and changes nothing any more.
-    pub(super) async fn turn(&self, what: &str) {
-        self.world.some_time().await;
-        self.go_on().await;
-        self.strike(what);
-        self.go_on().await;
-    }
-
-    /// Waits while the process is stopped, for ever if it is dead.
-    pub(super) async fn go_on(&self) {
-        loop {
-            let until = self.world.with(|world| {
-                if !self.is_alive(world) {
-                    return Err(());
-                }
-                Ok(world.machines[self.machine].paused_until.filter(|until| *until > Instant::now()))
-            });
-            match until {
-                Ok(None) => return,
-                Ok(Some(until)) => tokio::time::sleep_until(until).await,
-                Err(()) => std::future::pending().await,
-            }
-        }
-    }
-
-    pub(super) fn is_alive(&self, world: &Inner) -> bool {
-        let machine = &world.machines[self.machine];
-        machine.alive && machine.life == self.number
-    }
-
-    /// Perhaps the process is killed, or stopped for a while.
-    pub(super) fn strike(&self, what: &str) {
-        self.world.with(|world| {
-            let (kill, pause) = (world.weather.kill, world.weather.pause);
-            if world.happens(kill) {
-                world.note(|| format!("{self:?} is killed at {what}"));
-                self.end(world);
-                world.kills += 1;
-                world.machines[self.machine].died.notify_one();
-            } else if world.happens(pause) {
-                let pause = LEASE.mul_f64(world.random.random_range(0.01..3.0));
-                world.note(|| format!("{self:?} is stopped for {pause:?} at {what}"));
-                world.machines[self.machine].paused_until = Some(Instant::now() + pause);
-            }
-        });
-    }
-
-    /// The process is gone: what it had in memory only is gone with it.
-    pub(super) fn end(&self, world: &mut Inner) {
-        world.machines[self.machine].alive = false;
-        self.excuse(world);
-    }
-
-    /// What the process has in memory may be lost without blame: nothing could have kept it in time.
-    fn excuse(&self, world: &mut Inner) {
-        let who = self.who();
-        for token in &mut world.ledger.tokens {
-            for redemption in &mut token.redemptions {
-                if redemption.by == who && matches!(redemption.reached, Reached::Hand(_)) {
-                    redemption.reached = Reached::Excused;
-                }
-            }
-        }
-    }
-
-    /// Looks at what a commit of this process' journal has kept.
-    pub(super) fn committed(&self, world: &mut Inner, becomes: Commit) {
-        let who = self.who();
-        let now = Instant::now();
-        let mut in_hand = Vec::new();
-        for token in &world.ledger.tokens {
-            for redemption in token.redemptions.iter().filter(|redemption| redemption.by == who) {
-                if let Reached::Hand(since) = redemption.reached {
-                    in_hand.push((redemption.child, since));
-                }
-            }
-        }
-        let done = matches!(becomes, Commit::Done | Commit::Pretended);
-        for (child, since) in in_hand {
-            let text = format!("\"{}\"", refresh_text(child));
-            let kept = world.machines[self.machine].disk.holds(&text);
-            // A process that was told that it is kept believes it, whether or not it is.
-            if done && (kept || becomes == Commit::Pretended) {
-                world.note(|| format!("rt-{child} is in the journal of {self:?}"));
-                world.in_journals.insert(child);
-                if let Some(birth) = world.ledger.birth(child) {
-                    birth.reached = Reached::Kept;
-                }
-            } else if done && since < now {
-                world.violated(format!("KEPT: rt-{child} was received before this commit, and isn't in it"));
-            }
-        }
-        if done {
-            for token in world.answered.remove(&(self.machine, self.number)).unwrap_or_default() {
-                world.ledger.tokens[token].in_doubt -= 1;
-            }
-        } else {
-            self.excuse(world);
-        }
-        world.check_kept();
     }
 }
