@@ -139,7 +139,8 @@ pub mod store {
 pub mod token {
     pub use crate::token::{
         AccessToken, Bookkeeping, ClaimedBy, Code, Facts, Fingerprint, Further, LastError, Lease, Lost,
-        Malformed, ParkedWhy, RefreshToken, State, Subject, TokenDocument, TokenId, Vocabulary, Word,
+        Malformed, ParkedWhy, RefreshToken, SpentTokens, State, Subject, TokenDocument, TokenId, Vocabulary,
+        Word,
     };
 }
 pub mod verdict {

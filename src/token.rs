@@ -12,6 +12,7 @@ mod identity;
 pub(crate) mod jwt;
 mod reason;
 mod secret;
+mod spent;
 mod word;
 
 pub use bookkeeping::{Bookkeeping, ClaimedBy, FIELDS, LEASE_MARGIN, Lease, State, UNKNOWN_JOURNAL};
@@ -22,6 +23,7 @@ pub use fingerprint::Fingerprint;
 pub use identity::{Subject, TokenId};
 pub use reason::{Code, Evidence, ParkedWhy, Reason};
 pub use secret::{AccessToken, RefreshToken};
+pub use spent::SpentTokens;
 pub(crate) use word::vocabulary;
 pub use word::{Vocabulary, Word};
 

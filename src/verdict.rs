@@ -49,8 +49,8 @@ pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};
 pub use marks::{TakingBack, made_mark, take_back};
 pub use past_end::past_end;
 pub use permission::{
-    First, Turn, already_redeemed, forbids_a_second_request, grace_has_ended, has_unread_answer,
-    is_spent_elsewhere, may_go, too_young_until,
+    First, SpentBy, Turn, already_redeemed, forbids_a_second_request, grace_has_ended, has_unread_answer,
+    may_go, of_last, spent_by, too_young_until,
 };
 pub use released::{Known, released};
 pub use rule::Rule;

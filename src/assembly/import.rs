@@ -45,6 +45,7 @@ pub(crate) async fn import_terms(
         overwrite: false,
         // A token that stays good is as good as any other, however often it was redeemed.
         redeemed: known.redeemed.difference(&still_good).copied().collect(),
+        still_good,
         on_their_way: known.on_their_way,
         now: Some(now),
     })

@@ -360,7 +360,10 @@ const OBJECTS: &[Object] = &[
             ),
             ("id", "The document's `_id`, as extended JSON in a string; null where a provider was named."),
             ("documents", "Documents that were looked at."),
-            ("forgotten", "Tokens that the journal knew as redeemed, and does not know any more."),
+            (
+                "forgotten",
+                "Tokens that the journal or their document knew as redeemed, and do not know any more.",
+            ),
             ("marked", "Users among them who are marked `needs_login` (`already_redeemed`)."),
         ],
     },

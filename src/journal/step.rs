@@ -127,6 +127,9 @@ pub struct StaleDocument {
     pub token: Fingerprint,
     /// When another machine wrote the pair of which its bookkeeping speaks, where that isn't the one that it holds.
     pub refreshed_elsewhere: Option<Timestamp>,
+    /// The token for which this machine wrote the last pair, where its document knows the one that it holds as redeemed. What
+    /// came between may be known to other machines only.
+    pub last_sent: Option<Fingerprint>,
 }
 
 impl StaleDocument {
@@ -137,13 +140,16 @@ impl StaleDocument {
         let books = &token.bookkeeping;
         // A mark as redeemed speaks of the token, whatever its document said of another one before.
         let is_marked = books.last_error.as_ref().is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
-        let speaks_of_another = is_marked || books.fingerprint != Some(fingerprint);
+        let is_spent = books.spent.contains(fingerprint);
+        let speaks_of_another = is_marked || is_spent || books.fingerprint != Some(fingerprint);
         let is_elsewhere = speaks_of_another && books.is_refreshed_elsewhere(journal);
+        let is_ours = books.refreshed_by.as_deref() == Some(journal);
         Self {
             document: token.id.clone(),
             subject: token.subject.clone(),
             token: fingerprint,
             refreshed_elsewhere: is_elsewhere.then(|| books.refreshed_at.unwrap_or(Timestamp::MAX_UTC)),
+            last_sent: books.spent.last().filter(|_| is_spent && is_ours),
         }
     }
 }

@@ -84,7 +84,8 @@ impl Base {
         if let Some(there) = &there {
             entry.intent.subject = there.subject.clone();
         }
-        let parked = ByHandPair { entry: id, pair, received_at, over };
+        let sent = entry.intent.fingerprint;
+        let parked = ByHandPair { entry: id, pair, sent, received_at, over };
         let verdict = by_hand_apply(parked, provider, there.as_ref(), &line.around())
             .map_err(|obstacle| ApplyError::obstacle(obstacle, &entry))?;
         let replaces = matches!(verdict.document, Step::Write(..));

@@ -7,10 +7,10 @@ use crate::journal::{Doubts, EntryId, Event, Intent, Permission};
 use crate::report::Trouble;
 use crate::select::FRESH_FOR;
 use crate::store::StoreError;
-use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument};
+use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
 use crate::verdict::{
-    Fact, First, Turn, already_redeemed, copy, first_known, forbids_a_second_request, grace_has_ended,
-    has_unread_answer, is_claimed, is_spent_elsewhere, may_go, too_young_until,
+    Fact, First, SpentBy, Turn, already_redeemed, copy, first_known, forbids_a_second_request,
+    grace_has_ended, has_unread_answer, is_claimed, may_go, of_last, spent_by, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -89,10 +89,8 @@ impl Redeemer {
             return Err(self.not_sent(attempt, fact, permit).await);
         }
         let sent_at = self.line.base.clock.now();
-        let (ours, given_up) = (self.line.base.journal.id(), &self.line.terms.others.given_up);
-        if is_spent_elsewhere(&attempt.token, &self.provider.profile, ours, given_up, sent_at) {
-            // Due as before: that machine must find it due, too, when it looks.
-            return Err(self.not_sent(attempt, Fact::NotSent(Reason::SpentElsewhere), permit).await);
+        if let Some(fact) = self.spent(&attempt.token, sent_at).await {
+            return Err(self.not_sent(attempt, fact, permit).await);
         }
         let token = &attempt.token;
         let intent = Intent {
@@ -120,6 +118,7 @@ impl Redeemer {
                 }
             };
             let token = &attempt.token;
+            let permission = of_last(permission, token);
             let first = self.first(&permission, token).await;
             match may_go(&permission, &token.id, first, profile, sent_at) {
                 Turn::AskAllTheSame => {
@@ -293,14 +292,34 @@ impl Redeemer {
 
     /// What is found out of a token whose answer could not be read: it waits, unless a person has given it up.
     async fn unread(&self, token: &DueToken) -> Fact {
-        match self.line.base.journal.redeemed_for(token.refresh_token.fingerprint()).await {
+        match self.redeemed_for(token).await {
             Ok(Some(first)) => already_redeemed(first, None),
             Ok(None) => Fact::Waits(Reason::UnreadAnswer),
-            Err(error) => {
-                self.line.journal_failed(&error);
-                Fact::NotSent(Reason::Journal)
-            }
+            Err(reason) => Fact::NotSent(reason),
         }
+    }
+
+    /// What is found out of a token of which its document says that it was redeemed; `None` where the journal knows more, and
+    /// where it may be sent.
+    async fn spent(&self, token: &DueToken, now: Timestamp) -> Option<Fact> {
+        let (ours, given_up) = (self.line.base.journal.id(), &self.line.terms.others.given_up);
+        match spent_by(token, &self.provider.profile, ours, given_up, now)? {
+            // Due as before: that machine must find it due, too, when it looks.
+            SpentBy::AnotherJournal => Some(Fact::NotSent(Reason::SpentElsewhere)),
+            SpentBy::ThisJournal => match self.redeemed_for(token).await {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(already_redeemed(token.id.clone(), None)),
+                Err(reason) => Some(Fact::NotSent(reason)),
+            },
+        }
+    }
+
+    /// For which document this machine redeemed the token, if it did.
+    async fn redeemed_for(&self, token: &DueToken) -> Result<Option<TokenId>, Reason> {
+        self.line.base.journal.redeemed_for(token.refresh_token.fingerprint()).await.map_err(|error| {
+            self.line.journal_failed(&error);
+            Reason::Journal
+        })
     }
 
     /// How long our claim still lasts.

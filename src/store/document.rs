@@ -7,7 +7,7 @@ use super::mapping::{FieldPath, Mapping};
 use crate::clock::Timestamp;
 use crate::token::{
     AccessToken, Bookkeeping, ClaimedBy, Facts, FieldValue, Fingerprint, LastError, Lease, Lost,
-    RefreshToken, State, Subject, TokenDocument, TokenId, Vocabulary as _, Word,
+    RefreshToken, SpentTokens, State, Subject, TokenDocument, TokenId, Vocabulary as _, Word,
 };
 use bson::{Bson, Document, spec::ElementType};
 use chrono::DateTime;
@@ -103,7 +103,7 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         dates(bookkeeping.due_at),
         dates(bookkeeping.refreshed_at),
         bookkeeping.refreshed_by.as_deref().map(Bson::from),
-        bookkeeping.spent.map(|fingerprint| fingerprint.to_string().into()),
+        spent_tokens(&bookkeeping.spent),
         dates(bookkeeping.access_expires_at),
         dates(bookkeeping.refresh_expires_at),
         dates(bookkeeping.login_at),
@@ -114,6 +114,17 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
     ];
     let named = BOOKKEEPING_FIELDS.into_iter().zip(values);
     named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn spent_tokens(spent: &SpentTokens) -> Option<Bson> {
+    let tokens: Vec<_> = spent.iter().map(|token| Bson::String(token.to_string())).collect();
+    (!tokens.is_empty()).then_some(Bson::Array(tokens))
+}
+
+/// An earlier version wrote one of them alone.
+fn spent(value: &Bson) -> SpentTokens {
+    let tokens = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    tokens.iter().filter_map(Bson::as_str).filter_map(Fingerprint::from_hex).collect()
 }
 
 /// A lease as a sub-document.
@@ -161,7 +172,7 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         due_at: instant(document, "due_at"),
         refreshed_at: instant(document, "refreshed_at"),
         refreshed_by: text(document, "refreshed_by").map(str::to_owned),
-        spent: text(document, "spent").and_then(Fingerprint::from_hex),
+        spent: document.get("spent").map(spent).unwrap_or_default(),
         access_expires_at: instant(document, "access_expires_at"),
         refresh_expires_at: instant(document, "refresh_expires_at"),
         login_at: instant(document, "login_at"),
@@ -279,7 +290,10 @@ mod tests {
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             refreshed_by: Some("journal".to_owned()),
-            spent: Some(RefreshToken::new("b".into()).fingerprint()),
+            spent: ["b", "c"]
+                .map(|token| RefreshToken::new(token.into()).fingerprint())
+                .into_iter()
+                .collect(),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),
@@ -340,5 +354,9 @@ mod tests {
         assert_eq!(bookkeeping(&doc! { "failures": 3.0 }).failures, 3);
         assert_eq!(bookkeeping(&doc! { "failures": 3_i64 }).failures, 3);
         assert_eq!(bookkeeping(&doc! { "failures": f64::NAN }).failures, 0);
+        let hex = |token: &str| RefreshToken::new(token.into()).fingerprint().to_string();
+        let spent = |value: Bson| bookkeeping(&doc! { "spent": value }).spent.iter().count();
+        assert_eq!(spent(bson::bson!(["a", 5, hex("a"), { "b": hex("b") }, hex("c")])), 2);
+        assert_eq!([spent(hex("a").into()), spent("a".into()), spent(5.into())], [1, 0, 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! What Evergrant keeps in a token document: how the login stands, and who holds the claim.
 
-use super::{AccessToken, Code, Fingerprint, LastError, Lost, Vocabulary as _, vocabulary};
+use super::{AccessToken, Code, Fingerprint, LastError, Lost, SpentTokens, Vocabulary as _, vocabulary};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
@@ -108,10 +108,11 @@ pub struct Bookkeeping {
     pub due_at: Option<Timestamp>,
     /// When we last wrote a pair.
     pub refreshed_at: Option<Timestamp>,
-    /// Id of the journal that the pair came from.
+    /// Id of the journal that the refresh token came from.
     pub refreshed_by: Option<String>,
-    /// The refresh token for which the pair came, where that isn't in it.
-    pub spent: Option<Fingerprint>,
+    /// The refresh tokens of this login that were redeemed: first the one for which the refresh token came.
+    #[serde(default)]
+    pub spent: SpentTokens,
     /// When the access token in the document ends, if the provider said.
     pub access_expires_at: Option<Timestamp>,
     /// When the refresh token in the document ends, by its own life or by its login's, if anything says.
@@ -146,10 +147,11 @@ pub const FIELDS: [(&str, &str); 32] = [
         "When the token is due. Absent: now. After a success up to a tenth of the interval is taken off at random, so that not all documents fall due at once.",
     ),
     ("refreshed_at", "When a new pair was last written."),
-    ("refreshed_by", "Id of the journal in the `state_dir` that the pair came from."),
+    ("refreshed_by", "Id of the journal in the `state_dir` that the refresh token came from."),
     (
         "spent",
-        "Fingerprint of the refresh token that was sent for the pair. Absent where the provider kept it.",
+        "Fingerprints of the refresh tokens of this login that were redeemed: the last eight, the last one first. Such a token is no new login. \
+         Absent where none was. An earlier version wrote the last one alone, as a string.",
     ),
     ("access_expires_at", "End of the access token, as far as it is known."),
     (
@@ -235,14 +237,30 @@ impl Bookkeeping {
     }
 
     /// The same; where another token is in the document now, without the ends of the one before. Its login is first seen
-    /// now, unless nothing was known of any.
+    /// now, unless nothing was known of any; a token that was redeemed is of the same login.
     #[must_use]
     pub fn of_login(self, token: Option<Fingerprint>, now: Timestamp) -> Self {
         if self.fingerprint == token {
             return self;
         }
+        if token.is_some_and(|token| self.spent.contains(token)) {
+            return Self { refresh_expires_at: None, ..self };
+        }
         let login_at = self.fingerprint.map(|_| now);
-        Self { refresh_expires_at: None, login_at, login_ends_at: None, ..self }
+        let spent = if token.is_some() { SpentTokens::default() } else { self.spent };
+        Self { refresh_expires_at: None, login_at, login_ends_at: None, spent, ..self }
+    }
+
+    /// The redeemed tokens of the login, once the pair with the token `new` came for `sent`, and stands in the place of the
+    /// redeemed token `there`: that is `sent` itself, or an older one.
+    #[must_use]
+    pub fn spent_after(&self, there: Fingerprint, sent: Fingerprint, new: Fingerprint) -> SpentTokens {
+        if self.spent.contains(there) {
+            return self.spent.with([sent], new);
+        }
+        let is_of_this_login = self.fingerprint == Some(there);
+        let before = if is_of_this_login { self.spent.clone() } else { SpentTokens::default() };
+        before.with([sent, there], new)
     }
 
     /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.
@@ -279,6 +297,35 @@ impl Bookkeeping {
 mod tests {
     use super::*;
     use crate::token::RefreshToken;
+
+    #[test]
+    fn a_token_that_was_redeemed_is_no_new_login_and_another_one_ends_what_was_known() {
+        let token = |name: &str| RefreshToken::new(name.into()).fingerprint();
+        let (earlier, now) = (Timestamp::UNIX_EPOCH, "2026-11-21T03:00:00Z".parse().unwrap());
+        let [t0, t1, t2, t3] = ["t0", "t1", "t2", "t3"].map(token);
+        let books = Bookkeeping {
+            fingerprint: Some(t2),
+            spent: [t1, t0].into_iter().collect(),
+            login_at: Some(earlier),
+            refresh_expires_at: Some(now),
+            ..Bookkeeping::default()
+        };
+        for (there, login_at, is_known) in [(t2, earlier, true), (t0, earlier, true), (t3, now, false)] {
+            let of = books.clone().speaking_of(there, now);
+            assert_eq!((of.fingerprint, of.login_at), (Some(there), Some(login_at)));
+            assert_eq!((of.spent == books.spent, of.spent.is_empty()), (is_known, !is_known));
+            assert_eq!(of.refresh_expires_at.is_some(), there == t2, "an end is that of its own token");
+        }
+        let unread = books.clone().of_login(None, now);
+        assert_eq!(unread.spent, books.spent, "a token that can't be read is no other one");
+        let after = |there, sent, new| books.spent_after(there, sent, new).iter().collect::<Vec<_>>();
+        assert_eq!(after(t2, t2, t3), [t2, t1, t0]);
+        assert_eq!(after(t2, t2, t2), [t1, t0], "the provider kept it");
+        assert_eq!(after(t2, t2, t0), [t2, t1], "it is handed out again");
+        assert_eq!(after(t0, t0, t3), [t0, t1], "it was taken all the same");
+        assert_eq!(after(t0, t1, t2), [t1, t0], "the last pair goes back");
+        assert_eq!(after(t3, t3, t2), [t3], "a new login");
+    }
 
     #[test]
     fn what_was_known_of_a_token_that_is_taken_over_stays_and_a_known_sending_is_not_hidden() {

@@ -46,7 +46,7 @@ vocabulary! {
             "Start that machine with its `state_dir`: it writes the pair, or gives the claim back. If it is gone for good: `evergrant run --once --take-over JOURNAL`. \
              Without either, the token is sent after half of what was left of its life (`evergrant help lost-answers`).";
         SpentElsewhere = "spent_elsewhere":
-            "Another machine has sent this token and written the pair that came for it. The document holds the old token again: an old backup was restored, or an old document was saved again. The token is not sent.",
+            "This token was redeemed, and another machine wrote the last pair of its login. The document holds the old token again: an old backup was restored, or an old document was saved again. The token is not sent.",
             "Start that machine with its `state_dir`: its next pass puts the pair back. `refreshed_by` in the document names its journal. \
              If it is gone for good: `evergrant run --once --take-over JOURNAL` sends the token.";
         DocumentChanged = "document_changed":

@@ -60,6 +60,8 @@ pub struct ByHandPair {
     pub entry: EntryId,
     /// The pair.
     pub pair: Journaled<Granted>,
+    /// The token for which it came.
+    pub sent: Fingerprint,
     /// When its answer came.
     pub received_at: Timestamp,
     /// The only token that it may replace; `None`: any.
@@ -76,7 +78,7 @@ pub fn apply(
     document: Option<&TokenDocument>,
     around: &Around<'_>,
 ) -> Result<Verdict, Obstacle> {
-    let ByHandPair { entry, pair, received_at, over } = parked;
+    let ByHandPair { entry, pair, sent, received_at, over } = parked;
     let Some(document) = document else { return Err(Obstacle::Gone) };
     let new = pair.get().refresh_token.as_ref();
     if let (Some(new), Ok(there)) = (new, &document.refresh_token)
@@ -99,6 +101,10 @@ pub fn apply(
     let Ok(token) = document.clone().into_due_token() else { return Err(Obstacle::Gone) };
     let pair = Received::Kept(pair);
     let change = around.policy.recovered(&pair, &token, &provider.profile, received_at, around.jitter);
+    // The token in whose place it is written wasn't sent, and may be good.
+    let new = change.bookkeeping.fingerprint.unwrap_or(sent);
+    let spent = token.bookkeeping.spent_after(sent, sent, new);
+    let change = Change { bookkeeping: Bookkeeping { spent, ..change.bookkeeping }, ..change };
     let verdict = write_pair(&token, &provider.profile, &pair, change);
     Ok(Verdict { rule: Rule::ByHandWritten, ..verdict })
 }

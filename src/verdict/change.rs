@@ -78,7 +78,11 @@ impl DuePolicy {
         let unsendable = refresh_token.unsendable();
         let fingerprint = refresh_token.fingerprint();
         let state = if unsendable.is_some() { State::Malformed } else { State::Live };
+        let sent = token.refresh_token.fingerprint();
         let is_kept = refresh_token == token.refresh_token;
+        // Where it was kept, the journal that received it has the pair that goes back for an older one.
+        let of_before = token.bookkeeping.fingerprint == Some(sent);
+        let kept_by = token.bookkeeping.refreshed_by.clone().filter(|_| is_kept && of_before);
         let replaces = if is_kept { Replaces::of(token.access_token.as_ref()) } else { Replaces::Any };
         let since = token.bookkeeping.since.filter(|_| token.bookkeeping.state == state);
         Change {
@@ -93,8 +97,8 @@ impl DuePolicy {
                 access_fingerprint: None,
                 due_at: Some(self.after_this_pass(if unsendable.is_some() { received_at } else { due_at })),
                 refreshed_at: Some(received_at),
-                refreshed_by: Some(self.journal.to_string()),
-                spent: Some(token.refresh_token.fingerprint()).filter(|spent| *spent != fingerprint),
+                refreshed_by: kept_by.or_else(|| Some(self.journal.to_string())),
+                spent: token.bookkeeping.spent_after(sent, sent, fingerprint),
                 access_expires_at: end(access_life),
                 refresh_expires_at: ends_at,
                 login_at,

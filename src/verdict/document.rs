@@ -223,7 +223,10 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let change = around.policy.recovered(pair, token, profile, *received_at, around.jitter);
     // Unlike a pair that just came: the pass that has taken the claim over looks at this document by itself.
     let expect_lease = Fence::of(token.bookkeeping.lease.as_ref());
-    let bookkeeping = Bookkeeping { spent: Some(*sent), ..change.bookkeeping };
+    let there = token.refresh_token.fingerprint();
+    let new = change.bookkeeping.fingerprint.unwrap_or(there);
+    let spent = token.bookkeeping.spent_after(there, *sent, new);
+    let bookkeeping = Bookkeeping { spent, ..change.bookkeeping };
     let change = Change { expect_lease, bookkeeping, ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {

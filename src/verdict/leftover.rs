@@ -22,6 +22,8 @@
 //! | turned away, not the provider's own | turned away | stays | stays |
 //! | anything else | not processed: the provider says it again | stays | stays |
 
+mod there;
+
 use super::change::finishing;
 use super::document::write_pair;
 use super::released::Known;
@@ -32,11 +34,9 @@ use crate::grant::answer::{Class, Granted, Reading};
 use crate::journal::{Entry, EntryState, Event, Journaled, Received};
 use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
-use crate::token::{
-    AccessToken, Code, DueToken, Fingerprint, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word,
-};
+use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use chrono::TimeDelta;
-use std::time::Duration;
+use there::{access_now, has_ended, holds, is_unfinished};
 
 /// Whose document is gone for so long is not in another place either.
 const GONE_FOR_GOOD: TimeDelta = TimeDelta::days(1);
@@ -183,7 +183,8 @@ fn over(left: &Left<'_>, document: Option<&TokenDocument>, now: Timestamp) -> Op
     let after = books.refreshed_at.and_then(|at| (at - entry.intent.sent_at).to_std().ok());
     let written = books.fingerprint.filter(|written| *written != entry.intent.fingerprint);
     // A document that says what its pair came for is believed: another machine may have written it for another token.
-    let written = written.filter(|_| books.spent.is_none_or(|spent| spent == entry.intent.fingerprint));
+    let spent_last = books.spent.last();
+    let written = written.filter(|_| spent_last.is_none_or(|spent| spent == entry.intent.fingerprint));
     match written.filter(|_| after.is_some_and(|after| after < timeout + LEASE_MARGIN)) {
         Some(successor) => Some((Rule::LeftWrittenThen, rotated(successor, profile, &[books]))),
         None => noted((Rule::LeftOtherToken, Event::Settled)),
@@ -319,7 +320,9 @@ fn place(
     };
     let Some(document) = document else { return parked(Rule::LeftPairGone, ParkedWhy::Gone) };
     let now_there = document.refresh_token.as_ref();
-    let holds_old = now_there.is_ok_and(|token| token.fingerprint() == old);
+    // What was redeemed since is not written over the old token, which a stale save brought back.
+    let has_gone_on = new.is_some_and(|new| document.bookkeeping.spent.contains(new.fingerprint()));
+    let holds_old = !has_gone_on && now_there.is_ok_and(|token| token.fingerprint() == old);
     let belongs = entry_provider_is(left, document, around);
     if let Some(new) = new.filter(|new| !holds_old && holds(document, new)) {
         let ended = || has_ended(pair.get(), profile, received_at, around.now);
@@ -365,16 +368,6 @@ fn place(
     }
 }
 
-/// Has the server itself written the new token into the document, where nothing has happened to it since? Then access token
-/// and bookkeeping are missing there. A claim of another process is one on the new token, which it may have sent.
-fn is_unfinished(entry: &Entry, new: &RefreshToken, document: &TokenDocument, around: &Around<'_>) -> bool {
-    let books = &document.bookkeeping;
-    entry.state.is_open()
-        && document.refresh_token.as_ref() == Ok(new)
-        && books.fingerprint != Some(new.fingerprint())
-        && books.lease.as_ref().is_none_or(|lease| around.is_our_claim(&lease.id))
-}
-
 /// The pair is written into the document that holds its refresh token already.
 fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
     let step = match verdict.document {
@@ -385,25 +378,8 @@ fn finish(document: &TokenDocument, verdict: Verdict) -> Verdict {
     Verdict { rule: Rule::LeftPairFinished, document: step, ends, ..verdict }
 }
 
-/// Does a document hold this pair, or did it hold it? The bookkeeping says so of a token that can't be sent, which isn't
-/// read, and of one that the application has redeemed since: it speaks of a token only when that stood in the document.
-fn holds(document: &TokenDocument, new: &RefreshToken) -> bool {
-    let (books, new_one) = (&document.bookkeeping, Some(new.fingerprint()));
-    document.refresh_token.as_ref() == Ok(new) || books.fingerprint == new_one || books.spent == new_one
-}
-
-fn access_now(document: &TokenDocument) -> Option<Fingerprint> {
-    document.access_token.as_ref().map(AccessToken::fingerprint)
-}
-
 /// Does the document belong to the provider of the row?
 fn entry_provider_is(left: &Left<'_>, document: &TokenDocument, around: &Around<'_>) -> bool {
     let provider = left.provider.map(|provider| &*provider.name);
     !around.documents_name_provider || document.provider.as_deref() == provider
-}
-
-/// Has the access token of an answer ended by now, as far as its life is known?
-fn has_ended(granted: &Granted, profile: &Profile, received_at: Timestamp, now: Timestamp) -> bool {
-    let lifetime: Option<Duration> = granted.expires_in.or(profile.access_token_lifetime);
-    lifetime.is_some_and(|lifetime| (now - received_at).to_std().is_ok_and(|age| age >= lifetime))
 }

@@ -106,21 +106,50 @@ pub fn has_unread_answer(token: &DueToken, profile: &Profile, force: bool) -> bo
         && books.last_error.as_ref().is_some_and(|error| error.class.is(Evidence::Unreadable))
 }
 
-/// Does the document say that another machine has sent its token with success, and may only that machine put the pair back?
-/// Not where the provider takes the token all the same, and where a person has given up that machine's journal.
+/// Whose pair goes back into a document that says of its token that it was redeemed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpentBy {
+    /// This machine wrote the last pair.
+    ThisJournal,
+    /// Another one did: only that one can put it back.
+    AnotherJournal,
+}
+
+/// Does the document say that its token was redeemed, and who wrote the last pair? `None` where it may be sent as any other:
+/// where the provider takes it all the same, and where a person has given up the journal that has the pair.
 #[must_use]
-pub fn is_spent_elsewhere(
+pub fn spent_by(
     token: &DueToken,
     profile: &Profile,
     journal: &str,
     given_up: &BTreeSet<String>,
     now: Timestamp,
-) -> bool {
-    let books = &token.bookkeeping;
-    books.spent == Some(token.refresh_token.fingerprint())
-        && books.is_refreshed_elsewhere(journal)
-        && !books.refreshed_by.as_ref().is_some_and(|by| given_up.contains(by))
-        && !takes_redeemed(profile, books.refreshed_at, now)
+) -> Option<SpentBy> {
+    let (books, fingerprint) = (&token.bookkeeping, token.refresh_token.fingerprint());
+    let by = books.refreshed_by.as_ref()?;
+    let redeemed_at = books.refreshed_at.filter(|_| books.spent.last() == Some(fingerprint));
+    if !books.spent.contains(fingerprint) || takes_redeemed(profile, redeemed_at, now) {
+        return None;
+    }
+    if by == journal {
+        return Some(SpentBy::ThisJournal);
+    }
+    (!given_up.contains(by)).then_some(SpentBy::AnotherJournal)
+}
+
+/// The same permission; of a token after which others were redeemed, without the time of its redemption. A grace is that of
+/// the last one.
+#[must_use]
+pub fn of_last(permission: Permission, token: &DueToken) -> Permission {
+    let (books, fingerprint) = (&token.bookkeeping, token.refresh_token.fingerprint());
+    match permission {
+        Permission::AlreadyRedeemed { first, has_other_access, successor, .. }
+            if books.spent.after(fingerprint).is_some() =>
+        {
+            Permission::AlreadyRedeemed { first, at: None, has_other_access, successor }
+        }
+        permission => permission,
+    }
 }
 
 /// Until when a token is too young to be asked for, by its profile's `min_age`; `None` where it isn't, or where its issue

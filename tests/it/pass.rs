@@ -31,6 +31,7 @@ mod second_looks;
 mod server_writes;
 mod settle;
 mod silence;
+mod spent;
 mod stops;
 mod store_away;
 mod store_clock;

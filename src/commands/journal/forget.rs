@@ -1,4 +1,4 @@
-//! `journal forget`: the journal forgets that tokens were redeemed, so that they are sent again.
+//! `journal forget`: journal and documents forget that tokens were redeemed, so that they are sent again.
 //!
 //! Only of tokens that documents hold now. An entry and its answer are never touched.
 
@@ -11,8 +11,8 @@ use crate::config::{Config, Need};
 use crate::exit::Exit;
 use crate::journal::{Journal, Spent};
 use crate::provider::{Provider, Rotation};
-use crate::store::Store;
-use crate::token::{Code, RefreshToken, State, TokenDocument, TokenId};
+use crate::store::{Change, Fence, Store};
+use crate::token::{Bookkeeping, Code, RefreshToken, State, TokenDocument, TokenId};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ struct ForgetResult {
     id: Option<TokenId>,
     /// Documents that were looked at.
     documents: u64,
-    /// Tokens that the journal knew as redeemed, and doesn't know any more.
+    /// Tokens that the journal or their document knew as redeemed, and don't know any more.
     forgotten: u64,
     /// Users among them who are marked because of it; a forced pass asks for their tokens, too.
     marked: u64,
@@ -45,6 +45,10 @@ struct ForgetResult {
 struct Found {
     documents: u64,
     spent: Vec<Spent>,
+    /// For the documents that know their token as redeemed.
+    changes: Vec<Change>,
+    /// Those of them of which the journal knows nothing.
+    in_documents_alone: u64,
     marked: u64,
 }
 
@@ -68,7 +72,14 @@ pub(super) async fn forget(args: &ForgetArgs, surroundings: &Surroundings) -> Re
     if args.id.is_none() && !args.says_which() {
         return Err(found.which(args.provider.as_deref().unwrap_or_default()));
     }
-    let mut forgotten = 0;
+    let mut forgotten = found.in_documents_alone;
+    for part in found.changes.chunks(PAGE) {
+        let applied = store.apply(part).await?;
+        if !applied.every_matched {
+            let said = "a document was changed by another process at the same time, and not every token was forgotten";
+            return Err(CommandError::usage(said, "run the same command again"));
+        }
+    }
     for part in found.spent.chunks(PAGE) {
         forgotten += journal.forget(part.iter().map(|spent| spent.token).collect()).await?;
     }
@@ -115,7 +126,7 @@ fn of_document(document: &TokenDocument, config: &Config) -> Option<Arc<Provider
 }
 
 impl Found {
-    /// Adds those of these documents whose tokens are known as redeemed, at a time that is meant.
+    /// Adds those of these documents whose tokens the journal or they themselves know as redeemed, at a time that is meant.
     async fn add(
         &mut self,
         journal: &Journal,
@@ -123,18 +134,26 @@ impl Found {
         args: &ForgetArgs,
     ) -> Result<(), CommandError> {
         self.documents += documents.len() as u64;
-        let token =
-            |document: &TokenDocument| document.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
-        let mut spent = journal.spent(documents.iter().filter_map(token).collect()).await?;
-        spent.retain(|spent| args.means(spent.at));
-        let is_marked = |document: &&TokenDocument| {
+        let holds =
+            documents.iter().filter_map(|document| Some((document, document.refresh_token.as_ref().ok()?)));
+        let holds: Vec<_> = holds.map(|(document, token)| (document, token, token.fingerprint())).collect();
+        let known = journal.spent(holds.iter().map(|(_, _, fingerprint)| *fingerprint).collect()).await?;
+        for (document, token, fingerprint) in holds {
             let books = &document.bookkeeping;
-            let spent = token(document).filter(|token| spent.iter().any(|spent| spent.token == *token));
+            let by_journal = known.iter().find(|spent| spent.token == fingerprint);
+            let by_document = books.spent.contains(fingerprint);
+            // Of a token that another machine redeemed, at the latest.
+            let at = by_journal.map_or(books.refreshed_at, |spent| spent.at);
+            if (by_journal.is_none() && !by_document) || !args.means(at) {
+                continue;
+            }
+            self.spent.push(by_journal.cloned().unwrap_or(Spent { token: fingerprint, at, row: None }));
+            self.changes.extend(by_document.then(|| forgetting(document, token)));
+            self.in_documents_alone += u64::from(by_journal.is_none());
             let says = books.last_error.as_ref().is_some_and(|error| error.code.is(Code::AlreadyRedeemed));
-            spent.is_some() && books.state == State::NeedsLogin && books.fingerprint == spent && says
-        };
-        self.marked += documents.iter().filter(is_marked).count() as u64;
-        self.spent.extend(spent);
+            let is_marked = books.state == State::NeedsLogin && books.fingerprint == Some(fingerprint);
+            self.marked += u64::from(is_marked && says);
+        }
         Ok(())
     }
 
@@ -171,10 +190,23 @@ impl Found {
         let tokens = shown::count(self.spent.len() as u64, "token");
         CommandError::usage(
             format!(
-                "the documents of `{provider}` hold {tokens} that the journal knows as redeemed{when}; nothing was forgotten"
+                "the documents of `{provider}` hold {tokens} known as redeemed{when}; nothing was forgotten"
             ),
             "say which: `--since TIME`, `--before TIME`, or `--all`",
         )
+    }
+}
+
+/// The change after which a document knows its token as good: also what was redeemed after it says nothing any more.
+fn forgetting(document: &TokenDocument, token: &RefreshToken) -> Change {
+    let books = &document.bookkeeping;
+    let lease = books.lease.as_ref();
+    Change {
+        id: document.id.clone(),
+        expect_refresh_token: Some(token.clone()),
+        expect_lease: lease.map_or(Fence::Unclaimed, |lease| Fence::Lease(lease.id.clone())),
+        pair: None,
+        bookkeeping: Bookkeeping { spent: books.spent.before(token.fingerprint()), ..books.clone() },
     }
 }
 
@@ -200,7 +232,7 @@ impl ForgetResult {
             None => format!("{} of `{name}`", shown::count(*documents, "document")),
         };
         if *forgotten == 0 {
-            return format!("nothing to forget: the journal knows no token of {whose} as redeemed");
+            return format!("nothing to forget: no token of {whose} is known as redeemed");
         }
         let tokens = shown::count(*forgotten, "redeemed token");
         let next = match (id, marked) {
@@ -217,7 +249,7 @@ impl ForgetResult {
         } else {
             ""
         };
-        format!("the journal has forgotten {tokens} of {whose}\n  next: {next}{warning}")
+        format!("forgotten: {tokens} of {whose}\n  next: {next}{warning}")
     }
 }
 

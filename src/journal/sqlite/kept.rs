@@ -188,7 +188,8 @@ impl Rows {
         &mut self,
         stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
-        let Some(last) = self.chain_end(stale.token)? else { return Ok(None) };
+        let from = stale.last_sent.unwrap_or(stale.token);
+        let Some(last) = self.chain_end(from)? else { return Ok(None) };
         let own = match last.successor {
             Some(successor) => self.kept_where("successor = ?1", &successor.to_string())?,
             None => self.parked_for(&last.fingerprint)?,

@@ -92,7 +92,7 @@ fn writes(mapping: &Mapping, now: Timestamp) -> Vec<(TrialPart, Vec<Document>)> 
         due_at: Some(now),
         refreshed_at: Some(now),
         refreshed_by: Some("0".repeat(16)),
-        spent: Some(RefreshToken::new("y".into()).fingerprint()),
+        spent: [RefreshToken::new("y".into()).fingerprint()].into_iter().collect(),
         access_expires_at: Some(now),
         refresh_expires_at: Some(now),
         login_at: Some(now),

@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 8 << 20;
 const IDS_IN_RENEWALS: usize = 6;
 
 /// What bookkeeping takes in a statement, at most: the longest is one of a live document.
-const BOOKKEEPING_BYTES: usize = 512;
+const BOOKKEEPING_BYTES: usize = 1024;
 
 /// How long the server waits for a majority before it answers "maybe".
 pub(super) const MAJORITY_TIMEOUT: Duration = Duration::from_secs(20);

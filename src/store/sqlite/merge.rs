@@ -3,7 +3,7 @@
 use super::json::{self, Object};
 use crate::clock::Timestamp;
 use crate::store::{document, mapping::Mapping};
-use crate::token::{Fingerprint, RefreshToken, TokenDocument, TokenId};
+use crate::token::{Bookkeeping, Fingerprint, RefreshToken, TokenDocument, TokenId};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -14,6 +14,8 @@ pub struct ImportTerms {
     pub overwrite: bool,
     /// Refresh tokens that were redeemed: the provider has handed out another one for each.
     pub redeemed: HashSet<Fingerprint>,
+    /// Refresh tokens whose provider takes them also after they were redeemed.
+    pub still_good: HashSet<Fingerprint>,
     /// Refresh tokens that were sent, and whose answer isn't in its document yet.
     pub on_their_way: HashSet<Fingerprint>,
     /// A lease that ends later is respected; `None` where no pass is at work.
@@ -34,7 +36,12 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
     if terms.overwrite {
         return Pair::OfTheFile;
     }
-    let redeemed = |token: &RefreshToken| terms.redeemed.contains(&token.fingerprint());
+    let (books, theirs) = (&stored.bookkeeping, &incoming.bookkeeping);
+    let redeemed = |token: &RefreshToken| {
+        let token = token.fingerprint();
+        let says = |books: &Bookkeeping| books.spent.contains(token) && !terms.still_good.contains(&token);
+        terms.redeemed.contains(&token) || says(books) || says(theirs)
+    };
     let (old, new) = match (&stored.refresh_token, &incoming.refresh_token) {
         (Ok(old), Ok(new)) => (old, new),
         // A pair that can't be sent is to be corrected, but not by a token that is spent.
@@ -42,7 +49,6 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
         (Err(_), _) => return Pair::OfTheFile,
         (Ok(_), Err(_)) => return Pair::Stored,
     };
-    let books = &stored.bookkeeping;
     let speaks_of_it = books.fingerprint == Some(old.fingerprint());
     let refreshed = speaks_of_it && books.refreshed_at.is_some();
     if old == new {
@@ -59,7 +65,6 @@ pub(super) fn newer(stored: &TokenDocument, incoming: &TokenDocument, terms: &Im
     if books.fingerprint == Some(new.fingerprint()) {
         return Pair::Stored;
     }
-    let theirs = &incoming.bookkeeping;
     let later = theirs.fingerprint == Some(new.fingerprint()) && theirs.refreshed_at > books.refreshed_at;
     let dead = speaks_of_it && books.state.is_mark();
     // A dead login is replaced by a new one.
@@ -184,6 +189,22 @@ mod tests {
             let insisting = ImportTerms { overwrite: true, ..terms };
             assert_eq!(newer(&stored, &incoming, &insisting), OfTheFile, "{what}");
         }
+        // The documents themselves say what was redeemed, whatever machine did that.
+        let mut after = books("live", "t3", Some(9));
+        after["spent"] = json!([fingerprint("t2").to_string(), fingerprint("t1").to_string()]);
+        let terms = ImportTerms::default();
+        let which = |old: &str, old_books: &Value, new: &str, new_books: &Value, terms: &ImportTerms| {
+            newer(&document(Some(old), old_books), &document(Some(new), new_books), terms)
+        };
+        assert_eq!(which("new login", &after, "t1", &json!({}), &terms), Stored);
+        assert_eq!(
+            which("t1", &after, "t3", &json!({}), &terms),
+            OfTheFile,
+            "it was saved again, and is old"
+        );
+        assert_eq!(which("t1", &live, "t3", &after, &terms), OfTheFile);
+        let good = ImportTerms { still_good: HashSet::from([fingerprint("t1")]), ..ImportTerms::default() };
+        assert_eq!(which("new login", &after, "t1", &json!({}), &good), OfTheFile);
         let on_their_way = HashSet::from([fingerprint("t0")]);
         let terms = ImportTerms { on_their_way, ..ImportTerms::default() };
         let (stored, incoming) = (document(Some("t1"), &json!({})), document(Some("t0"), &json!({})));

@@ -32,7 +32,8 @@ fn a_parked_pair_is_written_in_place_of_whatever_token_is_there() {
     let provider = provider(Rotation::SingleUse, AskAgain::Once);
     let over = |document: Option<&TokenDocument>, over: Option<&str>| {
         let over = over.map(|token| RefreshToken::new(token.into()).fingerprint());
-        let parked = ByHandPair { entry: entry(), pair: pair.clone(), received_at: now(), over };
+        let sent = RefreshToken::new("old".into()).fingerprint();
+        let parked = ByHandPair { entry: entry(), pair: pair.clone(), sent, received_at: now(), over };
         by_hand_apply(parked, &provider, document, &around(&policy()))
     };
     let with = |document| over(document, None);

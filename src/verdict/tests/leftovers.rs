@@ -96,7 +96,7 @@ fn a_row_without_a_usable_answer_ends_once_its_token_is_asked_for_by_no_pass() {
     let other = document("other", books("x", State::Live));
     let written = Bookkeeping { refreshed_at: Some(now()), ..books("ours", State::Live) };
     let for_token = |token: &str| {
-        let spent = Some(RefreshToken::new(token.into()).fingerprint());
+        let spent = [RefreshToken::new(token.into()).fingerprint()].into_iter().collect();
         document("theirs", Bookkeeping { spent, ..written.clone() })
     };
     let (for_it, for_another) = (for_token("old"), for_token("another"));
@@ -229,8 +229,11 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
     let old = document("old", books("old", State::Live));
     let new = document("new", books("new", State::Live));
     let used_since = document("newer", books("new", State::Live));
-    let spent = Some(RefreshToken::new("new".into()).fingerprint());
+    let spent = [RefreshToken::new("new".into()).fingerprint()].into_iter().collect();
     let spent = document("newer", Bookkeeping { spent, ..books("newer", State::Live) });
+    let all = ["new", "old"].map(|token| RefreshToken::new(token.into()).fingerprint());
+    let gone_on = Bookkeeping { spent: all.into_iter().collect(), ..books("newer", State::Live) };
+    let stale = document("old", gone_on);
     let other = document("other", books("other", State::Live));
     let strange =
         TokenDocument { provider: Some("else".into()), ..document("old", books("old", State::Live)) };
@@ -256,6 +259,7 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
                 Some(&used_since),
             ),
             judged("spent by another machine since", &row(Answer), pair(Some("new")), single, Some(&spent)),
+            judged("spent since, and the old token", &row(Answer), pair(Some("new")), single, Some(&stale)),
             judged("another token", &row(Answer), pair(Some("new")), single, Some(&other)),
             judged("another token, parked before", &row(Orphan), pair(Some("new")), single, Some(&other)),
             judged("parked before, its place is free", &row(Orphan), pair(Some("new")), single, Some(&old)),
@@ -281,6 +285,11 @@ fn the_pair_of_an_earlier_process_goes_into_its_document_or_is_parked() {
             ("used by the application since", "LeftPairThere | Redeemed | leave | - | -", "unreadable: held"),
             (
                 "spent by another machine since",
+                "LeftPairThere | Redeemed | leave | - | -",
+                "unreadable: held",
+            ),
+            (
+                "spent since, and the old token",
                 "LeftPairThere | Redeemed | leave | - | -",
                 "unreadable: held",
             ),

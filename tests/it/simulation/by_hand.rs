@@ -164,6 +164,7 @@ fn terms(world: &Inner, file: &File) -> ImportTerms {
     ImportTerms {
         overwrite: false,
         redeemed: known.redeemed.difference(&still_good).copied().collect(),
+        still_good,
         on_their_way: known.on_their_way,
         now: Some(world.store_clock.now()),
     }

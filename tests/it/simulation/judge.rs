@@ -105,7 +105,7 @@ impl Inner {
             // A small collection of which no user is granted anything is a question for a person, and the pass asks it.
             let name = world::name_of(self.ledger.provider_of(refresh));
             // Its pair is on a machine that is gone for good: that waits for a person.
-            let is_elsewhere = books.spent == Some(self.ledger.fingerprint(refresh))
+            let is_elsewhere = books.spent.contains(self.ledger.fingerprint(refresh))
                 && self.machines.iter().any(|machine| {
                     machine.away == Away::ForGood && books.refreshed_by.as_ref() == Some(&machine.journal)
                 });

@@ -6,7 +6,7 @@ use super::ledger::{Reached, Rotation, Who, access_text};
 use super::weather::REQUEST_TIMEOUT;
 use super::world::{Document, Inner, Look};
 use evergrant::testing::store::{Change, Fence};
-use evergrant::testing::token::{AccessToken, State};
+use evergrant::testing::token::{AccessToken, SpentTokens, State};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ impl Collection {
         written.bookkeeping = change.bookkeeping.clone();
         match world.bug {
             Some(Bug::ForgetsWhoRefreshed) => written.bookkeeping.refreshed_by = None,
-            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = None,
+            Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = SpentTokens::default(),
             _ => {}
         }
         if let Some(pair) = &change.pair {

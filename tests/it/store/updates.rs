@@ -5,7 +5,9 @@ use evergrant::testing::store::{
     Applied, Change, Fence, PairChange, Replaces,
     mapping::{ExpiryFormat, Mapping},
 };
-use evergrant::testing::token::{AccessToken, Bookkeeping, Further, LastError, RefreshToken, State, TokenId};
+use evergrant::testing::token::{
+    AccessToken, Bookkeeping, Further, LastError, RefreshToken, SpentTokens, State, TokenId,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -358,7 +360,7 @@ async fn bookkeeping_is_written_whole_over_anything() {
             due_at: Some(at(2)),
             refreshed_at: Some(at(3)),
             refreshed_by: Some("journal".to_owned()),
-            spent: None,
+            spent: SpentTokens::default(),
             access_expires_at: Some(at(4)),
             refresh_expires_at: Some(at(5)),
             login_at: Some(at(10)),

@@ -77,7 +77,8 @@ fn document(token: &str) -> TokenId {
 /// Its document holds it again, without bookkeeping.
 fn stale(token: &str) -> StaleDocument {
     let Intent { subject, fingerprint: token_of, .. } = intent(token);
-    StaleDocument { document: document(token), subject, token: token_of, refreshed_elsewhere: None }
+    let (document, token) = (document(token), token_of);
+    StaleDocument { document, subject, token, refreshed_elsewhere: None, last_sent: None }
 }
 
 #[test]
