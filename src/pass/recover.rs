@@ -13,6 +13,7 @@ use crate::provider::Provider;
 use crate::report::Report;
 use crate::token::{Code, TokenDocument, TokenId};
 use crate::verdict::{Left, LeftAnswer, LeftVerdict, Rule, Verdict, judge_left};
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tracing::{Instrument as _, error, info, warn};
@@ -80,6 +81,8 @@ pub(super) async fn recover(
         // A page at a time: memory must not grow with what is left.
         let mut page = line.base.journal.page(after).await?;
         page.entries.retain(|entry| rows.hold(entry, &line.base.providers));
+        // Of two answers for one token the later one has the good pair, and its document takes the first that comes.
+        page.entries.sort_by_key(|entry| Reverse(entry.id));
         recover_page(line, sink, page.entries, &mut cut_off).await?;
         for damaged in page.damaged.into_iter().filter(|_| matches!(rows, Rows::All)) {
             let (id, problem) = (damaged.id, damaged.problem);

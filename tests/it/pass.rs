@@ -38,5 +38,6 @@ mod store_clock;
 mod taken_back;
 mod takeover;
 mod turned_away;
+mod two_answers;
 mod waits_for;
 mod without_request;
