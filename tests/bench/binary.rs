@@ -34,20 +34,26 @@ impl Run {
     }
 }
 
-/// Runs one pass over `collection`; `folder` keeps the journal from run to run.
-pub(crate) async fn run_once(
+/// Settings beside those that every measurement has.
+pub(crate) type Settings = Vec<(&'static str, String)>;
+
+/// The program over `collection`; `folder` keeps the journal from run to run.
+pub(crate) fn program(
     collection: &Collection,
     folder: &Path,
     provider: &ProviderProcess,
     concurrency: usize,
-) -> Run {
+    more: Settings,
+) -> Command {
     let sandbox = SandboxConfig::default();
     let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
     command
         .env_clear()
         .env("EVERGRANT_CLIENT_SECRET", sandbox.client_secret)
         .current_dir(folder)
-        .args(["run", "--once", "--format", "json", "-qq"]);
+        .args(["run", "-qq"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let settings = [
         ("store.url", collection.url.clone()),
         ("store.collection", NAME.to_owned()),
@@ -59,14 +65,36 @@ pub(crate) async fn run_once(
         ("rate", "none".to_owned()),
         ("concurrency", concurrency.to_string()),
     ];
-    for (key, value) in settings {
+    for (key, value) in settings.into_iter().chain(more) {
         command.args(["--set", &format!("{key}={value}")]);
     }
     if !collection.database.is_empty() {
         command.args(["--set", &format!("store.database={}", collection.database)]);
     }
+    command
+}
+
+/// Runs one pass over `collection`; `folder` keeps the journal from run to run.
+pub(crate) async fn run_once(
+    collection: &Collection,
+    folder: &Path,
+    provider: &ProviderProcess,
+    concurrency: usize,
+) -> Run {
+    run_with(collection, folder, provider, concurrency, Settings::new()).await
+}
+
+/// The same with these settings.
+pub(crate) async fn run_with(
+    collection: &Collection,
+    folder: &Path,
+    provider: &ProviderProcess,
+    concurrency: usize,
+    more: Settings,
+) -> Run {
+    let mut command = program(collection, folder, provider, concurrency, more);
     let began = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut child = command.args(["--once", "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id().unwrap());
     let mut stdout = child.stdout.take().unwrap();
     let report = tokio::spawn(async move {
@@ -76,7 +104,7 @@ pub(crate) async fn run_once(
     });
     let mut peak = 0.0;
     let exit = loop {
-        if let Some(now) = peak_mebibytes(&status) {
+        if let Some(now) = mebibytes(&status, "VmHWM:") {
             peak = now;
         }
         if let Some(exit) = child.try_wait().unwrap() {
@@ -90,10 +118,10 @@ pub(crate) async fn run_once(
     Run { report, peak_mebibytes: peak, took }
 }
 
-/// The high-water mark of a process; `None` when it has ended.
-fn peak_mebibytes(status: &str) -> Option<f64> {
+/// The resident memory of a process, now (`VmRSS:`) or at its peak (`VmHWM:`); `None` when it has ended.
+pub(crate) fn mebibytes(status: &str, which: &str) -> Option<f64> {
     let status = std::fs::read_to_string(status).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes / 1024.0)
 }

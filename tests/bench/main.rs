@@ -20,12 +20,13 @@ mod scale;
 mod setup;
 mod survey;
 mod wake;
+mod watched;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What can be run by itself.
-const PARTS: [&str; 6] = ["rate", "throughput", "latency", "scale", "wake", "survey"];
+const PARTS: [&str; 7] = ["rate", "throughput", "latency", "scale", "wake", "survey", "watched"];
 
 /// A target with what was measured.
 struct Measured {
@@ -111,6 +112,9 @@ async fn measure(wanted: impl Fn(&str) -> bool) -> Vec<Measured> {
     }
     if wanted("survey") {
         figures.extend(survey::measure().await);
+    }
+    if wanted("watched") {
+        figures.extend(watched::measure().await);
     }
     figures
 }

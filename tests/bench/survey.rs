@@ -102,12 +102,21 @@ async fn of_many(store: &str, collection: Collection) -> Measured {
     Measured::noted(target, format!("{:.0} ms", seconds * 1000.0))
 }
 
-async fn surveyed(collection: &Collection, documents: usize, providers: usize, ends: Ends) -> (Tokens, f64) {
-    let now = Clock::system().now();
+/// Fills a collection with tokens of which few are due.
+pub(crate) async fn fill_without_due(collection: &Collection, documents: usize) {
+    fill(collection, documents, 1, WEEKLY, Clock::system().now()).await;
+}
+
+async fn fill(collection: &Collection, documents: usize, providers: usize, ends: Ends, now: Timestamp) {
     for first in (0..documents).step_by(BATCH) {
         let numbers = first..(first + BATCH).min(documents);
         collection.fill(numbers.map(|number| document(number, providers, ends, now)).collect()).await;
     }
+}
+
+async fn surveyed(collection: &Collection, documents: usize, providers: usize, ends: Ends) -> (Tokens, f64) {
+    let now = Clock::system().now();
+    fill(collection, documents, providers, ends, now).await;
     let store = collection.open(8).await;
     let next = |number| NextPass {
         provider: name(number),
