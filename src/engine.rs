@@ -15,7 +15,7 @@ use crate::provider::Provider;
 use crate::report::summary::Summary;
 use crate::report::{PassRecord, Report, Reports, Tally, Trouble};
 use crate::schedule::{Schedule, TooShort};
-use crate::store::StoreError;
+use crate::store::{Readiness, StoreError};
 use crate::watch::Event;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -148,6 +148,16 @@ impl Engine {
         let work = self.work(request)?;
         let picks = work.len() > 1 && !request.force;
         self.run_or_pick(work, picks, request, stop, reports).await
+    }
+
+    /// Prepares the store, and asks what would keep a pass from beginning: see [`Base::ready`]. From then on surveys can be made.
+    ///
+    /// # Errors
+    /// [`PassError`]. Nothing is claimed or redeemed by then.
+    pub async fn ready(&self, stop: &Stop, allow_empty: bool) -> Result<Option<Readiness>, PassError> {
+        let readiness = self.base.ready(stop, allow_empty).await?;
+        readiness.iter().for_each(|readiness| self.shown.prepared(readiness));
+        Ok(readiness)
     }
 
     /// The same for this work, which is of [`Engine::all_work`], whether anything of it is due or not.

@@ -114,7 +114,7 @@ impl Engine {
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
         let config = Arc::new(settings.0.clone());
         let inner = assembly::engine(&config, &Clock::system(), &Https).await?;
-        if let Err(error) = inner.base.ready(&Stop::default(), false).await {
+        if let Err(error) = inner.ready(&Stop::default(), false).await {
             inner.close().await;
             return Err(error.into());
         }

@@ -74,7 +74,7 @@ async fn passes(
         adopt_store(base).await?;
     }
     // A stop that comes first is the pass' to tell.
-    let readiness = base.ready(stop, args.allow_empty).await?;
+    let readiness = engine.ready(stop, args.allow_empty).await?;
     if readiness.is_some() {
         tell_remarks(config, base).await?;
     }

@@ -165,10 +165,14 @@ async fn metrics_say_what_the_ledger_says_and_a_restart_does_not_forget_the_last
     let said = shown.end().await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.stderr.contains("metrics and health are at http://127.0.0.1:"), "{said:?}");
-    // Nothing is due, and no pass begins: the next process knows of the last one all the same.
+    // Nothing is due, and no pass begins for a week: the next process knows of the last one all the same, and counts the tokens.
+    scene.set("schedule", "0 3 * * SUN");
     let mut shown = Shown::start(&mut scene);
-    let page = shown.until(after_a_pass).await;
+    let page = shown
+        .until(|page| after_a_pass(page) && page.contains_key("evergrant_survey_timestamp_seconds"))
+        .await;
     assert!(page[&of("evergrant_last_pass_end_timestamp_seconds", "")] >= last);
+    assert_eq!(page[&of("evergrant_tokens", "state=\"live\"")], float(24 - marked), "{page:?}");
     assert_eq!(shown.end().await.code, Some(0));
 }
 
