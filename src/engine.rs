@@ -156,7 +156,9 @@ impl Engine {
     /// [`PassError`]. Nothing is claimed or redeemed by then.
     pub async fn ready(&self, stop: &Stop, allow_empty: bool) -> Result<Option<Readiness>, PassError> {
         let readiness = self.base.ready(stop, allow_empty).await?;
-        readiness.iter().for_each(|readiness| self.shown.prepared(readiness));
+        if let Some(readiness) = &readiness {
+            self.shown.prepared(readiness);
+        }
         Ok(readiness)
     }
 

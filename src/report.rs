@@ -1,6 +1,7 @@
 //! What became of every document: named outcomes, counts that add up, and the users who must log in again.
 
 mod ending;
+mod finished;
 mod live_again;
 mod named;
 pub mod progress;
@@ -26,12 +27,12 @@ pub use trouble::{Trouble, if_these_logins_ended};
 pub use waits::{LeftToOthers, WaitsFor};
 
 use crate::clock::Timestamp;
-use crate::gate::{Doing, Gate, Stopped, TooMany, WithoutRequest};
+use crate::gate::{Gate, Stopped, TooMany, WithoutRequest};
 use crate::grant::answer::Class;
 use crate::journal::Parked;
 use crate::provider::Provider;
 use crate::provider::learned::Learned;
-use crate::token::{State, Subject, TokenId, Vocabulary as _, vocabulary};
+use crate::token::{State, Subject, TokenId, vocabulary};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -382,84 +383,6 @@ impl Report {
         add(&mut self.lock().recovery);
     }
 
-    /// The counts so far.
-    #[must_use]
-    pub fn progress(&self) -> progress::Progress {
-        let gate =
-            self.gate.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|gate| gate.status());
-        let inner = self.lock();
-        let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
-        progress::Progress {
-            done: inner.outcomes.values().sum::<u64>() - inner.known_needs_login - inner.known_malformed,
-            refreshed: count(Outcome::Refreshed),
-            needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
-            throttled: inner.throttled,
-            paused_for: gate.and_then(|gate| gate.paused_for),
-            is_outage: gate.is_some_and(|gate| gate.doing == Doing::Outage),
-            closed: gate.is_some_and(|gate| gate.closed),
-        }
-    }
-
-    /// The finished report.
-    #[must_use]
-    pub fn summary(
-        &self,
-        collection: &str,
-        documents: Option<u64>,
-        started_at: Timestamp,
-        took: Duration,
-    ) -> summary::Summary {
-        let inner = self.lock().clone();
-        summary::Summary {
-            collection: collection.to_owned(),
-            documents,
-            started_at,
-            took,
-            due: inner.untaken.map(|untaken| inner.worked_on() + untaken),
-            taken: inner.worked_on() - inner.put_offs.at_once(),
-            remaining_due: inner.untaken.map(|untaken| inner.put_offs.at_once() + untaken),
-            limited: inner.limited,
-            known_needs_login: inner.known_needs_login,
-            known_malformed: inner.known_malformed,
-            touched: inner.touched,
-            outcomes: Outcome::ALL
-                .iter()
-                .map(|&outcome| (outcome, inner.outcomes.get(&outcome).copied().unwrap_or_default()))
-                .collect(),
-            newly_marked: inner.newly_marked,
-            newly_lost_in_flight: inner.newly_lost_in_flight,
-            newly_malformed: inner.newly_malformed,
-            gone_while_refused: inner.gone_while_refused,
-            named: inner.named,
-            // Those that were asked again are counted no longer.
-            still_due_reasons: inner.reasons.into_iter().filter(|(_, count)| *count > 0).collect(),
-            grants: inner.grants,
-            throttled: inner.throttled,
-            retries: inner.retries,
-            orphans: inner.orphans,
-            parked: inner.parked,
-            lost: inner.lost,
-            put_off_count: inner.put_offs.count(),
-            put_off_until: inner.put_offs.until(),
-            put_off: inner.put_offs.into_named(),
-            waits_for_count: inner.waits.count,
-            waits_for_new: inner.waits.new,
-            waits_for: inner.waits.named,
-            left_to_others: inner.left_to_others,
-            ending_count: inner.endings.count(),
-            ending: inner.endings.into_list(),
-            live_again: inner.live_again,
-            live_again_count: inner.live_again_count,
-            recovery: inner.recovery,
-            passes: inner.passes,
-            providers: BTreeMap::new(),
-            idle_providers: 0,
-            forecast: None,
-            warnings: inner.warnings,
-            troubles: inner.troubles,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Counts are whole after every statement: a panic elsewhere leaves none half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -467,17 +390,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_of_a_providers_making_are_bounded_in_number_and_all_counted() {
-        let report = Report::new();
-        for number in 0..1000 {
-            report.touched();
-            report.ended(Outcome::StillDue, Some(&format!("code_{}", number % 200)));
-        }
-        let reasons = report.summary("c", Some(1), Timestamp::default(), Duration::ZERO).still_due_reasons;
-        assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (MOST_REASONS + 1, 1000));
-    }
-}
+mod tests;

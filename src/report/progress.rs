@@ -1,9 +1,10 @@
 //! A pass while it runs: counts, a bar on a terminal, and a line a minute in a log.
 
-use super::Reports;
+use super::{Outcome, Report, Reports};
+use crate::gate::Doing;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +160,26 @@ impl Progress {
             words = format!("{words} · {why}");
         }
         words
+    }
+}
+
+impl Report {
+    /// The counts so far.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let gate =
+            self.gate.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|gate| gate.status());
+        let inner = self.lock();
+        let count = |outcome| inner.outcomes.get(&outcome).copied().unwrap_or_default();
+        Progress {
+            done: inner.outcomes.values().sum::<u64>() - inner.known_needs_login - inner.known_malformed,
+            refreshed: count(Outcome::Refreshed),
+            needs_login: count(Outcome::NeedsLogin) + count(Outcome::LostInFlight),
+            throttled: inner.throttled,
+            paused_for: gate.and_then(|gate| gate.paused_for),
+            is_outage: gate.is_some_and(|gate| gate.doing == Doing::Outage),
+            closed: gate.is_some_and(|gate| gate.closed),
+        }
     }
 }
 

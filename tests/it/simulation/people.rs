@@ -129,7 +129,7 @@ async fn save_what_was_read(world: Arc<World>, place: usize) {
             world.ledger.tokens[token].memory_lost = true;
         }
         let refresh = world.ledger.last_of(read.refresh);
-        world.documents.insert(place, Document { bookkeeping, refresh, ..read });
+        world.documents.insert(place, Document { refresh, bookkeeping, ..read });
     });
 }
 
