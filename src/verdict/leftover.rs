@@ -36,7 +36,7 @@ use crate::provider::{Profile, Provider, Rotation};
 use crate::select::{Selected, select};
 use crate::token::{Code, DueToken, LEASE_MARGIN, ParkedWhy, RefreshToken, TokenDocument, Word};
 use chrono::TimeDelta;
-use there::{access_now, has_ended, holds, is_unfinished};
+use there::{access_now, has_ended, has_gone_on, holds, is_unfinished};
 
 /// Whose document is gone for so long is not in another place either.
 const GONE_FOR_GOOD: TimeDelta = TimeDelta::days(1);
@@ -320,9 +320,8 @@ fn place(
     };
     let Some(document) = document else { return parked(Rule::LeftPairGone, ParkedWhy::Gone) };
     let now_there = document.refresh_token.as_ref();
-    // What was redeemed since is not written over the old token, which a stale save brought back.
-    let has_gone_on = new.is_some_and(|new| document.bookkeeping.spent.contains(new.fingerprint()));
-    let holds_old = !has_gone_on && now_there.is_ok_and(|token| token.fingerprint() == old);
+    let goes_on = new.is_some_and(|new| has_gone_on(document, old, new, received_at));
+    let holds_old = !goes_on && now_there.is_ok_and(|token| token.fingerprint() == old);
     let belongs = entry_provider_is(left, document, around);
     if let Some(new) = new.filter(|new| !holds_old && holds(document, new)) {
         let ended = || has_ended(pair.get(), profile, received_at, around.now);
