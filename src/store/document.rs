@@ -18,7 +18,7 @@ pub(super) use id::{id_value, token_id};
 pub(super) use moment::{date, expiry};
 
 /// The fields of the bookkeeping sub-document, in the order in which they are written.
-pub(super) const BOOKKEEPING_FIELDS: [&str; 15] = [
+pub(super) const BOOKKEEPING_FIELDS: [&str; 16] = [
     "state",
     "since",
     "fingerprint",
@@ -27,6 +27,7 @@ pub(super) const BOOKKEEPING_FIELDS: [&str; 15] = [
     "refreshed_at",
     "refreshed_by",
     "spent",
+    "spent_before",
     "access_expires_at",
     "refresh_expires_at",
     "login_at",
@@ -103,7 +104,8 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
         dates(bookkeeping.due_at),
         dates(bookkeeping.refreshed_at),
         bookkeeping.refreshed_by.as_deref().map(Bson::from),
-        spent_tokens(&bookkeeping.spent),
+        bookkeeping.spent.last().map(|token| token.to_string().into()),
+        spent_before(&bookkeeping.spent),
         dates(bookkeeping.access_expires_at),
         dates(bookkeeping.refresh_expires_at),
         dates(bookkeeping.login_at),
@@ -116,15 +118,15 @@ pub(super) fn bookkeeping_document(bookkeeping: &Bookkeeping) -> Document {
     named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-fn spent_tokens(spent: &SpentTokens) -> Option<Bson> {
-    let tokens: Vec<_> = spent.iter().map(|token| Bson::String(token.to_string())).collect();
+fn spent_before(spent: &SpentTokens) -> Option<Bson> {
+    let tokens: Vec<_> = spent.iter().skip(1).map(|token| Bson::String(token.to_string())).collect();
     (!tokens.is_empty()).then_some(Bson::Array(tokens))
 }
 
-/// An earlier version wrote one of them alone.
-fn spent(value: &Bson) -> SpentTokens {
-    let tokens = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-    tokens.iter().filter_map(Bson::as_str).filter_map(Fingerprint::from_hex).collect()
+/// The last one stands alone, as an earlier version writes and reads it.
+fn spent(document: &Document) -> SpentTokens {
+    let before = document.get_array("spent_before").into_iter().flatten().filter_map(Bson::as_str);
+    text(document, "spent").into_iter().chain(before).filter_map(Fingerprint::from_hex).collect()
 }
 
 /// A lease as a sub-document.
@@ -172,7 +174,7 @@ pub(super) fn bookkeeping(document: &Document) -> Bookkeeping {
         due_at: instant(document, "due_at"),
         refreshed_at: instant(document, "refreshed_at"),
         refreshed_by: text(document, "refreshed_by").map(str::to_owned),
-        spent: document.get("spent").map(spent).unwrap_or_default(),
+        spent: spent(document),
         access_expires_at: instant(document, "access_expires_at"),
         refresh_expires_at: instant(document, "refresh_expires_at"),
         login_at: instant(document, "login_at"),
@@ -355,8 +357,10 @@ mod tests {
         assert_eq!(bookkeeping(&doc! { "failures": 3_i64 }).failures, 3);
         assert_eq!(bookkeeping(&doc! { "failures": f64::NAN }).failures, 0);
         let hex = |token: &str| RefreshToken::new(token.into()).fingerprint().to_string();
-        let spent = |value: Bson| bookkeeping(&doc! { "spent": value }).spent.iter().count();
-        assert_eq!(spent(bson::bson!(["a", 5, hex("a"), { "b": hex("b") }, hex("c")])), 2);
-        assert_eq!([spent(hex("a").into()), spent("a".into()), spent(5.into())], [1, 0, 0]);
+        let spent = |last: Bson, before: Bson| {
+            bookkeeping(&doc! { "spent": last, "spent_before": before }).spent.iter().count()
+        };
+        assert_eq!(spent(hex("d").into(), bson::bson!(["a", 5, hex("a"), { "b": hex("b") }, hex("c")])), 3);
+        assert_eq!([spent(hex("a").into(), Bson::Null), spent("a".into(), 5.into())], [1, 0]);
     }
 }

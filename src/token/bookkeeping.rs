@@ -131,7 +131,7 @@ pub struct Bookkeeping {
 }
 
 /// Every field of the bookkeeping with its meaning, as `evergrant help document` shows it; dots lead into sub-documents.
-pub const FIELDS: [(&str, &str); 32] = [
+pub const FIELDS: [(&str, &str); 33] = [
     ("state", "`live`, `needs_login`, `lost_in_flight` or `malformed` (`evergrant help outcomes`)."),
     ("since", "When the state last changed. A second mark of the same token does not change it."),
     (
@@ -150,8 +150,11 @@ pub const FIELDS: [(&str, &str); 32] = [
     ("refreshed_by", "Id of the journal in the `state_dir` that the refresh token came from."),
     (
         "spent",
-        "Fingerprints of the refresh tokens of this login that were redeemed: the last eight, the last one first. Such a token is no new login. \
-         Absent where none was. An earlier version wrote the last one alone, as a string.",
+        "Fingerprint of the refresh token of this login that was redeemed last. Such a token is no new login. Absent where none was.",
+    ),
+    (
+        "spent_before",
+        "Fingerprints of up to seven refresh tokens of this login that were redeemed before that, the last one first. An earlier version does not write it.",
     ),
     ("access_expires_at", "End of the access token, as far as it is known."),
     (

@@ -38,6 +38,12 @@ async fn refreshed_in_turn(rehearsal: &Rehearsal, turns: &[&TempDir]) -> Vec<Val
     before
 }
 
+/// As another program, or another version of this one, leaves the document of the first user.
+async fn replace(rehearsal: &Rehearsal, document: Value) {
+    rehearsal.backend.delete(&document_id(0)).await;
+    rehearsal.backend.insert([document]).await;
+}
+
 fn fingerprint(pair: &Value) -> Fingerprint {
     RefreshToken::new(pair["refresh_token"].as_str().unwrap().to_owned()).fingerprint()
 }
@@ -183,9 +189,9 @@ async fn what_an_earlier_version_wrote_is_read_and_carried_on() {
         let before = refreshed_in_turn(&rehearsal, &[a, b]).await;
         // It knows the last one alone.
         let mut document = rehearsal.document(0).await;
-        document["evergrant"]["spent"] = json!(fingerprint(&before[1]).to_string());
-        rehearsal.backend.delete(&document_id(0)).await;
-        rehearsal.backend.insert([document]).await;
+        assert_eq!(document["evergrant"]["spent"], json!(fingerprint(&before[1]).to_string()));
+        document["evergrant"].as_object_mut().unwrap().remove("spent_before").unwrap();
+        replace(&rehearsal, document).await;
         rehearsal.backend.set(&document_id(0), before[1].clone()).await;
         assert_eq!(left_to_another(&pass_of(&rehearsal, a, &FORCED).await), Some(1));
         assert_eq!(pass_of(&rehearsal, b, &FORCED).await.count(Outcome::Restored), 1);
