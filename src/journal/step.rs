@@ -3,6 +3,7 @@
 use super::{EntryId, OtherStore};
 use crate::clock::Timestamp;
 use crate::token::{Code, DueToken, Fingerprint, ParkedWhy, Subject, TokenId, Word};
+use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +117,9 @@ pub enum Begun {
     OtherStore(OtherStore),
 }
 
+/// By how much the clocks of two machines may be apart that wrote into one document.
+pub(crate) const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
+
 /// A document that holds a redeemed token again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleDocument {
@@ -127,6 +131,9 @@ pub struct StaleDocument {
     pub token: Fingerprint,
     /// When another machine wrote the pair of which its bookkeeping speaks, where that isn't the one that it holds.
     pub refreshed_elsewhere: Option<Timestamp>,
+    /// The good token of its login, where its document knows the one that it holds as redeemed. This machine may have redeemed
+    /// it just when a stale save came between.
+    pub good: Option<Fingerprint>,
     /// The token for which this machine wrote the last pair, where its document knows the one that it holds as redeemed. What
     /// came between may be known to other machines only.
     pub last_sent: Option<Fingerprint>,
@@ -149,6 +156,7 @@ impl StaleDocument {
             subject: token.subject.clone(),
             token: fingerprint,
             refreshed_elsewhere: is_elsewhere.then(|| books.refreshed_at.unwrap_or(Timestamp::MAX_UTC)),
+            good: books.good_token().filter(|_| is_spent),
             last_sent: books.spent.last().filter(|_| is_spent && is_ours),
         }
     }

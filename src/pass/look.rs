@@ -10,7 +10,8 @@ use crate::store::StoreError;
 use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
 use crate::verdict::{
     Fact, First, SpentBy, Turn, already_redeemed, copy, first_known, forbids_a_second_request,
-    grace_has_ended, has_unread_answer, is_claimed, may_go, of_last, spent_by, too_young_until,
+    grace_has_ended, has_unread_answer, is_claimed, is_handed_out_again, may_go, of_last, spent_by,
+    too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -119,8 +120,13 @@ impl Redeemer {
             };
             let token = &attempt.token;
             let permission = of_last(permission, token);
-            let first = self.first(&permission, token).await;
-            match may_go(&permission, &token.id, first, profile, sent_at) {
+            let turn = if is_handed_out_again(&permission, token, journal.id()) {
+                Turn::AskAllTheSame
+            } else {
+                let first = self.first(&permission, token).await;
+                may_go(&permission, &token.id, first, profile, sent_at)
+            };
+            match turn {
                 Turn::AskAllTheSame => {
                     redeemed = Some(permission);
                     let token = token.refresh_token.clone();
@@ -305,7 +311,11 @@ impl Redeemer {
         let (ours, given_up) = (self.line.base.journal.id(), &self.line.terms.others.given_up);
         match spent_by(token, &self.provider.profile, ours, given_up, now)? {
             // Due as before: that machine must find it due, too, when it looks.
-            SpentBy::AnotherJournal => Some(Fact::NotSent(Reason::SpentElsewhere)),
+            SpentBy::AnotherJournal => Some(match self.has_redeemed_since(token).await {
+                Ok(true) => already_redeemed(token.id.clone(), None),
+                Ok(false) => Fact::NotSent(Reason::SpentElsewhere),
+                Err(reason) => Fact::NotSent(reason),
+            }),
             SpentBy::ThisJournal => match self.redeemed_for(token).await {
                 Ok(Some(_)) => None,
                 Ok(None) => Some(already_redeemed(token.id.clone(), None)),
@@ -320,6 +330,19 @@ impl Redeemer {
             self.line.journal_failed(&error);
             Reason::Journal
         })
+    }
+
+    /// Has this machine redeemed the good token of the document since that was written? A stale save came before its pair.
+    async fn has_redeemed_since(&self, token: &DueToken) -> Result<bool, Reason> {
+        let books = &token.bookkeeping;
+        let good = books.good_token().into_iter().collect();
+        match self.line.base.journal.spent(good).await {
+            Ok(spent) => Ok(spent.iter().any(|spent| spent.at > books.refreshed_at)),
+            Err(error) => {
+                self.line.journal_failed(&error);
+                Err(Reason::Journal)
+            }
+        }
     }
 
     /// How long our claim still lasts.

@@ -333,7 +333,7 @@ impl Sink {
                     again.push(landed);
                 }
                 (Some(Found::Theirs), _) => {
-                    again.extend(now_there.flatten().and_then(|theirs| self.give_back(theirs)));
+                    again.extend(now_there.flatten().and_then(|theirs| self.give_back(theirs, change)));
                     self.unwritten(&landed, Unwritten::Theirs, rows);
                 }
                 (Some(Found::Gone), _) => self.unwritten(&landed, Unwritten::Gone, rows),

@@ -214,6 +214,12 @@ impl Bookkeeping {
         self.refreshed_by.as_ref().is_some_and(|by| by != journal)
     }
 
+    /// The token that came for the last redeemed one: good, as far as the document knows.
+    #[must_use]
+    pub fn good_token(&self) -> Option<Fingerprint> {
+        self.fingerprint.filter(|token| !self.spent.is_empty() && !self.spent.contains(*token))
+    }
+
     /// Does a marked document hold another access token than when it was marked?
     #[must_use]
     pub fn has_another_access_token(&self, access_token: Option<&AccessToken>) -> bool {

@@ -317,10 +317,25 @@ fn unknown(rule: Rule) -> Verdict {
 
 /// The change that gives back our claim on a document that holds another program's token now; `None` where the claim is
 /// another process'.
-#[must_use]
-pub fn given_back(theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
+fn given_back(theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
     let lease = theirs.bookkeeping.lease.as_ref()?;
     (lease.id == around.lease_id).then(|| around.policy.overtaken(theirs, around.now))
+}
+
+/// The same, where a pair could not be written. An older token of the login, which a stale save has brought back, is not another
+/// program's: then the document says that its good token was redeemed, and that this machine has the pair.
+#[must_use]
+pub fn given_back_without(unwritten: &Change, theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
+    let change = given_back(theirs, around)?;
+    let (books, redeemed) = (&theirs.bookkeeping, &unwritten.bookkeeping);
+    let is_stale = theirs.refresh_token.as_ref().is_ok_and(|there| books.spent.contains(there.fingerprint()));
+    if unwritten.pair.is_none() || !is_stale || redeemed.spent.last() != books.fingerprint {
+        return Some(change);
+    }
+    let (spent, by) = (redeemed.spent.clone(), redeemed.refreshed_by.clone());
+    let bookkeeping =
+        Bookkeeping { spent, refreshed_by: by, refreshed_at: redeemed.refreshed_at, ..change.bookkeeping };
+    Some(Change { bookkeeping, ..change })
 }
 
 /// What becomes of a document that has no token to send: it is malformed, or another provider's by now.

@@ -7,7 +7,7 @@ use super::read::{self, SECRETS};
 use super::store::ELSEWHERE_NOW;
 use super::{Rows, failure, from_millis};
 use crate::clock::Timestamp;
-use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
+use crate::journal::{CLOCKS_APART, Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
 use crate::token::Fingerprint;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -24,9 +24,6 @@ const AT_ONCE: i64 = 100;
 
 /// What a pair takes beside its answer, about.
 const ROW_BYTES: i64 = 200;
-
-/// By how much the clocks of two machines may be apart that wrote into one document.
-const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 
 /// The columns of a kept pair behind [`SECRETS`], as those of a row with an answer.
 const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body), NULL";
@@ -188,8 +185,15 @@ impl Rows {
         &mut self,
         stale: &StaleDocument,
     ) -> Result<Option<KeptPair>, JournalError> {
-        let from = stale.last_sent.unwrap_or(stale.token);
-        let Some(last) = self.chain_end(from)? else { return Ok(None) };
+        // What came for the good token is later than that, whatever the clocks say.
+        let (mut last, mut apart) = (None, TimeDelta::zero());
+        if let Some(good) = stale.good {
+            last = self.chain_end(good)?;
+        }
+        if last.is_none() {
+            (last, apart) = (self.chain_end(stale.last_sent.unwrap_or(stale.token))?, CLOCKS_APART);
+        }
+        let Some(last) = last else { return Ok(None) };
         let own = match last.successor {
             Some(successor) => self.kept_where("successor = ?1", &successor.to_string())?,
             None => self.parked_for(&last.fingerprint)?,
@@ -198,9 +202,8 @@ impl Rows {
         if last.successor.is_none() && own.is_none() {
             return Ok(None);
         }
-        let is_last = |entry: &Entry| {
-            stale.refreshed_elsewhere.is_none_or(|at| entry.intent.sent_at - CLOCKS_APART > at)
-        };
+        let is_last =
+            |entry: &Entry| stale.refreshed_elsewhere.is_none_or(|at| entry.intent.sent_at - apart > at);
         let redeemed_at = self.redeemed_at_of(&last.fingerprint)?;
         let mut later = None;
         if last.document == stale.document {

@@ -7,7 +7,7 @@ use crate::pass::landed::{Landed, met};
 use crate::report::{Outcome, Trouble};
 use crate::store::{Change, Unwritable};
 use crate::token::{Reason, Subject, TokenDocument};
-use crate::verdict::{End, Pair, Rule, Step, Unwritten, Verdict, given_back, judge_unwritten};
+use crate::verdict::{End, Pair, Rule, Step, Unwritten, Verdict, given_back_without, judge_unwritten};
 use tracing::{error, warn};
 
 /// The outcome of a pair that could be kept nowhere.
@@ -114,8 +114,8 @@ impl Sink {
     }
 
     /// Gives back our claim on a document that holds another program's token now.
-    pub(super) fn give_back(&self, theirs: &TokenDocument) -> Option<Landed> {
-        let change = given_back(theirs, &self.line.around())?;
+    pub(super) fn give_back(&self, theirs: &TokenDocument, unwritten: &Change) -> Option<Landed> {
+        let change = given_back_without(unwritten, theirs, &self.line.around())?;
         Some(Landed {
             id: theirs.id.clone(),
             subject: theirs.subject.clone(),

@@ -1,5 +1,6 @@
 //! Documents that say which tokens were redeemed: each machine knows them, also those that it never sent.
 
+use crate::support::meddler::Mishap;
 use crate::support::rehearsal::{FORCED, Plan, Rehearsal, document_id, on_both, run};
 use evergrant::testing::clock::Clock;
 use evergrant::testing::exit::Exit;
@@ -199,6 +200,73 @@ async fn what_an_earlier_version_wrote_is_read_and_carried_on() {
         let known: Vec<_> = rehearsal.bookkeeping(0).await.spent.iter().collect();
         assert_eq!(known, [fingerprint(&last[0]), fingerprint(&before[1])]);
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_save_of_an_old_token_just_before_a_pair_is_written_leads_no_machine_to_an_older_pair() {
+    on_both("spent_before_write", Plan::users(2), async |rehearsal| {
+        let [b] = &machines();
+        let before = refreshed_in_turn(&rehearsal, &[b]).await;
+        let as_b_wrote_it = rehearsal.document(0).await["evergrant"].clone();
+        let (backend, stale) = (rehearsal.backend.clone(), before[0].clone());
+        rehearsal.meddler.meddle(move |call| {
+            let (backend, stale) = (backend.clone(), stale.clone());
+            Box::pin(async move {
+                if call.writes_pair_of(&document_id(0)) {
+                    backend.set(&document_id(0), stale).await;
+                }
+                Mishap::None
+            })
+        });
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        rehearsal.meddler.leave();
+        assert_eq!(summary.count(Outcome::Superseded), 1, "{summary:?}");
+        // What the other machine wrote before was redeemed since.
+        for _ in 0..2 {
+            let summary = pass_of(&rehearsal, b, &FORCED).await;
+            assert_eq!(left_to_another(&summary), Some(1), "{summary:?}");
+        }
+        // Also where this machine has not said so: it was killed before.
+        let mut document = rehearsal.document(0).await;
+        document["evergrant"] = as_b_wrote_it;
+        replace(&rehearsal, document).await;
+        let summary = rehearsal.run_with(&FORCED, &Stop::default()).await;
+        assert_eq!(summary.count(Outcome::Restored), 1, "{summary:?}");
+        assert_eq!(rehearsal.sandbox.ledger().reuses, 0);
+        rehearsal.assert_kept(2).await;
+        let [first] = &refreshed_in_turn(&rehearsal, &[b]).await[..] else { panic!("one turn") };
+        assert_eq!(rehearsal.bookkeeping(0).await.spent.last(), Some(fingerprint(first)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_another_machine_was_handed_out_again_is_sent() {
+    let mut plan = Plan::users(2);
+    plan.sandbox.grace = Duration::from_hours(10_000);
+    on_both("spent_again", plan, async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        let [a, b] = &machines();
+        let before = refreshed_in_turn(&rehearsal, &[a, b]).await;
+        // As if the second machine had been given the first token again.
+        let mut document = rehearsal.document(0).await;
+        for name in ["refresh_token", "access_token"] {
+            document[name] = before[0][name].clone();
+        }
+        document["evergrant"]["fingerprint"] = json!(fingerprint(&before[0]).to_string());
+        document["evergrant"]["spent"] = json!(fingerprint(&before[1]).to_string());
+        document["evergrant"].as_object_mut().unwrap().remove("spent_before");
+        // An old copy of the whole document is older than what this machine knows.
+        for (minutes, restored, refreshed) in [(-5, 0, 1), (5, 0, 2)] {
+            let at = rehearsal.clock.now() + chrono::TimeDelta::minutes(minutes);
+            document["evergrant"]["refreshed_at"] = json!({ "$date": at.to_rfc3339() });
+            replace(&rehearsal, document.clone()).await;
+            let summary = pass_of(&rehearsal, a, &FORCED).await;
+            let counts = [Outcome::Restored, Outcome::Refreshed].map(|outcome| summary.count(outcome));
+            assert_eq!(counts, [restored, refreshed], "{summary:?}");
+        }
     })
     .await;
 }

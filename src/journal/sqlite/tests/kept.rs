@@ -78,7 +78,7 @@ fn document(token: &str) -> TokenId {
 fn stale(token: &str) -> StaleDocument {
     let Intent { subject, fingerprint: token_of, .. } = intent(token);
     let (document, token) = (document(token), token_of);
-    StaleDocument { document, subject, token, refreshed_elsewhere: None, last_sent: None }
+    StaleDocument { document, subject, token, refreshed_elsewhere: None, good: None, last_sent: None }
 }
 
 #[test]
