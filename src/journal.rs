@@ -53,7 +53,6 @@ pub use marks::{Judged, LeftMark, MadeMark};
 pub use moment::Moment;
 pub use passes::{Census, EndedPass, LastPasses, Looked};
 pub use room::check_free_space;
-pub(crate) use step::CLOCKS_APART;
 pub use step::{AccessThen, Begun, Doubts, Event, IfRedeemed, Intent, Permission, StaleDocument};
 
 /// Requests that may wait for the owner thread. More than a commit takes in one go would only add memory.

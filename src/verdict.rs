@@ -50,7 +50,7 @@ pub use marks::{TakingBack, made_mark, take_back};
 pub use past_end::past_end;
 pub use permission::{
     First, SpentBy, Turn, already_redeemed, forbids_a_second_request, grace_has_ended, has_unread_answer,
-    is_handed_out_again, may_go, of_last, spent_by, too_young_until,
+    may_go, of_last, spent_by, too_young_until,
 };
 pub use released::{Known, released};
 pub use rule::Rule;

@@ -3,7 +3,6 @@
 use super::{EntryId, OtherStore};
 use crate::clock::Timestamp;
 use crate::token::{Code, DueToken, Fingerprint, ParkedWhy, Subject, TokenId, Word};
-use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,9 +115,6 @@ pub enum Begun {
     /// The pass must not begin: open rows belong to the documents of another store.
     OtherStore(OtherStore),
 }
-
-/// By how much the clocks of two machines may be apart that wrote into one document.
-pub(crate) const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 
 /// A document that holds a redeemed token again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,7 @@ use crate::store::StoreError;
 use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
 use crate::verdict::{
     Fact, First, SpentBy, Turn, already_redeemed, copy, first_known, forbids_a_second_request,
-    grace_has_ended, has_unread_answer, is_claimed, is_handed_out_again, may_go, of_last, spent_by,
-    too_young_until,
+    grace_has_ended, has_unread_answer, is_claimed, may_go, of_last, spent_by, too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -120,13 +119,8 @@ impl Redeemer {
             };
             let token = &attempt.token;
             let permission = of_last(permission, token);
-            let turn = if is_handed_out_again(&permission, token, journal.id()) {
-                Turn::AskAllTheSame
-            } else {
-                let first = self.first(&permission, token).await;
-                may_go(&permission, &token.id, first, profile, sent_at)
-            };
-            match turn {
+            let first = self.first(&permission, token).await;
+            match may_go(&permission, &token.id, first, profile, sent_at) {
                 Turn::AskAllTheSame => {
                     redeemed = Some(permission);
                     let token = token.refresh_token.clone();

@@ -28,11 +28,8 @@ impl Line {
         let (received_at, now) = (answer.get().received_at, self.base.clock.now());
         let reading = answer.map(|raw| read_answer(&raw, &provider.profile, now));
         let Reading { class: Class::Granted(granted), .. } = reading.get() else { return None };
-        // A pair that kept the refresh token holds none to put back, and one that was redeemed since is of no use.
-        let new = granted.refresh_token.as_ref()?.fingerprint();
-        if token.bookkeeping.spent.contains(new) {
-            return None;
-        }
+        // A pair that kept the refresh token holds none to put back.
+        granted.refresh_token.as_ref()?;
         let granted = granted.clone();
         let (pair, sent) = (Received::Kept(reading.map(|_| granted)), entry.intent.fingerprint);
         Some(ReceivedPair { pair, sent, received_at, is_parked })

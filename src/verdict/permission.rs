@@ -2,7 +2,7 @@
 
 use super::case::{Fact, Redeemed};
 use crate::clock::Timestamp;
-use crate::journal::{CLOCKS_APART, Permission};
+use crate::journal::Permission;
 use crate::provider::{AskAgain, Profile, Rotation};
 use crate::token::{Code, DueToken, Evidence, LastError, Lost, Reason, TokenId};
 use chrono::TimeDelta;
@@ -150,17 +150,6 @@ pub fn of_last(permission: Permission, token: &DueToken) -> Permission {
         }
         permission => permission,
     }
-}
-
-/// Does the document say that another machine received this very token after this one had redeemed it? The provider has handed
-/// it out again.
-#[must_use]
-pub fn is_handed_out_again(permission: &Permission, token: &DueToken, journal: &str) -> bool {
-    let books = &token.bookkeeping;
-    let Permission::AlreadyRedeemed { at: Some(at), .. } = permission else { return false };
-    books.good_token() == Some(token.refresh_token.fingerprint())
-        && books.is_refreshed_elsewhere(journal)
-        && books.refreshed_at.is_some_and(|received_at| received_at - CLOCKS_APART > *at)
 }
 
 /// Until when a token is too young to be asked for, by its profile's `min_age`; `None` where it isn't, or where its issue

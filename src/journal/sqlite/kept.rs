@@ -7,7 +7,7 @@ use super::read::{self, SECRETS};
 use super::store::ELSEWHERE_NOW;
 use super::{Rows, failure, from_millis};
 use crate::clock::Timestamp;
-use crate::journal::{CLOCKS_APART, Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
+use crate::journal::{Entry, JournalError, KeptPair, KeptPairs, StaleDocument};
 use crate::token::Fingerprint;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -24,6 +24,9 @@ const AT_ONCE: i64 = 100;
 
 /// What a pair takes beside its answer, about.
 const ROW_BYTES: i64 = 200;
+
+/// By how much the clocks of two machines may be apart that wrote into one document.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 
 /// The columns of a kept pair behind [`SECRETS`], as those of a row with an answer.
 const BEHIND: &str = "subject, 'answer', sent_at, NULL, NULL, NULL, NULL, NULL, length(body), NULL";

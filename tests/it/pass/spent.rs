@@ -241,32 +241,3 @@ async fn a_save_of_an_old_token_just_before_a_pair_is_written_leads_no_machine_t
     })
     .await;
 }
-
-#[tokio::test]
-async fn a_token_that_another_machine_was_handed_out_again_is_sent() {
-    let mut plan = Plan::users(2);
-    plan.sandbox.grace = Duration::from_hours(10_000);
-    on_both("spent_again", plan, async |mut rehearsal| {
-        rehearsal.clock = Clock::steppable();
-        let [a, b] = &machines();
-        let before = refreshed_in_turn(&rehearsal, &[a, b]).await;
-        // As if the second machine had been given the first token again.
-        let mut document = rehearsal.document(0).await;
-        for name in ["refresh_token", "access_token"] {
-            document[name] = before[0][name].clone();
-        }
-        document["evergrant"]["fingerprint"] = json!(fingerprint(&before[0]).to_string());
-        document["evergrant"]["spent"] = json!(fingerprint(&before[1]).to_string());
-        document["evergrant"].as_object_mut().unwrap().remove("spent_before");
-        // An old copy of the whole document is older than what this machine knows.
-        for (minutes, restored, refreshed) in [(-5, 0, 1), (5, 0, 2)] {
-            let at = rehearsal.clock.now() + chrono::TimeDelta::minutes(minutes);
-            document["evergrant"]["refreshed_at"] = json!({ "$date": at.to_rfc3339() });
-            replace(&rehearsal, document.clone()).await;
-            let summary = pass_of(&rehearsal, a, &FORCED).await;
-            let counts = [Outcome::Restored, Outcome::Refreshed].map(|outcome| summary.count(outcome));
-            assert_eq!(counts, [restored, refreshed], "{summary:?}");
-        }
-    })
-    .await;
-}
