@@ -136,8 +136,11 @@ impl Life {
             // A process that was told that it is kept believes it, whether or not it is.
             if done && (kept || becomes == Commit::Pretended) {
                 world.note(|| format!("rt-{child} is in the journal of {self:?}"));
-                // Where a document holds its text already, that is no news.
-                if !world.ledger.tokens[child].written {
+                // Where a document holds its text already, that is no news; nor is it where it is the text that was sent.
+                let parent = world.ledger.tokens[child].parent;
+                let is_as_sent =
+                    parent.is_some_and(|sent| world.ledger.text(sent) == world.ledger.text(child));
+                if !world.ledger.tokens[child].written && !is_as_sent {
                     world.in_journals.insert(child);
                 }
                 if let Some(birth) = world.ledger.birth(child) {
