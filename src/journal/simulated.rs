@@ -58,7 +58,7 @@ pub struct Desk {
 impl Disk {
     /// Starts a process over what the disk holds.
     pub fn open(&mut self, directory: &Path, now: Timestamp) -> Result<(Journal, Desk), JournalError> {
-        let rows = Rows::in_memory(self.images.last(), now)?;
+        let mut rows = Rows::in_memory(self.images.last(), now)?;
         self.images = vec![rows.image()?];
         let (requests, queue) = mpsc::channel(QUEUE);
         let owner = Arc::new(Owner::nobody());
@@ -85,8 +85,12 @@ impl Disk {
     }
 
     /// A person empties a table: `entries`, `redeemed`, `marks` or `meta`.
+    ///
+    /// # Panics
+    /// There is no such table.
+    #[expect(clippy::expect_used, reason = "the simulation names it")]
     pub fn empty(&mut self, table: &str) {
-        self.images.iter_mut().for_each(|image| image.empty(table));
+        self.images.iter_mut().for_each(|image| image.empty(table).expect("a table of the journal"));
     }
 
     /// Does it belong to one store, because of open rows or kept pairs?

@@ -6,39 +6,32 @@ use crate::journal::seal::Seal;
 use crate::journal::simulated::Mistake;
 use crate::journal::{JournalError, KnownTokens};
 use crate::token::Fingerprint;
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The tables that hold everything; the last one counts the numbers of the rows, so that none comes again.
-const TABLES: [&str; 9] =
-    ["entries", "redeemed", "passes", "marks", "meta", "stores", "doubted", "kept", "sqlite_sequence"];
-
-/// Where `entries` has what is asked of it.
-const DOCUMENT_COLUMN: usize = 3;
-const STATE_COLUMN: usize = 6;
-const BODY_COLUMN: usize = 16;
-
-/// Where `kept` has it.
-const KEPT_BODY_COLUMN: usize = 11;
-
-/// All rows of all tables.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Image([Vec<Vec<Value>>; TABLES.len()]);
+/// All that a file holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    file: Arc<[u8]>,
+    /// The bodies of all answers in it.
+    answers: Vec<Vec<u8>>,
+    /// The documents and the states of the open rows.
+    open_rows: Vec<(String, String)>,
+    keeps_pairs: bool,
+}
 
 impl Rows {
     /// Rows in memory, with what an image holds.
     pub(crate) fn in_memory(image: Option<&Image>, now: Timestamp) -> Result<Self, JournalError> {
         let file = Path::new("(in memory)");
         let open = || {
-            let connection = Connection::open_in_memory()?;
-            if let Some(image) = image {
-                connection.execute_batch(super::open::STORES)?;
-                connection.execute_batch(super::open::SCHEMA)?;
-                connection.pragma_update(None, "user_version", super::open::FORMAT)?;
-                image.restore(&connection)?;
+            let mut connection = Connection::open_in_memory()?;
+            match image {
+                Some(image) => image.restore(&mut connection)?,
+                // An image is taken with each commit: small pages make a small one.
+                None => connection.pragma_update(None, "page_size", 1024)?,
             }
             Ok(connection)
         };
@@ -46,19 +39,8 @@ impl Rows {
     }
 
     /// All rows as they are now.
-    pub(crate) fn image(&self) -> Result<Image, JournalError> {
-        let mut image = Image::default();
-        for (table, rows) in TABLES.iter().zip(&mut image.0) {
-            let read = || {
-                let mut statement = self.connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
-                let columns = statement.column_count();
-                statement
-                    .query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?
-                    .collect::<rusqlite::Result<_>>()
-            };
-            *rows = read().map_err(|source| failure(&self.file, "be copied", source))?;
-        }
-        Ok(image)
+    pub(crate) fn image(&mut self) -> Result<Image, JournalError> {
+        Image::of(&mut self.connection).map_err(|source| failure(&self.file, "be copied", source))
     }
 
     /// Makes this mistake at the begin of a pass of this provider.
@@ -92,65 +74,54 @@ impl Rows {
 }
 
 impl Image {
+    fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
+        // Not what was sent: a token that was spent is no pair that is kept.
+        let answers = "SELECT body FROM entries WHERE body IS NOT NULL UNION ALL SELECT body FROM kept";
+        let answers = rows(connection, answers, |row| row.get(0))?;
+        let open_rows =
+            rows(connection, "SELECT document, state FROM entries", |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let keeps_pairs = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM kept)")?
+            .query_row([], |row| row.get(0))?;
+        let file = connection.serialize(c"main")?[..].into();
+        Ok(Self { file, answers, open_rows, keeps_pairs })
+    }
+
+    fn restore(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        connection.deserialize_read_exact(c"main", &self.file[..], self.file.len(), false)
+    }
+
     /// Does any answer in it hold this text?
     pub(crate) fn holds(&self, text: &str) -> bool {
-        let holds = |value: &Value| matches!(value, Value::Blob(body) if body.windows(text.len()).any(|part| part == text.as_bytes()));
-        // Not what was sent: a token that was spent is no pair that is kept.
-        let [entries, .., kept, _] = &self.0;
-        entries.iter().any(|row| row.get(BODY_COLUMN).is_some_and(holds))
-            || kept.iter().any(|row| row.get(KEPT_BODY_COLUMN).is_some_and(holds))
+        let holds = |body: &Vec<u8>| body.windows(text.len()).any(|part| part == text.as_bytes());
+        self.answers.iter().any(holds)
     }
 
     /// The documents and the states of the open rows.
     pub(crate) fn open_rows(&self) -> Vec<(String, String)> {
-        let text = |row: &[Value], column: usize| match row.get(column) {
-            Some(Value::Text(text)) => text.clone(),
-            _ => String::new(),
-        };
-        self.0[0].iter().map(|row| (text(row, DOCUMENT_COLUMN), text(row, STATE_COLUMN))).collect()
+        self.open_rows.clone()
     }
 
     /// Forgets the rows of a table.
-    pub(crate) fn empty(&mut self, table: &str) {
-        TABLES.iter().zip(&mut self.0).filter(|(name, _)| **name == table).for_each(|(_, rows)| rows.clear());
+    pub(crate) fn empty(&mut self, table: &str) -> rusqlite::Result<()> {
+        let mut connection = Connection::open_in_memory()?;
+        self.restore(&mut connection)?;
+        connection.execute(&format!("DELETE FROM {table}"), [])?;
+        *self = Self::of(&mut connection)?;
+        Ok(())
     }
 
     /// Is a pair kept in it, or a row open that isn't parked?
     pub(crate) fn binds(&self) -> bool {
-        let [.., kept, _] = &self.0;
         let is_parked = |state: &str| matches!(state, "orphan" | "set_aside");
-        !kept.is_empty() || self.open_rows().iter().any(|(_, state)| !is_parked(state))
-    }
-
-    fn restore(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for (table, rows) in TABLES.iter().zip(&self.0) {
-            // The rows before have counted, too.
-            if *table == "sqlite_sequence" {
-                connection.execute("DELETE FROM sqlite_sequence", [])?;
-            }
-            for row in rows {
-                let places = vec!["?"; row.len()].join(", ");
-                connection
-                    .prepare_cached(&format!("INSERT INTO {table} VALUES ({places})"))?
-                    .execute(params_from_iter(row))?;
-            }
-        }
-        Ok(())
+        self.keeps_pairs || self.open_rows.iter().any(|(_, state)| !is_parked(state))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn an_image_has_every_table() {
-        let rows = Rows::in_memory(None, Timestamp::default()).unwrap();
-        let mut statement =
-            rows.connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-        let there: rusqlite::Result<BTreeSet<String>> =
-            statement.query_map([], |row| row.get(0)).unwrap().collect();
-        assert_eq!(there.unwrap(), TABLES.iter().map(|table| (*table).to_owned()).collect());
-    }
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map([], read)?.collect()
 }
