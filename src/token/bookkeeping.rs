@@ -275,9 +275,18 @@ impl Bookkeeping {
     /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.
     #[must_use]
     pub fn noting_the_takeover(self, token: Fingerprint, now: Timestamp) -> Self {
-        if !self.lease.as_ref().is_some_and(|lease| lease.taken_over) {
-            return self;
-        }
+        if self.is_taken_over() { self.noting_a_doubt(token, now) } else { self }
+    }
+
+    /// Was its claim taken over from a process that didn't give it back?
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.taken_over)
+    }
+
+    /// The same, with a note that the token may have been sent by a process whose claim has ended.
+    #[must_use]
+    pub fn noting_a_doubt(self, token: Fingerprint, now: Timestamp) -> Self {
         let books = self.speaking_of(token, now);
         let cause = Code::ClaimEnded.into();
         let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };

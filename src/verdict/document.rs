@@ -227,6 +227,9 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let new = change.bookkeeping.fingerprint.unwrap_or(there);
     let spent = token.bookkeeping.spent_after(there, *sent, new);
     let bookkeeping = Bookkeeping { spent, ..change.bookkeeping };
+    // The process whose claim was taken over may have found this pair in the document, and sent its token.
+    let is_in_doubt = token.bookkeeping.is_taken_over();
+    let bookkeeping = if is_in_doubt { bookkeeping.noting_a_doubt(new, around.now) } else { bookkeeping };
     let change = Change { expect_lease, bookkeeping, ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {

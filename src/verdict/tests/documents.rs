@@ -341,6 +341,30 @@ fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_m
 }
 
 #[test]
+fn a_pair_that_goes_back_after_a_takeover_says_that_its_token_may_have_been_sent() {
+    let of_claim = |taken_over| {
+        let lease = Lease { id: "ours".into(), owner: "host:1".into(), until: now(), taken_over, by: None };
+        let books = Bookkeeping { lease: Some(lease), ..books("old", State::Live) };
+        let received = ReceivedPair {
+            sent: RefreshToken::new("old".into()).fingerprint(),
+            pair: Received::Kept(Journaled::for_tests(entry(), granted(Some("new")))),
+            received_at: now(),
+            is_parked: false,
+        };
+        let first = TokenId::from_extended_json("2");
+        let redeemed = Redeemed { first, at: None, successor: None, received: Some(Box::new(received)) };
+        let put_back = verdict(&case(Fact::Redeemed(redeemed), books), Document::Gone);
+        let Step::Write(change, _) = put_back.document else { panic!("{:?}", put_back.rule) };
+        change.bookkeeping
+    };
+    let new = RefreshToken::new("new".into()).fingerprint();
+    let doubted = of_claim(true);
+    let lost = doubted.last_error.unwrap().lost.unwrap();
+    assert_eq!((doubted.fingerprint, doubted.state, lost.turned_away), (Some(new), State::Live, false));
+    assert_eq!(of_claim(false).last_error, None);
+}
+
+#[test]
 fn a_permission_says_whose_turn_it_is() {
     use crate::journal::Permission;
     let other = || TokenId::from_extended_json("2");
