@@ -73,10 +73,13 @@ const OBJECTS: &[Object] = &[
             ("live_again_count", "How many these are in all."),
             (
                 "waits_for",
-                "Documents that wait for another machine, whose journal may hold the answer for their tokens; at most 1000.",
+                "Documents that wait for another machine, whose journal may hold their pair; at most 1000.",
             ),
             ("waits_for_count", "How many these are in all."),
-            ("waits_for_new", "How many of them wait for a pass of which no earlier report spoke."),
+            (
+                "waits_for_new",
+                "How many of them wait for a pass, or a journal, of which no earlier report spoke.",
+            ),
             (
                 "left_to_others",
                 "What other processes held when the pass began: `documents`, and `until` when the last claim ends (null where there are none).",
@@ -126,14 +129,15 @@ const OBJECTS: &[Object] = &[
             ("id", "The document's `_id`, as extended JSON in a string."),
             ("subject", "The user."),
             ("provider", "The provider; null where the document names none."),
-            ("owner", "Host and process id of the pass that held the document."),
             (
-                "journal",
-                "Id of the journal that may hold the answer; null where an earlier version made the claim.",
+                "reason",
+                "`waits_for`: that journal may hold the answer. `spent_elsewhere`: it has the pair of a redeemed token.",
             ),
-            ("since", "When the claim was made."),
+            ("owner", "Host and process id of the pass that held the document; null with `spent_elsewhere`."),
+            ("journal", "Id of that journal; null where an earlier version made the claim."),
+            ("since", "When the claim was made, or the pair written."),
             ("sent_at", "When the token is sent by itself; null where it never is."),
-            ("new", "False if an earlier report named that pass."),
+            ("new", "False if an earlier report named that pass, or that journal."),
         ],
     },
     Object {

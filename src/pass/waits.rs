@@ -1,4 +1,4 @@
-//! Documents that wait for another machine: they are named, and left as they are.
+//! Documents that wait for another machine: they are named.
 
 use super::Line;
 use super::span::document_span;
@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::journal::JournalError;
 use crate::report::WaitsFor;
 use crate::select::claimed_at;
-use crate::token::{Reason, TokenDocument, UNKNOWN_JOURNAL};
+use crate::token::{DueToken, Reason, TokenDocument, UNKNOWN_JOURNAL};
 use tracing::{debug, warn};
 
 impl Line {
@@ -24,7 +24,7 @@ impl Line {
         let (subject, provider) = (&document.subject, self.provider_name(document));
         let _about = document_span(provider.as_deref(), &document.id, subject).entered();
         let since = claimed_at(lease, self.terms.lease);
-        let new = self.waited_for.get().is_none_or(|before| !before.contains(&lease.id));
+        let new = self.is_new(&lease.id);
         let journal = lease.by.as_ref().map(|by| by.journal.clone());
         let (code, owner) = (Reason::WaitsFor.word(), &lease.owner);
         let given = journal.as_deref().unwrap_or(UNKNOWN_JOURNAL);
@@ -33,9 +33,10 @@ impl Line {
                 id: document.id.clone(),
                 subject: subject.clone(),
                 provider: provider.clone(),
-                owner: owner.clone(),
+                reason: Reason::WaitsFor.into(),
+                owner: Some(owner.clone()),
                 journal: journal.clone(),
-                since,
+                since: Some(since),
                 sent_at,
                 new,
             },
@@ -54,7 +55,40 @@ impl Line {
         }
     }
 
-    /// Remembers for the next report for which passes documents wait. A pass that didn't read all of them forgets none.
+    /// Names a document with a redeemed token, whose pair only the journal of another machine can put back.
+    pub(super) fn waits_for_its_pair(&self, token: &DueToken, provider: &str) {
+        let DueToken { id, subject, bookkeeping, .. } = token;
+        let Some(journal) = &bookkeeping.refreshed_by else { return };
+        let new = self.is_new(journal);
+        let code = Reason::SpentElsewhere.word();
+        let waits = WaitsFor {
+            id: id.clone(),
+            subject: subject.clone(),
+            provider: Some(provider.to_owned()),
+            reason: Reason::SpentElsewhere.into(),
+            owner: None,
+            journal: Some(journal.clone()),
+            since: bookkeeping.refreshed_at,
+            sent_at: None,
+            new,
+        };
+        if self.report.waits_on(waits, journal) && new {
+            warn!(
+                code,
+                journal,
+                "the document of `{subject}` holds a token that was redeemed, and the journal {journal} of another machine has its pair. The token is not sent, and others that wait for that journal are not, either"
+            );
+        } else {
+            debug!(code, journal, "the document of `{subject}` waits for its pair");
+        }
+    }
+
+    /// Has no earlier report spoken of this pass, or of this journal?
+    fn is_new(&self, whom: &str) -> bool {
+        self.waited_for.get().is_none_or(|before| !before.contains(whom))
+    }
+
+    /// Remembers for the next report for which passes and journals documents wait. A pass that didn't read all of them forgets none.
     pub(super) async fn note_waits(&self) {
         let Some(before) = self.waited_for.get() else { return };
         let mut now = self.report.waited_for();

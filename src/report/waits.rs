@@ -4,7 +4,7 @@ use super::summary::Summary;
 use super::text::{MOST_SHOWN, moment};
 use super::{MOST_NAMED, Outcome, Report};
 use crate::clock::Timestamp;
-use crate::token::{Reason, Subject, TokenId, UNKNOWN_JOURNAL};
+use crate::token::{Reason, Subject, TokenId, UNKNOWN_JOURNAL, Word};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -12,18 +12,21 @@ use std::fmt::{self, Write as _};
 /// A document that waits for another machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WaitsFor {
+    /// Why: [`Reason::WaitsFor`] or [`Reason::SpentElsewhere`].
+    pub reason: Word<Reason>,
     /// The `_id` of the document, as extended JSON.
     pub id: TokenId,
     /// Who.
     pub subject: Subject,
     /// At which provider; `null` where the document names none.
     pub provider: Option<String>,
-    /// Host and process id of the pass that held the document.
-    pub owner: String,
-    /// Id of the journal that may hold the answer; `null` where the claim is of an earlier version, which told none.
+    /// Host and process id of the pass that held the document; `null` where it waits for the pair of a redeemed token.
+    pub owner: Option<String>,
+    /// Id of the journal that may hold the answer, or that has the pair; `null` where the claim is of an earlier version,
+    /// which told none.
     pub journal: Option<String>,
-    /// When the claim was made.
-    pub since: Timestamp,
+    /// When the claim was made, or the pair written; `null` where the document doesn't say when.
+    pub since: Option<Timestamp>,
     /// When the token is sent by itself; `null` where it never is.
     pub sent_at: Option<Timestamp>,
     /// Is this the first report that says so of this pass? Otherwise an earlier one did.
@@ -60,7 +63,7 @@ pub(super) struct Waits {
     pub(super) count: u64,
     /// Those of which no earlier report spoke.
     pub(super) new: u64,
-    leases: BTreeSet<String>,
+    whom: BTreeSet<String>,
 }
 
 impl Report {
@@ -71,36 +74,68 @@ impl Report {
 
     /// A document is left as it is, because another machine's journal may hold the answer for its token.
     ///
-    /// Is it the first of that pass in this report?
+    /// Is it the first of the pass with that lease id in this report?
     pub fn waits_for(&self, waits: WaitsFor, lease_id: &str) -> bool {
         self.touched();
         self.set_aside();
         self.ended(Outcome::StillDue, Some(Reason::WaitsFor.word()));
+        self.waits_on(waits, lease_id)
+    }
+
+    /// Names a document that ends as still due because it waits for another machine. `whom` stands for what one pass, or one
+    /// journal, keeps waiting.
+    ///
+    /// Is it the first of them in this report?
+    pub fn waits_on(&self, waits: WaitsFor, whom: &str) -> bool {
         let known = &mut self.lock().waits;
         known.count += 1;
         known.new += u64::from(waits.new);
         if known.named.len() < MOST_NAMED {
             known.named.push(waits);
         }
-        known.leases.insert(lease_id.to_owned())
+        known.whom.insert(whom.to_owned())
     }
 
-    /// The lease ids of the passes for which documents wait.
+    /// The passes, by their lease ids, and the journals for which documents wait.
     #[must_use]
     pub fn waited_for(&self) -> BTreeSet<String> {
-        self.lock().waits.leases.clone()
+        self.lock().waits.whom.clone()
     }
 }
 
-/// What waits for one journal.
+/// What waits for one process, or for one journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct OfOneJournal<'a> {
-    owner: &'a str,
+struct Together<'a> {
+    owner: Option<&'a str>,
     journal: Option<&'a str>,
     documents: u64,
-    since: Timestamp,
+    since: Option<Timestamp>,
     /// The first of them that is sent by itself.
     sent_at: Option<Timestamp>,
+}
+
+/// The earlier of both; the one that is known, where the other isn't.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    [one, other].into_iter().flatten().min()
+}
+
+impl Together<'_> {
+    fn write(&self, text: &mut String) -> fmt::Result {
+        let Self { documents, since, .. } = self;
+        let journal = self.journal.unwrap_or(UNKNOWN_JOURNAL);
+        let since = since.map_or_else(|| "an unknown time".to_owned(), |at| moment(at).to_string());
+        let Some(owner) = self.owner else {
+            return writeln!(
+                text,
+                "  {documents} for journal {journal}, which has their pair since {since}; they hold a redeemed token, which is not sent"
+            );
+        };
+        let sent = self.sent_at.map_or_else(
+            || "never sent by itself".to_owned(),
+            |at| format!("first one sent by itself at {}", moment(at)),
+        );
+        writeln!(text, "  {documents} for `{owner}`, journal {journal}, claimed since {since}; {sent}")
+    }
 }
 
 impl Summary {
@@ -114,19 +149,7 @@ impl Summary {
             "\nwait for another machine, because its journal may hold the new pair: {}",
             self.waits_for_count
         )?;
-        for one in self.waits_by_journal() {
-            let OfOneJournal { owner, journal, documents, since, sent_at } = one;
-            let journal = journal.unwrap_or(UNKNOWN_JOURNAL);
-            let sent = sent_at.map_or_else(
-                || "never sent by itself".to_owned(),
-                |at| format!("first one sent by itself at {}", moment(at)),
-            );
-            writeln!(
-                text,
-                "  {documents} for `{owner}`, journal {journal}, claimed since {}; {sent}",
-                moment(since)
-            )?;
-        }
+        self.waits_together().iter().try_for_each(|together| together.write(text))?;
         writeln!(
             text,
             "  start that machine with its `state_dir`; if it is gone for good: `evergrant run --once --take-over JOURNAL`"
@@ -143,23 +166,20 @@ impl Summary {
     }
 
     /// Those that are named, by the process and the journal that they wait for.
-    fn waits_by_journal(&self) -> Vec<OfOneJournal<'_>> {
-        let mut found = BTreeMap::<_, OfOneJournal<'_>>::new();
+    fn waits_together(&self) -> Vec<Together<'_>> {
+        let mut found = BTreeMap::<_, Together<'_>>::new();
         for WaitsFor { owner, journal, since, sent_at, .. } in &self.waits_for {
-            let (owner, journal) = (&**owner, journal.as_deref());
-            let one = found.entry((owner, journal)).or_insert(OfOneJournal {
+            let (owner, journal, since, sent_at) = (owner.as_deref(), journal.as_deref(), *since, *sent_at);
+            let together = found.entry((owner, journal)).or_insert(Together {
                 owner,
                 journal,
                 documents: 0,
-                since: *since,
-                sent_at: *sent_at,
+                since,
+                sent_at,
             });
-            one.documents += 1;
-            one.since = one.since.min(*since);
-            one.sent_at = match (one.sent_at, *sent_at) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            together.documents += 1;
+            together.since = earlier(together.since, since);
+            together.sent_at = earlier(together.sent_at, sent_at);
         }
         found.into_values().collect()
     }

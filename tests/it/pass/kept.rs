@@ -246,10 +246,15 @@ async fn a_token_that_another_host_spent_is_left_to_it_and_it_puts_its_pair_back
         let stale =
             json!({ "refresh_token": before["refresh_token"], "access_token": before["access_token"] });
         rehearsal.backend.set(&document_id(0), stale.clone()).await;
-        for _ in 0..2 {
+        for (new, exit) in [(true, Exit::StillDue), (false, Exit::Well)] {
             let summary = forced(&rehearsal).await;
             assert_eq!(summary.still_due_reasons, [("spent_elsewhere".to_owned(), 1)].into(), "{summary:?}");
-            assert_eq!((summary.newly_marked, summary.exit()), (0, Exit::StillDue));
+            assert_eq!((summary.newly_marked, summary.exit()), (0, exit), "what was said is no news");
+            let [named] = &summary.waits_for[..] else { panic!("{summary:?}") };
+            assert_eq!((&named.journal, named.new), (&Some(journal.clone()), new));
+            assert_eq!((&named.owner, named.subject.as_str()), (&None, &*rehearsal.users[0].email));
+            let said = format!("1 for journal {journal}, which has their pair since ");
+            assert!(summary.to_string().contains(&said), "{summary}");
         }
         assert_eq!(elsewhere(&FORCED).await.count(Outcome::Restored), 1);
         assert_eq!(rehearsal.sandbox.ledger().reuses, 0);

@@ -42,7 +42,7 @@ async fn a_received_pair_of_another_machine_is_not_burned_and_is_written_when_th
         assert_eq!(waiting(&summary), (2, 2, Exit::StillDue));
         let journal = open_journal(state.path(), &rehearsal.clock).await;
         let named = &summary.waits_for[0];
-        assert_eq!((&*named.owner, named.journal.as_deref()), ("host:1", Some(journal.id())));
+        assert_eq!((named.owner.as_deref(), named.journal.as_deref()), (Some("host:1"), Some(journal.id())));
         assert!(named.sent_at.is_some(), "{named:?}");
         journal.close().await;
         assert_eq!(rehearsal.document(0).await, before, "it is not written to");
