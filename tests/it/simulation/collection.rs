@@ -58,9 +58,9 @@ fn is_leased(document: &Document, now: Timestamp) -> bool {
     document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
 }
 
-fn set_lease(document: &mut Document, lease: &Lease) {
+fn set_lease(document: &mut Document, lease: Lease) {
     document.bookkeeping.due_at = Some(lease.until);
-    document.bookkeeping.lease = Some(lease.clone());
+    document.bookkeeping.lease = Some(lease);
 }
 
 #[async_trait]
@@ -112,7 +112,7 @@ impl Store for Collection {
             due.truncate(query.limit);
             let next = due.last().filter(|_| more).map(|(place, _)| Position(serde_json::json!(place)));
             let mut documents: Vec<_> =
-                due.iter().map(|((_, id), document)| shown(&world.ledger, *id, document)).collect();
+                due.iter().map(|((_, id), document)| self.shown(&world.ledger, *id, document)).collect();
             if world.bug == Some(Bug::ForgetsWhoClaimed) {
                 for document in &mut documents {
                     document.bookkeeping.lease = None;
@@ -143,7 +143,7 @@ impl Store for Collection {
             due.sort_by_key(|(id, document)| std::cmp::Reverse((due_at(document), **id)));
             due.into_iter()
                 .take(query.limit)
-                .map(|(id, document)| shown(&world.ledger, *id, document))
+                .map(|(id, document)| self.shown(&world.ledger, *id, document))
                 .collect()
         })
         .await
@@ -225,8 +225,8 @@ impl Store for Collection {
                         continue;
                     }
                     let taken_over = held.is_some() && !ours;
-                    set_lease(document, &claim.lease);
-                    claimed.documents.push(shown(&world.ledger, place, document));
+                    set_lease(document, this.0.written(&claim.lease));
+                    claimed.documents.push(this.shown(&world.ledger, place, document));
                     let refresh = document.refresh;
                     if taken_over {
                         world.ledger.tokens[refresh].in_doubt += 1;
@@ -252,7 +252,7 @@ impl Store for Collection {
                     Some((
                         until(document)?.timestamp_millis(),
                         *place,
-                        shown(&world.ledger, *place, document),
+                        self.shown(&world.ledger, *place, document),
                     ))
                 })
                 .filter(|(until, place, _)| after.is_none() || (*until, *place) > (after_until, after_place))
@@ -274,7 +274,7 @@ impl Store for Collection {
             for id in &ids {
                 let Some(document) = world.documents.get_mut(&place_of(id)) else { continue };
                 if document.bookkeeping.lease.as_ref().is_some_and(|held| held.id == lease.id) {
-                    set_lease(document, &lease);
+                    set_lease(document, this.0.written(&lease));
                     ours.push(id.clone());
                     let key = (this.0.machine, this.0.number, place_of(id));
                     let until = this.ends(world, &lease);
@@ -325,7 +325,7 @@ impl Store for Collection {
                     let lease_until = world.looks.get(&key).and_then(|look| look.lease_until);
                     self.look(world, place, lease_until);
                     document.refresh = believed.unwrap_or(document.refresh);
-                    documents.push(shown(&world.ledger, place, &document));
+                    documents.push(self.shown(&world.ledger, place, &document));
                 }
                 documents
             }),
@@ -355,6 +355,12 @@ impl Store for Collection {
 }
 
 impl Collection {
+    /// The document as this process reads it.
+    fn shown(&self, ledger: &Ledger, id: usize, document: &Document) -> TokenDocument {
+        let shown = shown(ledger, id, document);
+        TokenDocument { bookkeeping: self.0.known(shown.bookkeeping), ..shown }
+    }
+
     /// When a lease of this process ends: it began when it was asked for.
     fn ends(&self, world: &Inner, lease: &Lease) -> Instant {
         let left = lease.until - world.machines[self.0.machine].clock.now();

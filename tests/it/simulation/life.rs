@@ -4,6 +4,7 @@ use super::ledger::{Reached, Who};
 use super::weather::LEASE;
 use super::world::{Inner, World};
 use evergrant::testing::journal::simulated::Commit;
+use evergrant::testing::token::{Bookkeeping, Lease, SpentTokens};
 use rand::Rng as _;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -18,26 +19,44 @@ pub(super) struct Life {
     pub(super) moves: u64,
     /// Is it over a copy of the collection?
     pub(super) elsewhere: bool,
+    /// Is it a version from before documents told who writes into them, and which tokens were redeemed?
+    pub(super) is_earlier: bool,
 }
 
 impl std::fmt::Debug for Life {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "process {}.{}", self.machine, self.number)
+        let earlier = if self.is_earlier { " (earlier)" } else { "" };
+        write!(formatter, "process {}.{}{earlier}", self.machine, self.number)
     }
 }
 
 impl Life {
     /// Starts a process on a machine that has none; before it, perhaps, the power had failed.
     pub(super) fn start(world: &Arc<World>, machine: usize) -> Self {
-        let (number, moves, elsewhere) = world.with(|world| {
-            let moves = world.place.moves;
-            let machine = &mut world.machines[machine];
-            machine.life += 1;
-            machine.alive = true;
-            machine.paused_until = None;
-            (machine.life, moves, machine.copied.is_some())
-        });
-        Self { world: world.clone(), machine, number, moves, elsewhere }
+        world.with(|inner| {
+            let (moves, is_earlier) = (inner.place.moves, inner.starts_an_earlier_version(machine));
+            let there = &mut inner.machines[machine];
+            there.life += 1;
+            there.alive = true;
+            there.paused_until = None;
+            let (number, elsewhere) = (there.life, there.copied.is_some());
+            Self { world: world.clone(), machine, number, moves, elsewhere, is_earlier }
+        })
+    }
+
+    /// Bookkeeping as this version knows it: what it reads, and all that it writes.
+    pub(super) fn known(&self, books: Bookkeeping) -> Bookkeeping {
+        if !self.is_earlier {
+            return books;
+        }
+        let lease = books.lease.as_ref().map(|lease| self.written(lease));
+        Bookkeeping { lease, refreshed_by: None, spent: SpentTokens::default(), ..books }
+    }
+
+    /// A claim as this version writes it.
+    pub(super) fn written(&self, lease: &Lease) -> Lease {
+        let by = lease.by.clone().filter(|_| !self.is_earlier);
+        Lease { by, ..lease.clone() }
     }
 
     pub(super) fn who(&self) -> Who {

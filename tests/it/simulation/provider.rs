@@ -13,10 +13,10 @@ use evergrant::testing::clock::Clock;
 use evergrant::testing::grant::headers::Headers;
 use evergrant::testing::grant::http::ClientError;
 use evergrant::testing::grant::{Connect, GrantRequest, RawAnswer, Sent, Wire};
-use evergrant::testing::provider::{AskAgain, ClientSecret, Provider, profile};
+use evergrant::testing::provider::{AskAgain, ClientSecret, Profile, Provider, profile};
 use rand::Rng as _;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,6 +51,9 @@ impl Connect for Line {
         Ok(Arc::new(Endpoint { life: self.0.clone(), peer, clock: clock.clone() }))
     }
 }
+
+/// Read once: each process of each seed starts with it.
+static GENERIC: LazyLock<Profile> = LazyLock::new(|| profile::load("generic").unwrap());
 
 /// A success without anything that could be a token.
 const NOTHING: &str = r#"{"status":"done"}"#;
@@ -327,7 +330,7 @@ fn draw(world: &mut Inner, peer: usize, token: usize) -> Fate {
 
 /// The provider of this number as the pass knows it.
 pub(super) fn provider(world: &World, number: usize) -> Provider {
-    let mut profile = profile::load("generic").unwrap();
+    let mut profile = GENERIC.clone();
     let (peer, bug) = world.with(|world| (world.weather.peers[number].clone(), world.bug));
     profile.request_timeout = REQUEST_TIMEOUT;
     profile.rate = peer.rate.map(|rate| rate.parse().unwrap());

@@ -32,6 +32,8 @@ pub(super) struct Rare {
     pub(super) clocks: f64,
     /// The clock of the store leaps.
     pub(super) leaps: f64,
+    /// An earlier version is replaced by this one, when a process starts.
+    pub(super) upgrades: f64,
     /// A provider hands out a token that it handed out before.
     pub(super) again: f64,
     /// Does the store tell no time, because its machine is ours?
@@ -56,9 +58,14 @@ pub(super) fn draw(world: &mut Inner, seed: u64) {
             // A write that comes late compares texts: it can't tell the text of before from one that was handed out again.
             (rare.again, world.weather.store_late) = (chance, 0.0);
         }
+        48..54 => rare.upgrades = chance,
         _ => {}
     }
-    if rare.by_hand > 0.0 {
+    if rare.upgrades > 0.0 && world.weather.machines > 1 {
+        // An earlier version sends what a save of old tokens brought back and another machine had redeemed.
+        world.weather.stale = 0.0;
+    }
+    if world.rare.by_hand > 0.0 {
         // Pairs that find no place, and answers that can't be read.
         let weather = &mut world.weather;
         (weather.login, weather.slow) = (weather.login.max(0.5), weather.slow.max(0.2));
@@ -167,6 +174,16 @@ impl Inner {
         }
         self.looks.values_mut().for_each(|look| look.refresh = self.ledger.last_of(look.refresh));
         self.ledger.tokens[child].written |= is_held;
+    }
+
+    /// Is the process that starts on this machine of the earlier version? None is, once one of this version was there.
+    pub(super) fn starts_an_earlier_version(&mut self, machine: usize) -> bool {
+        let chance = self.rare.upgrades;
+        if chance == 0.0 || self.machines[machine].is_upgraded {
+            return false;
+        }
+        self.machines[machine].is_upgraded = self.calm || self.happens(chance);
+        !self.machines[machine].is_upgraded
     }
 
     /// In calm weather a clock that is the only one is right.

@@ -60,6 +60,8 @@ pub(super) struct Machine {
     pub(super) journal: String,
     /// What it finds in the place of the collection, where it is a copy of another machine.
     pub(super) copied: Option<Copied>,
+    /// In the worlds of an upgrade: has a process of this version been there?
+    pub(super) is_upgraded: bool,
 }
 
 impl Machine {
@@ -74,6 +76,7 @@ impl Machine {
             away: Away::No,
             journal: String::new(),
             copied: None,
+            is_upgraded: false,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Collection {
             return true;
         }
         let mut written = document.clone();
-        written.bookkeeping = change.bookkeeping.clone();
+        written.bookkeeping = self.0.known(change.bookkeeping.clone());
         match world.bug {
             Some(Bug::ForgetsWhoRefreshed) => written.bookkeeping.refreshed_by = None,
             Some(Bug::ForgetsWhatWasSpent) => written.bookkeeping.spent = SpentTokens::default(),
