@@ -126,12 +126,16 @@ pub fn retry(
         return Err(Obstacle::NeverAskedAgain);
     }
     let of_this_token = |token: &RefreshToken| token.fingerprint() == entry.intent.fingerprint;
-    let Some(there) = document.filter(|there| there.refresh_token.as_ref().is_ok_and(of_this_token)) else {
-        // With nothing to ask for, its answer is kept for a person like any that has no place.
-        let why = if document.is_some() { ParkedWhy::Superseded } else { ParkedWhy::Gone };
-        let row = Some((entry.id, Event::NoPlace(why)));
-        return Ok(Verdict::leave(Rule::ByHandParked, None).with_row(row));
+    let row = Some((entry.id, Event::AskAgain(Code::Unreadable.into())));
+    // It may have been moved, and hold the token under another `_id`.
+    let Some(there) = document else {
+        return Ok(Verdict::leave(Rule::ByHandAskAgain, None).with_row(row));
     };
+    if !there.refresh_token.as_ref().is_ok_and(of_this_token) {
+        // With nothing to ask for, its answer is kept for a person like any that has no place.
+        let row = Some((entry.id, Event::NoPlace(ParkedWhy::Superseded)));
+        return Ok(Verdict::leave(Rule::ByHandParked, None).with_row(row));
+    }
     if let Some(lease) = there.bookkeeping.lease.clone().filter(|_| is_claimed(there, around.now)) {
         return Err(Obstacle::Claimed(Box::new(lease)));
     }
@@ -147,7 +151,6 @@ pub fn retry(
         pair: None,
         bookkeeping: Bookkeeping { due_at: None, last_error: Some(known.evidence), lease: None, ..books },
     };
-    let row = Some((entry.id, Event::AskAgain(Code::Unreadable.into())));
     Ok(Verdict::write(Rule::ByHandAskAgain, change, None).with_row(row))
 }
 

@@ -95,7 +95,7 @@ fn a_token_whose_answer_held_no_pair_is_asked_for_again_where_its_provider_allow
             ("never, but nothing rotates", again),
             ("the token", again),
             ("another token", "ByHandParked | NoPlace(Superseded) | leave | - | -"),
-            ("gone", "ByHandParked | NoPlace(Gone) | leave | - | -"),
+            ("gone", "ByHandAskAgain | AskAgain(unreadable) | leave | - | -"),
         ],
     );
     assert_eq!(
