@@ -83,6 +83,23 @@ async fn a_new_login_in_place_of_a_dead_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redeemed_token_that_is_there_again_is_no_new_login_and_the_journal_with_its_pair_is_named() {
+    let Some(scene) = Scene::new("show_spent", Kind::Mongo, users(1, 0)).await else { return };
+    let collection = scene.collection().await;
+    let before = collection.find_one(bson::doc! {}).await.unwrap().unwrap();
+    assert_eq!(scene.run(&ONCE).await.code, Some(0));
+    let after = collection.find_one(bson::doc! {}).await.unwrap().unwrap();
+    let stale = bson::doc! { "$set": { "refresh_token": before.get_str("refresh_token").unwrap() } };
+    collection.update_one(bson::doc! {}, stale).await.unwrap();
+    let shown = only(&show(&scene, "user-000000@example.com").await);
+    let journal = after.get_document("evergrant").unwrap().get_str("refreshed_by").unwrap();
+    assert_eq!((&shown["new_login"], &shown["spent_by"]), (&json!(false), &json!(journal)));
+    for (field, part) in [("why", "a token again that was redeemed"), ("next", journal)] {
+        assert!(shown[field].as_str().unwrap().contains(part), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_documents_of_a_subject_are_shown_and_an_unknown_one_is_a_usage_error() {
     let Some(scene) = Scene::new("show_many", Kind::Mongo, users(3, 0)).await else { return };
     let collection = scene.collection().await;

@@ -41,6 +41,8 @@ pub struct ShownDocument {
     pub document: ListedDocument,
     /// Does it hold another refresh token than the one that the bookkeeping speaks of? Then it counts as a new login.
     pub new_login: bool,
+    /// The journal that wrote the last pair of its login, where the document holds a redeemed token of that login again.
+    pub spent_by: Option<String>,
     /// The mark that an earlier refresh token of it got; void for the one that it holds now.
     pub earlier_mark: Option<State>,
     /// Does `documents.filter` leave it out, so that no pass reads it?
@@ -145,6 +147,13 @@ fn no_such_user(user: &str, config: &Config, at: &str, entries: &[ListedEntry]) 
     )
 }
 
+/// The journal that has the pair, where the document holds a token of its login that was redeemed.
+fn spent_by(document: &TokenDocument) -> Option<String> {
+    let token = document.refresh_token.as_ref().ok()?.fingerprint();
+    let books = &document.bookkeeping;
+    books.refreshed_by.clone().filter(|_| books.spent.contains(token))
+}
+
 impl ShownDocument {
     fn new(
         document: TokenDocument,
@@ -154,7 +163,9 @@ impl ShownDocument {
         config: &Config,
         now: Timestamp,
     ) -> Self {
-        let new_login = document.refresh_token.is_ok() && !speaks_of_this_token(&document);
+        let spent_by = spent_by(&document);
+        let new_login =
+            document.refresh_token.is_ok() && !speaks_of_this_token(&document) && spent_by.is_none();
         let marks = [State::NeedsLogin, State::LostInFlight];
         let earlier_mark =
             Some(document.bookkeeping.state).filter(|state| new_login && marks.contains(state));
@@ -167,6 +178,7 @@ impl ShownDocument {
         let mut shown = Self {
             document,
             new_login,
+            spent_by,
             earlier_mark,
             left_out,
             next_wake,

@@ -95,6 +95,9 @@ fn asked(shown: &ShownDocument, now: Timestamp) -> (String, String) {
         );
         return (why, Reason::WaitsFor.advice().to_owned());
     }
+    if let Some(journal) = &shown.spent_by {
+        return has_its_pair(journal);
+    }
     if let Some(error) = &document.last_error {
         return put_off(error, document.refused_once, &by_itself, &wake);
     }
@@ -111,6 +114,19 @@ fn asked(shown: &ShownDocument, now: Timestamp) -> (String, String) {
         None => "All is well: its refresh token is not due yet.".to_owned(),
     };
     (why, by_itself)
+}
+
+/// A redeemed token is there again; which journal has its pair.
+fn has_its_pair(journal: &str) -> (String, String) {
+    let journal = shown::plain(journal);
+    let why = format!(
+        "It holds a token again that was redeemed: an old backup was restored, or an old document was saved again. The journal {journal} wrote the last pair of its login."
+    );
+    let next = format!(
+        "Nothing, if the machine with that journal runs: its next pass puts the pair back, and no machine sends this token. \
+         Otherwise start it with its `state_dir`. If it is gone for good: `evergrant run --once --take-over {journal}` sends the token."
+    );
+    (why, next)
 }
 
 /// What the last request without a pair means for a token that is asked again; a closed list says what to do.
