@@ -43,14 +43,14 @@ pub use by_hand::{
     ByHandPair, Obstacle, apply as by_hand_apply, discard as by_hand_discard, retry as by_hand_retry,
 };
 pub use case::{Around, Asked, Case, Document, Fact, Heard, Mark, ReceivedPair, Redeemed, Refusal, Tried};
-pub use document::{copy, given_back_without, is_claimed, is_known_dead, without_token};
+pub use document::{copy, given_back_without, is_at_work_with, is_known_dead, without_token};
 pub use doubt::{first_known, noted};
 pub use leftover::{Left, LeftAnswer, LeftVerdict, judge_left};
 pub use marks::{TakingBack, made_mark, take_back};
 pub use past_end::past_end;
 pub use permission::{
     First, SpentBy, Turn, already_redeemed, forbids_a_second_request, grace_has_ended, has_unread_answer,
-    may_go, of_last, spent_by, too_young_until,
+    is_handed_out_again, may_go, of_last, spent_by, too_young_until,
 };
 pub use released::{Known, released};
 pub use rule::Rule;

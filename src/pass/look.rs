@@ -10,7 +10,8 @@ use crate::store::StoreError;
 use crate::token::{AccessToken, DueToken, LEASE_MARGIN, Lease, Reason, TokenDocument, TokenId};
 use crate::verdict::{
     Fact, First, SpentBy, Turn, already_redeemed, copy, first_known, forbids_a_second_request,
-    grace_has_ended, has_unread_answer, is_claimed, may_go, of_last, spent_by, too_young_until,
+    grace_has_ended, has_unread_answer, is_at_work_with, is_handed_out_again, may_go, of_last, spent_by,
+    too_young_until,
 };
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -119,6 +120,10 @@ impl Redeemer {
             };
             let token = &attempt.token;
             let permission = of_last(permission, token);
+            if is_handed_out_again(&permission, token, journal.id()) && self.forgets(token).await {
+                asked = journal.intent(intent.clone(), token.refresh_token.clone()).await;
+                continue;
+            }
             let first = self.first(&permission, token).await;
             match may_go(&permission, &token.id, first, profile, sent_at) {
                 Turn::AskAllTheSame => {
@@ -206,7 +211,7 @@ impl Redeemer {
         match read {
             Ok(documents) => {
                 documents.first().map_or(First { is_new_login, ..First::default() }, |first| First {
-                    is_claimed: is_claimed(first, around.now),
+                    is_claimed: is_at_work_with(first, token, *successor, around.now),
                     has_pair: copy(token, *successor, first, &around).is_some(),
                     is_new_login,
                 })
@@ -327,6 +332,17 @@ impl Redeemer {
             self.line.journal_failed(&error);
             Reason::Journal
         })
+    }
+
+    /// Forgets that the token was redeemed; `false` where a row of it is still open, or the journal fails.
+    async fn forgets(&self, token: &DueToken) -> bool {
+        match self.line.base.journal.forget(vec![token.refresh_token.fingerprint()]).await {
+            Ok(forgotten) => forgotten > 0,
+            Err(error) => {
+                self.line.journal_failed(&error);
+                false
+            }
+        }
     }
 
     /// Has this machine redeemed the good token of the document since that was written? A stale save came before its pair.

@@ -275,39 +275,47 @@ impl Bookkeeping {
     /// The same; where the claim was taken over, with a note that the token may have been sent by the process that held it.
     #[must_use]
     pub fn noting_the_takeover(self, token: Fingerprint, now: Timestamp) -> Self {
-        if self.is_taken_over() { self.noting_a_doubt(token, now) } else { self }
-    }
-
-    /// Was its claim taken over from a process that didn't give it back?
-    #[must_use]
-    pub fn is_taken_over(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.taken_over)
-    }
-
-    /// The same, with a note that the token may have been sent by a process whose claim has ended.
-    #[must_use]
-    pub fn noting_a_doubt(self, token: Fingerprint, now: Timestamp) -> Self {
-        let books = self.speaking_of(token, now);
-        let cause = Code::ClaimEnded.into();
-        let lost = Lost { cause, sent_at: None, peer: None, received_bytes: 0, turned_away: false };
-        let evidence = match books.last_error.clone() {
-            // A request that is known isn't hidden behind one that may have been sent.
-            Some(error) if error.lost.as_ref().is_some_and(|lost| !lost.turned_away) => error,
-            Some(error) => LastError { lost: Some(lost), ..error },
-            None => LastError::in_doubt(lost, now),
-        };
-        Self { last_error: Some(evidence), ..books }
+        if self.is_taken_over() { self.noting_a_doubt(token, None, now) } else { self }
     }
 
     /// The same, with the time at which the process that held the claim is taken to have sent the token.
     #[must_use]
     pub fn noting_the_sending(self, token: Fingerprint, sent_at: Timestamp, now: Timestamp) -> Self {
-        let mut books = self.noting_the_takeover(token, now);
-        let lost = books.last_error.as_mut().and_then(|error| error.lost.as_mut());
-        if let Some(lost) = lost.filter(|lost| lost.sent_at.is_none()) {
-            lost.sent_at = Some(sent_at);
-        }
-        books
+        if self.is_taken_over() { self.noting_a_doubt(token, Some(sent_at), now) } else { self }
+    }
+
+    /// When another machine, whose claim was taken over after a long wait, may have sent what stood in the document then.
+    #[must_use]
+    pub fn sent_by_another_machine(&self) -> Option<Timestamp> {
+        let lost = self.last_error.as_ref()?.lost.as_ref()?;
+        lost.sent_at.filter(|_| self.is_taken_over() && lost.cause.is(Code::ClaimEnded))
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.taken_over)
+    }
+
+    /// The same, with a note that the token may have been sent, perhaps at a known time.
+    #[must_use]
+    pub fn noting_a_doubt(self, token: Fingerprint, sent_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let books = self.speaking_of(token, now);
+        let known = books.last_error.as_ref().and_then(|error| error.lost.clone());
+        let lost = match known.filter(|lost| !lost.turned_away) {
+            // A request that is known isn't hidden behind one that may have been sent.
+            Some(lost) => Lost { sent_at: lost.sent_at.or(sent_at), ..lost },
+            None => Lost {
+                cause: Code::ClaimEnded.into(),
+                sent_at,
+                peer: None,
+                received_bytes: 0,
+                turned_away: false,
+            },
+        };
+        let evidence = match books.last_error.clone() {
+            Some(error) => LastError { lost: Some(lost), ..error },
+            None => LastError::in_doubt(lost, now),
+        };
+        Self { last_error: Some(evidence), ..books }
     }
 }
 

@@ -179,7 +179,10 @@ pub(super) fn redeemed(
     let pair = match document {
         Document::NotRead => return look(Rule::RedeemedLooks),
         Document::Unknown => return unknown(Rule::RedeemedUnknown),
-        Document::There(first) if redeemed.first != token.id && is_claimed(first, around.now) => {
+        Document::There(first)
+            if redeemed.first != token.id
+                && is_at_work_with(first, token, redeemed.successor, around.now) =>
+        {
             let ends = Some(End::still_due(Reason::SameTokenInFlight));
             return Verdict::write(Rule::RedeemedOnItsWay, around.policy.release(token), ends);
         }
@@ -227,9 +230,12 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let new = change.bookkeeping.fingerprint.unwrap_or(there);
     let spent = token.bookkeeping.spent_after(there, *sent, new);
     let bookkeeping = Bookkeeping { spent, ..change.bookkeeping };
-    // The process whose claim was taken over may have found this pair in the document, and sent its token.
-    let is_in_doubt = token.bookkeeping.is_taken_over();
-    let bookkeeping = if is_in_doubt { bookkeeping.noting_a_doubt(new, around.now) } else { bookkeeping };
+    // Another machine may have found this pair in the document and sent its token, before the old one came back. One that is
+    // parked was in none.
+    let bookkeeping = match token.bookkeeping.sent_by_another_machine().filter(|_| !is_parked) {
+        Some(sent_at) => bookkeeping.noting_a_doubt(new, Some(sent_at), around.now),
+        None => bookkeeping,
+    };
     let change = Change { expect_lease, bookkeeping, ..change };
     let written = write_pair(token, profile, pair, change);
     let outcome = match written.rule {
@@ -359,8 +365,22 @@ pub fn without_token(
 
 /// May the token in this document be on its way, so that its pair isn't to be copied?
 #[must_use]
-pub fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
+pub(super) fn is_claimed(document: &TokenDocument, now: Timestamp) -> bool {
     document.bookkeeping.lease.as_ref().is_some_and(|lease| lease.until > now)
+}
+
+/// May this redeemed token, or what came for it, be on its way in a claimed document? Then there is no pair to copy yet. What
+/// another login in it is claimed for doesn't matter.
+#[must_use]
+pub fn is_at_work_with(
+    first: &TokenDocument,
+    token: &DueToken,
+    successor: Option<Fingerprint>,
+    now: Timestamp,
+) -> bool {
+    let there = first.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+    let concerns = there == Some(token.refresh_token.fingerprint()) || there.is_some() && there == successor;
+    concerns && is_claimed(first, now)
 }
 
 /// Is the document marked already, for this very token?

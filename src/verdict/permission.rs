@@ -137,6 +137,20 @@ pub fn spent_by(
     (!given_up.contains(by)).then_some(SpentBy::AnotherJournal)
 }
 
+/// Says the document of a redeemed token that it was handed out again since? Then another machine got it for a token that came
+/// out of it here, and this machine's memory is older than the document.
+///
+/// Where that machine put an old pair back instead, it was received before.
+#[must_use]
+pub fn is_handed_out_again(permission: &Permission, token: &DueToken, journal: &str) -> bool {
+    let Permission::AlreadyRedeemed { at, successor: Some(successor), .. } = permission else { return false };
+    let (books, fingerprint) = (&token.bookkeeping, token.refresh_token.fingerprint());
+    books.is_refreshed_elsewhere(journal)
+        && books.fingerprint == Some(fingerprint)
+        && books.spent.contains(*successor)
+        && at.is_some_and(|at| books.refreshed_at > Some(at))
+}
+
 /// The same permission; of a token after which others were redeemed, without the time of its redemption. A grace is that of
 /// the last one.
 #[must_use]

@@ -156,7 +156,9 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
     let of = |first, successor| Fact::Redeemed(Redeemed { first, at: None, successor, received: None });
     let (pair, other) =
         (document("new", books("new", State::Live)), document("other", books("other", State::Live)));
-    let busy = document("new", claimed);
+    let busy = document("new", claimed.clone());
+    let busy_itself = document("old", claimed.clone());
+    let busy_with_another = document("other", claimed);
     let with = |fact, document| verdict(&live(fact), document);
     let known = case(of(first(), Some(new)), books("old", State::NeedsLogin));
     let believed = Fact::Marked(
@@ -184,6 +186,11 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
             ("not looked at".into(), with(of(first(), Some(new)), Document::NotRead)),
             ("unknown".into(), with(of(first(), Some(new)), Document::Unknown)),
             ("claimed".into(), with(of(first(), Some(new)), Document::There(&busy))),
+            ("claimed for this one".into(), with(of(first(), None), Document::There(&busy_itself))),
+            (
+                "claimed for another login".into(),
+                with(of(first(), None), Document::There(&busy_with_another)),
+            ),
             ("the pair is there".into(), with(of(first(), Some(new)), Document::There(&pair))),
             ("another token is there".into(), with(of(first(), Some(new)), Document::There(&other))),
             ("no pair is known".into(), with(of(first(), None), Document::There(&pair))),
@@ -207,6 +214,11 @@ fn the_pair_of_a_token_that_was_redeemed_is_copied_or_its_user_is_marked() {
                 "claimed",
                 "RedeemedOnItsWay | - | Live next pass, failures 0 | - | StillDue(same_token_in_flight)",
             ),
+            (
+                "claimed for this one",
+                "RedeemedOnItsWay | - | Live next pass, failures 0 | - | StillDue(same_token_in_flight)",
+            ),
+            ("claimed for another login", "RedeemedIsHeld | - | hold redeemed | - | -"),
             ("the pair is there", "Copied | - | pair new Live | - | Duplicate"),
             ("another token is there", "RedeemedIsHeld | - | hold redeemed | - | -"),
             ("no pair is known", "RedeemedIsHeld | - | hold redeemed | - | -"),
@@ -341,27 +353,66 @@ fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_m
 }
 
 #[test]
-fn a_pair_that_goes_back_after_a_takeover_says_that_its_token_may_have_been_sent() {
-    let of_claim = |taken_over| {
-        let lease = Lease { id: "ours".into(), owner: "host:1".into(), until: now(), taken_over, by: None };
+fn a_pair_that_goes_back_says_that_another_machine_may_have_sent_its_token() {
+    let put_back = |sent_at: Option<Timestamp>, is_parked| {
+        let lease =
+            Lease { id: "ours".into(), owner: "host:1".into(), until: now(), taken_over: true, by: None };
+        let old = RefreshToken::new("old".into()).fingerprint();
         let books = Bookkeeping { lease: Some(lease), ..books("old", State::Live) };
+        let books = books.noting_a_doubt(old, sent_at, now());
         let received = ReceivedPair {
-            sent: RefreshToken::new("old".into()).fingerprint(),
+            sent: old,
             pair: Received::Kept(Journaled::for_tests(entry(), granted(Some("new")))),
             received_at: now(),
-            is_parked: false,
+            is_parked,
         };
         let first = TokenId::from_extended_json("2");
         let redeemed = Redeemed { first, at: None, successor: None, received: Some(Box::new(received)) };
         let put_back = verdict(&case(Fact::Redeemed(redeemed), books), Document::Gone);
         let Step::Write(change, _) = put_back.document else { panic!("{:?}", put_back.rule) };
-        change.bookkeeping
+        let new = RefreshToken::new("new".into()).fingerprint();
+        assert_eq!((change.bookkeeping.fingerprint, change.bookkeeping.state), (Some(new), State::Live));
+        change.bookkeeping.last_error
     };
-    let new = RefreshToken::new("new".into()).fingerprint();
-    let doubted = of_claim(true);
-    let lost = doubted.last_error.unwrap().lost.unwrap();
-    assert_eq!((doubted.fingerprint, doubted.state, lost.turned_away), (Some(new), State::Live, false));
-    assert_eq!(of_claim(false).last_error, None);
+    let sent_at = now() - chrono::TimeDelta::hours(1);
+    let lost = put_back(Some(sent_at), false).unwrap().lost.unwrap();
+    assert_eq!((lost.sent_at, lost.turned_away), (Some(sent_at), false));
+    assert_eq!(put_back(Some(sent_at), true), None, "no document had it");
+    assert_eq!(put_back(None, false), None, "this machine's own claim: its journal knows");
+}
+
+#[test]
+fn a_document_says_that_its_redeemed_token_was_handed_out_again_since() {
+    use crate::journal::Permission;
+    let fingerprint = |token: &str| RefreshToken::new(token.into()).fingerprint();
+    let redeemed = |successor: Option<&str>| Permission::AlreadyRedeemed {
+        first: TokenId::from_extended_json("1"),
+        at: Some(now()),
+        has_other_access: false,
+        successor: successor.map(fingerprint),
+    };
+    let later = now() + chrono::TimeDelta::seconds(1);
+    let says = |of: &str, by: &str, spent: &str, at| Bookkeeping {
+        refreshed_by: Some(by.into()),
+        refreshed_at: Some(at),
+        spent: [fingerprint(spent)].into_iter().collect(),
+        ..books(of, State::Live)
+    };
+    for (expected, successor, books) in [
+        (true, Some("new"), says("old", "theirs", "new", later)),
+        (false, Some("new"), says("old", "ours", "new", later)),
+        (false, Some("new"), says("old", "theirs", "new", now())),
+        (false, Some("new"), says("old", "theirs", "other", later)),
+        (false, Some("new"), says("new", "theirs", "old", later)),
+        (false, None, says("old", "theirs", "new", later)),
+    ] {
+        let case = case(Fact::NotTaken, books);
+        let found = is_handed_out_again(&redeemed(successor), &case.token, "ours");
+        assert_eq!(found, expected, "{:?}", case.token.bookkeeping);
+    }
+    let case = case(Fact::NotTaken, says("old", "theirs", "new", later));
+    let send = Permission::Send { entry: entry(), doubts: crate::journal::Doubts::default() };
+    assert!(!is_handed_out_again(&send, &case.token, "ours"));
 }
 
 #[test]

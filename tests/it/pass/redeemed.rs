@@ -15,6 +15,7 @@ use evergrant::testing::report::summary::Summary;
 use evergrant::testing::report::{Outcome, Trouble};
 use evergrant::testing::token::State;
 use serde_json::json;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -209,23 +210,35 @@ async fn who_was_marked_before_the_setting_changed_is_asked_by_the_next_pass() {
 #[derive(Debug, Clone)]
 struct Hands(Arc<Mutex<Vec<&'static str>>>);
 
-impl Connect for Hands {
-    fn connect(&self, _: &Provider, _: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
-        Ok(Arc::new(self.clone()))
+impl Hands {
+    fn out(tokens: impl IntoIterator<Item = &'static str>) -> Self {
+        Self(Arc::new(Mutex::new(tokens.into_iter().collect())))
     }
 }
 
+impl Connect for Hands {
+    fn connect(&self, _: &Provider, clock: &Clock) -> Result<Arc<dyn Wire>, ClientError> {
+        Ok(Arc::new(Hand { hands: self.clone(), clock: clock.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Hand {
+    hands: Hands,
+    clock: Clock,
+}
+
 #[async_trait]
-impl Wire for Hands {
+impl Wire for Hand {
     async fn post(&self, _: &GrantRequest) -> Sent {
-        let mut answers = self.0.lock().unwrap();
+        let mut answers = self.hands.0.lock().unwrap();
         let body = json!({ "access_token": format!("access {}", answers.len()), "refresh_token": answers.remove(0) });
         Sent::Answered(RawAnswer {
             status: 200,
             headers: Headers::default(),
             body: body.to_string().into(),
             complete: true,
-            received_at: Clock::system().now(),
+            received_at: self.clock.now(),
         })
     }
 
@@ -234,36 +247,65 @@ impl Wire for Hands {
     }
 }
 
+/// As the application writes the document of the first user.
+async fn put(rehearsal: &Rehearsal, token: &str) {
+    let pair = json!({ "refresh_token": token, "access_token": "before" });
+    rehearsal.backend.set(&document_id(0), pair).await;
+}
+
+/// A pass of all that is there, by the machine with this state directory, a minute after the one before.
+async fn pass_of(rehearsal: &Rehearsal, machine: &Path, hands: &Hands) -> Summary {
+    rehearsal.clock.step(TimeDelta::minutes(1));
+    let pass = rehearsal.process_over(rehearsal.meddler.clone(), machine, hands).await;
+    let summary = run(&pass, &FORCED, &Stop::default()).await;
+    pass.close().await;
+    summary
+}
+
 #[tokio::test]
 async fn a_token_that_a_later_success_hands_out_is_asked_for_again() {
     on_both("handed_out_again", Plan::users(1), async |rehearsal| {
         let mut rehearsal = keeping_none(rehearsal);
         rehearsal.clock = Clock::steppable();
-        let put = async |token: &str| {
-            let pair = json!({ "refresh_token": token, "access_token": "before" });
-            rehearsal.backend.set(&document_id(0), pair).await;
-        };
-        put("A").await;
-        let hands = Hands(Arc::new(Mutex::new(vec!["A", "A", "B", "A", "A", "B", "C", "B"])));
-        let pass = async || {
-            rehearsal.clock.step(TimeDelta::minutes(1));
-            let pass = rehearsal.process_over(rehearsal.meddler.clone(), rehearsal.state(), &hands).await;
-            let summary = run(&pass, &FORCED, &Stop::default()).await;
-            pass.close().await;
-            summary
-        };
+        put(&rehearsal, "A").await;
+        let hands = Hands::out(["A", "A", "B", "A", "A", "B", "C", "B"]);
         for (position, handed_out) in ["A", "A", "B", "A", "A", "B", "C"].into_iter().enumerate() {
-            let summary = pass().await;
+            let summary = pass_of(&rehearsal, rehearsal.state(), &hands).await;
             assert_eq!((summary.exit(), summary.count(Outcome::Refreshed)), (Exit::Well, 1), "{position}");
             assert_eq!(rehearsal.token(0).await, handed_out, "{position}");
         }
         // And what no later success has handed out stays spent.
         for spent in ["A", "B"] {
-            put(spent).await;
-            let summary = pass().await;
+            put(&rehearsal, spent).await;
+            let summary = pass_of(&rehearsal, rehearsal.state(), &hands).await;
             assert_eq!((summary.exit(), summary.newly_marked), (Exit::NeedsLogin, 1), "{spent}: {summary:?}");
         }
         assert_eq!(*hands.0.lock().unwrap(), ["B"]);
+        rehearsal.assert_nothing_claimed().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_handed_out_again_on_another_machine_is_asked_for_again() {
+    on_both("handed_out_elsewhere", Plan::users(1), async |mut rehearsal| {
+        rehearsal.clock = Clock::steppable();
+        put(&rehearsal, "A").await;
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let hands = Hands::out(["B", "A", "C", "A", "B", "A"]);
+        for (machine, handed_out) in
+            [(&one, "B"), (&other, "A"), (&one, "C"), (&other, "A"), (&other, "B"), (&one, "A")]
+        {
+            let summary = pass_of(&rehearsal, machine.path(), &hands).await;
+            assert_eq!(summary.count(Outcome::Refreshed), 1, "{handed_out}: {summary:?}");
+            assert_eq!(rehearsal.token(0).await, handed_out);
+        }
+        // What came for it in between is spent, whoever looks.
+        put(&rehearsal, "C").await;
+        let summary = pass_of(&rehearsal, other.path(), &hands).await;
+        assert_eq!((summary.count(Outcome::Refreshed), summary.newly_marked), (0, 0), "{summary:?}");
+        assert_eq!(pass_of(&rehearsal, one.path(), &hands).await.count(Outcome::Restored), 1);
+        assert_eq!(rehearsal.token(0).await, "A");
         rehearsal.assert_nothing_claimed().await;
     })
     .await;
