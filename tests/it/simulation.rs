@@ -126,9 +126,11 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Ran {
         }
         people.await.unwrap();
         let mut calm_since = world.with(|world| world.now());
-        // What a machine held that is gone waits for it for a day.
-        let waits = world
-            .with(|world| world.weather.dies > 0.0 || !world.leaps.is_empty() || world.rare.clocks > 0.0);
+        // What a machine held that is gone waits for it for a day. Where tokens come again, each pass may go one step of a chain.
+        let waits = world.with(|world| {
+            let rare = &world.rare;
+            world.weather.dies > 0.0 || !world.leaps.is_empty() || rare.clocks > 0.0 || rare.again > 0.0
+        });
         let rounds = if waits { 5 } else { 3 };
         for round in 0..rounds {
             tokio::time::sleep(if round == 3 { WAITS_FOR_A_MACHINE } else { machine::LONGEST_BACKOFF * 2 })

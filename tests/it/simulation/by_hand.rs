@@ -111,15 +111,23 @@ async fn parked(life: &Life, engine: &Engine, entry: &Entry) {
 
 /// `journal retry`: the answer held no pair, and a person knows it.
 async fn retry(life: &Life, engine: &Engine, entry: &Entry) {
+    // The document is free before the command ends, and another machine may ask at once.
+    life.world.with(|world| forget_the_note(world, entry));
     let retried = engine.base.retry(entry.id).await;
     life.world.with(|world| {
         world.note(|| format!("{life:?} retries {}: {}", entry.id, retried.is_ok()));
-        let is_its_own = |token: &usize| world.ledger.fingerprint(*token) == entry.intent.fingerprint;
-        if let Some(token) = (0..world.ledger.tokens.len()).find(is_its_own) {
-            world.ledger.tokens[token].noted = false;
+        if let Some(token) = forget_the_note(world, entry) {
             world.ledger.tokens[token].in_doubt += 1;
         }
     });
+}
+
+/// The token of the entry may be sent again, although an answer for it was kept.
+fn forget_the_note(world: &mut Inner, entry: &Entry) -> Option<usize> {
+    let is_its_own = |token: &usize| world.ledger.fingerprint(*token) == entry.intent.fingerprint;
+    let token = (0..world.ledger.tokens.len()).find(is_its_own)?;
+    world.ledger.tokens[token].noted = false;
+    Some(token)
 }
 
 /// A file with documents, as they were exported.
@@ -209,7 +217,10 @@ fn judge_import(
     // An old copy of the document, or a disk that failed, has taken what was known of it.
     let is_known = world.weather.disk == 0.0
         && world.ledger.ancestry(old).iter().all(|token| !world.ledger.tokens[*token].memory_lost);
-    if !terms.overwrite && old != new && ours && is_known && world.ledger.descends(old, new) {
+    // A dead login is replaced by whatever the file brings.
+    let books = &stored.bookkeeping;
+    let is_dead = books.state.is_mark() && books.fingerprint == Some(world.ledger.fingerprint(old));
+    if !terms.overwrite && !is_dead && old != new && ours && is_known && world.ledger.descends(old, new) {
         world.violated(format!(
             "NEVER BACKWARDS: document {place} held rt-{old}, and an import puts rt-{new} there"
         ));

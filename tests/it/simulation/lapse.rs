@@ -86,6 +86,16 @@ impl Lapses {
         self.marked.contains(&token)
     }
 
+    /// This token is handed out under the text of an earlier one: what became of that text is not told apart.
+    pub(super) fn call_again(&mut self, token: usize, earlier: usize) {
+        if self.marked.contains(&earlier) {
+            self.marked.insert(token);
+        }
+        if let Some(refusals) = self.refusals.get(&earlier).cloned() {
+            self.refusals.entry(token).or_default().extend(refusals);
+        }
+    }
+
     /// Was that so in a pass that ended without doubt?
     pub(super) fn is_believed(&self, token: usize) -> bool {
         self.believed.contains(&token)

@@ -55,7 +55,7 @@ pub(super) struct Token {
     family: usize,
     pub(super) redemptions: Vec<Redemption>,
     /// The machines of ours that have presented it.
-    sent_by: BTreeSet<usize>,
+    pub(super) sent_by: BTreeSet<usize>,
     first_redeemed_at: Option<Instant>,
     /// Was it in a document at any time?
     pub(super) written: bool,
@@ -179,9 +179,6 @@ impl Ledger {
         now: Instant,
         lease_until: Option<Instant>,
     ) -> Said {
-        if let Who::Process(machine, _) = by {
-            self.tokens[token].sent_by.insert(machine);
-        }
         if !self.would_accept(token, now) {
             if self.rules[self.provider_of(token)].revokes_family
                 && self.tokens[token].first_redeemed_at.is_some()

@@ -116,7 +116,10 @@ impl Endpoint {
             if self.life.is_alive(world) {
                 judge_sending(world, &self.life, self.peer, token);
             }
-            *world.ledger.tokens[token].unanswered.entry(self.life.machine).or_default() += 1;
+            let known = &mut world.ledger.tokens[token];
+            *known.unanswered.entry(self.life.machine).or_default() += 1;
+            // It counts for its machine, whether or not the request arrives.
+            known.sent_by.insert(self.life.machine);
         });
         // Judged above: a process that is stopped here, between its last look and the first byte, can't know better.
         world.some_time().await;
@@ -161,6 +164,11 @@ impl Endpoint {
             }
             if matches!(fate, Fate::RefusedAlive) && self.life.is_alive(world) {
                 world.lapses.refused(token, self.life.who());
+                // Its text may have been handed out again while the answer was on its way.
+                let last = world.ledger.last_of(token);
+                if last != token {
+                    world.lapses.refused(last, self.life.who());
+                }
             }
             if let Some(child) = delivered {
                 self.received(world, token, child);

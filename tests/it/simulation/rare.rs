@@ -162,6 +162,7 @@ impl Inner {
         let before = self.ledger.tokens[token].parent.filter(|_| self.random.random());
         let earlier = before.unwrap_or(token);
         self.ledger.call_again(child, earlier);
+        self.lapses.call_again(child, earlier);
         let text = self.ledger.text(child);
         self.note(|| format!("provider hands out {text} again, which is token {child} now"));
         // Who holds that text holds this token.
