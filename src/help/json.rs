@@ -76,10 +76,7 @@ const OBJECTS: &[Object] = &[
                 "Documents that wait for another machine, whose journal may hold their pair; at most 1000.",
             ),
             ("waits_for_count", "How many these are in all."),
-            (
-                "waits_for_new",
-                "How many of them wait for a pass, or a journal, of which no earlier report spoke.",
-            ),
+            ("waits_for_new", "How many of them no earlier report spoke of."),
             (
                 "left_to_others",
                 "What other processes held when the pass began: `documents`, and `until` when the last claim ends (null where there are none).",
@@ -137,7 +134,7 @@ const OBJECTS: &[Object] = &[
             ("journal", "Id of that journal; null where an earlier version made the claim."),
             ("since", "When the claim was made, or the pair written."),
             ("sent_at", "When the token is sent by itself; null where it never is."),
-            ("new", "False if an earlier report named that pass, or that journal."),
+            ("new", "False if an earlier report named that pass; with `spent_elsewhere`, that document."),
         ],
     },
     Object {

@@ -312,10 +312,7 @@ impl Redeemer {
             // Due as before: that machine must find it due, too, when it looks.
             SpentBy::AnotherJournal => Some(match self.has_redeemed_since(token).await {
                 Ok(true) => already_redeemed(token.id.clone(), None),
-                Ok(false) => {
-                    self.line.waits_for_its_pair(token, &self.provider.name);
-                    Fact::NotSent(Reason::SpentElsewhere)
-                }
+                Ok(false) => Fact::NotSent(Reason::SpentElsewhere),
                 Err(reason) => Fact::NotSent(reason),
             }),
             SpentBy::ThisJournal => match self.redeemed_for(token).await {

@@ -420,6 +420,12 @@ impl Sink {
                 ..Named::new(&id, &subject, books.state, books.last_error.as_ref())
             });
         }
+        if let Some(books) = &bookkeeping
+            && outcome == Outcome::StillDue
+            && reason.as_deref() == Some(Reason::SpentElsewhere.word())
+        {
+            self.line.waits_for_its_pair(&id, &subject, provider.clone(), books);
+        }
         let evidence = bookkeeping.as_ref().and_then(|books| books.last_error.as_ref());
         let code = evidence.map(|evidence| evidence.code.to_string());
         // First: from the moment on at which it is put off it may be asked again.

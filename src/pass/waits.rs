@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::journal::JournalError;
 use crate::report::WaitsFor;
 use crate::select::claimed_at;
-use crate::token::{DueToken, Reason, TokenDocument, UNKNOWN_JOURNAL};
+use crate::token::{Bookkeeping, Reason, Subject, TokenDocument, TokenId, UNKNOWN_JOURNAL};
 use tracing::{debug, warn};
 
 impl Line {
@@ -56,23 +56,30 @@ impl Line {
     }
 
     /// Names a document with a redeemed token, whose pair only the journal of another machine can put back.
-    pub(super) fn waits_for_its_pair(&self, token: &DueToken, provider: &str) {
-        let DueToken { id, subject, bookkeeping, .. } = token;
-        let Some(journal) = &bookkeeping.refreshed_by else { return };
-        let new = self.is_new(journal);
+    pub(super) fn waits_for_its_pair(
+        &self,
+        id: &TokenId,
+        subject: &Subject,
+        provider: Option<String>,
+        books: &Bookkeeping,
+    ) {
+        let Some(journal) = &books.refreshed_by else { return };
+        let whom = format!("{journal} {id}");
+        // Of very many documents the journal alone is remembered.
+        let new = self.is_new(&whom) && self.is_new(journal);
         let code = Reason::SpentElsewhere.word();
         let waits = WaitsFor {
             id: id.clone(),
             subject: subject.clone(),
-            provider: Some(provider.to_owned()),
+            provider,
             reason: Reason::SpentElsewhere.into(),
             owner: None,
             journal: Some(journal.clone()),
-            since: bookkeeping.refreshed_at,
+            since: books.refreshed_at,
             sent_at: None,
             new,
         };
-        if self.report.waits_on(waits, journal) && new {
+        if self.report.waits_for_a_pair(waits, journal, whom) && new {
             warn!(
                 code,
                 journal,
@@ -83,12 +90,12 @@ impl Line {
         }
     }
 
-    /// Has no earlier report spoken of this pass, or of this journal?
+    /// Has no earlier report spoken of this pass, or of this document?
     fn is_new(&self, whom: &str) -> bool {
         self.waited_for.get().is_none_or(|before| !before.contains(whom))
     }
 
-    /// Remembers for the next report for which passes and journals documents wait. A pass that didn't read all of them forgets none.
+    /// Remembers for the next report what waits for whom. A pass that didn't read all of them forgets none.
     pub(super) async fn note_waits(&self) {
         let Some(before) = self.waited_for.get() else { return };
         let mut now = self.report.waited_for();

@@ -64,6 +64,8 @@ pub(super) struct Waits {
     /// Those of which no earlier report spoke.
     pub(super) new: u64,
     whom: BTreeSet<String>,
+    /// Those that have the pair of a document.
+    journals: BTreeSet<String>,
 }
 
 impl Report {
@@ -79,27 +81,35 @@ impl Report {
         self.touched();
         self.set_aside();
         self.ended(Outcome::StillDue, Some(Reason::WaitsFor.word()));
-        self.waits_on(waits, lease_id)
-    }
-
-    /// Names a document that ends as still due because it waits for another machine. `whom` stands for what one pass, or one
-    /// journal, keeps waiting.
-    ///
-    /// Is it the first of them in this report?
-    pub fn waits_on(&self, waits: WaitsFor, whom: &str) -> bool {
         let known = &mut self.lock().waits;
-        known.count += 1;
-        known.new += u64::from(waits.new);
-        if known.named.len() < MOST_NAMED {
-            known.named.push(waits);
-        }
-        known.whom.insert(whom.to_owned())
+        known.names(waits);
+        known.whom.insert(lease_id.to_owned())
     }
 
-    /// The passes, by their lease ids, and the journals for which documents wait.
+    /// Names a document that ends as still due because another machine's journal has its pair. `whom` stands for both.
+    ///
+    /// Is it the first that waits for that journal in this report?
+    pub fn waits_for_a_pair(&self, waits: WaitsFor, journal: &str, whom: String) -> bool {
+        let known = &mut self.lock().waits;
+        known.names(waits);
+        known.whom.insert(if known.whom.len() < MOST_NAMED { whom } else { journal.to_owned() });
+        known.journals.insert(journal.to_owned())
+    }
+
+    /// What the next report knows: for which passes documents wait, by the lease id, and which wait for the pair in a journal.
     #[must_use]
     pub fn waited_for(&self) -> BTreeSet<String> {
         self.lock().waits.whom.clone()
+    }
+}
+
+impl Waits {
+    fn names(&mut self, waits: WaitsFor) {
+        self.count += 1;
+        self.new += u64::from(waits.new);
+        if self.named.len() < MOST_NAMED {
+            self.named.push(waits);
+        }
     }
 }
 

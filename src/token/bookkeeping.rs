@@ -288,7 +288,7 @@ impl Bookkeeping {
     #[must_use]
     pub fn sent_by_another_machine(&self) -> Option<Timestamp> {
         let lost = self.last_error.as_ref()?.lost.as_ref()?;
-        lost.sent_at.filter(|_| self.is_taken_over() && lost.cause.is(Code::ClaimEnded))
+        lost.sent_at.filter(|_| lost.cause.is(Code::ClaimEnded))
     }
 
     fn is_taken_over(&self) -> bool {

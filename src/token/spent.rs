@@ -71,6 +71,13 @@ impl SpentTokens {
         self.iter().skip_while(|spent| *spent != token).skip(1).collect()
     }
 
+    /// The same, with this one among them: in the place of the oldest, where there are as many as a document remembers.
+    #[must_use]
+    pub fn with_the_older(&self, token: Fingerprint) -> Self {
+        let room = if self.contains(token) { MOST_SPENT } else { MOST_SPENT - 1 };
+        self.iter().take(room).chain([token]).collect()
+    }
+
     /// The same, after these were redeemed, the last one first, for the token `new`: that is good, also where the provider had
     /// handed it out before.
     #[must_use]
@@ -101,6 +108,15 @@ mod tests {
         let all = spent(&["a", "b", "c", "d", "e", "f", "g", "h"]);
         assert_eq!(all.iter().count(), MOST_SPENT);
         assert_eq!(all.with([token("i")], token("j")), spent(&["i", "a", "b", "c", "d", "e", "f", "g"]));
+    }
+
+    #[test]
+    fn an_older_one_takes_the_place_of_the_oldest() {
+        assert_eq!(spent(&["a", "b"]).with_the_older(token("c")), spent(&["a", "b", "c"]));
+        assert_eq!(spent(&["a", "b"]).with_the_older(token("a")), spent(&["a", "b"]));
+        let all = spent(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+        assert_eq!(all.with_the_older(token("h")), all);
+        assert_eq!(all.with_the_older(token("i")), spent(&["a", "b", "c", "d", "e", "f", "g", "i"]));
     }
 
     #[test]

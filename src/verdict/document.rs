@@ -28,8 +28,8 @@ use crate::provider::Profile;
 use crate::report::Outcome;
 use crate::store::{Change, Fence};
 use crate::token::{
-    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LastError, Malformed, Reason, RefreshToken, State,
-    TokenDocument,
+    Bookkeeping, Code, DueToken, Evidence, Fingerprint, LEASE_MARGIN, LastError, Malformed, Reason,
+    RefreshToken, State, TokenDocument,
 };
 use std::time::Duration;
 
@@ -231,8 +231,9 @@ fn put_back(case: &Case, received: &ReceivedPair, around: &Around<'_>) -> Verdic
     let spent = token.bookkeeping.spent_after(there, *sent, new);
     let bookkeeping = Bookkeeping { spent, ..change.bookkeeping };
     // Another machine may have found this pair in the document and sent its token, before the old one came back. One that is
-    // parked was in none.
-    let bookkeeping = match token.bookkeeping.sent_by_another_machine().filter(|_| !is_parked) {
+    // parked was in none, and one that came later was not there yet.
+    let was_there = |sent_at: &Timestamp| !is_parked && *sent_at > *received_at - LEASE_MARGIN;
+    let bookkeeping = match token.bookkeeping.sent_by_another_machine().filter(was_there) {
         Some(sent_at) => bookkeeping.noting_a_doubt(new, Some(sent_at), around.now),
         None => bookkeeping,
     };
@@ -337,11 +338,15 @@ fn given_back(theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
 pub fn given_back_without(unwritten: &Change, theirs: &TokenDocument, around: &Around<'_>) -> Option<Change> {
     let change = given_back(theirs, around)?;
     let (books, redeemed) = (&theirs.bookkeeping, &unwritten.bookkeeping);
-    let is_stale = theirs.refresh_token.as_ref().is_ok_and(|there| books.spent.contains(there.fingerprint()));
-    if unwritten.pair.is_none() || !is_stale || redeemed.spent.last() != books.fingerprint {
+    let there = theirs.refresh_token.as_ref().ok().map(RefreshToken::fingerprint);
+    let stale = there.filter(|there| books.spent.contains(*there));
+    let Some(stale) =
+        stale.filter(|_| unwritten.pair.is_some() && redeemed.spent.last() == books.fingerprint)
+    else {
         return Some(change);
-    }
-    let (spent, by) = (redeemed.spent.clone(), redeemed.refreshed_by.clone());
+    };
+    // It is what the document holds, and must not fall out of the list for those that came after it.
+    let (spent, by) = (redeemed.spent.with_the_older(stale), redeemed.refreshed_by.clone());
     let bookkeeping =
         Bookkeeping { spent, refreshed_by: by, refreshed_at: redeemed.refreshed_at, ..change.bookkeeping };
     Some(Change { bookkeeping, ..change })

@@ -42,7 +42,7 @@ fn retried_text(retried: &Retried) -> String {
     let next = if *waits {
         "the next pass asks again; if it is refused then, the user is reported as `lost_in_flight`"
     } else {
-        "its document is gone or holds another token; if another document holds this one within a day, the next pass asks for it. `evergrant journal list` tells whether the entry waits for you"
+        "its document is gone, or holds another token: there is nothing to ask for now; `evergrant journal list` shows whether its answer is kept"
     };
     format!("the token of `{subject}` at `{provider}` (entry {id}) may be sent again\n  next: {next}")
 }

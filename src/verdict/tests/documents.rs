@@ -354,7 +354,7 @@ fn a_redeemed_token_that_was_asked_and_refused_is_replaced_by_its_pair_and_not_m
 
 #[test]
 fn a_pair_that_goes_back_says_that_another_machine_may_have_sent_its_token() {
-    let put_back = |sent_at: Option<Timestamp>, is_parked| {
+    let put_back = |sent_at: Option<Timestamp>, received_at, is_parked| {
         let lease =
             Lease { id: "ours".into(), owner: "host:1".into(), until: now(), taken_over: true, by: None };
         let old = RefreshToken::new("old".into()).fingerprint();
@@ -363,7 +363,7 @@ fn a_pair_that_goes_back_says_that_another_machine_may_have_sent_its_token() {
         let received = ReceivedPair {
             sent: old,
             pair: Received::Kept(Journaled::for_tests(entry(), granted(Some("new")))),
-            received_at: now(),
+            received_at,
             is_parked,
         };
         let first = TokenId::from_extended_json("2");
@@ -374,11 +374,13 @@ fn a_pair_that_goes_back_says_that_another_machine_may_have_sent_its_token() {
         assert_eq!((change.bookkeeping.fingerprint, change.bookkeeping.state), (Some(new), State::Live));
         change.bookkeeping.last_error
     };
-    let sent_at = now() - chrono::TimeDelta::hours(1);
-    let lost = put_back(Some(sent_at), false).unwrap().lost.unwrap();
+    let hour = chrono::TimeDelta::hours(1);
+    let (sent_at, before) = (now() - hour, now() - hour * 2);
+    let lost = put_back(Some(sent_at), before, false).unwrap().lost.unwrap();
     assert_eq!((lost.sent_at, lost.turned_away), (Some(sent_at), false));
-    assert_eq!(put_back(Some(sent_at), true), None, "no document had it");
-    assert_eq!(put_back(None, false), None, "this machine's own claim: its journal knows");
+    assert_eq!(put_back(Some(sent_at), before, true), None, "no document had it");
+    assert_eq!(put_back(Some(sent_at), now(), false), None, "it came later");
+    assert_eq!(put_back(None, before, false), None, "this machine's own claim: its journal knows");
 }
 
 #[test]

@@ -78,10 +78,10 @@ pub(super) async fn live(world: Arc<World>) {
                 // failed, that copy alone knew what its token came from.
                 let newer = world.documents.get(place).map(|document| document.refresh);
                 let displaced: Vec<_> = newer.map(|newer| world.ledger.ancestry(newer)).unwrap_or_default();
-                for token in displaced.into_iter().chain([old.refresh]) {
+                let refresh = world.ledger.last_of(old.refresh);
+                for token in displaced.into_iter().chain([old.refresh, refresh]) {
                     world.ledger.tokens[token].memory_lost = true;
                 }
-                let refresh = world.ledger.last_of(old.refresh);
                 world.documents.insert(*place, Document { refresh, ..old.clone() });
             });
         }

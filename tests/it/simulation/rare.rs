@@ -92,7 +92,9 @@ pub(super) fn draw(world: &mut Inner, seed: u64) {
         }
     }
     for peer in &mut world.weather.peers {
-        peer.never = peer.rules.rotation == Rotation::Strict && random.random_bool(0.06);
+        let never = peer.rules.rotation == Rotation::Strict && random.random_bool(0.06);
+        // Whose claim it was that an earlier version left is unknown, and where no token is sent twice, that ends logins.
+        peer.never = never && world.rare.upgrades == 0.0;
     }
 }
 
