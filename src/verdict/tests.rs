@@ -4,6 +4,7 @@ mod answers;
 mod by_hand;
 mod documents;
 mod leftovers;
+mod permission;
 
 use super::change::DuePolicy;
 use super::*;
@@ -194,6 +195,7 @@ fn every_rule_stands_in_a_table() {
         include_str!("tests/by_hand.rs"),
         include_str!("tests/documents.rs"),
         include_str!("tests/leftovers.rs"),
+        include_str!("tests/permission.rs"),
     ];
     for rule in Rule::ALL {
         let begins_a_line = format!("\"{rule:?} | ");
